@@ -1,0 +1,1 @@
+//! The phalanx command: starting, watching, ending and explaining jobs

@@ -1,0 +1,1 @@
+//! Shared-memory segments, rings, waiting and copies for Phalanx

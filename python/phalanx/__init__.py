@@ -1,0 +1,1 @@
+"""Parallel Python from a laptop to a cluster."""

@@ -1,0 +1,2 @@
+//! Generated files: `cargo xtask gen` writes them, `cargo xtask gen --check` compares.
+fn main() {}
