@@ -1,1 +1,7 @@
-//! The embedded message-passing engine of Phalanx, by the chapters of the MPI standard
+//! The embedded message-passing engine of Phalanx, by the chapters of the MPI standard.
+
+#[cfg(test)]
+mod abi_table;
+pub mod error;
+
+pub use error::{Error, ErrorClass, Result};
