@@ -1,2 +1,79 @@
 //! Generated files: `cargo xtask gen` writes them, `cargo xtask gen --check` compares.
-fn main() {}
+//!
+//! The standard's ABI is data (`abi/*.tsv`). From it come the C header, the constants of the C
+//! surface, the exports of functions that have no body yet, and the coverage page. What has a
+//! body is read from the `#[mpi_entry(..)]` attributes of `crates/phalanx-mpi/src`.
+
+mod consts;
+mod coverage;
+mod header;
+mod implemented;
+mod surface;
+mod tables;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let check = match words.as_slice() {
+        ["gen"] => false,
+        ["gen", "--check"] => true,
+        _ => {
+            eprintln!("usage: cargo xtask gen [--check]");
+            return ExitCode::from(2);
+        }
+    };
+    match generate(&root(), check) {
+        Ok(stale) if stale.is_empty() => ExitCode::SUCCESS,
+        Ok(stale) => {
+            for file in stale {
+                eprintln!("out of date: {} (run `cargo xtask gen`)", file.display());
+            }
+            ExitCode::FAILURE
+        }
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's directory: the parent of this package.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Writes every generated file, or with `check` lists those that differ from what would be written.
+fn generate(root: &Path, check: bool) -> Result<Vec<PathBuf>, String> {
+    let abi = tables::Abi::read(&root.join("abi"))?;
+    let done = implemented::scan(&root.join("crates/phalanx-mpi/src"))?;
+    if let Some(name) = done.iter().find(|name| !abi.has_function(name)) {
+        return Err(format!("#[mpi_entry({name})] names a function that abi/functions.tsv does not have"));
+    }
+    let files = [
+        ("crates/phalanx-mpi/include/mpi.h", header::write(&abi)),
+        ("crates/phalanx-mpi/src/consts.rs", consts::write(&abi)),
+        ("crates/phalanx-mpi/src/unsupported.rs", surface::write(&abi, &done)),
+        ("docs/coverage.md", coverage::write(&abi, &done)),
+    ];
+    let mut stale = Vec::new();
+    for (name, text) in files {
+        let path = root.join(name);
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        if old == text {
+            continue;
+        }
+        if !check {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+            }
+            std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+        } else {
+            stale.push(PathBuf::from(name));
+        }
+    }
+    Ok(stale)
+}
