@@ -1,0 +1,35 @@
+"""The tiers of the test suite, in the order in which they run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import c_programs, crossing, examples, failures, python, rust
+from .process import Counts
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One kind of test: `run` does it and returns what it counted."""
+
+    name: str
+    summary: str
+    run: Callable[[], Counts]
+    long: bool = False
+
+
+TIERS = {
+    tier.name: tier
+    for tier in (
+        Tier("rust", "unit, property and multi-process tests of the crates", rust.run_all),
+        Tier("loom", "every interleaving of the lock-free structures", rust.run_loom),
+        Tier("c", "C programs built by `phalanx cc`", c_programs.run_all),
+        Tier("python", "the Python API, by class, at 1 to 8 ranks", python.run),
+        Tier("failures", "jobs that fail, are killed, or get bad input", failures.run),
+        Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run),
+        Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run),
+        Tier("pythons", "the wheel under the other CPythons", python.run_others, True),
+        Tier("wider", "more of mpi4py's own test files", crossing.run_wider, True),
+    )
+}
+
+__all__ = ["TIERS", "Counts", "Tier"]

@@ -1,0 +1,106 @@
+"""Processes with a time limit, and counts of test cases."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+PYTHON = sys.executable
+PHALANX = str(Path(sysconfig.get_path("scripts")) / "phalanx")
+
+
+@dataclass
+class Counts:
+    """How many cases passed, failed and were skipped, and which failed."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: "Counts") -> "Counts":
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.failures += other.failures
+        return self
+
+    def fail(self, what: str, output: str = "") -> None:
+        """Count one failure and show the end of what the process printed."""
+        self.failed += 1
+        self.failures.append(what)
+        print(f"FAILED {what}")
+        for line in output.splitlines()[-60:]:
+            print(f"    {line}")
+        sys.stdout.flush()
+
+    def expect(self, good: bool, what: str, output: str = "") -> None:
+        """Count one case."""
+        if good:
+            self.passed += 1
+        else:
+            self.fail(what, output)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process ended. `code` is negative for a signal, None for a time-out."""
+
+    code: int | None
+    output: str
+
+
+def run(
+    command: list[str],
+    seconds: float,
+    *,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+) -> Finished:
+    """Run a command with its output captured; kill its session at the limit."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **(env or {})},
+        cwd=cwd or ROOT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(stdin, timeout=seconds)
+        return Finished(process.returncode, output)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        return Finished(None, f"{output}\n(killed after {seconds:.0f} s)")
+
+
+UNITTEST_RAN = re.compile(r"^(?:\[?\d*\]?\s*)Ran (\d+) tests? in", re.MULTILINE)
+UNITTEST_END = re.compile(r"^(?:\[?\d*\]?\s*)(OK|FAILED)(?: \((.*)\))?\s*$", re.MULTILINE)
+
+
+def count_unittest(finished: Finished, what: str) -> Counts:
+    """Read the closing lines of one unittest run (of one rank)."""
+    counts = Counts()
+    ran = UNITTEST_RAN.search(finished.output)
+    end = UNITTEST_END.search(finished.output)
+    details = dict(re.findall(r"(\w+)=(\d+)", (end and end[2]) or ""))
+    cases = int(ran[1]) if ran else 0
+    counts.skipped = int(details.get("skipped", 0))
+    wrong = int(details.get("failures", 0)) + int(details.get("errors", 0))
+    counts.passed = max(cases - counts.skipped - wrong, 0)
+    if finished.code != 0 or not ran or not end or end[1] != "OK":
+        ending = "time-out" if finished.code is None else f"status {finished.code}"
+        counts.fail(f"{what} ({ending})", finished.output)
+        counts.failed += max(wrong - 1, 0)
+    return counts
