@@ -1,0 +1,54 @@
+# make test    the wheel in a virtual environment, and every test tier
+# make lint    formatters, linters and type checks, without changing a file
+# make bench   against mpi4py on MPICH and on Open MPI, in the same run
+# make format  rustfmt and ruff, in place
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help venv wheel install test test-all lint format bench clean
+
+help:
+	@sed -n '1,4s/^# //p' Makefile
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+venv: $(BIN)/python tests/requirements/test.txt
+	@$(PIP) install -r tests/requirements/test.txt
+
+# Built once; installed here, and by the test tiers under other CPythons.
+wheel: venv
+	@rm -rf build/wheel build/lib* build/bdist* build/scripts*
+	@$(PIP) wheel --no-deps --wheel-dir build/wheel .
+
+install: wheel
+	@$(PIP) install --no-deps --force-reinstall build/wheel/phalanx-*.whl
+
+test: install
+	@$(BIN)/python tests/run.py $(TIERS)
+
+test-all: install
+	@$(BIN)/python tests/run.py --all
+
+lint: install
+	@$(PIP) install -r tests/requirements/lint.txt
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy python/phalanx tests/run.py tests/tiers
+	$(BIN)/python -m mypy.stubtest phalanx.MPI --allowlist tests/stubtest.txt
+
+format:
+	cargo fmt --all
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	@$(BIN)/python bench/run.py
+
+clean:
+	rm -rf build target $(VENV)

@@ -1,0 +1,90 @@
+"""Every example, at 1, 2, 3 and 8 ranks, with its result looked at."""
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .process import PHALANX, PYTHON, ROOT, Counts, run
+
+EXAMPLES = ROOT / "examples"
+RANKS = (1, 2, 3, 8)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line (without launcher), and what its output must match."""
+
+    command: str
+    expected: str
+    picture: str = ""
+    ranks: tuple[int, ...] = RANKS
+
+
+CASES = (
+    Case("words.py --check", r"files.*serial count took .* and agrees"),
+    Case("pi.py 2e6", r"pi is about 3\.14159265358\d+, off by"),
+    Case(
+        "heat.py --size 96 --steps 300 --out {tmp}/heat.png",
+        r"mean temperature 0\.13356\d+, hottest 0\.4962\d+",
+        "heat.png",
+    ),
+    Case(
+        "quantiles.py 1e6",
+        r"mean 1\.133204, deviation 0\.604763\n"
+        r"\s+1% quantile 0\.312687\n\s+25% quantile 0\.713649\n"
+        r"\s+50% quantile 0\.999537\n\s+75% quantile 1\.400267\n"
+        r"\s+99% quantile 3\.206639",
+    ),
+    Case(
+        "farm.py --width 120 --out {tmp}/farm.png",
+        r"in the set: 34\.98%.* of 10 tasks",
+        "farm.png",
+    ),
+    Case("spawn.py 2 2e6", r"148,933 primes below 2,000,000", ranks=(1,)),
+    Case("overlap.py --frames 6 --points 20000", r"spread of the swarm: \d"),
+)
+
+
+def run_case(case: Case, ranks: int, counts: Counts, launcher: bool = True) -> None:
+    name = f"{case.command} at {ranks} ranks"
+    with tempfile.TemporaryDirectory() as folder:
+        script, *options = case.command.format(tmp=folder).split()
+        start = [PHALANX, "run", "-n", str(ranks)] if launcher else []
+        done = run([*start, PYTHON, str(EXAMPLES / script), *options], 120)
+        good = done.code == 0 and re.search(case.expected, done.output, re.DOTALL)
+        if good and case.picture:
+            picture = Path(folder, case.picture)
+            good = picture.exists() and picture.read_bytes()[1:4] == b"PNG"
+        counts.expect(bool(good), f"{name} (status {done.code})", done.output)
+
+
+def run_rust(counts: Counts) -> None:
+    """The examples on the engine's own Rust API."""
+    build = ["cargo", "build", "--quiet", "-p", "phalanx-engine", "--examples"]
+    done = run(build, 600)
+    if done.code != 0:
+        counts.fail("the Rust examples do not build", done.output)
+        return
+    folder = ROOT / "target" / "debug" / "examples"
+    for ranks in RANKS:
+        for name, options, expected in (
+            ("pi", ["2000000"], r"3\.14159265358\d+"),
+            ("heat", ["96", "300"], r"mean temperature 0\.13356\d+, hottest 0\.4962\d+"),
+        ):
+            start = [PHALANX, "run", "-n", str(ranks), str(folder / name)]
+            done = run([*start, *options], 120)
+            good = done.code == 0 and re.search(expected, done.output)
+            counts.expect(bool(good), f"Rust {name} at {ranks} ranks", done.output)
+
+
+def run_all() -> Counts:
+    counts = Counts()
+    for case in CASES:
+        for ranks in case.ranks:
+            run_case(case, ranks, counts)
+    # A plain `python spawn.py` starts its workers without a launcher.
+    spawn = next(case for case in CASES if case.command.startswith("spawn"))
+    run_case(spawn, 1, counts, launcher=False)
+    run_rust(counts)
+    return counts
