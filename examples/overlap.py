@@ -65,7 +65,9 @@ def main() -> None:
         if spread != expected:
             raise SystemExit("the two ways disagree")
         size = options.frames * options.points * 8 * comm.size / 1e6
-        print(f"gathered {options.frames} frames, {size:.0f} MB, from {comm.size} ranks")
+        print(
+            f"gathered {options.frames} frames, {size:.0f} MB, from {comm.size} ranks"
+        )
         print(f"spread of the swarm: {spread[0]:.4f} first, {spread[-1]:.4f} last")
         print(f"blocking {blocking:.2f} s, overlapped {overlapped:.2f} s")
 

@@ -1,6 +1,6 @@
 """Pi by the midpoint rule, the first program of many a course.
 
-    phalanx run -n 4 examples/pi.py [INTERVALS]
+phalanx run -n 4 examples/pi.py [INTERVALS]
 """
 
 import math

@@ -19,8 +19,9 @@ LEVELS = (0.01, 0.25, 0.50, 0.75, 0.99)
 
 def scatter_samples(comm: MPI.Comm, samples: int) -> np.ndarray:
     """Return this rank's share of `samples` log-normal numbers."""
-    share = np.empty(samples * (comm.rank + 1) // comm.size
-                     - samples * comm.rank // comm.size)
+    share = np.empty(
+        samples * (comm.rank + 1) // comm.size - samples * comm.rank // comm.size
+    )
     shares = comm.allgather(len(share))
     generator = np.random.default_rng(2026) if comm.rank == 0 else None
     done = [0] * comm.size
@@ -71,7 +72,9 @@ def main() -> None:
 
     if comm.rank == 0:
         print(f"{samples:,} samples on {comm.size} ranks")
-        print(f"  mean {total / samples:.6f}, deviation {(spread / samples)**0.5:.6f}")
+        print(
+            f"  mean {total / samples:.6f}, deviation {(spread / samples) ** 0.5:.6f}"
+        )
         for level, value in zip(LEVELS, found, strict=True):
             print(f"  {level:4.0%} quantile {value:.6f}")
         print(

@@ -31,7 +31,11 @@ def main() -> int:
     chosen = [
         tier
         for tier in TIERS.values()
-        if (tier.name in options.tiers if options.tiers else options.all or not tier.long)
+        if (
+            tier.name in options.tiers
+            if options.tiers
+            else options.all or not tier.long
+        )
     ]
 
     results: list[tuple[str, Counts, float]] = []

@@ -20,11 +20,15 @@ class Tier:
 TIERS = {
     tier.name: tier
     for tier in (
-        Tier("rust", "unit, property and multi-process tests of the crates", rust.run_all),
+        Tier(
+            "rust", "unit, property and multi-process tests of the crates", rust.run_all
+        ),
         Tier("loom", "every interleaving of the lock-free structures", rust.run_loom),
         Tier("c", "C programs built by `phalanx cc`", c_programs.run_all),
         Tier("python", "the Python API, by class, at 1 to 8 ranks", python.run_all),
-        Tier("failures", "jobs that fail, are killed, or get bad input", failures.run_all),
+        Tier(
+            "failures", "jobs that fail, are killed, or get bad input", failures.run_all
+        ),
         Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
         Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),

@@ -19,7 +19,17 @@ def run_program(source: Path, folder: Path) -> Counts:
     counts = Counts()
     binary = folder / source.stem
     built = run(
-        [PHALANX, "cc", "-Wall", "-Wextra", "-O1", "-g", str(source), "-o", str(binary)],
+        [
+            PHALANX,
+            "cc",
+            "-Wall",
+            "-Wextra",
+            "-O1",
+            "-g",
+            str(source),
+            "-o",
+            str(binary),
+        ],
         60,
     )
     if built.code != 0:

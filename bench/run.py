@@ -1,0 +1,146 @@
+"""Compare Phalanx with mpi4py on MPICH and on Open MPI, in one run.
+
+    make bench                        everything, a few minutes
+    python bench/run.py --rounds 1 "Barrier, 0 B, 8 ranks"
+
+The engines take turns, round by round, so that a machine whose speed drifts
+treats them alike. The figure of an engine is the median over all batches of
+all rounds; a ratio is that of Phalanx over the better of the others.
+Writes `build/bench/results.json`, and with `--chart` the picture in the docs.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from engines import WORK, Engine, engines
+from rows import ROWS
+
+HERE = Path(__file__).resolve().parent
+START = "start and end of python, 4 ranks"
+IDLE = "CPU seconds of 8 ranks blocked for 5 s"
+IDLE_PROGRAM = """
+import os, time
+from mpi4py import MPI
+c = MPI.COMM_WORLD
+if c.rank == 0:
+    time.sleep(5)
+    for r in range(1, c.size): c.send(0, r)
+else:
+    t = os.times(); c.recv(source=0); u = os.times()
+    used = u.user + u.system - t.user - t.system
+used = c.gather(used if c.rank else 0.0)
+if c.rank == 0: print(sum(used))
+"""
+
+Figures = dict[str, dict[str, list[float]]]  # row -> engine -> seconds
+
+
+def start(engine: Engine, ranks: int, *program: str, seconds: float = 600) -> str:
+    """Run ranks to their end and return what they printed."""
+    done = subprocess.run(
+        engine.command(ranks, *program),
+        env=engine.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        timeout=seconds,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{engine.name}: status {done.returncode} from {program}")
+    return done.stdout
+
+
+def measure_round(engine: Engine, wanted: list[str], figures: Figures) -> None:
+    rows = [row for row in ROWS if not wanted or row.name in wanted]
+    for ranks in sorted({row.ranks for row in rows}):
+        output = start(engine, ranks, str(HERE / "measure.py"), *wanted)
+        for line in output.splitlines():
+            if line.startswith('{"row"'):
+                result = json.loads(line)
+                figures[result["row"]][engine.name] += result["seconds"]
+    if not wanted or START in wanted:
+        for _ in range(3):
+            begin = time.perf_counter()
+            start(engine, 4, "-c", "from mpi4py import MPI")
+            figures[START][engine.name].append(time.perf_counter() - begin)
+    if not wanted or IDLE in wanted:
+        figures[IDLE][engine.name].append(float(start(engine, 8, "-c", IDLE_PROGRAM)))
+
+
+def time_text(seconds: float) -> str:
+    for unit, text in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {text}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def machine() -> str:
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    kernel, cores = platform.release(), len(os.sched_getaffinity(0))
+    return f"{model}, {cores} CPUs, Linux {kernel}, Python {platform.python_version()}"
+
+
+def medians(figures: Figures) -> dict[str, dict[str, float]]:
+    return {
+        row: {name: statistics.median(seconds) for name, seconds in by_engine.items()}
+        for row, by_engine in figures.items()
+    }
+
+
+def show(table: dict[str, dict[str, float]], names: list[str]) -> None:
+    width = max(len(row) for row in table)
+    print(f"{'':{width}} " + "".join(f"{name:>10}" for name in names) + "     ratio")
+    for row, figures in table.items():
+        cells = "".join(f"{time_text(figures[name]):>10}" for name in names)
+        peers = [figures[name] for name in names[1:]]
+        ratio = figures[names[0]] / min(peers) if min(peers) else float("inf")
+        print(f"{row:{width}} {cells}{ratio:10.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", help="names of rows; default: all")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--chart", metavar="FILE", help="draw the ratios (SVG or PNG)")
+    options = parser.parse_args()
+    known = {row.name for row in ROWS} | {START, IDLE}
+    for name in options.rows:
+        if name not in known:
+            parser.error(f"no row {name!r}; there are: {'; '.join(sorted(known))}")
+
+    field = engines()
+    figures: Figures = defaultdict(lambda: defaultdict(list))
+    for number in range(options.rounds):
+        for engine in field:
+            print(f"round {number + 1}: {engine.name}", file=sys.stderr, flush=True)
+            measure_round(engine, options.rows, figures)
+
+    table = medians(figures)
+    names = [engine.name for engine in field]
+    print(f"{machine()}; medians of {options.rounds} rounds")
+    print("ratio: Phalanx / the better of the others; below 1 is faster")
+    print()
+    show(table, names)
+    WORK.mkdir(parents=True, exist_ok=True)
+    results = {"machine": machine(), "seconds": table}
+    (WORK / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    if options.chart:
+        from chart import draw
+
+        draw(results, names, options.chart)
+
+
+if __name__ == "__main__":
+    main()
