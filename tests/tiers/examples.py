@@ -9,6 +9,7 @@ from .process import PHALANX, PYTHON, ROOT, Counts, run
 
 EXAMPLES = ROOT / "examples"
 RANKS = (1, 2, 3, 8)
+HEAT = r"mean temperature 0\.13356\d+, hottest 0\.4962\d+"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ CASES = (
     Case("pi.py 2e6", r"pi is about 3\.14159265358\d+, off by"),
     Case(
         "heat.py --size 96 --steps 300 --out {tmp}/heat.png",
-        r"mean temperature 0\.13356\d+, hottest 0\.4962\d+",
+        HEAT,
         "heat.png",
     ),
     Case(
