@@ -1,0 +1,181 @@
+"""A rank that ends badly ends the job, which says which rank and why."""
+
+import unittest
+
+from jobs import JobCase
+
+OTHERS_WAIT = """
+    from mpi4py import MPI
+    comm = MPI.COMM_WORLD
+    def wait_for_ever():
+        comm.recv(source=comm.rank, tag=99)
+"""
+
+
+class TestUncaughtException(JobCase):
+    def check(self, script: str, ranks: int, raised: str, rank: int) -> None:
+        ended = self.run_job(ranks, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assertEqual(ended.err.count("Traceback (most recent"), 1, ended.text)
+        self.assertEqual(ended.err.count(raised), 1, ended.text)
+        self.assert_says(ended, f"rank {rank}")
+
+    def test_before_any_message(self):
+        script = """
+    if comm.rank == comm.size - 1:
+        raise RuntimeError("no such luck")
+    wait_for_ever()
+"""
+        for ranks in (2, 3, 8):
+            with self.subTest(ranks=ranks):
+                self.check(script, ranks, "RuntimeError: no such luck", ranks - 1)
+
+    def test_alone(self):
+        ended = self.run_job(1, OTHERS_WAIT + "    raise KeyError('alone')\n")
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assertEqual(ended.err.count("Traceback (most recent"), 1, ended.text)
+
+    def test_object_that_does_not_pickle(self):
+        script = """
+    if comm.rank == 0:
+        comm.send(lambda: 1, dest=1)
+    wait_for_ever()
+"""
+        ended = self.run_job(2, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "Traceback", "lambda", "rank 0")
+
+    def test_object_that_does_not_unpickle(self):
+        script = """
+    class Bomb:
+        def __reduce__(self):
+            return (explode, ())
+    def explode():
+        raise ValueError("does not unpickle")
+    if comm.rank == 1:
+        comm.recv(source=0)
+    else:
+        comm.send(Bomb(), dest=1)
+    wait_for_ever()
+"""
+        self.check(script, 2, "ValueError: does not unpickle", 1)
+
+    def test_in_a_collective_of_objects(self):
+        script = """
+    data = (lambda: 1) if comm.rank == 2 else 1
+    comm.allgather(data)
+    wait_for_ever()
+"""
+        ended = self.run_job(3, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "Traceback", "rank 2")
+
+    def test_inside_a_user_operation(self):
+        script = """
+    def add(a, b, dt=None):
+        raise ArithmeticError("cannot add")
+    op = MPI.Op.Create(add)
+    comm.allreduce(1, op=op)
+    wait_for_ever()
+"""
+        ended = self.run_job(2, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "ArithmeticError: cannot add")
+
+
+class TestExits(JobCase):
+    def end_of(self, statement: str, ranks: int = 3):
+        script = f"""
+    import os, sys, signal
+    if comm.rank == 1:
+        {statement}
+    wait_for_ever()
+"""
+        return self.run_job(ranks, OTHERS_WAIT + script)
+
+    def test_exit_status_is_the_failing_ranks(self):
+        ended = self.end_of("sys.exit(3)")
+        self.assertEqual(ended.status, 3, ended.text)
+        self.assert_says(ended, "rank 1")
+
+    def test_exit_with_a_message(self):
+        ended = self.end_of("sys.exit('the input is empty')")
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "the input is empty", "rank 1")
+
+    def test_abort_signal(self):
+        ended = self.end_of("os.abort()")
+        self.assertEqual(ended.status, 128 + 6, ended.text)
+        self.assert_says(ended, "rank 1", "SIGABRT")
+
+    def test_segmentation_fault(self):
+        ended = self.end_of("os.kill(os.getpid(), signal.SIGSEGV)")
+        self.assertEqual(ended.status, 128 + 11, ended.text)
+        self.assert_says(ended, "rank 1", "SIGSEGV")
+
+    def test_kill_of_a_rank(self):
+        ended = self.end_of("os.kill(os.getpid(), signal.SIGKILL)", ranks=8)
+        self.assertEqual(ended.status, 128 + 9, ended.text)
+        self.assert_says(ended, "rank 1", "SIGKILL")
+
+    def test_leaving_without_finalize(self):
+        ended = self.end_of("os._exit(0)")
+        self.assertNotEqual(ended.status, 0, ended.text)
+        self.assert_says(ended, "rank 1", "MPI_Finalize")
+
+    def test_mpi_abort(self):
+        ended = self.end_of("comm.Abort(7)")
+        self.assertEqual(ended.status, 7, ended.text)
+        self.assert_says(ended, "rank 1")
+
+    def test_success_after_all(self):
+        ended = self.run_job(3, OTHERS_WAIT + "    print('fine', flush=True)\n")
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertEqual(ended.out.count("fine"), 3, ended.text)
+        self.assertEqual(ended.err, "", ended.text)
+
+    def test_exit_zero_is_success(self):
+        script = "    import sys\n    sys.exit(0)\n"
+        ended = self.run_job(2, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 0, ended.text)
+
+
+class TestChildOfARank(JobCase):
+    def test_fork_may_compute_but_not_communicate(self):
+        script = """
+    import os, sys
+    if comm.rank == 0:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                comm.send(1, dest=1)
+            except BaseException as error:
+                print("child:", error, flush=True)
+                os._exit(0)
+            os._exit(5)
+        _, status = os.waitpid(pid, 0)
+        print("child status", os.waitstatus_to_exitcode(status), flush=True)
+        comm.send("from the parent", dest=1)
+    else:
+        print(comm.recv(source=0), flush=True)
+"""
+        ended = self.run_job(2, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertIn("child status 0", ended.out, ended.text)
+        self.assertIn("fork", ended.out, ended.text)
+        self.assertIn("from the parent", ended.out, ended.text)
+
+    def test_subprocess_of_a_rank_is_its_own_job(self):
+        script = """
+    import subprocess, sys
+    code = "from mpi4py import MPI; print('inner', MPI.COMM_WORLD.size)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    comm.Barrier()
+"""
+        ended = self.run_job(2, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertEqual(ended.out.count("inner 1"), 2, ended.text)
+
+
+if __name__ == "__main__":
+    unittest.main()
