@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help venv wheel install test test-all lint format bench clean
+.PHONY: help venv wheel install test test-all lint format bench chart clean
 
 help:
 	@sed -n '1,4s/^# //p' Makefile
@@ -49,6 +49,11 @@ format:
 
 bench: install
 	@$(BIN)/python bench/run.py
+
+# The picture in the README.
+chart: install
+	@$(PIP) install -r bench/chart.txt
+	@$(BIN)/python bench/run.py --chart docs/bench.svg
 
 clean:
 	rm -rf build target $(VENV)
