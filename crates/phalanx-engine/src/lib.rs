@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod abi_table;
+pub mod datatype;
 pub mod error;
+mod softfloat;
 
 pub use error::{Error, ErrorClass, Result};

@@ -1,0 +1,133 @@
+//! Type signatures as 32-bit numbers, carried in message envelopes so that a mismatch can be named.
+//!
+//! The signature of a type whose basic elements are all the same predefined type is that type's ABI handle, whatever the
+//! count; anything else is a hash with the top bit set. Two hashes that differ prove nothing (a receive may take a prefix of
+//! its type), so [`mismatch`] speaks only about handles.
+
+use super::{Basic, Kind};
+
+/// Marks a signature that is a hash.
+const MIXED: u32 = 0x8000_0000;
+
+/// Collects the signature of a type from those of its parts.
+pub(super) struct Builder {
+    hash: u64,
+    /// The last part, not yet in the hash: neighbours of equal signature are one part.
+    last: Option<(u32, u64)>,
+    parts: usize,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder { hash: 0xcbf2_9ce4_8422_2325, last: None, parts: 0 }
+    }
+
+    /// Adds `elements` basic elements of a part with this signature.
+    pub(super) fn add(&mut self, signature: u32, elements: usize) {
+        match &mut self.last {
+            _ if elements == 0 => {}
+            Some((last, count)) if *last == signature => *count = count.wrapping_add(elements as u64),
+            _ => {
+                self.flush();
+                self.last = Some((signature, elements as u64));
+                self.parts += 1;
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some((signature, elements)) = self.last.take() {
+            for word in [u64::from(signature), elements] {
+                self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+                self.hash ^= self.hash >> 29;
+            }
+        }
+    }
+
+    /// The basic type of all elements, when it is one.
+    pub(super) fn uniform(&self) -> Option<Basic> {
+        match self.last {
+            Some((signature, _)) if self.parts == 1 => Basic::from_handle(signature as usize),
+            _ => None,
+        }
+    }
+
+    pub(super) fn finish(mut self) -> u32 {
+        match self.last {
+            None => 0,
+            Some((signature, _)) if self.parts == 1 => signature,
+            Some(_) => {
+                self.flush();
+                (self.hash ^ self.hash >> 32) as u32 | MIXED
+            }
+        }
+    }
+}
+
+/// Whether data of signature `sent` certainly cannot be received as `expected`: both are single predefined types of
+/// different sizes or meanings, and neither is `MPI_BYTE` or `MPI_PACKED`. C and Fortran types of one format agree.
+pub fn mismatch(sent: u32, expected: u32) -> bool {
+    let (Some(a), Some(b)) = (Basic::from_handle(sent as usize), Basic::from_handle(expected as usize)) else {
+        return false;
+    };
+    let bytes = |kind| matches!(kind, Kind::Byte | Kind::Packed | Kind::Character);
+    let integer = |kind| matches!(kind, Kind::Signed | Kind::Unsigned | Kind::Logical | Kind::Bool);
+    let (ka, kb) = (a.kind(), b.kind());
+    if bytes(ka) || bytes(kb) {
+        return false;
+    }
+    a.size() != b.size() || !(ka == kb || integer(ka) && integer(kb))
+}
+
+/// The name of a signature for messages: the predefined type's name, or that it is mixed.
+pub fn describe(signature: u32) -> &'static str {
+    match Basic::from_handle(signature as usize) {
+        Some(basic) => basic.name(),
+        None if signature == 0 => "no elements",
+        None => "a derived type of mixed elements",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uniform_signatures_are_handles_whatever_the_count() {
+        let mut builder = Builder::new();
+        builder.add(Basic::Int.handle(), 3);
+        builder.add(Basic::Int.handle(), 0);
+        builder.add(Basic::Int.handle(), 5);
+        assert_eq!(builder.uniform(), Some(Basic::Int));
+        assert_eq!(builder.finish(), Basic::Int.handle());
+        assert_eq!(Builder::new().finish(), 0);
+    }
+
+    #[test]
+    fn order_and_counts_matter_in_mixed_signatures() {
+        let sign = |parts: &[(Basic, usize)]| {
+            let mut builder = Builder::new();
+            parts.iter().for_each(|(basic, n)| builder.add(basic.handle(), *n));
+            builder.finish()
+        };
+        let a = sign(&[(Basic::Int, 1), (Basic::Double, 1)]);
+        assert!(a & MIXED != 0);
+        assert_ne!(a, sign(&[(Basic::Double, 1), (Basic::Int, 1)]));
+        assert_ne!(a, sign(&[(Basic::Int, 2), (Basic::Double, 1)]));
+        assert_eq!(sign(&[(Basic::Int, 1), (Basic::Int, 1), (Basic::Double, 1)]), sign(&[(Basic::Int, 2), (Basic::Double, 1)]));
+    }
+
+    #[test]
+    fn only_certain_mismatches_are_named() {
+        let m = |a: Basic, b: Basic| mismatch(a.handle(), b.handle());
+        assert!(m(Basic::Int, Basic::Double));
+        assert!(m(Basic::Int, Basic::Float));
+        assert!(m(Basic::Int, Basic::Long));
+        assert!(!m(Basic::Long, Basic::Int64));
+        assert!(!m(Basic::Integer4, Basic::Int));
+        assert!(!m(Basic::Byte, Basic::Double));
+        assert!(!m(Basic::Double, Basic::Packed));
+        assert!(!mismatch(MIXED | 5, Basic::Int.handle()));
+        assert_eq!(describe(Basic::Int.handle()), "MPI_INT");
+    }
+}

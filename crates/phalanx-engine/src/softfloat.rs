@@ -1,0 +1,268 @@
+//! Binary floating point formats that Rust has no type for: half, x87 extended and quadruple precision.
+//!
+//! ```text
+//! value = (-1)^sign * significand * 2^exponent         significand: integer with its top bit at `precision - 1`
+//! ```
+//! Addition and multiplication are correctly rounded (to nearest, ties to even), with subnormals, infinities and NaN, as the hardware
+//! does them. A reduction in these formats is rare; one in the wrong precision is wrong for ever.
+
+use std::cmp::Ordering;
+
+/// A binary interchange format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// IEEE binary16 in 2 bytes.
+    Half,
+    /// x87 extended: 64-bit significand with explicit leading bit, 10 bytes of 16 used.
+    X87,
+    /// IEEE binary128 in 16 bytes.
+    Quad,
+}
+
+/// An unpacked value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    Nan,
+    Infinity { negative: bool },
+    /// `significand` is zero, or any integer: rounding normalises it.
+    Finite { negative: bool, exponent: i32, significand: u128 },
+}
+
+impl Format {
+    /// Bits of the significand, the leading one included.
+    const fn precision(self) -> u32 {
+        match self {
+            Format::Half => 11,
+            Format::X87 => 64,
+            Format::Quad => 113,
+        }
+    }
+
+    const fn exponent_bits(self) -> u32 {
+        match self {
+            Format::Half => 5,
+            Format::X87 | Format::Quad => 15,
+        }
+    }
+
+    /// The biased exponent of infinities and NaN.
+    const fn special(self) -> u32 {
+        (1 << self.exponent_bits()) - 1
+    }
+
+    /// Exponent of the last bit of the significand when the biased exponent is 1 (and of subnormals).
+    const fn least(self) -> i32 {
+        2 - (1 << (self.exponent_bits() - 1)) - (self.precision() as i32 - 1)
+    }
+
+    /// Bits stored for the significand: the leading one is implicit but in x87.
+    const fn stored(self) -> u32 {
+        match self {
+            Format::X87 => 64,
+            _ => self.precision() - 1,
+        }
+    }
+
+    fn unpack(self, bits: u128) -> Number {
+        let stored = self.stored();
+        let field = bits & ((1 << stored) - 1);
+        let biased = (bits >> stored) as u32 & self.special();
+        let negative = bits >> (stored + self.exponent_bits()) & 1 == 1;
+        let fraction = match self {
+            Format::X87 => field & !(1 << 63),
+            _ => field,
+        };
+        if biased == self.special() {
+            return if fraction == 0 { Number::Infinity { negative } } else { Number::Nan };
+        }
+        let leading = if self == Format::X87 || biased == 0 { 0 } else { 1 << stored };
+        let exponent = self.least() + (biased.max(1) - 1) as i32;
+        Number::Finite { negative, exponent, significand: field | leading }
+    }
+
+    fn assemble(self, negative: bool, biased: u32, field: u128) -> u128 {
+        let stored = self.stored();
+        u128::from(negative) << (stored + self.exponent_bits()) | u128::from(biased) << stored | field
+    }
+
+    fn pack(self, number: Number) -> u128 {
+        let precision = self.precision();
+        let explicit = if self == Format::X87 { 1 << 63 } else { 0 };
+        let (negative, exponent, significand) = match number {
+            Number::Nan => return self.assemble(false, self.special(), explicit | 1 << (precision - 2)),
+            Number::Infinity { negative } => return self.assemble(negative, self.special(), explicit),
+            Number::Finite { negative, exponent, significand } => (negative, exponent, significand),
+        };
+        if significand == 0 {
+            return self.assemble(negative, 0, 0);
+        }
+        // Bring the significand to `precision` bits, or to the least exponent when that leaves fewer.
+        let length = 128 - significand.leading_zeros();
+        let shift = (length as i32 - precision as i32).max(self.least() - exponent);
+        let (mut exponent, mut significand) = (exponent + shift, shift_nearest(significand, shift));
+        if significand >> precision != 0 {
+            significand >>= 1;
+            exponent += 1;
+        }
+        let normal = significand >> (precision - 1) != 0;
+        let biased = if normal { exponent - self.least() + 1 } else { 0 };
+        if biased >= self.special() as i32 {
+            return self.pack(Number::Infinity { negative });
+        }
+        let field = if self == Format::X87 { significand } else { significand & ((1 << self.stored()) - 1) };
+        self.assemble(negative, biased as u32, field)
+    }
+
+    /// `a + b`.
+    pub(crate) fn add(self, a: u128, b: u128) -> u128 {
+        self.pack(add(self.unpack(a), self.unpack(b)))
+    }
+
+    /// `a * b`.
+    pub(crate) fn mul(self, a: u128, b: u128) -> u128 {
+        self.pack(multiply(self.unpack(a), self.unpack(b)))
+    }
+
+    /// `a - b`, for complex products.
+    pub(crate) fn sub(self, a: u128, b: u128) -> u128 {
+        self.add(a, self.negate(b))
+    }
+
+    fn negate(self, bits: u128) -> u128 {
+        bits ^ 1 << (self.stored() + self.exponent_bits())
+    }
+
+    /// How `a` compares with `b`; `None` when one is not a number.
+    pub(crate) fn compare(self, a: u128, b: u128) -> Option<Ordering> {
+        let key = |number: Number| match number {
+            Number::Nan => None,
+            Number::Infinity { negative } => Some((negative, i64::MAX, u128::MAX)),
+            Number::Finite { significand: 0, .. } => Some((false, i64::MIN, 0)),
+            Number::Finite { negative, exponent, significand } => {
+                let zeros = significand.leading_zeros();
+                Some((negative, i64::from(exponent) - i64::from(zeros), significand << zeros))
+            }
+        };
+        let ((na, ea, sa), (nb, eb, sb)) = (key(self.unpack(a))?, key(self.unpack(b))?);
+        Some(match (na, nb) {
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+            (false, false) => (ea, sa).cmp(&(eb, sb)),
+            (true, true) => (eb, sb).cmp(&(ea, sa)),
+        })
+    }
+
+    /// The value of `bits` in the format `to`, rounded to nearest.
+    pub(crate) fn convert(self, bits: u128, to: Format) -> u128 {
+        match self.unpack(bits) {
+            // A NaN keeps its sign.
+            Number::Nan => {
+                let negative = bits >> (self.stored() + self.exponent_bits()) & 1;
+                to.pack(Number::Nan) | negative << (to.stored() + to.exponent_bits())
+            }
+            number => to.pack(number),
+        }
+    }
+}
+
+/// `value / 2^shift` rounded to nearest, ties to even.
+fn shift_nearest(value: u128, shift: i32) -> u128 {
+    match shift {
+        ..=0 => value << -shift,
+        1..=127 => {
+            let (whole, rest) = (value >> shift, value & ((1 << shift) - 1));
+            let half = 1 << (shift - 1);
+            whole + u128::from(rest > half || rest == half && whole & 1 == 1)
+        }
+        128 => u128::from(value > 1 << 127),
+        _ => 0,
+    }
+}
+
+/// `value / 2^shift` with the lost bits gathered in the lowest one, so that a later rounding sees them.
+fn shift_sticky(value: u128, shift: u32) -> u128 {
+    match shift {
+        0 => value,
+        1..=127 => value >> shift | u128::from(value & ((1 << shift) - 1) != 0),
+        _ => u128::from(value != 0),
+    }
+}
+
+fn add(a: Number, b: Number) -> Number {
+    use Number::{Finite, Infinity, Nan};
+    match (a, b) {
+        (Nan, _) | (_, Nan) => Nan,
+        (Infinity { negative: x }, Infinity { negative: y }) if x != y => Nan,
+        (infinite @ Infinity { .. }, _) | (_, infinite @ Infinity { .. }) => infinite,
+        (
+            Finite { negative: na, exponent: ea, significand: sa },
+            Finite { negative: nb, exponent: eb, significand: sb },
+        ) => {
+            if sa == 0 || sb == 0 {
+                return match (sa, sb) {
+                    (0, 0) => Finite { negative: na && nb, exponent: 0, significand: 0 },
+                    (0, _) => b,
+                    _ => a,
+                };
+            }
+            // The larger exponent (of the top bit) goes as far up as leaves room for the carry; the other is aligned to it.
+            let top = |e: i32, s: u128| e + 128 - s.leading_zeros() as i32;
+            let swap = top(eb, sb) > top(ea, sa);
+            let ((nl, el, sl), (ns, es, ss)) =
+                if swap { ((nb, eb, sb), (na, ea, sa)) } else { ((na, ea, sa), (nb, eb, sb)) };
+            let up = sl.leading_zeros() - 2;
+            let (el, sl) = (el - up as i32, sl << up);
+            let down = el - es;
+            let ss = if down <= 0 { ss << -down } else { shift_sticky(ss, down as u32) };
+            if nl == ns {
+                return Finite { negative: nl, exponent: el, significand: sl + ss };
+            }
+            match sl.cmp(&ss) {
+                Ordering::Equal => Finite { negative: false, exponent: 0, significand: 0 },
+                Ordering::Greater => Finite { negative: nl, exponent: el, significand: sl - ss },
+                Ordering::Less => Finite { negative: ns, exponent: el, significand: ss - sl },
+            }
+        }
+    }
+}
+
+fn multiply(a: Number, b: Number) -> Number {
+    use Number::{Finite, Infinity, Nan};
+    match (a, b) {
+        (Nan, _) | (_, Nan) => Nan,
+        (Infinity { .. }, Finite { significand: 0, .. }) | (Finite { significand: 0, .. }, Infinity { .. }) => Nan,
+        (Infinity { negative: x }, Infinity { negative: y } | Finite { negative: y, .. })
+        | (Finite { negative: x, .. }, Infinity { negative: y }) => Infinity { negative: x != y },
+        (
+            Finite { negative: na, exponent: ea, significand: sa },
+            Finite { negative: nb, exponent: eb, significand: sb },
+        ) => {
+            let (high, low) = sa.carrying_mul_wide(sb);
+            // Gather the 256-bit product into 128 bits, the lost ones in the lowest.
+            let shift = if high == 0 { 0 } else { 128 - high.leading_zeros() };
+            let significand = if shift == 0 {
+                low
+            } else {
+                let kept = if shift == 128 { high } else { high << (128 - shift) | low >> shift };
+                let lost = if shift == 128 { low } else { low & ((1 << shift) - 1) };
+                kept | u128::from(lost != 0)
+            };
+            Finite { negative: na != nb, exponent: ea + eb + shift as i32, significand }
+        }
+    }
+}
+
+/// The 256-bit product of two 128-bit integers.
+trait WideMul {
+    fn carrying_mul_wide(self, other: Self) -> (u128, u128);
+}
+
+impl WideMul for u128 {
+    fn carrying_mul_wide(self, other: u128) -> (u128, u128) {
+        const LOW: u128 = u64::MAX as u128;
+        let (a1, a0, b1, b0) = (self >> 64, self & LOW, other >> 64, other & LOW);
+        let (p00, p01, p10, p11) = (a0 * b0, a0 * b1, a1 * b0, a1 * b1);
+        let middle = (p00 >> 64) + (p01 & LOW) + (p10 & LOW);
+        (p11 + (p01 >> 64) + (p10 >> 64) + (middle >> 64), middle << 64 | p00 & LOW)
+    }
+}
