@@ -1,1 +1,59 @@
-//! Shared-memory segments, rings, waiting and copies for Phalanx
+//! Shared-memory segments, rings, waiting and copies for Phalanx.
+//!
+//! Everything one launch starts on a machine is one [`Universe`]: one anonymous
+//! segment with a slot per process, a byte ring per ordered pair of processes
+//! (made on first use) and a heap. This crate owns the protocols by which
+//! processes share that memory, and nearly all of the project's `unsafe` code;
+//! what it hands out is safe to use:
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`universe`] | the segment's layout, slots, heap, pair table, context counter |
+//! | [`ring`] | [`RingProducer`] and [`RingConsumer`]: messages between one pair |
+//! | [`doorbell`] | [`HotSet`]: which rings are worth polling |
+//! | [`park`] | [`Parker`]: sleeping without losing a wake-up |
+//! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
+//! | [`budget`] | [`CpuBudget`]: how long to spin before sleeping |
+//! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners |
+//! | [`single_copy`] | copies straight from another process's memory |
+//!
+//! Architecture Invariant: nothing here knows about MPI, ranks of communicators
+//! or message matching; nothing outside this crate and the launcher makes
+//! system calls about memory or waiting.
+//!
+//! With `--cfg loom` only the protocol cores ([`ring`], [`park`], [`lock`]) are
+//! compiled, over loom's atomics.
+#![expect(unsafe_code, reason = "this crate exists to contain it")]
+
+pub(crate) mod sync;
+
+pub mod lock;
+pub mod park;
+pub mod ring;
+
+#[cfg(not(loom))]
+pub mod budget;
+#[cfg(not(loom))]
+pub mod doorbell;
+pub mod error;
+pub mod mem;
+#[cfg(not(loom))]
+mod segment;
+#[cfg(not(loom))]
+pub mod single_copy;
+#[cfg(not(loom))]
+pub mod universe;
+
+#[cfg(not(loom))]
+pub use budget::CpuBudget;
+#[cfg(not(loom))]
+pub use doorbell::HotSet;
+pub use error::ShmError;
+pub use lock::{EngineGuard, EngineLock};
+#[cfg(not(loom))]
+pub use mem::SharedBytes;
+pub use mem::{ConstMem, MutMem, Part};
+pub use park::{ParkToken, Parker, Woken};
+pub use ring::{Envelope, Record, RingConsumer, RingProducer};
+#[cfg(not(loom))]
+pub use universe::{Exit, Offset, ProcId, Slot, SlotState, Universe, UniverseConfig};

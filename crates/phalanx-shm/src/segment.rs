@@ -1,0 +1,177 @@
+//! One anonymous shared segment: create, seal, map, reserve pages.
+//!
+//! The segment is a memfd: it has no name, so nothing is left behind when the
+//! last process ends, and only processes that inherit (or are passed) the
+//! descriptor can open it. Its size is sealed: no process can shrink it under
+//! the others, which would turn their accesses into SIGBUS. It is sparse;
+//! [`Segment::commit`] reserves the pages of a range before anyone may touch
+//! them, so that missing memory is an error here and not a SIGBUS later.
+
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+use rustix::process::{Resource, getrlimit};
+
+use crate::ShmError;
+
+/// The mapping of one memfd into this process. Unmapped on drop.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    fd: OwnedFd,
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping lives until drop and is not tied to a thread; what is
+// inside is accessed through atomics or by the protocols of this crate.
+unsafe impl Send for Segment {}
+// SAFETY: as for Send.
+unsafe impl Sync for Segment {}
+
+/// Seals a segment carries: its size is final and so are the seals.
+const SEALS: SealFlags = SealFlags::GROW
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::SEAL);
+
+impl Segment {
+    /// A new segment of `len` bytes (a multiple of the page size), all zero,
+    /// no page reserved yet. The descriptor is close-on-exec.
+    pub(crate) fn create(len: usize) -> Result<Segment, ShmError> {
+        // Growing a file past RLIMIT_FSIZE raises SIGXFSZ, which kills: ask first.
+        check_limit(Resource::Fsize, "file size", len)?;
+        let fd = rustix::fs::memfd_create(
+            c"phalanx-universe",
+            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
+        )
+        .map_err(system("create the shared segment"))?;
+        rustix::fs::ftruncate(&fd, len as u64).map_err(system("set the shared segment's size"))?;
+        rustix::fs::fcntl_add_seals(&fd, SEALS).map_err(system("seal the shared segment"))?;
+        Segment::map(fd, len)
+    }
+
+    /// Maps an inherited descriptor after checking that it is a sealed memfd.
+    pub(crate) fn attach(fd: OwnedFd) -> Result<Segment, ShmError> {
+        let foreign = |reason: &str| ShmError::NotAUniverse {
+            reason: reason.to_owned(),
+        };
+        let seals = rustix::fs::fcntl_get_seals(&fd)
+            .map_err(|_| foreign("it is not a memory segment (memfd)"))?;
+        if !seals.contains(SEALS) {
+            return Err(foreign("its size is not sealed"));
+        }
+        let stat = rustix::fs::fstat(&fd).map_err(system("inspect the shared segment"))?;
+        let len = usize::try_from(stat.st_size).map_err(|_| foreign("its size is negative"))?;
+        if len < 4096 {
+            return Err(foreign("it is smaller than a page"));
+        }
+        Segment::map(fd, len)
+    }
+
+    fn map(fd: OwnedFd, len: usize) -> Result<Segment, ShmError> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches
+        // no memory of this program.
+        let base = unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &fd,
+                0,
+            )
+        };
+        match base {
+            Ok(base) => {
+                let base = NonNull::new(base.cast()).ok_or(ShmError::System {
+                    what: "map the shared segment",
+                    source: io::Error::from(io::ErrorKind::InvalidData),
+                })?;
+                Ok(Segment { fd, base, len })
+            }
+            Err(Errno::NOMEM) => {
+                check_limit(Resource::As, "address space", len)?;
+                Err(ShmError::OutOfMemory {
+                    bytes: len as u64,
+                    what: "the address range of the shared segment",
+                    source: Errno::NOMEM.into(),
+                })
+            }
+            Err(e) => Err(system("map the shared segment")(e)),
+        }
+    }
+
+    /// The memfd.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Start of the mapping; page-aligned.
+    #[inline]
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Bytes mapped.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Reserves the pages of `at..at + len`. Idempotent; reserved pages keep
+    /// their contents, new ones are zero.
+    pub(crate) fn commit(&self, at: u64, len: u64, what: &'static str) -> Result<(), ShmError> {
+        loop {
+            match rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), at, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(e @ (Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT)) => {
+                    return Err(ShmError::OutOfMemory {
+                        bytes: len,
+                        what,
+                        source: e.into(),
+                    });
+                }
+                Err(e) => return Err(system("reserve shared memory")(e)),
+            }
+        }
+    }
+
+    /// Gives the pages of a page-aligned range back to the machine. The range
+    /// reads as zero afterwards and must be committed again before use.
+    pub(crate) fn release(&self, at: u64, len: u64) {
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        // A refusal only means that the memory stays reserved.
+        let _ = rustix::fs::fallocate(&self.fd, mode, at, len);
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: `base` and `len` are our own mapping, and every reference
+        // into it borrows from an owner of this Segment.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast::<c_void>(), self.len) };
+    }
+}
+
+fn check_limit(which: Resource, limit: &'static str, len: usize) -> Result<(), ShmError> {
+    match getrlimit(which).current {
+        Some(allowed) if allowed < len as u64 => Err(ShmError::Limit {
+            limit,
+            allowed,
+            bytes: len as u64,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(Errno) -> ShmError {
+    move |e| ShmError::System {
+        what,
+        source: e.into(),
+    }
+}

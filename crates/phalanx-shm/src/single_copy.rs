@@ -1,0 +1,238 @@
+//! Copies straight from or to another process's private memory.
+//!
+//! One copy instead of two, by `process_vm_readv` and `process_vm_writev`. The
+//! kernel allows it between processes of one user, except where Yama, a seccomp
+//! filter or missing namespaces' rights forbid it, each in its own way; so
+//! [`probe`] tries it for real on a word the peer has published.
+
+use std::io;
+
+use crate::ShmError;
+use crate::mem::{ConstMem, MutMem};
+
+/// Pieces per system call (the kernel's UIO_MAXIOV).
+const PIECES: usize = 1024;
+
+/// A range of another process's memory: address there and length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteMem {
+    /// Address in the other process.
+    pub addr: u64,
+    /// Length in bytes.
+    pub len: usize,
+}
+
+/// What single copy can do with one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// `process_vm_readv` works.
+    pub read: bool,
+    /// `process_vm_writev` works.
+    pub write: bool,
+}
+
+impl Capability {
+    /// Nothing works: use shared chunks.
+    pub const NONE: Capability = Capability {
+        read: false,
+        write: false,
+    };
+}
+
+/// A word the peer publishes for [`probe`]: its address and the value there.
+///
+/// Keep it alive and unmoved (a static or a `Box`) while peers may probe.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ProbeWord {
+    value: std::sync::atomic::AtomicU64,
+}
+
+impl ProbeWord {
+    /// A word holding `value`, which should be hard to guess.
+    pub const fn new(value: u64) -> ProbeWord {
+        ProbeWord {
+            value: std::sync::atomic::AtomicU64::new(value),
+        }
+    }
+
+    /// Where it is, for the peers.
+    pub fn addr(&self) -> u64 {
+        std::ptr::from_ref(&self.value).addr() as u64
+    }
+}
+
+/// Tries both directions on process `pid`: reads its [`ProbeWord`] at `addr`,
+/// which must hold `value`, and writes the same value back.
+pub fn probe(pid: i32, addr: u64, value: u64) -> Capability {
+    let mut seen = [0u8; 8];
+    // SAFETY: `seen` outlives the call and nothing else refers to it during it.
+    let local = unsafe { MutMem::new(seen.as_mut_ptr(), seen.len()) };
+    let remote = RemoteMem { addr, len: 8 };
+    let can_read = read(pid, remote, local).is_ok();
+    if !can_read || u64::from_ne_bytes(seen) != value {
+        return Capability::NONE;
+    }
+    // SAFETY: as above; writing back what is there changes nothing.
+    let can_write = unsafe { write(pid, remote, ConstMem::new(seen.as_ptr(), seen.len())) }.is_ok();
+    Capability {
+        read: true,
+        write: can_write,
+    }
+}
+
+/// Copies `remote` of process `pid` to `local`; both must have the same length.
+///
+/// # Errors
+///
+/// [`ShmError::SingleCopy`]: EPERM (not allowed), ESRCH (the process has ended),
+/// EFAULT (no such memory there), with the bytes copied before.
+pub fn read(pid: i32, remote: RemoteMem, local: MutMem) -> Result<(), ShmError> {
+    read_vectored(pid, &[remote], &[local])
+}
+
+/// Copies the concatenation of `remote` of process `pid` to that of `local`;
+/// both must have the same total length.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_vectored(pid: i32, remote: &[RemoteMem], local: &[MutMem]) -> Result<(), ShmError> {
+    let local = local.iter().map(|m| (m.as_ptr().cast_const(), m.len()));
+    transfer(Direction::From, pid, remote, local)
+}
+
+/// Copies `local` to `remote` of process `pid`; both must have the same length.
+///
+/// # Safety
+///
+/// The peer has offered `remote` to be written (it published the address and is
+/// waiting for the data): the write bypasses all protection in that process.
+///
+/// # Errors
+///
+/// As [`read`].
+pub unsafe fn write(pid: i32, remote: RemoteMem, local: ConstMem) -> Result<(), ShmError> {
+    // SAFETY: the caller's contract.
+    unsafe { write_vectored(pid, &[remote], &[local]) }
+}
+
+/// Copies the concatenation of `local` to that of `remote` of process `pid`;
+/// both must have the same total length.
+///
+/// # Safety
+///
+/// As [`write`], for each range.
+///
+/// # Errors
+///
+/// As [`read`].
+pub unsafe fn write_vectored(
+    pid: i32,
+    remote: &[RemoteMem],
+    local: &[ConstMem],
+) -> Result<(), ShmError> {
+    let local = local.iter().map(|m| (m.as_ptr(), m.len()));
+    transfer(Direction::To, pid, remote, local)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    From,
+    To,
+}
+
+/// Pieces `(address, length)` still to be copied on one side, in order.
+struct Side {
+    pieces: Vec<libc::iovec>,
+    next: usize,
+}
+
+impl Side {
+    fn new(pieces: impl Iterator<Item = (*const u8, usize)>) -> Side {
+        let pieces = pieces
+            .filter(|(_, len)| *len > 0)
+            .map(|(at, len)| libc::iovec {
+                iov_base: at.cast_mut().cast(),
+                iov_len: len,
+            })
+            .collect();
+        Side { pieces, next: 0 }
+    }
+
+    fn batch(&self) -> &[libc::iovec] {
+        let rest = &self.pieces[self.next..];
+        &rest[..rest.len().min(PIECES)]
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while let Some(piece) = self.pieces.get_mut(self.next) {
+            if bytes < piece.iov_len {
+                piece.iov_base = piece.iov_base.cast::<u8>().wrapping_add(bytes).cast();
+                piece.iov_len -= bytes;
+                return;
+            }
+            bytes -= piece.iov_len;
+            self.next += 1;
+        }
+    }
+}
+
+fn transfer(
+    direction: Direction,
+    pid: i32,
+    remote: &[RemoteMem],
+    local: impl Iterator<Item = (*const u8, usize)>,
+) -> Result<(), ShmError> {
+    let mut local = Side::new(local);
+    let mut remote = Side::new(
+        remote
+            .iter()
+            .map(|r| (std::ptr::without_provenance(r.addr as usize), r.len)),
+    );
+    let total: u64 = local.pieces.iter().map(|p| p.iov_len as u64).sum();
+    let mut done = 0;
+    while done < total {
+        let (here, there) = (local.batch(), remote.batch());
+        // SAFETY: the iovec arrays are valid; local pieces are readable (To) or
+        // writable (From) by the contracts of ConstMem and MutMem; the kernel
+        // checks the remote ones.
+        let n = unsafe {
+            let (here_n, there_n) = (here.len() as _, there.len() as _);
+            match direction {
+                Direction::From => {
+                    libc::process_vm_readv(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0)
+                }
+                Direction::To => {
+                    libc::process_vm_writev(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0)
+                }
+            }
+        };
+        let source = match n {
+            1.. => {
+                done += n as u64;
+                local.advance(n as usize);
+                remote.advance(n as usize);
+                continue;
+            }
+            // Nothing moved: the remote side has fewer bytes than the local one.
+            0 => io::Error::from(io::ErrorKind::UnexpectedEof),
+            _ => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => continue,
+                e => e,
+            },
+        };
+        return Err(ShmError::SingleCopy {
+            pid,
+            direction: if direction == Direction::From {
+                "from"
+            } else {
+                "to"
+            },
+            bytes: total,
+            done,
+            source,
+        });
+    }
+    Ok(())
+}

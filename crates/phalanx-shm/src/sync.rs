@@ -1,0 +1,157 @@
+//! The atomics seam: everything that synchronises takes its atomics from here.
+//!
+//! Normally these are the standard atomics. With `--cfg loom` they are loom's,
+//! which explore every interleaving and every value the memory model allows.
+//! `futex_*` stand for the kernel's futex; under loom a condition variable with
+//! the same contract takes its place.
+
+#[cfg(not(loom))]
+mod real {
+    pub(crate) use core::hint::spin_loop;
+    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+    use rustix::thread::futex;
+    use std::time::Duration;
+
+    /// Why a futex wait came back.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum FutexWake {
+        /// Woken, or the word no longer held the expected value.
+        Changed,
+        /// The timeout passed.
+        TimedOut,
+        /// A signal handler ran.
+        Interrupted,
+    }
+
+    /// Who may wait on a word.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Scope {
+        /// Threads of this process only.
+        Private,
+        /// Any process that maps the memory.
+        Shared,
+    }
+
+    impl Scope {
+        fn flags(self) -> futex::Flags {
+            match self {
+                Scope::Private => futex::Flags::PRIVATE,
+                Scope::Shared => futex::Flags::empty(),
+            }
+        }
+    }
+
+    /// A 32-bit word threads can sleep on.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct FutexWord(AtomicU32);
+
+    impl FutexWord {
+        pub(crate) const fn new(value: u32) -> FutexWord {
+            FutexWord(AtomicU32::new(value))
+        }
+
+        /// The word itself.
+        #[inline]
+        pub(crate) fn word(&self) -> &AtomicU32 {
+            &self.0
+        }
+
+        /// Sleeps while the word holds `expected`.
+        #[cold]
+        pub(crate) fn wait(
+            &self,
+            scope: Scope,
+            expected: u32,
+            timeout: Option<Duration>,
+        ) -> FutexWake {
+            let timeout = timeout.map(|t| futex::Timespec {
+                tv_sec: t.as_secs().min(i64::MAX as u64) as i64,
+                tv_nsec: t.subsec_nanos().into(),
+            });
+            match futex::wait(&self.0, scope.flags(), expected, timeout.as_ref()) {
+                Err(rustix::io::Errno::TIMEDOUT) => FutexWake::TimedOut,
+                Err(rustix::io::Errno::INTR) => FutexWake::Interrupted,
+                // EAGAIN: the value had changed. Anything else cannot happen for
+                // a mapped, aligned word; callers re-check their condition anyway.
+                Ok(()) | Err(_) => FutexWake::Changed,
+            }
+        }
+
+        /// Wakes up to `count` sleepers.
+        #[cold]
+        pub(crate) fn wake(&self, scope: Scope, count: u32) {
+            // The only errors are about the address, which is valid.
+            let _ = futex::wake(&self.0, scope.flags(), count);
+        }
+    }
+}
+
+#[cfg(loom)]
+mod model {
+    pub(crate) use loom::hint::spin_loop;
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    use loom::sync::{Condvar, Mutex};
+    use std::time::Duration;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum FutexWake {
+        Changed,
+        #[allow(dead_code)]
+        TimedOut,
+        #[allow(dead_code)]
+        Interrupted,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Scope {
+        Private,
+        Shared,
+    }
+
+    /// The kernel's contract: compare and enqueue are one step against `wake`.
+    #[derive(Debug)]
+    pub(crate) struct FutexWord {
+        value: AtomicU32,
+        queue: Mutex<()>,
+        woken: Condvar,
+    }
+
+    impl FutexWord {
+        pub(crate) fn new(value: u32) -> FutexWord {
+            FutexWord {
+                value: AtomicU32::new(value),
+                queue: Mutex::new(()),
+                woken: Condvar::new(),
+            }
+        }
+
+        pub(crate) fn word(&self) -> &AtomicU32 {
+            &self.value
+        }
+
+        pub(crate) fn wait(&self, _: Scope, expected: u32, _: Option<Duration>) -> FutexWake {
+            let queue = self.queue.lock().unwrap();
+            // The kernel reads the word under its hash-bucket lock.
+            if self.value.load(Ordering::SeqCst) == expected {
+                drop(self.woken.wait(queue).unwrap());
+            }
+            FutexWake::Changed
+        }
+
+        pub(crate) fn wake(&self, _: Scope, count: u32) {
+            let _queue = self.queue.lock().unwrap();
+            if count == 1 {
+                self.woken.notify_one();
+            } else {
+                self.woken.notify_all();
+            }
+        }
+    }
+}
+
+#[cfg(loom)]
+pub(crate) use model::*;
+#[cfg(not(loom))]
+pub(crate) use real::*;

@@ -1,0 +1,483 @@
+//! The universe: one segment that every process of a launch maps.
+
+mod heap;
+mod layout;
+mod slot;
+
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::ShmError;
+use crate::mem::SharedBytes;
+use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef};
+use crate::segment::Segment;
+use heap::Heap;
+use layout::{Header, Layout, MAGIC, PAGE, VERSION};
+
+pub use layout::MAX_SLOTS;
+pub use slot::{Exit, Slot, SlotState};
+
+/// A process of the universe: the number of its slot. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcId(pub u32);
+
+impl fmt::Display for ProcId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A position in the segment, the same for every process. Zero means "none".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(u64);
+
+impl Offset {
+    /// No position.
+    pub const NONE: Offset = Offset(0);
+
+    /// The position as a number, for a message or an environment variable.
+    #[inline]
+    pub fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The position another process told. It is checked where it is used.
+    #[inline]
+    pub fn new(at: u64) -> Offset {
+        Offset(at)
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The position `bytes` further on.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, bytes: usize) -> Offset {
+        Offset(self.0.saturating_add(bytes as u64))
+    }
+}
+
+/// The geometry of a new universe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UniverseConfig {
+    /// Process slots, spawned processes included; at most [`MAX_SLOTS`].
+    pub slots: u32,
+    /// Bytes of each ring's lines; rounded up to a power of two.
+    pub ring_bytes: usize,
+    /// Address range of the heap in bytes. Pages are reserved when handed out,
+    /// so a large range costs nothing by itself.
+    pub heap_bytes: usize,
+}
+
+impl UniverseConfig {
+    /// A geometry for a first world of `ranks` processes, with slots to spare
+    /// for processes it spawns.
+    pub fn for_ranks(ranks: u32) -> UniverseConfig {
+        let slots = ranks.saturating_mul(4).max(1024).min(MAX_SLOTS.max(ranks));
+        UniverseConfig {
+            slots,
+            ring_bytes: if ranks <= 64 { 64 << 10 } else { 32 << 10 },
+            heap_bytes: heap_range(),
+        }
+    }
+}
+
+impl Default for UniverseConfig {
+    fn default() -> UniverseConfig {
+        UniverseConfig::for_ranks(1)
+    }
+}
+
+/// The machine's memory as the heap's address range, less where an
+/// address-space limit is set.
+fn heap_range() -> usize {
+    let info = rustix::system::sysinfo();
+    let memory = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
+    let range = memory.clamp(1 << 30, 1 << 42);
+    let allowed = getrlimit(Resource::As)
+        .current
+        .map_or(u64::MAX, |limit| limit / 8);
+    let file = getrlimit(Resource::Fsize)
+        .current
+        .map_or(u64::MAX, |limit| limit / 2);
+    usize::try_from(range.min(allowed).min(file).max(16 << 20)).unwrap_or(1 << 30)
+}
+
+struct Inner {
+    segment: Arc<Segment>,
+    layout: Layout,
+}
+
+/// A mapped universe. Cloning is cheap and shares the mapping.
+#[derive(Clone)]
+pub struct Universe(Arc<Inner>);
+
+impl fmt::Debug for Universe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Universe")
+            .field("layout", &self.0.layout)
+            .field("slots_used", &self.claimed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Universe {
+    /// Creates a universe. Its descriptor is close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::SlotCount`], [`ShmError::Limit`], [`ShmError::OutOfMemory`], or
+    /// [`ShmError::System`] when the kernel has no memfd.
+    pub fn create(config: UniverseConfig) -> Result<Universe, ShmError> {
+        let layout = Layout::new(
+            config.slots,
+            config.ring_bytes as u64,
+            config.heap_bytes as u64,
+        )?;
+        let total = usize::try_from(layout.total).map_err(|_| ShmError::Limit {
+            limit: "address space",
+            allowed: usize::MAX as u64,
+            bytes: layout.total,
+        })?;
+        let segment = Segment::create(total)?;
+        segment.commit(0, layout.slots_at, "the universe's header")?;
+        let universe = Universe(Arc::new(Inner {
+            segment: Arc::new(segment),
+            layout,
+        }));
+        let header = universe.header();
+        header.version.store(VERSION, Ordering::Relaxed);
+        header.capacity.store(layout.capacity, Ordering::Relaxed);
+        header
+            .ring_bytes
+            .store(layout.ring_bytes, Ordering::Relaxed);
+        header.total.store(layout.total, Ordering::Relaxed);
+        // Contexts 0 to 7 are reserved, 8 is the first world's.
+        header
+            .next_context
+            .store(FIRST_CONTEXT + CONTEXT_STEP, Ordering::Relaxed);
+        header.magic.store(MAGIC, Ordering::Release);
+        Ok(universe)
+    }
+
+    /// Maps the universe behind an inherited or received descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::NotAUniverse`] when it is something else or of another
+    /// version; [`ShmError::Limit`] or [`ShmError::OutOfMemory`] when it cannot
+    /// be mapped.
+    pub fn attach(fd: OwnedFd) -> Result<Universe, ShmError> {
+        let segment = Segment::attach(fd)?;
+        if segment.len() < size_of::<Header>() {
+            return Err(ShmError::NotAUniverse {
+                reason: "it is smaller than a header".into(),
+            });
+        }
+        // SAFETY: the mapping is page-aligned, large enough, and Header is all
+        // atomics, for which every bit pattern is valid.
+        let header = unsafe { &*segment.base().cast::<Header>() };
+        let layout = Layout::from_header(header, segment.len() as u64)?;
+        Ok(Universe(Arc::new(Inner {
+            segment: Arc::new(segment),
+            layout,
+        })))
+    }
+
+    /// The segment's descriptor, to be inherited or passed.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.segment.fd()
+    }
+
+    /// Process slots of the universe.
+    #[inline]
+    pub fn capacity(&self) -> u32 {
+        self.0.layout.capacity
+    }
+
+    /// Slots claimed so far: the ids below this exist.
+    #[inline]
+    pub fn claimed(&self) -> u32 {
+        self.header()
+            .slots_used
+            .load(Ordering::Acquire)
+            .min(self.capacity())
+    }
+
+    /// Claims `n` slots in a row; returns the first.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::SlotsUsedUp`], or [`ShmError::OutOfMemory`] when their pages
+    /// cannot be reserved.
+    pub fn claim_slots(&self, n: u32) -> Result<ProcId, ShmError> {
+        let layout = &self.0.layout;
+        let used = &self.header().slots_used;
+        let mut first = used.load(Ordering::Acquire);
+        loop {
+            let end = first.checked_add(n).filter(|end| *end <= layout.capacity);
+            let Some(end) = end else {
+                return Err(ShmError::SlotsUsedUp {
+                    requested: n,
+                    free: layout.capacity.saturating_sub(first),
+                    capacity: layout.capacity,
+                });
+            };
+            if n > 0 {
+                let slot = size_of::<Slot>() as u64;
+                let at = layout.slots_at + u64::from(first) * slot;
+                self.0
+                    .segment
+                    .commit(at, u64::from(n) * slot, "process slots")?;
+                let (at, row) = layout.pair_row(first);
+                self.0
+                    .segment
+                    .commit(at, u64::from(n) * row, "the table of rings")?;
+            }
+            // Release: who sees the new count may touch the slots' pages.
+            match used.compare_exchange(first, end, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(ProcId(first)),
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    /// Draws `n` context ids (each with three more behind it for internal use):
+    /// the first; the others follow in steps of 4.
+    pub fn next_contexts(&self, n: u32) -> u32 {
+        self.header()
+            .next_context
+            .fetch_add(n.saturating_mul(CONTEXT_STEP), Ordering::Relaxed)
+    }
+
+    /// The slot of process `p`.
+    ///
+    /// # Panics
+    ///
+    /// When `p` is outside the universe's capacity: ids come from
+    /// [`Universe::claim_slots`] or have been checked with [`Universe::has`].
+    #[inline]
+    pub fn slot(&self, p: ProcId) -> &Slot {
+        assert!(p.0 < self.capacity(), "process slot {p} does not exist");
+        // SAFETY: inside the slot table by the check; the layout was validated
+        // against the segment's length; Slot is all atomics.
+        unsafe { &*self.slot_ptr(p).as_ptr() }
+    }
+
+    /// Whether slot `p` has been claimed.
+    #[inline]
+    pub fn has(&self, p: ProcId) -> bool {
+        p.0 < self.claimed()
+    }
+
+    fn slot_ptr(&self, p: ProcId) -> NonNull<Slot> {
+        let at = self.0.layout.slots_at as usize + p.0 as usize * size_of::<Slot>();
+        // SAFETY: callers pass slots within the capacity; the mapping has no
+        // null page.
+        unsafe { NonNull::new_unchecked(self.0.segment.base().add(at).cast()) }
+    }
+
+    /// Takes `bytes` of shared memory: 64-byte aligned, pages reserved. The
+    /// contents are unspecified. Blocks of a megabyte and more are page-aligned.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::OutOfMemory`] when the machine or a limit refuses,
+    /// [`ShmError::HeapFull`] when the address range is used up.
+    pub fn alloc(&self, bytes: usize) -> Result<Offset, ShmError> {
+        Ok(Offset(self.heap().alloc(bytes)?.at))
+    }
+
+    /// Like [`Universe::alloc`], with all bytes zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`Universe::alloc`].
+    pub fn alloc_zeroed(&self, bytes: usize) -> Result<Offset, ShmError> {
+        let block = self.heap().alloc(bytes)?;
+        let at = Offset(block.at);
+        if !block.fresh {
+            let range = self.bytes(at, bytes)?;
+            // SAFETY: the block is ours alone until we tell its position.
+            unsafe { range.as_mem() }.fill(0);
+        }
+        Ok(at)
+    }
+
+    /// Gives back a block taken with the same `bytes`. Positions that cannot be
+    /// blocks are ignored. Nobody may use the block any more.
+    pub fn free(&self, at: Offset, bytes: usize) {
+        self.heap().free(at.0, bytes);
+    }
+
+    /// `len` bytes at `at`, for copies in and out.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::BadRange`] unless the range is inside memory handed out.
+    #[inline]
+    pub fn bytes(&self, at: Offset, len: usize) -> Result<SharedBytes<'_>, ShmError> {
+        let ptr = self.checked(at, len, 1)?;
+        // SAFETY: inside the mapping, which `self` keeps.
+        Ok(unsafe { SharedBytes::new(ptr, len) })
+    }
+
+    /// `n` shared words at `at` (8-byte aligned): counters and flags.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::BadRange`] unless the range is inside memory handed out and
+    /// aligned.
+    #[inline]
+    pub fn words(&self, at: Offset, n: usize) -> Result<&[AtomicU64], ShmError> {
+        let len = n.saturating_mul(8);
+        let ptr = self.checked(at, len, 8)?;
+        // SAFETY: inside the mapping, aligned, and atomics accept every bit
+        // pattern. Users of a block agree on which parts of it are words.
+        Ok(unsafe { core::slice::from_raw_parts(ptr.cast::<AtomicU64>(), n) })
+    }
+
+    #[inline]
+    fn checked(&self, at: Offset, len: usize, align: u64) -> Result<*mut u8, ShmError> {
+        let layout = &self.0.layout;
+        let used = self
+            .header()
+            .frontier
+            .load(Ordering::Acquire)
+            .min(layout.heap_len());
+        let end = at.0.checked_add(len as u64);
+        if at.0 < layout.heap_at
+            || !at.0.is_multiple_of(align)
+            || end.is_none_or(|end| end > layout.heap_at + used)
+        {
+            return Err(ShmError::BadRange {
+                offset: at.0,
+                bytes: len as u64,
+            });
+        }
+        Ok(self.0.segment.base().wrapping_add(at.0 as usize))
+    }
+
+    /// The sending end of the ring `from` -> `to`, which is made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::RingTaken`] while another handle exists,
+    /// [`ShmError::NoSuchSlot`], or what [`Universe::alloc`] gives.
+    pub fn producer(&self, from: ProcId, to: ProcId) -> Result<RingProducer, ShmError> {
+        let entry = self.pair(from, to)?;
+        // SYNC POINT pair: Acquire, so that the ring behind the entry is seen.
+        let mut at = entry.load(Ordering::Acquire);
+        if at == 0 {
+            let bytes = self.0.layout.ring_footprint();
+            let new = self.alloc_zeroed(bytes)?;
+            // SYNC POINT pair: Release, so that whoever sees the entry sees an
+            // empty ring.
+            match entry.compare_exchange(0, new.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => at = new.0,
+                Err(other) => {
+                    self.free(new, bytes);
+                    at = other;
+                }
+            }
+        }
+        let ring = self.ring_at(at, from, to)?;
+        RingProducer::claim(ring, from.0, to.0).ok_or(ShmError::RingTaken {
+            from: from.0,
+            to: to.0,
+            side: "sending",
+        })
+    }
+
+    /// The receiving end of the ring `from` -> `to`; `None` until the sender has
+    /// made it.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::RingTaken`] while another handle exists,
+    /// [`ShmError::NoSuchSlot`], or [`ShmError::Corrupt`].
+    pub fn consumer(&self, from: ProcId, to: ProcId) -> Result<Option<RingConsumer>, ShmError> {
+        // SYNC POINT pair: Acquire, as in `producer`.
+        let at = self.pair(from, to)?.load(Ordering::Acquire);
+        if at == 0 {
+            return Ok(None);
+        }
+        let ring = self.ring_at(at, from, to)?;
+        let end = RingConsumer::claim(ring, from.0, to.0);
+        end.map(Some).ok_or(ShmError::RingTaken {
+            from: from.0,
+            to: to.0,
+            side: "receiving",
+        })
+    }
+
+    /// The pair table's entry: offset of the ring, 0 while there is none.
+    fn pair(&self, from: ProcId, to: ProcId) -> Result<&AtomicU64, ShmError> {
+        let claimed = self.claimed();
+        for p in [from, to] {
+            if p.0 >= claimed {
+                return Err(ShmError::NoSuchSlot { slot: p.0, claimed });
+            }
+        }
+        let at = self.0.layout.pair_row(to.0).0 as usize + from.0 as usize * 8;
+        // SAFETY: inside the pair table, since both are below the capacity;
+        // 8-byte aligned.
+        Ok(unsafe { &*self.0.segment.base().add(at).cast::<AtomicU64>() })
+    }
+
+    fn ring_at(&self, at: u64, from: ProcId, to: ProcId) -> Result<RingRef, ShmError> {
+        let layout = &self.0.layout;
+        let control = self
+            .checked(Offset(at), layout.ring_footprint(), 128)
+            .map_err(|_| ShmError::Corrupt {
+                what: format!("the ring from process {from} to process {to} is said to be at {at}"),
+            })?;
+        let lines = control.wrapping_add(size_of::<Control>());
+        // SAFETY: the range was checked to lie in the heap with 128-byte
+        // alignment; the ring's block is used through ring handles only.
+        unsafe {
+            Ok(RingRef::new(
+                self.0.segment.clone(),
+                NonNull::new_unchecked(control.cast()),
+                NonNull::new_unchecked(lines),
+                layout.ring_bytes / LINE as u64,
+                NonNull::from(self.slot(to).bell()),
+                NonNull::from(self.slot(from).park_word()),
+            ))
+        }
+    }
+
+    fn heap(&self) -> Heap<'_> {
+        Heap {
+            segment: &self.0.segment,
+            header: self.header(),
+            layout: &self.0.layout,
+        }
+    }
+
+    #[inline]
+    fn header(&self) -> &Header {
+        // SAFETY: the segment begins with a header (created or checked), all
+        // atomics, and stays mapped while `self` lives.
+        unsafe { &*self.0.segment.base().cast::<Header>() }
+    }
+}
+
+/// Context id of the first world.
+pub const FIRST_CONTEXT: u32 = 8;
+
+/// Context ids a communicator takes: point-to-point, collective, internal, spare.
+pub const CONTEXT_STEP: u32 = 4;
+
+const _: () = assert!(size_of::<Header>() as u64 <= PAGE);
+const _: () = assert!(size_of::<Control>().is_multiple_of(128));
+const _: () = assert!(size_of::<Slot>().is_multiple_of(128));
