@@ -36,6 +36,10 @@ pub mod budget;
 #[cfg(not(loom))]
 pub mod doorbell;
 pub mod error;
+#[cfg(not(loom))]
+pub mod fork;
+#[cfg(not(loom))]
+pub mod inherit;
 pub mod mem;
 #[cfg(not(loom))]
 mod segment;

@@ -39,6 +39,39 @@ impl ConstMem {
         ConstMem { ptr, len }
     }
 
+    /// A base address: memory is reached at signed offsets from it
+    /// ([`ConstMem::at`]), as MPI datatypes do, `MPI_BOTTOM` (null) included.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ConstMem::new`], for every byte that is ever reached from here.
+    #[inline]
+    pub unsafe fn base(ptr: *const u8) -> ConstMem {
+        ConstMem {
+            ptr,
+            len: usize::MAX,
+        }
+    }
+
+    /// The `len` bytes from signed offset `at` on. Of a base address, whatever
+    /// the offset; of a range, only what lies in it.
+    #[inline]
+    pub fn at(&self, at: isize, len: usize) -> ConstMem {
+        if self.len == usize::MAX {
+            return ConstMem {
+                ptr: self.ptr.wrapping_offset(at),
+                len,
+            };
+        }
+        match usize::try_from(at) {
+            Ok(at) => self.slice(at, len),
+            Err(_) => ConstMem {
+                ptr: self.ptr,
+                len: 0,
+            },
+        }
+    }
+
     /// No memory at all.
     #[inline]
     pub const fn empty() -> ConstMem {
@@ -121,6 +154,37 @@ impl MutMem {
     #[inline]
     pub unsafe fn new(ptr: *mut u8, len: usize) -> MutMem {
         MutMem { ptr, len }
+    }
+
+    /// A base address: see [`ConstMem::base`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`MutMem::new`], for every byte that is ever reached from here.
+    #[inline]
+    pub unsafe fn base(ptr: *mut u8) -> MutMem {
+        MutMem {
+            ptr,
+            len: usize::MAX,
+        }
+    }
+
+    /// The `len` bytes from signed offset `at` on: see [`ConstMem::at`].
+    #[inline]
+    pub fn at(&self, at: isize, len: usize) -> MutMem {
+        if self.len == usize::MAX {
+            return MutMem {
+                ptr: self.ptr.wrapping_offset(at),
+                len,
+            };
+        }
+        match usize::try_from(at) {
+            Ok(at) => self.slice(at, len),
+            Err(_) => MutMem {
+                ptr: self.ptr,
+                len: 0,
+            },
+        }
     }
 
     /// No memory at all.
