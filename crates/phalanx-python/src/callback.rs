@@ -1,0 +1,147 @@
+//! Python functions as C callbacks that carry no state: error handlers.
+//!
+//! A C error handler gets the object and the code, nothing of ours. So each Python function takes a slot, and each slot has
+//! a C function of its own (one generic function, instantiated per number).
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+
+use crate::comm::Comm;
+use crate::error::check;
+use crate::ffi::*;
+use crate::file::File;
+use crate::gil::GilCell;
+use crate::handle::{self, Handle, Raw};
+use crate::session::Session;
+use crate::win::Win;
+
+/// How many error handlers of one kind there can be.
+const SLOTS: usize = 64;
+
+/// What an error handler is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Communicators.
+    Comm,
+    /// Windows.
+    Win,
+    /// Files.
+    File,
+    /// Sessions.
+    Session,
+}
+
+type Functions = GilCell<Vec<Py<PyAny>>>;
+
+/// The functions by kind, in slot order. Slots are not given out again: an object may use a handler long after it was freed.
+static FUNCTIONS: [Functions; 4] = [const { GilCell::new(Vec::new()) }; 4];
+
+/// A handle type that can have an error handler.
+trait Target: Raw {
+    type Class: Handle<Raw = Self>;
+    const KIND: Kind;
+}
+
+macro_rules! targets {
+    ($($raw:ident $class:ident $kind:ident;)*) => {$(
+        impl Target for $raw {
+            type Class = $class;
+            const KIND: Kind = Kind::$kind;
+        }
+    )*};
+}
+
+targets! {
+    MPI_Comm Comm Comm;
+    MPI_Win Win Win;
+    MPI_File File File;
+    MPI_Session Session Session;
+}
+
+/// The C callback of slot `N`.
+unsafe extern "C" fn handler<T: Target, const N: usize>(target: *mut T, code: *mut c_int) {
+    // SAFETY: the library passes the addresses of a handle and a code.
+    let (target, code) = unsafe { (*target, *code) };
+    // SAFETY: asks for a flag only; valid at any time.
+    if unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
+        // SAFETY: without an interpreter there is nobody to handle the error.
+        unsafe { MPI_Abort(MPI_COMM_WORLD, 1) };
+        return;
+    }
+    Python::attach(|py| {
+        let function = FUNCTIONS[T::KIND as usize].peek(py, |list| list.get(N).map(|f| f.clone_ref(py)));
+        let called = (|| {
+            let Some(function) = function else {
+                return Err(PyRuntimeError::new_err("error handler without a function"));
+            };
+            let object = handle::wrap::<T::Class>(py, target)?;
+            let result = function.call1(py, (&object, code));
+            let class = object.cast::<T::Class>()?.get();
+            if !handle::is_constant(class) {
+                class.cell().set(T::NULL);
+            }
+            result.map(drop)
+        })();
+        if let Err(error) = called {
+            // The call that failed cannot return both its own error and this one: an error handler must not raise.
+            error.print(py);
+            crate::init::flush_output(py);
+            eprintln!("phalanx: exception in a user-defined error handler: ending the job");
+            // SAFETY: passes values.
+            unsafe { MPI_Abort(MPI_COMM_WORLD, 1) };
+        }
+    });
+}
+
+macro_rules! slots {
+    ($($n:literal)*) => { [$(handler::<T, $n>),*] };
+}
+
+type Handler<T> = unsafe extern "C" fn(*mut T, *mut c_int);
+
+fn table<T: Target>() -> [Handler<T>; SLOTS] {
+    slots!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
+        32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63)
+}
+
+/// The C callback for a Python error handler.
+///
+/// # Errors
+/// `TypeError` for something that is not callable; `RuntimeError` when all slots are taken.
+pub(crate) fn error_handler(kind: Kind, function: &Bound<'_, PyAny>) -> PyResult<*mut c_void> {
+    if !function.is_callable() {
+        return Err(PyTypeError::new_err("expected a callable error handler"));
+    }
+    let py = function.py();
+    let list = &FUNCTIONS[kind as usize];
+    let mut functions = list.take(py);
+    let slot = functions.len();
+    let room = slot < SLOTS;
+    if room {
+        functions.push(function.clone().unbind());
+    }
+    drop(list.replace(py, functions));
+    if !room {
+        return Err(PyRuntimeError::new_err(format!("cannot create more than {SLOTS} error handlers of one kind")));
+    }
+    Ok(match kind {
+        Kind::Comm => table::<MPI_Comm>()[slot] as *mut c_void,
+        Kind::Win => table::<MPI_Win>()[slot] as *mut c_void,
+        Kind::File => table::<MPI_File>()[slot] as *mut c_void,
+        Kind::Session => table::<MPI_Session>()[slot] as *mut c_void,
+    })
+}
+
+/// Sets the error handler `rc.errors` asks for on a window, file or session that has just been made.
+pub(crate) fn set_default(kind: Kind, bits: usize) -> PyResult<()> {
+    let Some(errhandler) = crate::init::default_errhandler() else { return Ok(()) };
+    // SAFETY: passes values; the library checks them.
+    check(unsafe {
+        match kind {
+            Kind::Comm => MPI_Comm_set_errhandler(MPI_Comm(bits), errhandler),
+            Kind::Win => MPI_Win_set_errhandler(MPI_Win(bits), errhandler),
+            Kind::File => MPI_File_set_errhandler(MPI_File(bits), errhandler),
+            Kind::Session => MPI_Session_set_errhandler(MPI_Session(bits), errhandler),
+        }
+    })
+}

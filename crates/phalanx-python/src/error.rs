@@ -1,0 +1,201 @@
+//! MPI error codes as Python exceptions.
+//!
+//! The classes are written in Python (`exception.py`, compiled into the extension): a native class cannot derive from
+//! `RuntimeError` under the stable ABI of Python 3.11.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use crate::extras;
+use crate::ffi::*;
+use crate::text;
+
+/// `MPI.Exception`, and the class for what the library does not implement.
+struct Classes {
+    general: Py<PyType>,
+    unsupported: Py<PyType>,
+}
+
+static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+
+thread_local! {
+    /// The exception a signal handler raised while this thread waited inside MPI (see `extras`).
+    static INTERRUPT: Cell<Option<PyErr>> = const { Cell::new(None) };
+}
+
+/// Keeps the exception that makes the running MPI call give up, for [`check`] to raise.
+pub(crate) fn set_interrupt(error: PyErr) {
+    INTERRUPT.set(Some(error));
+}
+
+/// `Ok` for `MPI_SUCCESS`, else the exception for `code`.
+///
+/// # Errors
+/// `MPI.Exception`; `NotImplementedError` too where the library says that it lacks the operation; the signal handler's own
+/// exception where one interrupted the call.
+#[inline]
+pub(crate) fn check(code: c_int) -> PyResult<()> {
+    if code == MPI_SUCCESS { Ok(()) } else { Err(exception(code)) }
+}
+
+/// The exception for an error code.
+#[cold]
+pub(crate) fn exception(code: c_int) -> PyErr {
+    if let Some(error) = INTERRUPT.take() {
+        if extras::is_interrupted(code) {
+            return error;
+        }
+        INTERRUPT.set(Some(error));
+    }
+    Python::attach(|py| {
+        let Some(classes) = CLASSES.get(py) else {
+            return PyRuntimeError::new_err(format!("MPI error code {code}: {}", message(code)));
+        };
+        let class = match class_of(code) {
+            MPI_ERR_UNSUPPORTED_OPERATION => &classes.unsupported,
+            _ => &classes.general,
+        };
+        PyErr::from_type(class.bind(py).clone(), code)
+    })
+}
+
+/// The class of an error code, without raising for an unknown one.
+pub(crate) fn class_of(code: c_int) -> c_int {
+    let mut class = MPI_ERR_UNKNOWN;
+    // SAFETY: `class` is valid for the write.
+    if unsafe { MPI_Error_class(code, &mut class) } == MPI_SUCCESS { class } else { MPI_ERR_UNKNOWN }
+}
+
+/// The text of an error code, or an empty string.
+pub(crate) fn message(code: c_int) -> String {
+    let mut text = [0; MPI_MAX_ERROR_STRING as usize + 1];
+    let mut length = 0;
+    // SAFETY: the array has the room the standard asks for.
+    if unsafe { MPI_Error_string(code, text.as_mut_ptr(), &mut length) } != MPI_SUCCESS {
+        return String::new();
+    }
+    text::from_c(&text, length)
+}
+
+/// The error code that `error`, raised by a Python callback, stands for, after showing its traceback.
+///
+/// MPI callbacks have no other way to report than a code, and a lost traceback helps nobody.
+pub(crate) fn report_from_callback(py: Python<'_>, error: PyErr) -> c_int {
+    let code = match CLASSES.get(py) {
+        Some(classes) if error.is_instance(py, classes.general.bind(py)) => {
+            error.value(py).call_method0("Get_error_code").and_then(|code| code.extract()).unwrap_or(MPI_ERR_OTHER)
+        }
+        _ => MPI_ERR_OTHER,
+    };
+    error.print(py);
+    if code == MPI_SUCCESS { MPI_ERR_OTHER } else { code }
+}
+
+/// A `TypeError` that names what was expected and what came.
+pub(crate) fn wrong_type(expected: &str, found: &Bound<'_, PyAny>) -> PyErr {
+    let name = found.get_type().name().map(|name| name.to_string()).unwrap_or_else(|_| "?".into());
+    PyTypeError::new_err(format!("expected {expected}, got {name}"))
+}
+
+/// Convert an error code into an error class.
+#[pyfunction]
+#[pyo3(text_signature = "(errorcode)")]
+fn Get_error_class(errorcode: c_int) -> PyResult<c_int> {
+    let mut class = MPI_SUCCESS;
+    // SAFETY: `class` is valid for the write.
+    check(unsafe { MPI_Error_class(errorcode, &mut class) })?;
+    Ok(class)
+}
+
+/// Return the text for an error code or class.
+#[pyfunction]
+fn Get_error_string(errorcode: c_int) -> PyResult<String> {
+    let mut text = [0; MPI_MAX_ERROR_STRING as usize + 1];
+    let mut length = 0;
+    // SAFETY: the array has the room the standard asks for.
+    check(unsafe { MPI_Error_string(errorcode, text.as_mut_ptr(), &mut length) })?;
+    Ok(text::from_c(&text, length))
+}
+
+/// Add a new error class and return it.
+#[pyfunction]
+fn Add_error_class() -> PyResult<c_int> {
+    let mut class = MPI_SUCCESS;
+    // SAFETY: `class` is valid for the write.
+    check(unsafe { MPI_Add_error_class(&mut class) })?;
+    Ok(class)
+}
+
+/// Remove an error class that `Add_error_class` made.
+#[pyfunction]
+fn Remove_error_class(errorclass: c_int) -> PyResult<()> {
+    // SAFETY: passes a plain number.
+    check(unsafe { MPI_Remove_error_class(errorclass) })
+}
+
+/// Add a new error code to an error class and return it.
+#[pyfunction]
+fn Add_error_code(errorclass: c_int) -> PyResult<c_int> {
+    let mut code = MPI_SUCCESS;
+    // SAFETY: `code` is valid for the write.
+    check(unsafe { MPI_Add_error_code(errorclass, &mut code) })?;
+    Ok(code)
+}
+
+/// Remove an error code that `Add_error_code` made.
+#[pyfunction]
+fn Remove_error_code(errorcode: c_int) -> PyResult<()> {
+    // SAFETY: passes a plain number.
+    check(unsafe { MPI_Remove_error_code(errorcode) })
+}
+
+/// Give an added error class or code its text.
+#[pyfunction]
+fn Add_error_string(errorcode: c_int, string: text::Text) -> PyResult<()> {
+    // SAFETY: the string is NUL-terminated and outlives the call.
+    check(unsafe { MPI_Add_error_string(errorcode, string.as_ptr()) })
+}
+
+/// Remove the text of an added error class or code.
+#[pyfunction]
+fn Remove_error_string(errorcode: c_int) -> PyResult<()> {
+    // SAFETY: passes a plain number.
+    check(unsafe { MPI_Remove_error_string(errorcode) })
+}
+
+const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("exception.py"), "\0").as_bytes()) {
+    Ok(source) => source,
+    Err(_) => panic!("exception.py holds a NUL"),
+};
+
+/// Adds the functions and classes of this file to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = m.py();
+    for function in [
+        wrap_pyfunction!(Get_error_class, m)?,
+        wrap_pyfunction!(Get_error_string, m)?,
+        wrap_pyfunction!(Add_error_class, m)?,
+        wrap_pyfunction!(Remove_error_class, m)?,
+        wrap_pyfunction!(Add_error_code, m)?,
+        wrap_pyfunction!(Remove_error_code, m)?,
+        wrap_pyfunction!(Add_error_string, m)?,
+        wrap_pyfunction!(Remove_error_string, m)?,
+    ] {
+        m.add_function(function)?;
+    }
+    let module = PyModule::from_code(py, SOURCE, c"phalanx/MPI/exception.py", c"phalanx.MPI")?;
+    for name in ["Get_error_class", "Get_error_string"] {
+        module.add(name, m.getattr(name)?)?;
+    }
+    let general = module.getattr("Exception")?.cast_into::<PyType>()?;
+    let unsupported = module.getattr("_UnsupportedOperation")?.cast_into::<PyType>()?;
+    m.add("Exception", &general)?;
+    m.add("_UnsupportedOperation", &unsupported)?;
+    let _ = CLASSES.set(py, Classes { general: general.unbind(), unsupported: unsupported.unbind() });
+    Ok(())
+}
