@@ -3,7 +3,9 @@
 use pyo3::prelude::*;
 
 use crate::ffi::*;
+use crate::gil;
 use crate::handle::{self, Handle, HandleCell, handle_methods};
+use crate::spec::collective;
 
 /// Op(op: Op | None = None)
 ///
@@ -34,6 +36,23 @@ impl Op {
     #[pyo3(signature = (op=None))]
     fn new(op: Option<&Bound<'_, Op>>) -> Self {
         Op { handle: HandleCell::new(handle::raw_or_null(op)) }
+    }
+}
+
+#[pymethods]
+impl Op {
+    /// Reduce_local(self, inbuf: BufSpec, inoutbuf: BufSpec) -> None
+    ///
+    /// Combine two local buffers entry by entry, into the second. Does not communicate.
+    ///
+    /// Raises ValueError when the buffers differ in count or datatype, Exception when the operation does not apply to it.
+    fn Reduce_local(&self, py: Python<'_>, inbuf: &Bound<'_, PyAny>, inoutbuf: &Bound<'_, PyAny>) -> PyResult<()> {
+        let m = collective::local(inbuf, inoutbuf)?;
+        let op = self.raw();
+        // SAFETY: both messages hold `count` entries and keep their memory until after the call.
+        gil::blocking(py, || unsafe {
+            MPI_Reduce_local_c(m.send.address, m.receive.address, m.count(), m.datatype(), op)
+        })
     }
 }
 

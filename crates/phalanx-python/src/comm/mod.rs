@@ -14,8 +14,17 @@ use crate::ffi::*;
 use crate::handle::{self, Handle, HandleCell, Raw as _, handle_methods};
 use crate::init;
 
+mod coll_buf;
+mod coll_nb;
+mod coll_pr;
 mod dynamic;
 mod manage;
+mod neighbor;
+mod p2p_buf;
+mod p2p_matched;
+mod p2p_nb;
+mod partitioned;
+mod pending;
 mod topo;
 
 pub(crate) use dynamic::register_functions;

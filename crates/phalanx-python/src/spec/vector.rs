@@ -1,0 +1,243 @@
+//! Vector forms: a count and a displacement for each rank, and in the w-form a datatype too.
+
+use std::ptr;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+
+use super::{Base, Form, Parts, Room, datatype_of, integer, is_integral, items, pair_of, wrong_length};
+use crate::buffer::{self, Access, View};
+use crate::ffi::*;
+
+/// Counts and displacements per rank, of one datatype.
+pub(crate) struct Vector {
+    /// Where displacement 0 is.
+    pub(crate) address: *mut c_void,
+    counts: Option<Box<[MPI_Count]>>,
+    displacements: Option<Box<[MPI_Aint]>>,
+    /// Of what.
+    pub(crate) datatype: MPI_Datatype,
+    _view: View,
+}
+
+// SAFETY: the address is only handed to MPI; the view keeps what it points at alive on every thread.
+unsafe impl Send for Vector {}
+// SAFETY: as above; a shared message is never changed.
+unsafe impl Sync for Vector {}
+
+impl Vector {
+    /// The counts as MPI wants them; null when there is no message here.
+    pub(crate) fn counts(&self) -> *const MPI_Count {
+        self.counts.as_ref().map_or(ptr::null(), |counts| counts.as_ptr())
+    }
+
+    /// The displacements as MPI wants them; null when there is no message here.
+    pub(crate) fn displacements(&self) -> *const MPI_Aint {
+        self.displacements.as_ref().map_or(ptr::null(), |displacements| displacements.as_ptr())
+    }
+
+    fn absent(address: usize, datatype: MPI_Datatype) -> Vector {
+        let address = ptr::without_provenance_mut(address);
+        Vector { address, counts: None, displacements: None, datatype, _view: View::empty() }
+    }
+}
+
+impl Form for Vector {
+    fn parse(message: &Bound<'_, PyAny>, access: Access, rank: c_int, blocks: usize) -> PyResult<Vector> {
+        if rank == MPI_PROC_NULL {
+            return Ok(Vector::nothing());
+        }
+        let parts = if buffer::supports_buffer_protocol(message) {
+            Parts { buffer: Some(message.clone()), counts: None, displacements: None, datatype: None }
+        } else if let Some(items) = items(message)? {
+            Parts::vector(items)?
+        } else if buffer::exports_device_memory(message) {
+            Parts { buffer: Some(message.clone()), counts: None, displacements: None, datatype: None }
+        } else {
+            return Err(buffer::not_a_buffer(message));
+        };
+        let base = Base::of(&parts, access)?;
+        let room = Room::of(&base.view);
+        let counts = match &parts.counts {
+            None => {
+                let total = if room.bytes > 0 { room.entries(base.extent("infer count")?, 1)? } else { 0 };
+                spread(total, blocks)
+            }
+            Some(counts) if is_integral(counts) => vec![integer(counts, "count")?; blocks].into(),
+            Some(counts) => integers(counts, blocks, "counts")?,
+        };
+        let displacements: Box<[MPI_Aint]> = match &parts.displacements {
+            None => pack(&counts),
+            Some(stride) if is_integral(stride) => {
+                let stride = integer(stride, "displacement")?;
+                (0..blocks as i64).map(|block| stride.wrapping_mul(block) as MPI_Aint).collect()
+            }
+            Some(displacements) => {
+                integers(displacements, blocks, "displacements")?.iter().map(|value| *value as MPI_Aint).collect()
+            }
+        };
+        if let Some(size) = base.known_size() {
+            for (count, displacement) in counts.iter().zip(&displacements) {
+                if *count > 0 {
+                    if *displacement < 0 {
+                        return Err(PyValueError::new_err(format!("message: negative displacement {displacement}")));
+                    }
+                    room.check(i128::from(*count) + *displacement as i128, size)?;
+                }
+            }
+        }
+        Ok(Vector {
+            address: base.view.address(),
+            counts: Some(counts),
+            displacements: Some(displacements),
+            datatype: base.datatype,
+            _view: base.view,
+        })
+    }
+
+    fn nothing() -> Vector {
+        Vector::absent(0, MPI_BYTE)
+    }
+
+    fn in_place() -> Vector {
+        Vector::absent(MPI_IN_PLACE, MPI_DATATYPE_NULL)
+    }
+}
+
+/// `total` entries over `blocks` ranks, as evenly as can be, the larger shares first.
+fn spread(total: MPI_Count, blocks: usize) -> Box<[MPI_Count]> {
+    let blocks = blocks as i64;
+    (0..blocks).map(|block| total / blocks + i64::from(total % blocks > block)).collect()
+}
+
+/// Displacements of blocks that lie one after the other.
+fn pack(counts: &[MPI_Count]) -> Box<[MPI_Aint]> {
+    let mut next: MPI_Aint = 0;
+    counts
+        .iter()
+        .map(|count| {
+            let here = next;
+            next = next.wrapping_add(*count as MPI_Aint);
+            here
+        })
+        .collect()
+}
+
+/// Exactly `expected` integers of a sequence.
+pub(super) fn integers(sequence: &Bound<'_, PyAny>, expected: usize, what: &str) -> PyResult<Box<[i64]>> {
+    let length = length_of(sequence, what)?;
+    if length != expected {
+        return Err(PyValueError::new_err(format!(
+            "message: expecting {expected} items, got {length}: {what} need one integer for each rank"
+        )));
+    }
+    (0..length).map(|i| integer(&sequence.get_item(i)?, what)).collect()
+}
+
+fn length_of(sequence: &Bound<'_, PyAny>, what: &str) -> PyResult<usize> {
+    sequence.len().or_else(|_| {
+        let kind = sequence.get_type().name()?;
+        Err(PyTypeError::new_err(format!("message: {what} must be a sequence, got '{kind}'")))
+    })
+}
+
+/// Counts, displacements in bytes, and datatypes, one of each per rank.
+pub(crate) struct VectorW {
+    /// Where displacement 0 is.
+    pub(crate) address: *mut c_void,
+    counts: Option<Box<[MPI_Count]>>,
+    displacements: Option<Box<[MPI_Aint]>>,
+    datatypes: Option<Box<[MPI_Datatype]>>,
+    _view: View,
+}
+
+// SAFETY: the address is only handed to MPI; the view keeps what it points at alive on every thread.
+unsafe impl Send for VectorW {}
+// SAFETY: as above; a shared message is never changed.
+unsafe impl Sync for VectorW {}
+
+impl VectorW {
+    /// The counts as MPI wants them; null when there is no message here.
+    pub(crate) fn counts(&self) -> *const MPI_Count {
+        self.counts.as_ref().map_or(ptr::null(), |counts| counts.as_ptr())
+    }
+
+    /// The displacements as MPI wants them; null when there is no message here.
+    pub(crate) fn displacements(&self) -> *const MPI_Aint {
+        self.displacements.as_ref().map_or(ptr::null(), |displacements| displacements.as_ptr())
+    }
+
+    /// The datatypes as MPI wants them; null when there is no message here.
+    pub(crate) fn datatypes(&self) -> *const MPI_Datatype {
+        self.datatypes.as_ref().map_or(ptr::null(), |datatypes| datatypes.as_ptr())
+    }
+
+    fn absent(address: usize) -> VectorW {
+        let address = ptr::without_provenance_mut(address);
+        VectorW { address, counts: None, displacements: None, datatypes: None, _view: View::empty() }
+    }
+}
+
+impl Form for VectorW {
+    fn parse<'py>(message: &Bound<'py, PyAny>, access: Access, _rank: c_int, blocks: usize) -> PyResult<VectorW> {
+        let Some(items) = items(message)? else {
+            return Err(PyTypeError::new_err(format!(
+                "message: expecting a list/tuple [buffer, counts, displacements, datatypes], got '{}'",
+                message.get_type().name()?
+            )));
+        };
+        let given = |item: &Bound<'py, PyAny>| (!item.is_none()).then(|| item.clone());
+        let (buffer, counts, displacements, datatypes) = match &items[..] {
+            [buffer, datatypes] => (buffer, None, None, datatypes),
+            [buffer, pair, datatypes] => {
+                let (counts, displacements) = pair_of(pair)?;
+                (buffer, counts, displacements, datatypes)
+            }
+            [buffer, counts, displacements, datatypes] => (buffer, given(counts), given(displacements), datatypes),
+            _ => return Err(wrong_length(items.len())),
+        };
+        let view = if buffer.is_none() || crate::constants::is_bottom(buffer) {
+            for (part, name) in [(&counts, "counts"), (&displacements, "displacements")] {
+                if part.is_none() {
+                    return Err(PyValueError::new_err(format!("message: BOTTOM requires {name}")));
+                }
+            }
+            View::empty()
+        } else if buffer::is_buffer_like(buffer) {
+            View::of(buffer, access, false)?
+        } else {
+            return Err(buffer::not_a_buffer(buffer));
+        };
+        let (counts, displacements) = match (counts, displacements) {
+            (None, None) => (vec![1; blocks].into(), vec![0; blocks].into()),
+            (Some(counts), Some(displacements)) => {
+                (integers(&counts, blocks, "counts")?, integers(&displacements, blocks, "displacements")?)
+            }
+            _ => {
+                return Err(PyTypeError::new_err("message: counts and displacements go together: give both or neither"));
+            }
+        };
+        let number = length_of(datatypes, "datatypes")?;
+        if number != blocks {
+            return Err(PyValueError::new_err(format!(
+                "message: expecting {blocks} items, got {number}: datatypes need one MPI.Datatype for each rank"
+            )));
+        }
+        let datatypes = (0..number).map(|i| datatype_of(&datatypes.get_item(i)?)).collect::<PyResult<_>>()?;
+        Ok(VectorW {
+            address: view.address(),
+            counts: Some(counts),
+            displacements: Some(displacements.iter().map(|value: &i64| *value as MPI_Aint).collect()),
+            datatypes: Some(datatypes),
+            _view: view,
+        })
+    }
+
+    fn nothing() -> VectorW {
+        VectorW::absent(0)
+    }
+
+    fn in_place() -> VectorW {
+        VectorW::absent(MPI_IN_PLACE)
+    }
+}
