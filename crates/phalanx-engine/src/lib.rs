@@ -2,8 +2,23 @@
 
 #[cfg(test)]
 mod abi_table;
+pub mod boot;
+pub mod comm;
 pub mod datatype;
+pub mod engine;
 pub mod error;
+pub mod group;
+pub mod pt2pt;
+pub mod request;
 mod softfloat;
+pub mod status;
+pub mod testing;
 
+pub use comm::Comm;
+pub use engine::Engine;
+pub use engine::buffer::{Equivalence, RecvBuf, SendBuf};
 pub use error::{Error, ErrorClass, Result};
+pub use group::{Comparison, Group};
+pub use pt2pt::{Message, SendMode};
+pub use request::Request;
+pub use status::{ANY_SOURCE, ANY_TAG, PROC_NULL, Status};

@@ -1,0 +1,221 @@
+//! A PMI-1 client: the line protocol between a launcher and the ranks it started.
+//!
+//! One command per line, `cmd=NAME key=value ...\n`, one line back. Served by `phalanx run` and by hydra
+//! (MPICH's `mpiexec`), on a socket inherited by number in `PMI_FD`.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use crate::error::{Error, ErrorClass, Result};
+
+/// The connection to the launcher.
+pub struct Pmi {
+    reader: BufReader<UnixStream>,
+    writer: UnixStream,
+    /// Name of the key-value space of this job; empty until asked for.
+    kvs: String,
+}
+
+/// One answer of the launcher.
+#[derive(Debug)]
+pub struct Answer {
+    fields: HashMap<String, String>,
+}
+
+impl Answer {
+    fn parse(line: &str) -> Answer {
+        let mut fields = HashMap::new();
+        let mut rest = line.trim_end_matches('\n');
+        while let Some((key, tail)) = rest.trim_start().split_once('=') {
+            // `msg` runs to the end of the line when it is last; no other value holds spaces.
+            let end = match key {
+                "msg" if !tail.contains('=') => tail.len(),
+                _ => tail.find(' ').unwrap_or(tail.len()),
+            };
+            fields.insert(key.to_owned(), tail[..end].to_owned());
+            rest = &tail[end..];
+        }
+        Answer { fields }
+    }
+
+    /// The value of a field.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.fields.get(key).map(String::as_str)
+    }
+
+    /// The value of a field as a number.
+    pub fn number(&self, key: &str) -> Option<i64> {
+        self.get(key)?.parse().ok()
+    }
+
+    /// Whether the launcher reported success (`rc` absent or 0).
+    pub fn is_ok(&self) -> bool {
+        self.number("rc").unwrap_or(0) == 0
+    }
+}
+
+fn lost(what: &str, why: impl std::fmt::Display) -> Error {
+    Error::new(
+        ErrorClass::Other,
+        format!("the launcher did not answer PMI command '{what}': {why}; did it end before this rank?"),
+    )
+}
+
+impl Pmi {
+    /// Takes over the socket to the launcher and greets it.
+    ///
+    /// # Errors
+    /// When the launcher does not answer as PMI-1 demands.
+    pub fn connect(socket: OwnedFd) -> Result<Pmi> {
+        let writer = UnixStream::from(socket);
+        let reader = writer.try_clone().map_err(|e| lost("init", e))?;
+        let mut pmi = Pmi { reader: BufReader::new(reader), writer, kvs: String::new() };
+        let answer = pmi.ask("cmd=init pmi_version=1 pmi_subversion=1\n", "response_to_init")?;
+        if !answer.is_ok() {
+            return Err(Error::new(
+                ErrorClass::Other,
+                format!("the launcher refused PMI version 1.1: it speaks {}.{}",
+                    answer.get("pmi_version").unwrap_or("?"), answer.get("pmi_subversion").unwrap_or("?")),
+            ));
+        }
+        Ok(pmi)
+    }
+
+    /// Sends text (one command, several lines for `mcmd`) and reads the answer, which must be `expected`.
+    ///
+    /// # Errors
+    /// When the connection is lost or another command comes back.
+    pub fn ask(&mut self, text: &str, expected: &str) -> Result<Answer> {
+        let name = text.split(['=', ' ', '\n']).nth(1).unwrap_or("?").to_owned();
+        self.writer.write_all(text.as_bytes()).map_err(|e| lost(&name, e))?;
+        let mut line = String::new();
+        let n = self.reader.read_line(&mut line).map_err(|e| lost(&name, e))?;
+        if n == 0 {
+            return Err(lost(&name, "connection closed"));
+        }
+        let answer = Answer::parse(&line);
+        if answer.get("cmd") != Some(expected) {
+            return Err(lost(&name, format_args!("expected '{expected}', got '{}'", line.trim_end())));
+        }
+        Ok(answer)
+    }
+
+    /// Number of the program in a launch of several, if the launcher tells.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn appnum(&mut self) -> Result<Option<i32>> {
+        let answer = self.ask("cmd=get_appnum\n", "appnum")?;
+        Ok(answer.number("appnum").and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0))
+    }
+
+    /// Number of processes the launcher could run (`MPI_UNIVERSE_SIZE`), if it tells.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn universe_size(&mut self) -> Result<Option<u32>> {
+        let answer = self.ask("cmd=get_universe_size\n", "universe_size")?;
+        Ok(answer.number("size").and_then(|n| u32::try_from(n).ok()))
+    }
+
+    fn kvs(&mut self) -> Result<String> {
+        if self.kvs.is_empty() {
+            let answer = self.ask("cmd=get_my_kvsname\n", "my_kvsname")?;
+            answer.get("kvsname").unwrap_or_default().clone_into(&mut self.kvs);
+        }
+        Ok(self.kvs.clone())
+    }
+
+    /// Stores a value (no spaces) for the other ranks; visible after a barrier.
+    ///
+    /// # Errors
+    /// When the launcher refuses.
+    pub fn put(&mut self, key: &str, value: &str) -> Result<()> {
+        let kvs = self.kvs()?;
+        let answer = self.ask(&format!("cmd=put kvsname={kvs} key={key} value={value}\n"), "put_result")?;
+        if answer.is_ok() { Ok(()) } else { Err(lost("put", answer.get("msg").unwrap_or("refused"))) }
+    }
+
+    /// Fetches a value; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn get(&mut self, key: &str) -> Result<Option<String>> {
+        let kvs = self.kvs()?;
+        let answer = self.ask(&format!("cmd=get kvsname={kvs} key={key}\n"), "get_result")?;
+        Ok(if answer.is_ok() { answer.get("value").map(str::to_owned) } else { None })
+    }
+
+    /// Waits until all ranks of the job have come here.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn barrier(&mut self) -> Result<()> {
+        self.ask("cmd=barrier_in\n", "barrier_out").map(|_| ())
+    }
+
+    /// Says that this rank is done.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn finalize(&mut self) -> Result<()> {
+        self.ask("cmd=finalize\n", "finalize_ack").map(|_| ())
+    }
+
+    /// Asks the launcher to end the job. It does not answer.
+    pub fn abort(&mut self, code: i32) {
+        // Nothing left to do if the launcher is gone: the caller exits next.
+        let _ = self.writer.write_all(format!("cmd=abort exitcode={code}\n").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    /// A launcher that answers from a script of (request line, answer line).
+    fn scripted(script: &'static [(&'static str, &'static str)]) -> (Pmi, thread::JoinHandle<()>) {
+        let (ours, theirs) = UnixStream::pair().expect("socket pair");
+        let server = thread::spawn(move || {
+            let mut lines = BufReader::new(theirs.try_clone().expect("clone")).lines();
+            let mut out = theirs;
+            for (want, answer) in std::iter::once(&("cmd=init pmi_version=1 pmi_subversion=1", "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0")).chain(script) {
+                let got = lines.next().expect("a request").expect("readable");
+                assert_eq!(got, *want);
+                writeln!(out, "{answer}").expect("writable");
+            }
+        });
+        (Pmi::connect(ours.into()).expect("greeting"), server)
+    }
+
+    #[test]
+    fn put_get_and_barrier_follow_the_protocol() {
+        let (mut pmi, server) = scripted(&[
+            ("cmd=get_my_kvsname", "cmd=my_kvsname kvsname=kvs_1"),
+            ("cmd=put kvsname=kvs_1 key=a value=b/c:1", "cmd=put_result rc=0 msg=success"),
+            ("cmd=barrier_in", "cmd=barrier_out"),
+            ("cmd=get kvsname=kvs_1 key=a", "cmd=get_result rc=0 msg=success value=b/c:1"),
+            ("cmd=get kvsname=kvs_1 key=z", "cmd=get_result rc=-1 msg=key z not found"),
+            ("cmd=get_appnum", "cmd=appnum appnum=2"),
+            ("cmd=finalize", "cmd=finalize_ack"),
+        ]);
+        pmi.put("a", "b/c:1").expect("put");
+        pmi.barrier().expect("barrier");
+        assert_eq!(pmi.get("a").expect("get").as_deref(), Some("b/c:1"));
+        assert_eq!(pmi.get("z").expect("get"), None);
+        assert_eq!(pmi.appnum().expect("appnum"), Some(2));
+        pmi.finalize().expect("finalize");
+        server.join().expect("script followed");
+    }
+
+    #[test]
+    fn a_launcher_that_is_gone_is_named() {
+        let (mut pmi, server) = scripted(&[]);
+        server.join().expect("script followed");
+        let error = pmi.barrier().expect_err("nobody there");
+        assert!(error.to_string().contains("barrier_in"), "{error}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Communicators: what they are and what can be asked of them (MPI 5.0 §7). How they are made is
+//! in the sibling modules.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use phalanx_shm::ProcId;
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorClass, Result};
+use crate::group::{Comparison, Group};
+use crate::pt2pt::buffered::Attached;
+
+/// A communicator: an ordered set of processes with a message space of its own.
+///
+/// Cloning gives another handle to the same communicator.
+#[derive(Clone)]
+pub struct Comm(pub(crate) Arc<CommInner>);
+
+/// What a communicator is made of, for the collectives that create one.
+pub struct CommParts {
+    /// Context of point-to-point messages; +1 is for collectives, +2 for communicator creation.
+    pub ctx: u32,
+    /// My rank in `local`.
+    pub rank: usize,
+    /// The group of the caller.
+    pub local: Group,
+    /// The other group, for an intercommunicator.
+    pub remote: Option<Group>,
+    /// For an intercommunicator: an intracommunicator over `local`, used by its collectives.
+    pub local_comm: Option<Comm>,
+    /// Initial name (`MPI_Comm_get_name`).
+    pub name: String,
+}
+
+pub(crate) struct CommInner {
+    pub(crate) engine: Engine,
+    pub(crate) ctx: u32,
+    pub(crate) rank: i32,
+    pub(crate) local: Group,
+    pub(crate) remote: Option<Group>,
+    pub(crate) local_comm: Option<Comm>,
+    name: Mutex<String>,
+    freed: AtomicBool,
+    coll: OnceLock<Box<dyn Any + Send + Sync>>,
+    pub(crate) attached: Mutex<Attached>,
+}
+
+impl Comm {
+    /// Puts a communicator together. The caller has agreed with all members on `parts.ctx`.
+    pub fn assemble(engine: &Engine, parts: CommParts) -> Comm {
+        let comm = Comm(Arc::new(CommInner {
+            engine: engine.clone(),
+            ctx: parts.ctx,
+            rank: parts.rank as i32,
+            local: parts.local,
+            remote: parts.remote,
+            local_comm: parts.local_comm,
+            name: Mutex::new(parts.name),
+            freed: AtomicBool::new(false),
+            coll: OnceLock::new(),
+            attached: Mutex::default(),
+        }));
+        engine.core().register(comm.0.ctx, Arc::downgrade(&comm.0));
+        comm
+    }
+
+    /// Rank of the calling process in its (local) group.
+    pub fn rank(&self) -> i32 {
+        self.0.rank
+    }
+
+    /// Number of processes in the (local) group.
+    pub fn size(&self) -> i32 {
+        self.0.local.size() as i32
+    }
+
+    /// Number of processes in the remote group (0 for an intracommunicator).
+    pub fn remote_size(&self) -> i32 {
+        self.0.remote.as_ref().map_or(0, |g| g.size() as i32)
+    }
+
+    /// Whether this is an intercommunicator.
+    pub fn is_inter(&self) -> bool {
+        self.0.remote.is_some()
+    }
+
+    /// The (local) group.
+    pub fn group(&self) -> &Group {
+        &self.0.local
+    }
+
+    /// The remote group of an intercommunicator.
+    pub fn remote_group(&self) -> Option<&Group> {
+        self.0.remote.as_ref()
+    }
+
+    /// For an intercommunicator: the intracommunicator over its local group.
+    pub fn local_comm(&self) -> Option<&Comm> {
+        self.0.local_comm.as_ref()
+    }
+
+    /// The group that ranks in point-to-point calls refer to: remote if there is one, else local.
+    pub fn peers(&self) -> &Group {
+        self.0.remote.as_ref().unwrap_or(&self.0.local)
+    }
+
+    /// Context id of point-to-point messages; +1 collectives, +2 communicator creation, +3 reserved.
+    pub fn ctx(&self) -> u32 {
+        self.0.ctx
+    }
+
+    /// The engine of the calling process.
+    pub fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// The name (`MPI_Comm_get_name`).
+    pub fn name(&self) -> String {
+        self.0.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets the name (`MPI_Comm_set_name`).
+    pub fn set_name(&self, name: impl Into<String>) {
+        *self.0.name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
+    }
+
+    /// Marks the communicator as freed by the user: later operations on it are errors;
+    /// those under way finish.
+    pub fn mark_freed(&self) {
+        self.0.freed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Comm::mark_freed`] has been called.
+    pub fn is_freed(&self) -> bool {
+        self.0.freed.load(Ordering::Relaxed)
+    }
+
+    /// State that collectives keep with the communicator, made on first use.
+    pub fn coll_state<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
+        self.0.coll.get_or_init(|| Box::new(make())).downcast_ref()
+    }
+
+    /// Compares two communicators (`MPI_Comm_compare`).
+    pub fn compare(&self, other: &Comm) -> Comparison {
+        if self.0.ctx == other.0.ctx {
+            return Comparison::Ident;
+        }
+        let relation = |a: &Group, b: &Group| match a.compare(b) {
+            Comparison::Ident => Comparison::Congruent,
+            other => other,
+        };
+        let local = relation(self.group(), other.group());
+        match (self.remote_group(), other.remote_group()) {
+            (None, None) => local,
+            (Some(a), Some(b)) => {
+                let remote = relation(a, b);
+                if remote as i32 > local as i32 { remote } else { local }
+            }
+            _ => Comparison::Unequal,
+        }
+    }
+
+    /// The process behind a peer rank, or an error that names the valid range.
+    ///
+    /// # Errors
+    /// Class `Rank` when `rank` is not a rank of the peer group.
+    pub fn peer(&self, rank: i32) -> Result<ProcId> {
+        match usize::try_from(rank).ok().and_then(|r| self.peers().get(r)) {
+            Some(p) => Ok(p),
+            None => Err(self.bad_rank(rank)),
+        }
+    }
+
+    #[cold]
+    fn bad_rank(&self, rank: i32) -> Error {
+        let n = self.peers().size();
+        let what = if self.is_inter() { "remote group of communicator" } else { "communicator" };
+        Error::new(
+            ErrorClass::Rank,
+            format!("rank {rank} does not exist in {what} '{}' of {n} processes (valid: 0 to {})", self.name(), n as i64 - 1),
+        )
+    }
+}
+
+impl CommInner {
+    /// Its name, or a stand-in for communicators without one.
+    pub(crate) fn display_name(&self) -> String {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if name.is_empty() { format!("unnamed, context {}", self.ctx) } else { name }
+    }
+}

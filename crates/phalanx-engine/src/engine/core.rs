@@ -1,0 +1,356 @@
+//! The state of one engine, behind one lock: its rings, its queues, its operations. One pass of progress is [`Core::poll`].
+//!
+//! | file | subject |
+//! |---|---|
+//! | `core.rs` | the state, the pass over the rings, raw operations |
+//! | `send.rs` | outgoing messages |
+//! | `receive.rs`, `matching.rs` | incoming messages |
+//! | `large.rs` | messages too large for a ring |
+//! | `ops.rs` | the slab of operations under way |
+//! | `schedules.rs` | collectives in pieces |
+
+use std::sync::Weak;
+
+use phalanx_shm::single_copy::ProbeWord;
+use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, RingConsumer, Universe};
+use phalanx_shm::mem::{ConstMem, MutMem};
+
+use crate::comm::CommInner;
+use crate::datatype::{Basic, Datatype};
+use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::error::Result;
+use crate::status::Status;
+
+use super::matching::{IntMap, Pattern};
+use super::ops::{Body, Ops, Owner, RecvStage, SendStage};
+use super::receive::{Incoming, Queues};
+use super::schedules::Schedules;
+use super::send::{Link, Outgoing};
+
+pub use super::ops::RawOp;
+
+/// Records taken from one ring before looking at the next: fairness between senders.
+const BATCH: usize = 32;
+/// Passes that find a ring empty before it is no longer polled.
+const COLD_AFTER: u32 = 100_000;
+
+/// The locked state of the engine.
+pub struct Core {
+    pub(crate) universe: Universe,
+    pub(crate) me: ProcId,
+    /// Largest message that goes through the ring at once.
+    pub(crate) eager_limit: usize,
+    /// Whether to try copying straight between processes.
+    pub(crate) single_copy: bool,
+
+    /// Rings to other processes, by slot.
+    pub(crate) links: Vec<Option<Box<Link>>>,
+    /// Links that have something to push.
+    pub(crate) busy: Vec<ProcId>,
+    /// Rings from other processes, by slot.
+    pub(crate) inlets: Vec<Option<Box<Inlet>>>,
+    hot: HotSet,
+
+    pub(crate) contexts: IntMap<u32, Queues>,
+    /// Receives in all posted queues.
+    pub(crate) posted: usize,
+    /// Messages in all arrived queues.
+    pub(crate) arrived: usize,
+
+    pub(crate) ops: Ops,
+    /// Large messages this process is copying.
+    pub(crate) transfers: Vec<RawOp>,
+    pub(crate) schedules: Schedules,
+
+    /// Blocks for large sends, free for use.
+    pub(crate) blocks: Vec<Offset>,
+    /// By slot: not tried yet, impossible, or the pid for single copies.
+    pub(crate) copyable: Vec<Option<Option<i32>>>,
+    probe: Box<ProbeWord>,
+    probe_value: u64,
+    /// Bytes of buffered sends under way.
+    pub(crate) buffered: usize,
+    /// Reused where data has to be staged.
+    pub(crate) scratch: Vec<u8>,
+
+    /// Threads of this process that sleep.
+    pub(crate) sleepers: u32,
+    /// Completions already announced to them.
+    announced: u64,
+    /// Communicators by context, for messages.
+    pub(crate) comms: IntMap<u32, Weak<CommInner>>,
+    /// A ring was found corrupt: said once, then not polled any more.
+    pub(crate) broken: Option<String>,
+}
+
+/// The ring from one other process.
+pub(crate) struct Inlet {
+    pub(crate) ring: RingConsumer,
+    /// Passes in a row that found it empty.
+    idle: u32,
+}
+
+/// Exclusive access to the [`Core`]; see [`Engine::core`](super::Engine::core).
+pub type CoreGuard<'a> = EngineGuard<'a, Core>;
+
+impl Core {
+    pub(crate) fn new(universe: Universe, me: ProcId, eager_limit: usize, single_copy: bool) -> Core {
+        // Any value that other memory is unlikely to hold will do.
+        let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
+        let probe_value = stamp.rotate_left(17) ^ (u64::from(me.0) << 48) ^ 0x9E37_79B9_7F4A_7C15;
+        Core {
+            universe,
+            me,
+            eager_limit,
+            single_copy,
+            links: Vec::new(),
+            busy: Vec::new(),
+            inlets: Vec::new(),
+            hot: HotSet::new(),
+            contexts: IntMap::default(),
+            posted: 0,
+            arrived: 0,
+            ops: Ops::default(),
+            transfers: Vec::new(),
+            schedules: Schedules::default(),
+            blocks: Vec::new(),
+            copyable: Vec::new(),
+            probe: Box::new(ProbeWord::new(probe_value)),
+            probe_value,
+            buffered: 0,
+            scratch: Vec::new(),
+            sleepers: 0,
+            announced: 0,
+            comms: IntMap::default(),
+            broken: None,
+        }
+    }
+
+    /// Address and value of this process's probe word.
+    pub(crate) fn probe(&self) -> [u64; 2] {
+        [self.probe.addr(), self.probe_value]
+    }
+
+    /// Makes one pass: takes what has arrived, pushes what waits, copies one chunk of each large message.
+    ///
+    /// Schedules are not advanced here: that needs the lock released ([`Engine::progress`](super::Engine::progress)).
+    #[inline]
+    pub fn poll(&mut self) {
+        // By field: one load when no sender has become hot.
+        let slot = self.universe.slot(self.me);
+        self.hot.refresh(slot);
+        let mut at = 0;
+        while let Some(&from) = self.hot.senders().get(at) {
+            at += 1;
+            self.poll_ring(from);
+        }
+        if !self.busy.is_empty() {
+            self.flush();
+        }
+        if !self.transfers.is_empty() {
+            self.step_transfers();
+        }
+        if self.sleepers > 0 && self.announced != self.ops.completed {
+            self.announce();
+        }
+    }
+
+    /// Takes what has arrived from one sender.
+    #[inline]
+    fn poll_ring(&mut self, from: ProcId) {
+        let at = from.0 as usize;
+        // The inlet leaves its place while its records are delivered, which may touch everything else.
+        let Some(mut inlet) = self.inlets.get_mut(at).and_then(Option::take) else {
+            self.open_inlet(from);
+            return;
+        };
+        if inlet.ring.is_empty() {
+            inlet.idle += 1;
+            if inlet.idle > COLD_AFTER {
+                inlet.idle = 0;
+                let slot = self.universe.slot(self.me);
+                self.hot.cool(slot, from, || inlet.ring.is_empty());
+            }
+            self.inlets[at] = Some(inlet);
+            return;
+        }
+        inlet.idle = 0;
+        for _ in 0..BATCH {
+            match inlet.ring.peek() {
+                Ok(Some(record)) => self.deliver(from, &record),
+                Ok(None) => break,
+                Err(error) => {
+                    self.broken.get_or_insert_with(|| error.to_string());
+                    break;
+                }
+            }
+            inlet.ring.pop();
+        }
+        self.inlets[at] = Some(inlet);
+    }
+
+    /// First record from a sender: takes the receiving end of its ring.
+    #[cold]
+    fn open_inlet(&mut self, from: ProcId) {
+        match self.universe.consumer(from, self.me) {
+            Ok(Some(ring)) => {
+                let at = from.0 as usize;
+                if self.inlets.len() <= at {
+                    self.inlets.resize_with(at + 1, || None);
+                }
+                self.inlets[at] = Some(Box::new(Inlet { ring, idle: 0 }));
+                self.poll_ring(from);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.broken.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+
+    #[cold]
+    fn flush(&mut self) {
+        let busy = std::mem::take(&mut self.busy);
+        for dest in busy {
+            if !self.flush_link(dest) {
+                self.mark_busy(dest);
+            }
+        }
+    }
+
+    #[cold]
+    fn step_transfers(&mut self) {
+        for op in self.transfers.clone() {
+            self.step_transfer(op);
+        }
+    }
+
+    /// Wakes the threads of this process that sleep: something they may wait for has completed.
+    #[cold]
+    pub(crate) fn announce(&mut self) {
+        self.announced = self.ops.completed;
+        self.universe.slot(self.me).notify();
+    }
+
+    /// Whether this process has copies under way that need it awake.
+    pub(crate) fn must_stay_awake(&self) -> bool {
+        !self.transfers.is_empty()
+    }
+
+    /// Remembers a communicator for [`Core::context_name`].
+    pub(crate) fn register(&mut self, ctx: u32, comm: Weak<CommInner>) {
+        if self.comms.len() >= 64 && self.comms.len().is_power_of_two() {
+            self.comms.retain(|_, c| c.strong_count() > 0);
+        }
+        self.comms.insert(ctx, comm);
+    }
+
+    /// Name of the communicator of a context, for messages.
+    pub(crate) fn context_name(&self, ctx: u32) -> String {
+        let base = ctx & !3;
+        match self.comms.get(&base).and_then(Weak::upgrade) {
+            Some(comm) => format!("communicator '{}'", comm.display_name()),
+            None => format!("context {base}"),
+        }
+    }
+
+    /// Pushes a control record with a length.
+    pub(crate) fn control_sized(&mut self, dest: ProcId, kind: u8, token: u64, value: u64, len: u64) -> Result<()> {
+        let envelope = Envelope { kind, flags: 0, ctx: 0, src: self.me.0, tag: 0, sig: 0, len, token };
+        self.enqueue(dest, super::send::Pending::Control(envelope, value))
+    }
+
+    /// Starts sending bytes to a process. The memory must stay valid until the operation is done
+    /// or withdrawn (promised by `ConstMem`'s constructor).
+    ///
+    /// # Errors
+    /// When memory for the operation is short.
+    pub fn isend_raw(&mut self, ctx: u32, dest: ProcId, tag: i32, data: ConstMem) -> Result<RawOp> {
+        self.isend_typed(ctx, dest, tag, SendBuf::raw(data, data.len(), bytes()))
+    }
+
+    /// Starts sending typed data to a process.
+    ///
+    /// # Errors
+    /// When memory for the operation is short.
+    pub fn isend_typed(&mut self, ctx: u32, dest: ProcId, tag: i32, buf: SendBuf<'static, '_>) -> Result<RawOp> {
+        let source = self.me.0;
+        let m = Outgoing { ctx, source, dest, tag, sync: false, mem: buf.mem, count: buf.count, ty: buf.ty };
+        self.send_start(&m, Owner::Raw)
+    }
+
+    /// Starts receiving bytes from a process.
+    ///
+    /// # Errors
+    /// When memory for the operation is short.
+    pub fn irecv_raw(&mut self, ctx: u32, source: ProcId, tag: i32, room: MutMem) -> Result<RawOp> {
+        self.irecv_typed(ctx, source, tag, RecvBuf::raw(room, room.len(), bytes()))
+    }
+
+    /// Starts receiving typed data from a process.
+    ///
+    /// # Errors
+    /// When memory for the operation is short.
+    pub fn irecv_typed(&mut self, ctx: u32, source: ProcId, tag: i32, buf: RecvBuf<'static, '_>) -> Result<RawOp> {
+        let pattern = Pattern { source: source.0 as i32, tag };
+        self.recv_start(&Incoming { ctx, pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, Owner::Raw)
+    }
+
+    /// The outcome of an operation if it is done (which frees it), else `None`.
+    #[inline]
+    pub fn poll_raw(&mut self, op: RawOp) -> Option<Result<Status>> {
+        self.ops.take(op)
+    }
+
+    /// Withdraws an operation: its memory is not touched any more after this returns.
+    pub fn withdraw_raw(&mut self, op: RawOp) {
+        if op == RawOp::DONE {
+            return;
+        }
+        self.withdraw(op);
+        self.ops.disown(op);
+    }
+
+    /// Takes an operation back, or sees to it that its memory is not touched any more.
+    pub(crate) fn withdraw(&mut self, op: RawOp) {
+        if self.ops.is_done(op) || self.cancel_recv(op) || self.cancel_send(op) {
+            return;
+        }
+        // A copy is under way. Those this process takes part in are driven to their end: the peer is at it, too.
+        while self.transfers.contains(&op) && !self.ops.is_done(op) {
+            self.poll();
+            std::thread::yield_now();
+        }
+        self.detach_memory(op);
+    }
+
+    /// Replaces the user's memory of an operation that goes on without its owner.
+    fn detach_memory(&mut self, op: RawOp) {
+        match self.ops.get(op).map(|o| &mut o.body) {
+            Some(Body::Send(send)) => {
+                if let super::ops::Data::User { mem, count, ty } = &send.data
+                    && !matches!(send.stage, SendStage::Offered) | (send.block.is_none())
+                {
+                    let mut packed = vec![0; send.bytes as usize];
+                    ty.pack(*count, mem, 0, &mut packed);
+                    send.data = super::ops::Data::Owned(packed);
+                }
+            }
+            Some(Body::Recv(recv)) => {
+                if let RecvStage::Streaming { .. } = recv.stage {
+                    // Zero elements of a contiguous type: what still comes falls on no memory.
+                    recv.target.mem = MutMem::empty();
+                    recv.target.count = 0;
+                    recv.target.ty = bytes().clone();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `MPI_BYTE`.
+fn bytes() -> &'static Datatype {
+    Datatype::predefined(Basic::Byte)
+}
+

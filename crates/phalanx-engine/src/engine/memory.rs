@@ -1,0 +1,49 @@
+//! The engine's few steps from borrowed or agreed memory to raw memory, in one place.
+//!
+//! Everything else in this crate handles memory through [`ConstMem`] and [`MutMem`], whose constructors carry the promise
+//! that the memory is there. Rust slices carry that promise in their lifetime; these functions hand it over.
+#![expect(unsafe_code, reason = "the constructors of raw memory, each with its argument")]
+
+use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::single_copy::{self, RemoteMem};
+use phalanx_shm::ShmError;
+
+use crate::datatype::{Sink, Source};
+
+/// The bytes of a slice, as raw memory. For use while the slice is borrowed or owned by an operation under way.
+#[inline]
+pub(crate) fn of<T>(data: &[T]) -> ConstMem {
+    // SAFETY: callers keep the slice borrowed (the lifetime of `SendBuf`, a call's argument) or alive (the buffer of an
+    // operation) for as long as they use the result; copying bytes out of initialised elements is always allowed, and
+    // padding does not occur in the element types used (`Equivalence`, bytes, words).
+    unsafe { ConstMem::new(data.as_ptr().cast(), size_of_val(data)) }
+}
+
+/// The bytes of a slice, as raw writable memory. For use while the slice is mutably borrowed.
+#[inline]
+pub(crate) fn of_mut<T>(data: &mut [T]) -> MutMem {
+    // SAFETY: as in `of`; every bit pattern is valid for the element types used.
+    unsafe { MutMem::new(data.as_mut_ptr().cast(), size_of_val(data)) }
+}
+
+/// Writes `local` to `remote` in process `pid`, which has published `remote` in a claimed block for this very purpose.
+pub(crate) fn write_granted(pid: i32, remote: &[RemoteMem], local: &[ConstMem]) -> Result<(), ShmError> {
+    // SAFETY: the ranges come from the block of a large message, written by the receiver before its HELP record: parts of
+    // the buffer it has posted for exactly this message, valid until it answers DONE, which it does not before all
+    // announced bytes have been copied.
+    unsafe { single_copy::write_vectored(pid, remote, local) }
+}
+
+impl Source for ConstMem {
+    #[inline]
+    fn read(&self, at: isize, out: &mut [u8]) {
+        self.at(at, out.len()).copy_to(out);
+    }
+}
+
+impl Sink for MutMem {
+    #[inline]
+    fn write(&mut self, at: isize, data: &[u8]) {
+        self.at(at, data.len()).copy_from(data);
+    }
+}

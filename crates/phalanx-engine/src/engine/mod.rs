@@ -1,0 +1,320 @@
+//! The engine of one process: its place in the universe, its progress, its life from init to finalize.
+
+pub mod buffer;
+pub mod core;
+mod kind;
+mod large;
+mod matching;
+mod memory;
+mod ops;
+mod receive;
+pub mod schedule_hook;
+mod schedules;
+mod send;
+pub mod wait;
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use phalanx_shm::{CpuBudget, EngineLock, ProcId, SlotState, Universe};
+
+use crate::boot::{self, BootConfig, Pmi};
+use crate::comm::{Comm, CommParts};
+use crate::error::{Error, ErrorClass, Result};
+use crate::group::Group;
+use crate::pt2pt::buffered::Attached;
+use crate::request::Request;
+
+pub use self::core::{Core, CoreGuard, RawOp};
+pub use schedule_hook::{Schedule, Step};
+pub use wait::Waiting;
+
+pub(crate) use matching::Pattern;
+pub(crate) use ops::{Data, Owner};
+pub(crate) use receive::{Incoming, Stored};
+pub(crate) use schedules::ScheduleId;
+pub(crate) use send::Outgoing;
+
+/// The message-passing engine of one process. Cloning gives another handle to it.
+///
+/// A program has one; tests run several, each as a rank in a thread of its own, over one universe.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    universe: Universe,
+    me: ProcId,
+    core: EngineLock<Core>,
+    /// One of the states below.
+    state: AtomicU8,
+    /// Forks this process's line had seen when the engine was made; another number now means we are in a child.
+    forks: u32,
+    hook: RwLock<Option<fn() -> bool>>,
+    /// Polls, then yields, before a waiting call sleeps.
+    spins: u32,
+    yields: u32,
+    /// More ranks than CPUs.
+    crowded: bool,
+    failed_tests: AtomicU32,
+    /// Emptied at finalize: they refer back to the engine.
+    comms: Mutex<Comms>,
+    parent_block: u64,
+    appnum: Option<i32>,
+    pmi: Mutex<Option<Pmi>>,
+    pub(crate) attached: Mutex<Attached>,
+}
+
+#[derive(Default)]
+struct Comms {
+    world: Option<Comm>,
+    own: Option<Comm>,
+    parent: Option<Comm>,
+}
+
+const RUNNING: u8 = 1;
+const FINALIZED: u8 = 2;
+
+/// Largest message that goes through the ring in one record.
+const EAGER_LIMIT: usize = 8 << 10;
+
+impl Engine {
+    /// Joins the job that `config` describes.
+    ///
+    /// # Errors
+    /// When the slot is taken by another process, or memory is short.
+    pub fn init(config: BootConfig) -> Result<Engine> {
+        let BootConfig { universe, first, size, rank, ctx, appnum, parent, pmi } = config;
+        if rank >= size || !universe.has(ProcId(first.0 + size - 1)) {
+            return Err(Error::new(
+                ErrorClass::Other,
+                format!("rank {rank} of {size} from process slot {first} on does not fit this universe of {} processes", universe.claimed()),
+            ));
+        }
+        let me = ProcId(first.0 + rank);
+        let slot = universe.slot(me);
+        slot.claim(std::process::id() as i32).map_err(|owner| {
+            Error::new(ErrorClass::Other, format!("rank {rank} is already running as process {owner}"))
+        })?;
+        slot.set_state(SlotState::Starting);
+        let budget = CpuBudget::detect(size);
+        let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");
+        let core = Core::new(universe.clone(), me, EAGER_LIMIT, single_copy);
+        let engine = Engine(Arc::new(Inner {
+            core: EngineLock::new(core),
+            state: AtomicU8::new(RUNNING),
+            forks: phalanx_shm::fork::generation(),
+            hook: RwLock::new(None),
+            spins: budget.spins(),
+            yields: budget.yields(),
+            crowded: budget.oversubscribed(),
+            failed_tests: AtomicU32::new(0),
+            comms: Mutex::default(),
+            parent_block: parent,
+            appnum,
+            pmi: Mutex::new(pmi),
+            attached: Mutex::default(),
+            universe,
+            me,
+        }));
+        let comm = |ctx, rank: u32, members: Vec<ProcId>, name: &str| {
+            let local = Group::new(members);
+            Comm::assemble(&engine, CommParts { ctx, rank: rank as usize, local, remote: None, local_comm: None, name: name.into() })
+        };
+        let world = comm(ctx, rank, (first.0..first.0 + size).map(ProcId).collect(), "MPI_COMM_WORLD");
+        let own = comm(SELF_CONTEXTS | me.0 << 2, 0, vec![me], "MPI_COMM_SELF");
+        *engine.comms() = Comms { world: Some(world), own: Some(own), parent: None };
+        engine.0.universe.slot(me).set_state(SlotState::Running);
+        Ok(engine)
+    }
+
+    /// Joins the job that the environment describes: Phalanx's launcher, a PMI-1 launcher, or none (a job of one).
+    ///
+    /// # Errors
+    /// When a launcher is there but there is no way to meet the other ranks, or init fails.
+    pub fn from_env() -> Result<Engine> {
+        Engine::init(boot::from_env()?)
+    }
+
+    fn comms(&self) -> MutexGuard<'_, Comms> {
+        self.0.comms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The universe this process lives in.
+    pub fn universe(&self) -> &Universe {
+        &self.0.universe
+    }
+
+    /// This process.
+    pub fn me(&self) -> ProcId {
+        self.0.me
+    }
+
+    /// `MPI_COMM_WORLD`.
+    ///
+    /// # Panics
+    /// After finalize; see [`Engine::is_finalized`].
+    pub fn world(&self) -> Comm {
+        self.comms().world.clone().expect("the world communicator exists until finalize")
+    }
+
+    /// `MPI_COMM_SELF`.
+    ///
+    /// # Panics
+    /// After finalize; see [`Engine::is_finalized`].
+    pub fn self_comm(&self) -> Comm {
+        self.comms().own.clone().expect("the self communicator exists until finalize")
+    }
+
+    /// The intercommunicator to the processes that spawned this world, if it was spawned.
+    pub fn parent(&self) -> Option<Comm> {
+        self.comms().parent.clone()
+    }
+
+    /// Installs (or, after disconnect, removes) the parent intercommunicator.
+    pub fn set_parent(&self, parent: Option<Comm>) {
+        self.comms().parent = parent;
+    }
+
+    /// Offset of the parent description block in the segment, 0 when this world was not spawned.
+    pub fn parent_block(&self) -> u64 {
+        self.0.parent_block
+    }
+
+    /// Number of this world's program in a launch of several (`MPI_APPNUM`).
+    pub fn appnum(&self) -> Option<i32> {
+        self.0.appnum
+    }
+
+    /// The connection to the launcher, if there is one.
+    pub fn pmi(&self) -> MutexGuard<'_, Option<Pmi>> {
+        self.0.pmi.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends message passing: completes buffered sends and what queued sends need from this side, and tells the
+    /// launcher. The segment stays mapped: peers may still read what was sent.
+    ///
+    /// # Errors
+    /// Class `Other` when the engine was already finalized; interruption.
+    pub fn finalize(&self) -> Result<()> {
+        let what = Waiting::on("Finalize", 0);
+        self.block_until(what, |core| core.is_quiet().then_some(Ok(())))?;
+        self.0.state.store(FINALIZED, Ordering::Release);
+        self.0.universe.slot(self.0.me).set_state(SlotState::Finalized);
+        let mut core = self.0.core.lock();
+        core.close_rings();
+        drop(core);
+        let comms = std::mem::take(&mut *self.comms());
+        drop(comms);
+        if let Some(pmi) = self.pmi().as_mut() {
+            pmi.finalize()?;
+        }
+        Ok(())
+    }
+
+    /// Whether `finalize` has been called.
+    pub fn is_finalized(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == FINALIZED
+    }
+
+    /// Ends the job with an exit code: tells the launcher, then leaves this process.
+    pub fn abort(&self, code: i32) -> ! {
+        self.0.universe.slot(self.0.me).record_abort(code);
+        // Another thread may hold the connection; ending matters more than telling.
+        if let Ok(mut pmi) = self.0.pmi.try_lock()
+            && let Some(pmi) = pmi.as_mut()
+        {
+            pmi.abort(code);
+        }
+        std::process::exit(code);
+    }
+
+    /// Sets the function that waiting calls run (unlocked) after a signal and a few times a second;
+    /// when it returns true the waiting call gives up with [`Error::interrupted`].
+    pub fn set_interrupt_hook(&self, hook: Option<fn() -> bool>) {
+        *self.0.hook.write().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    /// Locks the core. Never call user code, and never wait, while holding the guard.
+    #[inline]
+    pub fn core(&self) -> CoreGuard<'_> {
+        self.0.core.lock()
+    }
+
+    /// Locks the core for a call, unless the engine cannot serve it.
+    #[inline]
+    pub(crate) fn enter(&self) -> Result<CoreGuard<'_>> {
+        if self.0.state.load(Ordering::Relaxed) != RUNNING || self.0.forks != phalanx_shm::fork::generation() {
+            return Err(self.refuse());
+        }
+        Ok(self.0.core.lock())
+    }
+
+    #[cold]
+    fn refuse(&self) -> Error {
+        if self.0.forks != phalanx_shm::fork::generation() {
+            return Error::new(
+                ErrorClass::Other,
+                format!(
+                    "process {} is a forked child of a rank: it may compute, but message passing belongs to the rank; \
+                     start ranks with 'phalanx run' or Spawn, or use the 'spawn' start method of multiprocessing",
+                    std::process::id()
+                ),
+            );
+        }
+        Error::new(ErrorClass::Other, "message passing has ended in this process: MPI_Finalize was called before")
+    }
+
+    /// Registers a schedule and gives the request that completes with it. Advances it once right away.
+    ///
+    /// # Errors
+    /// Only when the engine cannot go on; the schedule's own errors come with the request.
+    pub fn start_schedule(&self, schedule: Box<dyn Schedule>) -> Result<Request> {
+        let id = self.launch_schedule(schedule)?;
+        Ok(Request::of_schedule(self, id))
+    }
+
+    pub(crate) fn launch_schedule(&self, mut schedule: Box<dyn Schedule>) -> Result<ScheduleId> {
+        let (id, seen) = {
+            let mut core = self.enter()?;
+            (core.schedules.add_running(), core.ops.completed_raw)
+        };
+        let step = schedule.advance(self);
+        let mut core = self.core();
+        let turn = schedules::Turn { id, schedule, seen };
+        match step {
+            Ok(Step::Pending) => core.schedules.put_back(turn, false),
+            Ok(Step::Poll) => core.schedules.put_back(turn, true),
+            Ok(Step::Done(status)) => self.finish_schedule(&mut core, id, Ok(status)),
+            Err(error) => self.finish_schedule(&mut core, id, Err(error)),
+        }
+        Ok(id)
+    }
+
+    /// A persistent request around a schedule: each start calls `make` and runs what it gives.
+    pub fn persistent_schedule(&self, make: Box<dyn FnMut(&Engine) -> Result<Box<dyn Schedule>> + Send>) -> Request {
+        Request::of_maker(self, make)
+    }
+
+    /// Wakes a process that may sleep on something just stored to shared memory. Costs a fence and a
+    /// load when it does not sleep.
+    #[inline]
+    pub fn notify(&self, process: ProcId) {
+        self.0.universe.slot(process).notify();
+    }
+}
+
+/// Context of `MPI_COMM_SELF`: this bit and the slot.
+const SELF_CONTEXTS: u32 = 0x8000_0000;
+
+impl Core {
+    /// Whether nothing is left that peers need from this side: queued records, buffered sends, streams.
+    fn is_quiet(&self) -> bool {
+        self.busy.is_empty() && self.buffered == 0 && self.transfers.is_empty()
+    }
+
+    /// Gives the ends of all rings back, so that another engine in this process may take them.
+    fn close_rings(&mut self) {
+        self.links.clear();
+        self.inlets.clear();
+    }
+}

@@ -1,0 +1,265 @@
+//! Operations under way: sends and receives that outlive the call that started them.
+//!
+//! They live in a slab; a [`RawOp`] names one by index and generation, so that a stale name is
+//! recognised. The same 64 bits travel as `token` in envelopes: the peer hands them back to say which
+//! operation its acknowledgement is for.
+
+use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::{Offset, ProcId};
+
+use crate::datatype::Datatype;
+use crate::error::Result;
+use crate::status::Status;
+
+use super::large::{Help, Pull};
+use super::matching::Pattern;
+
+/// A raw operation: a send or receive between processes without communicator and without argument checks.
+///
+/// Matched by (context, process, tag). Small sends complete at once ([`RawOp::DONE`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct RawOp {
+    index: u32,
+    generation: u32,
+}
+
+impl RawOp {
+    /// An operation that has already completed.
+    pub const DONE: RawOp = RawOp { index: u32::MAX, generation: 0 };
+
+    /// As carried in envelopes.
+    pub(crate) fn token(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// Back from an envelope.
+    pub(crate) fn from_token(token: u64) -> RawOp {
+        RawOp { index: token as u32, generation: (token >> 32) as u32 }
+    }
+}
+
+/// Who will look at the outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A waiting call or a request.
+    User,
+    /// A schedule: its completion lets schedules advance.
+    Raw,
+    /// Nobody: freed when complete.
+    Nobody,
+}
+
+/// One entry of the slab.
+pub(crate) struct Op {
+    generation: u32,
+    pub(crate) owner: Owner,
+    /// Set when complete.
+    pub(crate) outcome: Option<Result<Status>>,
+    pub(crate) body: Body,
+}
+
+/// What kind of operation.
+pub(crate) enum Body {
+    /// Not in use, or complete.
+    Empty,
+    Send(SendOp),
+    Recv(RecvOp),
+}
+
+/// The data of a send.
+pub(crate) enum Data {
+    /// The user's buffer.
+    User { mem: ConstMem, count: usize, ty: Datatype },
+    /// A packed copy.
+    Owned(Vec<u8>),
+}
+
+/// A send under way.
+pub(crate) struct SendOp {
+    pub(crate) dest: ProcId,
+    pub(crate) ctx: u32,
+    pub(crate) source: u32,
+    pub(crate) tag: i32,
+    pub(crate) signature: u32,
+    pub(crate) bytes: u64,
+    pub(crate) sync: bool,
+    pub(crate) data: Data,
+    /// Bytes of the attached buffer that this send holds.
+    pub(crate) reserved: usize,
+    pub(crate) stage: SendStage,
+    /// For a large message: its description in the segment.
+    pub(crate) block: Option<Offset>,
+    /// For a large message in several pieces: their addresses and lengths, read by the receiver.
+    pub(crate) pieces: Box<[[u64; 2]]>,
+}
+
+/// How far a send has come.
+pub(crate) enum SendStage {
+    /// Waits in its link for room in the ring.
+    Queued,
+    /// Delivered; waits for the receiver to match it (synchronous mode, large messages).
+    Offered,
+    /// Taken back while a large message was offered: waits for the receiver to notice.
+    Withdrawn,
+    /// Large, and this side copies too.
+    Helping(Box<Help>),
+    /// Large, and this side sends it through the ring: next byte, end, the receiver's operation.
+    Streaming { at: u64, end: u64, to: RawOp },
+}
+
+/// A receive under way.
+pub(crate) struct RecvOp {
+    pub(crate) ctx: u32,
+    pub(crate) pattern: Pattern,
+    pub(crate) target: Target,
+    pub(crate) stage: RecvStage,
+}
+
+/// Where a message is to be put.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) mem: MutMem,
+    pub(crate) count: usize,
+    pub(crate) ty: Datatype,
+}
+
+impl Target {
+    /// Bytes of data that fit.
+    pub(crate) fn room(&self) -> u64 {
+        (self.count * self.ty.size()) as u64
+    }
+}
+
+/// How far a receive has come.
+pub(crate) enum RecvStage {
+    /// In a posted queue.
+    Posted,
+    /// Large, and this side copies.
+    Pulling(Box<Pull>),
+    /// Large, and it comes through the ring: bytes so far and expected, and the outcome at the end.
+    Streaming { at: u64, end: u64, outcome: Result<Status> },
+}
+
+/// The slab.
+#[derive(Default)]
+pub(crate) struct Ops {
+    slots: Vec<Op>,
+    free: Vec<u32>,
+    /// Counts completions that somebody waits for.
+    pub(crate) completed: u64,
+    /// Counts completions that schedules wait for.
+    pub(crate) completed_raw: u64,
+}
+
+impl Ops {
+    /// Enters an operation.
+    pub(crate) fn add(&mut self, owner: Owner, body: Body) -> RawOp {
+        self.enter(owner, body, None)
+    }
+
+    /// Enters an operation that is complete already.
+    pub(crate) fn add_complete(&mut self, owner: Owner, outcome: Result<Status>) -> RawOp {
+        self.completed += 1;
+        if owner == Owner::Raw {
+            self.completed_raw += 1;
+        }
+        self.enter(owner, Body::Empty, Some(outcome))
+    }
+
+    fn enter(&mut self, owner: Owner, body: Body, outcome: Option<Result<Status>>) -> RawOp {
+        if let Some(index) = self.free.pop() {
+            let op = &mut self.slots[index as usize];
+            op.owner = owner;
+            op.body = body;
+            op.outcome = outcome;
+            return RawOp { index, generation: op.generation };
+        }
+        let index = self.slots.len() as u32;
+        self.slots.push(Op { generation: 1, owner, outcome, body });
+        RawOp { index, generation: 1 }
+    }
+
+    /// The operation, unless it is gone.
+    #[inline]
+    pub(crate) fn get(&mut self, op: RawOp) -> Option<&mut Op> {
+        self.slots.get_mut(op.index as usize).filter(|o| o.generation == op.generation)
+    }
+
+    /// The send, if that is what it is.
+    pub(crate) fn send(&mut self, op: RawOp) -> Option<&mut SendOp> {
+        match self.get(op) {
+            Some(Op { body: Body::Send(send), .. }) => Some(send),
+            _ => None,
+        }
+    }
+
+    /// The receive, if that is what it is.
+    pub(crate) fn recv(&mut self, op: RawOp) -> Option<&mut RecvOp> {
+        match self.get(op) {
+            Some(Op { body: Body::Recv(recv), .. }) => Some(recv),
+            _ => None,
+        }
+    }
+
+    /// Marks it as complete; its body is dropped. Freed when nobody will ask.
+    pub(crate) fn complete(&mut self, op: RawOp, outcome: Result<Status>) {
+        let Some(slot) = self.get(op) else { return };
+        let owner = slot.owner;
+        slot.body = Body::Empty;
+        slot.outcome = Some(outcome);
+        self.completed += 1;
+        match owner {
+            Owner::User => {}
+            Owner::Raw => self.completed_raw += 1,
+            Owner::Nobody => self.remove(op),
+        }
+    }
+
+    /// Frees the entry.
+    pub(crate) fn remove(&mut self, op: RawOp) {
+        if let Some(slot) = self.get(op) {
+            slot.generation = slot.generation.wrapping_add(1).max(1);
+            slot.body = Body::Empty;
+            slot.outcome = None;
+            self.free.push(op.index);
+        }
+    }
+
+    /// Whether it is complete (an unknown one is).
+    #[inline]
+    pub(crate) fn is_done(&self, op: RawOp) -> bool {
+        match self.slots.get(op.index as usize) {
+            Some(o) if o.generation == op.generation => o.outcome.is_some(),
+            _ => true,
+        }
+    }
+
+    /// The outcome, without freeing the entry.
+    pub(crate) fn peek(&mut self, op: RawOp) -> Option<Result<Status>> {
+        if op == RawOp::DONE {
+            return Some(Ok(Status::EMPTY));
+        }
+        self.get(op)?.outcome.clone()
+    }
+
+    /// The outcome if complete; frees the entry then.
+    #[inline]
+    pub(crate) fn take(&mut self, op: RawOp) -> Option<Result<Status>> {
+        if op == RawOp::DONE {
+            return Some(Ok(Status::EMPTY));
+        }
+        let outcome = self.get(op)?.outcome.take()?;
+        self.remove(op);
+        Some(outcome)
+    }
+
+    /// Nobody will ask any more: freed now if complete, else on completion.
+    pub(crate) fn disown(&mut self, op: RawOp) {
+        if self.is_done(op) {
+            self.remove(op);
+        } else if let Some(slot) = self.get(op) {
+            slot.owner = Owner::Nobody;
+        }
+    }
+}

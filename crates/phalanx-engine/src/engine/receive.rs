@@ -1,0 +1,389 @@
+//! Incoming messages: matched to posted receives, or kept until somebody asks.
+
+use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::{Envelope, ProcId, Record};
+use smallvec::SmallVec;
+
+use crate::datatype::{Datatype, signature};
+use crate::error::{Error, ErrorClass, Result};
+use crate::status::Status;
+
+use super::core::Core;
+use super::kind;
+use super::matching::{Arrived, Pattern, Posted};
+use super::ops::{Body, Data, Owner, RawOp, RecvOp, RecvStage, Target};
+use super::send::Outgoing;
+
+/// The two queues of a context.
+#[derive(Default)]
+pub(crate) struct Queues {
+    pub(crate) posted: Posted<RawOp>,
+    pub(crate) arrived: Arrived<Stored>,
+}
+
+/// A message that waits for a receive.
+pub(crate) struct Stored {
+    pub(crate) from: ProcId,
+    pub(crate) signature: u32,
+    pub(crate) bytes: u64,
+    pub(crate) content: Content,
+}
+
+/// Where its data is.
+pub(crate) enum Content {
+    /// Here, packed; with the sender's operation if that waits for the match.
+    Packed { bytes: SmallVec<[u8; 48]>, sync: Option<RawOp> },
+    /// In the sender's memory: its operation, and the description in the segment (0: none).
+    Offered { op: RawOp, block: u64 },
+    /// In a send of this very process.
+    Local(RawOp),
+}
+
+/// A receive about to start.
+pub(crate) struct Incoming<'t> {
+    pub(crate) ctx: u32,
+    pub(crate) pattern: Pattern,
+    pub(crate) mem: MutMem,
+    pub(crate) count: usize,
+    pub(crate) ty: &'t Datatype,
+}
+
+impl Incoming<'_> {
+    fn target(&self) -> Target {
+        Target { mem: self.mem, count: self.count, ty: self.ty.clone() }
+    }
+}
+
+/// Source, tag and signature of a message being received, for its status and errors.
+#[derive(Clone, Copy)]
+pub(crate) struct Matched {
+    pub(crate) ctx: u32,
+    pub(crate) source: i32,
+    pub(crate) tag: i32,
+    pub(crate) signature: u32,
+    pub(crate) bytes: u64,
+}
+
+impl Core {
+    /// Receives straight out of the ring of `from`: when its first record is a small message that fits
+    /// and nothing posted or arrived could come before. `None` when there is no such record (yet).
+    #[inline]
+    pub(crate) fn recv_direct(&mut self, from: ProcId, m: &Incoming<'_>) -> Option<Result<Status>> {
+        let Some(Some(inlet)) = self.inlets.get_mut(from.0 as usize) else { return None };
+        let record = match inlet.ring.peek() {
+            Ok(Some(record)) => record,
+            _ => return None,
+        };
+        let e = record.envelope;
+        if e.kind != kind::EAGER || e.ctx != m.ctx || !m.pattern.fits(e.src as i32, e.tag) {
+            return None;
+        }
+        let room = m.count * m.ty.size();
+        if e.len > room as u64 || !m.ty.is_contiguous() {
+            return None;
+        }
+        record.copy_payload_to(m.mem.at(0, e.len as usize));
+        inlet.ring.pop();
+        Some(Ok(Status { source: e.src as i32, tag: e.tag, error: 0, bytes: e.len, cancelled: false }))
+    }
+
+    /// Takes a small message that has arrived before; large ones need [`Core::recv_start`].
+    #[inline]
+    pub(crate) fn recv_arrived(&mut self, m: &Incoming<'_>) -> Option<Result<Status>> {
+        if self.arrived == 0 {
+            return None;
+        }
+        let queues = self.contexts.get_mut(&m.ctx)?;
+        let (_, _, stored) = queues.arrived.find(m.pattern)?;
+        if !matches!(stored.content, Content::Packed { .. }) {
+            return None;
+        }
+        let (source, tag, stored) = self.take_arrived(m.ctx, m.pattern)?;
+        let Content::Packed { bytes, sync } = stored.content else { return None };
+        if let Some(op) = sync {
+            self.acknowledge(stored.from, op);
+        }
+        let matched = Matched { ctx: m.ctx, source, tag, signature: stored.signature, bytes: stored.bytes };
+        Some(self.unpack(matched, m.mem, m.count, m.ty, &bytes))
+    }
+
+    /// Starts a receive: takes an arrived message or waits in the posted queue.
+    pub(crate) fn recv_start(&mut self, m: &Incoming<'_>, owner: Owner) -> Result<RawOp> {
+        if let Some((source, tag, stored)) = self.take_arrived(m.ctx, m.pattern) {
+            return self.recv_stored(m, source, tag, stored, owner);
+        }
+        let op = self.ops.add(
+            owner,
+            Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
+        );
+        self.contexts.entry(m.ctx).or_default().posted.push(m.pattern, op);
+        self.posted += 1;
+        Ok(op)
+    }
+
+    /// Receives a message that has been taken out of the queue.
+    pub(crate) fn recv_stored(&mut self, m: &Incoming<'_>, source: i32, tag: i32, stored: Stored, owner: Owner) -> Result<RawOp> {
+        let matched = Matched { ctx: m.ctx, source, tag, signature: stored.signature, bytes: stored.bytes };
+        match stored.content {
+            Content::Packed { bytes, sync } => {
+                if let Some(op) = sync {
+                    self.acknowledge(stored.from, op);
+                }
+                let outcome = self.unpack(matched, m.mem, m.count, m.ty, &bytes);
+                Ok(self.ops.add_complete(owner, outcome))
+            }
+            Content::Local(send) => {
+                let op = self.ops.add(
+                    owner,
+                    Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
+                );
+                if let Some(body) = self.ops.send(send) {
+                    let data = std::mem::replace(&mut body.data, Data::Owned(Vec::new()));
+                    match &data {
+                        Data::User { mem, count, ty } => self.copy_to_posted(op, *mem, *count, ty, source, tag),
+                        Data::Owned(bytes) => {
+                            let outcome = self.unpack(matched, m.mem, m.count, m.ty, bytes);
+                            self.ops.complete(op, outcome);
+                        }
+                    }
+                    self.finish_send(send, Ok(Status::EMPTY));
+                }
+                Ok(op)
+            }
+            Content::Offered { op: remote, block } => {
+                let op = self.ops.add(
+                    owner,
+                    Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
+                );
+                self.begin_large(op, stored.from, remote, block, matched);
+                Ok(op)
+            }
+        }
+    }
+
+    /// Keeps a message for a later receive.
+    pub(crate) fn store(&mut self, ctx: u32, source: i32, tag: i32, stored: Stored) {
+        self.contexts.entry(ctx).or_default().arrived.push(source, tag, stored);
+        self.arrived += 1;
+        // Probes and matched probes of other threads wait for this.
+        self.ops.completed += 1;
+    }
+
+    /// Keeps a message of this process that has been packed.
+    pub(crate) fn store_owned(&mut self, m: &Outgoing<'_>, packed: Vec<u8>) {
+        let (source, bytes) = (m.source as i32, packed.len() as u64);
+        let posted = match self.contexts.get_mut(&m.ctx) {
+            Some(queues) if self.posted > 0 => queues.posted.take(source, m.tag),
+            _ => None,
+        };
+        if let Some(recv) = posted {
+            self.posted -= 1;
+            self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
+            return;
+        }
+        let content = Content::Packed { bytes: SmallVec::from_vec(packed), sync: None };
+        self.store(m.ctx, source, m.tag, Stored { from: self.me, signature: m.ty.signature(), bytes, content });
+    }
+
+    /// Takes the earliest message that fits, claiming it if it is large; skips those whose sender has withdrawn them.
+    pub(crate) fn take_arrived(&mut self, ctx: u32, pattern: Pattern) -> Option<(i32, i32, Stored)> {
+        while self.arrived > 0 {
+            let (source, tag, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
+            self.arrived -= 1;
+            match stored.content {
+                Content::Offered { op, block } if !self.claim(block) => self.release(stored.from, op),
+                _ => return Some((source, tag, stored)),
+            }
+        }
+        None
+    }
+
+    /// Looks at the earliest message that fits.
+    pub(crate) fn probe_arrived(&mut self, ctx: u32, pattern: Pattern) -> Option<Status> {
+        while self.arrived > 0 {
+            let (source, tag, stored) = self.contexts.get_mut(&ctx)?.arrived.find(pattern)?;
+            let (bytes, withdrawn) = match stored.content {
+                Content::Offered { block, .. } => (stored.bytes, block),
+                _ => (stored.bytes, 0),
+            };
+            if withdrawn == 0 || !self.is_withdrawn(withdrawn) {
+                return Some(Status { source, tag, error: 0, bytes, cancelled: false });
+            }
+            let (_, _, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
+            self.arrived -= 1;
+            if let Content::Offered { op, .. } = stored.content {
+                self.release(stored.from, op);
+            }
+        }
+        None
+    }
+
+    /// One record from a ring.
+    pub(crate) fn deliver(&mut self, from: ProcId, record: &Record<'_>) {
+        let e = &record.envelope;
+        match e.kind {
+            kind::EAGER | kind::EAGER_SYNC => self.arrive_eager(from, record),
+            kind::OFFER => {
+                let mut block = [0; 8];
+                record.copy_payload(&mut block);
+                self.arrive_offer(from, e, u64::from_ne_bytes(block));
+            }
+            kind::DATA => self.arrive_data(record),
+            _ => {
+                let mut value = [0; 8];
+                record.copy_payload(&mut value);
+                let op = RawOp::from_token(e.token);
+                match e.kind {
+                    kind::MATCHED | kind::DONE => self.finish_send(op, Ok(Status::EMPTY)),
+                    kind::HELP => self.start_helping(op),
+                    kind::STREAM => self.start_streaming(op, RawOp::from_token(value_token(value)), e.len),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn take_posted(&mut self, e: &Envelope) -> Option<RawOp> {
+        if self.posted == 0 {
+            return None;
+        }
+        let op = self.contexts.get_mut(&e.ctx)?.posted.take(e.src as i32, e.tag)?;
+        self.posted -= 1;
+        Some(op)
+    }
+
+    fn arrive_eager(&mut self, from: ProcId, record: &Record<'_>) {
+        let e = record.envelope;
+        let sync = (e.kind == kind::EAGER_SYNC).then(|| RawOp::from_token(e.token));
+        let Some(op) = self.take_posted(&e) else {
+            let mut bytes = SmallVec::from_elem(0, record.payload_len());
+            record.copy_payload(&mut bytes);
+            let content = Content::Packed { bytes, sync };
+            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
+            return;
+        };
+        if let Some(send) = sync {
+            self.acknowledge(from, send);
+        }
+        let Some(recv) = self.ops.recv(op) else { return };
+        let target = recv.target.clone();
+        let room = target.room();
+        let outcome = if target.ty.is_contiguous() {
+            record.copy_payload_to(target.mem.at(0, e.len.min(room) as usize));
+            self.outcome(matched(&e), room, &target.ty)
+        } else {
+            let mut packed = std::mem::take(&mut self.scratch);
+            packed.resize(record.payload_len(), 0);
+            record.copy_payload(&mut packed);
+            let outcome = self.unpack(matched(&e), target.mem, target.count, &target.ty, &packed);
+            self.scratch = packed;
+            outcome
+        };
+        self.ops.complete(op, outcome);
+    }
+
+    fn arrive_offer(&mut self, from: ProcId, e: &Envelope, block: u64) {
+        let remote = RawOp::from_token(e.token);
+        let wanted = self.posted > 0
+            && self.contexts.get_mut(&e.ctx).is_some_and(|q| q.posted.has(e.src as i32, e.tag));
+        if !wanted {
+            let content = Content::Offered { op: remote, block };
+            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
+        } else if !self.claim(block) {
+            self.release(from, remote);
+        } else if let Some(op) = self.take_posted(e) {
+            self.begin_large(op, from, remote, block, matched(e));
+        }
+    }
+
+    /// Tells a synchronous sender that its message has been matched.
+    pub(crate) fn acknowledge(&mut self, to: ProcId, send: RawOp) {
+        if to == self.me {
+            self.finish_send(send, Ok(Status::EMPTY));
+        } else {
+            // The link exists or memory is out; then the sender waits until the job ends.
+            let _ = self.control(to, kind::MATCHED, send.token(), 0);
+        }
+    }
+
+    /// Copies a message of this process into a posted receive and completes that.
+    pub(crate) fn copy_to_posted(&mut self, op: RawOp, mem: ConstMem, count: usize, ty: &Datatype, source: i32, tag: i32) {
+        let Some(recv) = self.ops.recv(op) else { return };
+        let (target, ctx) = (recv.target.clone(), recv.ctx);
+        let bytes = count * ty.size();
+        let n = bytes.min(target.room() as usize);
+        if ty.is_contiguous() && target.ty.is_contiguous() {
+            mem.at(0, n).copy_to_mem(target.mem.at(0, n));
+        } else {
+            let mut staged = std::mem::take(&mut self.scratch);
+            staged.resize(n.min(super::large::STAGE), 0);
+            let mut at = 0;
+            while at < n {
+                let step = staged.len().min(n - at);
+                ty.pack(count, &mem, at, &mut staged[..step]);
+                target.ty.unpack(target.count, &mut target.mem.clone(), at, &staged[..step]);
+                at += step;
+            }
+            self.scratch = staged;
+        }
+        let matched = Matched { ctx, source, tag, signature: ty.signature(), bytes: bytes as u64 };
+        let outcome = self.outcome(matched, target.room(), &target.ty);
+        self.ops.complete(op, outcome);
+    }
+
+    /// Puts packed data into a buffer.
+    pub(crate) fn unpack(&self, m: Matched, mut mem: MutMem, count: usize, ty: &Datatype, packed: &[u8]) -> Result<Status> {
+        let room = count * ty.size();
+        ty.unpack(count, &mut mem, 0, &packed[..packed.len().min(room)]);
+        self.outcome(m, room as u64, ty)
+    }
+
+    /// Status of a received message, or the truncation error.
+    pub(crate) fn outcome(&self, m: Matched, room: u64, ty: &Datatype) -> Result<Status> {
+        if m.bytes <= room {
+            return Ok(Status { source: m.source, tag: m.tag, error: 0, bytes: m.bytes, cancelled: false });
+        }
+        Err(self.truncated(m, room, ty))
+    }
+
+    #[cold]
+    fn truncated(&self, m: Matched, room: u64, ty: &Datatype) -> Error {
+        Error::new(
+            ErrorClass::Truncate,
+            format!(
+                "message truncated: {} bytes ({}) came from rank {} with tag {} on {}, but the receive buffer holds {} bytes ({}); \
+                 receive with a larger buffer, or ask for the size with a probe first",
+                m.bytes,
+                signature::describe(m.signature),
+                m.source,
+                m.tag,
+                self.context_name(m.ctx),
+                room,
+                signature::describe(ty.signature()),
+            ),
+        )
+    }
+
+    /// Withdraws a receive: after this its memory is not touched any more. True when it had not matched.
+    pub(crate) fn cancel_recv(&mut self, op: RawOp) -> bool {
+        let Some(recv) = self.ops.recv(op) else { return false };
+        let (ctx, pattern) = (recv.ctx, recv.pattern);
+        if !matches!(recv.stage, RecvStage::Posted) {
+            return false;
+        }
+        let removed = self.contexts.get_mut(&ctx).is_some_and(|q| q.posted.remove(pattern, op));
+        if removed {
+            self.posted -= 1;
+            self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
+        }
+        removed
+    }
+}
+
+fn matched(e: &Envelope) -> Matched {
+    Matched { ctx: e.ctx, source: e.src as i32, tag: e.tag, signature: e.sig, bytes: e.len }
+}
+
+fn value_token(value: [u8; 8]) -> u64 {
+    u64::from_ne_bytes(value)
+}

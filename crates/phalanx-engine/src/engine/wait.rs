@@ -1,0 +1,305 @@
+//! How a blocked call waits: it polls for a while, gives its CPU away a few times, then sleeps until somebody
+//! rings. How long each phase lasts follows from ranks and CPUs ([`CpuBudget`](phalanx_shm::CpuBudget)).
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use phalanx_shm::{ParkToken, Woken};
+
+use crate::error::{Error, Result};
+
+use super::core::Core;
+use super::ops::RawOp;
+use super::schedule_hook::{Schedule, Step};
+use super::{Engine, Inner};
+
+/// What a blocked call waits for.
+///
+/// This is what a rank reports about itself just before it sleeps.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    /// The operation, as the standard calls it without the prefix ("Recv", "Allreduce").
+    pub operation: &'static str,
+    /// Context of the messages it waits for.
+    pub ctx: u32,
+    /// Peer rank, `ANY_SOURCE`, or -1 where there is none.
+    pub peer: i32,
+    /// Tag, or `ANY_TAG`.
+    pub tag: i32,
+}
+
+impl Waiting {
+    /// A wait for no particular peer.
+    pub fn on(operation: &'static str, ctx: u32) -> Waiting {
+        Waiting { operation, ctx, peer: -1, tag: -1 }
+    }
+}
+
+/// Longest sleep before the interrupt hook is run again.
+const SLICE: Duration = Duration::from_millis(200);
+/// Polls made under one hold of the lock while spinning.
+const POLLS_PER_HOLD: u32 = 16;
+
+/// Where a waiting call stands between polling and sleeping.
+pub(crate) struct Pace {
+    spins: u32,
+    yields: u32,
+}
+
+enum Next {
+    Spin,
+    Yield,
+    Sleep,
+}
+
+impl Pace {
+    pub(crate) fn new(inner: &Inner) -> Pace {
+        Pace { spins: inner.spins / POLLS_PER_HOLD + 1, yields: inner.yields }
+    }
+
+    fn next(&mut self) -> Next {
+        if self.spins > 0 {
+            self.spins -= 1;
+            return Next::Spin;
+        }
+        if self.yields > 0 {
+            self.yields -= 1;
+            return Next::Yield;
+        }
+        Next::Sleep
+    }
+}
+
+impl Engine {
+    /// Makes one pass of progress: delivers arrived messages, moves pending ones, advances schedules.
+    ///
+    /// # Errors
+    /// Only when the engine cannot go on at all (after `fork` in the child, after finalize).
+    pub fn progress(&self) -> Result<()> {
+        self.enter()?.poll();
+        self.advance_schedules();
+        Ok(())
+    }
+
+    /// Advances every registered schedule that may be able to go on. True when one got further.
+    pub(crate) fn advance_schedules(&self) -> bool {
+        let mut any = false;
+        loop {
+            let turn = {
+                let mut core = self.core();
+                if core.schedules.active == 0 {
+                    return any;
+                }
+                let completed = core.ops.completed_raw;
+                core.schedules.take_turn(completed)
+            };
+            let Some(mut turn) = turn else { return any };
+            let step = turn.schedule.advance(self);
+            any |= !matches!(step, Ok(Step::Poll));
+            let mut core = self.core();
+            match step {
+                Ok(Step::Pending) => core.schedules.put_back(turn, false),
+                Ok(Step::Poll) => {
+                    core.schedules.put_back(turn, true);
+                    return any;
+                }
+                Ok(Step::Done(status)) => self.finish_schedule(&mut core, turn.id, Ok(status)),
+                Err(error) => self.finish_schedule(&mut core, turn.id, Err(error)),
+            }
+        }
+    }
+
+    pub(crate) fn finish_schedule(&self, core: &mut Core, id: super::schedules::ScheduleId, outcome: Result<crate::status::Status>) {
+        core.schedules.finish(id, outcome);
+        core.ops.completed += 1;
+        if core.sleepers > 0 {
+            core.announce();
+        }
+    }
+
+    /// Waits, making progress, until `ready` gives a value. `ready` runs with the core locked and must not block.
+    ///
+    /// # Errors
+    /// What `ready` gives, or interruption.
+    pub fn block_until<T>(&self, what: Waiting, mut ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
+        let mut pace = Pace::new(&self.0);
+        loop {
+            {
+                let mut core = self.enter()?;
+                for _ in 0..POLLS_PER_HOLD {
+                    core.poll();
+                    if let Some(outcome) = ready(&mut core) {
+                        return outcome;
+                    }
+                    if core.schedules.active > 0 {
+                        break;
+                    }
+                    std::hint::spin_loop();
+                }
+            }
+            if self.advance_schedules() {
+                continue;
+            }
+            match pace.next() {
+                Next::Spin => std::hint::spin_loop(),
+                Next::Yield => std::thread::yield_now(),
+                Next::Sleep => {
+                    if let Some(outcome) = self.sleep(&what, &mut ready)? {
+                        return outcome;
+                    }
+                    pace = Pace { spins: 1, yields: 1 };
+                }
+            }
+        }
+    }
+
+    /// Sleeps until something happens to this process, unless it is there already.
+    fn sleep<T>(&self, what: &Waiting, ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<Option<Result<T>>> {
+        let token = self.0.universe.slot(self.0.me).parker().prepare();
+        self.advance_schedules();
+        self.sleep_with(what, token, ready)
+    }
+
+    /// Sleeps with a token made before the caller last looked.
+    fn sleep_with<T>(
+        &self,
+        what: &Waiting,
+        token: ParkToken,
+        ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
+    ) -> Result<Option<Result<T>>> {
+        {
+            let mut core = self.enter()?;
+            core.poll();
+            if let Some(outcome) = ready(&mut core) {
+                return Ok(Some(outcome));
+            }
+            if core.must_stay_awake() || core.schedules_can_go_on() {
+                drop(core);
+                std::thread::yield_now();
+                return Ok(None);
+            }
+            core.sleepers += 1;
+        }
+        let woken = self.park(what, token);
+        self.core().sleepers -= 1;
+        match woken {
+            Woken::Notified => Ok(None),
+            Woken::TimedOut | Woken::Interrupted => self.check_interrupt().map(|()| None),
+        }
+    }
+
+    /// The sleep itself. The one place where a rank says what it waits for, since nothing else is slow enough.
+    fn park(&self, what: &Waiting, token: ParkToken) -> Woken {
+        // Readers outside this process (a stuck-job report) would find the line here.
+        let _ = what;
+        self.0.universe.slot(self.0.me).parker().park(token, Some(SLICE))
+    }
+
+    /// Called by tests and probes that found nothing: where ranks outnumber CPUs, a rank that tests in a loop gives
+    /// its CPU away now and then, since what it waits for may need it.
+    #[inline]
+    pub(crate) fn after_failed_test(&self) {
+        if self.0.crowded && self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % 16 == 15 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Runs the interrupt hook.
+    pub(crate) fn check_interrupt(&self) -> Result<()> {
+        let hook = *self.0.hook.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match hook {
+            Some(hook) if hook() => Err(Error::interrupted()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for raw operations to complete and frees them; the first error wins, after all are complete or withdrawn.
+    ///
+    /// # Errors
+    /// The first operation's error, or interruption (then all are withdrawn).
+    pub fn wait_raw(&self, what: Waiting, ops: &[RawOp]) -> Result<()> {
+        let mut next = 0;
+        let mut first = Ok(());
+        let waited = self.block_until(what, |core| {
+            while let Some(&op) = ops.get(next) {
+                if let Err(error) = core.poll_raw(op)?
+                    && first.is_ok()
+                {
+                    first = Err(error);
+                }
+                next += 1;
+            }
+            Some(Ok(()))
+        });
+        if waited.is_err() {
+            let mut core = self.core();
+            for &op in &ops[next..] {
+                core.withdraw_raw(op);
+            }
+        }
+        waited.and(first)
+    }
+
+    /// Waits for a condition on shared memory, making progress meanwhile. `flag` is polled hot, without
+    /// the lock; whoever makes it true calls [`Engine::notify`] for this process afterwards.
+    ///
+    /// # Errors
+    /// Interruption.
+    pub fn wait_flag(&self, what: Waiting, mut flag: impl FnMut() -> bool) -> Result<()> {
+        // A peer that is in the same collective answers within a microsecond if it runs at all.
+        for _ in 0..self.0.spins.min(200) {
+            if flag() {
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+        self.block_until(what, |_| flag().then_some(Ok(())))
+    }
+
+    /// Runs a schedule to its end (blocking collectives): waits as all blocking calls do, interrupts included.
+    ///
+    /// # Errors
+    /// The schedule's error, or interruption (the schedule is abandoned then).
+    pub fn run_schedule(&self, what: Waiting, schedule: &mut dyn Schedule) -> Result<()> {
+        let outcome = self.drive(what, schedule);
+        if outcome.as_ref().is_err_and(Error::is_interrupted) {
+            schedule.abandon(self);
+        }
+        outcome
+    }
+
+    fn drive(&self, what: Waiting, schedule: &mut dyn Schedule) -> Result<()> {
+        let mut pace = Pace::new(&self.0);
+        loop {
+            let seen = self.enter()?.ops.completed_raw;
+            match schedule.advance(self)? {
+                Step::Done(_) => return Ok(()),
+                Step::Pending => self.block_until(what, |core| (core.ops.completed_raw != seen).then_some(Ok(())))?,
+                Step::Poll => {
+                    self.progress()?;
+                    match pace.next() {
+                        Next::Spin => std::hint::spin_loop(),
+                        Next::Yield => std::thread::yield_now(),
+                        Next::Sleep => {
+                            // The schedule looks once more after the sleep has been announced, so that no ring is missed.
+                            let token = self.0.universe.slot(self.0.me).parker().prepare();
+                            match schedule.advance(self)? {
+                                Step::Done(_) => return Ok(()),
+                                Step::Pending => {}
+                                Step::Poll => {
+                                    self.sleep_with(&what, token, &mut |_| None::<Result<()>>)?;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Core {
+    fn schedules_can_go_on(&self) -> bool {
+        self.schedules.has_turn(self.ops.completed_raw)
+    }
+}

@@ -1,0 +1,146 @@
+//! Buffered sends and their attached buffers (MPI 5.0 §3.6).
+//!
+//! The engine copies the data of a buffered send into memory of its own, and uses the attached buffer as the
+//! budget the standard makes it: a send that exceeds what is attached is an error. A send that finds room in the ring
+//! needs no budget at all. The user's memory itself is never written.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::comm::Comm;
+use crate::engine::{Core, Data, Engine, Outgoing, Owner, RawOp, Waiting};
+use crate::error::{Error, ErrorClass, Result};
+
+/// `MPI_BSEND_OVERHEAD`: bytes each buffered send takes besides its data.
+pub const OVERHEAD: usize = 512;
+/// `MPI_BUFFER_AUTOMATIC`: no limit, nothing to be attached.
+pub const AUTOMATIC: usize = 2;
+
+/// A buffer for buffered sends, as attached by the user.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attached {
+    /// Address and size in bytes; the address [`AUTOMATIC`] stands for unlimited.
+    buffer: Option<(usize, usize)>,
+}
+
+fn locked(attached: &Mutex<Attached>) -> MutexGuard<'_, Attached> {
+    attached.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn attach(to: &Mutex<Attached>, address: usize, size: usize, owner: &str) -> Result<()> {
+    let mut attached = locked(to);
+    if attached.buffer.is_some() {
+        return Err(Error::new(ErrorClass::Buffer, format!("{owner} already has an attached buffer; detach it first")));
+    }
+    attached.buffer = Some((address, size));
+    Ok(())
+}
+
+fn detach(engine: &Engine, from: &Mutex<Attached>, owner: &str) -> Result<(usize, usize)> {
+    if locked(from).buffer.is_none() {
+        return Err(Error::new(ErrorClass::Buffer, format!("{owner} has no attached buffer to detach")));
+    }
+    flush(engine, "Buffer_detach")?;
+    Ok(locked(from).buffer.take().unwrap_or_default())
+}
+
+fn flush(engine: &Engine, operation: &'static str) -> Result<()> {
+    engine.block_until(Waiting::on(operation, 0), |core| (core.buffered == 0).then_some(Ok(())))
+}
+
+impl Engine {
+    /// Attaches a buffer for buffered sends of this process (`MPI_Buffer_attach`). Only its size matters here; the address is
+    /// given back by [`Engine::detach_buffer`].
+    ///
+    /// # Errors
+    /// Class `Buffer` when one is attached already.
+    pub fn attach_buffer(&self, address: usize, size: usize) -> Result<()> {
+        attach(&self.0.attached, address, size, "this process")
+    }
+
+    /// Waits for buffered sends and gives the buffer back: address and size (`MPI_Buffer_detach`).
+    ///
+    /// # Errors
+    /// Class `Buffer` when none is attached; interruption.
+    pub fn detach_buffer(&self) -> Result<(usize, usize)> {
+        detach(self, &self.0.attached, "this process")
+    }
+
+    /// Waits until all buffered sends have left the buffer (`MPI_Buffer_flush`).
+    ///
+    /// # Errors
+    /// Interruption.
+    pub fn flush_buffer(&self) -> Result<()> {
+        flush(self, "Buffer_flush")
+    }
+}
+
+impl Comm {
+    /// Attaches a buffer for buffered sends on this communicator (`MPI_Comm_attach_buffer`).
+    ///
+    /// # Errors
+    /// Class `Buffer` when one is attached already.
+    pub fn attach_buffer(&self, address: usize, size: usize) -> Result<()> {
+        attach(&self.0.attached, address, size, "the communicator")
+    }
+
+    /// Waits for buffered sends and gives the buffer back: address and size (`MPI_Comm_detach_buffer`).
+    ///
+    /// # Errors
+    /// Class `Buffer` when none is attached; interruption.
+    pub fn detach_buffer(&self) -> Result<(usize, usize)> {
+        detach(self.engine(), &self.0.attached, "the communicator")
+    }
+
+    /// Waits until all buffered sends have left the buffer (`MPI_Comm_flush_buffer`).
+    ///
+    /// # Errors
+    /// Interruption.
+    pub fn flush_buffer(&self) -> Result<()> {
+        flush(self.engine(), "Comm_flush_buffer")
+    }
+
+    /// Starts a buffered send: complete when this returns, as far as the user sees.
+    pub(crate) fn start_buffered(&self, core: &mut Core, m: &Outgoing<'_>) -> Result<RawOp> {
+        if core.send_now(m)? {
+            return Ok(RawOp::DONE);
+        }
+        let own = locked(&self.0.attached).buffer;
+        let buffer = own.or_else(|| locked(&self.engine().0.attached).buffer);
+        let reserved = m.bytes() + OVERHEAD;
+        match buffer {
+            Some((AUTOMATIC, _)) => {}
+            Some((_, size)) if core.buffered + reserved <= size => {}
+            Some((_, size)) => {
+                return Err(Error::new(
+                    ErrorClass::Buffer,
+                    format!(
+                        "a buffered send of {} bytes (and {OVERHEAD} overhead) does not fit: {} of the attached {size} bytes are in use; attach a larger buffer",
+                        m.bytes(),
+                        core.buffered
+                    ),
+                ));
+            }
+            None => {
+                return Err(Error::new(
+                    ErrorClass::Buffer,
+                    format!("a buffered send of {} bytes needs an attached buffer, and none is attached", m.bytes()),
+                ));
+            }
+        }
+        let mut packed = vec![0; m.bytes()];
+        m.ty.pack(m.count, &m.mem, 0, &mut packed);
+        if m.dest == core.me {
+            core.store_owned(m, packed);
+            return Ok(RawOp::DONE);
+        }
+        core.buffered += reserved;
+        match core.send_queued(m, Data::Owned(packed), reserved, Owner::Nobody) {
+            Ok(_) => Ok(RawOp::DONE),
+            Err(error) => {
+                core.buffered -= reserved;
+                Err(error)
+            }
+        }
+    }
+}
+

@@ -1,0 +1,331 @@
+//! Point-to-point communication (MPI 5.0 §3).
+
+pub mod buffered;
+mod probe;
+mod sendrecv;
+
+use phalanx_shm::ProcId;
+use phalanx_shm::mem::ConstMem;
+
+use crate::comm::Comm;
+use crate::datatype::Datatype;
+use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::{CoreGuard, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
+use crate::error::{Error, ErrorClass, Result};
+use crate::request::{Recipe, Request};
+use crate::status::{ANY_SOURCE, ANY_TAG, PROC_NULL, Status};
+
+pub use probe::{Message, Probed};
+
+/// How a send completes (MPI 5.0 §3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendMode {
+    /// The buffer may be reused when it returns; it may or may not wait for the receiver.
+    Standard,
+    /// Completes only when the receive has started.
+    Synchronous,
+    /// Completes locally, through the attached buffer.
+    Buffered,
+    /// The receive has been posted already.
+    Ready,
+}
+
+impl SendMode {
+    /// Name of the blocking operation, for wait records.
+    pub(crate) fn operation(self) -> &'static str {
+        match self {
+            SendMode::Standard => "Send",
+            SendMode::Synchronous => "Ssend",
+            SendMode::Buffered => "Bsend",
+            SendMode::Ready => "Rsend",
+        }
+    }
+}
+
+/// Polls of the sender's ring before a receive is posted.
+const DIRECT_POLLS: u32 = 100;
+/// Polls of [`Comm::try_recv`]: about a microsecond.
+const TRY_POLLS: u32 = 24;
+
+impl Comm {
+    /// Sends and waits until `buf` may be reused (`MPI_Send`).
+    ///
+    /// # Errors
+    /// As [`Comm::send_mode`].
+    #[inline]
+    pub fn send(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<()> {
+        self.send_mode(SendMode::Standard, buf, dest, tag)
+    }
+
+    /// Sends and waits until the receive has started (`MPI_Ssend`).
+    ///
+    /// # Errors
+    /// As [`Comm::send_mode`].
+    pub fn ssend(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<()> {
+        self.send_mode(SendMode::Synchronous, buf, dest, tag)
+    }
+
+    /// Sends through the attached buffer, without waiting for the receiver (`MPI_Bsend`).
+    ///
+    /// # Errors
+    /// As [`Comm::send_mode`]; class `Buffer` when the attached buffer has no room.
+    pub fn bsend(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<()> {
+        self.send_mode(SendMode::Buffered, buf, dest, tag)
+    }
+
+    /// Sends to a receive that has been posted already (`MPI_Rsend`).
+    ///
+    /// # Errors
+    /// As [`Comm::send_mode`].
+    pub fn rsend(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<()> {
+        self.send_mode(SendMode::Ready, buf, dest, tag)
+    }
+
+    /// Sends and waits until `buf` may be reused (`MPI_Send` and its kin by `mode`).
+    ///
+    /// # Errors
+    /// Wrong rank, tag, type; a peer that died; interruption.
+    #[inline]
+    pub fn send_mode(&self, mode: SendMode, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<()> {
+        let Some(m) = self.outgoing(mode, &buf, dest, tag)? else { return Ok(()) };
+        let mut core = self.0.engine.enter()?;
+        if core.send_now(&m)? {
+            return Ok(());
+        }
+        self.send_slow(mode, core, &m, dest)
+    }
+
+    #[cold]
+    fn send_slow(&self, mode: SendMode, mut core: CoreGuard<'_>, m: &Outgoing<'_>, dest: i32) -> Result<()> {
+        let op = match mode {
+            SendMode::Buffered => self.start_buffered(&mut core, m)?,
+            _ => core.send_start(m, Owner::User)?,
+        };
+        drop(core);
+        if op == RawOp::DONE {
+            return Ok(());
+        }
+        let what = Waiting { operation: mode.operation(), ctx: m.ctx, peer: dest, tag: m.tag };
+        self.wait_op(what, op).map(|_| ())
+    }
+
+    /// Receives a message (`MPI_Recv`).
+    ///
+    /// # Errors
+    /// Wrong rank, tag, type; truncation; a peer that died; interruption.
+    #[inline]
+    pub fn recv(&self, buf: RecvBuf<'_, '_>, source: i32, tag: i32) -> Result<Status> {
+        let Some((m, from)) = self.incoming(&buf, source, tag)? else { return Ok(Status::PROC_NULL) };
+        let mut core = self.0.engine.enter()?;
+        if let Some(outcome) = recv_ready(&mut core, &m, from, DIRECT_POLLS) {
+            return outcome;
+        }
+        let op = core.recv_start(&m, Owner::User)?;
+        drop(core);
+        self.wait_op(Waiting { operation: "Recv", ctx: m.ctx, peer: source, tag }, op)
+    }
+
+    /// Sends if that needs no waiting; `false` says that nothing was done.
+    ///
+    /// # Errors
+    /// As [`Comm::send_mode`].
+    #[inline]
+    pub fn try_send(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<bool> {
+        match self.outgoing(SendMode::Standard, &buf, dest, tag)? {
+            Some(m) => self.0.engine.enter()?.send_now(&m),
+            None => Ok(true),
+        }
+    }
+
+    /// Receives if a matching small message has arrived (looks for about a microsecond).
+    ///
+    /// # Errors
+    /// As [`Comm::recv`].
+    #[inline]
+    pub fn try_recv(&self, buf: RecvBuf<'_, '_>, source: i32, tag: i32) -> Result<Option<Status>> {
+        let Some((m, from)) = self.incoming(&buf, source, tag)? else { return Ok(Some(Status::PROC_NULL)) };
+        let mut core = self.0.engine.enter()?;
+        if let Some(outcome) = recv_ready(&mut core, &m, from, TRY_POLLS) {
+            return outcome.map(Some);
+        }
+        core.poll();
+        core.recv_arrived(&m).transpose()
+    }
+
+    /// Starts a send (`MPI_Isend`).
+    ///
+    /// # Errors
+    /// As [`Comm::isend_mode`].
+    pub fn isend(&self, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
+        self.isend_mode(SendMode::Standard, buf, dest, tag)
+    }
+
+    /// Starts a send (`MPI_Isend` and its kin by `mode`).
+    ///
+    /// # Errors
+    /// As [`Comm::send_mode`], as far as known at the start.
+    pub fn isend_mode(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
+        let op = self.start_send(mode, &buf, dest, tag)?;
+        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
+        Ok(Request::of_op(self.engine(), op, Status::EMPTY, what))
+    }
+
+    /// The start of a nonblocking or persistent send.
+    pub(crate) fn start_send(&self, mode: SendMode, buf: &SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<RawOp> {
+        let Some(m) = self.outgoing(mode, buf, dest, tag)? else { return Ok(RawOp::DONE) };
+        let mut core = self.0.engine.enter()?;
+        match mode {
+            SendMode::Buffered => self.start_buffered(&mut core, &m),
+            _ => core.send_start(&m, Owner::User),
+        }
+    }
+
+    /// Starts a receive (`MPI_Irecv`).
+    ///
+    /// # Errors
+    /// As [`Comm::recv`], as far as known at the start.
+    pub fn irecv(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
+        let op = self.start_recv(&buf, source, tag)?;
+        let what = Waiting { operation: "Irecv", ctx: self.ctx(), peer: source, tag };
+        Ok(Request::of_op(self.engine(), op, Status::PROC_NULL, what))
+    }
+
+    /// The start of a nonblocking or persistent receive; `DONE` for `PROC_NULL`.
+    pub(crate) fn start_recv(&self, buf: &RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<RawOp> {
+        let Some((m, _)) = self.incoming(buf, source, tag)? else { return Ok(RawOp::DONE) };
+        let mut core = self.0.engine.enter()?;
+        core.recv_start(&m, Owner::User)
+    }
+
+    /// A persistent send (`MPI_Send_init` and its kin by `mode`).
+    ///
+    /// # Errors
+    /// Wrong rank, tag, type.
+    pub fn send_init(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
+        self.outgoing(mode, &buf, dest, tag)?;
+        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
+        let recipe = Recipe::Send { comm: self.clone(), mode, mem: buf.mem, count: buf.count, ty: buf.ty.clone(), dest, tag };
+        Ok(Request::of_recipe(self.engine(), recipe, what))
+    }
+
+    /// A persistent receive (`MPI_Recv_init`).
+    ///
+    /// # Errors
+    /// Wrong rank, tag, type.
+    pub fn recv_init(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
+        self.incoming(&buf, source, tag)?;
+        let what = Waiting { operation: "Recv", ctx: self.ctx(), peer: source, tag };
+        let recipe = Recipe::Recv { comm: self.clone(), mem: buf.mem, count: buf.count, ty: buf.ty.clone(), source, tag };
+        Ok(Request::of_recipe(self.engine(), recipe, what))
+    }
+
+    /// Waits for an operation of a blocking call; withdraws it when the call gives up.
+    pub(crate) fn wait_op(&self, what: Waiting, op: RawOp) -> Result<Status> {
+        let outcome = self.engine().block_until(what, |core| core.ops.take(op));
+        if outcome.is_err() {
+            // Does nothing when the operation itself failed: it is gone then.
+            self.engine().core().withdraw_raw(op);
+        }
+        outcome
+    }
+
+    /// Checks the arguments of a send. `None` for `PROC_NULL`.
+    #[inline]
+    pub(crate) fn outgoing<'t>(&self, mode: SendMode, buf: &SendBuf<'_, 't>, dest: i32, tag: i32) -> Result<Option<Outgoing<'t>>> {
+        if self.is_freed() {
+            return Err(self.freed());
+        }
+        if tag < 0 {
+            return Err(bad_tag(tag, "send"));
+        }
+        if dest == PROC_NULL {
+            return Ok(None);
+        }
+        let to = self.peer(dest)?;
+        check_buffer(buf.mem, buf.count, buf.ty)?;
+        Ok(Some(Outgoing {
+            ctx: self.0.ctx,
+            source: self.0.rank as u32,
+            dest: to,
+            tag,
+            sync: mode == SendMode::Synchronous,
+            mem: buf.mem,
+            count: buf.count,
+            ty: buf.ty,
+        }))
+    }
+
+    /// Checks source and tag of a receive or probe. `None` for `PROC_NULL`; no process for `ANY_SOURCE`.
+    #[inline]
+    pub(crate) fn pattern(&self, source: i32, tag: i32) -> Result<Option<(Pattern, Option<ProcId>)>> {
+        if self.is_freed() {
+            return Err(self.freed());
+        }
+        if tag < 0 && tag != ANY_TAG {
+            return Err(bad_tag(tag, "receive"));
+        }
+        let from = match source {
+            PROC_NULL => return Ok(None),
+            ANY_SOURCE => None,
+            rank => Some(self.peer(rank)?),
+        };
+        Ok(Some((Pattern { source, tag }, from)))
+    }
+
+    /// Checks the arguments of a receive. `None` for `PROC_NULL`.
+    #[inline]
+    pub(crate) fn incoming<'t>(&self, buf: &RecvBuf<'_, 't>, source: i32, tag: i32) -> Result<Option<(Incoming<'t>, Option<ProcId>)>> {
+        let Some((pattern, from)) = self.pattern(source, tag)? else { return Ok(None) };
+        check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
+        Ok(Some((Incoming { ctx: self.0.ctx, pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, from)))
+    }
+
+    #[cold]
+    fn freed(&self) -> Error {
+        Error::new(ErrorClass::Comm, format!("communicator '{}' has been freed; create or duplicate another", self.name()))
+    }
+}
+
+/// Receives what needs no waiting: a small message that has arrived, or that arrives within `polls` looks at its ring.
+#[inline]
+fn recv_ready(core: &mut CoreGuard<'_>, m: &Incoming<'_>, from: Option<ProcId>, polls: u32) -> Option<Result<Status>> {
+    if let Some(outcome) = core.recv_arrived(m) {
+        return Some(outcome);
+    }
+    // Nothing posted before may fit the message, and nothing arrived is left in front of it.
+    if core.posted > 0 || core.arrived > 0 {
+        return None;
+    }
+    let from = from?;
+    for _ in 0..polls {
+        if let Some(outcome) = core.recv_direct(from, m) {
+            return Some(outcome);
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
+
+/// Checks type, size and address of a buffer.
+#[inline]
+fn check_buffer(mem: ConstMem, count: usize, ty: &Datatype) -> Result<()> {
+    if !ty.is_committed() {
+        ty.check_committed()?;
+    }
+    let bytes = ty.bytes(count)?;
+    if bytes > 0 && mem.as_ptr().is_null() && ty.is_contiguous() {
+        return Err(null_buffer(count, ty));
+    }
+    Ok(())
+}
+
+#[cold]
+fn null_buffer(count: usize, ty: &Datatype) -> Error {
+    Error::new(ErrorClass::Buffer, format!("the buffer address is null, but {count} elements of {ty} are to be transferred"))
+}
+
+#[cold]
+fn bad_tag(tag: i32, operation: &str) -> Error {
+    let any = if operation == "receive" { ", or MPI_ANY_TAG" } else { "" };
+    Error::new(ErrorClass::Tag, format!("tag {tag} is not valid for a {operation} (valid: 0 to {}{any})", i32::MAX))
+}

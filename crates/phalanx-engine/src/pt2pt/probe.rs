@@ -1,0 +1,123 @@
+//! Probes, and messages taken out of the queue by them (MPI 5.0 §3.8).
+
+use crate::comm::Comm;
+use crate::engine::buffer::RecvBuf;
+use crate::engine::{CoreGuard, Incoming, Owner, Pattern, RawOp, Stored, Waiting};
+use crate::error::Result;
+use crate::request::Request;
+use crate::status::Status;
+
+use super::check_buffer;
+
+/// A message taken out of the queue by a matched probe: nobody else can receive it.
+pub struct Message {
+    comm: Comm,
+    source: i32,
+    tag: i32,
+    stored: Stored,
+}
+
+/// What a matched probe found: the message (none when the source was `PROC_NULL`) and its status.
+pub type Probed = (Option<Message>, Status);
+
+impl Comm {
+    /// Waits for a message without receiving it (`MPI_Probe`).
+    ///
+    /// # Errors
+    /// Wrong rank or tag; interruption.
+    pub fn probe(&self, source: i32, tag: i32) -> Result<Status> {
+        let Some((pattern, _)) = self.pattern(source, tag)? else { return Ok(Status::PROC_NULL) };
+        let what = Waiting { operation: "Probe", ctx: self.ctx(), peer: source, tag };
+        self.engine().block_until(what, |core| core.probe_arrived(self.ctx(), pattern).map(Ok))
+    }
+
+    /// Looks for a message (`MPI_Iprobe`).
+    ///
+    /// # Errors
+    /// Wrong rank or tag.
+    pub fn iprobe(&self, source: i32, tag: i32) -> Result<Option<Status>> {
+        let Some((pattern, _)) = self.pattern(source, tag)? else { return Ok(Some(Status::PROC_NULL)) };
+        self.look(|core| core.probe_arrived(self.ctx(), pattern))
+    }
+
+    /// Waits for a message and takes it out of the queue (`MPI_Mprobe`). `None` instead of a message is `MPI_MESSAGE_NO_PROC`.
+    ///
+    /// # Errors
+    /// Wrong rank or tag; interruption.
+    pub fn mprobe(&self, source: i32, tag: i32) -> Result<Probed> {
+        let Some((pattern, _)) = self.pattern(source, tag)? else { return Ok((None, Status::PROC_NULL)) };
+        let what = Waiting { operation: "Mprobe", ctx: self.ctx(), peer: source, tag };
+        self.engine().block_until(what, |core| core.take_arrived(self.ctx(), pattern).map(|found| Ok(self.probed(found))))
+    }
+
+    /// Looks for a message and takes it out of the queue (`MPI_Improbe`).
+    ///
+    /// # Errors
+    /// Wrong rank or tag.
+    pub fn improbe(&self, source: i32, tag: i32) -> Result<Option<Probed>> {
+        let Some((pattern, _)) = self.pattern(source, tag)? else { return Ok(Some((None, Status::PROC_NULL))) };
+        let found = self.look(|core| take(core, self.ctx(), pattern))?;
+        Ok(found.map(|found| self.probed(found)))
+    }
+
+    /// Looks before and after a pass of progress.
+    fn look<T>(&self, mut find: impl FnMut(&mut CoreGuard<'_>) -> Option<T>) -> Result<Option<T>> {
+        {
+            let mut core = self.engine().enter()?;
+            if let Some(found) = find(&mut core) {
+                return Ok(Some(found));
+            }
+            core.poll();
+            if let Some(found) = find(&mut core) {
+                return Ok(Some(found));
+            }
+        }
+        self.engine().after_failed_test();
+        Ok(None)
+    }
+
+    fn probed(&self, (source, tag, stored): (i32, i32, Stored)) -> Probed {
+        let status = Status { source, tag, error: 0, bytes: stored.bytes, cancelled: false };
+        (Some(Message { comm: self.clone(), source, tag, stored }), status)
+    }
+}
+
+fn take(core: &mut CoreGuard<'_>, ctx: u32, pattern: Pattern) -> Option<(i32, i32, Stored)> {
+    core.take_arrived(ctx, pattern)
+}
+
+impl Message {
+    /// The communicator it came on.
+    pub fn comm(&self) -> &Comm {
+        &self.comm
+    }
+
+    /// Receives the message (`MPI_Mrecv`).
+    ///
+    /// # Errors
+    /// Truncation; a peer that died; interruption.
+    pub fn recv(self, buf: RecvBuf<'_, '_>) -> Result<Status> {
+        let what = Waiting { operation: "Mrecv", ctx: self.comm.ctx(), peer: self.source, tag: self.tag };
+        let comm = self.comm.clone();
+        let op = self.start(&buf)?;
+        comm.wait_op(what, op)
+    }
+
+    /// Starts receiving the message (`MPI_Imrecv`).
+    ///
+    /// # Errors
+    /// As [`Message::recv`], as far as known at the start.
+    pub fn irecv(self, buf: RecvBuf<'static, '_>) -> Result<Request> {
+        let what = Waiting { operation: "Imrecv", ctx: self.comm.ctx(), peer: self.source, tag: self.tag };
+        let engine = self.comm.engine().clone();
+        let op = self.start(&buf)?;
+        Ok(Request::of_op(&engine, op, Status::EMPTY, what))
+    }
+
+    fn start(self, buf: &RecvBuf<'_, '_>) -> Result<RawOp> {
+        check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
+        let pattern = Pattern { source: self.source, tag: self.tag };
+        let m = Incoming { ctx: self.comm.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty };
+        self.comm.engine().enter()?.recv_stored(&m, self.source, self.tag, self.stored, Owner::User)
+    }
+}

@@ -1,0 +1,268 @@
+//! Requests: operations under way (MPI 5.0 §3.7, §3.9, §13.2). Waiting for several is in [`family`].
+//!
+//! The C layer keeps a [`Request`] per handle. After a completed wait or test it removes the handle
+//! unless [`Request::is_persistent`].
+
+pub mod family;
+mod generalized;
+
+use phalanx_shm::mem::{ConstMem, MutMem};
+
+use crate::comm::Comm;
+use crate::datatype::Datatype;
+use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::{Core, Engine, RawOp, Schedule, ScheduleId, Waiting};
+use crate::error::{Error, ErrorClass, Result};
+use crate::pt2pt::SendMode;
+use crate::status::{PROC_NULL, Status};
+
+pub use family::{Outcome, TestAny, start_all, test_all, test_any, test_some, wait_all, wait_any, wait_some};
+pub use generalized::{Completer, Generalized};
+
+use generalized::GeneralizedRequest;
+
+/// An operation under way, or a persistent one that can be started.
+#[must_use = "a dropped request goes on by itself, and nobody learns how it ended"]
+pub struct Request {
+    engine: Engine,
+    active: Active,
+    recipe: Option<Box<Recipe>>,
+    what: Waiting,
+}
+
+/// What there is to wait for.
+enum Active {
+    /// Nothing: an inactive persistent request, or one whose completion has been reported.
+    Idle,
+    /// Nothing more, but the completion has not been reported.
+    Complete(Result<Status>),
+    Op(RawOp),
+    Schedule(ScheduleId),
+    Generalized(Box<GeneralizedRequest>),
+}
+
+/// How to start a persistent request.
+pub(crate) enum Recipe {
+    Send { comm: Comm, mode: SendMode, mem: ConstMem, count: usize, ty: Datatype, dest: i32, tag: i32 },
+    Recv { comm: Comm, mem: MutMem, count: usize, ty: Datatype, source: i32, tag: i32 },
+    Schedule(Box<dyn FnMut(&Engine) -> Result<Box<dyn Schedule>> + Send>),
+}
+
+impl Request {
+    /// A request for an operation; `done` is the status when the operation is [`RawOp::DONE`].
+    pub(crate) fn of_op(engine: &Engine, op: RawOp, done: Status, what: Waiting) -> Request {
+        let active = if op == RawOp::DONE { Active::Complete(Ok(done)) } else { Active::Op(op) };
+        Request { engine: engine.clone(), active, recipe: None, what }
+    }
+
+    pub(crate) fn of_schedule(engine: &Engine, id: ScheduleId) -> Request {
+        let what = Waiting::on("collective", 0);
+        Request { engine: engine.clone(), active: Active::Schedule(id), recipe: None, what }
+    }
+
+    pub(crate) fn of_recipe(engine: &Engine, recipe: Recipe, what: Waiting) -> Request {
+        Request { engine: engine.clone(), active: Active::Idle, recipe: Some(Box::new(recipe)), what }
+    }
+
+    pub(crate) fn of_maker(
+        engine: &Engine,
+        make: Box<dyn FnMut(&Engine) -> Result<Box<dyn Schedule>> + Send>,
+    ) -> Request {
+        Request::of_recipe(engine, Recipe::Schedule(make), Waiting::on("collective", 0))
+    }
+
+    /// A request that is complete from the start.
+    pub fn complete(engine: &Engine, status: Status) -> Request {
+        Request { engine: engine.clone(), active: Active::Complete(Ok(status)), recipe: None, what: Waiting::on("Wait", 0) }
+    }
+
+    /// A generalized request (`MPI_Grequest_start`), and the handle by which any thread completes it.
+    pub fn generalized(engine: &Engine, callbacks: Box<dyn Generalized>) -> (Request, Completer) {
+        let (request, completer) = GeneralizedRequest::new(engine, callbacks);
+        let active = Active::Generalized(Box::new(request));
+        (Request { engine: engine.clone(), active, recipe: None, what: Waiting::on("Grequest", 0) }, completer)
+    }
+
+    /// The engine it belongs to.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Waits for completion. An inactive persistent request gives the empty status at once.
+    ///
+    /// # Errors
+    /// The operation's error; interruption (the request then stays active).
+    pub fn wait(&mut self) -> Result<Status> {
+        if !self.is_active() {
+            return Ok(Status::EMPTY);
+        }
+        if !matches!(self.active, Active::Complete(_)) {
+            let (engine, what) = (self.engine.clone(), self.what);
+            engine.block_until(what, |core| self.is_ready(core).then_some(Ok(())))?;
+        }
+        self.finish()
+    }
+
+    /// Makes progress and gives the status if the operation has completed.
+    ///
+    /// # Errors
+    /// The operation's error.
+    pub fn test(&mut self) -> Result<Option<Status>> {
+        if !self.is_active() {
+            return Ok(Some(Status::EMPTY));
+        }
+        if self.look()? { self.finish().map(Some) } else { Ok(None) }
+    }
+
+    /// Whether and how the operation has completed, without completing it (`MPI_Request_get_status`).
+    ///
+    /// # Errors
+    /// The operation's error.
+    pub fn get_status(&mut self) -> Result<Option<Status>> {
+        if !self.is_active() {
+            return Ok(Some(Status::EMPTY));
+        }
+        if !self.look()? {
+            return Ok(None);
+        }
+        let outcome = match &mut self.active {
+            Active::Idle => Ok(Status::EMPTY),
+            Active::Complete(outcome) => outcome.clone(),
+            Active::Op(op) => self.engine.core().ops.peek(*op).unwrap_or(Ok(Status::EMPTY)),
+            Active::Schedule(id) => self.engine.core().schedules.peek(*id).unwrap_or(Ok(Status::EMPTY)),
+            Active::Generalized(request) => request.query(),
+        };
+        outcome.map(Some)
+    }
+
+    /// Whether it is complete, after some progress if it is not at first.
+    pub(crate) fn look(&self) -> Result<bool> {
+        {
+            let mut core = self.engine.enter()?;
+            if self.is_ready(&core) {
+                return Ok(true);
+            }
+            core.poll();
+            if self.is_ready(&core) {
+                return Ok(true);
+            }
+        }
+        self.engine.advance_schedules();
+        let ready = self.is_ready(&self.engine.core());
+        if !ready {
+            self.engine.after_failed_test();
+        }
+        Ok(ready)
+    }
+
+    /// Whether it is complete.
+    #[inline]
+    pub(crate) fn is_ready(&self, core: &Core) -> bool {
+        match &self.active {
+            Active::Idle | Active::Complete(_) => true,
+            Active::Op(op) => core.ops.is_done(*op),
+            Active::Schedule(id) => core.schedules.is_done(*id),
+            Active::Generalized(request) => request.is_complete(),
+        }
+    }
+
+    /// Reports the outcome of a complete operation; the request is inactive after that.
+    pub(crate) fn finish(&mut self) -> Result<Status> {
+        match std::mem::replace(&mut self.active, Active::Idle) {
+            Active::Idle => Ok(Status::EMPTY),
+            Active::Complete(outcome) => outcome,
+            Active::Op(op) => self.engine.core().ops.take(op).unwrap_or(Ok(Status::EMPTY)),
+            Active::Schedule(id) => self.engine.core().schedules.take(id).unwrap_or(Ok(Status::EMPTY)),
+            Active::Generalized(mut request) => {
+                let status = request.query();
+                let freed = request.free();
+                status.and_then(|status| freed.map(|()| status))
+            }
+        }
+    }
+
+    /// Asks for cancellation: of a receive that has not matched, of a send that has not been matched.
+    ///
+    /// # Errors
+    /// What a generalized request's callback gives; class `Request` for a collective.
+    pub fn cancel(&mut self) -> Result<()> {
+        match &mut self.active {
+            Active::Idle | Active::Complete(_) => Ok(()),
+            Active::Op(op) => {
+                let op = *op;
+                let mut core = self.engine.enter()?;
+                if !core.cancel_recv(op) {
+                    core.cancel_send(op);
+                }
+                Ok(())
+            }
+            Active::Schedule(_) => {
+                Err(Error::new(ErrorClass::Request, "a collective operation cannot be cancelled; wait for it"))
+            }
+            Active::Generalized(request) => request.cancel(),
+        }
+    }
+
+    /// Frees the request; an active operation goes on to its end.
+    ///
+    /// # Errors
+    /// What a generalized request's callback gives.
+    pub fn free(mut self) -> Result<()> {
+        match std::mem::replace(&mut self.active, Active::Idle) {
+            Active::Generalized(request) => request.release(),
+            active => {
+                self.active = active;
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts a persistent request.
+    ///
+    /// # Errors
+    /// Class `Request` when it is not persistent or is active already; else as the operation's start.
+    pub fn start(&mut self) -> Result<()> {
+        if self.is_active() {
+            return Err(Error::new(ErrorClass::Request, "the request is active: wait for it before starting it again"));
+        }
+        let Some(recipe) = self.recipe.as_deref_mut() else {
+            return Err(Error::new(ErrorClass::Request, "only persistent requests can be started, and this one is not"));
+        };
+        let (op, done) = match recipe {
+            Recipe::Send { comm, mode, mem, count, ty, dest, tag } => {
+                (comm.start_send(*mode, &SendBuf::raw(*mem, *count, ty), *dest, *tag)?, Status::EMPTY)
+            }
+            Recipe::Recv { comm, mem, count, ty, source, tag } => {
+                let done = if *source == PROC_NULL { Status::PROC_NULL } else { Status::EMPTY };
+                (comm.start_recv(&RecvBuf::raw(*mem, *count, ty), *source, *tag)?, done)
+            }
+            Recipe::Schedule(make) => {
+                let schedule = make(&self.engine)?;
+                self.active = Active::Schedule(self.engine.launch_schedule(schedule)?);
+                return Ok(());
+            }
+        };
+        self.active = if op == RawOp::DONE { Active::Complete(Ok(done)) } else { Active::Op(op) };
+        Ok(())
+    }
+
+    /// Whether this is a persistent request.
+    pub fn is_persistent(&self) -> bool {
+        self.recipe.is_some()
+    }
+
+    /// Whether there is something to wait for (false for an inactive persistent request).
+    pub fn is_active(&self) -> bool {
+        !matches!(self.active, Active::Idle)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        match self.active {
+            Active::Op(op) => self.engine.core().ops.disown(op),
+            Active::Schedule(id) => self.engine.core().schedules.disown(id),
+            _ => {}
+        }
+    }
+}

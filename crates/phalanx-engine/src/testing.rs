@@ -1,0 +1,65 @@
+//! Ranks as threads, for tests: each thread has an engine of its own over one universe.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use phalanx_shm::{Universe, UniverseConfig};
+
+use crate::boot::BootConfig;
+use crate::comm::Comm;
+use crate::engine::Engine;
+
+/// Runs `body` as `n` ranks and waits for all of them.
+///
+/// A rank that panics fails the test. When the ranks take longer than a minute (`PHALANX_TEST_TIMEOUT` seconds), or
+/// when one has panicked and the others still wait for it five seconds later, the process ends, since a hung thread
+/// cannot be stopped otherwise.
+///
+/// # Panics
+/// When a rank panics or the universe cannot be made.
+pub fn run(n: usize, body: impl Fn(&Comm) + Send + Sync) {
+    let universe = Universe::create(UniverseConfig::for_ranks(n as u32)).expect("a universe");
+    universe.claim_slots(n as u32).expect("slots for the ranks");
+    let limit = std::env::var("PHALANX_TEST_TIMEOUT").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+    let (ended, ends) = mpsc::channel();
+    thread::scope(|scope| {
+        for rank in 0..n {
+            let (universe, body, ended) = (&universe, &body, ended.clone());
+            let start = move || {
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    let config = BootConfig::first_world(universe, n as u32, rank as u32);
+                    let engine = Engine::init(config).expect("an engine");
+                    body(&engine.world());
+                    engine.finalize().expect("finalize");
+                }));
+                // The watcher outlives all ranks.
+                let _ = ended.send((rank, outcome.err()));
+            };
+            thread::Builder::new().name(format!("rank {rank}")).spawn_scoped(scope, start).expect("a thread");
+        }
+        let mut patience = Duration::from_secs(limit);
+        let mut failure = None;
+        let mut running: Vec<usize> = (0..n).collect();
+        while !running.is_empty() {
+            match ends.recv_timeout(patience) {
+                Ok((rank, panic)) => {
+                    running.retain(|r| *r != rank);
+                    if let Some(panic) = panic {
+                        eprintln!("rank {rank} of {n} failed");
+                        patience = Duration::from_secs(5);
+                        failure.get_or_insert(panic);
+                    }
+                }
+                Err(_) => {
+                    eprintln!("ranks {running:?} of {n} did not end in time: giving up");
+                    std::process::exit(101);
+                }
+            }
+        }
+        if let Some(panic) = failure {
+            resume_unwind(panic);
+        }
+    });
+}
