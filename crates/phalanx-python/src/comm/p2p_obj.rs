@@ -1,0 +1,351 @@
+//! Point-to-point communication of Python objects (MPI 5.0 chapter 3, by pickle).
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyUserWarning, PyValueError};
+use pyo3::prelude::*;
+
+use super::Comm;
+use crate::buffer::{Access, View};
+use crate::ffi::*;
+use crate::gil::{self, GilCell};
+use crate::handle::Handle as _;
+use crate::object::transfer::{self, IsendCall, Route, SendCall};
+use crate::object::{self, Memory, Parcel};
+use crate::request::{Held, Keep, Request};
+use crate::status::{self, Status};
+
+/// Room for an object that `irecv` receives, where nothing else is said and the library cannot wait with the choice of memory.
+const IRECV_BYTES: usize = 32 << 10;
+
+/// What an `isend` under way holds.
+struct Sending(#[allow(dead_code, reason = "held for the library, which reads the memory")] Parcel);
+
+impl Held for Sending {}
+
+/// What an `irecv` under way holds.
+struct Receiving(GilCell<Option<Landing>>);
+
+/// Where the object of an `irecv` arrives.
+enum Landing {
+    /// Memory of our own.
+    Memory(Memory),
+    /// A buffer that the caller gave.
+    Buffer(View),
+}
+
+impl Landing {
+    /// The memory that an `irecv` argument asks for: nothing, a size, or a buffer.
+    fn new(buf: Option<&Bound<'_, PyAny>>) -> PyResult<Landing> {
+        let Some(buf) = buf else { return Memory::for_message(IRECV_BYTES).map(Landing::Memory) };
+        if let Ok(size) = buf.extract::<i64>() {
+            let size = usize::try_from(size)
+                .map_err(|_| PyValueError::new_err(format!("expected a buffer or a size of at least 0, got {size}")))?;
+            return Memory::for_message(size).map(Landing::Memory);
+        }
+        View::of_bytes(buf, Access::Write).map(Landing::Buffer)
+    }
+
+    fn place(&self) -> (*mut c_void, usize) {
+        match self {
+            Landing::Memory(memory) => (memory.address(), memory.length()),
+            Landing::Buffer(view) => (view.address(), view.bytes().unsigned_abs()),
+        }
+    }
+
+    /// The object in the first `length` bytes.
+    fn load(self, py: Python<'_>, length: usize) -> PyResult<Bound<'_, PyAny>> {
+        match self {
+            Landing::Memory(mut memory) => {
+                memory.truncate(length);
+                object::load(py, memory)
+            }
+            Landing::Buffer(view) => {
+                let memory = Memory::for_message(length)?;
+                let length = length.min(view.bytes().unsigned_abs());
+                // SAFETY: both have room for that many bytes, and a message has filled the view's.
+                unsafe { std::ptr::copy_nonoverlapping(view.address().cast::<u8>(), memory.address().cast(), length) };
+                object::load(py, memory)
+            }
+        }
+    }
+}
+
+impl Held for Receiving {
+    fn finish(&self, py: Python<'_>, status: &mut MPI_Status) -> PyResult<Py<PyAny>> {
+        let Some(landing) = self.0.take(py) else { return Ok(py.None()) };
+        let mut cancelled = 0;
+        // SAFETY: both pointers are valid for the call.
+        let code = unsafe { MPI_Test_cancelled(status, &mut cancelled) };
+        if code != MPI_SUCCESS || cancelled != 0 || status.MPI_SOURCE == MPI_PROC_NULL {
+            return Ok(py.None());
+        }
+        let length = transfer::message_bytes(status)?;
+        landing.load(py, length).map(Bound::unbind)
+    }
+}
+
+/// A message matched by `Mprobe`, on its way to `Message.irecv`.
+pub(crate) fn start_matched<'py>(
+    py: Python<'py>,
+    message: *mut MPI_Message,
+    length: usize,
+) -> PyResult<Bound<'py, Request>> {
+    let memory = Memory::for_message(length)?;
+    let address = memory.address();
+    let held = Receiving(GilCell::new(Some(Landing::Memory(memory))));
+    Request::start(py, Keep::Held(Arc::new(held)), |request| {
+        // SAFETY: the memory has room for the message and is held by the request; both handles are valid places.
+        unsafe { MPI_Imrecv_c(address, length as MPI_Count, MPI_BYTE, message, request) }
+    })
+}
+
+impl Comm {
+    fn send_object(&self, obj: &Bound<'_, PyAny>, dest: c_int, tag: c_int, call: Option<SendCall>) -> PyResult<()> {
+        let py = obj.py();
+        let to = Route { comm: self.raw(), peer: dest, tag };
+        // Nobody will receive it: an object that does not pickle is no error then.
+        let nothing = py.None();
+        let parcel = object::dump(if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj })?;
+        match call {
+            None => transfer::send(py, &parcel, to),
+            Some(call) => transfer::send_by(py, call, &parcel, to),
+        }
+    }
+
+    fn isend_object<'py>(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        dest: c_int,
+        tag: c_int,
+        call: IsendCall,
+    ) -> PyResult<Bound<'py, Request>> {
+        let py = obj.py();
+        let to = Route { comm: self.raw(), peer: dest, tag };
+        let nothing = py.None();
+        let parcel = object::dump(if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj })?;
+        let held = Arc::new(Sending(parcel));
+        let raw = transfer::start_send(py, call, &held.0, to)?;
+        Bound::new(py, Request::with(raw, Keep::Held(held)))
+    }
+
+    /// Receives one object; one from `PROC_NULL` is `None`.
+    fn recv_object<'py>(
+        &self,
+        py: Python<'py>,
+        source: c_int,
+        tag: c_int,
+        status: &mut MPI_Status,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let from = Route { comm: self.raw(), peer: source, tag };
+        let memory = transfer::receive(py, from, status)?;
+        object::load(py, memory)
+    }
+
+    /// Receives into the memory that the caller names.
+    fn recv_into<'py>(
+        &self,
+        buf: &Bound<'py, PyAny>,
+        source: c_int,
+        tag: c_int,
+        status: &mut MPI_Status,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = buf.py();
+        let text = c"the 'buf' argument is deprecated: recv() makes room for messages of any size";
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), text, 1)?;
+        let landing = Landing::new(Some(buf))?;
+        let ((address, length), comm) = (landing.place(), self.raw());
+        let place = &raw mut *status;
+        gil::blocking(py, || {
+            // SAFETY: `landing` has room for `length` bytes and outlives the call; the status is valid.
+            unsafe { MPI_Recv_c(address, length as MPI_Count, MPI_BYTE, source, tag, comm, place) }
+        })?;
+        if source == MPI_PROC_NULL {
+            return Ok(py.None().into_bound(py));
+        }
+        let length = transfer::message_bytes(status)?;
+        landing.load(py, length)
+    }
+}
+
+#[pymethods]
+impl Comm {
+    /// send(self, obj: Any, dest: int, tag: int = 0) -> None
+    ///
+    /// Send an object in standard mode.
+    ///
+    /// Returns when the object may be changed; waits while a large message is not received yet. Raises what pickling
+    /// raises, and Exception for a wrong rank or tag.
+    #[pyo3(signature = (obj, dest, tag = 0))]
+    fn send(&self, obj: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        self.send_object(obj, dest, tag, None)
+    }
+
+    /// bsend(self, obj: Any, dest: int, tag: int = 0) -> None
+    ///
+    /// Send an object in buffered mode: never waits for the receiver. Raises Exception when the attached buffer has no room.
+    #[pyo3(signature = (obj, dest, tag = 0))]
+    fn bsend(&self, obj: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        self.send_object(obj, dest, tag, Some(MPI_Bsend_c))
+    }
+
+    /// ssend(self, obj: Any, dest: int, tag: int = 0) -> None
+    ///
+    /// Send an object in synchronous mode: waits until the receiver has begun to receive it.
+    #[pyo3(signature = (obj, dest, tag = 0))]
+    fn ssend(&self, obj: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        self.send_object(obj, dest, tag, Some(MPI_Ssend_c))
+    }
+
+    /// isend(self, obj: Any, dest: int, tag: int = 0) -> Request
+    ///
+    /// Start to send an object. Does not block; a large array in it must not change until the request is complete.
+    #[pyo3(signature = (obj, dest, tag = 0))]
+    fn isend<'py>(&self, obj: &Bound<'py, PyAny>, dest: c_int, tag: c_int) -> PyResult<Bound<'py, Request>> {
+        self.isend_object(obj, dest, tag, MPI_Isend_c)
+    }
+
+    /// ibsend(self, obj: Any, dest: int, tag: int = 0) -> Request
+    ///
+    /// Start to send an object in buffered mode. Does not block.
+    #[pyo3(signature = (obj, dest, tag = 0))]
+    fn ibsend<'py>(&self, obj: &Bound<'py, PyAny>, dest: c_int, tag: c_int) -> PyResult<Bound<'py, Request>> {
+        self.isend_object(obj, dest, tag, MPI_Ibsend_c)
+    }
+
+    /// issend(self, obj: Any, dest: int, tag: int = 0) -> Request
+    ///
+    /// Start to send an object in synchronous mode. Does not block.
+    #[pyo3(signature = (obj, dest, tag = 0))]
+    fn issend<'py>(&self, obj: &Bound<'py, PyAny>, dest: c_int, tag: c_int) -> PyResult<Bound<'py, Request>> {
+        self.isend_object(obj, dest, tag, MPI_Issend_c)
+    }
+
+    /// recv(self, buf: Buffer | None = None, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Any
+    ///
+    /// Receive an object of any size.
+    ///
+    /// Waits for a message from `source` with `tag`; `status` then tells where it came from. Large arrays in the object are
+    /// views of the memory the message arrived in. Raises what unpickling raises, and Exception for a wrong rank or tag.
+    #[pyo3(signature = (buf = None, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
+    fn recv<'py>(
+        &self,
+        py: Python<'py>,
+        buf: Option<&Bound<'py, PyAny>>,
+        source: c_int,
+        tag: c_int,
+        status: Option<&Bound<'py, Status>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut value = MPI_Status::EMPTY;
+        let object = match buf {
+            Some(buf) => self.recv_into(buf, source, tag, &mut value),
+            None => self.recv_object(py, source, tag, &mut value),
+        };
+        status::give(status, value);
+        object
+    }
+
+    /// irecv(self, buf: Buffer | int | None = None, source: int = ANY_SOURCE, tag: int = ANY_TAG) -> Request
+    ///
+    /// Start to receive an object, which the request's `wait` or `test` returns. Does not block.
+    ///
+    /// `buf` is memory for the message, or its size in bytes, for libraries that cannot receive a message of any size.
+    #[pyo3(signature = (buf = None, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG))]
+    fn irecv<'py>(
+        &self,
+        py: Python<'py>,
+        buf: Option<&Bound<'py, PyAny>>,
+        source: c_int,
+        tag: c_int,
+    ) -> PyResult<Bound<'py, Request>> {
+        let landing = Landing::new(buf)?;
+        let ((address, length), comm) = (landing.place(), self.raw());
+        let held = Receiving(GilCell::new(Some(landing)));
+        Request::start(py, Keep::Held(Arc::new(held)), |request| {
+            // SAFETY: the request holds memory of `length` bytes at `address`; the place of the handle is valid.
+            unsafe { MPI_Irecv_c(address, length as MPI_Count, MPI_BYTE, source, tag, comm, request) }
+        })
+    }
+
+    /// sendrecv(self, sendobj: Any, dest: int, sendtag: int = 0, recvbuf: Buffer | None = None, source: int = ANY_SOURCE,
+    /// recvtag: int = ANY_TAG, status: Status | None = None) -> Any
+    ///
+    /// Send an object and receive another one at the same time. Waits for both.
+    #[pyo3(signature = (
+        sendobj, dest, sendtag = 0, recvbuf = None, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG, status = None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
+    fn sendrecv<'py>(
+        &self,
+        sendobj: &Bound<'py, PyAny>,
+        dest: c_int,
+        sendtag: c_int,
+        recvbuf: Option<&Bound<'py, PyAny>>,
+        source: c_int,
+        recvtag: c_int,
+        status: Option<&Bound<'py, Status>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = sendobj.py();
+        let sending = self.isend_object(sendobj, dest, sendtag, MPI_Isend_c)?;
+        let mut value = MPI_Status::EMPTY;
+        let object = match recvbuf {
+            Some(buf) => self.recv_into(buf, source, recvtag, &mut value),
+            None => self.recv_object(py, source, recvtag, &mut value),
+        };
+        sending.call_method0(pyo3::intern!(py, "Wait"))?;
+        status::give(status, value);
+        object
+    }
+
+    /// mprobe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message
+    ///
+    /// The same as `Mprobe`.
+    #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
+    fn mprobe<'py>(
+        slf: &Bound<'py, Self>,
+        source: c_int,
+        tag: c_int,
+        status: Option<&Bound<'py, Status>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.call_method1(pyo3::intern!(slf.py(), "Mprobe"), (source, tag, status))
+    }
+
+    /// improbe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message | None
+    ///
+    /// The same as `Improbe`.
+    #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
+    fn improbe<'py>(
+        slf: &Bound<'py, Self>,
+        source: c_int,
+        tag: c_int,
+        status: Option<&Bound<'py, Status>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.call_method1(pyo3::intern!(slf.py(), "Improbe"), (source, tag, status))
+    }
+
+    /// probe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Literal[True]
+    ///
+    /// The same as `Probe`.
+    #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
+    fn probe<'py>(
+        slf: &Bound<'py, Self>,
+        source: c_int,
+        tag: c_int,
+        status: Option<&Bound<'py, Status>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.call_method1(pyo3::intern!(slf.py(), "Probe"), (source, tag, status))
+    }
+
+    /// iprobe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> bool
+    ///
+    /// The same as `Iprobe`.
+    #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
+    fn iprobe<'py>(
+        slf: &Bound<'py, Self>,
+        source: c_int,
+        tag: c_int,
+        status: Option<&Bound<'py, Status>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.call_method1(pyo3::intern!(slf.py(), "Iprobe"), (source, tag, status))
+    }
+}

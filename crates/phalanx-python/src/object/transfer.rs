@@ -1,0 +1,199 @@
+//! Sending parcels and receiving into fresh memory, over any MPI library.
+//!
+//! A receiver does not know how long a message is. It asks with a matched probe, which no other thread can steal the
+//! message from, and then receives into memory of that size: one message per object, whatever its shape.
+
+use pyo3::prelude::*;
+
+use super::block::Memory;
+use super::parcel::Parcel;
+use crate::error::check;
+use crate::extras;
+use crate::ffi::*;
+use crate::gil;
+
+/// How often a receive looks for its message before it gives up the interpreter lock: about a microsecond's worth, what
+/// giving it up and taking it back would cost.
+const LOOKS: u32 = 16;
+
+/// Messages up to this size have arrived whole once they are matched: receiving one cannot wait.
+const PROMPT: usize = 4 << 10;
+
+/// A blocking send of MPI: standard, synchronous or buffered.
+pub(crate) type SendCall =
+    unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm) -> c_int;
+
+/// A nonblocking send of MPI.
+pub(crate) type IsendCall = unsafe extern "C" fn(
+    *const c_void,
+    MPI_Count,
+    MPI_Datatype,
+    c_int,
+    c_int,
+    MPI_Comm,
+    *mut MPI_Request,
+) -> c_int;
+
+/// Where a message goes to or comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    /// The communicator.
+    pub(crate) comm: MPI_Comm,
+    /// The other side's rank, or a wildcard.
+    pub(crate) peer: c_int,
+    /// The tag, or a wildcard.
+    pub(crate) tag: c_int,
+}
+
+/// Sends in standard mode; gives up the interpreter lock only when the library cannot take the message at once.
+///
+/// # Errors
+/// `MPI.Exception`.
+pub(crate) fn send(py: Python<'_>, parcel: &Parcel, to: Route) -> PyResult<()> {
+    parcel.describe(|address, count, datatype| {
+        if let Some(try_send) = extras::get().try_send {
+            let mut done = 0;
+            // SAFETY: the parcel holds the memory that address, count and datatype describe; `done` is valid.
+            check(unsafe { try_send(address, count, datatype, to.peer, to.tag, to.comm, &mut done) })?;
+            if done != 0 {
+                return Ok(());
+            }
+        }
+        // SAFETY: as above; the parcel outlives the call.
+        gil::blocking(py, || unsafe { MPI_Send_c(address, count, datatype, to.peer, to.tag, to.comm) })
+    })?
+}
+
+/// Sends in another mode, without the interpreter lock.
+///
+/// # Errors
+/// `MPI.Exception`.
+pub(crate) fn send_by(py: Python<'_>, call: SendCall, parcel: &Parcel, to: Route) -> PyResult<()> {
+    parcel.describe(|address, count, datatype| {
+        // SAFETY: the parcel holds the memory that address, count and datatype describe and outlives the call.
+        gil::blocking(py, || unsafe { call(address, count, datatype, to.peer, to.tag, to.comm) })
+    })?
+}
+
+/// Starts a send; the parcel must live until the request is complete.
+///
+/// # Errors
+/// `MPI.Exception`.
+pub(crate) fn start_send(py: Python<'_>, call: IsendCall, parcel: &Parcel, to: Route) -> PyResult<MPI_Request> {
+    parcel.describe(|address, count, datatype| {
+        let mut request = MPI_REQUEST_NULL;
+        let place = &raw mut request;
+        // SAFETY: the parcel holds the memory until the request is complete; `place` is valid for the write.
+        check(gil::starting(py, move || unsafe { call(address, count, datatype, to.peer, to.tag, to.comm, place) }))?;
+        Ok(request)
+    })?
+}
+
+/// How many bytes the message that a status describes has.
+///
+/// # Errors
+/// `MPI.Exception`.
+pub(crate) fn message_bytes(status: &MPI_Status) -> PyResult<usize> {
+    let mut count = 0;
+    // SAFETY: both pointers are valid for the call.
+    check(unsafe { MPI_Get_count_c(status, MPI_BYTE, &mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Waits for a message and takes it out of the matching order.
+///
+/// # Errors
+/// `MPI.Exception`.
+pub(crate) fn matched(py: Python<'_>, from: Route, status: &mut MPI_Status) -> PyResult<MPI_Message> {
+    let mut message = MPI_MESSAGE_NULL;
+    if extras::is_embedded() {
+        for _ in 0..LOOKS {
+            let mut found = 0;
+            // SAFETY: all pointers are valid for the call, which does not wait.
+            check(unsafe { MPI_Improbe(from.peer, from.tag, from.comm, &mut found, &mut message, status) })?;
+            if found != 0 {
+                return Ok(message);
+            }
+            std::hint::spin_loop();
+        }
+    }
+    let (status, place) = (&raw mut *status, &raw mut message);
+    // SAFETY: all pointers are valid for the call.
+    gil::blocking(py, || unsafe { MPI_Mprobe(from.peer, from.tag, from.comm, place, status) })?;
+    Ok(message)
+}
+
+/// Receives a matched message into fresh memory.
+///
+/// # Errors
+/// `MPI.Exception`; `MemoryError`.
+pub(crate) fn receive_matched(
+    py: Python<'_>,
+    mut message: MPI_Message,
+    status: &mut MPI_Status,
+) -> PyResult<Memory> {
+    let length = message_bytes(status)?;
+    let memory = Memory::for_message(length)?;
+    let (place, status) = (&raw mut message, &raw mut *status);
+    let address = memory.address();
+    // SAFETY: the memory has room for the message; the other pointers are valid for the call.
+    let call = || unsafe { MPI_Mrecv_c(address, length as MPI_Count, MPI_BYTE, place, status) };
+    if length <= PROMPT { check(gil::starting(py, call))? } else { gil::blocking(py, call)? }
+    Ok(memory)
+}
+
+/// Waits for a message and receives it into fresh memory.
+///
+/// # Errors
+/// `MPI.Exception`; `MemoryError`.
+pub(crate) fn receive(py: Python<'_>, from: Route, status: &mut MPI_Status) -> PyResult<Memory> {
+    let message = matched(py, from, status)?;
+    receive_matched(py, message, status)
+}
+
+/// Sends that are under way together, each with the parcel it sends.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    requests: Vec<MPI_Request>,
+    parcels: Vec<Parcel>,
+}
+
+impl Outbox {
+    /// Starts a send of a parcel.
+    ///
+    /// # Errors
+    /// `MPI.Exception`.
+    pub(crate) fn post(&mut self, py: Python<'_>, parcel: Parcel, to: Route) -> PyResult<()> {
+        self.parcels.push(parcel);
+        if let Some(parcel) = self.parcels.last() {
+            self.requests.push(start_send(py, MPI_Isend_c, parcel, to)?);
+        }
+        Ok(())
+    }
+
+    /// Waits for all of the sends.
+    ///
+    /// # Errors
+    /// `MPI.Exception`.
+    pub(crate) fn wait(mut self, py: Python<'_>) -> PyResult<()> {
+        self.finish(py)
+    }
+
+    fn finish(&mut self, py: Python<'_>) -> PyResult<()> {
+        let count = c_int::try_from(self.requests.len()).unwrap_or(c_int::MAX);
+        let requests = self.requests.as_mut_ptr();
+        // SAFETY: the array holds `count` requests; a null status array asks for none.
+        let result = gil::blocking(py, || unsafe { MPI_Waitall(count, requests, std::ptr::null_mut()) });
+        self.requests.clear();
+        result
+    }
+}
+
+impl Drop for Outbox {
+    /// After an error in between: the parcels may not go away under a send.
+    fn drop(&mut self) {
+        if !self.requests.is_empty() {
+            let _ = Python::try_attach(|py| self.finish(py));
+        }
+    }
+}
