@@ -216,7 +216,6 @@ extern "C" fn at_exit() {
         if status != 0 {
             MPI_Abort(MPI_COMM_WORLD, status);
         }
-        crate::commctx::release();
         if FINALIZE.load(Relaxed) {
             MPI_Finalize();
         }
@@ -324,7 +323,6 @@ fn Init_thread(py: Python<'_>, required: c_int) -> PyResult<c_int> {
 /// End the use of MPI. Happens by itself at exit unless `rc.finalize` says no. Collective, blocks.
 #[pyfunction]
 fn Finalize(py: Python<'_>) -> PyResult<()> {
-    crate::commctx::release();
     // SAFETY: takes no arguments.
     crate::gil::blocking(py, || unsafe { MPI_Finalize() })
 }

@@ -16,7 +16,6 @@ mod attribute;
 mod buffer;
 mod callback;
 mod comm;
-mod commctx;
 mod constants;
 mod datatype;
 mod env;
@@ -34,6 +33,7 @@ mod init;
 mod memory;
 mod msg;
 mod numbers;
+mod object;
 mod op;
 mod request;
 mod session;
@@ -85,5 +85,6 @@ fn mpi(m: &Bound<'_, PyModule>) -> PyResult<()> {
     comm::register_functions(m)?;
     win::register(m)?;
     file::register(m)?;
+    object::register(m)?;
     init::install_excepthook(py)
 }

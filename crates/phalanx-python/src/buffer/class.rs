@@ -41,6 +41,11 @@ impl Buffer {
         self.view = View::empty();
     }
 
+    /// A buffer around a view.
+    pub(crate) fn of_view(view: View) -> Buffer {
+        Buffer::new(view)
+    }
+
     fn new(view: View) -> Buffer {
         Buffer { view, exports: 0 }
     }

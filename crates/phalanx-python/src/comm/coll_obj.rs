@@ -110,7 +110,7 @@ pub(super) fn bcast<'py>(
     bcast_bytes(py, block.as_mut_ptr().cast(), BCAST_BLOCK, root, comm)?;
     let parcel = parcel?;
     if !fits(parcel.bytes(), BCAST_BLOCK) || parcel.contiguous().is_none() {
-        parcel.describe(|address, count, datatype| {
+        parcel.describe_collective(|address, count, datatype| {
             // SAFETY: the parcel holds the memory and outlives the call; a root's buffer is only read.
             gil::blocking(py, || unsafe { MPI_Bcast_c(address.cast_mut(), count, datatype, root, comm) })
         })??;
@@ -180,7 +180,7 @@ impl Rest {
     fn exchange<'py>(&self, py: Python<'py>, parcel: &Parcel, comm: MPI_Comm) -> PyResult<Bound<'py, Block>> {
         let memory = Memory::for_message(self.total)?;
         let (to, counts, places) = (memory.address(), self.counts.as_ptr(), self.places.as_ptr());
-        parcel.describe(|address, count, datatype| {
+        parcel.describe_collective(|address, count, datatype| {
             let count = if fits(parcel.bytes(), GATHER_BLOCK) { 0 } else { count };
             // SAFETY: the parcel holds what is sent; the memory has room for all counts at their places.
             gil::blocking(py, || unsafe {
@@ -262,7 +262,7 @@ impl Comm {
     }
 
     /// Raises what the library says of a root that is not a rank.
-    fn check_root(&self, py: Python<'_>, root: c_int) -> PyResult<()> {
+    pub(super) fn check_root(&self, py: Python<'_>, root: c_int) -> PyResult<()> {
         if self.inter_now()? {
             let good = root == MPI_ROOT || root == MPI_PROC_NULL || (0..self.peers_now()?).contains(&root);
             return if good { Ok(()) } else { self.wrong_root(py, root) };

@@ -16,6 +16,7 @@ use crate::init;
 
 mod coll_buf;
 mod coll_nb;
+mod coll_obj;
 mod coll_pr;
 mod dynamic;
 mod manage;
@@ -23,8 +24,11 @@ mod neighbor;
 mod p2p_buf;
 mod p2p_matched;
 mod p2p_nb;
+mod p2p_obj;
+mod p2p_obj_matched;
 mod partitioned;
 mod pending;
+mod reduce_obj;
 mod topo;
 
 pub(crate) use dynamic::register_functions;

@@ -10,13 +10,11 @@ use crate::buffer::{Access, View};
 use crate::ffi::*;
 use crate::gil::{self, GilCell};
 use crate::handle::Handle as _;
+use crate::init;
 use crate::object::transfer::{self, IsendCall, Route, SendCall};
 use crate::object::{self, Memory, Parcel};
 use crate::request::{Held, Keep, Request};
 use crate::status::{self, Status};
-
-/// Room for an object that `irecv` receives, where nothing else is said and the library cannot wait with the choice of memory.
-const IRECV_BYTES: usize = 32 << 10;
 
 /// What an `isend` under way holds.
 struct Sending(#[allow(dead_code, reason = "held for the library, which reads the memory")] Parcel);
@@ -37,7 +35,7 @@ enum Landing {
 impl Landing {
     /// The memory that an `irecv` argument asks for: nothing, a size, or a buffer.
     fn new(buf: Option<&Bound<'_, PyAny>>) -> PyResult<Landing> {
-        let Some(buf) = buf else { return Memory::for_message(IRECV_BYTES).map(Landing::Memory) };
+        let Some(buf) = buf else { return Memory::for_message(init::irecv_bufsz()).map(Landing::Memory) };
         if let Ok(size) = buf.extract::<i64>() {
             let size = usize::try_from(size)
                 .map_err(|_| PyValueError::new_err(format!("expected a buffer or a size of at least 0, got {size}")))?;
@@ -295,32 +293,6 @@ impl Comm {
         sending.call_method0(pyo3::intern!(py, "Wait"))?;
         status::give(status, value);
         object
-    }
-
-    /// mprobe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message
-    ///
-    /// The same as `Mprobe`.
-    #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
-    fn mprobe<'py>(
-        slf: &Bound<'py, Self>,
-        source: c_int,
-        tag: c_int,
-        status: Option<&Bound<'py, Status>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        slf.call_method1(pyo3::intern!(slf.py(), "Mprobe"), (source, tag, status))
-    }
-
-    /// improbe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message | None
-    ///
-    /// The same as `Improbe`.
-    #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
-    fn improbe<'py>(
-        slf: &Bound<'py, Self>,
-        source: c_int,
-        tag: c_int,
-        status: Option<&Bound<'py, Status>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        slf.call_method1(pyo3::intern!(slf.py(), "Improbe"), (source, tag, status))
     }
 
     /// probe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Literal[True]

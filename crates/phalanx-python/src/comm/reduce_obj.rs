@@ -8,7 +8,7 @@ use pyo3::types::PyList;
 use super::Comm;
 use super::coll_obj::{allgather, bcast, give, take};
 use crate::ffi::*;
-use crate::handle::Handle as _;
+use crate::handle::{self, Handle as _};
 use crate::op::Op;
 
 /// From this many ranks on, combining everything on every rank costs more than a tree.
@@ -74,7 +74,7 @@ impl Comm {
     fn operation<'py>(&self, py: Python<'py>, op: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         match op {
             Some(op) => Ok(op),
-            None => Ok(Bound::new(py, Op::predefined(MPI_SUM))?.into_any()),
+            None => handle::wrap::<Op>(py, MPI_SUM),
         }
     }
 

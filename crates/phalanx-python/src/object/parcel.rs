@@ -2,6 +2,7 @@
 
 use crate::buffer::View;
 use crate::error::check;
+use crate::extras;
 use crate::ffi::*;
 use pyo3::prelude::*;
 
@@ -14,6 +15,17 @@ pub(crate) struct Parcel {
     buffers: Vec<View>,
     /// The frame around them; `None` for a bare stream.
     frame: Option<(Layout, Vec<u8>)>,
+}
+
+/// The bytes of a view.
+pub(crate) fn bytes_of(view: &View) -> &[u8] {
+    let length = view.bytes().unsigned_abs();
+    if length == 0 {
+        return &[];
+    }
+    // SAFETY: the view holds that much readable memory as long as it lives. Python code that changes the memory
+    // meanwhile would break any reader of a buffer; a stream of pickle is an immutable `bytes`.
+    unsafe { std::slice::from_raw_parts(view.address().cast_const().cast(), length) }
 }
 
 /// Fills the gaps between the parts of a frame.
@@ -65,8 +77,7 @@ impl Parcel {
 
     /// The message where it is one piece of memory.
     pub(crate) fn contiguous(&self) -> Option<&[u8]> {
-        // SAFETY: the view holds that much readable memory as long as `self` lives.
-        self.frame.is_none().then(|| unsafe { self.stream.as_bytes() })
+        self.frame.is_none().then(|| bytes_of(&self.stream))
     }
 
     /// The pieces in order: address and length.
@@ -112,5 +123,24 @@ impl Parcel {
         // SAFETY: the datatype is ours; operations under way keep what they need of it.
         check(unsafe { MPI_Type_free(&mut whole) })?;
         sent
+    }
+
+    /// As [`Parcel::describe`], for a collective operation, which must be over when `call` returns.
+    ///
+    /// Only the embedded engine gets the derived datatype: broadcasts of such a one end in a segmentation fault in MPICH
+    /// 5.0.2. Other libraries get a contiguous copy.
+    ///
+    /// # Errors
+    /// As [`Parcel::describe`]; `MemoryError`.
+    pub(crate) fn describe_collective<T>(
+        &self,
+        call: impl FnOnce(*const c_void, MPI_Count, MPI_Datatype) -> T,
+    ) -> PyResult<T> {
+        if self.frame.is_none() || extras::is_embedded() {
+            return self.describe(call);
+        }
+        let memory = Memory::for_message(self.bytes())?;
+        self.copy_to(&memory);
+        Ok(call(memory.address(), memory.length() as MPI_Count, MPI_BYTE))
     }
 }

@@ -12,8 +12,8 @@ use pyo3::intern;
 
 use super::block::{Block, Memory};
 use super::frame::Layout;
-use super::parcel::Parcel;
-use crate::buffer::{Access, View};
+use super::parcel::{Parcel, bytes_of};
+use crate::buffer::{Access, Buffer, View};
 use crate::gil::GilCell;
 
 /// Buffers from this size on travel out of band unless the user says otherwise.
@@ -211,8 +211,7 @@ impl Pickle {
         let settings = self.settings(py)?;
         if settings.standard {
             let view = View::of_bytes(data, Access::Read)?;
-            // SAFETY: the view holds that much readable memory until it is dropped.
-            let bytes = unsafe { view.as_bytes() };
+            let bytes = bytes_of(&view);
             if Layout::read(bytes).is_some() {
                 let memory = Memory::for_message(bytes.len())?;
                 // SAFETY: two different blocks of memory of that length.
@@ -231,7 +230,7 @@ impl Pickle {
         let (stream, views) = self.settings(py)?.dumps_oob(obj)?;
         let buffers = PyList::empty(py);
         for view in views {
-            buffers.append(crate::buffer::Buffer::object(py, view)?)?;
+            buffers.append(Bound::new(py, Buffer::of_view(view))?)?;
         }
         Ok((stream, buffers))
     }

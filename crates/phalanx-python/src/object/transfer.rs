@@ -133,8 +133,21 @@ pub(crate) fn receive_matched(
     status: &mut MPI_Status,
 ) -> PyResult<Memory> {
     let length = message_bytes(status)?;
+    receive_known(py, &mut message, length, status)
+}
+
+/// As [`receive_matched`], for a message of known size; stores the null handle.
+///
+/// # Errors
+/// `MPI.Exception`; `MemoryError`.
+pub(crate) fn receive_known(
+    py: Python<'_>,
+    message: &mut MPI_Message,
+    length: usize,
+    status: &mut MPI_Status,
+) -> PyResult<Memory> {
     let memory = Memory::for_message(length)?;
-    let (place, status) = (&raw mut message, &raw mut *status);
+    let (place, status) = (&raw mut *message, &raw mut *status);
     let address = memory.address();
     // SAFETY: the memory has room for the message; the other pointers are valid for the call.
     let call = || unsafe { MPI_Mrecv_c(address, length as MPI_Count, MPI_BYTE, place, status) };
