@@ -23,9 +23,15 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     Nan,
-    Infinity { negative: bool },
+    Infinity {
+        negative: bool,
+    },
     /// `significand` is zero, or any integer: rounding normalises it.
-    Finite { negative: bool, exponent: i32, significand: u128 },
+    Finite {
+        negative: bool,
+        exponent: i32,
+        significand: u128,
+    },
 }
 
 impl Format {
@@ -73,25 +79,47 @@ impl Format {
             _ => field,
         };
         if biased == self.special() {
-            return if fraction == 0 { Number::Infinity { negative } } else { Number::Nan };
+            return if fraction == 0 {
+                Number::Infinity { negative }
+            } else {
+                Number::Nan
+            };
         }
-        let leading = if self == Format::X87 || biased == 0 { 0 } else { 1 << stored };
+        let leading = if self == Format::X87 || biased == 0 {
+            0
+        } else {
+            1 << stored
+        };
         let exponent = self.least() + (biased.max(1) - 1) as i32;
-        Number::Finite { negative, exponent, significand: field | leading }
+        Number::Finite {
+            negative,
+            exponent,
+            significand: field | leading,
+        }
     }
 
     fn assemble(self, negative: bool, biased: u32, field: u128) -> u128 {
         let stored = self.stored();
-        u128::from(negative) << (stored + self.exponent_bits()) | u128::from(biased) << stored | field
+        u128::from(negative) << (stored + self.exponent_bits())
+            | u128::from(biased) << stored
+            | field
     }
 
     fn pack(self, number: Number) -> u128 {
         let precision = self.precision();
         let explicit = if self == Format::X87 { 1 << 63 } else { 0 };
         let (negative, exponent, significand) = match number {
-            Number::Nan => return self.assemble(false, self.special(), explicit | 1 << (precision - 2)),
-            Number::Infinity { negative } => return self.assemble(negative, self.special(), explicit),
-            Number::Finite { negative, exponent, significand } => (negative, exponent, significand),
+            Number::Nan => {
+                return self.assemble(false, self.special(), explicit | 1 << (precision - 2));
+            }
+            Number::Infinity { negative } => {
+                return self.assemble(negative, self.special(), explicit);
+            }
+            Number::Finite {
+                negative,
+                exponent,
+                significand,
+            } => (negative, exponent, significand),
         };
         if significand == 0 {
             return self.assemble(negative, 0, 0);
@@ -105,11 +133,19 @@ impl Format {
             exponent += 1;
         }
         let normal = significand >> (precision - 1) != 0;
-        let biased = if normal { exponent - self.least() + 1 } else { 0 };
+        let biased = if normal {
+            exponent - self.least() + 1
+        } else {
+            0
+        };
         if biased >= self.special() as i32 {
             return self.pack(Number::Infinity { negative });
         }
-        let field = if self == Format::X87 { significand } else { significand & ((1 << self.stored()) - 1) };
+        let field = if self == Format::X87 {
+            significand
+        } else {
+            significand & ((1 << self.stored()) - 1)
+        };
         self.assemble(negative, biased as u32, field)
     }
 
@@ -138,9 +174,17 @@ impl Format {
             Number::Nan => None,
             Number::Infinity { negative } => Some((negative, i64::MAX, u128::MAX)),
             Number::Finite { significand: 0, .. } => Some((false, i64::MIN, 0)),
-            Number::Finite { negative, exponent, significand } => {
+            Number::Finite {
+                negative,
+                exponent,
+                significand,
+            } => {
                 let zeros = significand.leading_zeros();
-                Some((negative, i64::from(exponent) - i64::from(zeros), significand << zeros))
+                Some((
+                    negative,
+                    i64::from(exponent) - i64::from(zeros),
+                    significand << zeros,
+                ))
             }
         };
         let ((na, ea, sa), (nb, eb, sb)) = (key(self.unpack(a))?, key(self.unpack(b))?);
@@ -195,12 +239,24 @@ fn add(a: Number, b: Number) -> Number {
         (Infinity { negative: x }, Infinity { negative: y }) if x != y => Nan,
         (infinite @ Infinity { .. }, _) | (_, infinite @ Infinity { .. }) => infinite,
         (
-            Finite { negative: na, exponent: ea, significand: sa },
-            Finite { negative: nb, exponent: eb, significand: sb },
+            Finite {
+                negative: na,
+                exponent: ea,
+                significand: sa,
+            },
+            Finite {
+                negative: nb,
+                exponent: eb,
+                significand: sb,
+            },
         ) => {
             if sa == 0 || sb == 0 {
                 return match (sa, sb) {
-                    (0, 0) => Finite { negative: na && nb, exponent: 0, significand: 0 },
+                    (0, 0) => Finite {
+                        negative: na && nb,
+                        exponent: 0,
+                        significand: 0,
+                    },
                     (0, _) => b,
                     _ => a,
                 };
@@ -208,19 +264,42 @@ fn add(a: Number, b: Number) -> Number {
             // The larger exponent (of the top bit) goes as far up as leaves room for the carry; the other is aligned to it.
             let top = |e: i32, s: u128| e + 128 - s.leading_zeros() as i32;
             let swap = top(eb, sb) > top(ea, sa);
-            let ((nl, el, sl), (ns, es, ss)) =
-                if swap { ((nb, eb, sb), (na, ea, sa)) } else { ((na, ea, sa), (nb, eb, sb)) };
+            let ((nl, el, sl), (ns, es, ss)) = if swap {
+                ((nb, eb, sb), (na, ea, sa))
+            } else {
+                ((na, ea, sa), (nb, eb, sb))
+            };
             let up = sl.leading_zeros() - 2;
             let (el, sl) = (el - up as i32, sl << up);
             let down = el - es;
-            let ss = if down <= 0 { ss << -down } else { shift_sticky(ss, down as u32) };
+            let ss = if down <= 0 {
+                ss << -down
+            } else {
+                shift_sticky(ss, down as u32)
+            };
             if nl == ns {
-                return Finite { negative: nl, exponent: el, significand: sl + ss };
+                return Finite {
+                    negative: nl,
+                    exponent: el,
+                    significand: sl + ss,
+                };
             }
             match sl.cmp(&ss) {
-                Ordering::Equal => Finite { negative: false, exponent: 0, significand: 0 },
-                Ordering::Greater => Finite { negative: nl, exponent: el, significand: sl - ss },
-                Ordering::Less => Finite { negative: ns, exponent: el, significand: ss - sl },
+                Ordering::Equal => Finite {
+                    negative: false,
+                    exponent: 0,
+                    significand: 0,
+                },
+                Ordering::Greater => Finite {
+                    negative: nl,
+                    exponent: el,
+                    significand: sl - ss,
+                },
+                Ordering::Less => Finite {
+                    negative: ns,
+                    exponent: el,
+                    significand: ss - sl,
+                },
             }
         }
     }
@@ -230,24 +309,49 @@ fn multiply(a: Number, b: Number) -> Number {
     use Number::{Finite, Infinity, Nan};
     match (a, b) {
         (Nan, _) | (_, Nan) => Nan,
-        (Infinity { .. }, Finite { significand: 0, .. }) | (Finite { significand: 0, .. }, Infinity { .. }) => Nan,
+        (Infinity { .. }, Finite { significand: 0, .. })
+        | (Finite { significand: 0, .. }, Infinity { .. }) => Nan,
         (Infinity { negative: x }, Infinity { negative: y } | Finite { negative: y, .. })
         | (Finite { negative: x, .. }, Infinity { negative: y }) => Infinity { negative: x != y },
         (
-            Finite { negative: na, exponent: ea, significand: sa },
-            Finite { negative: nb, exponent: eb, significand: sb },
+            Finite {
+                negative: na,
+                exponent: ea,
+                significand: sa,
+            },
+            Finite {
+                negative: nb,
+                exponent: eb,
+                significand: sb,
+            },
         ) => {
             let (high, low) = sa.carrying_mul_wide(sb);
             // Gather the 256-bit product into 128 bits, the lost ones in the lowest.
-            let shift = if high == 0 { 0 } else { 128 - high.leading_zeros() };
+            let shift = if high == 0 {
+                0
+            } else {
+                128 - high.leading_zeros()
+            };
             let significand = if shift == 0 {
                 low
             } else {
-                let kept = if shift == 128 { high } else { high << (128 - shift) | low >> shift };
-                let lost = if shift == 128 { low } else { low & ((1 << shift) - 1) };
+                let kept = if shift == 128 {
+                    high
+                } else {
+                    high << (128 - shift) | low >> shift
+                };
+                let lost = if shift == 128 {
+                    low
+                } else {
+                    low & ((1 << shift) - 1)
+                };
                 kept | u128::from(lost != 0)
             };
-            Finite { negative: na != nb, exponent: ea + eb + shift as i32, significand }
+            Finite {
+                negative: na != nb,
+                exponent: ea + eb + shift as i32,
+                significand,
+            }
         }
     }
 }
@@ -263,6 +367,189 @@ impl WideMul for u128 {
         let (a1, a0, b1, b0) = (self >> 64, self & LOW, other >> 64, other & LOW);
         let (p00, p01, p10, p11) = (a0 * b0, a0 * b1, a1 * b0, a1 * b1);
         let middle = (p00 >> 64) + (p01 & LOW) + (p10 & LOW);
-        (p11 + (p01 >> 64) + (p10 >> 64) + (middle >> 64), middle << 64 | p00 & LOW)
+        (
+            p11 + (p01 >> 64) + (p10 >> 64) + (middle >> 64),
+            middle << 64 | p00 & LOW,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A format small enough that every pair can be tried, and the formats of the hardware, whose results are known to be
+    /// correctly rounded, through a format that holds them exactly.
+    fn half_of(value: f64) -> u128 {
+        // Through the quad format: f64 is exact in it, and `pack` rounds once.
+        Format::Quad.convert(quad_of(value), Format::Half)
+    }
+
+    fn quad_of(value: f64) -> u128 {
+        let bits = value.to_bits();
+        let (negative, biased, fraction) = (
+            bits >> 63 == 1,
+            (bits >> 52 & 0x7FF) as i32,
+            u128::from(bits) & ((1 << 52) - 1),
+        );
+        let number = match (biased, fraction) {
+            (0x7FF, 0) => Number::Infinity { negative },
+            (0x7FF, _) => Number::Nan,
+            (0, _) => Number::Finite {
+                negative,
+                exponent: -1074,
+                significand: fraction,
+            },
+            _ => Number::Finite {
+                negative,
+                exponent: biased - 1075,
+                significand: fraction | 1 << 52,
+            },
+        };
+        Format::Quad.pack(number)
+    }
+
+    /// The exact value of a half as f64.
+    fn f64_of_half(bits: u128) -> f64 {
+        match Format::Half.unpack(bits) {
+            Number::Nan => f64::NAN,
+            Number::Infinity { negative } => {
+                if negative {
+                    f64::NEG_INFINITY
+                } else {
+                    f64::INFINITY
+                }
+            }
+            Number::Finite {
+                negative,
+                exponent,
+                significand,
+            } => {
+                let magnitude = significand as f64 * 2f64.powi(exponent);
+                if negative { -magnitude } else { magnitude }
+            }
+        }
+    }
+
+    fn same(format: Format, a: u128, b: u128) -> bool {
+        let nan = |x| format.compare(x, x).is_none();
+        a == b || nan(a) && nan(b)
+    }
+
+    #[test]
+    fn half_agrees_with_arithmetic_in_double() {
+        // Sums and products of halves are exact in double, so rounding those once is the right answer.
+        let mut x = 1u32;
+        let mut next = || {
+            x = x.wrapping_mul(1664525).wrapping_add(1013904223);
+            u128::from(x >> 16)
+        };
+        for _ in 0..200_000 {
+            let (a, b) = (next(), next());
+            let (fa, fb) = (f64_of_half(a), f64_of_half(b));
+            assert!(
+                same(Format::Half, Format::Half.add(a, b), half_of(fa + fb)),
+                "{fa:e} + {fb:e}"
+            );
+            assert!(
+                same(Format::Half, Format::Half.mul(a, b), half_of(fa * fb)),
+                "{fa:e} * {fb:e}"
+            );
+            assert_eq!(Format::Half.compare(a, b), fa.partial_cmp(&fb));
+        }
+    }
+
+    #[test]
+    fn known_values_of_the_wide_formats() {
+        let quad = |high: u128, low: u128| high << 64 | low;
+        // 0.1 + 0.2 and 0.1 * 0.2 in binary128, as gcc's __float128 computes them.
+        let (tenth, fifth) = (
+            quad(0x3FFB_9999_9999_9999, 0x9999_9999_9999_999A),
+            quad(0x3FFC_9999_9999_9999, 0x9999_9999_9999_999A),
+        );
+        assert_eq!(
+            Format::Quad.add(tenth, fifth),
+            quad(0x3FFD_3333_3333_3333, 0x3333_3333_3333_3334)
+        );
+        let x87 = |exponent: u128, significand: u128| exponent << 64 | significand;
+        // The largest finite x87 number doubled is infinite; half the least one is zero, ties to even.
+        let largest = x87(0x7FFE, u128::from(u64::MAX));
+        assert_eq!(Format::X87.add(largest, largest), x87(0x7FFF, 1 << 63));
+        assert_eq!(Format::X87.mul(x87(0, 1), x87(0x3FFE, 1 << 63)), 0);
+        assert_eq!(Format::X87.mul(x87(0, 3), x87(0x3FFE, 1 << 63)), x87(0, 2));
+        // The least normal number less the least subnormal one is the largest subnormal one.
+        let least = x87(1, 1 << 63);
+        assert_eq!(Format::X87.sub(least, x87(0, 1)), x87(0, (1 << 63) - 1));
+    }
+
+    proptest! {
+        /// Rounding a quad result to x87 goes through the same steps as x87 itself when nothing is lost in quad.
+        #[test]
+        fn x87_agrees_with_integers(a in any::<i32>(), b in any::<i32>()) {
+            let x = |v: i64| Format::Quad.convert(quad_of_i64(v), Format::X87);
+            let (a, b) = (i64::from(a), i64::from(b));
+            prop_assert_eq!(Format::X87.add(x(a), x(b)), x(a + b));
+            prop_assert_eq!(Format::X87.mul(x(a), x(b)), x(a * b));
+            prop_assert_eq!(Format::X87.compare(x(a), x(b)), Some(a.cmp(&b)));
+        }
+
+        /// The double nearest to a quad sum or product of doubles that is exact in quad is the hardware's answer.
+        #[test]
+        fn quad_agrees_with_the_hardware(a in any::<f64>(), b in any::<f64>()) {
+            let product = Format::Quad.mul(quad_of(a), quad_of(b));
+            prop_assert!(same(Format::Quad, quad_of(f64_nearest(product)), quad_of(a * b)), "{a:e} * {b:e}");
+        }
+
+        #[test]
+        fn sums_commute_and_negate(a in any::<u128>(), b in any::<u128>()) {
+            let f = Format::Quad;
+            prop_assert!(same(f, f.add(a, b), f.add(b, a)));
+            prop_assert!(same(f, f.mul(a, b), f.mul(b, a)));
+            if f.compare(a, a).is_some() && a << 1 != 0x7FFF_u128 << 113 {
+                prop_assert_eq!(f.sub(a, a), 0);
+                prop_assert_eq!(f.convert(a, f), a);
+            }
+        }
+    }
+
+    fn quad_of_i64(value: i64) -> u128 {
+        Format::Quad.pack(Number::Finite {
+            negative: value < 0,
+            exponent: 0,
+            significand: u128::from(value.unsigned_abs()),
+        })
+    }
+
+    /// A quad rounded to double.
+    fn f64_nearest(bits: u128) -> f64 {
+        match Format::Quad.unpack(bits) {
+            Number::Nan => f64::NAN,
+            Number::Infinity { negative } => {
+                if negative {
+                    f64::NEG_INFINITY
+                } else {
+                    f64::INFINITY
+                }
+            }
+            Number::Finite {
+                negative,
+                exponent,
+                significand,
+            } => {
+                if significand == 0 {
+                    return if negative { -0.0 } else { 0.0 };
+                }
+                let length = 128 - significand.leading_zeros() as i32;
+                let shift = (length - 53).max(-1074 - exponent);
+                let (m, e) = (shift_nearest(significand, shift), exponent + shift);
+                let magnitude = if e > 971 {
+                    f64::INFINITY
+                } else {
+                    m as f64 * 2f64.powi(e.max(-1022)) * 2f64.powi((e + 1022).min(0))
+                };
+                if negative { -magnitude } else { magnitude }
+            }
+        }
     }
 }

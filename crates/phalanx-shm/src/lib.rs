@@ -35,6 +35,7 @@ pub mod ring;
 pub mod budget;
 #[cfg(not(loom))]
 pub mod doorbell;
+mod combine;
 pub mod error;
 #[cfg(not(loom))]
 pub mod fork;

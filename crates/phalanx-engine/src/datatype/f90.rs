@@ -32,13 +32,19 @@ impl TypeClass {
             192 => Ok(TypeClass::Integer),
             193 => Ok(TypeClass::Real),
             194 => Ok(TypeClass::Complex),
-            _ => fail!(Arg, "type class is {code}; it must be MPI_TYPECLASS_INTEGER, _REAL or _COMPLEX"),
+            _ => fail!(
+                Arg,
+                "type class is {code}; it must be MPI_TYPECLASS_INTEGER, _REAL or _COMPLEX"
+            ),
         }
     }
 }
 
 /// The types given out so far: the same arguments give the same type.
-static MADE: LazyLock<Mutex<HashMap<(i32, i32, i32), Datatype>>> = LazyLock::new(Mutex::default);
+static MADE: LazyLock<Mutex<HashMap<Key, Datatype>>> = LazyLock::new(Mutex::default);
+
+/// Combiner, and one or two arguments.
+type Key = (i32, i32, i32);
 
 /// Digits and exponent range of the real types, and the matching complex types.
 const REALS: [(i32, i32, Basic, Basic); 3] = [
@@ -56,11 +62,21 @@ const INTEGERS: [(i32, Basic); 5] = [
 ];
 
 fn made(combiner: Combiner, basic: Basic, arguments: &[i32]) -> Datatype {
-    let key = (combiner as i32, arguments[0], arguments.get(1).copied().unwrap_or(0));
+    let key = (
+        combiner as i32,
+        arguments[0],
+        arguments.get(1).copied().unwrap_or(0),
+    );
     let mut table = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
         let layout = Datatype::predefined(basic).shared_layout().clone();
-        let ty = Datatype::assemble(layout, Recipe::F90 { combiner, arguments: arguments.to_vec() });
+        let ty = Datatype::assemble(
+            layout,
+            Recipe::F90 {
+                combiner,
+                arguments: arguments.to_vec(),
+            },
+        );
         ty.commit();
         ty
     };
@@ -70,12 +86,21 @@ fn made(combiner: Combiner, basic: Basic, arguments: &[i32]) -> Datatype {
 /// The smallest real type with `digits` decimal digits and exponent range `range`.
 fn real(digits: i32, range: i32) -> Result<(Basic, Basic)> {
     if digits == UNDEFINED && range == UNDEFINED {
-        fail!(Arg, "precision and range are both MPI_UNDEFINED; give at least one");
+        fail!(
+            Arg,
+            "precision and range are both MPI_UNDEFINED; give at least one"
+        );
     }
     let fits = |have: i32, want: i32| want == UNDEFINED || want <= have;
-    match REALS.iter().find(|(p, r, ..)| fits(*p, digits) && fits(*r, range)) {
+    match REALS
+        .iter()
+        .find(|(p, r, ..)| fits(*p, digits) && fits(*r, range))
+    {
         Some(&(_, _, real, complex)) => Ok((real, complex)),
-        None => fail!(Arg, "no real type has {digits} digits and exponents up to {range}; the largest has 33 and 4931"),
+        None => fail!(
+            Arg,
+            "no real type has {digits} digits and exponents up to {range}; the largest has 33 and 4931"
+        ),
     }
 }
 
@@ -85,7 +110,11 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_ARG` when no type is large enough or both are `MPI_UNDEFINED`.
     pub fn f90_real(digits: i32, range: i32) -> Result<Datatype> {
-        Ok(made(Combiner::F90Real, real(digits, range)?.0, &[digits, range]))
+        Ok(made(
+            Combiner::F90Real,
+            real(digits, range)?.0,
+            &[digits, range],
+        ))
     }
 
     /// The complex type of such reals (`MPI_Type_create_f90_complex`).
@@ -93,7 +122,11 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_ARG` when no type is large enough or both are `MPI_UNDEFINED`.
     pub fn f90_complex(digits: i32, range: i32) -> Result<Datatype> {
-        Ok(made(Combiner::F90Complex, real(digits, range)?.1, &[digits, range]))
+        Ok(made(
+            Combiner::F90Complex,
+            real(digits, range)?.1,
+            &[digits, range],
+        ))
     }
 
     /// The integer type that holds `range` decimal digits (`MPI_Type_create_f90_integer`).
@@ -103,7 +136,10 @@ impl Datatype {
     pub fn f90_integer(range: i32) -> Result<Datatype> {
         match INTEGERS.iter().find(|(r, _)| range <= *r) {
             Some(&(_, basic)) => Ok(made(Combiner::F90Integer, basic, &[range])),
-            None => fail!(Arg, "no integer type holds {range} decimal digits; the largest holds 38"),
+            None => fail!(
+                Arg,
+                "no integer type holds {range} decimal digits; the largest holds 38"
+            ),
         }
     }
 
@@ -126,7 +162,10 @@ impl Datatype {
             (TypeClass::Complex, 8) => Basic::Complex8,
             (TypeClass::Complex, 16) => Basic::Complex16,
             (TypeClass::Complex, 32) => Basic::Complex32,
-            _ => fail!(Arg, "no predefined type of class {class:?} has {size} bytes"),
+            _ => fail!(
+                Arg,
+                "no predefined type of class {class:?} has {size} bytes"
+            ),
         };
         Ok(Datatype::predefined(basic))
     }

@@ -13,7 +13,7 @@ use super::signature;
 use crate::error::{Error, ErrorClass, Result};
 
 /// Types nested deeper than this are refused: building, walking and dropping them recurses.
-const MAX_DEPTH: u32 = 4096;
+const MAX_DEPTH: u32 = 1024;
 
 /// `len` copies of the child, laid side by side, `at` bytes from the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,21 @@ pub(super) enum Shape {
     /// The child's type map, with other bounds or another life (resized).
     Same(Arc<Layout>),
     /// `count` blocks of `block` children, the blocks `stride` bytes apart.
-    Strided { count: usize, block: usize, stride: isize, child: Arc<Layout> },
+    Strided {
+        count: usize,
+        block: usize,
+        stride: isize,
+        child: Arc<Layout>,
+    },
     /// Blocks of the same child.
-    Blocks { blocks: Box<[Block]>, child: Arc<Layout> },
+    Blocks {
+        blocks: Box<[Block]>,
+        child: Arc<Layout>,
+    },
     /// Blocks of different children.
-    Struct { members: Box<[(Block, Arc<Layout>)]> },
+    Struct {
+        members: Box<[(Block, Arc<Layout>)]>,
+    },
 }
 
 /// A shape and what follows from it.
@@ -86,22 +96,45 @@ fn widen(range: &mut Option<(isize, isize)>, low: isize, high: isize) {
 
 impl Sum {
     fn new() -> Sum {
-        Sum { size: 0, elements: 0, align: 1, depth: 0, data: None, marks: None, signature: signature::Builder::new() }
+        Sum {
+            size: 0,
+            elements: 0,
+            align: 1,
+            depth: 0,
+            data: None,
+            marks: None,
+            signature: signature::Builder::new(),
+        }
     }
 
     /// Adds `count` blocks, `stride` bytes apart, the first at `block.at`, of `block.len` children each.
     fn add(&mut self, count: usize, block: Block, stride: isize, child: &Layout) -> Result<()> {
+        // From the inside out, so that flattening a deep type later does not recurse.
+        child.program();
         self.depth = self.depth.max(child.depth);
         if count == 0 || block.len == 0 {
             return Ok(());
         }
         let copies = count.checked_mul(block.len).ok_or_else(too_large)?;
-        let times = |n: usize| n.checked_mul(copies).filter(|&n| isize::try_from(n).is_ok()).ok_or_else(too_large);
-        self.size = self.size.checked_add(times(child.size)?).ok_or_else(too_large)?;
-        self.elements = self.elements.checked_add(times(child.elements)?).ok_or_else(too_large)?;
+        let times = |n: usize| {
+            n.checked_mul(copies)
+                .filter(|&n| isize::try_from(n).is_ok())
+                .ok_or_else(too_large)
+        };
+        self.size = self
+            .size
+            .checked_add(times(child.size)?)
+            .ok_or_else(too_large)?;
+        self.elements = self
+            .elements
+            .checked_add(times(child.elements)?)
+            .ok_or_else(too_large)?;
         // Positions of the first copy, and how far the others lie below and above it.
         let reach = |n: usize, step: isize| {
-            isize::try_from(n - 1).ok().and_then(|n| n.checked_mul(step)).ok_or_else(too_large)
+            isize::try_from(n - 1)
+                .ok()
+                .and_then(|n| n.checked_mul(step))
+                .ok_or_else(too_large)
         };
         let (inner, outer) = (reach(block.len, child.extent()?)?, reach(count, stride)?);
         let add = |a: isize, b: isize| a.checked_add(b).ok_or_else(too_large);
@@ -125,7 +158,9 @@ impl Sum {
         if self.depth >= MAX_DEPTH {
             return Err(Error::new(
                 ErrorClass::Type,
-                format!("datatypes can be nested {MAX_DEPTH} deep; build this one from fewer levels"),
+                format!(
+                    "datatypes can be nested {MAX_DEPTH} deep; build this one from fewer levels"
+                ),
             ));
         }
         let (lb, ub) = match (self.marks, self.data) {
@@ -177,10 +212,20 @@ impl Layout {
         })
     }
 
-    pub(super) fn strided(count: usize, block: usize, stride: isize, child: &Arc<Layout>) -> Result<Arc<Layout>> {
+    pub(super) fn strided(
+        count: usize,
+        block: usize,
+        stride: isize,
+        child: &Arc<Layout>,
+    ) -> Result<Arc<Layout>> {
         let mut sum = Sum::new();
         sum.add(count, Block { at: 0, len: block }, stride, child)?;
-        sum.finish(Shape::Strided { count, block, stride, child: child.clone() })
+        sum.finish(Shape::Strided {
+            count,
+            block,
+            stride,
+            child: child.clone(),
+        })
     }
 
     pub(super) fn blocks(blocks: Vec<Block>, child: &Arc<Layout>) -> Result<Arc<Layout>> {
@@ -189,7 +234,10 @@ impl Layout {
         for &block in &blocks {
             sum.add(1, block, 0, child)?;
         }
-        sum.finish(Shape::Blocks { blocks: blocks.into(), child: child.clone() })
+        sum.finish(Shape::Blocks {
+            blocks: blocks.into(),
+            child: child.clone(),
+        })
     }
 
     pub(super) fn members(members: Vec<(Block, Arc<Layout>)>) -> Result<Arc<Layout>> {
@@ -197,7 +245,9 @@ impl Layout {
         for (block, child) in &members {
             sum.add(1, *block, 0, child)?;
         }
-        sum.finish(Shape::Struct { members: members.into() })
+        sum.finish(Shape::Struct {
+            members: members.into(),
+        })
     }
 
     /// The same data with the bounds `lb` and `lb + extent`.

@@ -4,6 +4,8 @@
 //! `phalanx_shm`'s views of user memory, whose constructors carry the promise that the bytes are there; temporary buffers
 //! are slices with an origin ([`Around`], [`AroundMut`]).
 
+use phalanx_shm::mem::{ConstMem, MutMem};
+
 /// Memory that can be read at offsets from its base.
 pub trait Source {
     /// Fills `out` with the bytes that begin `at` bytes from the base.
@@ -50,12 +52,34 @@ impl Sink for AroundMut<'_> {
 
 impl Source for [u8] {
     fn read(&self, at: isize, out: &mut [u8]) {
-        Around { bytes: self, origin: 0 }.read(at, out);
+        Around {
+            bytes: self,
+            origin: 0,
+        }
+        .read(at, out);
     }
 }
 
 impl Sink for [u8] {
     fn write(&mut self, at: isize, data: &[u8]) {
-        AroundMut { bytes: self, origin: 0 }.write(at, data);
+        AroundMut {
+            bytes: self,
+            origin: 0,
+        }
+        .write(at, data);
+    }
+}
+
+impl Source for ConstMem {
+    #[inline]
+    fn read(&self, at: isize, out: &mut [u8]) {
+        self.at(at, out.len()).copy_to(out);
+    }
+}
+
+impl Sink for MutMem {
+    #[inline]
+    fn write(&mut self, at: isize, data: &[u8]) {
+        self.at(at, data.len()).copy_from(data);
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::Datatype;
 use super::memory::{Sink, Source};
 use super::program::{Body, Step};
-use super::Datatype;
 
 /// Receives the blocks of a walk, in the order of the packed stream.
 trait Mover {
@@ -51,7 +51,8 @@ macro_rules! by_block_size {
 
 impl<S: Source + ?Sized> Mover for Packer<'_, S> {
     fn block(&mut self, at: isize, len: usize) {
-        self.source.read(at, &mut self.out[self.done..self.done + len]);
+        self.source
+            .read(at, &mut self.out[self.done..self.done + len]);
         self.done += len;
     }
 
@@ -65,10 +66,14 @@ impl<S: Source + ?Sized> Mover for Packer<'_, S> {
                 }
             };
         }
-        by_block_size!(len, fixed, for block in out.chunks_exact_mut(len) {
-            self.source.read(at, block);
-            at = at.wrapping_add(stride);
-        });
+        by_block_size!(
+            len,
+            fixed,
+            for block in out.chunks_exact_mut(len) {
+                self.source.read(at, block);
+                at = at.wrapping_add(stride);
+            }
+        );
         self.done += len * count;
     }
 }
@@ -89,10 +94,14 @@ impl<S: Sink + ?Sized> Mover for Unpacker<'_, S> {
                 }
             };
         }
-        by_block_size!(len, fixed, for block in data.chunks_exact(len) {
-            self.sink.write(at, block);
-            at = at.wrapping_add(stride);
-        });
+        by_block_size!(
+            len,
+            fixed,
+            for block in data.chunks_exact(len) {
+                self.sink.write(at, block);
+                at = at.wrapping_add(stride);
+            }
+        );
         self.done += len * count;
     }
 }
@@ -126,7 +135,11 @@ fn walk<M: Mover>(step: &Step, base: isize, skip: usize, left: &mut usize, mover
         }
         Body::Steps(steps, _) => {
             while index < step.count && *left > 0 {
-                let first = if inside == 0 { 0 } else { steps.partition_point(|s| s.start <= inside) - 1 };
+                let first = if inside == 0 {
+                    0
+                } else {
+                    steps.partition_point(|s| s.start <= inside) - 1
+                };
                 for step in &steps[first..] {
                     let skip = inside.saturating_sub(step.start);
                     walk(step, at(index), skip, left, mover);
@@ -150,7 +163,13 @@ impl Datatype {
 
     /// Copies packed bytes, beginning at position `from` of the packed stream of `count` elements based at `source`'s
     /// base, into `out`, as many as fit. Returns how many were copied: `out.len()`, or less at the end of the stream.
-    pub fn pack<S: Source + ?Sized>(&self, count: usize, source: &S, from: usize, out: &mut [u8]) -> usize {
+    pub fn pack<S: Source + ?Sized>(
+        &self,
+        count: usize,
+        source: &S,
+        from: usize,
+        out: &mut [u8],
+    ) -> usize {
         let take = out.len().min(self.stream_len(count).saturating_sub(from));
         if take == 0 {
             return 0;
@@ -159,7 +178,17 @@ impl Datatype {
             source.read(from as isize, &mut out[..take]);
         } else if let Some(step) = self.stream(count) {
             let mut left = take;
-            walk(&step, 0, from, &mut left, &mut Packer { source, out, done: 0 });
+            walk(
+                &step,
+                0,
+                from,
+                &mut left,
+                &mut Packer {
+                    source,
+                    out,
+                    done: 0,
+                },
+            );
             debug_assert_eq!(left, 0);
         }
         take
@@ -167,7 +196,13 @@ impl Datatype {
 
     /// The reverse of [`Datatype::pack`]: stores `data` as the packed bytes from position `from` on. Returns how many bytes
     /// were stored: `data.len()`, or less at the end of the stream.
-    pub fn unpack<S: Sink + ?Sized>(&self, count: usize, sink: &mut S, from: usize, data: &[u8]) -> usize {
+    pub fn unpack<S: Sink + ?Sized>(
+        &self,
+        count: usize,
+        sink: &mut S,
+        from: usize,
+        data: &[u8],
+    ) -> usize {
         let take = data.len().min(self.stream_len(count).saturating_sub(from));
         if take == 0 {
             return 0;
@@ -176,7 +211,17 @@ impl Datatype {
             sink.write(from as isize, &data[..take]);
         } else if let Some(step) = self.stream(count) {
             let mut left = take;
-            walk(&step, 0, from, &mut left, &mut Unpacker { sink, data, done: 0 });
+            walk(
+                &step,
+                0,
+                from,
+                &mut left,
+                &mut Unpacker {
+                    sink,
+                    data,
+                    done: 0,
+                },
+            );
             debug_assert_eq!(left, 0);
         }
         take
@@ -191,7 +236,11 @@ impl Datatype {
     /// The pieces behind `len` packed bytes from position `from` on (fewer at the end of the stream).
     pub fn segments_of(&self, count: usize, from: usize, len: usize) -> Segments {
         let left = len.min(self.stream_len(count).saturating_sub(from));
-        let mut segments = Segments { stack: SmallVec::new(), pending: None, left };
+        let mut segments = Segments {
+            stack: SmallVec::new(),
+            pending: None,
+            left,
+        };
         if left > 0
             && let Some(step) = self.stream(count)
         {
@@ -245,7 +294,12 @@ impl Sequence {
 impl Segments {
     /// Prepares the stack so that the walk begins `from` packed bytes into `root`.
     fn seek(&mut self, root: Step, from: usize) {
-        let mut frame = Frame { steps: Sequence::Root(Box::new(root)), index: 0, repetition: 0, base: 0 };
+        let mut frame = Frame {
+            steps: Sequence::Root(Box::new(root)),
+            index: 0,
+            repetition: 0,
+            base: 0,
+        };
         let mut inside = from;
         while let Some(step) = frame.steps.get(frame.index) {
             frame.repetition = inside / step.body.bytes();
@@ -264,7 +318,12 @@ impl Segments {
                     let index = steps.partition_point(|s| s.start <= inside) - 1;
                     inside -= steps[index].start;
                     frame.repetition += 1;
-                    Some(Frame { steps: Sequence::Body(steps.clone()), index, repetition: 0, base: at })
+                    Some(Frame {
+                        steps: Sequence::Body(steps.clone()),
+                        index,
+                        repetition: 0,
+                        base: at,
+                    })
                 }
             };
             self.stack.push(frame);
@@ -300,7 +359,12 @@ impl Segments {
                     return Some((at, len));
                 }
                 Body::Steps(steps, _) => {
-                    let inner = Frame { steps: Sequence::Body(steps.clone()), index: 0, repetition: 0, base: at };
+                    let inner = Frame {
+                        steps: Sequence::Body(steps.clone()),
+                        index: 0,
+                        repetition: 0,
+                        base: at,
+                    };
                     self.stack.push(inner);
                 }
             }

@@ -22,11 +22,18 @@ impl Layout {
         match &self.shape {
             Shape::Basic(basic) => visit(*basic, base),
             Shape::Same(child) => child.visit(base, visit),
-            Shape::Strided { count, block, stride, child } => {
-                (0..*count).all(|i| copies(base + i as isize * stride, *block, child))
+            Shape::Strided {
+                count,
+                block,
+                stride,
+                child,
+            } => (0..*count).all(|i| copies(base + i as isize * stride, *block, child)),
+            Shape::Blocks { blocks, child } => {
+                blocks.iter().all(|b| copies(base + b.at, b.len, child))
             }
-            Shape::Blocks { blocks, child } => blocks.iter().all(|b| copies(base + b.at, b.len, child)),
-            Shape::Struct { members } => members.iter().all(|(b, child)| copies(base + b.at, b.len, child)),
+            Shape::Struct { members } => members
+                .iter()
+                .all(|(b, child)| copies(base + b.at, b.len, child)),
         }
     }
 
@@ -43,8 +50,15 @@ impl Layout {
                 _ => (0, bytes),
             },
             Shape::Same(child) => child.elements_in(bytes),
-            Shape::Strided { count, block, child, .. } => repeated(child, count * block, bytes),
-            Shape::Blocks { blocks, child } => repeated(child, blocks.iter().map(|b| b.len).sum(), bytes),
+            Shape::Strided {
+                count,
+                block,
+                child,
+                ..
+            } => repeated(child, count * block, bytes),
+            Shape::Blocks { blocks, child } => {
+                repeated(child, blocks.iter().map(|b| b.len).sum(), bytes)
+            }
             Shape::Struct { members } => {
                 let (mut elements, mut rest) = (0, bytes);
                 for (Block { len, .. }, child) in members {
@@ -77,7 +91,7 @@ impl Datatype {
         let size = self.size() as u64;
         match bytes {
             0 => ElementCount::Whole(0),
-            _ if size == 0 || bytes % size != 0 => ElementCount::Partial,
+            _ if size == 0 || !bytes.is_multiple_of(size) => ElementCount::Partial,
             _ => ElementCount::Whole((bytes / size) as usize),
         }
     }

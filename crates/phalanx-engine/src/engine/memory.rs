@@ -8,8 +8,6 @@ use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::{self, RemoteMem};
 use phalanx_shm::ShmError;
 
-use crate::datatype::{Sink, Source};
-
 /// The bytes of a slice, as raw memory. For use while the slice is borrowed or owned by an operation under way.
 #[inline]
 pub(crate) fn of<T>(data: &[T]) -> ConstMem {
@@ -32,18 +30,4 @@ pub(crate) fn write_granted(pid: i32, remote: &[RemoteMem], local: &[ConstMem]) 
     // the buffer it has posted for exactly this message, valid until it answers DONE, which it does not before all
     // announced bytes have been copied.
     unsafe { single_copy::write_vectored(pid, remote, local) }
-}
-
-impl Source for ConstMem {
-    #[inline]
-    fn read(&self, at: isize, out: &mut [u8]) {
-        self.at(at, out.len()).copy_to(out);
-    }
-}
-
-impl Sink for MutMem {
-    #[inline]
-    fn write(&mut self, at: isize, data: &[u8]) {
-        self.at(at, data.len()).copy_from(data);
-    }
 }

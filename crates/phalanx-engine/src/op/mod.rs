@@ -1,0 +1,285 @@
+//! Reduction operations (MPI 5.0 §6.9.2 to §6.9.5): the predefined ones on every type the standard allows, and users' own.
+//!
+//! `inout[i] = input[i] op inout[i]`, as `MPI_Reduce_local` defines it. The operation and the type are looked at once for each
+//! call, never once for each element; what remains is a loop the compiler vectorises (`kernels.rs`). Integers wrap around,
+//! minimum and maximum of floating point numbers hand a NaN on whichever side it is, so that the result does not depend on
+//! who contributed it. Formats Rust has no type for (half, x87 extended, quadruple) are computed by `softfloat.rs`.
+
+mod kernels;
+mod pairs;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use phalanx_shm::mem::{ConstMem, MutMem};
+
+use crate::datatype::{Basic, Datatype, Kind};
+use crate::error::{Result, fail};
+
+macro_rules! builtins {
+    ($($variant:ident = $handle:literal, $name:literal;)*) => {
+        /// A predefined operation, numbered by its ABI handle.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Builtin {
+            $(#[doc = concat!("`", $name, "`")] $variant = $handle,)*
+        }
+
+        impl Builtin {
+            /// Every predefined operation, in the order of the ABI handles.
+            pub const ALL: &'static [Builtin] = &[$(Builtin::$variant),*];
+
+            /// The ABI name, such as `MPI_SUM`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Builtin::$variant => $name,)* }
+            }
+
+            /// The predefined operation with this ABI handle, if there is one.
+            pub const fn from_handle(handle: usize) -> Option<Builtin> {
+                match handle { $($handle => Some(Builtin::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+builtins! {
+    Sum = 33, "MPI_SUM";
+    Min = 34, "MPI_MIN";
+    Max = 35, "MPI_MAX";
+    Prod = 36, "MPI_PROD";
+    Band = 40, "MPI_BAND";
+    Bor = 41, "MPI_BOR";
+    Bxor = 42, "MPI_BXOR";
+    Land = 48, "MPI_LAND";
+    Lor = 49, "MPI_LOR";
+    Lxor = 50, "MPI_LXOR";
+    Minloc = 56, "MPI_MINLOC";
+    Maxloc = 57, "MPI_MAXLOC";
+    Replace = 60, "MPI_REPLACE";
+    NoOp = 61, "MPI_NO_OP";
+}
+
+impl Builtin {
+    /// Whether the standard defines the operation on elements of this kind (MPI 5.0 §6.9.2).
+    pub const fn allows(self, kind: Kind) -> bool {
+        use Builtin::*;
+        match (self, kind) {
+            (Replace | NoOp, _) => true,
+            (Minloc | Maxloc, kind) => matches!(kind, Kind::Pair { .. }),
+            (_, Kind::Signed | Kind::Unsigned) => true,
+            (Sum | Prod, Kind::Float | Kind::Complex) | (Min | Max, Kind::Float) => true,
+            (Land | Lor | Lxor, Kind::Logical | Kind::Bool) => true,
+            (Band | Bor | Bxor, Kind::Byte) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A user's reduction function.
+///
+/// It may be called from any thread that makes progress, never under a lock of the engine.
+pub trait UserFunction: Send + Sync {
+    /// `inout[i] = input[i] op inout[i]` for `count` elements of `ty`; both are based at the address of the first
+    /// element, as MPI hands them to the function.
+    ///
+    /// # Errors
+    /// Whatever the function reports; the reduction fails with it.
+    fn call(&self, input: ConstMem, inout: MutMem, count: usize, ty: &Datatype) -> Result<()>;
+}
+
+impl<F> UserFunction for F
+where
+    F: Fn(ConstMem, MutMem, usize, &Datatype) -> Result<()> + Send + Sync,
+{
+    fn call(&self, input: ConstMem, inout: MutMem, count: usize, ty: &Datatype) -> Result<()> {
+        self(input, inout, count, ty)
+    }
+}
+
+/// A reduction operation. Cloning gives another reference to the same one.
+#[derive(Clone)]
+pub struct Op(What);
+
+#[derive(Clone)]
+enum What {
+    Builtin(Builtin),
+    User {
+        function: Arc<dyn UserFunction>,
+        commutes: bool,
+    },
+}
+
+impl Op {
+    /// A predefined operation.
+    pub const fn predefined(builtin: Builtin) -> Op {
+        Op(What::Builtin(builtin))
+    }
+
+    /// The predefined operation with this ABI handle, if there is one.
+    pub fn from_handle(handle: usize) -> Option<Op> {
+        Builtin::from_handle(handle).map(Op::predefined)
+    }
+
+    /// An operation of the user's; `commutes` promises that operands may change places.
+    pub fn user(function: Arc<dyn UserFunction>, commutes: bool) -> Op {
+        Op(What::User { function, commutes })
+    }
+
+    /// Which predefined operation this is, if it is one.
+    pub fn builtin(&self) -> Option<Builtin> {
+        match self.0 {
+            What::Builtin(builtin) => Some(builtin),
+            What::User { .. } => None,
+        }
+    }
+
+    /// Whether the operation is predefined.
+    pub fn is_predefined(&self) -> bool {
+        self.builtin().is_some()
+    }
+
+    /// Whether operands may change places.
+    pub fn is_commutative(&self) -> bool {
+        match self.0 {
+            // The last operand wins, so its place matters.
+            What::Builtin(Builtin::Replace | Builtin::NoOp) => false,
+            What::Builtin(_) => true,
+            What::User { commutes, .. } => commutes,
+        }
+    }
+
+    /// Whether both are the same operation.
+    pub fn is_same(&self, other: &Op) -> bool {
+        match (&self.0, &other.0) {
+            (What::Builtin(a), What::Builtin(b)) => a == b,
+            (What::User { function: a, .. }, What::User { function: b, .. }) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// Refuses a type that the operation is not defined on. Users' operations accept every type.
+    ///
+    /// # Errors
+    /// `MPI_ERR_OP`, naming operation and type.
+    pub fn check(&self, ty: &Datatype) -> Result<()> {
+        let What::Builtin(builtin) = self.0 else {
+            return Ok(());
+        };
+        match ty.basic() {
+            Some(basic) if builtin.allows(basic.kind()) => Ok(()),
+            Some(_) => fail!(
+                Op,
+                "{} is not defined on {ty}; {}",
+                builtin.name(),
+                advice(builtin)
+            ),
+            None if matches!(builtin, Builtin::Replace | Builtin::NoOp) => Ok(()),
+            None => fail!(
+                Op,
+                "{} works on predefined datatypes, not on {ty}; reduce the basic elements or use an operation of your own",
+                builtin.name()
+            ),
+        }
+    }
+
+    /// `inout[i] = input[i] op inout[i]` for `count` elements, both based at the address of the first element.
+    ///
+    /// # Errors
+    /// As [`Op::check`]; what a user's function reports; `MPI_ERR_INTERN` when a buffer is shorter than the elements.
+    pub fn reduce(
+        &self,
+        ty: &Datatype,
+        input: ConstMem,
+        inout: MutMem,
+        count: usize,
+    ) -> Result<()> {
+        let builtin = match &self.0 {
+            What::User { function, .. } => return function.call(input, inout, count, ty),
+            What::Builtin(builtin) => *builtin,
+        };
+        match builtin {
+            Builtin::NoOp => return Ok(()),
+            Builtin::Replace => return replace(ty, input, inout, count),
+            _ => {}
+        }
+        let Some(basic) = ty.basic().filter(|basic| builtin.allows(basic.kind())) else {
+            return self.check(ty);
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let needed = basic.true_extent() + (count - 1) * basic.extent();
+        if input.len() < needed || inout.len() < needed {
+            fail!(
+                Intern,
+                "{} of {count} elements of {ty}: buffers of {} and {} bytes are shorter than {needed}",
+                builtin.name(),
+                input.len(),
+                inout.len()
+            );
+        }
+        let (input, inout) = (input.slice(0, needed), inout.slice(0, needed));
+        match basic.kind() {
+            Kind::Pair { .. } => pairs::reduce(builtin, basic, input, inout, count),
+            _ => kernels::reduce(builtin, basic, input, inout),
+        }
+        Ok(())
+    }
+}
+
+/// Copies `count` elements, leaving the gaps of `inout` alone.
+fn replace(ty: &Datatype, input: ConstMem, inout: MutMem, count: usize) -> Result<()> {
+    let total = ty.bytes(count)?;
+    let mut inout = inout;
+    let mut piece = [0; 4096];
+    let mut from = 0;
+    while from < total {
+        let n = ty.pack(count, &input, from, &mut piece);
+        ty.unpack(count, &mut inout, from, &piece[..n]);
+        from += n;
+    }
+    Ok(())
+}
+
+/// What a predefined operation accepts, for error messages.
+fn advice(builtin: Builtin) -> &'static str {
+    use Builtin::*;
+    match builtin {
+        Sum | Prod => "it needs integers, floating point or complex numbers",
+        Min | Max => "it needs integers or floating point numbers",
+        Band | Bor | Bxor => "it needs integers or bytes",
+        Land | Lor | Lxor => "it needs integers, logicals or booleans",
+        Minloc | Maxloc => "it needs pairs of value and index, such as MPI_DOUBLE_INT",
+        Replace | NoOp => "it accepts every type",
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            What::Builtin(builtin) => builtin.name(),
+            What::User { commutes: true, .. } => "a commutative user operation",
+            What::User {
+                commutes: false, ..
+            } => "a user operation that does not commute",
+        })
+    }
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Op({self})")
+    }
+}
+
+/// A word of the soft formats: which one a basic type (or its parts) has.
+fn soft_format(basic: Basic) -> crate::softfloat::Format {
+    use crate::softfloat::Format;
+    match basic {
+        Basic::Real2 | Basic::Complex4 => Format::Half,
+        _ if basic.is_x87() => Format::X87,
+        _ => Format::Quad,
+    }
+}
