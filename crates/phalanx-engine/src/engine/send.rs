@@ -117,29 +117,31 @@ impl Core {
             len: bytes as u64,
             token,
         };
+        let link = self.link(m.dest)?;
+        if !link.pending.is_empty() {
+            return Ok(false);
+        }
         if m.ty.is_contiguous() {
-            let link = self.link(m.dest)?;
-            return Ok(link.pending.is_empty() && link.ring.try_push(&envelope, &[Part::from(m.mem.at(0, bytes))]));
+            return Ok(link.ring.try_push(&envelope, &[Part::from(m.mem.at(0, bytes))]));
         }
         self.push_gathered(m.dest, &envelope, m.mem, m.count, m.ty)
     }
 
-    /// Pushes a small message that lies in pieces.
+    /// Pushes a small message that lies in pieces, past what is pending.
     fn push_gathered(&mut self, dest: ProcId, envelope: &Envelope, mem: ConstMem, count: usize, ty: &Datatype) -> Result<bool> {
         let mut parts: SmallVec<[Part<'_>; GATHER]> = SmallVec::new();
         for (at, len) in ty.segments(count).take(GATHER + 1) {
             parts.push(Part::from(mem.at(at, len)));
         }
         if parts.len() <= GATHER {
-            let link = self.link(dest)?;
-            return Ok(link.pending.is_empty() && link.ring.try_push(envelope, &parts));
+            return Ok(self.link(dest)?.ring.try_push(envelope, &parts));
         }
         let mut packed = std::mem::take(&mut self.scratch);
         packed.resize(envelope.len as usize, 0);
         ty.pack(count, &mem, 0, &mut packed);
         let pushed = self
             .link(dest)
-            .map(|link| link.pending.is_empty() && link.ring.try_push(envelope, &[Part::from(packed.as_slice())]));
+            .map(|link| link.ring.try_push(envelope, &[Part::from(packed.as_slice())]));
         self.scratch = packed;
         pushed
     }
