@@ -3,32 +3,33 @@
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-use pyo3::exceptions::{PyBufferError, PyIndexError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PySlice};
 
 use super::{Access, View};
 
-/// buffer(obj=None, /)
-/// --
+/// buffer(buf: Buffer | None = None, /)
 ///
 /// Contiguous memory, as bytes.
 ///
 /// Made from any object with the buffer protocol (or DLPack, or an array interface), allocated
 /// (`buffer.allocate`), or laid over an address (`buffer.fromaddress`). Indexing gives integers, slicing gives
 /// buffers over the same memory. The buffer protocol exports it to memoryview, NumPy and the rest.
-#[pyclass(name = "buffer", module = "mpi4py.MPI")]
+#[pyclass(name = "buffer", module = "phalanx.MPI")]
 pub(crate) struct Buffer {
     view: View,
-    /// Exports to other objects that are still alive.
+    /// Exports to other objects (memoryviews, arrays, slices) that are still alive.
     exports: usize,
+    /// What was released while exports were alive: given back with the last of them.
+    lingering: Vec<View>,
 }
 
 impl Buffer {
     /// A buffer over memory that MPI owns (allocated by MPI, or part of a window).
     pub(crate) fn of_address(address: *mut c_void, bytes: isize) -> Buffer {
-        Buffer { view: View::of_memory(address, bytes, false, None), exports: 0 }
+        Buffer::new(View::of_memory(address, bytes, false, None))
     }
 
     /// The view of this buffer.
@@ -47,7 +48,7 @@ impl Buffer {
     }
 
     fn new(view: View) -> Buffer {
-        Buffer { view, exports: 0 }
+        Buffer { view, exports: 0, lingering: Vec::new() }
     }
 
     fn check_index(&self, index: isize) -> PyResult<isize> {
@@ -102,8 +103,7 @@ impl Buffer {
         }
     }
 
-    /// allocate(nbytes, clear=False)
-    /// --
+    /// allocate(nbytes: int, clear: bool = False) -> buffer
     ///
     /// New memory of `nbytes` bytes, owned by the buffer and freed with it.
     ///
@@ -125,8 +125,7 @@ impl Buffer {
         Ok(Buffer::new(view))
     }
 
-    /// frombuffer(obj, readonly=False)
-    /// --
+    /// frombuffer(obj: Buffer, readonly: bool = False) -> buffer
     ///
     /// The memory of an object, which must be writable unless `readonly` is true.
     ///
@@ -139,8 +138,7 @@ impl Buffer {
         Ok(Buffer::new(view))
     }
 
-    /// fromaddress(address, nbytes, readonly=False)
-    /// --
+    /// fromaddress(address: int, nbytes: int, readonly: bool = False) -> buffer
     ///
     /// Memory at an address; the caller keeps it valid as long as the buffer is used.
     ///
@@ -193,8 +191,7 @@ impl Buffer {
         self.view.itemsize()
     }
 
-    /// cast(format, shape=...)
-    /// --
+    /// cast(self, format: str, shape: list[int] | tuple[int, ...] = ...) -> memoryview
     ///
     /// A memoryview of the memory with another element format, and optionally a shape.
     #[pyo3(signature = (format, shape = None))]
@@ -211,8 +208,7 @@ impl Buffer {
         }
     }
 
-    /// tobytes(order=None)
-    /// --
+    /// tobytes(self, order: str | None = None) -> bytes
     ///
     /// A copy of the contents as bytes. `order` is accepted for likeness with memoryview; the memory is contiguous.
     #[pyo3(signature = (order = None))]
@@ -229,8 +225,7 @@ impl Buffer {
         }
     }
 
-    /// toreadonly()
-    /// --
+    /// toreadonly(self) -> buffer
     ///
     /// A read-only buffer over the same memory.
     fn toreadonly(slf: &Bound<'_, Self>) -> PyResult<Buffer> {
@@ -246,19 +241,15 @@ impl Buffer {
         Ok(Buffer::new(view))
     }
 
-    /// release()
-    /// --
+    /// release(self) -> None
     ///
-    /// Gives the memory back; afterwards the buffer is empty. Raises BufferError while others still look at it.
-    fn release(&mut self) -> PyResult<()> {
-        if self.exports > 0 && !self.view.raw.obj.is_null() {
-            return Err(PyBufferError::new_err(format!(
-                "cannot release: {} memoryview(s) or array(s) still use this buffer",
-                self.exports
-            )));
+    /// Gives the memory back; afterwards the buffer is empty. While memoryviews, arrays or slices still look at the memory
+    /// its owner keeps it for them.
+    fn release(&mut self) {
+        let view = std::mem::replace(&mut self.view, View::empty());
+        if self.exports > 0 {
+            self.lingering.push(view);
         }
-        self.view = View::empty();
-        Ok(())
     }
 
     fn __len__(&self) -> usize {
@@ -336,5 +327,8 @@ impl Buffer {
 
     unsafe fn __releasebuffer__(&mut self, _view: *mut ffi::Py_buffer) {
         self.exports = self.exports.saturating_sub(1);
+        if self.exports == 0 {
+            self.lingering.clear();
+        }
     }
 }
