@@ -87,7 +87,7 @@ def run_file(crossing: Crossing, name: str, ranks: int, seconds: float) -> Count
     suite = WORK / "mpi4py-4.1.2" / "test" / "main.py"
     command = [PHALANX, "run", "-n", str(ranks), crossing.python, str(suite)]
     done = run(
-        [*command, "--no-builddir", "-q", "-i", f"^test_{name}$"],
+        [*command, "--no-builddir", "-q", "-i", rf"\btest_{name}\.py"],
         seconds,
         env=crossing.env,
         cwd=WORK,
