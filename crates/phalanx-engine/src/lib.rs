@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod abi_table;
 pub mod boot;
+pub mod coll;
 pub mod comm;
 pub mod datatype;
+pub mod dynamic;
 pub mod engine;
 pub mod error;
 pub mod group;
@@ -16,7 +18,10 @@ mod softfloat;
 pub mod status;
 pub mod testing;
 
+pub use coll::{Arg, RecvBlocks, SendBlocks};
 pub use comm::Comm;
+pub use comm::create::SplitType;
+pub use dynamic::Program;
 pub use engine::Engine;
 pub use engine::buffer::{Equivalence, RecvBuf, SendBuf};
 pub use error::{Error, ErrorClass, Result};

@@ -1,7 +1,2 @@
 //! The `phalanx` command.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    phalanx_launcher::main()
-}
+fn main() {}

@@ -28,10 +28,33 @@ pub fn duplicate(fd: i32) -> Result<OwnedFd, ShmError> {
         })
 }
 
+/// A duplicate that a process started from here inherits under the same number. Keep it open only until that
+/// process has been started.
+///
+/// # Errors
+///
+/// [`ShmError::System`] when there is no descriptor left.
+pub fn inheritable(fd: BorrowedFd<'_>) -> Result<OwnedFd, ShmError> {
+    rustix::io::dup(fd).map_err(|e| ShmError::System { what: "hand a descriptor to a new process", source: e.into() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_new_process_inherits_a_descriptor_made_for_it() {
+        use std::os::fd::AsFd;
+        let file = std::fs::File::open("/dev/null").expect("there");
+        let handed = inheritable(file.as_fd()).expect("a descriptor");
+        let seen = |fd: i32| {
+            let path = format!("/proc/self/fd/{fd}");
+            std::process::Command::new("test").arg("-e").arg(path).status().expect("started").success()
+        };
+        assert!(seen(handed.as_raw_fd()));
+        assert!(!seen(file.as_raw_fd()));
+    }
 
     #[test]
     fn open_descriptors_are_duplicated_and_others_refused() {

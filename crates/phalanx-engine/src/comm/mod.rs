@@ -1,12 +1,15 @@
 //! Communicators: what they are and what can be asked of them (MPI 5.0 §7). How they are made is
 //! in the sibling modules.
 
-use std::any::Any;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+pub mod create;
+mod inter;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use phalanx_shm::ProcId;
 
+use crate::coll::CollState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorClass, Result};
 use crate::group::{Comparison, Group};
@@ -36,14 +39,15 @@ pub struct CommParts {
 
 pub(crate) struct CommInner {
     pub(crate) engine: Engine,
-    pub(crate) ctx: u32,
+    /// 0 while a nonblocking duplication has not agreed on it.
+    ctx: AtomicU32,
     pub(crate) rank: i32,
     pub(crate) local: Group,
     pub(crate) remote: Option<Group>,
     pub(crate) local_comm: Option<Comm>,
     name: Mutex<String>,
     freed: AtomicBool,
-    coll: OnceLock<Box<dyn Any + Send + Sync>>,
+    pub(crate) coll: CollState,
     pub(crate) attached: Mutex<Attached>,
 }
 
@@ -52,17 +56,17 @@ impl Comm {
     pub fn assemble(engine: &Engine, parts: CommParts) -> Comm {
         let comm = Comm(Arc::new(CommInner {
             engine: engine.clone(),
-            ctx: parts.ctx,
+            ctx: AtomicU32::new(0),
             rank: parts.rank as i32,
             local: parts.local,
             remote: parts.remote,
             local_comm: parts.local_comm,
             name: Mutex::new(parts.name),
             freed: AtomicBool::new(false),
-            coll: OnceLock::new(),
+            coll: CollState::default(),
             attached: Mutex::default(),
         }));
-        engine.core().register(comm.0.ctx, Arc::downgrade(&comm.0));
+        comm.set_ctx(parts.ctx);
         comm
     }
 
@@ -108,7 +112,15 @@ impl Comm {
 
     /// Context id of point-to-point messages; +1 collectives, +2 communicator creation, +3 reserved.
     pub fn ctx(&self) -> u32 {
-        self.0.ctx
+        self.0.ctx.load(Ordering::Relaxed)
+    }
+
+    /// Gives the communicator its context, once it is known.
+    pub(crate) fn set_ctx(&self, ctx: u32) {
+        self.0.ctx.store(ctx, Ordering::Relaxed);
+        if ctx != 0 {
+            self.engine().core().register(ctx, Arc::downgrade(&self.0));
+        }
     }
 
     /// The engine of the calling process.
@@ -137,14 +149,9 @@ impl Comm {
         self.0.freed.load(Ordering::Relaxed)
     }
 
-    /// State that collectives keep with the communicator, made on first use.
-    pub fn coll_state<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Option<&T> {
-        self.0.coll.get_or_init(|| Box::new(make())).downcast_ref()
-    }
-
     /// Compares two communicators (`MPI_Comm_compare`).
     pub fn compare(&self, other: &Comm) -> Comparison {
-        if self.0.ctx == other.0.ctx {
+        if self.ctx() == other.ctx() {
             return Comparison::Ident;
         }
         let relation = |a: &Group, b: &Group| match a.compare(b) {
@@ -188,6 +195,6 @@ impl CommInner {
     /// Its name, or a stand-in for communicators without one.
     pub(crate) fn display_name(&self) -> String {
         let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if name.is_empty() { format!("unnamed, context {}", self.ctx) } else { name }
+        if name.is_empty() { format!("unnamed, context {}", self.ctx.load(Ordering::Relaxed)) } else { name }
     }
 }

@@ -5,7 +5,7 @@ pub mod core;
 mod kind;
 mod large;
 mod matching;
-mod memory;
+pub(crate) mod memory;
 mod ops;
 mod receive;
 pub mod schedule_hook;
@@ -20,6 +20,7 @@ use phalanx_shm::{CpuBudget, EngineLock, ProcId, SlotState, Universe};
 
 use crate::boot::{self, BootConfig, Pmi};
 use crate::comm::{Comm, CommParts};
+use crate::dynamic::{self, OwnLauncher};
 use crate::error::{Error, ErrorClass, Result};
 use crate::group::Group;
 use crate::pt2pt::buffered::Attached;
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     parent_block: u64,
     appnum: Option<i32>,
     pmi: Mutex<Option<Pmi>>,
+    own_launcher: OwnLauncher,
     pub(crate) attached: Mutex<Attached>,
 }
 
@@ -112,6 +114,7 @@ impl Engine {
             parent_block: parent,
             appnum,
             pmi: Mutex::new(pmi),
+            own_launcher: OwnLauncher::default(),
             attached: Mutex::default(),
             universe,
             me,
@@ -123,6 +126,9 @@ impl Engine {
         let world = comm(ctx, rank, (first.0..first.0 + size).map(ProcId).collect(), "MPI_COMM_WORLD");
         let own = comm(SELF_CONTEXTS | me.0 << 2, 0, vec![me], "MPI_COMM_SELF");
         *engine.comms() = Comms { world: Some(world), own: Some(own), parent: None };
+        if parent != 0 {
+            engine.set_parent(Some(dynamic::connect_parent(&engine, parent)?));
+        }
         engine.0.universe.slot(me).set_state(SlotState::Running);
         Ok(engine)
     }
@@ -188,6 +194,11 @@ impl Engine {
     /// The connection to the launcher, if there is one.
     pub fn pmi(&self) -> MutexGuard<'_, Option<Pmi>> {
         self.0.pmi.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The launcher that this process has started for its spawns.
+    pub(crate) fn own_launcher(&self) -> &OwnLauncher {
+        &self.0.own_launcher
     }
 
     /// Ends message passing: completes buffered sends and what queued sends need from this side, and tells the

@@ -244,7 +244,7 @@ impl Comm {
         let to = self.peer(dest)?;
         check_buffer(buf.mem, buf.count, buf.ty)?;
         Ok(Some(Outgoing {
-            ctx: self.0.ctx,
+            ctx: self.ctx(),
             source: self.0.rank as u32,
             dest: to,
             tag,
@@ -277,7 +277,7 @@ impl Comm {
     pub(crate) fn incoming<'t>(&self, buf: &RecvBuf<'_, 't>, source: i32, tag: i32) -> Result<Option<(Incoming<'t>, Option<ProcId>)>> {
         let Some((pattern, from)) = self.pattern(source, tag)? else { return Ok(None) };
         check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
-        Ok(Some((Incoming { ctx: self.0.ctx, pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, from)))
+        Ok(Some((Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, from)))
     }
 
     #[cold]

@@ -1,0 +1,281 @@
+//! Arguments of collectives: one buffer, `IN_PLACE`, or one block per rank.
+
+use std::marker::PhantomData;
+
+use phalanx_shm::mem::{ConstMem, MutMem};
+
+use crate::datatype::Datatype;
+use crate::engine::buffer::{Equivalence, RecvBuf, SendBuf};
+use crate::engine::memory;
+use crate::error::{Result, fail};
+
+use super::schedule::{Dst, Src};
+
+/// A buffer argument for which `MPI_IN_PLACE` may stand.
+#[derive(Clone, Copy)]
+pub enum Arg<T> {
+    /// The buffer itself.
+    Buf(T),
+    /// `MPI_IN_PLACE`: the data lies (or stays) in the other buffer of the call.
+    InPlace,
+}
+
+impl<T> From<T> for Arg<T> {
+    fn from(buf: T) -> Arg<T> {
+        Arg::Buf(buf)
+    }
+}
+
+/// Where the blocks of the ranks lie in a buffer.
+#[derive(Clone, Copy)]
+enum Shape<'a> {
+    /// `total` elements, divided evenly among the ranks.
+    Even { total: usize, ty: &'a Datatype },
+    /// Counts and displacements, both in elements (displacements in extents of the type).
+    Vector { counts: &'a [i64], displs: &'a [i64], ty: &'a Datatype },
+    /// Counts in elements, displacements in bytes, and a type for each rank.
+    Each { counts: &'a [i64], displs: &'a [i64], types: &'a [Datatype] },
+}
+
+/// Data to be sent, one block for each rank.
+///
+/// A [`SendBuf`] converts to blocks of equal size: its count is that of *all* blocks together.
+#[derive(Clone, Copy)]
+pub struct SendBlocks<'b, 'a> {
+    mem: ConstMem,
+    shape: Shape<'a>,
+    borrow: PhantomData<&'b [u8]>,
+}
+
+/// Room for received data, one block for each rank.
+///
+/// A [`RecvBuf`] converts to blocks of equal size: its count is that of *all* blocks together.
+pub struct RecvBlocks<'b, 'a> {
+    mem: MutMem,
+    shape: Shape<'a>,
+    borrow: PhantomData<&'b mut [u8]>,
+}
+
+impl<'b, 'a> From<SendBuf<'b, 'a>> for SendBlocks<'b, 'a> {
+    fn from(buf: SendBuf<'b, 'a>) -> Self {
+        SendBlocks { mem: buf.mem, shape: Shape::Even { total: buf.count, ty: buf.ty }, borrow: PhantomData }
+    }
+}
+
+impl<'b, 'a> From<RecvBuf<'b, 'a>> for RecvBlocks<'b, 'a> {
+    fn from(buf: RecvBuf<'b, 'a>) -> Self {
+        RecvBlocks { mem: buf.mem, shape: Shape::Even { total: buf.count, ty: buf.ty }, borrow: PhantomData }
+    }
+}
+
+/// Checks that every block lies inside a slice of `len` elements.
+fn inside(counts: &[i64], displs: &[i64], len: usize) -> Result<()> {
+    if counts.len() != displs.len() {
+        fail!(Arg, "{} counts but {} displacements", counts.len(), displs.len());
+    }
+    for (rank, (&count, &displ)) in counts.iter().zip(displs).enumerate() {
+        let end = displ.checked_add(count);
+        if count < 0 || displ < 0 || end.is_none_or(|end| end > len as i64) {
+            fail!(Count, "block {rank} ({count} elements from element {displ}) does not lie in the buffer of {len} elements");
+        }
+    }
+    Ok(())
+}
+
+impl<'b, 'a> SendBlocks<'b, 'a> {
+    /// Blocks of a slice: for each rank a count and the index of its first element.
+    ///
+    /// # Errors
+    /// Class `Count` or `Arg` when a block does not lie in the slice.
+    pub fn vector<T: Equivalence>(data: &'b [T], counts: &'a [i64], displs: &'a [i64]) -> Result<Self> {
+        inside(counts, displs, data.len())?;
+        let shape = Shape::Vector { counts, displs, ty: T::datatype() };
+        Ok(SendBlocks { mem: memory::of(data), shape, borrow: PhantomData })
+    }
+}
+
+impl<'b, 'a> RecvBlocks<'b, 'a> {
+    /// Blocks of a slice: for each rank a count and the index of its first element.
+    ///
+    /// # Errors
+    /// Class `Count` or `Arg` when a block does not lie in the slice.
+    pub fn vector<T: Equivalence>(data: &'b mut [T], counts: &'a [i64], displs: &'a [i64]) -> Result<Self> {
+        inside(counts, displs, data.len())?;
+        let shape = Shape::Vector { counts, displs, ty: T::datatype() };
+        Ok(RecvBlocks { mem: memory::of_mut(data), shape, borrow: PhantomData })
+    }
+}
+
+impl<'a> SendBlocks<'static, 'a> {
+    /// Blocks of `counts[r]` elements of `ty`, `displs[r]` extents away from the base in `mem`
+    /// (whose constructor promised that all bytes they reach stay valid until the operation has completed).
+    pub fn raw(mem: ConstMem, counts: &'a [i64], displs: &'a [i64], ty: &'a Datatype) -> Self {
+        SendBlocks { mem, shape: Shape::Vector { counts, displs, ty }, borrow: PhantomData }
+    }
+
+    /// Blocks of `counts[r]` elements of `types[r]`, `displs[r]` bytes away from the base in `mem`.
+    pub fn each(mem: ConstMem, counts: &'a [i64], displs: &'a [i64], types: &'a [Datatype]) -> Self {
+        SendBlocks { mem, shape: Shape::Each { counts, displs, types }, borrow: PhantomData }
+    }
+}
+
+impl<'a> RecvBlocks<'static, 'a> {
+    /// Blocks of `counts[r]` elements of `ty`, `displs[r]` extents away from the base in `mem`
+    /// (whose constructor promised that all bytes they reach may be written until the operation has completed).
+    pub fn raw(mem: MutMem, counts: &'a [i64], displs: &'a [i64], ty: &'a Datatype) -> Self {
+        RecvBlocks { mem, shape: Shape::Vector { counts, displs, ty }, borrow: PhantomData }
+    }
+
+    /// Blocks of `counts[r]` elements of `types[r]`, `displs[r]` bytes away from the base in `mem`.
+    pub fn each(mem: MutMem, counts: &'a [i64], displs: &'a [i64], types: &'a [Datatype]) -> Self {
+        RecvBlocks { mem, shape: Shape::Each { counts, displs, types }, borrow: PhantomData }
+    }
+}
+
+/// The checked, owned form of a shape.
+#[derive(Clone)]
+enum Layout {
+    Even { count: usize, ty: Datatype },
+    Vector { blocks: Vec<(usize, isize)>, ty: Datatype },
+    Each { blocks: Vec<(usize, isize, Datatype)> },
+}
+
+impl Layout {
+    fn of(shape: Shape<'_>, ranks: usize) -> Result<Layout> {
+        let block = |rank: usize, count: i64| -> Result<usize> {
+            match usize::try_from(count) {
+                Ok(count) => Ok(count),
+                Err(_) => fail!(Count, "the count for rank {rank} is {count}; counts must not be negative"),
+            }
+        };
+        match shape {
+            Shape::Even { total, ty } => {
+                ty.check_committed()?;
+                if ranks > 0 && total % ranks != 0 {
+                    fail!(Count, "{total} elements cannot be divided evenly among {ranks} ranks");
+                }
+                Ok(Layout::Even { count: total.checked_div(ranks).unwrap_or(0), ty: ty.clone() })
+            }
+            Shape::Vector { counts, displs, ty } => {
+                ty.check_committed()?;
+                lengths(ranks, counts.len(), displs.len(), ranks)?;
+                let extent = ty.extent();
+                let blocks = counts
+                    .iter()
+                    .zip(displs)
+                    .enumerate()
+                    .map(|(rank, (&count, &displ))| Ok((block(rank, count)?, displ as isize * extent)))
+                    .collect::<Result<_>>()?;
+                Ok(Layout::Vector { blocks, ty: ty.clone() })
+            }
+            Shape::Each { counts, displs, types } => {
+                lengths(ranks, counts.len(), displs.len(), types.len())?;
+                let blocks = counts
+                    .iter()
+                    .zip(displs)
+                    .zip(types)
+                    .enumerate()
+                    .map(|(rank, ((&count, &displ), ty))| {
+                        ty.check_committed()?;
+                        Ok((block(rank, count)?, displ as isize, ty.clone()))
+                    })
+                    .collect::<Result<_>>()?;
+                Ok(Layout::Each { blocks })
+            }
+        }
+    }
+
+    /// Offset in bytes, count and type of the block of `rank`.
+    fn block(&self, rank: usize) -> (isize, usize, &Datatype) {
+        match self {
+            Layout::Even { count, ty } => ((rank * count) as isize * ty.extent(), *count, ty),
+            Layout::Vector { blocks, ty } => (blocks[rank].1, blocks[rank].0, ty),
+            Layout::Each { blocks } => (blocks[rank].1, blocks[rank].0, &blocks[rank].2),
+        }
+    }
+}
+
+fn lengths(ranks: usize, counts: usize, displs: usize, types: usize) -> Result<()> {
+    if counts != ranks || displs != ranks || types != ranks {
+        fail!(Arg, "{ranks} ranks need as many blocks, but there are {counts} counts, {displs} displacements and {types} types");
+    }
+    Ok(())
+}
+
+/// One block for each rank, to be read.
+#[derive(Clone)]
+pub(crate) struct SrcBlocks {
+    mem: ConstMem,
+    layout: Layout,
+}
+
+impl SrcBlocks {
+    pub(crate) fn new(blocks: SendBlocks<'_, '_>, ranks: usize) -> Result<SrcBlocks> {
+        Ok(SrcBlocks { mem: blocks.mem, layout: Layout::of(blocks.shape, ranks)? })
+    }
+
+    pub(crate) fn block(&self, rank: usize) -> Src {
+        let (at, count, ty) = self.layout.block(rank);
+        Src { mem: self.mem.at(at, usize::MAX), count, ty: ty.clone() }
+    }
+}
+
+/// One block for each rank, to be written.
+#[derive(Clone)]
+pub(crate) struct DstBlocks {
+    mem: MutMem,
+    layout: Layout,
+}
+
+impl DstBlocks {
+    pub(crate) fn new(blocks: RecvBlocks<'_, '_>, ranks: usize) -> Result<DstBlocks> {
+        Ok(DstBlocks { mem: blocks.mem, layout: Layout::of(blocks.shape, ranks)? })
+    }
+
+    pub(crate) fn block(&self, rank: usize) -> Dst {
+        let (at, count, ty) = self.layout.block(rank);
+        Dst { mem: self.mem.at(at, usize::MAX), count, ty: ty.clone() }
+    }
+}
+
+impl DstBlocks {
+    /// Consecutive blocks of `counts` elements.
+    pub(crate) fn consecutive(whole: &Dst, counts: &[usize]) -> DstBlocks {
+        let extent = whole.ty.extent();
+        let mut at = 0;
+        let block = |&count: &usize| {
+            let start = at as isize * extent;
+            at += count;
+            (count, start)
+        };
+        let blocks = counts.iter().map(block).collect();
+        DstBlocks { mem: whole.mem, layout: Layout::Vector { blocks, ty: whole.ty.clone() } }
+    }
+
+    /// The same places, for reading.
+    pub(crate) fn as_src(&self) -> SrcBlocks {
+        SrcBlocks { mem: self.mem.as_const(), layout: self.layout.clone() }
+    }
+
+    /// All `n` blocks in one piece, if they are equal and follow each other.
+    pub(crate) fn whole(&self, n: usize) -> Option<Dst> {
+        match &self.layout {
+            Layout::Even { count, ty } => Some(Dst { mem: self.mem, count: n * count, ty: ty.clone() }),
+            Layout::Vector { .. } | Layout::Each { .. } => None,
+        }
+    }
+}
+
+impl Src {
+    pub(crate) fn new(buf: SendBuf<'_, '_>) -> Result<Src> {
+        buf.ty.check_committed()?;
+        Ok(Src { mem: buf.mem, count: buf.count, ty: buf.ty.clone() })
+    }
+}
+
+impl Dst {
+    pub(crate) fn new(buf: RecvBuf<'_, '_>) -> Result<Dst> {
+        buf.ty.check_committed()?;
+        Ok(Dst { mem: buf.mem, count: buf.count, ty: buf.ty.clone() })
+    }
+}

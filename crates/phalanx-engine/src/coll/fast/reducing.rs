@@ -1,0 +1,202 @@
+//! Operations that combine data. Always in the order of the ranks: see the module `coll`.
+
+use phalanx_shm::SharedBytes;
+use phalanx_shm::mem::{ConstMem, MutMem};
+
+use crate::datatype::Datatype;
+use crate::error::Result;
+use crate::op::Op;
+
+use super::super::memory::shared as shared_memory;
+use super::super::schedule::{Dst, Src};
+use super::area::Steps;
+use super::moving;
+
+/// Bytes of all contributions together up to which every rank combines everything itself: one step
+/// instead of two.
+const TOGETHER: usize = 32 * 1024;
+
+/// Bytes from which the work of a user's operation is divided among the ranks.
+const USER_DIVIDE: usize = 32 * 1024;
+
+/// Bytes of `count` elements if they lie without gaps between them, so that the area can hold them as the
+/// operation wants them; at least one of them has to fit into a rank's share.
+pub(super) fn dense(ty: &Datatype, count: usize, share: usize) -> Option<usize> {
+    let extent = usize::try_from(ty.extent()).ok()?;
+    let whole = ty.true_lb() == 0 && ty.true_extent() as usize <= extent;
+    // Elements with gaps inside (value and index pairs) are copied with their gaps; only predefined types have
+    // the same ones on all ranks for sure.
+    (whole && extent > 0 && extent <= share && (ty.is_contiguous() || ty.is_predefined())).then(|| count * extent)
+}
+
+/// A position in the area's data.
+fn at<'u>(data: &SharedBytes<'u>, start: usize, len: usize) -> MutMem {
+    shared_memory(&data.slice(start, len))
+}
+
+/// `count` elements of `ty` from byte `start` of user memory.
+fn of(mem: ConstMem, start: usize, len: usize) -> ConstMem {
+    mem.at(start as isize, len)
+}
+
+/// Combines what `part(r)` gives for the ranks `0..n` into `into`.
+fn fold(op: &Op, ty: &Datatype, count: usize, n: usize, part: impl Fn(usize) -> ConstMem, into: MutMem) -> Result<()> {
+    if op.is_commutative() {
+        part(0).copy_to_mem(into);
+        (1..n).try_for_each(|r| op.reduce(ty, part(r), into, count))
+    } else {
+        part(n - 1).copy_to_mem(into);
+        (0..n - 1).rev().try_for_each(|r| op.reduce(ty, part(r), into, count))
+    }
+}
+
+fn contribution(send: Option<&Src>, recv: Option<&Dst>) -> Option<Src> {
+    send.cloned().or_else(|| recv.map(Dst::src))
+}
+
+/// Rounded up to whole cache lines.
+fn lines(bytes: usize) -> usize {
+    bytes.next_multiple_of(64)
+}
+
+/// One step: all write, and those for whom `into` is there combine.
+fn together(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> Result<()> {
+    let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
+    let bytes = data.count * data.ty.extent() as usize;
+    let step = steps.enter()?;
+    let shared = steps.data(step)?;
+    let part = |r: usize| at(&shared, r * lines(bytes), bytes);
+    of(data.mem, 0, bytes).copy_to_mem(part(me));
+    steps.arrive(step);
+    let Some(into) = into else { return Ok(()) };
+    steps.full(step)?;
+    fold(op, &data.ty, data.count, n, |r| part(r).as_const(), into)
+}
+
+/// Two steps for each chunk: all write; each rank combines its slice; those for whom `into` is there read the result.
+fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> Result<()> {
+    let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
+    let extent = data.ty.extent() as usize;
+    let chunk = (steps.layout().share() / extent).max(1);
+    let mut failed = Ok(());
+    for first in (0..data.count).step_by(chunk) {
+        let count = chunk.min(data.count - first);
+        let (start, bytes) = (first * extent, count * extent);
+
+        let written = steps.enter()?;
+        let shared = steps.data(written)?;
+        of(data.mem, start, bytes).copy_to_mem(at(&shared, me * lines(bytes), bytes));
+        steps.arrive(written);
+        steps.full(written)?;
+
+        let reduced = steps.enter()?;
+        let result = steps.data(reduced)?;
+        let (from, to) = (count * me / n, count * (me + 1) / n);
+        let (from, len) = (from * extent, (to - from) * extent);
+        if len > 0 && failed.is_ok() {
+            let part = |r: usize| at(&shared, r * lines(bytes) + from, len).as_const();
+            // A failing user operation must not keep the others waiting: the steps go on.
+            failed = fold(op, &data.ty, len / extent, n, part, at(&result, from, len));
+        }
+        steps.arrive(reduced);
+        if let Some(into) = into {
+            steps.full(reduced)?;
+            at(&result, 0, bytes).as_const().copy_to_mem(into.at(start as isize, bytes));
+        }
+    }
+    failed
+}
+
+/// Combined at the root, or in slices.
+pub(super) fn reduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: Option<&Dst>, op: &Op, root: usize) -> Result<()> {
+    let Some(data) = contribution(send, recv) else { return Ok(()) };
+    let into = recv.filter(|_| steps.comm.rank() as usize == root).map(room);
+    let (bytes, n) = (data.count * data.ty.extent() as usize, steps.comm.size() as usize);
+    if bytes == 0 {
+        return Ok(());
+    }
+    let at_once = if op.is_predefined() { lines(bytes) * n <= TOGETHER } else { bytes <= USER_DIVIDE };
+    if at_once && bytes <= steps.layout().share() {
+        together(steps, &data, op, into)
+    } else {
+        divided(steps, &data, op, into)
+    }
+}
+
+/// The memory of a dense result.
+fn room(recv: &Dst) -> MutMem {
+    recv.mem.at(0, recv.count * recv.ty.extent() as usize)
+}
+
+/// Small: every rank combines everything. Large: in slices. A small user operation runs on rank 0 only: its calls may be
+/// expensive, and all ranks get the same answer even from one that is not exact.
+pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &Op) -> Result<()> {
+    let data = send.cloned().unwrap_or_else(|| recv.src());
+    let (bytes, n) = (data.count * data.ty.extent() as usize, steps.comm.size() as usize);
+    if bytes == 0 {
+        return Ok(());
+    }
+    let fits = bytes <= steps.layout().share();
+    if op.is_predefined() {
+        return if fits && lines(bytes) * n <= TOGETHER {
+            together(steps, &data, op, Some(room(recv)))
+        } else {
+            divided(steps, &data, op, Some(room(recv)))
+        };
+    }
+    if fits && bytes <= USER_DIVIDE {
+        let into = (steps.comm.rank() == 0).then(|| room(recv));
+        let reduced = together(steps, &data, op, into);
+        if let Err(e) = &reduced
+            && e.is_interrupted()
+        {
+            return reduced;
+        }
+        moving::bcast(steps, recv, 0)?;
+        return reduced;
+    }
+    divided(steps, &data, op, Some(room(recv)))
+}
+
+/// All write; each rank combines the contributions of the ranks up to it, or before it.
+pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &Op, exclusive: bool) -> Result<()> {
+    let me = steps.comm.rank() as usize;
+    let data = send.cloned().unwrap_or_else(|| recv.src());
+    let bytes = data.count * data.ty.extent() as usize;
+    if bytes == 0 {
+        return Ok(());
+    }
+    let step = steps.enter()?;
+    let shared = steps.data(step)?;
+    let part = |r: usize| at(&shared, r * lines(bytes), bytes);
+    of(data.mem, 0, bytes).copy_to_mem(part(me));
+    steps.arrive(step);
+    let ranks = if exclusive { me } else { me + 1 };
+    if ranks == 0 {
+        return Ok(());
+    }
+    steps.full(step)?;
+    fold(op, &data.ty, data.count, ranks, |r| part(r).as_const(), room(recv))
+}
+
+/// All write; each rank combines its block.
+pub(super) fn reduce_scatter(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, counts: &[usize], op: &Op) -> Result<()> {
+    let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
+    let data = send.cloned().unwrap_or_else(|| recv.src());
+    let extent = data.ty.extent() as usize;
+    let bytes = data.count * extent;
+    if bytes == 0 {
+        return Ok(());
+    }
+    let step = steps.enter()?;
+    let shared = steps.data(step)?;
+    of(data.mem, 0, bytes).copy_to_mem(at(&shared, me * lines(bytes), bytes));
+    steps.arrive(step);
+    steps.full(step)?;
+    let (first, count) = (counts[..me].iter().sum::<usize>() * extent, counts[me]);
+    if count == 0 {
+        return Ok(());
+    }
+    let part = |r: usize| at(&shared, r * lines(bytes) + first, count * extent).as_const();
+    fold(op, &data.ty, count, n, part, recv.mem.at(0, count * extent))
+}

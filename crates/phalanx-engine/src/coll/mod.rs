@@ -1,0 +1,248 @@
+//! Collective communication (MPI 5.0 §6).
+//!
+//! Every operation exists in three forms: blocking (`bcast`), nonblocking (`ibcast`, gives a
+//! [`Request`]) and persistent (`bcast_init`, gives an inactive [`Request`] to be started any number of times).
+//!
+//! - [`args`]: buffer arguments, [`Arg::InPlace`], blocks per rank.
+//! - `call`: a call with its arguments checked.
+//! - `schedule`: the general form, a list of messages and local steps; `plan/` writes them, one file per family.
+//! - `fast`: blocking operations on intracommunicators through shared memory.
+//!
+//! **Order of reduction.** All forms and all sizes combine the contributions in the order of the
+//! ranks, from rank 0 upwards for commutative operations: `((a0 op a1) op a2) op ...`. The result has
+//! the same bits in every run, on every rank, in the blocking and the nonblocking form, and for
+//! predefined operations the bits of the loop that a serial program would run.
+//!
+//! **Lifetimes.** Nonblocking and persistent operations go on after the call, so they ask for buffers that live for
+//! `'static` (see [`SendBuf`] and [`RecvBuf`]).
+
+pub mod args;
+mod call;
+mod fast;
+mod memory;
+mod plan;
+pub(crate) mod schedule;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use crate::comm::Comm;
+use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::{Engine, Schedule, Waiting};
+use crate::error::{Error, ErrorClass, Result};
+use crate::op::Op;
+use crate::request::Request;
+
+pub use args::{Arg, RecvBlocks, SendBlocks};
+use call::{Call, Kind, Mode};
+pub(crate) use plan::Team;
+pub(crate) use schedule::Dst;
+pub(crate) use state::CollState;
+
+impl Comm {
+    /// Puts the operation and the communicator before an error of a collective call.
+    #[cold]
+    fn collective_error(&self, kind: Kind, mode: Mode, error: Error) -> Error {
+        if error.is_interrupted() || error.callback_code().is_some() {
+            return error;
+        }
+        error.context(format!("{} on '{}' (rank {} of {})", kind.name(mode), self.name(), self.rank(), self.size()))
+    }
+
+    fn usable(&self) -> Result<()> {
+        if self.is_freed() {
+            return Err(Error::new(ErrorClass::Comm, "the communicator has been freed"));
+        }
+        Ok(())
+    }
+
+    /// Carries out a blocking collective.
+    fn collective(&self, kind: Kind, call: Result<Call>) -> Result<()> {
+        let run = || {
+            self.usable()?;
+            let call = call?;
+            if let Some(done) = fast::run(self, &call) {
+                return done;
+            }
+            let tag = self.coll().next_tag();
+            self.run_plan(plan::plan(self, &call)?, kind.name(Mode::Blocking), tag)
+        };
+        run().map_err(|e| self.collective_error(kind, Mode::Blocking, e))
+    }
+
+    /// Runs a plan to its end under `tag`.
+    pub(crate) fn run_plan(&self, plan: schedule::Plan, name: &'static str, tag: i32) -> Result<()> {
+        if plan.is_local() {
+            return plan.run_local();
+        }
+        let waiting = Waiting { operation: name, ctx: self.ctx() + 1, peer: -1, tag };
+        let mut run = plan.into_run(self, name, tag);
+        self.engine().run_schedule(waiting, &mut run)
+    }
+
+    /// Starts a plan of its own as a nonblocking operation.
+    pub(crate) fn start_plan(&self, plan: schedule::Plan, name: &'static str) -> Result<Request> {
+        let run = plan.into_run(self, name, self.coll().next_tag());
+        self.engine().start_schedule(Box::new(run))
+    }
+
+    /// Starts a nonblocking collective.
+    fn icollective(&self, kind: Kind, call: Result<Call>) -> Result<Request> {
+        let start = || {
+            self.usable()?;
+            let plan = plan::plan(self, &call?)?;
+            let tag = self.coll().next_tag();
+            let run = plan.into_run(self, kind.name(Mode::Nonblocking), tag);
+            self.engine().start_schedule(Box::new(run))
+        };
+        start().map_err(|e| self.collective_error(kind, Mode::Nonblocking, e))
+    }
+
+    /// Makes a persistent collective.
+    fn collective_init(&self, kind: Kind, call: Result<Call>) -> Result<Request> {
+        let init = || {
+            self.usable()?;
+            let call = call?;
+            let tag = self.coll().next_persistent_tag();
+            let comm = self.clone();
+            let make = move |_: &Engine| -> Result<Box<dyn Schedule>> {
+                let plan = plan::plan(&comm, &call)?;
+                Ok(Box::new(plan.into_run(&comm, kind.name(Mode::Persistent), tag)))
+            };
+            Ok(self.engine().persistent_schedule(Box::new(make)))
+        };
+        init().map_err(|e| self.collective_error(kind, Mode::Persistent, e))
+    }
+}
+
+/// Writes the blocking, nonblocking and persistent method of each operation.
+macro_rules! collectives {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $iname:ident $init:ident <$b:lifetime, $a:lifetime> $kind:ident
+        ($($arg:ident: $ty:ty),*) = |$comm:ident| $call:expr;
+    )*) => {
+        impl Comm {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                /// Wrong arguments (class by argument), ranks that disagree about the operation
+                /// (`Truncate`, `NotSame`), an error of a user's operation, interruption.
+                #[allow(clippy::too_many_arguments)]
+                pub fn $name<$b, $a>(&self, $($arg: $ty),*) -> Result<()> {
+                    let $comm = self;
+                    self.collective(Kind::$kind, $call)
+                }
+
+                #[doc = concat!("Nonblocking form of [`Comm::", stringify!($name), "`].")]
+                ///
+                /// # Errors
+                /// Wrong arguments; what goes wrong later is the error of the request.
+                #[allow(clippy::too_many_arguments)]
+                pub fn $iname<$b: 'static, $a>(&self, $($arg: $ty),*) -> Result<Request> {
+                    let $comm = self;
+                    self.icollective(Kind::$kind, $call)
+                }
+
+                #[doc = concat!("Persistent form of [`Comm::", stringify!($name), "`]: an inactive request.")]
+                ///
+                /// # Errors
+                /// Wrong arguments; what goes wrong later is the error of the request.
+                #[allow(clippy::too_many_arguments)]
+                pub fn $init<$b: 'static, $a>(&self, $($arg: $ty),*) -> Result<Request> {
+                    let $comm = self;
+                    self.collective_init(Kind::$kind, $call)
+                }
+            )*
+        }
+    };
+}
+
+collectives! {
+    /// Returns when all ranks have called it (`MPI_Barrier`).
+    barrier ibarrier barrier_init <'b, 'a> Barrier
+    () = |c| Call::barrier(c);
+
+    /// Copies the root's buffer to all ranks (`MPI_Bcast`).
+    bcast ibcast bcast_init <'b, 'a> Bcast
+    (buf: RecvBuf<'b, 'a>, root: i32) = |c| Call::bcast(c, buf, root);
+
+    /// Collects equal blocks at the root (`MPI_Gather`). `recv` is for the root.
+    gather igather gather_init <'b, 'a> Gather
+    (send: Arg<SendBuf<'b, 'a>>, recv: Option<RecvBlocks<'b, 'a>>, root: i32)
+        = |c| Call::gather(c, Kind::Gather, send, recv, root);
+
+    /// Collects blocks of different sizes at the root (`MPI_Gatherv`). `recv` is for the root.
+    gatherv igatherv gatherv_init <'b, 'a> Gatherv
+    (send: Arg<SendBuf<'b, 'a>>, recv: Option<RecvBlocks<'b, 'a>>, root: i32)
+        = |c| Call::gather(c, Kind::Gatherv, send, recv, root);
+
+    /// Hands out equal blocks from the root (`MPI_Scatter`). `send` is for the root.
+    scatter iscatter scatter_init <'b, 'a> Scatter
+    (send: Option<SendBlocks<'b, 'a>>, recv: Arg<RecvBuf<'b, 'a>>, root: i32)
+        = |c| Call::scatter(c, Kind::Scatter, send, recv, root);
+
+    /// Hands out blocks of different sizes from the root (`MPI_Scatterv`). `send` is for the root.
+    scatterv iscatterv scatterv_init <'b, 'a> Scatterv
+    (send: Option<SendBlocks<'b, 'a>>, recv: Arg<RecvBuf<'b, 'a>>, root: i32)
+        = |c| Call::scatter(c, Kind::Scatterv, send, recv, root);
+
+    /// Collects equal blocks at all ranks (`MPI_Allgather`).
+    allgather iallgather allgather_init <'b, 'a> Allgather
+    (send: Arg<SendBuf<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::allgather(c, Kind::Allgather, send, recv);
+
+    /// Collects blocks of different sizes at all ranks (`MPI_Allgatherv`).
+    allgatherv iallgatherv allgatherv_init <'b, 'a> Allgatherv
+    (send: Arg<SendBuf<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::allgather(c, Kind::Allgatherv, send, recv);
+
+    /// Sends an equal block from each rank to each rank (`MPI_Alltoall`).
+    alltoall ialltoall alltoall_init <'b, 'a> Alltoall
+    (send: Arg<SendBlocks<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::alltoall(c, Kind::Alltoall, send, recv);
+
+    /// Sends a block from each rank to each rank, of different sizes (`MPI_Alltoallv`).
+    alltoallv ialltoallv alltoallv_init <'b, 'a> Alltoallv
+    (send: Arg<SendBlocks<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::alltoall(c, Kind::Alltoallv, send, recv);
+
+    /// Sends a block from each rank to each rank, of different sizes and types (`MPI_Alltoallw`).
+    alltoallw ialltoallw alltoallw_init <'b, 'a> Alltoallw
+    (send: Arg<SendBlocks<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::alltoall(c, Kind::Alltoallw, send, recv);
+
+    /// Combines the ranks' elements at the root (`MPI_Reduce`). `recv` is for the root.
+    reduce ireduce reduce_init <'b, 'a> Reduce
+    (send: Arg<SendBuf<'b, 'a>>, recv: Option<RecvBuf<'b, 'a>>, op: &Op, root: i32)
+        = |c| Call::reduce(c, send, recv, op, root);
+
+    /// Combines the ranks' elements at all ranks (`MPI_Allreduce`).
+    allreduce iallreduce allreduce_init <'b, 'a> Allreduce
+    (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
+        = |c| Call::allreduce(c, send, recv, op);
+
+    /// Combines the ranks' elements and hands out the result in blocks of `counts` (`MPI_Reduce_scatter`).
+    /// In place, `recv` holds all the elements and afterwards begins with this rank's block.
+    reduce_scatter ireduce_scatter reduce_scatter_init <'b, 'a> ReduceScatter
+    (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, counts: &[i64], op: &Op)
+        = |c| Call::reduce_scatter(c, send, recv, counts, op);
+
+    /// Combines the ranks' elements and hands out the result in equal blocks of `recv`'s count
+    /// (`MPI_Reduce_scatter_block`). In place, `recv` (and its count) is that of all the elements.
+    reduce_scatter_block ireduce_scatter_block reduce_scatter_block_init <'b, 'a> ReduceScatterBlock
+    (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
+        = |c| Call::reduce_scatter_block(c, send, recv, op);
+
+    /// Combines the elements of the ranks up to this one (`MPI_Scan`).
+    scan iscan scan_init <'b, 'a> Scan
+    (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
+        = |c| Call::scan(c, send, recv, op, false);
+
+    /// Combines the elements of the ranks before this one (`MPI_Exscan`). On rank 0 `recv` is left alone.
+    exscan iexscan exscan_init <'b, 'a> Exscan
+    (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
+        = |c| Call::scan(c, send, recv, op, true);
+}
