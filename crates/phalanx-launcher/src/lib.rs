@@ -1,1 +1,81 @@
-//! The phalanx command: starting, watching, ending and explaining jobs
+//! The `phalanx` command: starting, watching, ending and explaining jobs.
+//!
+//! `main` only calls [`main`](fn@crate::main); everything else lives in modules of one subject each:
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`cli`] | the flags people type for `run` |
+//! | [`install`] | where the Python package, its library, header and doors are |
+//! | [`program`] | what a program argument means: a script, a module, an executable |
+//! | [`process`] | one rank as a process: descriptors, group, death signal, descendants |
+//! | [`job`] | the event loop that owns a running job |
+//! | [`output`] | lines from ranks to our standard output and error, never torn |
+//! | [`pmi`] | the PMI-1 wire protocol and its key-value spaces |
+//! | [`failure`] | what an exit means and how it is told |
+//!
+//! Architecture invariant: one thread. The death signal of a rank is tied to the thread that forked it, and the
+//! guard process is a fork without exec; both need the launcher to stay single-threaded.
+
+pub mod cli;
+pub mod error;
+pub mod failure;
+pub mod help;
+pub mod install;
+pub mod job;
+pub mod output;
+pub mod pmi;
+pub mod process;
+pub mod program;
+pub mod run;
+pub mod signals;
+pub mod suggest;
+mod sys;
+pub mod universe;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use error::LaunchError;
+
+/// Runs the command with the arguments of this process and returns its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match dispatch(&args) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            // A closed standard error must not turn into a panic.
+            output::say(&error.to_string());
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+const COMMANDS: &[&str] = &["run", "help", "version"];
+
+fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
+    let Some(first) = args.first() else {
+        output::print(help::OVERVIEW);
+        return Ok(2);
+    };
+    let rest = &args[1..];
+    match first.to_string_lossy().as_ref() {
+        "run" | "mpiexec" | "mpirun" => run::command(rest),
+        "spawn-server" => run::spawn_server(rest),
+        "-h" | "--help" | "help" => {
+            output::print(match rest.first().and_then(|a| a.to_str()) {
+                Some("run") => help::RUN,
+                _ => help::OVERVIEW,
+            });
+            Ok(0)
+        }
+        "-V" | "--version" | "version" => {
+            output::print(&format!("phalanx {}\n", env!("CARGO_PKG_VERSION")));
+            Ok(0)
+        }
+        other => Err(LaunchError::UnknownCommand {
+            hint: suggest::nearest(other, COMMANDS.iter().copied()).map(str::to_owned),
+            given: other.to_owned(),
+        }),
+    }
+}

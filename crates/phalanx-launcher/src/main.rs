@@ -1,2 +1,7 @@
 //! The `phalanx` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    phalanx_launcher::main()
+}

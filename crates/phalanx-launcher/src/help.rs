@@ -1,0 +1,67 @@
+//! The help texts, within 80 columns.
+
+/// `phalanx --help`.
+pub const OVERVIEW: &str = "\
+phalanx: parallel Python on one machine, and on clusters through the site's MPI
+
+usage: phalanx COMMAND [ARGUMENTS]
+
+  run       start a parallel job: phalanx run -n 4 script.py
+  shell     a shell in which mpi4py, mpiexec and mpirun are answered by Phalanx
+  doctor    say which engine, library and module answer, and what is wrong
+  cc        compile a C program against Phalanx's mpi.h
+
+  -h, --help       this text; phalanx COMMAND --help for one command
+  -V, --version    the version
+";
+
+/// `phalanx run --help`.
+pub const RUN: &str = "\
+usage: phalanx run [FLAGS] PROGRAM [ARGUMENTS] [: [FLAGS] PROGRAM ...]
+
+Starts N ranks of a program on this machine and waits for them. A PROGRAM that
+ends in .py runs under the Python that Phalanx is installed in. Flags end at the
+program; ':' begins another program of the same job.
+
+  -n, -np, -c N           number of ranks of this program (default 1)
+  -m MODULE               run a Python module instead of a program
+  --wdir DIR              start this program's ranks in DIR
+  -x NAME[=VALUE]         set a variable for all ranks (they inherit all others)
+  -genv NAME VALUE        the same, as written for MPICH
+  -env NAME VALUE         set a variable for this program's ranks only
+  -l, --tag-output        begin each line of output with [rank]
+  --output-filename BASE  write to BASE.RANK.out and BASE.RANK.err instead
+  --timeout SECONDS       end the job after that time, with status 124
+  --bind-to none|core     pin each rank to a CPU of its own (default none)
+  --keep-going            a rank that fails does not end the job: the others go
+                          on, and what needs the failed rank is an error there
+  --no-doors              do not answer 'import mpi4py' and 'mpiexec' in ranks
+  -v, --verbose           say what is started and how it ended
+  --host, --hostfile      this machine only; for several machines start the
+                          script with srun or mpiexec and PHALANX_MPI=site
+  --oversubscribe, --allow-run-as-root, --map-by X, --rank-by X
+                          accepted, unnecessary
+  --mca NAME VALUE        accepted, ignored with a warning
+
+Standard input goes to rank 0. Lines of output are never torn between ranks.
+A rank that exits with a status other than 0, is killed, or leaves between
+MPI_Init and MPI_Finalize ends the job. Exit status: that of the first rank that
+failed (128 + N for signal N), 124 after --timeout, 130 after Ctrl-C, 0 if all
+is well, 2 for a bad command line, 127 if the program is not found.
+Ctrl-C reaches every rank as SIGINT; a second one kills the job.
+
+Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
+ranks; PHALANX_DOORS=off is --no-doors.
+";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn texts_fit_eighty_columns() {
+        for text in [super::OVERVIEW, super::RUN] {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+    }
+}

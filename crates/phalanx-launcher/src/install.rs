@@ -1,0 +1,193 @@
+//! Where the parts of the installation are, found from the binary itself.
+//!
+//! The wheel installs `bin/phalanx` and `lib/pythonX.Y/site-packages/phalanx/` with `_native/libmpi_abi.so.1`,
+//! `include/mpi.h` and `doors/`. Nothing is cached: an environment may be rebuilt at any time. The Python of the
+//! environment is asked only when its usual places do not answer, since starting it costs more than starting a job.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::error::LaunchError;
+
+/// The directory of the Python package, for installations in unusual places.
+pub const HOME: &str = "PHALANX_HOME";
+/// `off` leaves `PYTHONPATH` and `PATH` of ranks as they are.
+pub const DOORS: &str = "PHALANX_DOORS";
+
+/// This executable, with symbolic links resolved.
+#[must_use]
+pub fn executable() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?;
+    Some(path.canonicalize().unwrap_or(path))
+}
+
+/// "This Python": the interpreter beside the binary, else the active virtual environment's, else the first on `PATH`.
+#[must_use]
+pub fn python() -> Option<PathBuf> {
+    let beside = executable().and_then(|exe| exe.parent().map(Path::to_path_buf));
+    let active = std::env::var_os("VIRTUAL_ENV").map(|env| PathBuf::from(env).join("bin"));
+    for bin in [beside, active].into_iter().flatten() {
+        for name in ["python3", "python"] {
+            let path = bin.join(name);
+            if is_executable(&path) {
+                return Some(path);
+            }
+        }
+    }
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    find_on_path(OsStr::new("python3"), &search).or_else(|| find_on_path(OsStr::new("python"), &search))
+}
+
+/// The directory of the package `phalanx`.
+///
+/// # Errors
+/// [`LaunchError::Install`] when it is nowhere, with the places that were searched.
+pub fn package() -> Result<PathBuf, LaunchError> {
+    if let Some(home) = std::env::var_os(HOME) {
+        let home = PathBuf::from(home);
+        return if is_package(&home) {
+            Ok(home)
+        } else {
+            Err(LaunchError::Install(format!(
+                "{HOME}={} is not the directory of the package phalanx (it has no __init__.py); unset it, or name that directory",
+                home.display()
+            )))
+        };
+    }
+    if let Some(found) = beside_executable() {
+        return Ok(found);
+    }
+    let asked = python().and_then(|python| ask(&python).map(|p| (python, p)));
+    match asked {
+        Some((_, Some(found))) => Ok(found),
+        Some((python, None)) => Err(LaunchError::Install(format!(
+            "the Python package phalanx is not installed for {}; install it there, or set {HOME} to its directory",
+            python.display()
+        ))),
+        None => Err(LaunchError::Install(format!(
+            "no Python found beside the binary, in $VIRTUAL_ENV or on PATH; set {HOME} to the directory of the package phalanx"
+        ))),
+    }
+}
+
+fn is_package(directory: &Path) -> bool {
+    directory.join("__init__.py").is_file()
+}
+
+/// The package at its usual place relative to this binary: an installed environment, or the tree it was built in.
+fn beside_executable() -> Option<PathBuf> {
+    let exe = executable()?;
+    let bin = exe.parent()?;
+    let lib = bin.parent()?.join("lib");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(&lib)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"))
+        .map(|entry| entry.path().join("site-packages/phalanx"))
+        .filter(|path| is_package(path))
+        .collect();
+    if found.len() == 1 {
+        return found.pop();
+    }
+    // A build tree: ROOT/target/PROFILE/phalanx, tests in ROOT/target/PROFILE/deps.
+    bin.ancestors()
+        .skip(1)
+        .take(3)
+        .filter(|root| root.join("Cargo.toml").is_file())
+        .map(|root| root.join("python/phalanx"))
+        .find(|path| is_package(path))
+}
+
+/// Asks a Python where its package is. The outer `Option` says whether it could be asked.
+fn ask(python: &Path) -> Option<Option<PathBuf>> {
+    let code = "import importlib.util as u; s = u.find_spec('phalanx'); \
+                print((list(s.submodule_search_locations or [''])[0]) if s else '', end='')";
+    let output = Command::new(python).args(["-c", code]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let path = PathBuf::from(OsString::from_vec(output.stdout));
+    Some(is_package(&path).then_some(path))
+}
+
+/// The directories that answer `import mpi4py` and `mpiexec`.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// Goes first on `PYTHONPATH`.
+    pub python: PathBuf,
+    /// Goes first on `PATH`.
+    pub bin: PathBuf,
+}
+
+impl Doors {
+    /// The doors of this installation; `None` when they are not part of it.
+    #[must_use]
+    pub fn find() -> Option<Self> {
+        let python = package().ok()?.join("doors");
+        python.is_dir().then(|| Self { bin: python.join("bin"), python })
+    }
+
+    /// The variables that open them, given the environment they are added to.
+    #[must_use]
+    pub fn variables(&self, current: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
+        let mut variables = vec![(
+            OsString::from("PYTHONPATH"),
+            first_in_list(&self.python, current("PYTHONPATH")),
+        )];
+        if self.bin.is_dir() {
+            variables.push(("PATH".into(), first_in_list(&self.bin, current("PATH"))));
+        }
+        if let Some(exe) = executable() {
+            // The shell doors start this very binary, and a process that spawns finds it, whatever PATH says.
+            variables.push((LAUNCHER.into(), exe.into()));
+        }
+        variables
+    }
+}
+
+/// The path of this binary, set for ranks and for the doors.
+pub const LAUNCHER: &str = "PHALANX_LAUNCHER";
+
+/// A `:`-separated list with `entry` at its head, and only there.
+fn first_in_list(entry: &Path, list: Option<OsString>) -> OsString {
+    let mut text = entry.as_os_str().to_owned();
+    if let Some(list) = list {
+        for other in std::env::split_paths(&list).filter(|other| other != entry && !other.as_os_str().is_empty()) {
+            text.push(":");
+            text.push(other);
+        }
+    }
+    text
+}
+
+/// Whether a path is a file that this user may execute.
+#[must_use]
+pub fn is_executable(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// The first executable of that name in a list of directories.
+#[must_use]
+pub fn find_on_path(name: &OsStr, list: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(list)
+        .map(|directory| if directory.as_os_str().is_empty() { PathBuf::from(name) } else { directory.join(name) })
+        .find(|path| is_executable(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_is_first_and_only_once() {
+        let list = first_in_list(Path::new("/d"), Some("/a:/d::/b".into()));
+        assert_eq!(list, "/d:/a:/b");
+        assert_eq!(first_in_list(Path::new("/d"), None), "/d");
+    }
+
+    #[test]
+    fn executables_are_found_by_name() {
+        assert!(find_on_path(OsStr::new("sh"), OsStr::new("/nonexistent:/bin:/usr/bin")).is_some());
+        assert!(find_on_path(OsStr::new("no-such-program-here"), OsStr::new("/bin")).is_none());
+    }
+}

@@ -1,0 +1,388 @@
+//! A running job: the ranks, their pipes and sockets, our own streams, signals and timers, in one event loop.
+//!
+//! The loop sleeps in `epoll_wait` and never anywhere else; everything it reads or writes is non-blocking. Its parts:
+//! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
+//! relays a terminal.
+
+mod ending;
+mod input;
+mod serve;
+mod world;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll;
+use rustix::process::{Pid, Signal};
+
+use crate::error::LaunchError;
+use crate::failure::Cause;
+use crate::output::{Read, Sink, Stream};
+use crate::pmi::{Client, Service};
+use crate::process::{self, Ended, Guard};
+use crate::signals::Signals;
+use crate::universe::JobUniverse;
+
+pub(crate) use world::{Place, Plan, Planned, path_of, usable_cpus};
+
+/// One rank and everything of it that the loop watches.
+struct Rank {
+    /// Index of its world; 0 is the first.
+    world: usize,
+    /// Its number there.
+    rank: u32,
+    /// What it runs, for messages.
+    program: String,
+    pid: Pid,
+    /// Its slot in the segment.
+    slot: u32,
+    /// How it ended; `None` while it runs.
+    ended: Option<Ended>,
+    /// The code it gave to `MPI_Abort`.
+    abort: Option<i32>,
+    /// Standard output and error, until they end.
+    streams: [Option<Stream>; 2],
+    /// Index of its connection.
+    connection: usize,
+}
+
+/// A PMI connection: of a rank, or of the process that this launcher serves.
+struct Connection {
+    descriptor: Option<OwnedFd>,
+    client: Client,
+    /// Index of the rank at its other end; `None` for a process we did not start.
+    rank: Option<usize>,
+}
+
+/// What the loop watches, as it is known to epoll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Sink(usize),
+    Output(usize),
+    Connection(usize),
+    Terminal,
+    Stdin,
+}
+
+impl Source {
+    fn token(self) -> u64 {
+        let (kind, index) = match self {
+            Self::Signals => (0, 0),
+            Self::Sink(which) => (1, which),
+            Self::Output(id) => (2, id),
+            Self::Connection(index) => (3, index),
+            Self::Terminal => (4, 0),
+            Self::Stdin => (5, 0),
+        };
+        (kind << 56) | index as u64
+    }
+
+    fn from_token(token: u64) -> Option<Self> {
+        let index = (token & ((1 << 56) - 1)) as usize;
+        Some(match token >> 56 {
+            0 => Self::Signals,
+            1 => Self::Sink(index),
+            2 => Self::Output(index),
+            3 => Self::Connection(index),
+            4 => Self::Terminal,
+            5 => Self::Stdin,
+            _ => return None,
+        })
+    }
+}
+
+/// How a job is to be run, besides what it runs.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Manner {
+    pub(crate) tag_output: bool,
+    pub(crate) output_prefix: Option<std::path::PathBuf>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) bind_cores: bool,
+    pub(crate) verbose: bool,
+    pub(crate) keep_going: bool,
+    /// Ranks use another MPI library: their slots say nothing.
+    pub(crate) foreign: bool,
+    /// Environment of every rank, spawned ones too.
+    pub(crate) env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+}
+
+/// A job from its first rank to its last.
+pub(crate) struct Job {
+    manner: Manner,
+    universe: JobUniverse,
+    mark: String,
+    epoll: OwnedFd,
+    signals: Signals,
+    guard: Guard,
+    sinks: [Sink; 2],
+    ranks: Vec<Rank>,
+    /// Ranks by process, while they run.
+    by_pid: HashMap<Pid, usize>,
+    connections: Vec<Connection>,
+    service: Service,
+    input: input::Input,
+    course: ending::Course,
+    scratch: Vec<u8>,
+    started: Instant,
+}
+
+impl Job {
+    /// A job without ranks yet.
+    ///
+    /// # Errors
+    /// When the system refuses descriptors or the guard process.
+    pub(crate) fn new(manner: Manner, universe: JobUniverse, universe_size: u32) -> Result<Self, LaunchError> {
+        let refused = |doing: &str| {
+            let doing = doing.to_owned();
+            move |error: io::Error| LaunchError::System { doing, source: error }
+        };
+        let started = Instant::now();
+        let id = rustix::process::getpid().as_raw_nonzero();
+        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let mark = format!("{id}.{:x}{:08x}", clock.tv_sec, clock.tv_nsec);
+        let guard = Guard::start(&mark).map_err(refused("starting the guard process"))?;
+        let signals = Signals::new().map_err(refused("watching for signals"))?;
+        process::adopt_orphans().map_err(refused("adopting orphaned processes"))?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| LaunchError::system("epoll", e))?;
+        let sinks = [
+            Sink::new(rustix::stdio::stdout()).map_err(refused("opening standard output"))?,
+            Sink::new(rustix::stdio::stderr()).map_err(refused("opening standard error"))?,
+        ];
+        let job = Self {
+            course: ending::Course::new(started, manner.timeout),
+            service: Service::new(&mark, universe_size),
+            manner,
+            universe,
+            mark,
+            epoll,
+            signals,
+            guard,
+            sinks,
+            ranks: Vec::new(),
+            by_pid: HashMap::new(),
+            connections: Vec::new(),
+            input: input::Input::default(),
+            scratch: vec![0; 64 * 1024],
+            started,
+        };
+        epoll::add(&job.epoll, &job.signals, data(Source::Signals), epoll::EventFlags::IN)
+            .map_err(|e| LaunchError::system("watching signals", e))?;
+        Ok(job)
+    }
+
+    /// Runs the job to its end and gives the exit status.
+    pub(crate) fn run(&mut self) -> u8 {
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
+        while !self.is_over() {
+            let timeout = self.next_deadline().map(|at| {
+                let left = at.saturating_duration_since(Instant::now());
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+            });
+            events.clear();
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => {
+                    self.say(&format!("phalanx: waiting for events: {error}; ending the job"));
+                    self.kill_everything();
+                    break;
+                }
+            }
+            let mut children_ended = false;
+            for event in &events {
+                match Source::from_token(event.data.u64()) {
+                    Some(Source::Signals) => children_ended |= self.take_signals(),
+                    Some(Source::Sink(which)) => self.sinks[which].flush(),
+                    Some(Source::Output(id)) => {
+                        self.read_stream(id);
+                    }
+                    Some(Source::Connection(index)) => self.read_connection(index),
+                    Some(Source::Terminal) => self.read_terminal(),
+                    Some(Source::Stdin) => self.feed_stdin(),
+                    None => {}
+                }
+            }
+            if children_ended {
+                self.reap();
+            }
+            self.check_timers();
+            self.balance_sinks();
+        }
+        self.guard.retire();
+        self.last_word()
+    }
+
+    /// A line of our own on standard error, in order with the ranks' lines.
+    fn say(&mut self, line: &str) {
+        self.sinks[1].push(usize::MAX, &[line.as_bytes(), b"\n"], true);
+    }
+
+    /// Whether nothing is left to wait for.
+    fn is_over(&mut self) -> bool {
+        self.by_pid.is_empty()
+            && self.course.nobody_left()
+            && self.ranks.iter().all(|rank| rank.streams.iter().all(Option::is_none))
+            && !self.sinks.iter().any(Sink::is_waiting)
+            && self.connections.iter().all(|c| c.rank.is_some() || c.descriptor.is_none())
+    }
+
+    /// Reads what a rank wrote; false when nothing more is there now.
+    fn read_stream(&mut self, id: usize) -> bool {
+        let (index, which) = (id / 2, id % 2);
+        let alone = self.ranks.len() == 1;
+        let Some(slot) = self.ranks.get_mut(index).and_then(|rank| rank.streams.get_mut(which)) else { return false };
+        let Some(stream) = slot else { return false };
+        match stream.read(&mut self.scratch, &mut self.sinks[which], alone) {
+            Read::Some => {
+                if index == 0 && which == 0 {
+                    self.input.output_came();
+                }
+                true
+            }
+            Read::Nothing => false,
+            Read::End => {
+                // A paused stream is not registered; closing the descriptor takes any other out of epoll.
+                *slot = None;
+                false
+            }
+        }
+    }
+
+    /// Reads everything a rank has written so far, but no more than a sink should hold.
+    fn drain(&mut self, index: usize) {
+        for which in 0..2 {
+            while !self.sinks[which].is_full() && self.read_stream(index * 2 + which) {}
+        }
+    }
+
+    /// Watches sinks that hold bytes, stops reading streams of full ones, ends the job when standard output is gone.
+    fn balance_sinks(&mut self) {
+        for which in 0..2 {
+            let waiting = self.sinks[which].is_waiting();
+            if waiting != self.sinks[which].watched {
+                let sink = &self.sinks[which];
+                let done = if waiting {
+                    epoll::add(&self.epoll, sink.watch(), data(Source::Sink(which)), epoll::EventFlags::OUT)
+                } else {
+                    epoll::delete(&self.epoll, sink.watch())
+                };
+                // What epoll does not take (a device that never blocks) is written by the next flush.
+                if done.is_err() && waiting {
+                    self.sinks[which].flush();
+                } else {
+                    self.sinks[which].watched = waiting;
+                }
+            }
+            let full = self.sinks[which].is_full();
+            for rank in &mut self.ranks {
+                let Some(stream) = &mut rank.streams[which] else { continue };
+                if stream.paused != full {
+                    let done = if full {
+                        epoll::delete(&self.epoll, &stream.descriptor)
+                    } else {
+                        let token = data(Source::Output(stream.id));
+                        epoll::add(&self.epoll, &stream.descriptor, token, epoll::EventFlags::IN)
+                    };
+                    if done.is_ok() {
+                        stream.paused = full;
+                    }
+                }
+            }
+        }
+        if self.sinks[0].broken {
+            self.output_lost();
+        }
+    }
+
+    /// Handles all signals that arrived; true when children ended.
+    fn take_signals(&mut self) -> bool {
+        let mut children_ended = false;
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                libc::SIGCHLD => children_ended = true,
+                libc::SIGINT => self.interrupted(),
+                libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => self.terminated(signal),
+                libc::SIGTSTP => {
+                    self.signal_ranks(Signal::TSTP);
+                    // We stop as well, so that the shell sees the job as stopped.
+                    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
+                }
+                libc::SIGCONT => {
+                    self.signal_ranks(Signal::CONT);
+                    self.watch_terminal();
+                }
+                libc::SIGUSR1 => self.signal_ranks(Signal::USR1),
+                libc::SIGUSR2 => self.signal_ranks(Signal::USR2),
+                _ => {}
+            }
+        }
+        children_ended
+    }
+
+    /// Sends a signal to the group of every rank that runs.
+    fn signal_ranks(&self, signal: Signal) {
+        for pid in self.by_pid.keys() {
+            process::signal_group(*pid, signal);
+        }
+    }
+
+    /// Collects children that ended: ranks, and orphans that were handed to us.
+    fn reap(&mut self) {
+        let mut failed: Vec<(Cause, usize)> = Vec::new();
+        while let Ok(Some((pid, ended))) = process::reap() {
+            if self.guard.pid == Some(pid) {
+                self.guard.pid = None;
+            }
+            let Some(index) = self.by_pid.remove(&pid) else { continue };
+            self.ranks[index].ended = Some(ended);
+            if !self.manner.foreign {
+                self.universe.record_end(self.ranks[index].slot, ended);
+            }
+            // What it said last comes before what is said about it.
+            self.read_connection(self.ranks[index].connection);
+            self.drain(index);
+            failed.extend(self.judge(index, ended).map(|cause| (cause, index)));
+        }
+        failed.sort_by_key(|(cause, index)| (cause.precedence(), *index));
+        for (cause, index) in failed {
+            self.failed(index, cause);
+        }
+        if self.by_pid.is_empty() {
+            self.all_ended();
+        }
+    }
+}
+
+/// What epoll gives back for a source.
+fn data(source: Source) -> epoll::EventData {
+    epoll::EventData::new_u64(source.token())
+}
+
+/// Begins to watch a descriptor for input.
+fn watch(epoll: &OwnedFd, descriptor: impl AsFd, source: Source) -> io::Result<()> {
+    Ok(epoll::add(epoll, descriptor, data(source), epoll::EventFlags::IN)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_name_their_source() {
+        for source in [
+            Source::Signals,
+            Source::Sink(1),
+            Source::Output(123_456),
+            Source::Connection(7),
+            Source::Terminal,
+            Source::Stdin,
+        ] {
+            assert_eq!(Source::from_token(source.token()), Some(source));
+        }
+        assert_eq!(Source::from_token(u64::MAX), None);
+    }
+}

@@ -1,0 +1,281 @@
+//! Starting worlds: the first one, and those that ranks spawn.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Signal;
+
+use super::{Connection, Job, Rank, Source, watch};
+use crate::cli::Target;
+use crate::error::LaunchError;
+use crate::output::Stream;
+use crate::pmi::{Client, SpawnCommand};
+use crate::process::{self, Spawn, Stdin};
+use crate::program::{self, Program};
+
+/// Variables of an outer job that must not reach our ranks.
+const FOREIGN: &[&str] = &["PMI_PORT", "PMI_ID", "PMI_SPAWNED", "PMI_HOSTNAME"];
+
+/// What a world runs, before it runs.
+pub(crate) struct Plan {
+    /// Its programs, in the order of ranks.
+    pub(crate) programs: Vec<Planned>,
+    /// Its slots, context and parent block; drawn by the launcher for the first world.
+    pub(crate) place: Place,
+    /// What its key-value space holds from the start.
+    pub(crate) preput: Vec<(String, String)>,
+    /// Where rank 0 reads from.
+    pub(crate) stdin: Stdin,
+    /// A rank spawned it.
+    pub(crate) spawned: bool,
+}
+
+/// So many ranks of one program.
+pub(crate) struct Planned {
+    pub(crate) ranks: u32,
+    pub(crate) program: Program,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) wdir: Option<PathBuf>,
+}
+
+/// Where a world lives in the universe.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Its first slot.
+    pub(crate) first: u32,
+    /// The context of its `MPI_COMM_WORLD`.
+    pub(crate) context: u32,
+    /// Position of the description of its parent; 0 for none.
+    pub(crate) parent: u64,
+}
+
+impl Job {
+    /// Starts a world. On error nothing of it is left running.
+    ///
+    /// # Errors
+    /// When a process or its pipes cannot be made.
+    pub(crate) fn launch(&mut self, plan: &Plan) -> Result<u32, LaunchError> {
+        let mut appnums = Vec::new();
+        for (app, planned) in (0u32..).zip(&plan.programs) {
+            appnums.extend(std::iter::repeat_n(app, planned.ranks as usize));
+        }
+        let size = u32::try_from(appnums.len()).unwrap_or(u32::MAX);
+        raise_descriptor_limit(u64::from(size) * 4 + 64);
+        let world = self.service.add_world(appnums.clone(), &plan.preput);
+        self.course.ranks_started();
+        let begun = self.ranks.len();
+        for (rank, app) in (0..size).zip(&appnums) {
+            let planned = &plan.programs[*app as usize];
+            if let Err(error) = self.start_rank(plan, planned, world, rank, size, *app) {
+                for started in begun..self.ranks.len() {
+                    process::signal_group(self.ranks[started].pid, Signal::KILL);
+                }
+                return Err(error);
+            }
+        }
+        Ok(size)
+    }
+
+    fn start_rank(
+        &mut self,
+        plan: &Plan,
+        planned: &Planned,
+        world: usize,
+        rank: u32,
+        size: u32,
+        app: u32,
+    ) -> Result<(), LaunchError> {
+        let doing = |what: &str| format!("starting rank {rank} of {size}: {what}");
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(|e| LaunchError::system(doing("its PMI socket"), e))?;
+        let blocking = rustix::fs::fcntl_getfl(&theirs).and_then(|now| {
+            rustix::fs::fcntl_setfl(&theirs, now.difference(rustix::fs::OFlags::NONBLOCK))
+        });
+        blocking.map_err(|e| LaunchError::system(doing("its PMI socket"), e))?;
+        let slot = plan.place.first + rank;
+        let mut env = self.manner.env.clone();
+        env.extend(planned.env.iter().cloned());
+        env.extend(self.identity(plan, theirs.as_raw_fd(), rank, size, app));
+        let mut keep = vec![theirs.as_fd()];
+        keep.push(self.universe.descriptor());
+        let spawn = Spawn {
+            program: &planned.program.path,
+            args: planned.program.before.iter().chain(&planned.args).cloned().collect(),
+            env,
+            unset: FOREIGN,
+            wdir: planned.wdir.as_deref(),
+            stdin: if rank == 0 { plan.stdin } else { Stdin::Null },
+            files: self.files(world, rank)?,
+            keep,
+            cpu: self.cpu_for(slot),
+        };
+        let started = process::start(spawn)
+            .map_err(|e| LaunchError::system(doing(&planned.program.path.display().to_string()), e))?;
+        let index = self.ranks.len();
+        self.by_pid.insert(started.pid, index);
+        let connection = self.connections.len();
+        let client = Client::of(world, rank);
+        self.ranks.push(Rank {
+            world,
+            rank,
+            program: planned.program.name.clone(),
+            pid: started.pid,
+            slot,
+            ended: None,
+            abort: None,
+            streams: [None, None],
+            connection,
+        });
+        let watched = watch(&self.epoll, &ours, Source::Connection(connection));
+        self.connections.push(Connection { descriptor: Some(ours), client, rank: Some(index) });
+        watched.map_err(|e| LaunchError::system(doing("watching its socket"), e))?;
+        for (which, descriptor) in [started.stdout, started.stderr].into_iter().enumerate() {
+            if let Some(descriptor) = descriptor {
+                self.add_stream(index, which, descriptor, doing("watching its output"))?;
+            }
+        }
+        if let Some(pipe) = started.stdin {
+            self.relay_terminal(pipe);
+        }
+        if self.manner.verbose {
+            self.say(&format!("phalanx: started {}", self.name_of(index)));
+        }
+        Ok(())
+    }
+
+    fn add_stream(&mut self, index: usize, which: usize, descriptor: OwnedFd, doing: String) -> Result<(), LaunchError> {
+        let id = index * 2 + which;
+        let rank = &self.ranks[index];
+        let tag = match (self.manner.tag_output, rank.world) {
+            (false, _) => String::new(),
+            (true, 0) => format!("[{}] ", rank.rank),
+            (true, world) => format!("[{world}.{}] ", rank.rank),
+        };
+        watch(&self.epoll, &descriptor, Source::Output(id)).map_err(|e| LaunchError::system(doing, e))?;
+        self.ranks[index].streams[which] = Some(Stream::new(descriptor, id, tag.into_bytes()));
+        Ok(())
+    }
+
+    /// Who a rank is, in its environment.
+    fn identity(&self, plan: &Plan, socket: i32, rank: u32, size: u32, app: u32) -> Vec<(OsString, OsString)> {
+        let Place { first, context, parent } = plan.place;
+        let mut env = vec![
+            ("PMI_FD".into(), socket.to_string().into()),
+            ("PMI_RANK".into(), rank.to_string().into()),
+            ("PMI_SIZE".into(), size.to_string().into()),
+            (process::JOB.into(), self.mark.clone().into()),
+            (
+                "PHALANX_WORLD".into(),
+                format!("{first}:{size}:{rank}:{context}:{app}:{parent}").into(),
+            ),
+        ];
+        if plan.spawned {
+            env.push(("PMI_SPAWNED".into(), "1".into()));
+        }
+        env.push(("PHALANX_UNIVERSE".into(), self.universe.descriptor().as_raw_fd().to_string().into()));
+        env
+    }
+
+    /// The files that take a rank's output, with `--output-filename`.
+    fn files(&self, world: usize, rank: u32) -> Result<Option<(PathBuf, PathBuf)>, LaunchError> {
+        let Some(prefix) = &self.manner.output_prefix else { return Ok(None) };
+        if let Some(directory) = prefix.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(|e| LaunchError::system(format!("--output-filename {}", prefix.display()), e))?;
+        }
+        let with = |kind: &str| {
+            let mut name = prefix.clone().into_os_string();
+            name.push(if world == 0 { format!(".{rank}.{kind}") } else { format!(".{world}.{rank}.{kind}") });
+            PathBuf::from(name)
+        };
+        Ok(Some((with("out"), with("err"))))
+    }
+
+    /// The CPU for a rank with `--bind-to core`: the usable ones in turn.
+    fn cpu_for(&self, slot: u32) -> Option<usize> {
+        if !self.manner.bind_cores {
+            return None;
+        }
+        let usable = usable_cpus();
+        usable.get(slot as usize % usable.len().max(1)).copied()
+    }
+
+    /// Starts the world that a rank asked for; the message of an error is for that rank.
+    pub(super) fn spawn(&mut self, commands: &[SpawnCommand]) -> Result<u32, String> {
+        let preput = commands.first().map(|command| command.preput.clone()).unwrap_or_default();
+        let size: u32 = commands.iter().map(|command| command.ranks).sum();
+        if size == 0 {
+            return Err("no ranks to spawn".to_owned());
+        }
+        let number = |key: &str| SpawnCommand::value(&preput, key).and_then(|text| text.parse::<u64>().ok());
+        // Another library's ranks do not know about slots: theirs are drawn here, and stay empty.
+        let first = match number("phalanx_world_first").and_then(|n| u32::try_from(n).ok()) {
+            Some(first) => first,
+            None => self.universe.claim(size).map_err(|e| e.to_string())?,
+        };
+        let context = match number("phalanx_ctx").and_then(|n| u32::try_from(n).ok()) {
+            Some(context) => context,
+            None => self.universe.context(),
+        };
+        let parent = number("phalanx_parent").unwrap_or(0);
+        let mut programs = Vec::new();
+        for command in commands {
+            programs.push(self.planned(command).map_err(|e| e.to_string())?);
+        }
+        let place = Place { first, context, parent };
+        let plan = Plan { programs, place, preput, stdin: Stdin::Null, spawned: true };
+        self.launch(&plan).map_err(|e| e.to_string())
+    }
+
+    fn planned(&self, command: &SpawnCommand) -> Result<Planned, LaunchError> {
+        let wdir = ["wdir", "wd"].iter().find_map(|key| SpawnCommand::value(&command.info, key)).map(PathBuf::from);
+        let mut search = OsString::new();
+        if let Some(path) = SpawnCommand::value(&command.info, "path") {
+            search.push(path);
+            search.push(":");
+        }
+        search.push(path_of(&self.manner.env));
+        let target = Target::Program(command.program.clone().into());
+        Ok(Planned {
+            ranks: command.ranks,
+            program: program::resolve(&target, wdir.as_deref(), &search)?,
+            args: command.args.iter().map(OsString::from).collect(),
+            env: Vec::new(),
+            wdir,
+        })
+    }
+}
+
+/// The `PATH` that ranks with these additions to the environment see.
+pub(crate) fn path_of(env: &[(OsString, OsString)]) -> OsString {
+    env.iter()
+        .rev()
+        .find(|(name, _)| name == OsStr::new("PATH"))
+        .map(|(_, value)| value.clone())
+        .or_else(|| std::env::var_os("PATH"))
+        .unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+/// The CPUs this process may run on.
+pub(crate) fn usable_cpus() -> Vec<usize> {
+    rustix::thread::sched_getaffinity(None)
+        .map(|set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
+        .unwrap_or_default()
+}
+
+/// Makes room for so many descriptors, as far as the hard limit allows.
+fn raise_descriptor_limit(wanted: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Some(soft) = limit.current
+        && soft < wanted
+    {
+        let current = Some(limit.maximum.map_or(wanted, |hard| hard.min(wanted)));
+        // Not allowed: opening the descriptors will say so, with a better message.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
+    }
+}

@@ -1,0 +1,358 @@
+//! Output of ranks on its way to our standard output and error: whole lines, never torn, never lost, never blocking.
+//!
+//! A [`Sink`] is one of our two streams; a [`Stream`] is one of a rank's two. A stream hands complete lines to its
+//! sink and keeps the rest of the last line until it is complete or the stream ends. A sink writes at once what the
+//! descriptor takes and keeps the rest; while it keeps more than [`FULL`], its streams are not read, so that the ranks
+//! that write too fast wait in their own `write`, as they would without a launcher.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Above so many bytes waiting, a sink's streams are not read.
+const FULL: usize = 256 * 1024;
+/// A line longer than this is passed on in pieces.
+const LONGEST_LINE: usize = 4 * 1024 * 1024;
+/// What a pipe that polls as writable surely takes without blocking.
+const PIPE_ATOM: usize = 4096;
+
+/// Writes text to standard output, whatever becomes of it.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+/// Writes one line to standard error, whatever becomes of it.
+pub(crate) fn say(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// How to write without blocking to whatever our output is.
+enum Way {
+    /// Regular files and what else never waits for a reader.
+    Plain,
+    /// A second description of the same pipe or terminal, which alone has O_NONBLOCK: the flag on the first one
+    /// would also hold for every other process that writes there.
+    Own(OwnedFd),
+    /// A socket: non-blocking by call.
+    Socket,
+    /// A pipe or terminal that cannot be opened again: small pieces, after polling.
+    Polled,
+}
+
+/// One of our two output streams.
+pub(crate) struct Sink {
+    descriptor: OwnedFd,
+    way: Way,
+    waiting: Vec<u8>,
+    /// How much of `waiting` is already written.
+    written: usize,
+    /// The stream whose unfinished line stands at the end of what was handed in.
+    unfinished: Option<usize>,
+    /// The reader is gone.
+    pub(crate) broken: bool,
+    /// The event loop watches the descriptor for room.
+    pub(crate) watched: bool,
+}
+
+impl Sink {
+    /// A sink over a duplicate of `target`.
+    pub(crate) fn new(target: BorrowedFd<'_>) -> std::io::Result<Self> {
+        let descriptor = rustix::io::fcntl_dupfd_cloexec(target, 3)?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&descriptor)?.st_mode);
+        let way = match kind {
+            FileType::Fifo => reopen(&descriptor).map_or(Way::Polled, Way::Own),
+            FileType::CharacterDevice if rustix::termios::isatty(&descriptor) => {
+                reopen(&descriptor).map_or(Way::Polled, Way::Own)
+            }
+            FileType::Socket => Way::Socket,
+            _ => Way::Plain,
+        };
+        Ok(Self { descriptor, way, waiting: Vec::new(), written: 0, unfinished: None, broken: false, watched: false })
+    }
+
+    /// The descriptor to watch for room.
+    pub(crate) fn watch(&self) -> BorrowedFd<'_> {
+        match &self.way {
+            Way::Own(own) => own.as_fd(),
+            _ => self.descriptor.as_fd(),
+        }
+    }
+
+    /// Whether bytes wait to be written.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.broken && self.written < self.waiting.len()
+    }
+
+    /// Whether streams should not be read now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() - self.written > FULL && !self.broken
+    }
+
+    /// Takes lines (or the end of a stream) from stream `from`; `whole` says that they end in a newline.
+    pub(crate) fn push(&mut self, from: usize, parts: &[&[u8]], whole: bool) {
+        if self.unfinished.is_some_and(|other| other != from) {
+            self.write(b"\n");
+        }
+        self.unfinished = (!whole).then_some(from);
+        for part in parts {
+            self.write(part);
+        }
+    }
+
+    /// The terminal has moved to a new line by itself, since a person typed one.
+    pub(crate) fn line_ended_by_echo(&mut self) {
+        self.unfinished = None;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if self.broken {
+            return;
+        }
+        let mut rest = bytes;
+        if !self.is_waiting() {
+            self.waiting.clear();
+            self.written = 0;
+            while !rest.is_empty() {
+                match self.write_some(rest) {
+                    Ok(n) => rest = &rest[n..],
+                    Err(Errno::AGAIN) => break,
+                    Err(Errno::INTR) => {}
+                    Err(_) => return self.give_up(),
+                }
+            }
+        }
+        self.waiting.extend_from_slice(rest);
+    }
+
+    /// Writes what waits, as far as there is room.
+    pub(crate) fn flush(&mut self) {
+        while self.is_waiting() {
+            match self.write_some(&self.waiting[self.written..]) {
+                Ok(n) => self.written += n,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(_) => return self.give_up(),
+            }
+        }
+        if !self.is_waiting() {
+            self.waiting.clear();
+            self.written = 0;
+        } else if self.written > FULL {
+            self.waiting.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.broken = true;
+        self.waiting = Vec::new();
+        self.written = 0;
+    }
+
+    fn write_some(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        match &self.way {
+            Way::Plain => rustix::io::write(&self.descriptor, bytes),
+            Way::Own(own) => rustix::io::write(own, bytes),
+            Way::Socket => {
+                let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+                rustix::net::send(&self.descriptor, bytes, flags)
+            }
+            Way::Polled => {
+                let mut room = [PollFd::new(&self.descriptor, PollFlags::OUT)];
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                if poll(&mut room, Some(&now))? == 0 {
+                    return Err(Errno::AGAIN);
+                }
+                rustix::io::write(&self.descriptor, &bytes[..bytes.len().min(PIPE_ATOM)])
+            }
+        }
+    }
+}
+
+fn reopen(descriptor: &OwnedFd) -> Option<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
+}
+
+/// One of a rank's output streams.
+pub(crate) struct Stream {
+    /// Our end of the pipe.
+    pub(crate) descriptor: OwnedFd,
+    /// What sinks know it by.
+    pub(crate) id: usize,
+    /// Stands before each line; empty without tags.
+    tag: Vec<u8>,
+    /// The beginning of a line that is not complete yet.
+    partial: Vec<u8>,
+    /// Not watched because the sink is full.
+    pub(crate) paused: bool,
+}
+
+/// What reading a stream came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Read {
+    /// Bytes were read, and more may follow.
+    Some,
+    /// Nothing is there now.
+    Nothing,
+    /// Nobody can write there any more.
+    End,
+}
+
+impl Stream {
+    /// A stream that tags its lines with `tag` (none if empty).
+    pub(crate) fn new(descriptor: OwnedFd, id: usize, tag: Vec<u8>) -> Self {
+        Self { descriptor, id, tag, partial: Vec::new(), paused: false }
+    }
+
+    /// Reads once and passes complete lines on; with `alone`, everything at once (nobody else's lines to keep apart).
+    pub(crate) fn read(&mut self, scratch: &mut [u8], sink: &mut Sink, alone: bool) -> Read {
+        match rustix::io::read(&self.descriptor, &mut *scratch) {
+            Ok(0) => {
+                self.end(sink);
+                Read::End
+            }
+            Ok(n) => {
+                self.feed(&scratch[..n], sink, alone && self.tag.is_empty());
+                Read::Some
+            }
+            Err(Errno::AGAIN) => Read::Nothing,
+            Err(Errno::INTR) => Read::Some,
+            Err(_) => {
+                self.end(sink);
+                Read::End
+            }
+        }
+    }
+
+    fn feed(&mut self, data: &[u8], sink: &mut Sink, alone: bool) {
+        if alone && self.partial.is_empty() {
+            return sink.push(self.id, &[data], data.ends_with(b"\n"));
+        }
+        let Some(last) = data.iter().rposition(|byte| *byte == b'\n') else {
+            self.partial.extend_from_slice(data);
+            if self.partial.len() > LONGEST_LINE || alone {
+                self.end(sink);
+            }
+            return;
+        };
+        let (lines, rest) = data.split_at(last + 1);
+        if self.tag.is_empty() {
+            sink.push(self.id, &[&self.partial, lines], true);
+            self.partial.clear();
+        } else {
+            let mut text = Vec::with_capacity(lines.len() + 16 * self.tag.len());
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                text.extend_from_slice(&self.tag);
+                text.append(&mut self.partial);
+                text.extend_from_slice(line);
+            }
+            sink.push(self.id, &[&text], true);
+        }
+        self.partial.extend_from_slice(rest);
+    }
+
+    /// Passes on what is left of the last line.
+    pub(crate) fn end(&mut self, sink: &mut Sink) {
+        if !self.partial.is_empty() {
+            sink.push(self.id, &[&self.tag, &self.partial], false);
+            self.partial.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    fn pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+        std::io::pipe().unwrap()
+    }
+
+    fn stream(id: usize, tag: &str) -> Stream {
+        Stream::new(pipe().0.into(), id, tag.as_bytes().to_vec())
+    }
+
+    fn collect(act: impl FnOnce(&mut Sink)) -> String {
+        let (mut reader, writer) = pipe();
+        let mut sink = Sink::new(writer.as_fd()).unwrap();
+        drop(writer);
+        act(&mut sink);
+        drop(sink);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn lines_of_two_ranks_are_never_mixed() {
+        let text = collect(|sink| {
+            let (mut a, mut b) = (stream(0, ""), stream(1, ""));
+            a.feed(b"one, ", sink, false);
+            b.feed(b"B1\nB", sink, false);
+            a.feed(b"two\nthree", sink, false);
+            b.feed(b"2\n", sink, false);
+            a.end(sink);
+            b.feed(b"B3", sink, false);
+            b.end(sink);
+        });
+        assert_eq!(text, "B1\none, two\nB2\nthree\nB3");
+    }
+
+    #[test]
+    fn tags_stand_before_every_line() {
+        let text = collect(|sink| {
+            let mut a = stream(0, "[7] ");
+            a.feed(b"x\ny\n\nz", sink, true);
+            a.end(sink);
+        });
+        assert_eq!(text, "[7] x\n[7] y\n[7] \n[7] z");
+    }
+
+    #[test]
+    fn alone_bytes_pass_as_they_come() {
+        let text = collect(|sink| {
+            let mut a = stream(0, "");
+            a.feed(b"Name: ", sink, true);
+            a.feed(b"? ", sink, true);
+        });
+        assert_eq!(text, "Name: ? ");
+    }
+
+    #[test]
+    fn a_slow_reader_gets_everything_in_order() {
+        let (mut reader, writer) = pipe();
+        let mut sink = Sink::new(writer.as_fd()).unwrap();
+        drop(writer);
+        let text: Vec<u8> = (0..200_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        sink.push(0, &[&text], true);
+        assert!(sink.is_waiting() && sink.is_full());
+        let slow = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            all
+        });
+        while sink.is_waiting() {
+            sink.flush();
+            std::thread::yield_now();
+        }
+        drop(sink);
+        assert!(slow.join().unwrap() == text);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_noticed() {
+        let (reader, writer) = pipe();
+        let mut sink = Sink::new(writer.as_fd()).unwrap();
+        drop(reader);
+        sink.push(0, &[b"x\n"], true);
+        assert!(sink.broken && !sink.is_waiting());
+    }
+}

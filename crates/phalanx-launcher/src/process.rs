@@ -1,0 +1,231 @@
+//! Ranks as processes: starting one, signalling its group, and finding what it leaves behind.
+//!
+//! How it is made sure that nothing survives the launcher:
+//! - a rank has the death signal SIGKILL: it dies with the launcher, whatever kills it;
+//! - the launcher is a subreaper: what a rank leaves behind becomes the launcher's child, and is ended with the job;
+//! - a guard process ([`Guard`]), in a session of its own, notices when the launcher dies without saying so and kills
+//!   every process that carries the job's mark in its environment: the descendants that have no death signal.
+//!
+//! A descendant that changes its environment before exec and its parent, under a launcher killed by SIGKILL, escapes.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use crate::sys;
+
+/// Marks every process of a job, in its environment.
+pub const JOB: &str = "PHALANX_JOB";
+
+/// What a rank is started with.
+pub(crate) struct Spawn<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) unset: &'a [&'a str],
+    pub(crate) wdir: Option<&'a Path>,
+    pub(crate) stdin: Stdin,
+    pub(crate) files: Option<(PathBuf, PathBuf)>,
+    pub(crate) keep: Vec<BorrowedFd<'a>>,
+    pub(crate) cpu: Option<usize>,
+}
+
+/// Where a rank reads its standard input from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stdin {
+    /// Nowhere.
+    Null,
+    /// Our own, directly: a file or a pipe needs nobody in between.
+    Inherit,
+    /// A pipe that the launcher fills: a terminal is readable by the foreground group only, which is ours.
+    Pipe,
+}
+
+/// A started rank: its process and our ends of its pipes.
+pub(crate) struct Started {
+    pub(crate) pid: Pid,
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+}
+
+/// Starts a process in a group of its own, tied to the life of this one.
+pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
+    let mut command = Command::new(spawn.program);
+    for name in spawn.unset {
+        command.env_remove(name);
+    }
+    command.args(spawn.args).envs(spawn.env).process_group(0);
+    if let Some(directory) = spawn.wdir {
+        command.current_dir(directory);
+    }
+    command.stdin(match spawn.stdin {
+        Stdin::Null => Stdio::null(),
+        Stdin::Inherit => Stdio::inherit(),
+        Stdin::Pipe => Stdio::piped(),
+    });
+    match spawn.files {
+        Some((out, err)) => {
+            command.stdout(std::fs::File::create(out)?).stderr(std::fs::File::create(err)?);
+        }
+        None => {
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+    }
+    let keep = spawn.keep.iter().map(|fd| fd.as_raw_fd()).collect();
+    sys::before_exec(&mut command, sys::ChildSetup { keep, parent: rustix::process::getpid(), cpu: spawn.cpu });
+    let mut child = command.spawn()?;
+    let started = Started {
+        pid: Pid::from_child(&child),
+        stdin: child.stdin.take().map(OwnedFd::from),
+        stdout: child.stdout.take().map(OwnedFd::from),
+        stderr: child.stderr.take().map(OwnedFd::from),
+    };
+    for fd in [&started.stdin, &started.stdout, &started.stderr].into_iter().flatten() {
+        nonblocking(fd)?;
+    }
+    Ok(started)
+}
+
+/// Makes reads and writes of a descriptor return instead of waiting.
+pub(crate) fn nonblocking(fd: impl AsFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(&fd)?;
+    rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK)?;
+    Ok(())
+}
+
+/// Sends a signal to the group of a rank that has not been reaped (so that the number is surely its own).
+pub(crate) fn signal_group(leader: Pid, signal: Signal) {
+    // A group whose members are all zombies answers ESRCH: nothing is left to be told.
+    let _ = rustix::process::kill_process_group(leader, signal);
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Exit(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+/// Reaps one child that ended, if there is one. `Ok(None)`: children exist, none has ended; `Err`: no children.
+pub(crate) fn reap() -> Result<Option<(Pid, Ended)>, rustix::io::Errno> {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let ended = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Ended::Exit(code),
+                    (None, Some(signal)) => Ended::Signal(signal),
+                    (None, None) => continue,
+                };
+                return Ok(Some((pid, ended)));
+            }
+            Ok(None) => return Ok(None),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes processes whose parent dies our children, instead of init's.
+pub(crate) fn adopt_orphans() -> io::Result<()> {
+    // Any process number but none means "yes".
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// The living and unreaped children of this process.
+pub(crate) fn own_children() -> Vec<Pid> {
+    children(rustix::process::getpid())
+}
+
+/// Every living descendant of this process, parents before children.
+pub(crate) fn descendants() -> Vec<Pid> {
+    let mut found = Vec::new();
+    let mut queue = vec![rustix::process::getpid()];
+    while let Some(pid) = queue.pop() {
+        for child in children(pid) {
+            found.push(child);
+            queue.push(child);
+        }
+    }
+    found
+}
+
+fn children(pid: Pid) -> Vec<Pid> {
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(text.split_whitespace().filter_map(|word| word.parse().ok()).filter_map(Pid::from_raw));
+    }
+    found
+}
+
+/// Kills every descendant but `spare`. What they leave becomes our child, and the next call finds it.
+pub(crate) fn kill_descendants(spare: Option<Pid>) {
+    for pid in descendants() {
+        if Some(pid) != spare {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The process that outlives a launcher killed by SIGKILL, just long enough to end what it left.
+pub(crate) struct Guard {
+    /// The guard, until it is known to have ended.
+    pub(crate) pid: Option<Pid>,
+    /// Closed by the kernel when we die, whatever the reason: that is what the guard waits for.
+    _alive: OwnedFd,
+}
+
+impl Guard {
+    /// Starts the guard of the job with this mark.
+    pub(crate) fn start(mark: &str) -> io::Result<Self> {
+        let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let wanted = format!("{JOB}={mark}");
+        let pid = sys::fork_helper(watched.as_fd(), || {
+            let mut byte = [0u8; 1];
+            while rustix::io::read(rustix::stdio::stdin(), &mut byte[..]) == Err(rustix::io::Errno::INTR) {}
+            kill_marked(wanted.as_bytes());
+        })?;
+        Ok(Self { pid: Some(pid), _alive: alive })
+    }
+
+    /// Ends the guard: the job is over, and nothing of it is left.
+    pub(crate) fn retire(&mut self) {
+        if let Some(pid) = self.pid.take() {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            while matches!(
+                rustix::process::waitpid(Some(pid), WaitOptions::empty()),
+                Err(rustix::io::Errno::INTR)
+            ) {}
+        }
+    }
+}
+
+/// Kills every process whose environment holds the entry `wanted`, until none is found any more.
+fn kill_marked(wanted: &[u8]) {
+    let this = rustix::process::getpid();
+    for _ in 0..20 {
+        let mut any = false;
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            let Some(pid) = pid.filter(|pid| *pid != this) else { continue };
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            if environment.split(|byte| *byte == 0).any(|variable| variable == wanted) {
+                any = true;
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        if !any {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,127 @@
+//! `phalanx run`: from a command line to a job.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+
+use crate::cli::{self, RunOptions};
+use crate::error::LaunchError;
+use crate::help;
+use crate::install::{self, Doors};
+use crate::job::{self, Job, Manner, Place, Plan, Planned};
+use crate::output;
+use crate::process::Stdin;
+use crate::program;
+use crate::sys;
+use crate::universe::JobUniverse;
+
+/// Chooses the MPI library of Python ranks: `embedded`, `site` or a path.
+pub const LIBRARY: &str = "PHALANX_MPI";
+
+/// Runs a job from its command line, to its end.
+///
+/// # Errors
+/// Everything that keeps the job from starting.
+pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
+    let options = cli::parse(args)?;
+    if options.help {
+        output::print(help::RUN);
+        return Ok(0);
+    }
+    for warning in &options.warnings {
+        output::say(&format!("phalanx run: warning: {warning}"));
+    }
+    let mut env = doors(options.no_doors);
+    env.extend(options.env.iter().cloned());
+    let programs = programs(&options, &env)?;
+    let size = programs.iter().try_fold(0u32, |sum, planned| sum.checked_add(planned.ranks));
+    let size = size.ok_or_else(|| LaunchError::usage("more ranks than can be numbered"))?;
+    let universe = JobUniverse::create(size)?;
+    let place = Place { first: universe.claim(size)?, context: universe.context(), parent: 0 };
+    let foreign = is_foreign(&env);
+    let manner = Manner {
+        tag_output: options.tag_output,
+        output_prefix: options.output_prefix,
+        timeout: options.timeout,
+        bind_cores: options.bind_cores,
+        verbose: options.verbose,
+        keep_going: options.keep_going,
+        foreign,
+        env,
+    };
+    let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
+    let mut job = Job::new(manner, universe, size.max(cpus))?;
+    let plan = Plan { programs, place, preput: Vec::new(), stdin: stdin(), spawned: false };
+    job.launch(&plan)?;
+    Ok(job.run())
+}
+
+/// Serves a process that was started without a launcher and spawns: `--universe-fd N --control-fd M`.
+///
+/// # Errors
+/// When the descriptors are not what they should be.
+pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
+    let mut universe = None;
+    let mut control = None;
+    let mut rest = args.iter();
+    while let Some(flag) = rest.next() {
+        let value = rest.next().and_then(|v| v.to_str()).and_then(|v| v.parse::<RawFd>().ok());
+        match (flag.to_str(), value) {
+            (Some("--universe-fd"), Some(number)) => universe = Some(number),
+            (Some("--control-fd"), Some(number)) => control = Some(number),
+            _ => break,
+        }
+    }
+    let (Some(universe), Some(control)) = (universe, control) else {
+        return Err(LaunchError::Usage {
+            command: "spawn-server",
+            problem: "started by a process that spawns, with --universe-fd N --control-fd M; not by hand".to_owned(),
+        });
+    };
+    let take = |number: RawFd, what: &str| {
+        sys::inherited(number).map_err(|e| LaunchError::system(format!("spawn-server: {what} {number}"), e))
+    };
+    let universe = JobUniverse::attach(take(universe, "--universe-fd")?)?;
+    let control = take(control, "--control-fd")?;
+    let env = doors(false);
+    let manner = Manner { foreign: is_foreign(&env), env, ..Manner::default() };
+    let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
+    let mut job = Job::new(manner, universe, cpus)?;
+    job.serve_controller(control)?;
+    Ok(job.run())
+}
+
+/// What opens the doors in the environment of ranks.
+fn doors(closed: bool) -> Vec<(OsString, OsString)> {
+    let off = std::env::var_os(install::DOORS).is_some_and(|value| value == "off" || value == "0");
+    match Doors::find() {
+        Some(doors) if !closed && !off => doors.variables(|name| std::env::var_os(name)),
+        _ => install::executable().map(|exe| (install::LAUNCHER.into(), exe.into())).into_iter().collect(),
+    }
+}
+
+/// Whether ranks are to use another library than the embedded engine.
+fn is_foreign(env: &[(OsString, OsString)]) -> bool {
+    let chosen = env.iter().rev().find(|(name, _)| name == LIBRARY).map(|(_, value)| value.clone());
+    let chosen = chosen.or_else(|| std::env::var_os(LIBRARY));
+    chosen.is_some_and(|value| !value.is_empty() && value != "embedded")
+}
+
+fn programs(options: &RunOptions, env: &[(OsString, OsString)]) -> Result<Vec<Planned>, LaunchError> {
+    let mut programs = Vec::new();
+    for app in &options.apps {
+        let mut all = env.to_vec();
+        all.extend(app.env.iter().cloned());
+        programs.push(Planned {
+            ranks: app.ranks,
+            program: program::resolve(&app.target, app.wdir.as_deref(), &job::path_of(&all))?,
+            args: app.args.clone(),
+            env: app.env.clone(),
+            wdir: app.wdir.clone(),
+        });
+    }
+    Ok(programs)
+}
+
+fn stdin() -> Stdin {
+    if rustix::termios::isatty(rustix::stdio::stdin()) { Stdin::Pipe } else { Stdin::Inherit }
+}

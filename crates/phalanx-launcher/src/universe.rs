@@ -1,0 +1,91 @@
+//! The shared segment of a job, as far as the launcher needs it.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use phalanx_shm::{Exit, ProcId, ShmError, SlotState, Universe, UniverseConfig};
+
+use crate::error::LaunchError;
+use crate::process::Ended;
+
+/// What a rank's slot says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The engine was never started there.
+    Untouched,
+    /// Between `MPI_Init` and `MPI_Finalize`.
+    Running,
+    /// After `MPI_Finalize`.
+    Finalized,
+}
+
+/// The universe that this launcher made, or was handed.
+pub(crate) struct JobUniverse(Universe);
+
+impl JobUniverse {
+    /// Makes the segment for a first world of `ranks` processes.
+    pub(crate) fn create(ranks: u32) -> Result<Self, LaunchError> {
+        let config = UniverseConfig::for_ranks(ranks);
+        Universe::create(config).map(Self).map_err(|error| match error {
+            ShmError::SlotCount { max, .. } => LaunchError::usage(format!(
+                "{ranks} ranks are more than one machine's job can have: the limit is {max}"
+            )),
+            other => segment("making the shared segment of the job", &other),
+        })
+    }
+
+    /// Takes over the segment of a process that spawns.
+    pub(crate) fn attach(descriptor: OwnedFd) -> Result<Self, LaunchError> {
+        Universe::attach(descriptor).map(Self).map_err(|e| segment("attaching to the segment of the spawning process", &e))
+    }
+
+    /// The segment's descriptor, for ranks to inherit.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
+
+    /// Draws slots for a world; gives the first.
+    pub(crate) fn claim(&self, ranks: u32) -> Result<u32, LaunchError> {
+        self.0.claim_slots(ranks).map(|first| first.0).map_err(|e| segment("making room for ranks in the segment", &e))
+    }
+
+    /// Draws the context of a world's `MPI_COMM_WORLD`.
+    pub(crate) fn context(&self) -> u32 {
+        self.0.next_contexts(1)
+    }
+
+    /// How far the process of a slot has come.
+    pub(crate) fn standing(&self, slot: u32) -> Standing {
+        if !self.0.has(ProcId(slot)) {
+            return Standing::Untouched;
+        }
+        match self.0.slot(ProcId(slot)).state() {
+            SlotState::Empty => Standing::Untouched,
+            SlotState::Starting | SlotState::Running => Standing::Running,
+            SlotState::Finalized => Standing::Finalized,
+        }
+    }
+
+    /// The code that the process of a slot gave to `MPI_Abort`.
+    pub(crate) fn abort_code(&self, slot: u32) -> Option<i32> {
+        self.0.has(ProcId(slot)).then(|| self.0.slot(ProcId(slot)).abort_code()).flatten()
+    }
+
+    /// Records for the other processes how the one of this slot ended, and wakes those that sleep.
+    pub(crate) fn record_end(&self, slot: u32, ended: Ended) {
+        if !self.0.has(ProcId(slot)) {
+            return;
+        }
+        let byte = |n: i32| u8::try_from(n & 0xff).unwrap_or(u8::MAX);
+        self.0.slot(ProcId(slot)).record_exit(match ended {
+            Ended::Exit(status) => Exit::Status(byte(status)),
+            Ended::Signal(signal) => Exit::Signal(byte(signal)),
+        });
+        for other in 0..self.0.claimed() {
+            self.0.slot(ProcId(other)).notify();
+        }
+    }
+}
+
+fn segment(doing: &'static str, error: &ShmError) -> LaunchError {
+    LaunchError::Segment { doing, reason: error.to_string() }
+}
