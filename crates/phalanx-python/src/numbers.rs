@@ -30,6 +30,12 @@ pub(crate) fn count(length: usize) -> PyResult<c_int> {
     c_int::try_from(length).map_err(|_| PyOverflowError::new_err(format!("sequence of {length} items is too long")))
 }
 
+/// A length as the large count of the standard's `_c` functions.
+pub(crate) fn large_count(length: usize) -> MPI_Count {
+    // A Python sequence has at most 2^63 - 1 items.
+    MPI_Count::try_from(length).unwrap_or(MPI_Count::MAX)
+}
+
 /// Checks that a sequence has the length another one sets.
 pub(crate) fn expect_length(found: usize, expected: usize, what: &str) -> PyResult<()> {
     if found == expected {

@@ -15,6 +15,14 @@ use crate::ffi::{c_char, c_int};
 pub(crate) struct Text(CString);
 
 impl Text {
+    /// Text from Rust.
+    ///
+    /// # Errors
+    /// `ValueError` for a text with a NUL.
+    pub(crate) fn new(text: &str) -> PyResult<Text> {
+        CString::new(text).map(Text).map_err(|_| PyValueError::new_err("embedded null character"))
+    }
+
     /// The address of the NUL-terminated bytes.
     pub(crate) fn as_ptr(&self) -> *const c_char {
         self.0.as_ptr()
