@@ -128,7 +128,7 @@ pub(crate) const TYPE_STRINGS: &[(&str, Basic)] = &[
 ];
 
 /// One-character keys by their byte.
-const BY_CHAR: [Option<Basic>; 128] = {
+static BY_CHAR: [Option<Basic>; 128] = {
     let mut table = [None; 128];
     let mut i = 0;
     while i < TYPE_STRINGS.len() {
@@ -150,8 +150,13 @@ pub(crate) fn lookup(key: &[u8]) -> Option<Basic> {
     }
 }
 
-/// The datatype of a buffer's elements, from its format. Plain bytes are `MPI_BYTE`.
+/// The datatype that one format character names. Plain bytes are `MPI_BYTE`.
 #[inline]
+pub(crate) fn of_char(format: u8) -> Option<Basic> {
+    if format == b'B' { Some(BYTE) } else { BY_CHAR.get(usize::from(format)).copied().flatten() }
+}
+
+/// The datatype of a buffer's elements, from its format. Plain bytes are `MPI_BYTE`.
 pub(crate) fn of_format(format: &CStr) -> PyResult<Basic> {
     let bytes = format.to_bytes();
     if bytes == b"B" {

@@ -181,6 +181,19 @@ impl View {
         unsafe { CStr::from_ptr(self.raw.format) }
     }
 
+    /// The element format when it is a single character, as it is for almost every buffer.
+    #[inline]
+    pub(crate) fn format_char(&self) -> Option<u8> {
+        if self.raw.format.is_null() {
+            return Some(b'B');
+        }
+        // SAFETY: as in `format`; the second byte is only read when the first does not end the string.
+        unsafe {
+            let first = *self.raw.format.cast::<u8>();
+            (first != 0 && *self.raw.format.add(1) == 0).then_some(first)
+        }
+    }
+
     /// The object that exports the memory.
     pub(crate) fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         // SAFETY: `obj` is null or a reference owned by this view.

@@ -165,11 +165,17 @@ impl Message {
 /// The datatype of a view's elements. Where one character names two sizes (`l` on other platforms), the size decides.
 #[inline]
 fn element_of(view: &View) -> PyResult<format::Basic> {
-    let basic = format::of_format(view.format())?;
-    if basic.size == view.itemsize() as i64 || basic == format::BYTE {
-        return Ok(basic);
+    let size = view.itemsize() as i64;
+    match view.format_char().and_then(format::of_char) {
+        Some(basic) if basic.size == size || basic == format::BYTE => Ok(basic),
+        _ => unusual_element_of(view, size),
     }
-    format::resized(view.format(), view.itemsize() as i64)
+}
+
+#[cold]
+fn unusual_element_of(view: &View, size: i64) -> PyResult<format::Basic> {
+    let basic = format::of_format(view.format())?;
+    if basic.size == size || basic == format::BYTE { Ok(basic) } else { format::resized(view.format(), size) }
 }
 
 /// The items of a list or tuple, None for anything else.
