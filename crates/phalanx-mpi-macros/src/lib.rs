@@ -98,10 +98,21 @@ fn coded(entry: &Entry, body: &ItemFn, name: &Ident, width: &Ident) -> syn::Resu
     let types = parameter_types(body)?;
     let call = &body.sig.ident;
     let text = name.to_string();
-    let profiled_text = format!("P{name}");
     let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
     let when = if entry.anytime { quote!(AnyTime) } else { quote!(WhileRunning) };
     let signature = quote! { #(#raw: <#types as crate::param::Param<crate::param::#width>>::Raw),* };
+    let profiled = profiled(name).map(|profiled_text| {
+        quote! {
+            const _: () = {
+                #[unsafe(export_name = #profiled_text)]
+                #[allow(clippy::too_many_arguments)]
+                unsafe extern "C" fn profiled(#signature) -> ::core::ffi::c_int {
+                    // SAFETY: the same contract.
+                    unsafe { #name(#(#raw),*) }
+                }
+            };
+        }
+    });
     Ok(quote! {
         #[inline]
         #[allow(non_snake_case, clippy::too_many_arguments, unused_unsafe)]
@@ -129,14 +140,7 @@ fn coded(entry: &Entry, body: &ItemFn, name: &Ident, width: &Ident) -> syn::Resu
                 unsafe { #name(#(#raw),*) }
             }
         };
-        const _: () = {
-            #[unsafe(export_name = #profiled_text)]
-            #[allow(clippy::too_many_arguments)]
-            unsafe extern "C" fn profiled(#signature) -> ::core::ffi::c_int {
-                // SAFETY: the same contract.
-                unsafe { #name(#(#raw),*) }
-            }
-        };
+        #profiled
     })
 }
 
@@ -145,22 +149,33 @@ fn pass_through(entry: &Entry, body: &ItemFn) -> syn::Result<Tokens> {
     let types = parameter_types(body)?;
     let call = &body.sig.ident;
     let plain = &entry.name;
-    let profiled = format_ident!("P{}", entry.name);
     let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
     let result = match &body.sig.output {
         ReturnType::Type(_, result) => result,
         ReturnType::Default => return Err(syn::Error::new_spanned(call, "`value` needs a return type")),
     };
+    let profiled = profiled(plain).map(|text| {
+        quote! {
+            const _: () = {
+                #[unsafe(export_name = #text)]
+                extern "C" fn profiled(#(#raw: #types),*) -> #result {
+                    #call(#(#raw),*)
+                }
+            };
+        }
+    });
     Ok(quote! {
         #[unsafe(no_mangle)]
         #[allow(non_snake_case)]
         extern "C" fn #plain(#(#raw: #types),*) -> #result {
             #call(#(#raw),*)
         }
-        #[unsafe(no_mangle)]
-        #[allow(non_snake_case)]
-        extern "C" fn #profiled(#(#raw: #types),*) -> #result {
-            #call(#(#raw),*)
-        }
+        #profiled
     })
+}
+
+/// The name of a function's profiling twin; functions beyond the standard have none.
+fn profiled(name: &Ident) -> Option<String> {
+    let name = name.to_string();
+    name.starts_with("MPI_").then(|| format!("P{name}"))
 }

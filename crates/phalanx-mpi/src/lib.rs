@@ -1,1 +1,35 @@
-//! The C surface of the Phalanx engine: libmpi_abi.so.1
+//! The C surface of the Phalanx engine: `libmpi_abi.so.1`.
+//!
+//! One file per chapter of the standard. A function is a typed body under `#[mpi_entry(..)]`; the attribute writes the C
+//! symbols around it. [`param`] says how C's arguments become a body's, [`entry`] what happens around every body,
+//! [`errors`] what becomes of errors, [`table`] where the objects behind handles live. Functions without a body
+//! are exported too (`unsupported.rs`) and say so.
+#![allow(unsafe_code, reason = "C passes addresses; each use says what it relies on")]
+#![allow(private_interfaces, reason = "the parameter types of exported functions stay inside this crate")]
+
+mod abi;
+mod attr;
+mod buffer;
+mod coll;
+mod comm;
+mod consts;
+mod datatype;
+mod dynamic;
+mod entry;
+mod env;
+mod errors;
+mod extras;
+mod group;
+mod handle;
+mod info;
+mod message;
+mod op;
+mod param;
+mod pt2pt;
+mod request;
+mod session;
+mod state;
+mod status;
+mod table;
+mod typeinfo;
+mod unsupported;

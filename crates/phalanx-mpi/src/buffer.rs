@@ -1,0 +1,104 @@
+//! Message buffers: from an address to a buffer of the engine.
+
+use phalanx_engine::datatype::Datatype;
+use phalanx_engine::{ErrorClass, RecvBuf, SendBuf};
+use phalanx_shm::mem::{ConstMem, MutMem};
+
+use crate::consts;
+use crate::datatype;
+use crate::entry::{Done, Failure, wrong};
+use crate::handle::RawType;
+use crate::param::Param;
+
+/// The address of data to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendPtr(pub(crate) usize);
+
+/// The address of room for data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecvPtr(pub(crate) usize);
+
+impl<W> Param<W> for SendPtr {
+    type Raw = *const u8;
+    #[inline]
+    unsafe fn decode(raw: *const u8) -> Result<SendPtr, Failure> {
+        Ok(SendPtr(raw as usize))
+    }
+}
+
+impl<W> Param<W> for RecvPtr {
+    type Raw = *mut u8;
+    #[inline]
+    unsafe fn decode(raw: *mut u8) -> Result<RecvPtr, Failure> {
+        Ok(RecvPtr(raw as usize))
+    }
+}
+
+/// Fails for an address at which there cannot be data: null (unless the type's displacements are absolute, as with
+/// `MPI_BOTTOM`), or one of the ABI's special addresses.
+#[inline]
+pub(crate) fn check(at: usize, bytes: usize, ty: &Datatype) -> Done {
+    if at > consts::BUFFER_AUTOMATIC || bytes == 0 {
+        return Ok(());
+    }
+    special(at, ty)
+}
+
+#[cold]
+fn special(at: usize, ty: &Datatype) -> Done {
+    match at {
+        consts::BOTTOM if ty.true_lb().unsigned_abs() >= 4096 => Ok(()),
+        consts::BOTTOM => Err(wrong(ErrorClass::Buffer, "the buffer is a null pointer although there is data to move")),
+        consts::IN_PLACE => Err(wrong(ErrorClass::Buffer, "MPI_IN_PLACE is not allowed for this buffer")),
+        _ => Err(wrong(ErrorClass::Buffer, format!("the buffer address {at} is not memory"))),
+    }
+}
+
+impl SendPtr {
+    /// Whether the address is `MPI_IN_PLACE`.
+    pub(crate) fn in_place(self) -> bool {
+        self.0 == consts::IN_PLACE
+    }
+
+    /// The memory that `count` elements of `ty` may reach.
+    pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<ConstMem, Failure> {
+        let bytes = ty.bytes(count)?;
+        check(self.0, bytes, ty)?;
+        // SAFETY: the program promised that the bytes its datatype reaches from this address are valid until the
+        // operation has completed.
+        Ok(unsafe { ConstMem::new(self.0 as *const u8, bytes) })
+    }
+
+    /// A buffer of `count` elements.
+    #[inline]
+    pub(crate) fn typed(self, count: usize, ty: &Datatype) -> Result<SendBuf<'static, '_>, Failure> {
+        Ok(SendBuf::raw(self.memory(count, ty)?, count, ty))
+    }
+}
+
+impl RecvPtr {
+    /// Whether the address is `MPI_IN_PLACE`.
+    pub(crate) fn in_place(self) -> bool {
+        self.0 == consts::IN_PLACE
+    }
+
+    /// The memory that `count` elements of `ty` may reach.
+    pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<MutMem, Failure> {
+        let bytes = ty.bytes(count)?;
+        check(self.0, bytes, ty)?;
+        // SAFETY: the program promised that the bytes its datatype reaches from this address may be written until the
+        // operation has completed.
+        Ok(unsafe { MutMem::new(self.0 as *mut u8, bytes) })
+    }
+
+    /// A buffer of `count` elements.
+    #[inline]
+    pub(crate) fn typed(self, count: usize, ty: &Datatype) -> Result<RecvBuf<'static, '_>, Failure> {
+        Ok(RecvBuf::raw(self.memory(count, ty)?, count, ty))
+    }
+}
+
+/// A type that is looked up only where the standard says that the argument counts.
+pub(crate) fn type_of(raw: RawType) -> Result<datatype::TypeRef, Failure> {
+    datatype::find(raw)
+}

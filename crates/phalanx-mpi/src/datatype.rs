@@ -1,0 +1,388 @@
+//! Datatypes: handles and construction (MPI 5.0 §5.1).
+
+use std::collections::HashMap;
+use std::ffi::c_int;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use phalanx_engine::ErrorClass;
+use phalanx_engine::datatype::{Datatype, Distribution, Order};
+use phalanx_mpi_macros::mpi_entry;
+
+use crate::attr::Attributes;
+use crate::consts;
+use crate::entry::{Done, Failure, wrong};
+use crate::handle::{Kind, RawType};
+use crate::param::{Count, In, Large, Number, Numbers, Out, Param, Small, Text, TextOut};
+use crate::table::Table;
+
+/// What a datatype handle refers to.
+pub(crate) struct TypeObject {
+    ty: Datatype,
+    raw: usize,
+    attrs: Attributes,
+}
+
+static TYPES: Table<Arc<TypeObject>> = Table::new(Kind::Datatype);
+
+/// A datatype argument. The predefined ones cost no count.
+#[derive(Clone)]
+pub(crate) enum TypeRef {
+    /// A type of the ABI, with its handle.
+    Static(&'static Datatype, usize),
+    /// Any other.
+    Counted(Arc<TypeObject>),
+}
+
+impl Deref for TypeRef {
+    type Target = Datatype;
+    #[inline]
+    fn deref(&self) -> &Datatype {
+        match self {
+            TypeRef::Static(ty, _) => ty,
+            TypeRef::Counted(object) => &object.ty,
+        }
+    }
+}
+
+impl<W> Param<W> for TypeRef {
+    type Raw = RawType;
+    #[inline]
+    unsafe fn decode(raw: RawType) -> Result<TypeRef, Failure> {
+        find(raw)
+    }
+}
+
+/// Attributes of predefined types.
+static PREDEFINED_ATTRS: LazyLock<Mutex<HashMap<usize, &'static Attributes>>> = LazyLock::new(Mutex::default);
+
+impl TypeRef {
+    /// The handle.
+    pub(crate) fn raw(&self) -> usize {
+        match self {
+            TypeRef::Static(_, raw) => *raw,
+            TypeRef::Counted(object) => object.raw,
+        }
+    }
+
+    /// The attributes.
+    pub(crate) fn attrs(&self) -> &Attributes {
+        match self {
+            TypeRef::Static(_, raw) => {
+                let mut all = PREDEFINED_ATTRS.lock().unwrap_or_else(PoisonError::into_inner);
+                // At most one for each predefined type, for the life of the process.
+                all.entry(*raw).or_insert_with(|| Box::leak(Box::default()))
+            }
+            TypeRef::Counted(object) => &object.attrs,
+        }
+    }
+}
+
+/// The type behind a handle.
+#[inline]
+pub(crate) fn find(raw: RawType) -> Result<TypeRef, Failure> {
+    if raw.0 < 0x1000 {
+        if let Some(ty) = Datatype::from_handle(raw.0) {
+            return Ok(TypeRef::Static(ty, raw.0));
+        }
+    } else if let Some(object) = TYPES.get(raw.0) {
+        return Ok(TypeRef::Counted(object));
+    }
+    Err(bad_type(raw))
+}
+
+#[cold]
+fn bad_type(raw: RawType) -> Failure {
+    let text = if raw == RawType::NULL {
+        "the datatype is MPI_DATATYPE_NULL".to_string()
+    } else {
+        format!("the datatype handle 0x{:x} is not valid: it was freed, or never was a datatype", raw.0)
+    };
+    wrong(ErrorClass::Type, text)
+}
+
+/// Gives a new type a handle.
+pub(crate) fn adopt(ty: Datatype) -> Result<RawType, Failure> {
+    let raw = TYPES.insert_with(|raw| Arc::new(TypeObject { ty, raw, attrs: Attributes::default() }));
+    raw.map(RawType).ok_or_else(|| wrong(ErrorClass::Other, "too many datatypes exist; free some"))
+}
+
+/// A handle for a type that the program may know already: predefined types keep theirs.
+pub(crate) fn handle_of(ty: &Datatype) -> Result<RawType, Failure> {
+    match ty.predefined_handle() {
+        Some(raw) => Ok(RawType(raw as usize)),
+        None => adopt(ty.clone()),
+    }
+}
+
+/// Takes back a handle that the library made for the time of a callback.
+pub(crate) fn forget(raw: RawType) {
+    TYPES.remove(raw.0);
+}
+
+/// Whether a form of a function counts with `MPI_Count`: types remember it for `MPI_Type_get_envelope`.
+#[derive(Clone, Copy)]
+pub(crate) struct Flavor(bool);
+
+/// The handle of a new type, with the flavor of the constructor that made it.
+pub(crate) struct NewType {
+    at: Out<RawType>,
+    flavor: Flavor,
+}
+
+impl Param<Small> for NewType {
+    type Raw = *mut RawType;
+    unsafe fn decode(raw: *mut RawType) -> Result<NewType, Failure> {
+        // SAFETY: the same contract.
+        Ok(NewType { at: unsafe { <Out<RawType> as Param<Small>>::decode(raw)? }, flavor: Flavor(false) })
+    }
+}
+
+impl Param<Large> for NewType {
+    type Raw = *mut RawType;
+    unsafe fn decode(raw: *mut RawType) -> Result<NewType, Failure> {
+        // SAFETY: the same contract.
+        Ok(NewType { at: unsafe { <Out<RawType> as Param<Large>>::decode(raw)? }, flavor: Flavor(true) })
+    }
+}
+
+impl NewType {
+    fn set(&self, ty: Datatype) -> Done {
+        let ty = if self.flavor.0 { ty.into_large() } else { ty };
+        self.at.set(adopt(ty)?);
+        Ok(())
+    }
+}
+
+/// Makes a type ready for communication.
+#[mpi_entry(MPI_Type_commit)]
+fn type_commit(ty: Out<RawType>) -> Done {
+    find(ty.get())?.commit();
+    Ok(())
+}
+
+/// Frees a type. What is under way with it goes on, and so do types made of it.
+#[mpi_entry(MPI_Type_free)]
+fn type_free(ty: Out<RawType>) -> Done {
+    let raw = ty.get();
+    let found = find(raw)?;
+    if found.is_predefined() {
+        return Err(wrong(ErrorClass::Type, format!("{} is predefined and cannot be freed", found.name())));
+    }
+    found.attrs().delete_all(raw.0)?;
+    TYPES.remove(raw.0);
+    ty.set(RawType::NULL);
+    Ok(())
+}
+
+/// Duplicates a type, attributes included.
+#[mpi_entry(MPI_Type_dup)]
+fn type_dup(old: TypeRef, new: Out<RawType>) -> Done {
+    let raw = adopt(old.dup()?)?;
+    let copy = find(raw)?;
+    if let Err(failure) = copy.attrs().copy_from(old.raw(), old.attrs()) {
+        TYPES.remove(raw.0);
+        return Err(failure);
+    }
+    new.set(raw);
+    Ok(())
+}
+
+/// `count` elements one after the other.
+#[mpi_entry(MPI_Type_contiguous, poly)]
+fn type_contiguous(count: Number, old: TypeRef, new: NewType) -> Done {
+    new.set(Datatype::contiguous(count.0, &old)?)
+}
+
+/// Equally spaced blocks, the stride in elements.
+#[mpi_entry(MPI_Type_vector, poly)]
+fn type_vector(count: Number, block: Number, stride: Number, old: TypeRef, new: NewType) -> Done {
+    new.set(Datatype::vector(count.0, block.0, stride.0, &old)?)
+}
+
+/// A stride or displacement in bytes: `MPI_Aint` in one form, `MPI_Count` in the other, both 64 bits wide.
+type Bytes = i64;
+
+/// Equally spaced blocks, the stride in bytes.
+#[mpi_entry(MPI_Type_create_hvector, poly)]
+fn type_create_hvector(count: Number, block: Number, stride: Bytes, old: TypeRef, new: NewType) -> Done {
+    new.set(Datatype::hvector(count.0, block.0, stride, &old)?)
+}
+
+/// Blocks of given lengths at given displacements in elements.
+#[mpi_entry(MPI_Type_indexed, poly)]
+fn type_indexed(count: Count, blocks: Numbers, displs: Numbers, old: TypeRef, new: NewType) -> Done {
+    let blocks = blocks.read(count.0, "block lengths")?;
+    new.set(Datatype::indexed(&blocks, &displs.read(count.0, "displacements")?, &old)?)
+}
+
+/// Blocks of given lengths at given displacements in bytes.
+#[mpi_entry(MPI_Type_create_hindexed, poly)]
+fn type_create_hindexed(count: Count, blocks: Numbers, displs: In<Bytes>, old: TypeRef, new: NewType) -> Done {
+    let blocks = blocks.read(count.0, "block lengths")?;
+    new.set(Datatype::hindexed(&blocks, displs.read(count.0, "the array of displacements")?, &old)?)
+}
+
+/// Blocks of one length at given displacements in elements.
+#[mpi_entry(MPI_Type_create_indexed_block, poly)]
+fn type_create_indexed_block(count: Count, block: Number, displs: Numbers, old: TypeRef, new: NewType) -> Done {
+    new.set(Datatype::indexed_block(block.0, &displs.read(count.0, "displacements")?, &old)?)
+}
+
+/// Blocks of one length at given displacements in bytes.
+#[mpi_entry(MPI_Type_create_hindexed_block, poly)]
+fn type_create_hindexed_block(count: Count, block: Number, displs: In<Bytes>, old: TypeRef, new: NewType) -> Done {
+    new.set(Datatype::hindexed_block(block.0, displs.read(count.0, "the array of displacements")?, &old)?)
+}
+
+/// Blocks of different types at given displacements in bytes.
+#[mpi_entry(MPI_Type_create_struct, poly)]
+fn type_create_struct(
+    count: Count,
+    blocks: Numbers,
+    displs: In<Bytes>,
+    types: In<RawType>,
+    new: NewType,
+) -> Done {
+    let blocks = blocks.read(count.0, "block lengths")?;
+    let displs = displs.read(count.0, "the array of displacements")?;
+    let types = read_types(&types, count.0)?;
+    new.set(Datatype::structure(&blocks, displs, &types)?)
+}
+
+/// The types behind an array of handles.
+pub(crate) fn read_types(types: &In<RawType>, n: usize) -> Result<Vec<Datatype>, Failure> {
+    types
+        .read(n, "the array of datatypes")?
+        .iter()
+        .map(|raw| match find(*raw)? {
+            TypeRef::Static(ty, _) => Ok(ty.clone()),
+            TypeRef::Counted(object) => Ok(object.ty.clone()),
+        })
+        .collect()
+}
+
+fn dimensions(ndims: c_int) -> Result<usize, Failure> {
+    usize::try_from(ndims).map_err(|_| wrong(ErrorClass::Arg, format!("the number of dimensions is {ndims}")))
+}
+
+/// A part of a dense array.
+#[mpi_entry(MPI_Type_create_subarray, poly)]
+fn type_create_subarray(
+    ndims: c_int,
+    sizes: Numbers,
+    subsizes: Numbers,
+    starts: Numbers,
+    order: c_int,
+    old: TypeRef,
+    new: NewType,
+) -> Done {
+    let n = dimensions(ndims)?;
+    let sizes = sizes.read(n, "sizes")?;
+    let subsizes = subsizes.read(n, "subsizes")?;
+    let starts = starts.read(n, "starts")?;
+    new.set(Datatype::subarray(&sizes, &subsizes, &starts, Order::from_code(order)?, &old)?)
+}
+
+/// What one process of a grid holds of a dense array.
+#[mpi_entry(MPI_Type_create_darray, poly)]
+fn type_create_darray(
+    size: c_int,
+    rank: c_int,
+    ndims: c_int,
+    gsizes: Numbers,
+    distribs: In<c_int>,
+    dargs: In<c_int>,
+    psizes: In<c_int>,
+    order: c_int,
+    old: TypeRef,
+    new: NewType,
+) -> Done {
+    let n = dimensions(ndims)?;
+    let distribs: Vec<Distribution> = distribs
+        .read(n, "the array of distributions")?
+        .iter()
+        .map(|code| Distribution::from_code(*code))
+        .collect::<Result<_, _>>()?;
+    let wide = |array: &In<c_int>, what: &str| -> Result<Vec<i64>, Failure> {
+        Ok(array.read(n, what)?.iter().map(|v| i64::from(*v)).collect())
+    };
+    let dargs = wide(&dargs, "the array of distribution arguments")?;
+    let psizes = wide(&psizes, "the array of process counts")?;
+    let gsizes = gsizes.read(n, "global sizes")?;
+    let order = Order::from_code(order)?;
+    new.set(Datatype::darray(size.into(), rank.into(), &gsizes, &distribs, &dargs, &psizes, order, &old)?)
+}
+
+/// The same data with other bounds.
+#[mpi_entry(MPI_Type_create_resized, poly)]
+fn type_create_resized(old: TypeRef, lb: Bytes, extent: Bytes, new: NewType) -> Done {
+    new.set(Datatype::resized(&old, lb, extent)?)
+}
+
+/// Types made for Fortran's precisions: the same arguments give the same handle, which is never freed.
+static F90: LazyLock<Mutex<HashMap<(c_int, c_int, c_int), RawType>>> = LazyLock::new(Mutex::default);
+
+fn f90(combiner: c_int, p: c_int, r: c_int, make: impl FnOnce() -> phalanx_engine::Result<Datatype>) -> Result<RawType, Failure> {
+    let mut known = F90.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(raw) = known.get(&(combiner, p, r)) {
+        return Ok(*raw);
+    }
+    let raw = adopt(make()?)?;
+    known.insert((combiner, p, r), raw);
+    Ok(raw)
+}
+
+/// A real type by decimal digits and exponent range.
+#[mpi_entry(MPI_Type_create_f90_real)]
+fn type_create_f90_real(p: c_int, r: c_int, new: Out<RawType>) -> Done {
+    new.set(f90(consts::COMBINER_F90_REAL, p, r, || Datatype::f90_real(p, r))?);
+    Ok(())
+}
+
+/// A complex type by decimal digits and exponent range.
+#[mpi_entry(MPI_Type_create_f90_complex)]
+fn type_create_f90_complex(p: c_int, r: c_int, new: Out<RawType>) -> Done {
+    new.set(f90(consts::COMBINER_F90_COMPLEX, p, r, || Datatype::f90_complex(p, r))?);
+    Ok(())
+}
+
+/// An integer type by decimal digits.
+#[mpi_entry(MPI_Type_create_f90_integer)]
+fn type_create_f90_integer(r: c_int, new: Out<RawType>) -> Done {
+    new.set(f90(consts::COMBINER_F90_INTEGER, 0, r, || Datatype::f90_integer(r))?);
+    Ok(())
+}
+
+/// The Fortran type of a class and size.
+#[mpi_entry(MPI_Type_match_size)]
+fn type_match_size(class: c_int, size: c_int, ty: Out<RawType>) -> Done {
+    let class = phalanx_engine::datatype::TypeClass::from_code(class)?;
+    ty.set(handle_of(Datatype::match_size(class, size.into())?)?);
+    Ok(())
+}
+
+/// The pair type for `MPI_MINLOC` and `MPI_MAXLOC`, or the null handle when there is none.
+#[mpi_entry(MPI_Type_get_value_index)]
+fn type_get_value_index(value: TypeRef, index: TypeRef, pair: Out<RawType>) -> Done {
+    pair.set(match Datatype::value_index(&value, &index) {
+        Some(ty) => handle_of(ty)?,
+        None => RawType::NULL,
+    });
+    Ok(())
+}
+
+/// The name.
+#[mpi_entry(MPI_Type_get_name)]
+fn type_get_name(ty: TypeRef, name: TextOut, length: Out<c_int>) -> Done {
+    let n = name.set(&ty.name(), consts::MAX_OBJECT_NAME as usize)?;
+    length.set(n as c_int);
+    Ok(())
+}
+
+/// Sets the name.
+#[mpi_entry(MPI_Type_set_name)]
+fn type_set_name(ty: TypeRef, name: Text) -> Done {
+    ty.set_name(crate::param::cut(&name.0, consts::MAX_OBJECT_NAME as usize - 1));
+    Ok(())
+}

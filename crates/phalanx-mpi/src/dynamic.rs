@@ -1,0 +1,136 @@
+//! Processes that processes start (MPI 5.0 §11.8).
+
+use std::ffi::c_int;
+
+use phalanx_engine::ErrorClass;
+use phalanx_engine::dynamic::Program;
+use phalanx_mpi_macros::mpi_entry;
+
+use crate::comm::{self, CommRef};
+use crate::consts;
+use crate::entry::{Done, Failure, wrong};
+use crate::handle::{RawComm, RawInfo};
+use crate::info;
+use crate::param::{In, Out, OutArray, Text, TextList};
+use crate::state;
+
+/// The intercommunicator to the processes that started this world, or the null handle.
+#[mpi_entry(MPI_Comm_get_parent)]
+fn comm_get_parent(parent: Out<RawComm>) -> Done {
+    parent.set(*state::need_process()?.parent());
+    Ok(())
+}
+
+fn spawn(
+    comm: &CommRef,
+    programs: Result<Vec<Program>, Failure>,
+    root: c_int,
+    intercomm: &Out<RawComm>,
+    errcodes: &OutArray<c_int>,
+) -> Done {
+    intercomm.set(RawComm::NULL);
+    let at_root = comm.comm.rank() == root;
+    // What is wrong with the root's arguments must reach the others too: an empty list makes all of them fail.
+    let (programs, failure) = match programs {
+        Ok(programs) => (programs, None),
+        Err(failure) => (Vec::new(), Some(failure)),
+    };
+    let wanted: usize = programs.iter().map(|p| usize::try_from(p.count).unwrap_or(0)).sum();
+    let spawned = comm.comm.spawn(&programs, root);
+    if at_root {
+        let code = if spawned.is_ok() { consts::SUCCESS } else { consts::ERR_SPAWN };
+        (0..wanted).for_each(|i| errcodes.set(i, code));
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let new = spawned?;
+    if !at_root {
+        (0..usize::try_from(new.remote_size()).unwrap_or(0)).for_each(|i| errcodes.set(i, consts::SUCCESS));
+    }
+    intercomm.set(comm::adopt(new, Some(comm))?);
+    Ok(())
+}
+
+/// Starts processes of one program. All processes of the communicator must call it; blocks until the new ones are up.
+#[mpi_entry(MPI_Comm_spawn)]
+fn comm_spawn(
+    command: In<u8>,
+    argv: TextList,
+    maxprocs: c_int,
+    info: RawInfo,
+    root: c_int,
+    comm: CommRef,
+    intercomm: Out<RawComm>,
+    errcodes: OutArray<c_int>,
+) -> Done {
+    // Only the root's command, arguments, number and info mean something.
+    let programs = if comm.comm.rank() == root {
+        one_program(command.address(), &argv, maxprocs, info).map(|p| vec![p])
+    } else {
+        Ok(Vec::new())
+    };
+    spawn(&comm, programs, root, &intercomm, &errcodes)
+}
+
+fn one_program(command: usize, argv: &TextList, count: c_int, raw: RawInfo) -> Result<Program, Failure> {
+    // SAFETY: the root passes C strings, as the standard asks.
+    let command = unsafe { text_at(command)? };
+    Ok(Program { command, args: argv.read(None)?, count, info: info::entries_of(raw)? })
+}
+
+/// The C string at an address.
+///
+/// # Safety
+/// The address is null or that of a C string.
+unsafe fn text_at(address: usize) -> Result<String, Failure> {
+    // SAFETY: the same contract.
+    let Text(text) = unsafe { <Text as crate::param::Param<crate::param::Small>>::decode(address as *const _)? };
+    Ok(text)
+}
+
+/// Starts processes of several programs, as one world. All processes of the communicator must call it; blocks.
+#[mpi_entry(MPI_Comm_spawn_multiple)]
+fn comm_spawn_multiple(
+    count: c_int,
+    commands: In<usize>,
+    argvs: In<usize>,
+    maxprocs: In<c_int>,
+    infos: In<RawInfo>,
+    root: c_int,
+    comm: CommRef,
+    intercomm: Out<RawComm>,
+    errcodes: OutArray<c_int>,
+) -> Done {
+    let programs = if comm.comm.rank() == root {
+        several_programs(count, &commands, &argvs, &maxprocs, &infos)
+    } else {
+        Ok(Vec::new())
+    };
+    spawn(&comm, programs, root, &intercomm, &errcodes)
+}
+
+fn several_programs(
+    count: c_int,
+    commands: &In<usize>,
+    argvs: &In<usize>,
+    maxprocs: &In<c_int>,
+    infos: &In<RawInfo>,
+) -> Result<Vec<Program>, Failure> {
+    let n = usize::try_from(count)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| wrong(ErrorClass::Arg, format!("the number of programs is {count}; it must be positive")))?;
+    let commands = commands.read(n, "the array of commands")?;
+    let counts = maxprocs.read(n, "the array of process counts")?;
+    let infos = infos.read(n, "the array of info objects")?;
+    let argvs = if argvs.is_null() { None } else { Some(argvs.read(n, "the array of argument lists")?) };
+    (0..n)
+        .map(|i| {
+            let list = argvs.map_or(0, |lists| lists[i]);
+            // SAFETY: null, or a list of C strings that ends with a null pointer.
+            let argv = unsafe { TextList::at(list) };
+            one_program(commands[i], &argv, counts[i], infos[i])
+        })
+        .collect()
+}

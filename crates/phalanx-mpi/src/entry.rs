@@ -1,0 +1,170 @@
+//! What happens around every body: the life-cycle check, panics, errors and their handlers.
+
+use std::any::Any;
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use phalanx_engine::{Error, ErrorClass};
+
+use crate::consts;
+use crate::errors::{self, Handler};
+use crate::handle::{RawComm, RawFile, RawSession, RawWin};
+use crate::state;
+
+/// When a function may be called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Between initialisation and finalisation only.
+    WhileRunning,
+    /// Always.
+    AnyTime,
+}
+
+/// The object whose error handler learns of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ErrorObject {
+    /// The call is about no such object: `MPI_COMM_SELF`'s handler is asked.
+    None,
+    Comm(RawComm),
+    Win(RawWin),
+    File(RawFile),
+    Session(RawSession),
+}
+
+/// How a body fails.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// With an error of the engine or of the argument checks, about the object among the arguments.
+    Error(Error),
+    /// With an error about another object (that of a request, say).
+    On(ErrorObject, Error),
+    /// With a code that exists already.
+    Code(ErrorObject, c_int),
+    /// With a code that goes back to the caller without asking any handler.
+    Quiet(c_int),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Error(error)
+    }
+}
+
+/// What a body gives.
+pub(crate) type Done = Result<(), Failure>;
+
+/// An error of the C surface's own checks.
+#[cold]
+pub(crate) fn wrong(class: ErrorClass, message: impl Into<String>) -> Failure {
+    Failure::Error(Error::new(class, message))
+}
+
+/// The first object among the arguments.
+pub(crate) fn first_object(objects: &[ErrorObject]) -> ErrorObject {
+    objects.iter().copied().find(|o| *o != ErrorObject::None).unwrap_or(ErrorObject::None)
+}
+
+/// Runs a body and turns its outcome into an error code.
+#[inline(always)]
+pub(crate) fn run(
+    name: &'static str,
+    when: When,
+    body: impl FnOnce() -> Done,
+    object: impl FnOnce() -> ErrorObject,
+) -> c_int {
+    if when == When::WhileRunning && !state::is_running() {
+        return not_running(name);
+    }
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => consts::SUCCESS,
+        Ok(Err(failure)) => fail(name, object(), failure),
+        Err(panic) => panicked(name, object(), &*panic),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn not_running(name: &'static str) -> c_int {
+    let what = if state::was_finalized() {
+        "was called after MPI_Finalize"
+    } else {
+        "was called before MPI_Init"
+    };
+    let code = errors::remember(&Error::new(ErrorClass::Other, what), name);
+    errors::fatal(name, code)
+}
+
+#[cold]
+#[inline(never)]
+fn panicked(name: &'static str, object: ErrorObject, panic: &(dyn Any + Send)) -> c_int {
+    let what = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("unknown");
+    let text = format!("internal error in Phalanx, please report it: {what}");
+    fail(name, object, Failure::Error(Error::new(ErrorClass::Intern, text)))
+}
+
+/// Hands an error to the handler of its object and gives the code for the caller.
+#[cold]
+#[inline(never)]
+pub(crate) fn fail(name: &'static str, object: ErrorObject, failure: Failure) -> c_int {
+    let (object, code) = match failure {
+        Failure::Quiet(code) => return code,
+        Failure::Code(ErrorObject::None, code) => (object, code),
+        Failure::Code(other, code) => (other, code),
+        Failure::Error(error) => (object, errors::remember(&error, name)),
+        Failure::On(other, error) => (other, errors::remember(&error, name)),
+    };
+    raise(name, object, code)
+}
+
+/// Calls the error handler of `object` with `code`; gives `code` when the handler returns.
+pub(crate) fn raise(name: &'static str, object: ErrorObject, code: c_int) -> c_int {
+    match errors::handler_of(object) {
+        Handler::Return => code,
+        Handler::Fatal | Handler::Abort => errors::fatal(name, code),
+        Handler::User(user) => {
+            // A panic must not reach C, nor must user code run under any lock: none is held here.
+            user.call(object, code);
+            code
+        }
+    }
+}
+
+/// The body of a function that has none yet.
+#[cold]
+pub(crate) fn unsupported(name: &'static str, quiet: bool) -> c_int {
+    let text = "not supported by this version of Phalanx's engine (docs/coverage.md lists what is)";
+    let code = errors::remember(&Error::new(ErrorClass::UnsupportedOperation, text), name);
+    if quiet || !state::is_running() { code } else { raise(name, ErrorObject::None, code) }
+}
+
+/// Exports a function that has no body yet, under both of its names. Its arguments are not looked at,
+/// which the C calling convention allows.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! unsupported_entry {
+    (comm, $name:ident, $profiled:ident) => {
+        $crate::unsupported_entry!(@export $name, $profiled, false);
+    };
+    (file, $name:ident, $profiled:ident) => {
+        $crate::unsupported_entry!(@export $name, $profiled, true);
+    };
+    (tool, $name:ident, $profiled:ident) => {
+        $crate::unsupported_entry!(@export $name, $profiled, true);
+    };
+    (@export $name:ident, $profiled:ident, $quiet:literal) => {
+        #[unsafe(no_mangle)]
+        #[allow(non_snake_case, reason = "the standard's name")]
+        extern "C" fn $name() -> ::core::ffi::c_int {
+            $crate::entry::unsupported(stringify!($name), $quiet)
+        }
+        #[unsafe(no_mangle)]
+        #[allow(non_snake_case, reason = "the standard's name")]
+        extern "C" fn $profiled() -> ::core::ffi::c_int {
+            $crate::entry::unsupported(stringify!($name), $quiet)
+        }
+    };
+}

@@ -1,0 +1,543 @@
+//! Error codes, classes and strings, and error handlers (MPI 5.0 §9.3 to §9.5).
+//!
+//! An error code is `class | n << 14`. `n` numbers the errors of this process; the last thousand messages are kept, so
+//! that `MPI_Error_string` tells what happened and not only of which kind it was. Codes that the
+//! program makes itself begin at [`FIRST_USER_CODE`].
+
+use std::collections::BTreeMap;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use phalanx_engine::{Error, ErrorClass};
+use phalanx_mpi_macros::mpi_entry;
+
+use crate::consts;
+use crate::entry::{Done, ErrorObject, Failure, raise, wrong};
+use crate::handle::{Kind, RawComm, RawErrhandler, RawFile, RawSession, RawWin};
+use crate::param::{Address, Out, Text, TextOut};
+use crate::state;
+use crate::table::Table;
+
+/// Bits of a code that hold the class.
+const CLASS_BITS: u32 = 14;
+const CLASS_MASK: c_int = (1 << CLASS_BITS) - 1;
+/// Messages that are kept.
+const KEPT: usize = 1024;
+/// Numbers of errors before they start again: codes stay below those of the user.
+const NUMBERS: u32 = 1 << 16;
+/// The first class or code that `MPI_Add_error_class` and `MPI_Add_error_code` give.
+const FIRST_USER_CODE: c_int = 0x4000_0000;
+
+/// The messages of recent errors.
+struct Recent {
+    next: u32,
+    kept: Vec<Message>,
+}
+
+struct Message {
+    code: c_int,
+    text: String,
+    interrupted: bool,
+}
+
+static RECENT: Mutex<Recent> = Mutex::new(Recent { next: 1, kept: Vec::new() });
+
+fn recent() -> MutexGuard<'static, Recent> {
+    RECENT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a code for an error of the function `name` and keeps its message.
+#[cold]
+pub(crate) fn remember(error: &Error, name: &str) -> c_int {
+    if let Some(code) = error.callback_code() {
+        return code;
+    }
+    let mut recent = recent();
+    let number = recent.next;
+    recent.next = if number + 1 == NUMBERS { 1 } else { number + 1 };
+    let code = error.class().code() | ((number as c_int) << CLASS_BITS);
+    let text = format!("{name}: {}", error.message());
+    let message = Message { code, text, interrupted: error.is_interrupted() };
+    let at = number as usize % KEPT;
+    if at < recent.kept.len() {
+        recent.kept[at] = message;
+    } else {
+        while recent.kept.len() < at {
+            recent.kept.push(Message { code: 0, text: String::new(), interrupted: false });
+        }
+        recent.kept.push(message);
+    }
+    code
+}
+
+/// Runs `f` with the message of a code, if it is still kept.
+fn with_message<T>(code: c_int, f: impl FnOnce(&Message) -> T) -> Option<T> {
+    if !(0..FIRST_USER_CODE).contains(&code) {
+        return None;
+    }
+    let number = (code >> CLASS_BITS) as usize;
+    let recent = recent();
+    recent.kept.get(number % KEPT).filter(|m| m.code == code && number != 0).map(f)
+}
+
+/// Whether the code is that of a wait that the interrupt hook gave up.
+pub(crate) fn is_interrupted(code: c_int) -> bool {
+    with_message(code, |m| m.interrupted).unwrap_or(false)
+}
+
+// Classes, codes and strings of the program's own.
+
+/// What the program has added: classes and codes by number, with their class and text.
+struct Added {
+    next: c_int,
+    codes: BTreeMap<c_int, AddedCode>,
+    /// Texts for codes that exist without having been added.
+    texts: BTreeMap<c_int, String>,
+}
+
+struct AddedCode {
+    class: c_int,
+    text: String,
+}
+
+static ADDED: Mutex<Added> =
+    Mutex::new(Added { next: FIRST_USER_CODE, codes: BTreeMap::new(), texts: BTreeMap::new() });
+
+fn added() -> MutexGuard<'static, Added> {
+    ADDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The value of `MPI_LASTUSEDCODE`.
+pub(crate) fn last_used_code() -> c_int {
+    added().codes.keys().next_back().copied().unwrap_or(consts::ERR_LASTCODE)
+}
+
+/// The class of a code, if it is a code.
+pub(crate) fn class_of(code: c_int) -> Option<c_int> {
+    if code >= FIRST_USER_CODE {
+        return added().codes.get(&code).map(|c| c.class);
+    }
+    if code < 0 {
+        return None;
+    }
+    let class = code & CLASS_MASK;
+    consts::ERROR_CLASSES.iter().any(|(number, _)| *number == class).then_some(class)
+}
+
+/// What `MPI_Error_string` gives.
+pub(crate) fn describe(code: c_int) -> Option<String> {
+    {
+        let added = added();
+        if let Some(own) = added.codes.get(&code) {
+            return Some(own.text.clone());
+        }
+        if let Some(text) = added.texts.get(&code) {
+            return Some(text.clone());
+        }
+    }
+    let class = class_of(code)?;
+    let (_, name) = consts::ERROR_CLASSES.iter().find(|(number, _)| *number == class)?;
+    if let Some(text) = with_message(code, |m| format!("{name}: {}", m.text)) {
+        return Some(text);
+    }
+    match ErrorClass::from_code(class) {
+        Some(known) => Some(format!("{name}: {}", known.description())),
+        None => Some((*name).to_string()),
+    }
+}
+
+/// Gives the class of an error code.
+#[mpi_entry(MPI_Error_class, anytime)]
+fn error_class(code: c_int, class: Out<c_int>) -> Done {
+    class.set(class_of(code).ok_or_else(|| no_code(code))?);
+    Ok(())
+}
+
+/// Gives the text of an error code or class.
+#[mpi_entry(MPI_Error_string, anytime)]
+fn error_string(code: c_int, string: TextOut, length: Out<c_int>) -> Done {
+    let text = describe(code).ok_or_else(|| no_code(code))?;
+    let n = string.set(&text, consts::MAX_ERROR_STRING as usize)?;
+    length.set(n as c_int);
+    Ok(())
+}
+
+fn no_code(code: c_int) -> Failure {
+    wrong(ErrorClass::Arg, format!("{code} is not an error code or class"))
+}
+
+/// Adds a class.
+#[mpi_entry(MPI_Add_error_class, anytime)]
+fn add_error_class(class: Out<c_int>) -> Done {
+    class.set(add(None)?);
+    Ok(())
+}
+
+/// Adds a code to a class.
+#[mpi_entry(MPI_Add_error_code, anytime)]
+fn add_error_code(class: c_int, code: Out<c_int>) -> Done {
+    if !is_class(class) {
+        return Err(wrong(ErrorClass::Arg, format!("{class} is not an error class")));
+    }
+    code.set(add(Some(class))?);
+    Ok(())
+}
+
+fn is_class(class: c_int) -> bool {
+    class_of(class) == Some(class)
+}
+
+fn add(class: Option<c_int>) -> Result<c_int, Failure> {
+    let mut added = added();
+    let number = added.next;
+    added.next = number.checked_add(1).ok_or_else(|| wrong(ErrorClass::Other, "all error codes are in use"))?;
+    added.codes.insert(number, AddedCode { class: class.unwrap_or(number), text: String::new() });
+    Ok(number)
+}
+
+/// Sets the text of a class or code.
+#[mpi_entry(MPI_Add_error_string, anytime)]
+fn add_error_string(code: c_int, string: Text) -> Done {
+    if code <= consts::ERR_LASTCODE {
+        return Err(wrong(ErrorClass::Arg, format!("the text of the predefined code {code} cannot be changed")));
+    }
+    if string.0.len() >= consts::MAX_ERROR_STRING as usize {
+        return Err(wrong(ErrorClass::Arg, "the text is longer than MPI_MAX_ERROR_STRING"));
+    }
+    let mut added = added();
+    if let Some(own) = added.codes.get_mut(&code) {
+        own.text = string.0;
+        return Ok(());
+    }
+    drop(added);
+    if class_of(code).is_none() {
+        return Err(no_code(code));
+    }
+    self::added().texts.insert(code, string.0);
+    Ok(())
+}
+
+/// Removes a class that the program added.
+#[mpi_entry(MPI_Remove_error_class, anytime)]
+fn remove_error_class(class: c_int) -> Done {
+    let mut added = added();
+    match added.codes.get(&class) {
+        Some(own) if own.class == class => {}
+        _ => return Err(wrong(ErrorClass::Arg, format!("{class} is not an error class that was added"))),
+    }
+    if added.codes.iter().any(|(code, own)| *code != class && own.class == class) {
+        return Err(wrong(ErrorClass::Other, format!("error class {class} still has error codes")));
+    }
+    added.codes.remove(&class);
+    Ok(())
+}
+
+/// Removes a code that the program added.
+#[mpi_entry(MPI_Remove_error_code, anytime)]
+fn remove_error_code(code: c_int) -> Done {
+    let mut added = added();
+    match added.codes.get(&code) {
+        Some(own) if own.class != code => {}
+        _ => return Err(wrong(ErrorClass::Arg, format!("{code} is not an error code that was added"))),
+    }
+    added.codes.remove(&code);
+    Ok(())
+}
+
+/// Removes the text of a class or code that the program added.
+#[mpi_entry(MPI_Remove_error_string, anytime)]
+fn remove_error_string(code: c_int) -> Done {
+    let mut added = added();
+    match added.codes.get_mut(&code) {
+        Some(own) => own.text.clear(),
+        None => {
+            if added.texts.remove(&code).is_none() {
+                return Err(wrong(ErrorClass::Arg, format!("{code} has no text that was added")));
+            }
+        }
+    }
+    Ok(())
+}
+
+// Handlers.
+
+/// What happens to an error.
+#[derive(Clone)]
+pub(crate) enum Handler {
+    /// `MPI_ERRORS_ARE_FATAL`.
+    Fatal,
+    /// `MPI_ERRORS_ABORT`.
+    Abort,
+    /// `MPI_ERRORS_RETURN`.
+    Return,
+    /// A function of the program.
+    User(Arc<UserHandler>),
+}
+
+/// A handler made by `MPI_Comm_create_errhandler` and its kin.
+pub(crate) struct UserHandler {
+    kind: Kind,
+    function: usize,
+    /// The handle, and how often the program has it.
+    held: Mutex<(usize, usize)>,
+}
+
+static HANDLERS: Table<Arc<UserHandler>> = Table::new(Kind::Errhandler);
+
+impl UserHandler {
+    /// Calls the function with the object and the code.
+    pub(crate) fn call(&self, object: ErrorObject, code: c_int) {
+        let mut raw = match object {
+            ErrorObject::None => consts::COMM_SELF,
+            ErrorObject::Comm(h) => h.0,
+            ErrorObject::Win(h) => h.0,
+            ErrorObject::File(h) => h.0,
+            ErrorObject::Session(h) => h.0,
+        };
+        let mut code = code;
+        // SAFETY: the program gave this address as a function of one of the error handler types, which differ only in
+        // which handle (all are pointers) the first argument points to; they are variadic, and so is this type.
+        let function: unsafe extern "C" fn(*mut usize, *mut c_int, ...) =
+            unsafe { std::mem::transmute::<usize, _>(self.function) };
+        // SAFETY: both pointers are valid for the call; no lock is held.
+        unsafe { function(&raw mut raw, &raw mut code) };
+    }
+
+    /// The handle, counted once more.
+    fn hold(self: &Arc<UserHandler>) -> Result<RawErrhandler, Failure> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.1 == 0 {
+            held.0 = HANDLERS.insert(self.clone()).ok_or_else(too_many)?;
+        }
+        held.1 += 1;
+        Ok(RawErrhandler(held.0))
+    }
+}
+
+fn too_many() -> Failure {
+    wrong(ErrorClass::Other, "too many error handlers exist; free some")
+}
+
+/// Turns a handle into what it stands for; `kind` is that of the object it is meant for.
+pub(crate) fn handler(raw: RawErrhandler, kind: Kind) -> Result<Handler, Failure> {
+    match raw.0 {
+        consts::ERRORS_ARE_FATAL => return Ok(Handler::Fatal),
+        consts::ERRORS_ABORT => return Ok(Handler::Abort),
+        consts::ERRORS_RETURN => return Ok(Handler::Return),
+        _ => {}
+    }
+    match HANDLERS.get(raw.0) {
+        Some(user) if user.kind == kind => Ok(Handler::User(user)),
+        Some(_) => Err(wrong(ErrorClass::Errhandler, "the error handler was made for another kind of object")),
+        None => Err(bad_handler(raw)),
+    }
+}
+
+fn bad_handler(raw: RawErrhandler) -> Failure {
+    let what = if raw == RawErrhandler::NULL { "is MPI_ERRHANDLER_NULL" } else { "is not valid or was freed" };
+    wrong(ErrorClass::Errhandler, format!("the error handler {what}"))
+}
+
+/// The handle that the program gets for a handler: it must free it.
+fn handle_of(handler: &Handler) -> Result<RawErrhandler, Failure> {
+    Ok(match handler {
+        Handler::Fatal => RawErrhandler(consts::ERRORS_ARE_FATAL),
+        Handler::Abort => RawErrhandler(consts::ERRORS_ABORT),
+        Handler::Return => RawErrhandler(consts::ERRORS_RETURN),
+        Handler::User(user) => user.hold()?,
+    })
+}
+
+fn create(kind: Kind, function: Address) -> Result<RawErrhandler, Failure> {
+    if function.0 == 0 {
+        return Err(wrong(ErrorClass::Arg, "the error handler function is a null pointer"));
+    }
+    Arc::new(UserHandler { kind, function: function.0, held: Mutex::new((0, 0)) }).hold()
+}
+
+/// The handler for errors on an object; a communicator that is not valid leaves it to `MPI_COMM_SELF`'s.
+pub(crate) fn handler_of(object: ErrorObject) -> Handler {
+    let own = match object {
+        ErrorObject::Comm(raw) => crate::comm::find(raw).ok().map(|c| c.handler()),
+        ErrorObject::Session(raw) => crate::session::find(raw).map(|s| s.handler()),
+        ErrorObject::File(_) => Some(lock(&FILE_HANDLER).clone()),
+        ErrorObject::None | ErrorObject::Win(_) => None,
+    };
+    own.or_else(|| state::process().map(|p| p.self_comm.handler())).unwrap_or(Handler::Fatal)
+}
+
+/// Says what happened and ends the job.
+pub(crate) fn fatal(name: &str, code: c_int) -> ! {
+    let mut text = describe(code).unwrap_or_else(|| format!("error code {code}"));
+    // The text of a recent error begins with the function: say it once.
+    if !text.contains(name) {
+        text = format!("{name}: {text}");
+    }
+    let class = class_of(code).unwrap_or(consts::ERR_OTHER);
+    match state::process() {
+        Some(process) => {
+            let rank = process.world.comm.rank();
+            eprintln!("phalanx: rank {rank}: {text}");
+            process.engine.abort(class.clamp(1, 255), &text)
+        }
+        None => {
+            eprintln!("phalanx: {text}");
+            std::process::exit(class.clamp(1, 255))
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The handler of `MPI_FILE_NULL`, which new files inherit: errors return (MPI 5.0 §14.7).
+static FILE_HANDLER: Mutex<Handler> = Mutex::new(Handler::Return);
+
+/// Makes an error handler for communicators.
+#[mpi_entry(MPI_Comm_create_errhandler, anytime)]
+fn comm_create_errhandler(function: Address, errhandler: Out<RawErrhandler>) -> Done {
+    errhandler.set(create(Kind::Comm, function)?);
+    Ok(())
+}
+
+/// Makes an error handler for windows.
+#[mpi_entry(MPI_Win_create_errhandler, anytime)]
+fn win_create_errhandler(function: Address, errhandler: Out<RawErrhandler>) -> Done {
+    errhandler.set(create(Kind::Win, function)?);
+    Ok(())
+}
+
+/// Makes an error handler for files.
+#[mpi_entry(MPI_File_create_errhandler, anytime)]
+fn file_create_errhandler(function: Address, errhandler: Out<RawErrhandler>) -> Done {
+    errhandler.set(create(Kind::File, function)?);
+    Ok(())
+}
+
+/// Makes an error handler for sessions.
+#[mpi_entry(MPI_Session_create_errhandler, anytime)]
+fn session_create_errhandler(function: Address, errhandler: Out<RawErrhandler>) -> Done {
+    errhandler.set(create(Kind::Session, function)?);
+    Ok(())
+}
+
+/// Gives an error handler back; it lives on in the objects that use it.
+#[mpi_entry(MPI_Errhandler_free, anytime)]
+fn errhandler_free(errhandler: Out<RawErrhandler>) -> Done {
+    let raw = errhandler.get();
+    match raw.0 {
+        consts::ERRORS_ARE_FATAL | consts::ERRORS_ABORT | consts::ERRORS_RETURN => {}
+        _ => {
+            let user = HANDLERS.get(raw.0).ok_or_else(|| bad_handler(raw))?;
+            let mut held = lock(&user.held);
+            held.1 -= held.1.min(1);
+            if held.1 == 0 {
+                HANDLERS.remove(raw.0);
+            }
+        }
+    }
+    errhandler.set(RawErrhandler::NULL);
+    Ok(())
+}
+
+/// Sets a communicator's error handler.
+#[mpi_entry(MPI_Comm_set_errhandler)]
+fn comm_set_errhandler(comm: crate::comm::CommRef, errhandler: RawErrhandler) -> Done {
+    comm.set_handler(handler(errhandler, Kind::Comm)?);
+    Ok(())
+}
+
+/// Gives a communicator's error handler.
+#[mpi_entry(MPI_Comm_get_errhandler)]
+fn comm_get_errhandler(comm: crate::comm::CommRef, errhandler: Out<RawErrhandler>) -> Done {
+    errhandler.set(handle_of(&comm.handler())?);
+    Ok(())
+}
+
+/// Calls a communicator's error handler.
+#[mpi_entry(MPI_Comm_call_errhandler)]
+fn comm_call_errhandler(comm: crate::comm::CommRef, code: c_int) -> Done {
+    raise("MPI_Comm_call_errhandler", ErrorObject::Comm(RawComm(comm.raw())), code);
+    Ok(())
+}
+
+/// Sets a session's error handler.
+#[mpi_entry(MPI_Session_set_errhandler, anytime)]
+fn session_set_errhandler(session: RawSession, errhandler: RawErrhandler) -> Done {
+    crate::session::need(session)?.set_handler(handler(errhandler, Kind::Session)?);
+    Ok(())
+}
+
+/// Gives a session's error handler.
+#[mpi_entry(MPI_Session_get_errhandler, anytime)]
+fn session_get_errhandler(session: RawSession, errhandler: Out<RawErrhandler>) -> Done {
+    errhandler.set(handle_of(&crate::session::need(session)?.handler())?);
+    Ok(())
+}
+
+/// Calls a session's error handler.
+#[mpi_entry(MPI_Session_call_errhandler, anytime)]
+fn session_call_errhandler(session: RawSession, code: c_int) -> Done {
+    crate::session::need(session)?;
+    raise("MPI_Session_call_errhandler", ErrorObject::Session(session), code);
+    Ok(())
+}
+
+/// Sets the error handler that files inherit. No file can be open: only `MPI_FILE_NULL` is accepted.
+#[mpi_entry(MPI_File_set_errhandler)]
+fn file_set_errhandler(file: RawFile, errhandler: RawErrhandler) -> Done {
+    need_null_file(file)?;
+    *lock(&FILE_HANDLER) = handler(errhandler, Kind::File)?;
+    Ok(())
+}
+
+/// Gives the error handler that files inherit.
+#[mpi_entry(MPI_File_get_errhandler)]
+fn file_get_errhandler(file: RawFile, errhandler: Out<RawErrhandler>) -> Done {
+    need_null_file(file)?;
+    errhandler.set(handle_of(&lock(&FILE_HANDLER))?);
+    Ok(())
+}
+
+/// Calls the error handler that files inherit.
+#[mpi_entry(MPI_File_call_errhandler)]
+fn file_call_errhandler(file: RawFile, code: c_int) -> Done {
+    need_null_file(file)?;
+    raise("MPI_File_call_errhandler", ErrorObject::File(file), code);
+    Ok(())
+}
+
+fn need_null_file(file: RawFile) -> Done {
+    if file == RawFile::NULL {
+        return Ok(());
+    }
+    Err(wrong(ErrorClass::File, "the file handle is not valid"))
+}
+
+/// Windows cannot exist yet, so every window handle is wrong.
+fn no_window(win: RawWin) -> Failure {
+    let what = if win == RawWin::NULL { "is MPI_WIN_NULL" } else { "is not valid" };
+    wrong(ErrorClass::Win, format!("the window {what}"))
+}
+
+/// Sets a window's error handler.
+#[mpi_entry(MPI_Win_set_errhandler)]
+fn win_set_errhandler(win: RawWin, errhandler: RawErrhandler) -> Done {
+    handler(errhandler, Kind::Win)?;
+    Err(no_window(win))
+}
+
+/// Gives a window's error handler.
+#[mpi_entry(MPI_Win_get_errhandler)]
+fn win_get_errhandler(win: RawWin, errhandler: Out<RawErrhandler>) -> Done {
+    errhandler.set(RawErrhandler::NULL);
+    Err(no_window(win))
+}
+
+/// Calls a window's error handler.
+#[mpi_entry(MPI_Win_call_errhandler)]
+fn win_call_errhandler(win: RawWin, code: c_int) -> Done {
+    let _ = code;
+    Err(no_window(win))
+}

@@ -1,0 +1,112 @@
+//! Tables of the objects behind dynamic handles.
+
+use std::collections::VecDeque;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::handle::{GENERATION_BITS, INDEX_BITS, Kind, token, untoken};
+
+/// The objects of one kind, by token. Slots are reused in the order in which they were freed, so that
+/// a stale handle is recognised for as long as the generation bits allow.
+pub(crate) struct Table<T> {
+    kind: Kind,
+    slots: RwLock<Slots<T>>,
+}
+
+/// The inside of a [`Table`].
+pub(crate) struct Slots<T> {
+    entries: Vec<Entry<T>>,
+    free: VecDeque<u32>,
+}
+
+struct Entry<T> {
+    generation: u8,
+    value: Option<T>,
+}
+
+impl<T> Table<T> {
+    /// An empty table for objects of `kind`.
+    pub(crate) const fn new(kind: Kind) -> Table<T> {
+        Table { kind, slots: RwLock::new(Slots { entries: Vec::new(), free: VecDeque::new() }) }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Slots<T>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the table for several changes at once.
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Slots<T>> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps `value` and gives its token; `None` when four million objects of the kind exist.
+    pub(crate) fn insert(&self, value: T) -> Option<usize> {
+        self.insert_with(|_| value)
+    }
+
+    /// Keeps what `make` gives for the token it will have.
+    pub(crate) fn insert_with(&self, make: impl FnOnce(usize) -> T) -> Option<usize> {
+        let mut slots = self.write();
+        let index = match slots.free.pop_front() {
+            Some(index) => index as usize,
+            None => {
+                let index = slots.entries.len();
+                if index >= 1 << INDEX_BITS {
+                    return None;
+                }
+                slots.entries.push(Entry { generation: 0, value: None });
+                index
+            }
+        };
+        let entry = slots.entries.get_mut(index)?;
+        let raw = token(self.kind, entry.generation, index);
+        entry.value = Some(make(raw));
+        Some(raw)
+    }
+
+    /// Takes the object out and forgets its token.
+    pub(crate) fn remove(&self, raw: usize) -> Option<T> {
+        self.write().remove(self.kind, raw)
+    }
+
+    /// The kind of the objects.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl<T: Clone> Table<T> {
+    /// The object behind a token.
+    pub(crate) fn get(&self, raw: usize) -> Option<T> {
+        let (generation, index) = untoken(self.kind, raw)?;
+        let slots = self.read();
+        let entry = slots.entries.get(index)?;
+        if entry.generation == generation { entry.value.clone() } else { None }
+    }
+
+    /// All objects.
+    pub(crate) fn all(&self) -> Vec<T> {
+        self.read().entries.iter().filter_map(|e| e.value.clone()).collect()
+    }
+}
+
+impl<T> Slots<T> {
+    /// The object behind a token, for changing it in place.
+    pub(crate) fn get_mut(&mut self, kind: Kind, raw: usize) -> Option<&mut T> {
+        let (generation, index) = untoken(kind, raw)?;
+        let entry = self.entries.get_mut(index)?;
+        if entry.generation == generation { entry.value.as_mut() } else { None }
+    }
+
+    /// Takes the object out and forgets its token.
+    pub(crate) fn remove(&mut self, kind: Kind, raw: usize) -> Option<T> {
+        let (generation, index) = untoken(kind, raw)?;
+        let entry = self.entries.get_mut(index)?;
+        if entry.generation != generation {
+            return None;
+        }
+        let value = entry.value.take()?;
+        entry.generation = (entry.generation + 1) & ((1 << GENERATION_BITS) - 1);
+        self.free.push_back(index as u32);
+        Some(value)
+    }
+}
