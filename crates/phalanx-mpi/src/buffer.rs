@@ -61,12 +61,12 @@ impl SendPtr {
     }
 
     /// The memory that `count` elements of `ty` may reach.
+    #[inline]
     pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<ConstMem, Failure> {
-        let bytes = ty.bytes(count)?;
-        check(self.0, bytes, ty)?;
+        check(self.0, ty.bytes(count)?, ty)?;
         // SAFETY: the program promised that the bytes its datatype reaches from this address are valid until the
         // operation has completed.
-        Ok(unsafe { ConstMem::new(self.0 as *const u8, bytes) })
+        Ok(unsafe { ConstMem::base(self.0 as *const u8) })
     }
 
     /// A buffer of `count` elements.
@@ -83,12 +83,12 @@ impl RecvPtr {
     }
 
     /// The memory that `count` elements of `ty` may reach.
+    #[inline]
     pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<MutMem, Failure> {
-        let bytes = ty.bytes(count)?;
-        check(self.0, bytes, ty)?;
+        check(self.0, ty.bytes(count)?, ty)?;
         // SAFETY: the program promised that the bytes its datatype reaches from this address may be written until the
         // operation has completed.
-        Ok(unsafe { MutMem::new(self.0 as *mut u8, bytes) })
+        Ok(unsafe { MutMem::base(self.0 as *mut u8) })
     }
 
     /// A buffer of `count` elements.

@@ -4,7 +4,8 @@ use std::ffi::c_int;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use phalanx_engine::comm::Comparison;
+use phalanx_engine::comm::SplitType;
+use phalanx_engine::group::Comparison;
 use phalanx_engine::info::Info;
 use phalanx_engine::{Comm, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
@@ -240,8 +241,8 @@ fn comm_set_name(comm: CommRef, name: Text) -> Done {
 /// The hints in use.
 #[mpi_entry(MPI_Comm_get_info)]
 fn comm_get_info(comm: CommRef, info: Out<RawInfo>) -> Done {
-    let copy = comm.info().clone();
-    info.set(crate::info::adopt(copy)?);
+    let hints = crate::info::copy(&comm.info())?;
+    info.set(crate::info::adopt(hints)?);
     Ok(())
 }
 
@@ -270,7 +271,7 @@ fn inherit(new: RawComm, old: &CommObject) -> Result<RawComm, Failure> {
 #[mpi_entry(MPI_Comm_dup)]
 fn comm_dup(comm: CommRef, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
-    let hints = comm.info().clone();
+    let hints = crate::info::copy(&comm.info())?;
     let new = adopt_with(comm.comm.dup()?, comm.handler(), hints)?;
     newcomm.set(inherit(new, &comm)?);
     Ok(())
@@ -298,7 +299,7 @@ fn idup(comm: &CommObject, hints: Info, newcomm: &Out<RawComm>, request: &Out<Ra
 /// Starts duplicating a communicator; the new one may be used when the request is complete.
 #[mpi_entry(MPI_Comm_idup)]
 fn comm_idup(comm: CommRef, newcomm: Out<RawComm>, request: Out<RawRequest>) -> Done {
-    let hints = comm.info().clone();
+    let hints = crate::info::copy(&comm.info())?;
     idup(&comm, hints, &newcomm, &request)
 }
 
@@ -337,8 +338,12 @@ fn comm_split(comm: CommRef, color: c_int, key: c_int, newcomm: Out<RawComm>) ->
 #[mpi_entry(MPI_Comm_split_type)]
 fn comm_split_type(comm: CommRef, kind: c_int, key: c_int, info: InfoRef, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
-    let hints = info.hints()?;
-    newcomm.set(adopt_some(comm.comm.split_type(kind, key, &hints)?, &comm)?);
+    let resource = info.hints()?.get("mpi_hw_resource_type")?;
+    if kind != consts::UNDEFINED && SplitType::from_code(kind).is_none() {
+        return Err(wrong(ErrorClass::Arg, format!("{kind} is not a split type")));
+    }
+    let kind = SplitType::from_code(kind);
+    newcomm.set(adopt_some(comm.comm.split_type(kind, key, resource.as_deref())?, &comm)?);
     Ok(())
 }
 
@@ -354,9 +359,7 @@ fn comm_free(comm: InOutHandle<RawComm>) -> Done {
 #[mpi_entry(MPI_Comm_disconnect)]
 fn comm_disconnect(comm: InOutHandle<RawComm>) -> Done {
     let object = release(&comm)?;
-    let ended = object.comm.disconnect();
-    object.comm.mark_freed();
-    Ok(ended?)
+    Ok(object.comm.clone().disconnect()?)
 }
 
 /// Makes an intercommunicator of two groups whose leaders can talk to each other. Both groups must call it; blocks.
@@ -383,7 +386,7 @@ fn intercomm_create(
 fn intercomm_merge(inter: CommRef, high: c_int, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
     need_inter(&inter)?;
-    newcomm.set(adopt(inter.comm.merge(high != 0)?, Some(&inter))?);
+    newcomm.set(adopt(inter.comm.intercomm_merge(high != 0)?, Some(&inter))?);
     Ok(())
 }
 
@@ -399,12 +402,7 @@ fn comm_create_from_group(
     newcomm.set(RawComm::NULL);
     let handler = crate::errors::handler(errhandler, Kind::Comm)?;
     let hints = info.hints()?;
-    let world = &state::need_process()?.world;
-    // Every group that a session can name lies in this process's world.
-    let new = world.comm.create_from_group(&group, &stringtag.0)?;
-    newcomm.set(match new {
-        Some(new) => adopt_with(new, handler, hints)?,
-        None => RawComm::NULL,
-    });
+    let new = Comm::from_group(&state::need_process()?.engine, &group, &stringtag.0)?;
+    newcomm.set(adopt_with(new, handler, hints)?);
     Ok(())
 }

@@ -80,7 +80,7 @@ fn abort(comm: crate::handle::RawComm, code: c_int) -> Done {
     let name = crate::comm::find(comm).map(|c| c.comm.name()).unwrap_or_default();
     let rank = process.world.comm.rank();
     eprintln!("phalanx: rank {rank}: MPI_Abort({name}) with code {code}");
-    process.engine.abort(code, &format!("MPI_Abort({name}) with code {code}"))
+    process.engine.abort(code)
 }
 
 /// Seconds since some moment in the past, the same moment for all processes of the machine.

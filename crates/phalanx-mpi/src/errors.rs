@@ -378,7 +378,7 @@ pub(crate) fn fatal(name: &str, code: c_int) -> ! {
         Some(process) => {
             let rank = process.world.comm.rank();
             eprintln!("phalanx: rank {rank}: {text}");
-            process.engine.abort(class.clamp(1, 255), &text)
+            process.engine.abort(class.clamp(1, 255))
         }
         None => {
             eprintln!("phalanx: {text}");

@@ -21,9 +21,13 @@ static INFOS: Table<Arc<Info>> = Table::new(Kind::Info);
 static ENVIRONMENT: LazyLock<Arc<Info>> = LazyLock::new(|| {
     let arguments: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let command = arguments.first().cloned().unwrap_or_default();
-    let size = state::process().and_then(|p| u32::try_from(p.world.comm.size()).ok());
-    Arc::new(Info::environment(&command, arguments.get(1..).unwrap_or_default(), size, None))
+    let size = state::process().and_then(|p| usize::try_from(p.world.comm.size()).ok()).unwrap_or(1);
+    Arc::new(Info::environment(&command, arguments.get(1..).unwrap_or_default(), size, &host()))
 });
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
 
 /// An info argument, for which `MPI_INFO_NULL` may stand.
 pub(crate) struct InfoRef(Option<Arc<Info>>);
@@ -110,7 +114,7 @@ fn info_create_env(argc: c_int, argv: TextList, info: Out<RawInfo>) -> Done {
         info.set(adopt(copy(&ENVIRONMENT)?)?);
     } else {
         let rest = arguments.get(1..).unwrap_or_default();
-        info.set(adopt(Info::environment(&arguments[0], rest, None, None))?);
+        info.set(adopt(Info::environment(&arguments[0], rest, 1, &host()))?);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@
 
 mod abi;
 mod attr;
+mod bsend;
 mod buffer;
 mod coll;
 mod comm;

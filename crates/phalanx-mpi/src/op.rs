@@ -4,10 +4,11 @@ use std::ffi::{c_int, c_void};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use phalanx_engine::ErrorClass;
 use phalanx_engine::datatype::Datatype;
-use phalanx_engine::op::Op;
+use phalanx_engine::op::{Op, UserFunction};
+use phalanx_engine::{Error, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
+use phalanx_shm::mem::{ConstMem, MutMem};
 
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::datatype::{TypeRef, handle_of};
@@ -16,24 +17,16 @@ use crate::handle::{Kind, RawOp, RawType};
 use crate::param::{Address, Count, Out, Param};
 use crate::table::Table;
 
-static OPS: Table<Arc<Op>> = Table::new(Kind::Op);
+static OPS: Table<Op> = Table::new(Kind::Op);
 
-/// An operation argument. The predefined ones cost no count.
-pub(crate) enum OpRef {
-    /// An operation of the ABI.
-    Static(&'static Op),
-    /// One that the program made.
-    Counted(Arc<Op>),
-}
+/// An operation argument.
+pub(crate) struct OpRef(Op);
 
 impl Deref for OpRef {
     type Target = Op;
     #[inline]
     fn deref(&self) -> &Op {
-        match self {
-            OpRef::Static(op) => op,
-            OpRef::Counted(op) => op,
-        }
+        &self.0
     }
 }
 
@@ -41,14 +34,8 @@ impl<W> Param<W> for OpRef {
     type Raw = RawOp;
     #[inline]
     unsafe fn decode(raw: RawOp) -> Result<OpRef, Failure> {
-        if raw.0 < 0x1000 {
-            if let Some(op) = Op::from_handle(raw.0) {
-                return Ok(OpRef::Static(op));
-            }
-        } else if let Some(op) = OPS.get(raw.0) {
-            return Ok(OpRef::Counted(op));
-        }
-        Err(bad_op(raw))
+        let found = if raw.0 < 0x1000 { Op::from_handle(raw.0) } else { OPS.get(raw.0) };
+        found.map(OpRef).ok_or_else(|| bad_op(raw))
     }
 }
 
@@ -65,51 +52,60 @@ fn bad_op(raw: RawOp) -> Failure {
 /// The most elements that one call of a user function with an `int` count gets.
 const MOST: usize = c_int::MAX as usize;
 
-type UserFunction = unsafe extern "C" fn(*const c_void, *mut c_void, *mut c_int, *mut RawType);
+type UserFunctionSmall = unsafe extern "C" fn(*const c_void, *mut c_void, *mut c_int, *mut RawType);
 type UserFunctionLarge = unsafe extern "C" fn(*const c_void, *mut c_void, *mut i64, *mut RawType);
 
-/// Gives `run` a handle to the datatype. Reductions hand the function the type that the program passed.
-fn with_handle(ty: &Datatype, run: impl FnOnce(*mut RawType)) -> phalanx_engine::Result<()> {
-    let known = ty.predefined_handle();
-    let handle = handle_of(ty).map_err(|_| {
-        phalanx_engine::Error::new(ErrorClass::Other, "no handle is left for the datatype of a user operation")
-    })?;
-    let mut raw = handle;
-    run(&raw mut raw);
-    if known.is_none() {
-        crate::datatype::forget(handle);
+/// A function of the program, as the engine calls it.
+struct Function {
+    address: usize,
+    large: bool,
+}
+
+impl UserFunction for Function {
+    fn call(&self, input: ConstMem, inout: MutMem, count: usize, ty: &Datatype) -> phalanx_engine::Result<()> {
+        // A derived type gets a handle for the time of the call.
+        let temporary = ty.predefined_handle().is_none();
+        let handle = handle_of(ty).map_err(|_| {
+            Error::new(ErrorClass::Other, "no handle is left for the datatype of a user operation")
+        })?;
+        let mut raw = handle;
+        self.run(input.as_ptr(), inout.as_ptr(), count, ty.extent(), &raw mut raw);
+        if temporary {
+            crate::datatype::forget(handle);
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+impl Function {
+    fn run(&self, input: *const u8, inout: *mut u8, count: usize, extent: isize, ty: *mut RawType) {
+        if self.large {
+            // SAFETY: the program gave this address as an MPI_User_function_c.
+            let function = unsafe { std::mem::transmute::<usize, UserFunctionLarge>(self.address) };
+            let mut n = i64::try_from(count).unwrap_or(i64::MAX);
+            // SAFETY: the engine passes `count` elements of the type on both sides.
+            unsafe { function(input.cast(), inout.cast(), &raw mut n, ty) };
+            return;
+        }
+        // SAFETY: the program gave this address as an MPI_User_function.
+        let function = unsafe { std::mem::transmute::<usize, UserFunctionSmall>(self.address) };
+        let mut done = 0;
+        while done < count {
+            let step = (count - done).min(MOST);
+            let mut n = step as c_int;
+            let at = (done as isize).wrapping_mul(extent);
+            // SAFETY: as above, from element `done` on.
+            unsafe { function(input.wrapping_offset(at).cast(), inout.wrapping_offset(at).cast(), &raw mut n, ty) };
+            done += step;
+        }
+    }
 }
 
 fn create(user: Address, commute: c_int, large: bool) -> Result<RawOp, Failure> {
     if user.0 == 0 {
         return Err(wrong(ErrorClass::Arg, "the function of the operation is a null pointer"));
     }
-    let address = user.0;
-    let call = move |input: *const u8, inout: *mut u8, count: usize, ty: &Datatype| {
-        with_handle(ty, |raw| {
-            if large {
-                // SAFETY: the program gave this address as an MPI_User_function_c.
-                let function = unsafe { std::mem::transmute::<usize, UserFunctionLarge>(address) };
-                let mut n = i64::try_from(count).unwrap_or(i64::MAX);
-                // SAFETY: the engine passes `count` elements of the type on both sides.
-                unsafe { function(input.cast(), inout.cast(), &raw mut n, raw) };
-                return;
-            }
-            // SAFETY: the program gave this address as an MPI_User_function.
-            let function = unsafe { std::mem::transmute::<usize, UserFunction>(address) };
-            let mut done = 0;
-            while done < count {
-                let mut n = (count - done).min(MOST) as c_int;
-                let at = (done as isize).wrapping_mul(ty.extent());
-                // SAFETY: as above, from element `done` on.
-                unsafe { function(input.wrapping_offset(at).cast(), inout.wrapping_offset(at).cast(), &raw mut n, raw) };
-                done += (count - done).min(MOST);
-            }
-        })
-    };
-    let raw = OPS.insert(Arc::new(Op::user(Arc::new(call), commute != 0)));
+    let raw = OPS.insert(Op::user(Arc::new(Function { address: user.0, large }), commute != 0));
     raw.map(RawOp).ok_or_else(|| wrong(ErrorClass::Other, "too many operations exist; free some"))
 }
 

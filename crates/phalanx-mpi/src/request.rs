@@ -76,7 +76,7 @@ fn take_all(handles: &[RawRequest]) -> Result<List, Failure> {
     let mut taken = List::new();
     let mut failure = None;
     {
-        let mut table = REQUESTS.write();
+        let mut table = REQUESTS.lock();
         for raw in handles {
             if *raw == RawRequest::NULL {
                 taken.push(None);
@@ -106,7 +106,7 @@ fn take_all(handles: &[RawRequest]) -> Result<List, Failure> {
 
 /// Puts requests back that go on.
 fn put_back(requests: impl IntoIterator<Item = Taken>) {
-    let mut table = REQUESTS.write();
+    let mut table = REQUESTS.lock();
     for taken in requests {
         if let Some(entry) = table.get_mut(Kind::Request, taken.raw) {
             entry.request = Some(taken.request);
@@ -627,12 +627,15 @@ fn grequest_start(query: Address, free: Address, cancel: Address, extra: Address
 #[mpi_entry(MPI_Grequest_complete)]
 fn grequest_complete(request: RawRequest) -> Done {
     let completer = {
-        let mut table = REQUESTS.write();
+        let mut table = REQUESTS.lock();
         let entry = table.get_mut(Kind::Request, request.0).ok_or_else(|| bad_request(request, false))?;
         entry.completer.clone()
     };
     match completer {
-        Some(completer) => Ok(completer.complete()?),
+        Some(completer) => {
+            completer.complete();
+            Ok(())
+        }
         None => Err(wrong(ErrorClass::Request, "the request is not a generalized request")),
     }
 }

@@ -1,7 +1,7 @@
 //! Tables of the objects behind dynamic handles.
 
 use std::collections::VecDeque;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::handle::{GENERATION_BITS, INDEX_BITS, Kind, token, untoken};
 
@@ -9,7 +9,7 @@ use crate::handle::{GENERATION_BITS, INDEX_BITS, Kind, token, untoken};
 /// a stale handle is recognised for as long as the generation bits allow.
 pub(crate) struct Table<T> {
     kind: Kind,
-    slots: RwLock<Slots<T>>,
+    slots: Mutex<Slots<T>>,
 }
 
 /// The inside of a [`Table`].
@@ -26,16 +26,12 @@ struct Entry<T> {
 impl<T> Table<T> {
     /// An empty table for objects of `kind`.
     pub(crate) const fn new(kind: Kind) -> Table<T> {
-        Table { kind, slots: RwLock::new(Slots { entries: Vec::new(), free: VecDeque::new() }) }
+        Table { kind, slots: Mutex::new(Slots { entries: Vec::new(), free: VecDeque::new() }) }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Slots<T>> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Locks the table for several changes at once.
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Slots<T>> {
-        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the table for several steps at once.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Slots<T>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps `value` and gives its token; `None` when four million objects of the kind exist.
@@ -45,7 +41,7 @@ impl<T> Table<T> {
 
     /// Keeps what `make` gives for the token it will have.
     pub(crate) fn insert_with(&self, make: impl FnOnce(usize) -> T) -> Option<usize> {
-        let mut slots = self.write();
+        let mut slots = self.lock();
         let index = match slots.free.pop_front() {
             Some(index) => index as usize,
             None => {
@@ -65,7 +61,7 @@ impl<T> Table<T> {
 
     /// Takes the object out and forgets its token.
     pub(crate) fn remove(&self, raw: usize) -> Option<T> {
-        self.write().remove(self.kind, raw)
+        self.lock().remove(self.kind, raw)
     }
 
     /// The kind of the objects.
@@ -78,14 +74,14 @@ impl<T: Clone> Table<T> {
     /// The object behind a token.
     pub(crate) fn get(&self, raw: usize) -> Option<T> {
         let (generation, index) = untoken(self.kind, raw)?;
-        let slots = self.read();
+        let slots = self.lock();
         let entry = slots.entries.get(index)?;
         if entry.generation == generation { entry.value.clone() } else { None }
     }
 
     /// All objects.
     pub(crate) fn all(&self) -> Vec<T> {
-        self.read().entries.iter().filter_map(|e| e.value.clone()).collect()
+        self.lock().entries.iter().filter_map(|e| e.value.clone()).collect()
     }
 }
 

@@ -67,12 +67,12 @@ fn all(count: usize, comm: &Comm) -> Result<usize, Failure> {
 fn send_base(at: SendPtr) -> ConstMem {
     // SAFETY: the program promised that what its counts, displacements and types reach from here is valid until the
     // operation has completed.
-    unsafe { ConstMem::new(at.0 as *const u8, isize::MAX as usize) }
+    unsafe { ConstMem::base(at.0 as *const u8) }
 }
 
 fn recv_base(at: RecvPtr) -> MutMem {
     // SAFETY: as in `send_base`, for writing.
-    unsafe { MutMem::new(at.0 as *mut u8, isize::MAX as usize) }
+    unsafe { MutMem::base(at.0 as *mut u8) }
 }
 
 /// A null base is wrong if some block has data at a displacement from it.
