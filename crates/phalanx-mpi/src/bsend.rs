@@ -1,6 +1,6 @@
 //! Buffers for buffered sends (MPI 5.0 §3.6): of the process, of a communicator, of a session.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 
 use phalanx_engine::{ErrorClass, Request, Status};
 use phalanx_mpi_macros::mpi_entry;

@@ -2,17 +2,15 @@
 
 use std::ffi::c_int;
 
-use phalanx_engine::Comm;
 use phalanx_mpi_macros::mpi_entry;
 
 use super::*;
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
 use crate::entry::Done;
-use crate::handle::{RawRequest, RawType};
-use crate::info::InfoRef;
+use crate::handle::RawType;
 use crate::op::OpRef;
-use crate::param::{Count, In, Number, Numbers, Out};
+use crate::param::{Count, In, Number, Numbers};
 
 /// Waits until all ranks have called it.
 #[mpi_entry(MPI_Barrier)]

@@ -2,7 +2,6 @@
 
 use std::ffi::c_int;
 
-use phalanx_engine::Comm;
 use phalanx_mpi_macros::mpi_entry;
 
 use super::*;
@@ -10,7 +9,6 @@ use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
 use crate::entry::Done;
 use crate::handle::{RawRequest, RawType};
-use crate::info::InfoRef;
 use crate::op::OpRef;
 use crate::param::{Count, In, Number, Numbers, Out};
 

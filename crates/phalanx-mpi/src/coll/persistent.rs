@@ -2,7 +2,6 @@
 
 use std::ffi::c_int;
 
-use phalanx_engine::Comm;
 use phalanx_mpi_macros::mpi_entry;
 
 use super::*;
