@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use phalanx_engine::comm::SplitType;
+use phalanx_engine::comm::create::SplitType;
 use phalanx_engine::group::Comparison;
 use phalanx_engine::info::Info;
 use phalanx_engine::{Comm, ErrorClass};

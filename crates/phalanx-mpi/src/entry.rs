@@ -40,8 +40,6 @@ pub(crate) enum Failure {
     On(ErrorObject, Error),
     /// With a code that exists already.
     Code(ErrorObject, c_int),
-    /// With a code that goes back to the caller without asking any handler.
-    Quiet(c_int),
 }
 
 impl From<Error> for Failure {
@@ -111,7 +109,6 @@ fn panicked(name: &'static str, object: ErrorObject, panic: &(dyn Any + Send)) -
 #[inline(never)]
 pub(crate) fn fail(name: &'static str, object: ErrorObject, failure: Failure) -> c_int {
     let (object, code) = match failure {
-        Failure::Quiet(code) => return code,
         Failure::Code(ErrorObject::None, code) => (object, code),
         Failure::Code(other, code) => (other, code),
         Failure::Error(error) => (object, errors::remember(&error, name)),

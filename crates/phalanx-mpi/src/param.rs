@@ -276,11 +276,6 @@ impl<W, T: Copy> Param<W> for OutArray<T> {
 }
 
 impl<T: Copy> OutArray<T> {
-    /// Whether the argument is a null pointer.
-    pub(crate) fn is_null(&self) -> bool {
-        self.0.is_null()
-    }
-
     /// Stores result number `i`; nothing happens when the array is a null pointer.
     pub(crate) fn set(&self, i: usize, value: T) {
         if !self.0.is_null() {

@@ -63,11 +63,6 @@ impl<T> Table<T> {
     pub(crate) fn remove(&self, raw: usize) -> Option<T> {
         self.lock().remove(self.kind, raw)
     }
-
-    /// The kind of the objects.
-    pub(crate) fn kind(&self) -> Kind {
-        self.kind
-    }
 }
 
 impl<T: Clone> Table<T> {
@@ -77,11 +72,6 @@ impl<T: Clone> Table<T> {
         let slots = self.lock();
         let entry = slots.entries.get(index)?;
         if entry.generation == generation { entry.value.clone() } else { None }
-    }
-
-    /// All objects.
-    pub(crate) fn all(&self) -> Vec<T> {
-        self.lock().entries.iter().filter_map(|e| e.value.clone()).collect()
     }
 }
 
