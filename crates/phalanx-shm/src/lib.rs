@@ -16,6 +16,7 @@
 //! | [`budget`] | [`CpuBudget`]: how long to spin before sleeping |
 //! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners |
 //! | [`single_copy`] | copies straight from another process's memory |
+//! | [`transfer`] | large messages: a pipe through shared memory that both sides advance |
 //!
 //! Architecture Invariant: nothing here knows about MPI, ranks of communicators
 //! or message matching; nothing outside this crate and the launcher makes
@@ -34,6 +35,8 @@ pub mod ring;
 #[cfg(not(loom))]
 pub mod budget;
 #[cfg(not(loom))]
+mod copy;
+#[cfg(not(loom))]
 pub mod doorbell;
 mod combine;
 pub mod error;
@@ -46,6 +49,8 @@ pub mod mem;
 mod segment;
 #[cfg(not(loom))]
 pub mod single_copy;
+#[cfg(not(loom))]
+pub mod transfer;
 #[cfg(not(loom))]
 pub mod universe;
 
@@ -60,5 +65,7 @@ pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
 pub use park::{ParkToken, Parker, Woken};
 pub use ring::{Envelope, Record, RingConsumer, RingProducer};
+#[cfg(not(loom))]
+pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]
 pub use universe::{Exit, Offset, ProcId, Slot, SlotState, Universe, UniverseConfig};

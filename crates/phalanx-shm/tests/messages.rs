@@ -1,6 +1,8 @@
 //! Messages between processes of a universe, here as threads: what arrives is
 //! what was sent, in order, whatever the sizes, and sleepers are woken.
 
+#![cfg(not(loom))]
+
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;

@@ -1,0 +1,129 @@
+//! Large transfers: every byte arrives in its place, through pipes that wrap,
+//! and both sides may sleep.
+#![expect(unsafe_code, reason = "the tests hand their own buffers over")]
+#![cfg(not(loom))]
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use phalanx_shm::transfer::CAPACITY;
+use phalanx_shm::{
+    ConstMem, MutMem, Offset, ProcId, ShmError, TransferReceiver, TransferSender, Universe,
+    UniverseConfig, Woken,
+};
+
+const A: ProcId = ProcId(0);
+const B: ProcId = ProcId(1);
+
+fn universe() -> Universe {
+    let config = UniverseConfig {
+        slots: 2,
+        ring_bytes: 4096,
+        heap_bytes: 64 << 20,
+    };
+    let universe = Universe::create(config).unwrap();
+    universe.claim_slots(2).unwrap();
+    universe
+}
+
+/// Sleeps until woken; ten seconds stand for a lost wake-up.
+fn sleep_unless(universe: &Universe, me: ProcId, ready: impl FnOnce() -> bool) {
+    let parker = universe.slot(me).parker();
+    let token = parker.prepare();
+    if !ready() {
+        assert_ne!(
+            parker.park(token, Some(Duration::from_secs(10))),
+            Woken::TimedOut
+        );
+    }
+}
+
+fn send(universe: &Universe, at: Offset, data: &[u8]) {
+    let mut pipe = TransferSender::open(universe, at, data.len() as u64, B).unwrap();
+    while !pipe.is_complete() {
+        let from = pipe.done() as usize;
+        // SAFETY: `data` is borrowed for the whole function.
+        let rest = unsafe { ConstMem::new(data[from..].as_ptr(), data.len() - from) };
+        if pipe.push(rest).unwrap() == 0 {
+            sleep_unless(universe, A, || pipe.room().unwrap() > 0);
+        }
+    }
+}
+
+fn receive(universe: &Universe, pipe: &mut TransferReceiver, room: &mut [u8]) {
+    while !pipe.is_complete() {
+        let from = pipe.done() as usize;
+        // SAFETY: `room` is borrowed for the whole function.
+        let rest = unsafe { MutMem::new(room[from..].as_mut_ptr(), room.len() - from) };
+        if pipe.pull(rest).unwrap() == 0 {
+            sleep_unless(universe, B, || pipe.available().unwrap() > 0);
+        }
+    }
+}
+
+#[test]
+fn every_byte_arrives_whatever_the_size() {
+    let universe = universe();
+    let sizes = [
+        0,
+        1,
+        4095,
+        16 << 10,
+        CAPACITY - 1,
+        CAPACITY,
+        CAPACITY + 1,
+        3_000_001,
+        33 << 20,
+    ];
+    for size in sizes {
+        let data: Vec<u8> = (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
+        let mut room = vec![0; size];
+        let mut pipe = TransferReceiver::create(&universe, size as u64, A).unwrap();
+        let (done, finished) = mpsc::channel();
+        thread::scope(|scope| {
+            let at = pipe.offset();
+            scope.spawn({
+                let (universe, data) = (&universe, &data);
+                move || send(universe, at, data)
+            });
+            let expected = data.clone();
+            let (universe, pipe, room) = (&universe, &mut pipe, &mut room);
+            scope.spawn(move || {
+                receive(universe, pipe, room);
+                assert!(*room == expected, "{size} bytes");
+                let _ = done.send(());
+            });
+            if finished.recv_timeout(Duration::from_secs(60)).is_err() {
+                eprintln!("a transfer of {size} bytes does not end");
+                std::process::abort();
+            }
+        });
+    }
+}
+
+#[test]
+fn a_complete_transfer_gives_its_pipe_back_and_an_abandoned_one_does_not() {
+    let universe = universe();
+    let pipe = TransferReceiver::create(&universe, 0, A).unwrap();
+    let first = pipe.offset();
+    drop(pipe);
+    let pipe = TransferReceiver::create(&universe, 1, A).unwrap();
+    assert_eq!(pipe.offset(), first);
+    drop(pipe);
+    let pipe = TransferReceiver::create(&universe, 1, A).unwrap();
+    assert_ne!(pipe.offset(), first, "its sender may still write there");
+}
+
+#[test]
+fn impossible_positions_are_reported() {
+    let universe = universe();
+    let mut pipe = TransferReceiver::create(&universe, 100, A).unwrap();
+    let words = universe.words(pipe.offset(), 32).unwrap();
+    words[0].store(101, std::sync::atomic::Ordering::Release);
+    assert!(matches!(pipe.available(), Err(ShmError::Corrupt { .. })));
+    words[16].store(7, std::sync::atomic::Ordering::Release);
+    let mut sender = TransferSender::open(&universe, pipe.offset(), 100, B).unwrap();
+    assert!(matches!(sender.room(), Err(ShmError::Corrupt { .. })));
+    assert!(TransferSender::open(&universe, Offset::new(64), 1, B).is_err());
+}
