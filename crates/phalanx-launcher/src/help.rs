@@ -54,11 +54,53 @@ Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
 ranks; PHALANX_DOORS=off is --no-doors.
 ";
 
+/// `phalanx shell --help`.
+pub const SHELL: &str = "\
+usage: phalanx shell [-c COMMAND [NAME ARGUMENTS...]]
+
+Starts a shell in which scripts written for mpi4py run on Phalanx unchanged:
+'import mpi4py' (also python -m mpi4py), mpiexec, mpirun and mpicc are answered
+by Phalanx, and python3 is the Python that Phalanx is installed in.
+
+  -c COMMAND    run one command, by $SHELL if it is a POSIX shell, else /bin/sh
+";
+
+/// `phalanx cc --help`.
+pub const CC: &str = "\
+usage: phalanx cc [FLAGS AND FILES OF THE C COMPILER]
+
+Runs the C compiler with what programs need to use MPI: the directory of mpi.h
+and the library libmpi_abi.so.1 (MPI 5.0 standard ABI). Serves other packages'
+builds as their mpicc.
+
+  -show, -showme          print the command instead of running it
+  -compile_info, -showme:compile   print the flags for compiling
+  -link_info, -showme:link         print the flags for linking
+  -showme:incdirs, -showme:libdirs, -showme:libs, -showme:command
+                          print that part
+  -cc=COMPILER            use this compiler (default $CC, else cc)
+";
+
+/// `phalanx doctor --help`.
+pub const DOCTOR: &str = "\
+usage: phalanx doctor [--json]
+
+Says which binary, Python, module, engine and library answer here, what the
+machine allows, and what is wrong with any of them. Exit status: 1 if something
+is wrong, else 0.
+";
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn texts_fit_eighty_columns() {
-        for text in [super::OVERVIEW, super::RUN] {
+        for text in [
+            super::OVERVIEW,
+            super::RUN,
+            super::SHELL,
+            super::CC,
+            super::DOCTOR,
+        ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
             }

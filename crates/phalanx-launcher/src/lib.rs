@@ -12,11 +12,15 @@
 //! | [`output`] | lines from ranks to our standard output and error, never torn |
 //! | [`pmi`] | the PMI-1 wire protocol and its key-value spaces |
 //! | [`failure`] | what an exit means and how it is told |
+//! | [`shell`], [`cc`], [`doctor`] | the other commands |
 //!
 //! Architecture invariant: one thread. The death signal of a rank is tied to the thread that forked it, and the
 //! guard process is a fork without exec; both need the launcher to stay single-threaded.
 
+pub mod cc;
 pub mod cli;
+pub mod doctor;
+mod elf;
 pub mod error;
 pub mod failure;
 pub mod help;
@@ -27,6 +31,7 @@ pub mod pmi;
 pub mod process;
 pub mod program;
 pub mod run;
+pub mod shell;
 pub mod signals;
 pub mod suggest;
 mod sys;
@@ -51,7 +56,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-const COMMANDS: &[&str] = &["run", "help", "version"];
+const COMMANDS: &[&str] = &["run", "shell", "doctor", "cc", "help", "version"];
 
 fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
     let Some(first) = args.first() else {
@@ -61,10 +66,16 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
     let rest = &args[1..];
     match first.to_string_lossy().as_ref() {
         "run" | "mpiexec" | "mpirun" => run::command(rest),
+        "shell" => shell::command(rest),
+        "cc" => cc::command(rest),
+        "doctor" => doctor::command(rest),
         "spawn-server" => run::spawn_server(rest),
         "-h" | "--help" | "help" => {
             output::print(match rest.first().and_then(|a| a.to_str()) {
                 Some("run") => help::RUN,
+                Some("shell") => help::SHELL,
+                Some("doctor") => help::DOCTOR,
+                Some("cc") => help::CC,
                 _ => help::OVERVIEW,
             });
             Ok(0)

@@ -70,7 +70,15 @@ impl Sink {
             FileType::Socket => Way::Socket,
             _ => Way::Plain,
         };
-        Ok(Self { descriptor, way, waiting: Vec::new(), written: 0, unfinished: None, broken: false, watched: false })
+        Ok(Self {
+            descriptor,
+            way,
+            waiting: Vec::new(),
+            written: 0,
+            unfinished: None,
+            broken: false,
+            watched: false,
+        })
     }
 
     /// The descriptor to watch for room.
@@ -163,7 +171,10 @@ impl Sink {
             }
             Way::Polled => {
                 let mut room = [PollFd::new(&self.descriptor, PollFlags::OUT)];
-                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+                let now = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
                 if poll(&mut room, Some(&now))? == 0 {
                     return Err(Errno::AGAIN);
                 }
@@ -208,7 +219,13 @@ pub(crate) enum Read {
 impl Stream {
     /// A stream that tags its lines with `tag` (none if empty).
     pub(crate) fn new(descriptor: OwnedFd, id: usize, tag: Vec<u8>) -> Self {
-        Self { descriptor, id, tag, partial: Vec::new(), paused: false }
+        Self {
+            descriptor,
+            id,
+            tag,
+            partial: Vec::new(),
+            paused: false,
+        }
     }
 
     /// Reads once and passes complete lines on; with `alone`, everything at once (nobody else's lines to keep apart).
@@ -219,7 +236,7 @@ impl Stream {
                 Read::End
             }
             Ok(n) => {
-                self.feed(&scratch[..n], sink, alone && self.tag.is_empty());
+                self.feed(&scratch[..n], sink, alone);
                 Read::Some
             }
             Err(Errno::AGAIN) => Read::Nothing,
@@ -232,6 +249,7 @@ impl Stream {
     }
 
     fn feed(&mut self, data: &[u8], sink: &mut Sink, alone: bool) {
+        let alone = alone && self.tag.is_empty();
         if alone && self.partial.is_empty() {
             return sink.push(self.id, &[data], data.ends_with(b"\n"));
         }
@@ -331,7 +349,9 @@ mod tests {
         let (mut reader, writer) = pipe();
         let mut sink = Sink::new(writer.as_fd()).unwrap();
         drop(writer);
-        let text: Vec<u8> = (0..200_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        let text: Vec<u8> = (0..200_000u32)
+            .flat_map(|n| format!("{n}\n").into_bytes())
+            .collect();
         sink.push(0, &[&text], true);
         assert!(sink.is_waiting() && sink.is_full());
         let slow = std::thread::spawn(move || {

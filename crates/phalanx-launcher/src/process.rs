@@ -71,14 +71,23 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
     });
     match spawn.files {
         Some((out, err)) => {
-            command.stdout(std::fs::File::create(out)?).stderr(std::fs::File::create(err)?);
+            command
+                .stdout(std::fs::File::create(out)?)
+                .stderr(std::fs::File::create(err)?);
         }
         None => {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
     }
     let keep = spawn.keep.iter().map(|fd| fd.as_raw_fd()).collect();
-    sys::before_exec(&mut command, sys::ChildSetup { keep, parent: rustix::process::getpid(), cpu: spawn.cpu });
+    sys::before_exec(
+        &mut command,
+        sys::ChildSetup {
+            keep,
+            parent: rustix::process::getpid(),
+            cpu: spawn.cpu,
+        },
+    );
     let mut child = command.spawn()?;
     let started = Started {
         pid: Pid::from_child(&child),
@@ -86,7 +95,10 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
         stdout: child.stdout.take().map(OwnedFd::from),
         stderr: child.stderr.take().map(OwnedFd::from),
     };
-    for fd in [&started.stdin, &started.stdout, &started.stderr].into_iter().flatten() {
+    for fd in [&started.stdin, &started.stdout, &started.stderr]
+        .into_iter()
+        .flatten()
+    {
         nonblocking(fd)?;
     }
     Ok(started)
@@ -136,7 +148,9 @@ pub(crate) fn reap() -> Result<Option<(Pid, Ended)>, rustix::io::Errno> {
 /// Makes processes whose parent dies our children, instead of init's.
 pub(crate) fn adopt_orphans() -> io::Result<()> {
     // Any process number but none means "yes".
-    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+    Ok(rustix::process::set_child_subreaper(Some(
+        rustix::process::getpid(),
+    ))?)
 }
 
 /// The living and unreaped children of this process.
@@ -161,8 +175,35 @@ fn children(pid: Pid) -> Vec<Pid> {
     let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
     let mut found = Vec::new();
     for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
-        let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        found.extend(text.split_whitespace().filter_map(|word| word.parse().ok()).filter_map(Pid::from_raw));
+        let Ok(text) = std::fs::read_to_string(task.path().join("children")) else {
+            return children_by_scan(pid);
+        };
+        found.extend(
+            text.split_whitespace()
+                .filter_map(|word| word.parse().ok())
+                .filter_map(Pid::from_raw),
+        );
+    }
+    found
+}
+
+/// The same for a kernel that does not list children: every process is asked for its parent.
+fn children_by_scan(parent: Pid) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .and_then(Pid::from_raw);
+        let text = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // "pid (name) state ppid ...": the name may hold anything, so count from its end.
+        let of = text
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        if of == Some(parent.as_raw_nonzero().get()) {
+            found.extend(pid);
+        }
     }
     found
 }
@@ -191,10 +232,15 @@ impl Guard {
         let wanted = format!("{JOB}={mark}");
         let pid = sys::fork_helper(watched.as_fd(), || {
             let mut byte = [0u8; 1];
-            while rustix::io::read(rustix::stdio::stdin(), &mut byte[..]) == Err(rustix::io::Errno::INTR) {}
+            while rustix::io::read(rustix::stdio::stdin(), &mut byte[..])
+                == Err(rustix::io::Errno::INTR)
+            {}
             kill_marked(wanted.as_bytes());
         })?;
-        Ok(Self { pid: Some(pid), _alive: alive })
+        Ok(Self {
+            pid: Some(pid),
+            _alive: alive,
+        })
     }
 
     /// Ends the guard: the job is over, and nothing of it is left.
@@ -215,10 +261,19 @@ fn kill_marked(wanted: &[u8]) {
     for _ in 0..20 {
         let mut any = false;
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            let Some(pid) = pid.filter(|pid| *pid != this) else { continue };
+            let pid = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+                .and_then(Pid::from_raw);
+            let Some(pid) = pid.filter(|pid| *pid != this) else {
+                continue;
+            };
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environment.split(|byte| *byte == 0).any(|variable| variable == wanted) {
+            if environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == wanted)
+            {
                 any = true;
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
@@ -227,5 +282,24 @@ fn kill_marked(wanted: &[u8]) {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_found_both_ways() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let this = rustix::process::getpid();
+        let (listed, scanned) = (children(this), children_by_scan(this));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(
+            listed.contains(&pid) && scanned.contains(&pid),
+            "{listed:?} {scanned:?}"
+        );
     }
 }

@@ -136,10 +136,17 @@ impl Job {
     ///
     /// # Errors
     /// When the system refuses descriptors or the guard process.
-    pub(crate) fn new(manner: Manner, universe: JobUniverse, universe_size: u32) -> Result<Self, LaunchError> {
+    pub(crate) fn new(
+        manner: Manner,
+        universe: JobUniverse,
+        universe_size: u32,
+    ) -> Result<Self, LaunchError> {
         let refused = |doing: &str| {
             let doing = doing.to_owned();
-            move |error: io::Error| LaunchError::System { doing, source: error }
+            move |error: io::Error| LaunchError::System {
+                doing,
+                source: error,
+            }
         };
         let started = Instant::now();
         let id = rustix::process::getpid().as_raw_nonzero();
@@ -148,7 +155,8 @@ impl Job {
         let guard = Guard::start(&mark).map_err(refused("starting the guard process"))?;
         let signals = Signals::new().map_err(refused("watching for signals"))?;
         process::adopt_orphans().map_err(refused("adopting orphaned processes"))?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| LaunchError::system("epoll", e))?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|e| LaunchError::system("epoll", e))?;
         let sinks = [
             Sink::new(rustix::stdio::stdout()).map_err(refused("opening standard output"))?,
             Sink::new(rustix::stdio::stderr()).map_err(refused("opening standard error"))?,
@@ -170,8 +178,13 @@ impl Job {
             scratch: vec![0; 64 * 1024],
             started,
         };
-        epoll::add(&job.epoll, &job.signals, data(Source::Signals), epoll::EventFlags::IN)
-            .map_err(|e| LaunchError::system("watching signals", e))?;
+        epoll::add(
+            &job.epoll,
+            &job.signals,
+            data(Source::Signals),
+            epoll::EventFlags::IN,
+        )
+        .map_err(|e| LaunchError::system("watching signals", e))?;
         Ok(job)
     }
 
@@ -181,13 +194,18 @@ impl Job {
         while !self.is_over() {
             let timeout = self.next_deadline().map(|at| {
                 let left = at.saturating_duration_since(Instant::now());
-                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+                Timespec {
+                    tv_sec: left.as_secs() as i64,
+                    tv_nsec: i64::from(left.subsec_nanos()),
+                }
             });
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
-                    self.say(&format!("phalanx: waiting for events: {error}; ending the job"));
+                    self.say(&format!(
+                        "phalanx: waiting for events: {error}; ending the job"
+                    ));
                     self.kill_everything();
                     break;
                 }
@@ -225,16 +243,28 @@ impl Job {
     fn is_over(&mut self) -> bool {
         self.by_pid.is_empty()
             && self.course.nobody_left()
-            && self.ranks.iter().all(|rank| rank.streams.iter().all(Option::is_none))
+            && self
+                .ranks
+                .iter()
+                .all(|rank| rank.streams.iter().all(Option::is_none))
             && !self.sinks.iter().any(Sink::is_waiting)
-            && self.connections.iter().all(|c| c.rank.is_some() || c.descriptor.is_none())
+            && self
+                .connections
+                .iter()
+                .all(|c| c.rank.is_some() || c.descriptor.is_none())
     }
 
     /// Reads what a rank wrote; false when nothing more is there now.
     fn read_stream(&mut self, id: usize) -> bool {
         let (index, which) = (id / 2, id % 2);
         let alone = self.ranks.len() == 1;
-        let Some(slot) = self.ranks.get_mut(index).and_then(|rank| rank.streams.get_mut(which)) else { return false };
+        let Some(slot) = self
+            .ranks
+            .get_mut(index)
+            .and_then(|rank| rank.streams.get_mut(which))
+        else {
+            return false;
+        };
         let Some(stream) = slot else { return false };
         match stream.read(&mut self.scratch, &mut self.sinks[which], alone) {
             Read::Some => {
@@ -266,7 +296,12 @@ impl Job {
             if waiting != self.sinks[which].watched {
                 let sink = &self.sinks[which];
                 let done = if waiting {
-                    epoll::add(&self.epoll, sink.watch(), data(Source::Sink(which)), epoll::EventFlags::OUT)
+                    epoll::add(
+                        &self.epoll,
+                        sink.watch(),
+                        data(Source::Sink(which)),
+                        epoll::EventFlags::OUT,
+                    )
                 } else {
                     epoll::delete(&self.epoll, sink.watch())
                 };
@@ -279,13 +314,20 @@ impl Job {
             }
             let full = self.sinks[which].is_full();
             for rank in &mut self.ranks {
-                let Some(stream) = &mut rank.streams[which] else { continue };
+                let Some(stream) = &mut rank.streams[which] else {
+                    continue;
+                };
                 if stream.paused != full {
                     let done = if full {
                         epoll::delete(&self.epoll, &stream.descriptor)
                     } else {
                         let token = data(Source::Output(stream.id));
-                        epoll::add(&self.epoll, &stream.descriptor, token, epoll::EventFlags::IN)
+                        epoll::add(
+                            &self.epoll,
+                            &stream.descriptor,
+                            token,
+                            epoll::EventFlags::IN,
+                        )
                     };
                     if done.is_ok() {
                         stream.paused = full;
@@ -337,7 +379,9 @@ impl Job {
             if self.guard.pid == Some(pid) {
                 self.guard.pid = None;
             }
-            let Some(index) = self.by_pid.remove(&pid) else { continue };
+            let Some(index) = self.by_pid.remove(&pid) else {
+                continue;
+            };
             self.ranks[index].ended = Some(ended);
             if !self.manner.foreign {
                 self.universe.record_end(self.ranks[index].slot, ended);
@@ -364,7 +408,12 @@ fn data(source: Source) -> epoll::EventData {
 
 /// Begins to watch a descriptor for input.
 fn watch(epoll: &OwnedFd, descriptor: impl AsFd, source: Source) -> io::Result<()> {
-    Ok(epoll::add(epoll, descriptor, data(source), epoll::EventFlags::IN)?)
+    Ok(epoll::add(
+        epoll,
+        descriptor,
+        data(source),
+        epoll::EventFlags::IN,
+    )?)
 }
 
 #[cfg(test)]

@@ -90,8 +90,9 @@ impl Job {
     ) -> Result<(), LaunchError> {
         let doing = |what: &str| format!("starting rank {rank} of {size}: {what}");
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-            .map_err(|e| LaunchError::system(doing("its PMI socket"), e))?;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+                .map_err(|e| LaunchError::system(doing("its PMI socket"), e))?;
         let blocking = rustix::fs::fcntl_getfl(&theirs).and_then(|now| {
             rustix::fs::fcntl_setfl(&theirs, now.difference(rustix::fs::OFlags::NONBLOCK))
         });
@@ -104,7 +105,13 @@ impl Job {
         keep.push(self.universe.descriptor());
         let spawn = Spawn {
             program: &planned.program.path,
-            args: planned.program.before.iter().chain(&planned.args).cloned().collect(),
+            args: planned
+                .program
+                .before
+                .iter()
+                .chain(&planned.args)
+                .cloned()
+                .collect(),
             env,
             unset: FOREIGN,
             wdir: planned.wdir.as_deref(),
@@ -113,8 +120,9 @@ impl Job {
             keep,
             cpu: self.cpu_for(slot),
         };
-        let started = process::start(spawn)
-            .map_err(|e| LaunchError::system(doing(&planned.program.path.display().to_string()), e))?;
+        let started = process::start(spawn).map_err(|e| {
+            LaunchError::system(doing(&planned.program.path.display().to_string()), e)
+        })?;
         let index = self.ranks.len();
         self.by_pid.insert(started.pid, index);
         let connection = self.connections.len();
@@ -131,7 +139,11 @@ impl Job {
             connection,
         });
         let watched = watch(&self.epoll, &ours, Source::Connection(connection));
-        self.connections.push(Connection { descriptor: Some(ours), client, rank: Some(index) });
+        self.connections.push(Connection {
+            descriptor: Some(ours),
+            client,
+            rank: Some(index),
+        });
         watched.map_err(|e| LaunchError::system(doing("watching its socket"), e))?;
         for (which, descriptor) in [started.stdout, started.stderr].into_iter().enumerate() {
             if let Some(descriptor) = descriptor {
@@ -147,7 +159,13 @@ impl Job {
         Ok(())
     }
 
-    fn add_stream(&mut self, index: usize, which: usize, descriptor: OwnedFd, doing: String) -> Result<(), LaunchError> {
+    fn add_stream(
+        &mut self,
+        index: usize,
+        which: usize,
+        descriptor: OwnedFd,
+        doing: String,
+    ) -> Result<(), LaunchError> {
         let id = index * 2 + which;
         let rank = &self.ranks[index];
         let tag = match (self.manner.tag_output, rank.world) {
@@ -155,14 +173,26 @@ impl Job {
             (true, 0) => format!("[{}] ", rank.rank),
             (true, world) => format!("[{world}.{}] ", rank.rank),
         };
-        watch(&self.epoll, &descriptor, Source::Output(id)).map_err(|e| LaunchError::system(doing, e))?;
+        watch(&self.epoll, &descriptor, Source::Output(id))
+            .map_err(|e| LaunchError::system(doing, e))?;
         self.ranks[index].streams[which] = Some(Stream::new(descriptor, id, tag.into_bytes()));
         Ok(())
     }
 
     /// Who a rank is, in its environment.
-    fn identity(&self, plan: &Plan, socket: i32, rank: u32, size: u32, app: u32) -> Vec<(OsString, OsString)> {
-        let Place { first, context, parent } = plan.place;
+    fn identity(
+        &self,
+        plan: &Plan,
+        socket: i32,
+        rank: u32,
+        size: u32,
+        app: u32,
+    ) -> Vec<(OsString, OsString)> {
+        let Place {
+            first,
+            context,
+            parent,
+        } = plan.place;
         let mut env = vec![
             ("PMI_FD".into(), socket.to_string().into()),
             ("PMI_RANK".into(), rank.to_string().into()),
@@ -176,20 +206,30 @@ impl Job {
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }
-        env.push(("PHALANX_UNIVERSE".into(), self.universe.descriptor().as_raw_fd().to_string().into()));
+        env.push((
+            "PHALANX_UNIVERSE".into(),
+            self.universe.descriptor().as_raw_fd().to_string().into(),
+        ));
         env
     }
 
     /// The files that take a rank's output, with `--output-filename`.
     fn files(&self, world: usize, rank: u32) -> Result<Option<(PathBuf, PathBuf)>, LaunchError> {
-        let Some(prefix) = &self.manner.output_prefix else { return Ok(None) };
+        let Some(prefix) = &self.manner.output_prefix else {
+            return Ok(None);
+        };
         if let Some(directory) = prefix.parent() {
-            std::fs::create_dir_all(directory)
-                .map_err(|e| LaunchError::system(format!("--output-filename {}", prefix.display()), e))?;
+            std::fs::create_dir_all(directory).map_err(|e| {
+                LaunchError::system(format!("--output-filename {}", prefix.display()), e)
+            })?;
         }
         let with = |kind: &str| {
             let mut name = prefix.clone().into_os_string();
-            name.push(if world == 0 { format!(".{rank}.{kind}") } else { format!(".{world}.{rank}.{kind}") });
+            name.push(if world == 0 {
+                format!(".{rank}.{kind}")
+            } else {
+                format!(".{world}.{rank}.{kind}")
+            });
             PathBuf::from(name)
         };
         Ok(Some((with("out"), with("err"))))
@@ -206,12 +246,16 @@ impl Job {
 
     /// Starts the world that a rank asked for; the message of an error is for that rank.
     pub(super) fn spawn(&mut self, commands: &[SpawnCommand]) -> Result<u32, String> {
-        let preput = commands.first().map(|command| command.preput.clone()).unwrap_or_default();
+        let preput = commands
+            .first()
+            .map(|command| command.preput.clone())
+            .unwrap_or_default();
         let size: u32 = commands.iter().map(|command| command.ranks).sum();
         if size == 0 {
             return Err("no ranks to spawn".to_owned());
         }
-        let number = |key: &str| SpawnCommand::value(&preput, key).and_then(|text| text.parse::<u64>().ok());
+        let number =
+            |key: &str| SpawnCommand::value(&preput, key).and_then(|text| text.parse::<u64>().ok());
         // Another library's ranks do not know about slots: theirs are drawn here, and stay empty.
         let first = match number("phalanx_world_first").and_then(|n| u32::try_from(n).ok()) {
             Some(first) => first,
@@ -226,13 +270,26 @@ impl Job {
         for command in commands {
             programs.push(self.planned(command).map_err(|e| e.to_string())?);
         }
-        let place = Place { first, context, parent };
-        let plan = Plan { programs, place, preput, stdin: Stdin::Null, spawned: true };
+        let place = Place {
+            first,
+            context,
+            parent,
+        };
+        let plan = Plan {
+            programs,
+            place,
+            preput,
+            stdin: Stdin::Null,
+            spawned: true,
+        };
         self.launch(&plan).map_err(|e| e.to_string())
     }
 
     fn planned(&self, command: &SpawnCommand) -> Result<Planned, LaunchError> {
-        let wdir = ["wdir", "wd"].iter().find_map(|key| SpawnCommand::value(&command.info, key)).map(PathBuf::from);
+        let wdir = ["wdir", "wd"]
+            .iter()
+            .find_map(|key| SpawnCommand::value(&command.info, key))
+            .map(PathBuf::from);
         let mut search = OsString::new();
         if let Some(path) = SpawnCommand::value(&command.info, "path") {
             search.push(path);
@@ -263,7 +320,11 @@ pub(crate) fn path_of(env: &[(OsString, OsString)]) -> OsString {
 /// The CPUs this process may run on.
 pub(crate) fn usable_cpus() -> Vec<usize> {
     rustix::thread::sched_getaffinity(None)
-        .map(|set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
+        .map(|set| {
+            (0..rustix::thread::CpuSet::MAX_CPU)
+                .filter(|cpu| set.is_set(*cpu))
+                .collect()
+        })
         .unwrap_or_default()
 }
 

@@ -1,0 +1,193 @@
+//! `phalanx doctor`: which parts answer here, what the machine allows, and what is wrong.
+
+mod machine;
+mod python;
+
+use std::ffi::OsString;
+
+use crate::error::LaunchError;
+use crate::help;
+use crate::output;
+
+/// How a finding is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Works, and is worth knowing.
+    Note,
+    /// Keeps something from working.
+    Wrong,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    /// What was looked at, in one word.
+    pub(crate) name: &'static str,
+    pub(crate) verdict: Verdict,
+    /// What was found.
+    pub(crate) text: String,
+    /// How to mend it; empty when nothing is to be done.
+    pub(crate) advice: String,
+}
+
+impl Finding {
+    pub(crate) fn ok(name: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            name,
+            verdict: Verdict::Ok,
+            text: text.into(),
+            advice: String::new(),
+        }
+    }
+
+    pub(crate) fn note(
+        name: &'static str,
+        text: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            name,
+            verdict: Verdict::Note,
+            text: text.into(),
+            advice: advice.into(),
+        }
+    }
+
+    pub(crate) fn wrong(
+        name: &'static str,
+        text: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            name,
+            verdict: Verdict::Wrong,
+            text: text.into(),
+            advice: advice.into(),
+        }
+    }
+}
+
+/// Examines the installation and the machine, and prints the findings.
+///
+/// # Errors
+/// Bad arguments.
+pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
+    let mut json = false;
+    let words: Vec<String> = args
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    if let [flag, pid, address, value] = &words[..]
+        && flag == machine::PROBE
+    {
+        return Ok(machine::probe_peer(pid, address, value));
+    }
+    for word in &words {
+        match word.as_str() {
+            "--json" => json = true,
+            "-h" | "--help" => {
+                output::print(help::DOCTOR);
+                return Ok(0);
+            }
+            other => {
+                return Err(LaunchError::UnknownFlag {
+                    command: "doctor",
+                    given: other.to_owned(),
+                    hint: crate::suggest::nearest(other, ["--json", "--help"]).map(str::to_owned),
+                });
+            }
+        }
+    }
+    let mut findings = python::examine();
+    findings.extend(machine::examine());
+    output::print(&if json {
+        as_json(&findings)
+    } else {
+        as_text(&findings)
+    });
+    Ok(u8::from(
+        findings.iter().any(|f| f.verdict == Verdict::Wrong),
+    ))
+}
+
+fn as_text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let mark = match finding.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Note => "note",
+            Verdict::Wrong => "WRONG",
+        };
+        text.push_str(&format!("{mark:<6}{:<13}{}\n", finding.name, finding.text));
+        if !finding.advice.is_empty() {
+            text.push_str(&format!("{:19}-> {}\n", "", finding.advice));
+        }
+    }
+    let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
+    text.push_str(&match (count(Verdict::Wrong), count(Verdict::Note)) {
+        (0, 0) => "all is well\n".to_owned(),
+        (0, notes) => format!("all is well ({notes} to note)\n"),
+        (wrong, _) => format!("{wrong} wrong\n"),
+    });
+    text
+}
+
+fn as_json(findings: &[Finding]) -> String {
+    let entries: Vec<String> = findings
+        .iter()
+        .map(|finding| {
+            let verdict = match finding.verdict {
+                Verdict::Ok => "ok",
+                Verdict::Note => "note",
+                Verdict::Wrong => "wrong",
+            };
+            format!(
+                "  {{\"name\": {}, \"verdict\": \"{verdict}\", \"text\": {}, \"advice\": {}}}",
+                string(finding.name),
+                string(&finding.text),
+                string(&finding.advice)
+            )
+        })
+        .collect();
+    format!("[\n{}\n]\n", entries.join(",\n"))
+}
+
+/// A JSON string.
+fn string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_told_with_their_advice() {
+        let findings = [
+            Finding::ok("python", "3.11"),
+            Finding::wrong("module", "missing \"x\"\n", "install it"),
+        ];
+        let text = as_text(&findings);
+        assert!(text.contains("ok    python       3.11\n"), "{text}");
+        assert!(
+            text.contains("-> install it") && text.ends_with("1 wrong\n"),
+            "{text}"
+        );
+        let json = as_json(&findings);
+        assert!(json.contains(r#""text": "missing \"x\"\n""#), "{json}");
+        assert_eq!(string("a\u{1}"), "\"a\\u0001\"");
+    }
+}
