@@ -17,6 +17,7 @@ use crate::text::{self, Text};
 mod code;
 mod create;
 mod decode;
+mod pack;
 
 /// The layout of data in memory.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
