@@ -49,6 +49,7 @@ pub mod mem;
 mod segment;
 #[cfg(not(loom))]
 pub mod single_copy;
+mod strided;
 #[cfg(not(loom))]
 pub mod transfer;
 #[cfg(not(loom))]

@@ -10,12 +10,30 @@ use phalanx_shm::mem::{ConstMem, MutMem};
 pub trait Source {
     /// Fills `out` with the bytes that begin `at` bytes from the base.
     fn read(&self, at: isize, out: &mut [u8]);
+
+    /// Fills the blocks of `out`, the first from `at`, each next one from `stride` bytes further.
+    #[inline]
+    fn read_run<const N: usize>(&self, mut at: isize, stride: isize, out: &mut [[u8; N]]) {
+        for block in out {
+            self.read(at, block);
+            at = at.wrapping_add(stride);
+        }
+    }
 }
 
 /// Memory that can be written at offsets from its base.
 pub trait Sink {
     /// Stores `data` so that it begins `at` bytes from the base.
     fn write(&mut self, at: isize, data: &[u8]);
+
+    /// Stores the blocks of `data`, the first at `at`, each next one `stride` bytes further.
+    #[inline]
+    fn write_run<const N: usize>(&mut self, mut at: isize, stride: isize, data: &[[u8; N]]) {
+        for block in data {
+            self.write(at, block);
+            at = at.wrapping_add(stride);
+        }
+    }
 }
 
 /// A slice seen from an origin `origin` bytes after its start (before it, when negative).
@@ -75,11 +93,21 @@ impl Source for ConstMem {
     fn read(&self, at: isize, out: &mut [u8]) {
         self.at(at, out.len()).copy_to(out);
     }
+
+    #[inline]
+    fn read_run<const N: usize>(&self, at: isize, stride: isize, out: &mut [[u8; N]]) {
+        self.gather(at, stride, out);
+    }
 }
 
 impl Sink for MutMem {
     #[inline]
     fn write(&mut self, at: isize, data: &[u8]) {
         self.at(at, data.len()).copy_from(data);
+    }
+
+    #[inline]
+    fn write_run<const N: usize>(&mut self, at: isize, stride: isize, data: &[[u8; N]]) {
+        self.scatter(at, stride, data);
     }
 }

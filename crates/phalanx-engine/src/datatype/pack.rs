@@ -18,6 +18,8 @@ trait Mover {
     fn block(&mut self, at: isize, len: usize);
     /// `count` blocks of `len` bytes, `stride` bytes apart.
     fn run(&mut self, at: isize, len: usize, count: usize, stride: isize);
+    /// Blocks of `len` bytes at `at` plus each of the offsets.
+    fn list(&mut self, at: isize, len: usize, offsets: &[isize]);
 }
 
 struct Packer<'a, S: ?Sized> {
@@ -50,9 +52,15 @@ macro_rules! by_block_size {
 }
 
 impl<S: Source + ?Sized> Mover for Packer<'_, S> {
+    #[inline]
     fn block(&mut self, at: isize, len: usize) {
-        self.source
-            .read(at, &mut self.out[self.done..self.done + len]);
+        let out = &mut self.out[self.done..self.done + len];
+        macro_rules! fixed {
+            ($n:literal) => {
+                self.source.read_run(at, 0, out.as_chunks_mut::<$n>().0)
+            };
+        }
+        by_block_size!(len, fixed, self.source.read(at, out));
         self.done += len;
     }
 
@@ -60,27 +68,48 @@ impl<S: Source + ?Sized> Mover for Packer<'_, S> {
         let out = &mut self.out[self.done..self.done + len * count];
         macro_rules! fixed {
             ($n:literal) => {
-                for block in out.as_chunks_mut::<$n>().0 {
-                    self.source.read(at, block);
-                    at = at.wrapping_add(stride);
-                }
+                self.source
+                    .read_run(at, stride, out.as_chunks_mut::<$n>().0)
             };
         }
-        by_block_size!(
-            len,
-            fixed,
+        by_block_size!(len, fixed, {
             for block in out.chunks_exact_mut(len) {
                 self.source.read(at, block);
                 at = at.wrapping_add(stride);
             }
-        );
+        });
         self.done += len * count;
+    }
+
+    fn list(&mut self, at: isize, len: usize, offsets: &[isize]) {
+        let out = &mut self.out[self.done..self.done + len * offsets.len()];
+        macro_rules! fixed {
+            ($n:literal) => {
+                for (block, offset) in out.as_chunks_mut::<$n>().0.iter_mut().zip(offsets) {
+                    self.source
+                        .read_run(at + offset, 0, std::slice::from_mut(block));
+                }
+            };
+        }
+        by_block_size!(len, fixed, {
+            for (block, offset) in out.chunks_exact_mut(len).zip(offsets) {
+                self.source.read(at + offset, block);
+            }
+        });
+        self.done += len * offsets.len();
     }
 }
 
 impl<S: Sink + ?Sized> Mover for Unpacker<'_, S> {
+    #[inline]
     fn block(&mut self, at: isize, len: usize) {
-        self.sink.write(at, &self.data[self.done..self.done + len]);
+        let data = &self.data[self.done..self.done + len];
+        macro_rules! fixed {
+            ($n:literal) => {
+                self.sink.write_run(at, 0, data.as_chunks::<$n>().0)
+            };
+        }
+        by_block_size!(len, fixed, self.sink.write(at, data));
         self.done += len;
     }
 
@@ -88,21 +117,34 @@ impl<S: Sink + ?Sized> Mover for Unpacker<'_, S> {
         let data = &self.data[self.done..self.done + len * count];
         macro_rules! fixed {
             ($n:literal) => {
-                for block in data.as_chunks::<$n>().0 {
-                    self.sink.write(at, block);
-                    at = at.wrapping_add(stride);
-                }
+                self.sink.write_run(at, stride, data.as_chunks::<$n>().0)
             };
         }
-        by_block_size!(
-            len,
-            fixed,
+        by_block_size!(len, fixed, {
             for block in data.chunks_exact(len) {
                 self.sink.write(at, block);
                 at = at.wrapping_add(stride);
             }
-        );
+        });
         self.done += len * count;
+    }
+
+    fn list(&mut self, at: isize, len: usize, offsets: &[isize]) {
+        let data = &self.data[self.done..self.done + len * offsets.len()];
+        macro_rules! fixed {
+            ($n:literal) => {
+                for (block, offset) in data.as_chunks::<$n>().0.iter().zip(offsets) {
+                    self.sink
+                        .write_run(at + offset, 0, std::slice::from_ref(block));
+                }
+            };
+        }
+        by_block_size!(len, fixed, {
+            for (block, offset) in data.chunks_exact(len).zip(offsets) {
+                self.sink.write(at + offset, block);
+            }
+        });
+        self.done += len * offsets.len();
     }
 }
 
@@ -133,6 +175,28 @@ fn walk<M: Mover>(step: &Step, base: isize, skip: usize, left: &mut usize, mover
                 *left = 0;
             }
         }
+        Body::List(len, offsets) => {
+            while index < step.count && *left > 0 {
+                let (mut first, part) = (inside / len, inside % len);
+                if part > 0 {
+                    let take = (len - part).min(*left);
+                    mover.block(at(index) + offsets[first] + part as isize, take);
+                    *left -= take;
+                    first += 1;
+                }
+                let whole = (*left / len).min(offsets.len() - first);
+                mover.list(at(index), *len, &offsets[first..first + whole]);
+                *left -= whole * len;
+                if let Some(offset) = offsets.get(first + whole)
+                    && *left > 0
+                {
+                    mover.block(at(index) + offset, *left);
+                    *left = 0;
+                }
+                inside = 0;
+                index += 1;
+            }
+        }
         Body::Steps(steps, _) => {
             while index < step.count && *left > 0 {
                 let first = if inside == 0 {
@@ -141,6 +205,14 @@ fn walk<M: Mover>(step: &Step, base: isize, skip: usize, left: &mut usize, mover
                     steps.partition_point(|s| s.start <= inside) - 1
                 };
                 for step in &steps[first..] {
+                    if let (1, Body::Block(len)) = (step.count, &step.body)
+                        && step.start >= inside
+                        && *len <= *left
+                    {
+                        mover.block(at(index) + step.at, *len);
+                        *left -= len;
+                        continue;
+                    }
                     let skip = inside.saturating_sub(step.start);
                     walk(step, at(index), skip, left, mover);
                     if *left == 0 {
@@ -269,7 +341,7 @@ pub struct Segments {
 #[derive(Clone, Debug)]
 struct Frame {
     steps: Sequence,
-    /// The step, and its repetition, that comes next.
+    /// The step, and its repetition, that comes next. The blocks of a list count as repetitions.
     index: usize,
     repetition: usize,
     base: isize,
@@ -302,11 +374,17 @@ impl Segments {
         };
         let mut inside = from;
         while let Some(step) = frame.steps.get(frame.index) {
-            frame.repetition = inside / step.body.bytes();
+            let repetition = inside / step.body.bytes();
             inside %= step.body.bytes();
-            let at = frame.base + step.at + frame.repetition as isize * step.stride;
+            let mut at = frame.base + step.at + repetition as isize * step.stride;
+            frame.repetition = repetition;
             let next = match &step.body {
-                Body::Block(len) => {
+                Body::Block(len) | Body::List(len, _) => {
+                    if let Body::List(len, offsets) = &step.body {
+                        frame.repetition = repetition * offsets.len() + inside / len;
+                        at += offsets[inside / len];
+                        inside %= len;
+                    }
                     if inside > 0 {
                         self.pending = Some((at + inside as isize, (len - inside).min(self.left)));
                         self.left -= (len - inside).min(self.left);
@@ -345,15 +423,22 @@ impl Segments {
                 self.stack.pop();
                 continue;
             };
-            if frame.repetition == step.count {
+            let (places, offset) = match &step.body {
+                Body::List(_, offsets) => {
+                    (offsets.len(), offsets[frame.repetition % offsets.len()])
+                }
+                _ => (1, 0),
+            };
+            if frame.repetition == step.count * places {
                 frame.index += 1;
                 frame.repetition = 0;
                 continue;
             }
-            let at = frame.base + step.at + frame.repetition as isize * step.stride;
+            let repetition = (frame.repetition / places) as isize;
+            let at = frame.base + step.at + repetition * step.stride + offset;
             frame.repetition += 1;
             match &step.body {
-                Body::Block(len) => {
+                Body::Block(len) | Body::List(len, _) => {
                     let len = (*len).min(self.left);
                     self.left -= len;
                     return Some((at, len));

@@ -3,6 +3,7 @@
 //! ```text
 //! program := step*                          in the order of the type map, which is the order on the wire
 //! step    := Run  { at, len, count, stride }        count blocks of len bytes, stride bytes apart
+//!          | List { at, count, stride, offsets, len } blocks of len bytes at each of the offsets, all that repeated
 //!          | Loop { at, count, stride, body }       body repeated at count origins, stride bytes apart
 //! ```
 //! Building it merges what touches: a contiguous type is one run of one block, a vector of a basic type one run of `count`
@@ -29,6 +30,8 @@ pub(super) struct Step {
 pub(super) enum Body {
     /// A block of this many bytes (never 0).
     Block(usize),
+    /// Blocks of this many bytes (never 0) at each of these offsets.
+    List(usize, Arc<[isize]>),
     /// A sequence of steps and its packed bytes.
     Steps(Arc<[Step]>, usize),
 }
@@ -38,6 +41,7 @@ impl Body {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Body::Block(len) => *len,
+            Body::List(len, offsets) => len * offsets.len(),
             Body::Steps(_, bytes) => *bytes,
         }
     }
@@ -250,25 +254,68 @@ impl Builder {
     }
 
     fn finish(self) -> Arc<[Step]> {
-        let mut out: Vec<Step> = Vec::with_capacity(self.steps.len());
-        let mut start = 0;
-        for step in self.steps {
-            if let Some(last) = out.last_mut()
-                && extend_run(last, &step)
+        let mut out: Vec<Step> = Vec::new();
+        let mut rest = &self.steps[..];
+        while let Some((first, others)) = rest.split_first() {
+            let mut run = first.clone();
+            let mut used = 1 + others
+                .iter()
+                .take_while(|next| extend_run(&mut run, next))
+                .count();
+            if used < LEAST_RUN
+                && let Some(list) = list_of(rest)
             {
-                start += step.bytes();
-                continue;
+                used = list.1;
+                run = list.0;
+            } else if used < LEAST_RUN && first.count == 1 {
+                (run, used) = (first.clone(), 1);
             }
-            // A pair that turned out not to go on as a series stays a run of two: still right.
+            out.push(run);
+            rest = &rest[used..];
+        }
+        let mut start = 0;
+        for step in &mut out {
+            step.start = start;
             start += step.bytes();
-            let begin = start - step.bytes();
-            out.push(Step {
-                start: begin,
-                ..step
-            });
         }
         out.into()
     }
+}
+
+/// Fewer single blocks than this at equal distances are not worth a run, nor fewer than this many at any distances a list.
+const LEAST_RUN: usize = 4;
+
+/// As many blocks at equal distances end a list, to become a run.
+const ENDS_LIST: usize = 16;
+
+/// The single blocks of one length at the beginning of `steps` as a list, and how many they are.
+fn list_of(steps: &[Step]) -> Option<(Step, usize)> {
+    let Body::Block(len) = steps.first()?.body else {
+        return None;
+    };
+    let same = |step: &&Step| step.count == 1 && matches!(step.body, Body::Block(l) if l == len);
+    let mut offsets: Vec<isize> = Vec::new();
+    let (mut distance, mut regular) = (0, 0);
+    for step in steps.iter().take_while(same) {
+        let last = offsets.last().copied().unwrap_or(step.at);
+        let now = step.at.wrapping_sub(last);
+        regular = if now == distance { regular + 1 } else { 2 };
+        distance = now;
+        offsets.push(step.at);
+        if regular == ENDS_LIST {
+            offsets.truncate(offsets.len() - ENDS_LIST);
+            break;
+        }
+    }
+    let count = offsets.len();
+    let list = Step {
+        at: 0,
+        count: 1,
+        stride: 0,
+        body: Body::List(len, offsets.into()),
+        start: 0,
+    };
+    (count >= LEAST_RUN).then_some((list, count))
 }
 
 /// Makes `next` part of the run `last` if it continues it.

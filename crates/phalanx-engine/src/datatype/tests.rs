@@ -167,7 +167,7 @@ fn derived(inner: impl Strategy<Value = Both> + Clone + 'static) -> impl Strateg
         (
             inner.clone(),
             0i64..4,
-            prop::collection::vec(-6i64..12, 0..5)
+            prop::collection::vec(-9i64..20, 0..12)
         )
             .prop_map(|(old, len, displs)| {
                 let e = old.model.extent();
@@ -626,6 +626,25 @@ fn common_shapes_become_one_step() {
     let rows = Datatype::indexed(&[3, 3, 3], &[0, 3, 6], double).unwrap();
     assert!(rows.is_contiguous());
     let regular: Vec<i64> = (0..1000).map(|i| i * 3).collect();
+    let irregular: Vec<i64> = (0..1000).map(|i| i * i).collect();
+    assert_eq!(
+        steps(&Datatype::indexed_block(1, &irregular, double).unwrap()),
+        2
+    );
+    // An irregular part, a regular one, and again an irregular one.
+    let mixed: Vec<i64> = irregular[2..20]
+        .iter()
+        .copied()
+        .chain((0..100).map(|i| 1000 + 2 * i))
+        .collect();
+    let mixed: Vec<i64> = mixed
+        .iter()
+        .copied()
+        .chain(irregular[40..60].iter().copied())
+        .collect();
+    let mixed = Datatype::indexed_block(1, &mixed, double).unwrap();
+    assert_eq!(steps(&mixed), 3);
+    assert_eq!(mixed.segments(1).count(), 138);
     assert_eq!(
         steps(&Datatype::indexed_block(1, &regular, double).unwrap()),
         1
