@@ -10,6 +10,7 @@
 //! | `schedules.rs` | collectives in pieces |
 
 use std::sync::Weak;
+use std::time::{Duration, Instant};
 
 use phalanx_shm::single_copy::ProbeWord;
 use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, RingConsumer, Universe};
@@ -22,7 +23,7 @@ use crate::error::Result;
 use crate::status::Status;
 
 use super::matching::{IntMap, Pattern};
-use super::ops::{Body, Ops, Owner, RecvStage, SendStage};
+use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
 use super::schedules::Schedules;
 use super::send::{Link, Outgoing};
@@ -232,11 +233,6 @@ impl Core {
         self.universe.slot(self.me).notify();
     }
 
-    /// Whether this process has copies under way that need it awake.
-    pub(crate) fn must_stay_awake(&self) -> bool {
-        !self.transfers.is_empty()
-    }
-
     /// Remembers a communicator for [`Core::context_name`].
     pub(crate) fn register(&mut self, ctx: u32, comm: Weak<CommInner>) {
         if self.comms.len() >= 64 && self.comms.len().is_power_of_two() {
@@ -316,34 +312,45 @@ impl Core {
         if self.ops.is_done(op) || self.cancel_recv(op) || self.cancel_send(op) {
             return;
         }
-        // A copy is under way. Those this process takes part in are driven to their end: the peer is at it, too.
-        while self.transfers.contains(&op) && !self.ops.is_done(op) {
+        // The peer may be copying from this memory right now; it is awake then, and says when it is done.
+        let patience = Instant::now() + Duration::from_secs(1);
+        while self.is_read_by_peer(op) && Instant::now() < patience {
             self.poll();
             std::thread::yield_now();
         }
         self.detach_memory(op);
     }
 
+    fn is_read_by_peer(&mut self, op: RawOp) -> bool {
+        self.ops.send(op).is_some_and(|s| matches!(s.stage, SendStage::Offered) && s.block.is_some())
+    }
+
     /// Replaces the user's memory of an operation that goes on without its owner.
     fn detach_memory(&mut self, op: RawOp) {
         match self.ops.get(op).map(|o| &mut o.body) {
             Some(Body::Send(send)) => {
-                if let super::ops::Data::User { mem, count, ty } = &send.data
-                    && !matches!(send.stage, SendStage::Offered) | (send.block.is_none())
-                {
+                if let Data::User { mem, count, ty } = &send.data {
                     let mut packed = vec![0; send.bytes as usize];
                     ty.pack(*count, mem, 0, &mut packed);
-                    send.data = super::ops::Data::Owned(packed);
+                    send.data = Data::Owned(packed);
+                    if let SendStage::Pushing(push) = &mut send.stage {
+                        push.use_packed(send.bytes);
+                    }
                 }
             }
-            Some(Body::Recv(recv)) => {
-                if let RecvStage::Streaming { .. } = recv.stage {
-                    // Zero elements of a contiguous type: what still comes falls on no memory.
-                    recv.target.mem = MutMem::empty();
-                    recv.target.count = 0;
-                    recv.target.ty = bytes().clone();
+            Some(Body::Recv(recv)) => match &mut recv.stage {
+                // What still comes falls on no memory.
+                RecvStage::Streaming { .. } => {
+                    recv.target = Target { mem: MutMem::empty(), count: 0, ty: bytes().clone() };
                 }
-            }
+                RecvStage::Piping(piping) => piping.discard = true,
+                RecvStage::Pulling(pull) => {
+                    let (from, remote) = pull.peer();
+                    self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
+                    self.release(from, remote);
+                }
+                RecvStage::Posted => {}
+            },
             _ => {}
         }
     }

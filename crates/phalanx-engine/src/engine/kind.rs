@@ -10,8 +10,8 @@ pub(crate) const OFFER: u8 = 3;
 pub(crate) const MATCHED: u8 = 4;
 /// To the sender of a large message: over.
 pub(crate) const DONE: u8 = 5;
-/// To the sender of a large message: copy too.
-pub(crate) const HELP: u8 = 6;
+/// To the sender of a large message: push `len` bytes of it into the pipe in the payload.
+pub(crate) const PIPE: u8 = 6;
 /// To the sender of a large message: send `len` bytes of it as DATA to the receive in the payload.
 pub(crate) const STREAM: u8 = 7;
 /// A piece of a large message for the receive in the token.

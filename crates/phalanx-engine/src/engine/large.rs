@@ -1,32 +1,34 @@
-//! Large messages: the sender offers, the receiver fetches, and both copy when both are there.
+//! Large messages: the sender offers, the receiver fetches.
 //!
 //! ```text
 //! sender                                     receiver
 //!   block := where the data lies
 //!   OFFER(block)  ------------------------>    matched; state: offered -> claimed
-//!                                              copies the first chunk (process_vm_readv)
-//!                 <------------------------  HELP              when much is left
-//!   while chunks left (next += CHUNK):         while chunks left (next += CHUNK):
-//!     write one (process_vm_writev)              read one
-//!     copied += its length                       copied += its length
-//!                                              copied == all:
+//!                                              makes a pipe (phalanx_shm::transfer)
+//!                 <------------------------  PIPE(its offset)
+//!   state: claimed -> piped
+//!   pushes into the pipe                       pulls out of the pipe
+//!
+//!   does not come: it computes                 state: claimed -> solo
+//!                                              copies everything (process_vm_readv)
 //!                 <------------------------  DONE
 //! ```
-//! A sender that is computing simply does not help: the receiver copies everything. Where single copy is
-//! impossible (forbidden by the kernel, no block to be had, a chunk that fails) the receiver answers the offer with
-//! STREAM instead, and the data comes through the ring in DATA records.
+//! The pipe is the fastest way (decision 0001) and needs both sides. A receiver that would have to sleep
+//! because the sender has not opened the pipe copies alone instead, if the kernel allows. Without memory for a pipe it
+//! answers STREAM, and the data comes through the ring in DATA records.
 //!
-//! A *block* is one line in the segment, owned by the sending operation until DONE; nobody touches it after that. A
-//! sender may take an offer back (cancel, interrupt) as long as nobody has claimed it; the receiver
-//! then skips the message and answers DONE, which frees the block.
+//! A *block* is two lines in the segment, owned by the sending operation. Its state word also counts its uses, so that
+//! a receiver that is late cannot mistake the next message's block for its own. A sender may take an
+//! offer back (cancel, interrupt) as long as nobody has claimed it; the receiver then skips the message and answers DONE.
 //!
-//! Messages in several pieces: the block points to a list of (address, length) pairs in the sender's memory, which the
-//! receiver reads first. Many small pieces are packed first instead, in one copy (sender) or chunk by chunk (receiver).
+//! Messages in several pieces: the block points to a list of (address, length) pairs in the sender's memory, which a
+//! receiver that copies alone reads first. Many small pieces are packed on the way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use phalanx_shm::mem::{ConstMem, MutMem, Part};
 use phalanx_shm::single_copy::{self, RemoteMem};
+use phalanx_shm::transfer::{TransferReceiver, TransferSender};
 use phalanx_shm::{Envelope, Offset, ProcId, Record, ShmError};
 use smallvec::SmallVec;
 
@@ -40,11 +42,10 @@ use super::memory;
 use super::ops::{Data, RawOp, RecvStage, SendStage, Target};
 use super::receive::Matched;
 
-/// Bytes copied in one go: small enough that both sides share the work and other messages are not kept waiting,
-/// large enough to hide the system call.
-const CHUNK: u64 = 256 << 10;
-/// Bytes that must be left for the sender's help to be worth a record.
-const WORTH_HELP: u64 = 2 * CHUNK;
+/// Bytes moved in one step, so that other messages are not kept waiting.
+const STEP: u64 = 1 << 20;
+/// Passes that a pipe may stay unopened before the receiver copies alone.
+const PATIENCE: u32 = 2000;
 /// Average bytes per piece below which pieces are packed instead of listed.
 const PIECE: usize = 1024;
 /// Pieces beyond which a message is packed instead of listed.
@@ -56,69 +57,82 @@ const STREAM_UNIT: usize = 16 << 10;
 
 /// Words of a block (two lines).
 const WORDS: usize = 16;
-/// One of the states below.
+/// Number of the use, times 256, plus one of the states below.
 const STATE: usize = 0;
 /// Address of the data, or of the list of pieces.
 const ADDRESS: usize = 1;
 /// Number of pieces in the list; 0 when the data is in one piece.
 const LISTED: usize = 2;
-/// Next byte nobody has taken to copy.
-const NEXT: usize = 3;
-/// Bytes copied by either side since help was asked for, plus those before.
-const COPIED: usize = 4;
-/// The receiver's address and number of pieces, likewise.
-const THEIR_ADDRESS: usize = 5;
-const THEIR_LISTED: usize = 6;
-/// Bytes to be copied in all.
-const END: usize = 7;
-/// Address and value of the sender's probe word, and of the receiver's.
-const PROBE: usize = 8;
-const THEIR_PROBE: usize = 10;
+/// Address and value of the sender's probe word.
+const PROBE: usize = 3;
 
 const OFFERED: u64 = 0;
 const CLAIMED: u64 = 1;
 const WITHDRAWN: u64 = 2;
-/// The sender could not copy its chunk.
-const FAILED: u64 = 3;
+/// The sender has opened the pipe.
+const PIPED: u64 = 3;
+/// The receiver copies alone.
+const SOLO: u64 = 4;
+/// Low bits of the state word.
+const STATES: u64 = 0xff;
 
-/// The receiver's side of a copy.
-pub(crate) struct Pull {
+/// A receive through a pipe.
+pub(crate) struct Piping {
+    pipe: TransferReceiver,
     from: ProcId,
     remote: RawOp,
     block: Offset,
+    /// State word as claimed.
+    claimed: u64,
+    /// `None`: small pieces, unpacked from a staging buffer.
+    ours: Option<Pieces>,
+    /// Data has come, or the attempt to do without the sender failed.
+    opened: bool,
+    passes: u32,
+    /// The receive was given up: the data goes nowhere.
+    pub(crate) discard: bool,
+    matched: Matched,
+    end: u64,
+}
+
+/// A receive that copies alone.
+pub(crate) struct Pull {
+    from: ProcId,
+    remote: RawOp,
     pid: i32,
     theirs: Pieces,
-    /// `None`: small pieces, copied through a staging buffer.
     ours: Option<Pieces>,
-    /// The list the sender reads, if ours has several pieces.
-    listed: Box<[[u64; 2]]>,
     at: u64,
     end: u64,
-    helped: bool,
     matched: Matched,
 }
 
-/// The sender's side.
-pub(crate) struct Help {
-    pid: i32,
-    theirs: Pieces,
-    ours: Pieces,
+/// A send through a pipe.
+pub(crate) struct Push {
+    pipe: TransferSender,
+    /// `None`: small pieces, packed through a staging buffer.
+    ours: Option<Pieces>,
     end: u64,
 }
 
-/// What one step of a copy came to.
-enum Progress {
-    /// More to do.
-    More,
-    /// Nothing left for this side, but the other side still copies.
-    Wait,
-    /// All copied.
-    Complete,
+impl Push {
+    /// The data has been packed into memory of the operation's own.
+    pub(crate) fn use_packed(&mut self, bytes: u64) {
+        self.ours = Some(Pieces::one(0, bytes));
+    }
+}
+
+impl Pull {
+    /// The sender and its operation.
+    pub(crate) fn peer(&self) -> (ProcId, RawOp) {
+        (self.from, self.remote)
+    }
 }
 
 /// Memory ranges that together hold a message, and where each begins in it.
 ///
 /// `at` is an address in the other process, or an offset from the base of our own buffer.
+#[derive(Clone)]
 pub(crate) struct Pieces {
     list: SmallVec<[Piece; 1]>,
 }
@@ -190,10 +204,6 @@ impl Pieces {
         self.range(from, to).map(|(at, len)| RemoteMem { addr: at as u64, len }).collect()
     }
 
-    fn local(&self, base: ConstMem, from: u64, to: u64) -> SmallVec<[ConstMem; 4]> {
-        self.range(from, to).map(|(at, len)| base.at(at as isize, len)).collect()
-    }
-
     fn local_mut(&self, base: MutMem, from: u64, to: u64) -> SmallVec<[MutMem; 4]> {
         self.range(from, to).map(|(at, len)| base.at(at as isize, len)).collect()
     }
@@ -214,10 +224,20 @@ fn words(core: &Core, block: Offset) -> Option<&[AtomicU64]> {
     core.universe.words(block, WORDS).ok()
 }
 
+/// Moves a block from one state to another: the new word if it was in that state.
+fn change(core: &Core, block: Offset, from: u64, to: u64) -> Option<u64> {
+    let w = words(core, block)?;
+    let seen = w[STATE].load(Ordering::Acquire);
+    let next = seen & !STATES | to;
+    (seen & STATES == from && w[STATE].compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+        .then_some(next)
+}
+
+#[cold]
 fn gone(what: &str, peer: ProcId, error: &ShmError) -> Error {
     Error::new(
         ErrorClass::ProcAborted,
-        format!("{what} process {} failed: {error}; that process has probably ended", peer.0),
+        format!("{what} process {peer} failed: {error}; that process has probably ended"),
     )
 }
 
@@ -249,15 +269,9 @@ impl Core {
         }
         let block = self.blocks.pop().or_else(|| self.universe.alloc(WORDS * 8).ok());
         if let Some(w) = block.and_then(|b| words(self, b)) {
-            for (at, value) in [
-                (STATE, OFFERED),
-                (ADDRESS, address),
-                (LISTED, listed),
-                (NEXT, 0),
-                (COPIED, 0),
-                (PROBE, probe[0]),
-                (PROBE + 1, probe[1]),
-            ] {
+            let uses = w[STATE].load(Ordering::Relaxed) / (STATES + 1);
+            let state = uses.wrapping_add(1).wrapping_mul(STATES + 1) | OFFERED;
+            for (at, value) in [(STATE, state), (ADDRESS, address), (LISTED, listed), (PROBE, probe[0]), (PROBE + 1, probe[1])] {
                 w[at].store(value, Ordering::Relaxed);
             }
         }
@@ -273,22 +287,18 @@ impl Core {
 
     /// Takes an offer back. False when the receiver has claimed it.
     pub(crate) fn withdraw_block(&self, block: Offset) -> bool {
-        words(self, block).is_some_and(|w| {
-            w[STATE].compare_exchange(OFFERED, WITHDRAWN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        })
+        change(self, block, OFFERED, WITHDRAWN).is_some()
     }
 
     /// Whether the sender has taken an offer back.
     pub(crate) fn is_withdrawn(&self, block: u64) -> bool {
-        block != 0 && words(self, Offset::new(block)).is_some_and(|w| w[STATE].load(Ordering::Acquire) == WITHDRAWN)
+        block != 0
+            && words(self, Offset::new(block)).is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
     }
 
     /// Claims an offer for a receive. False when the sender has taken it back.
     pub(crate) fn claim(&self, block: u64) -> bool {
-        block == 0
-            || words(self, Offset::new(block)).is_some_and(|w| {
-                w[STATE].compare_exchange(OFFERED, CLAIMED, Ordering::AcqRel, Ordering::Acquire).is_ok()
-            })
+        block == 0 || change(self, Offset::new(block), OFFERED, CLAIMED).is_some()
     }
 
     /// Tells a sender that its offer is over.
@@ -301,87 +311,54 @@ impl Core {
     pub(crate) fn begin_large(&mut self, op: RawOp, from: ProcId, remote: RawOp, block: u64, matched: Matched) {
         let Some(recv) = self.ops.recv(op) else { return };
         let target = recv.target.clone();
-        let outcome = self.outcome(matched, target.room(), &target.ty);
         let end = matched.bytes.min(target.room());
         if end == 0 {
+            let outcome = self.outcome(matched, target.room(), &target.ty);
             self.release(from, remote);
             self.ops.complete(op, outcome);
             return;
         }
         let block = Offset::new(block);
-        if !block.is_none()
-            && let Some(pid) = self.can_copy(from, block, PROBE)
-            && let Some(pull) = self.prepare_pull(&target, from, remote, block, pid, end, matched)
-        {
-            if let Some(recv) = self.ops.recv(op) {
-                recv.stage = RecvStage::Pulling(Box::new(pull));
-            }
-            self.transfers.push(op);
-            self.step_transfer(op);
+        let pipe = if block.is_none() { None } else { TransferReceiver::create(&self.universe, end, from).ok() };
+        let Some(pipe) = pipe else {
+            let outcome = self.outcome(matched, target.room(), &target.ty);
+            self.ask_for_stream(op, from, remote, end, outcome);
             return;
+        };
+        let claimed = words(self, block).map_or(0, |w| w[STATE].load(Ordering::Relaxed));
+        let at = pipe.offset().get();
+        let ours = Pieces::of(target.count, &target.ty);
+        let piping =
+            Piping { pipe, from, remote, block, claimed, ours, opened: false, passes: 0, discard: false, matched, end };
+        if let Some(recv) = self.ops.recv(op) {
+            recv.stage = RecvStage::Piping(Box::new(piping));
         }
-        self.ask_for_stream(op, from, remote, end, outcome);
+        self.transfers.push(op);
+        if let Err(error) = self.control_sized(from, kind::PIPE, remote.token(), at, end) {
+            self.ops.complete(op, Err(error));
+        }
     }
 
     fn ask_for_stream(&mut self, op: RawOp, from: ProcId, remote: RawOp, end: u64, outcome: Result<Status>) {
         if let Some(recv) = self.ops.recv(op) {
             recv.stage = RecvStage::Streaming { at: 0, end, outcome };
         }
-        let value = op.token();
-        if let Err(error) = self.control_sized(from, kind::STREAM, remote.token(), value, end) {
+        if let Err(error) = self.control_sized(from, kind::STREAM, remote.token(), op.token(), end) {
             self.ops.complete(op, Err(error));
         }
     }
 
-    /// Whether single copies from and to a process work, by its probe word in a block: its pid if so.
-    fn can_copy(&mut self, peer: ProcId, block: Offset, probe: usize) -> Option<i32> {
-        let at = peer.0 as usize;
-        if self.copyable.len() <= at {
-            self.copyable.resize(at + 1, None);
-        }
-        if let Some(known) = self.copyable[at] {
-            return known;
-        }
-        let pid = self.universe.slot(peer).pid();
-        let w = words(self, block)?;
-        let (address, value) = (w[probe].load(Ordering::Relaxed), w[probe + 1].load(Ordering::Relaxed));
-        let works = self.single_copy && {
-            let capability = single_copy::probe(pid, address, value);
-            capability.read && capability.write
-        };
-        let found = works.then_some(pid);
-        self.copyable[at] = Some(found);
-        found
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one offer")]
-    fn prepare_pull(
-        &mut self,
-        target: &Target,
-        from: ProcId,
-        remote: RawOp,
-        block: Offset,
-        pid: i32,
-        end: u64,
-        matched: Matched,
-    ) -> Option<Pull> {
-        let w = words(self, block)?;
-        let (address, listed) = (w[ADDRESS].load(Ordering::Relaxed), w[LISTED].load(Ordering::Relaxed));
-        let theirs = if listed == 0 { Pieces::one(address as i64, matched.bytes) } else { Pieces::fetch(pid, address, listed)? };
-        let ours = Pieces::of(target.count, &target.ty);
-        let listed = ours.as_ref().map(|p| p.published(target.mem.as_const())).unwrap_or_default();
-        Some(Pull { from, remote, block, pid, theirs, ours, listed, at: 0, end, helped: false, matched })
-    }
-
-    /// Copies the next chunk of a transfer. True when the transfer is off the list.
+    /// Moves the next part of a transfer. True when the transfer is off the list.
     pub(crate) fn step_transfer(&mut self, op: RawOp) -> bool {
         enum Side {
+            Pipe(Box<Piping>),
             Pull(Box<Pull>),
-            Help(Box<Help>, Offset),
+            Push(Box<Push>),
         }
         // Out of the operation for the duration of the step.
         let side = if let Some(recv) = self.ops.recv(op) {
             match std::mem::replace(&mut recv.stage, RecvStage::Posted) {
+                RecvStage::Piping(piping) => Some(Side::Pipe(piping)),
                 RecvStage::Pulling(pull) => Some(Side::Pull(pull)),
                 other => {
                     recv.stage = other;
@@ -389,9 +366,9 @@ impl Core {
                 }
             }
         } else if let Some(send) = self.ops.send(op) {
-            match (std::mem::replace(&mut send.stage, SendStage::Offered), send.block) {
-                (SendStage::Helping(help), Some(block)) => Some(Side::Help(help, block)),
-                (other, _) => {
+            match std::mem::replace(&mut send.stage, SendStage::Offered) {
+                SendStage::Pushing(push) => Some(Side::Push(push)),
+                other => {
                     send.stage = other;
                     None
                 }
@@ -401,8 +378,9 @@ impl Core {
         };
         let finished = match side {
             None => true,
+            Some(Side::Pipe(piping)) => self.step_pipe(op, piping),
             Some(Side::Pull(pull)) => self.step_pull(op, pull),
-            Some(Side::Help(help, block)) => self.step_help(op, help, block),
+            Some(Side::Push(push)) => self.step_push(op, push),
         };
         if finished {
             self.transfers.retain(|other| *other != op);
@@ -410,154 +388,287 @@ impl Core {
         finished
     }
 
-    fn step_pull(&mut self, op: RawOp, mut pull: Box<Pull>) -> bool {
-        let outcome = match self.copy_chunk(op, &mut pull) {
-            Ok(Progress::More | Progress::Wait) => {
-                if let Some(recv) = self.ops.recv(op) {
-                    recv.stage = RecvStage::Pulling(pull);
-                }
-                return false;
-            }
-            Ok(Progress::Complete) => match self.ops.recv(op) {
-                Some(recv) => {
-                    let (room, ty) = (recv.target.room(), recv.target.ty.clone());
-                    self.outcome(pull.matched, room, &ty)
-                }
-                None => Ok(Status::EMPTY),
-            },
-            Err(_) if pull.at == 0 => {
-                // Nothing copied yet: the memory is of a kind that cannot be copied this way, or the kernel refuses.
-                let room = self.ops.recv(op).map(|r| (r.target.room(), r.target.ty.clone()));
-                let outcome = room.map_or(Ok(Status::EMPTY), |(room, ty)| self.outcome(pull.matched, room, &ty));
-                self.ask_for_stream(op, pull.from, pull.remote, pull.end, outcome);
-                return true;
-            }
-            Err(error) => Err(gone("copying a large message from", pull.from, &error)),
-        };
-        self.release(pull.from, pull.remote);
+    fn set_recv_stage(&mut self, op: RawOp, stage: RecvStage) {
+        if let Some(recv) = self.ops.recv(op) {
+            recv.stage = stage;
+        }
+    }
+
+    /// Completes a large receive.
+    fn finish_large(&mut self, op: RawOp, matched: Matched) {
+        let Some((room, ty)) = self.ops.recv(op).map(|r| (r.target.room(), r.target.ty.clone())) else { return };
+        let outcome = self.outcome(matched, room, &ty);
         self.ops.complete(op, outcome);
-        true
     }
 
-    fn copy_chunk(&mut self, op: RawOp, pull: &mut Pull) -> std::result::Result<Progress, ShmError> {
-        let (from, to) = if pull.helped {
-            let Some(w) = words(self, pull.block) else { return Ok(Progress::Complete) };
-            let from = w[NEXT].fetch_add(CHUNK, Ordering::Relaxed);
-            if from >= pull.end {
-                if w[STATE].load(Ordering::Acquire) == FAILED {
-                    return Err(ShmError::Corrupt { what: "the sender could not copy its share".into() });
-                }
-                let all = w[COPIED].load(Ordering::Acquire) >= pull.end;
-                return Ok(if all { Progress::Complete } else { Progress::Wait });
+    fn step_pipe(&mut self, op: RawOp, mut piping: Box<Piping>) -> bool {
+        let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else { return true };
+        match self.drain_pipe(&target, &mut piping) {
+            Ok(true) => {
+                self.finish_large(op, piping.matched);
+                true
             }
-            (from, (from + CHUNK).min(pull.end))
+            Ok(false) => {
+                piping.passes += 1;
+                if !piping.opened && piping.passes > PATIENCE {
+                    return self.go_alone(op, piping);
+                }
+                self.set_recv_stage(op, RecvStage::Piping(piping));
+                false
+            }
+            Err(error) => {
+                self.ops.complete(op, Err(gone("receiving a large message from", piping.from, &error)));
+                true
+            }
+        }
+    }
+
+    /// Takes out of the pipe what is there. True when everything has been received.
+    fn drain_pipe(&mut self, target: &Target, piping: &mut Piping) -> std::result::Result<bool, ShmError> {
+        let stop = (piping.pipe.done() + STEP).min(piping.end);
+        while piping.pipe.done() < stop {
+            let here = piping.pipe.available()?;
+            if here == 0 {
+                break;
+            }
+            piping.opened = true;
+            let done = piping.pipe.done();
+            let upto = (done + here as u64).min(stop);
+            match &piping.ours {
+                Some(ours) if !piping.discard => {
+                    // Contiguous data is drained while it comes; pieces get what is there.
+                    let upto = if ours.list.len() == 1 { stop } else { upto };
+                    for (at, len) in ours.range(done, upto) {
+                        if piping.pipe.pull(target.mem.at(at as isize, len))? < len {
+                            break;
+                        }
+                    }
+                }
+                _ => {
+                    let mut staged = std::mem::take(&mut self.scratch);
+                    staged.resize(((upto - done) as usize).min(STAGE), 0);
+                    let n = piping.pipe.pull(memory::of_mut(&mut staged));
+                    if let (Ok(n), false) = (&n, piping.discard) {
+                        target.ty.unpack(target.count, &mut target.mem.clone(), done as usize, &staged[..*n]);
+                    }
+                    self.scratch = staged;
+                    n?;
+                }
+            }
+        }
+        Ok(piping.pipe.is_complete())
+    }
+
+    /// Copies without the sender, which has not opened the pipe, if that is possible. True when the transfer is over.
+    fn go_alone(&mut self, op: RawOp, mut piping: Box<Piping>) -> bool {
+        // Not again, whatever comes of it.
+        piping.opened = true;
+        let target = self.ops.recv(op).map(|r| r.target.mem);
+        let pull = match target {
+            Some(_) if !piping.discard => self.prepare_pull(&piping),
+            _ => None,
+        };
+        let Some(pull) = pull else {
+            self.set_recv_stage(op, RecvStage::Piping(piping));
+            return false;
+        };
+        let solo = piping.claimed & !STATES | SOLO;
+        let taken = words(self, piping.block).is_some_and(|w| {
+            w[STATE].compare_exchange(piping.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        });
+        if !taken {
+            self.set_recv_stage(op, RecvStage::Piping(piping));
+            return false;
+        }
+        piping.pipe.discard();
+        self.step_pull(op, Box::new(pull))
+    }
+
+    fn prepare_pull(&mut self, piping: &Piping) -> Option<Pull> {
+        let pid = self.can_copy(piping.from, piping.block)?;
+        let w = words(self, piping.block)?;
+        let (address, listed) = (w[ADDRESS].load(Ordering::Relaxed), w[LISTED].load(Ordering::Relaxed));
+        let theirs = if listed == 0 {
+            Pieces::one(address as i64, piping.matched.bytes)
         } else {
-            (pull.at, (pull.at + CHUNK).min(pull.end))
+            Pieces::fetch(pid, address, listed)?
         };
-        let theirs = pull.theirs.remote(from, to);
-        if let Some(ours) = &pull.ours {
-            if let Some(mem) = self.ops.recv(op).map(|r| r.target.mem) {
-                single_copy::read_vectored(pull.pid, &theirs, &ours.local_mut(mem, from, to))?;
-            }
-        } else if let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) {
-            let mut staged = std::mem::take(&mut self.scratch);
-            staged.resize((to - from) as usize, 0);
-            let copied = single_copy::read_vectored(pull.pid, &theirs, &[memory::of_mut(&mut staged)]);
-            if copied.is_ok() {
-                target.ty.unpack(target.count, &mut target.mem.clone(), from as usize, &staged);
-            }
-            self.scratch = staged;
-            copied?;
+        let (from, remote, end, matched) = (piping.from, piping.remote, piping.end, piping.matched);
+        Some(Pull { from, remote, pid, theirs, ours: piping.ours.clone(), at: 0, end, matched })
+    }
+
+    /// Whether single copies from a process work, by its probe word in a block: its pid if so.
+    fn can_copy(&mut self, peer: ProcId, block: Offset) -> Option<i32> {
+        let at = peer.0 as usize;
+        if self.copyable.len() <= at {
+            self.copyable.resize(at + 1, None);
         }
-        if pull.helped {
-            if let Some(w) = words(self, pull.block) {
-                let before = w[COPIED].fetch_add(to - from, Ordering::AcqRel);
-                if before + (to - from) >= pull.end {
-                    return Ok(Progress::Complete);
+        if let Some(known) = self.copyable[at] {
+            return known;
+        }
+        let pid = self.universe.slot(peer).pid();
+        let w = words(self, block)?;
+        let (address, value) = (w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed));
+        let works = self.single_copy && single_copy::probe(pid, address, value).read;
+        let found = works.then_some(pid);
+        self.copyable[at] = Some(found);
+        found
+    }
+
+    fn step_pull(&mut self, op: RawOp, mut pull: Box<Pull>) -> bool {
+        let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else { return true };
+        let to = (pull.at + STEP).min(pull.end);
+        let copied = match &pull.ours {
+            Some(ours) => {
+                single_copy::read_vectored(pull.pid, &pull.theirs.remote(pull.at, to), &ours.local_mut(target.mem, pull.at, to))
+            }
+            None => self.pull_staged(&pull, &target, to),
+        };
+        match copied {
+            Ok(()) if to == pull.end => {
+                self.release(pull.from, pull.remote);
+                self.finish_large(op, pull.matched);
+                true
+            }
+            Ok(()) => {
+                pull.at = to;
+                self.set_recv_stage(op, RecvStage::Pulling(pull));
+                if !self.transfers.contains(&op) {
+                    self.transfers.push(op);
                 }
+                false
             }
-            return Ok(Progress::More);
-        }
-        pull.at = to;
-        if to == pull.end {
-            return Ok(Progress::Complete);
-        }
-        if from == 0 && pull.end - to >= WORTH_HELP && pull.ours.is_some() {
-            self.ask_for_help(op, pull);
-        }
-        Ok(Progress::More)
-    }
-
-    /// Publishes where the data goes, and asks the sender to copy too.
-    fn ask_for_help(&mut self, op: RawOp, pull: &mut Pull) {
-        let Some(mem) = self.ops.recv(op).map(|r| r.target.mem) else { return };
-        let address = match (&*pull.listed, &pull.ours) {
-            ([], Some(ours)) => ours.address(mem.as_const()),
-            (listed, _) => listed.as_ptr() as u64,
-        };
-        let probe = self.probe();
-        let Some(w) = words(self, pull.block) else { return };
-        w[THEIR_PROBE].store(probe[0], Ordering::Relaxed);
-        w[THEIR_PROBE + 1].store(probe[1], Ordering::Relaxed);
-        w[THEIR_ADDRESS].store(address, Ordering::Relaxed);
-        w[THEIR_LISTED].store(pull.listed.len() as u64, Ordering::Relaxed);
-        w[END].store(pull.end, Ordering::Relaxed);
-        w[COPIED].store(pull.at, Ordering::Relaxed);
-        w[NEXT].store(pull.at, Ordering::Release);
-        // The record that follows publishes all of this; the block is ours until DONE.
-        if self.control(pull.from, kind::HELP, pull.remote.token(), 0).is_ok() {
-            pull.helped = true;
+            Err(_) if pull.at == 0 => {
+                // Nothing copied yet: memory of a kind that cannot be copied this way, or the kernel refuses.
+                self.copyable[pull.from.0 as usize] = Some(None);
+                let room = target.room();
+                let outcome = self.outcome(pull.matched, room, &target.ty);
+                self.ask_for_stream(op, pull.from, pull.remote, pull.end, outcome);
+                true
+            }
+            Err(error) => {
+                self.release(pull.from, pull.remote);
+                self.ops.complete(op, Err(gone("copying a large message from", pull.from, &error)));
+                true
+            }
         }
     }
 
-    /// The receiver asks this sender to copy its share.
-    pub(crate) fn start_helping(&mut self, op: RawOp) {
+    fn pull_staged(&mut self, pull: &Pull, target: &Target, to: u64) -> std::result::Result<(), ShmError> {
+        let mut staged = std::mem::take(&mut self.scratch);
+        staged.resize((to - pull.at) as usize, 0);
+        let copied = single_copy::read_vectored(pull.pid, &pull.theirs.remote(pull.at, to), &[memory::of_mut(&mut staged)]);
+        if copied.is_ok() {
+            target.ty.unpack(target.count, &mut target.mem.clone(), pull.at as usize, &staged);
+        }
+        self.scratch = staged;
+        copied
+    }
+
+    /// The receiver has made a pipe for `end` bytes of this send.
+    pub(crate) fn start_pushing(&mut self, op: RawOp, pipe: u64, end: u64) {
         let Some(send) = self.ops.send(op) else { return };
         let (dest, Some(block)) = (send.dest, send.block) else { return };
         let ours = match &send.data {
             Data::Owned(bytes) => Some(Pieces::one(0, bytes.len() as u64)),
             Data::User { count, ty, .. } => Pieces::of(*count, ty),
         };
-        let Some(ours) = ours else { return };
-        // Without the means to help, not taking chunks is all there is to do.
-        let Some(pid) = self.can_copy(dest, block, THEIR_PROBE) else { return };
-        let Some(w) = words(self, block) else { return };
-        let (address, listed, end) = (
-            w[THEIR_ADDRESS].load(Ordering::Relaxed),
-            w[THEIR_LISTED].load(Ordering::Relaxed),
-            w[END].load(Ordering::Relaxed),
-        );
-        let theirs = if listed == 0 { Some(Pieces::one(address as i64, end)) } else { Pieces::fetch(pid, address, listed) };
-        let Some(theirs) = theirs else { return };
-        if let Some(send) = self.ops.send(op) {
-            send.stage = SendStage::Helping(Box::new(Help { pid, theirs, ours, end }));
-            self.transfers.push(op);
+        if change(self, block, CLAIMED, PIPED).is_none() {
+            // The receiver copies alone, and answers DONE.
+            return;
+        }
+        match TransferSender::open(&self.universe, Offset::new(pipe), end, dest) {
+            Ok(pipe) => {
+                if let Some(send) = self.ops.send(op) {
+                    send.stage = SendStage::Pushing(Box::new(Push { pipe, ours, end }));
+                }
+                self.transfers.push(op);
+                self.step_transfer(op);
+            }
+            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
         }
     }
 
-    fn step_help(&mut self, op: RawOp, help: Box<Help>, block: Offset) -> bool {
-        let Some(w) = words(self, block) else { return true };
-        let from = w[NEXT].fetch_add(CHUNK, Ordering::Relaxed);
-        if from >= help.end {
-            return true;
-        }
-        let to = (from + CHUNK).min(help.end);
-        let base = match self.ops.send(op).map(|s| &s.data) {
-            Some(Data::User { mem, .. }) => *mem,
-            Some(Data::Owned(bytes)) => memory::of(bytes),
-            None => return true,
-        };
-        let copied = memory::write_granted(help.pid, &help.theirs.remote(from, to), &help.ours.local(base, from, to));
-        let Some(w) = words(self, block) else { return true };
-        if copied.is_err() {
-            w[STATE].store(FAILED, Ordering::Release);
-            return true;
-        }
-        w[COPIED].fetch_add(to - from, Ordering::AcqRel);
+    fn step_push(&mut self, op: RawOp, mut push: Box<Push>) -> bool {
+        let Some(send) = self.ops.send(op) else { return true };
+        let dest = send.dest;
+        let data = std::mem::replace(&mut send.data, Data::Owned(Vec::new()));
+        let moved = self.fill_pipe(&data, &mut push);
         if let Some(send) = self.ops.send(op) {
-            send.stage = SendStage::Helping(help);
+            send.data = data;
         }
-        false
+        match moved {
+            Ok(true) => self.finish_send(op, Ok(Status::EMPTY)),
+            Ok(false) => {
+                if let Some(send) = self.ops.send(op) {
+                    send.stage = SendStage::Pushing(push);
+                }
+                return false;
+            }
+            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
+        }
+        true
+    }
+
+    /// Puts into the pipe what there is room for. True when everything has been sent.
+    fn fill_pipe(&mut self, data: &Data, push: &mut Push) -> std::result::Result<bool, ShmError> {
+        let stop = (push.pipe.done() + STEP).min(push.end);
+        while push.pipe.done() < stop {
+            let room = push.pipe.room()?;
+            if room == 0 {
+                break;
+            }
+            let done = push.pipe.done();
+            let upto = (done + room as u64).min(stop);
+            match (&push.ours, data) {
+                (Some(ours), _) => {
+                    let base = match data {
+                        Data::Owned(bytes) => memory::of(bytes),
+                        Data::User { mem, .. } => *mem,
+                    };
+                    let upto = if ours.list.len() == 1 { stop } else { upto };
+                    for (at, len) in ours.range(done, upto) {
+                        if push.pipe.push(base.at(at as isize, len))? < len {
+                            break;
+                        }
+                    }
+                }
+                (None, Data::User { mem, count, ty }) => {
+                    let mut staged = std::mem::take(&mut self.scratch);
+                    staged.resize(((upto - done) as usize).min(STAGE), 0);
+                    ty.pack(*count, mem, done as usize, &mut staged);
+                    let n = push.pipe.push(memory::of(&staged));
+                    self.scratch = staged;
+                    n?;
+                }
+                (None, Data::Owned(_)) => break,
+            }
+        }
+        Ok(push.pipe.is_complete())
+    }
+
+    /// Before this process sleeps: receives whose sender does not come are copied alone. True when one was.
+    pub(crate) fn stop_waiting_for_senders(&mut self) -> bool {
+        let mut any = false;
+        for op in self.transfers.clone() {
+            let Some(recv) = self.ops.recv(op) else { continue };
+            match std::mem::replace(&mut recv.stage, RecvStage::Posted) {
+                RecvStage::Piping(piping) if !piping.opened => {
+                    if self.go_alone(op, piping) {
+                        self.transfers.retain(|other| *other != op);
+                    }
+                    any = true;
+                }
+                other => recv.stage = other,
+            }
+        }
+        any
+    }
+
+    /// Whether a copy is under way that only this process advances.
+    pub(crate) fn must_stay_awake(&mut self) -> bool {
+        let ops = &mut self.ops;
+        self.transfers.iter().any(|op| ops.recv(*op).is_some_and(|r| matches!(r.stage, RecvStage::Pulling(_))))
     }
 
     /// The receiver asks for the data through the ring.

@@ -5,8 +5,6 @@
 #![expect(unsafe_code, reason = "the constructors of raw memory, each with its argument")]
 
 use phalanx_shm::mem::{ConstMem, MutMem};
-use phalanx_shm::single_copy::{self, RemoteMem};
-use phalanx_shm::ShmError;
 
 /// The bytes of a slice, as raw memory. For use while the slice is borrowed or owned by an operation under way.
 #[inline]
@@ -22,12 +20,4 @@ pub(crate) fn of<T>(data: &[T]) -> ConstMem {
 pub(crate) fn of_mut<T>(data: &mut [T]) -> MutMem {
     // SAFETY: as in `of`; every bit pattern is valid for the element types used.
     unsafe { MutMem::new(data.as_mut_ptr().cast(), size_of_val(data)) }
-}
-
-/// Writes `local` to `remote` in process `pid`, which has published `remote` in a claimed block for this very purpose.
-pub(crate) fn write_granted(pid: i32, remote: &[RemoteMem], local: &[ConstMem]) -> Result<(), ShmError> {
-    // SAFETY: the ranges come from the block of a large message, written by the receiver before its HELP record: parts of
-    // the buffer it has posted for exactly this message, valid until it answers DONE, which it does not before all
-    // announced bytes have been copied.
-    unsafe { single_copy::write_vectored(pid, remote, local) }
 }

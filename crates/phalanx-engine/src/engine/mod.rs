@@ -77,7 +77,7 @@ const RUNNING: u8 = 1;
 const FINALIZED: u8 = 2;
 
 /// Largest message that goes through the ring in one record.
-const EAGER_LIMIT: usize = 8 << 10;
+const EAGER_LIMIT: usize = 16 << 10;
 
 impl Engine {
     /// Joins the job that `config` describes.

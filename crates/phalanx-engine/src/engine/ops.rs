@@ -11,7 +11,7 @@ use crate::datatype::Datatype;
 use crate::error::Result;
 use crate::status::Status;
 
-use super::large::{Help, Pull};
+use super::large::{Piping, Pull, Push};
 use super::matching::Pattern;
 
 /// A raw operation: a send or receive between processes without communicator and without argument checks.
@@ -102,8 +102,8 @@ pub(crate) enum SendStage {
     Offered,
     /// Taken back while a large message was offered: waits for the receiver to notice.
     Withdrawn,
-    /// Large, and this side copies too.
-    Helping(Box<Help>),
+    /// Large, going into a pipe.
+    Pushing(Box<Push>),
     /// Large, and this side sends it through the ring: next byte, end, the receiver's operation.
     Streaming { at: u64, end: u64, to: RawOp },
 }
@@ -135,7 +135,9 @@ impl Target {
 pub(crate) enum RecvStage {
     /// In a posted queue.
     Posted,
-    /// Large, and this side copies.
+    /// Large, coming out of a pipe.
+    Piping(Box<Piping>),
+    /// Large, copied by this side alone.
     Pulling(Box<Pull>),
     /// Large, and it comes through the ring: bytes so far and expected, and the outcome at the end.
     Streaming { at: u64, end: u64, outcome: Result<Status> },

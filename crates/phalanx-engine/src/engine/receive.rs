@@ -235,8 +235,8 @@ impl Core {
                 let op = RawOp::from_token(e.token);
                 match e.kind {
                     kind::MATCHED | kind::DONE => self.finish_send(op, Ok(Status::EMPTY)),
-                    kind::HELP => self.start_helping(op),
-                    kind::STREAM => self.start_streaming(op, RawOp::from_token(value_token(value)), e.len),
+                    kind::PIPE => self.start_pushing(op, u64::from_ne_bytes(value), e.len),
+                    kind::STREAM => self.start_streaming(op, RawOp::from_token(u64::from_ne_bytes(value)), e.len),
                     _ => {}
                 }
             }
@@ -382,8 +382,4 @@ impl Core {
 
 fn matched(e: &Envelope) -> Matched {
     Matched { ctx: e.ctx, source: e.src as i32, tag: e.tag, signature: e.sig, bytes: e.len }
-}
-
-fn value_token(value: [u8; 8]) -> u64 {
-    u64::from_ne_bytes(value)
 }

@@ -177,7 +177,7 @@ impl Engine {
             if let Some(outcome) = ready(&mut core) {
                 return Ok(Some(outcome));
             }
-            if core.must_stay_awake() || core.schedules_can_go_on() {
+            if core.stop_waiting_for_senders() || core.must_stay_awake() || core.schedules_can_go_on() {
                 drop(core);
                 std::thread::yield_now();
                 return Ok(None);
