@@ -209,6 +209,47 @@ impl Format {
     }
 }
 
+/// Half precision by way of single precision, fast enough for long vectors.
+pub(crate) mod half {
+    /// The value of a half, exactly.
+    #[inline]
+    pub(crate) fn widen(half: u16) -> f32 {
+        let (magnitude, sign) = (u32::from(half & 0x7FFF), u32::from(half & 0x8000) << 16);
+        // A subnormal is an integer in units of 2^-24. Otherwise the exponent moves from bias 15 to bias 127, and the special
+        // one to the special one.
+        let subnormal = (magnitude as f32 * (1.0 / 16_777_216.0)).to_bits();
+        let normal = (magnitude << 13) + (112 << 23);
+        let special = normal + (112 << 23);
+        let bits = match magnitude {
+            ..0x0400 => subnormal,
+            0x0400..0x7C00 => normal,
+            _ => special,
+        };
+        f32::from_bits(bits | sign)
+    }
+
+    /// The nearest half, ties to even.
+    #[inline]
+    pub(crate) fn narrow(value: f32) -> u16 {
+        let bits = value.to_bits();
+        let (magnitude, sign) = (bits & 0x7FFF_FFFF, (bits >> 16) as u16 & 0x8000);
+        // Below 2^-14: adding 0.5, whose last bit is 2^-24, rounds to units of that.
+        let subnormal = (f32::from_bits(magnitude) + 0.5)
+            .to_bits()
+            .wrapping_sub(0x3F00_0000);
+        // Rounding may carry into the exponent, up to infinity.
+        let odd = magnitude >> 13 & 1;
+        let normal = magnitude.wrapping_sub(112 << 23).wrapping_add(0xFFF + odd) >> 13;
+        let half = match magnitude {
+            ..0x3880_0000 => subnormal,
+            0x3880_0000..0x4780_0000 => normal,
+            0x4780_0000..=0x7F80_0000 => 0x7C00,
+            _ => 0x7E00,
+        };
+        half as u16 | sign
+    }
+}
+
 /// `value / 2^shift` rounded to nearest, ties to even.
 fn shift_nearest(value: u128, shift: i32) -> u128 {
     match shift {
@@ -457,6 +498,67 @@ mod tests {
                 "{fa:e} * {fb:e}"
             );
             assert_eq!(Format::Half.compare(a, b), fa.partial_cmp(&fb));
+        }
+    }
+
+    #[test]
+    fn halves_widen_exactly_and_narrow_to_the_nearest() {
+        for bits in 0..=u16::MAX {
+            let (wide, exact) = (half::widen(bits), f64_of_half(u128::from(bits)));
+            assert!(
+                f64::from(wide) == exact || wide.is_nan() && exact.is_nan(),
+                "{bits:#x}"
+            );
+            assert_eq!(wide.is_sign_negative(), bits >> 15 == 1);
+            if !wide.is_nan() {
+                assert_eq!(half::narrow(wide), bits);
+            }
+            // Halfway to the next half, and a bit to either side of that.
+            let next = half::widen(bits.wrapping_add(1));
+            for between in [
+                (wide + next) / 2.0,
+                (wide + next) / 2.0 * 1.000_001,
+                wide * 1.000_2,
+            ] {
+                let (got, want) = (
+                    u128::from(half::narrow(between)),
+                    half_of(f64::from(between)),
+                );
+                assert!(
+                    same(Format::Half, got, want),
+                    "{between:e}: {got:#x}, {want:#x}"
+                );
+            }
+        }
+    }
+
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// The x87 unit is the definition of its format. Exponents are drawn close together, or from the ends.
+        #[test]
+        fn x87_agrees_with_the_unit(
+            a in any::<u64>(), b in any::<u64>(), ea in 0u16..0x7FFF, apart in -70i32..70, ends in 0u8..4, signs in 0u16..4,
+            shift in 0u32..64,
+        ) {
+            let ea = match ends { 0 => ea % 80, 1 => 0x7FFE - ea % 80, _ => ea };
+            let eb = (i32::from(ea) + apart).clamp(0, 0x7FFE) as u16;
+            // A subnormal has a clear leading bit, all others a set one. Shifted significands make ties.
+            let word = |significand: u64, exponent: u16, negative: bool| {
+                let significand = significand >> shift << shift;
+                let significand = if exponent == 0 { significand >> 1 } else { significand | 1 << 63 };
+                u128::from(significand) | u128::from(exponent) << 64 | u128::from(negative) << 79
+            };
+            let (a, b) = (word(a, ea, signs & 1 != 0), word(b, eb, signs & 2 != 0));
+            let bytes = |x: u128| { let mut t = [0; 10]; t.copy_from_slice(&x.to_le_bytes()[..10]); t };
+            let number = |t: [u8; 10]| { let mut w = [0; 16]; w[..10].copy_from_slice(&t); u128::from_le_bytes(w) };
+            let sum = number(phalanx_shm::x87::add(bytes(a), bytes(b)));
+            prop_assert_eq!(Format::X87.add(a, b), sum, "{:#x} + {:#x}", a, b);
+            // The product's exponent goes out of range on either side for most draws: bring the second factor near one.
+            let near = b & !(0x7FFF << 64) | u128::from((0x3FFF + apart) as u16) << 64 | 1 << 63;
+            let product = number(phalanx_shm::x87::mul(bytes(a), bytes(near)));
+            prop_assert_eq!(Format::X87.mul(a, near), product, "{:#x} * {:#x}", a, near);
         }
     }
 

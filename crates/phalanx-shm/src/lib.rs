@@ -34,11 +34,11 @@ pub mod ring;
 
 #[cfg(not(loom))]
 pub mod budget;
+mod combine;
 #[cfg(not(loom))]
 mod copy;
 #[cfg(not(loom))]
 pub mod doorbell;
-mod combine;
 pub mod error;
 #[cfg(not(loom))]
 pub mod fork;
@@ -54,6 +54,8 @@ mod strided;
 pub mod transfer;
 #[cfg(not(loom))]
 pub mod universe;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub mod x87;
 
 #[cfg(not(loom))]
 pub use budget::CpuBudget;

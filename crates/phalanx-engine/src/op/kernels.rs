@@ -9,7 +9,7 @@ use phalanx_shm::mem::{ConstMem, MutMem};
 
 use super::{Builtin, soft_format};
 use crate::datatype::{Basic, Kind};
-use crate::softfloat::Format;
+use crate::softfloat::{Format, half};
 
 /// `inout[i] = input[i] op inout[i]` over all of `inout`, for types without gaps. The operation is one that is defined on the type.
 pub(super) fn reduce(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem) {
@@ -31,14 +31,16 @@ pub(super) fn reduce(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem) 
         Kind::Float => match basic.size() {
             4 => float32(op, input, inout),
             8 => float64(op, input, inout),
-            2 => soft::<2>(op, soft_format(basic), input, inout),
-            _ => soft::<16>(op, soft_format(basic), input, inout),
+            2 => float16(op, input, inout),
+            _ if extended(op, basic, input, inout) => {}
+            _ => soft(op, soft_format(basic), input, inout),
         },
         Kind::Complex => match basic.size() {
             8 => complex32(op, input, inout),
             16 => complex64(op, input, inout),
-            4 => soft_complex::<2, 4>(op, soft_format(basic), input, inout),
-            _ => soft_complex::<16, 32>(op, soft_format(basic), input, inout),
+            4 => complex16(op, input, inout),
+            _ if extended(op, basic, input, inout) => {}
+            _ => soft_complex(op, soft_format(basic), input, inout),
         },
         // Nothing is computed with these.
         Kind::Character | Kind::Packed | Kind::Pair { .. } => {}
@@ -184,20 +186,107 @@ pub(super) fn load(format: Format, word: &[u8]) -> u128 {
     }
 }
 
-fn store<const N: usize>(bits: u128) -> [u8; N] {
-    let mut word = [0; N];
+fn store(bits: u128) -> [u8; 16] {
     if cfg!(target_endian = "little") {
-        word.copy_from_slice(&bits.to_le_bytes()[..N]);
+        bits.to_le_bytes()
     } else {
-        word.copy_from_slice(&bits.to_be_bytes()[16 - N..]);
+        bits.to_be_bytes()
     }
-    word
 }
 
-/// Floating point operations in a format Rust has no type for.
-fn soft<const N: usize>(op: Builtin, format: Format, input: ConstMem, inout: MutMem) {
+/// Half precision, computed in single precision and rounded back: for sums and products that is the correctly rounded result,
+/// since single precision has more than twice the bits.
+fn float16(op: Builtin, input: ConstMem, inout: MutMem) {
+    let (load, store) = (
+        |w| half::widen(u16::from_ne_bytes(w)),
+        |x| half::narrow(x).to_ne_bytes(),
+    );
+    match op {
+        Builtin::Sum => inout.combine(input, |a, b| store(load(a) + load(b))),
+        Builtin::Prod => inout.combine(input, |a, b| store(load(a) * load(b))),
+        Builtin::Min => inout.combine(input, |a, b| {
+            let (x, y) = (load(a), load(b));
+            if x < y || x.is_nan() { a } else { b }
+        }),
+        Builtin::Max => inout.combine(input, |a, b| {
+            let (x, y) = (load(a), load(b));
+            if x > y || x.is_nan() { a } else { b }
+        }),
+        _ => {}
+    }
+}
+
+/// Complex numbers of half precision parts.
+fn complex16(op: Builtin, input: ConstMem, inout: MutMem) {
+    if op != Builtin::Prod {
+        return float16(op, input, inout);
+    }
+    let load = |[a, b, c, d]: [u8; 4]| {
+        (
+            half::widen(u16::from_ne_bytes([a, b])),
+            half::widen(u16::from_ne_bytes([c, d])),
+        )
+    };
+    inout.combine(input, |a, b| {
+        let ((ar, ai), (br, bi)) = (load(a), load(b));
+        join(
+            half::narrow(ar * br - ai * bi).to_ne_bytes(),
+            half::narrow(ar * bi + ai * br).to_ne_bytes(),
+        )
+    });
+}
+
+/// Sums and products of x87 numbers on the x87 unit. Answers whether it did the operation.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn extended(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem) -> bool {
+    use phalanx_shm::x87::{add, mul};
+    if !basic.is_x87() {
+        return false;
+    }
+    let number = |word: &[u8]| {
+        let mut ten = [0; 10];
+        ten.copy_from_slice(&word[..10]);
+        ten
+    };
+    let padded = |ten: [u8; 10]| {
+        let mut word = [0; 16];
+        word[..10].copy_from_slice(&ten);
+        word
+    };
+    let negative = |mut ten: [u8; 10]| {
+        ten[9] ^= 0x80;
+        ten
+    };
+    match (op, basic.kind()) {
+        (Builtin::Sum, _) => {
+            inout.combine(input, |a: [u8; 16], b| padded(add(number(&a), number(&b))));
+        }
+        (Builtin::Prod, Kind::Float) => {
+            inout.combine(input, |a: [u8; 16], b| padded(mul(number(&a), number(&b))));
+        }
+        (Builtin::Prod, _) => inout.combine(input, |a: [u8; 32], b| {
+            let ((ar, ai), (br, bi)) = (
+                (number(&a), number(&a[16..])),
+                (number(&b), number(&b[16..])),
+            );
+            let re = add(mul(ar, br), negative(mul(ai, bi)));
+            let im = add(mul(ar, bi), mul(ai, br));
+            join(padded(re), padded(im))
+        }),
+        _ => return false,
+    }
+    true
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+fn extended(_: Builtin, _: Basic, _: ConstMem, _: MutMem) -> bool {
+    false
+}
+
+/// Floating point operations of 16 bytes in a format Rust has no type for.
+fn soft(op: Builtin, format: Format, input: ConstMem, inout: MutMem) {
     let each = |f: &dyn Fn(u128, u128) -> u128| {
-        inout.combine(input, |a: [u8; N], b: [u8; N]| {
+        inout.combine(input, |a: [u8; 16], b| {
             store(f(load(format, &a), load(format, &b)))
         });
     };
@@ -221,21 +310,16 @@ fn soft<const N: usize>(op: Builtin, format: Format, input: ConstMem, inout: Mut
     }
 }
 
-/// Complex operations in a format Rust has no type for.
-fn soft_complex<const HALF: usize, const WHOLE: usize>(
-    op: Builtin,
-    format: Format,
-    input: ConstMem,
-    inout: MutMem,
-) {
+/// Complex operations with parts of 16 bytes in a format Rust has no type for.
+fn soft_complex(op: Builtin, format: Format, input: ConstMem, inout: MutMem) {
     if op != Builtin::Prod {
-        return soft::<HALF>(op, format, input, inout);
+        return soft(op, format, input, inout);
     }
-    inout.combine(input, |a: [u8; WHOLE], b: [u8; WHOLE]| {
-        let parts = |z: [u8; WHOLE]| (load(format, &z[..HALF]), load(format, &z[HALF..]));
+    inout.combine(input, |a: [u8; 32], b: [u8; 32]| {
+        let parts = |z: [u8; 32]| (load(format, &z[..16]), load(format, &z[16..]));
         let ((ar, ai), (br, bi)) = (parts(a), parts(b));
         let re = format.sub(format.mul(ar, br), format.mul(ai, bi));
         let im = format.add(format.mul(ar, bi), format.mul(ai, br));
-        join::<HALF, WHOLE>(store(re), store(im))
+        join(store(re), store(im))
     });
 }
