@@ -86,6 +86,7 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
             keep,
             parent: rustix::process::getpid(),
             cpu: spawn.cpu,
+            unblock: crate::signals::HANDLED,
         },
     );
     let mut child = command.spawn()?;

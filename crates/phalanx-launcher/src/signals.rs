@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::sys;
 
 /// What the launcher handles. SIGCHLD tells that a process ended; the others are passed on in some form.
-const HANDLED: &[i32] = &[
+pub(crate) const HANDLED: &[i32] = &[
     libc::SIGCHLD,
     libc::SIGINT,
     libc::SIGTERM,

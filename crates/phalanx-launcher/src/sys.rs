@@ -21,6 +21,8 @@ pub(crate) struct ChildSetup {
     pub(crate) parent: Pid,
     /// The CPU to run on.
     pub(crate) cpu: Option<usize>,
+    /// Signals that the launcher blocks for itself, and its children must not.
+    pub(crate) unblock: &'static [i32],
 }
 
 /// Makes `command` carry out `setup` in the child.
@@ -30,6 +32,8 @@ pub(crate) fn before_exec(command: &mut Command, setup: ChildSetup) {
         if rustix::process::getppid() != Some(setup.parent) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
+        // Signals are let in before anything else can happen: only the death signal comes first.
+        change_mask(libc::SIG_UNBLOCK, setup.unblock)?;
         for fd in &setup.keep {
             // SAFETY: the descriptors belong to values that the parent keeps alive across the fork.
             let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
@@ -46,28 +50,42 @@ pub(crate) fn before_exec(command: &mut Command, setup: ChildSetup) {
     unsafe { command.pre_exec(hook) };
 }
 
-/// Blocks `signals` in this thread and returns a descriptor that reads them.
-pub(crate) fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
+/// The set of these signals.
+fn signal_set(signals: &[i32]) -> io::Result<libc::sigset_t> {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `set` is initialised by sigemptyset before any other use, and outlives the calls; signalfd returns a new
-    // descriptor that nobody else owns.
+    // SAFETY: sigemptyset initialises the set before anything else reads it.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for signal in signals {
             if libc::sigaddset(set.as_mut_ptr(), *signal) != 0 {
-                return Err(io::Error::last_os_error());
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
             }
         }
-        let failed = libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
-        if failed != 0 {
-            return Err(io::Error::from_raw_os_error(failed));
-        }
-        let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(OwnedFd::from_raw_fd(fd))
+        Ok(set.assume_init())
     }
+}
+
+/// Blocks or unblocks signals in this thread. Makes one system call and allocates nothing.
+fn change_mask(how: libc::c_int, signals: &[i32]) -> io::Result<()> {
+    let set = signal_set(signals)?;
+    // SAFETY: `set` is initialised and outlives the call; the old mask is not asked for.
+    match unsafe { libc::pthread_sigmask(how, &raw const set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        failed => Err(io::Error::from_raw_os_error(failed)),
+    }
+}
+
+/// Blocks `signals` in this thread and returns a descriptor that reads them.
+pub(crate) fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
+    change_mask(libc::SIG_BLOCK, signals)?;
+    let set = signal_set(signals)?;
+    // SAFETY: `set` is initialised and outlives the call.
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Forks a process that runs `body` with `keep` as its standard input and nothing else open, and never returns.

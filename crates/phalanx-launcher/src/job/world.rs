@@ -120,8 +120,17 @@ impl Job {
             keep,
             cpu: self.cpu_for(slot),
         };
-        let started = process::start(spawn).map_err(|e| {
-            LaunchError::system(doing(&planned.program.path.display().to_string()), e)
+        let started = process::start(spawn).map_err(|error| match error.kind() {
+            // The file was there a moment ago: what is missing is the interpreter that it names.
+            std::io::ErrorKind::NotFound => LaunchError::NotExecutable {
+                path: planned.program.path.clone(),
+                reason: "the interpreter named in it is not there".to_owned(),
+            },
+            std::io::ErrorKind::PermissionDenied => LaunchError::NotExecutable {
+                path: planned.program.path.clone(),
+                reason: "permission denied".to_owned(),
+            },
+            _ => LaunchError::system(doing(&planned.program.path.display().to_string()), error),
         })?;
         let index = self.ranks.len();
         self.by_pid.insert(started.pid, index);
