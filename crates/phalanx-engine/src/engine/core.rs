@@ -63,6 +63,8 @@ pub struct Core {
     pub(crate) transfers: Vec<RawOp>,
     pub(crate) schedules: Schedules,
 
+    /// Blocks of offers that were taken back, by token, until the receiver has seen that.
+    pub(crate) withdrawn: IntMap<u64, Offset>,
     /// Blocks for large sends, free for use.
     pub(crate) blocks: Vec<Offset>,
     /// By slot: not tried yet, impossible, or the pid for single copies.
@@ -114,6 +116,7 @@ impl Core {
             ops: Ops::default(),
             transfers: Vec::new(),
             schedules: Schedules::default(),
+            withdrawn: IntMap::default(),
             blocks: Vec::new(),
             copyable: Vec::new(),
             probe: Box::new(ProbeWord::new(probe_value)),

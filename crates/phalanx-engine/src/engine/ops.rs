@@ -100,8 +100,6 @@ pub(crate) enum SendStage {
     Queued,
     /// Delivered; waits for the receiver to match it (synchronous mode, large messages).
     Offered,
-    /// Taken back while a large message was offered: waits for the receiver to notice.
-    Withdrawn,
     /// Large, going into a pipe.
     Pushing(Box<Push>),
     /// Large, and this side sends it through the ring: next byte, end, the receiver's operation.

@@ -300,17 +300,17 @@ impl Core {
 
     /// Completes a send: gives back what it held.
     pub(crate) fn finish_send(&mut self, op: RawOp, outcome: Result<Status>) {
-        let Some(send) = self.ops.send(op) else { return };
+        let Some(send) = self.ops.send(op) else {
+            if let Some(block) = self.withdrawn.remove(&op.token()) {
+                self.free_block(block);
+            }
+            return;
+        };
         let (block, reserved) = (send.block.take(), send.reserved);
-        let cancelled = matches!(send.stage, SendStage::Withdrawn);
         self.buffered -= reserved.min(self.buffered);
         if let Some(block) = block {
             self.free_block(block);
         }
-        let outcome = match outcome {
-            Ok(status) => Ok(Status { cancelled, ..status }),
-            error => error,
-        };
         self.ops.complete(op, outcome);
     }
 
@@ -382,9 +382,8 @@ impl Core {
             }
             SendStage::Offered => match block {
                 Some(block) if self.withdraw_block(block) => {
-                    if let Some(send) = self.ops.send(op) {
-                        send.stage = SendStage::Withdrawn;
-                    }
+                    self.withdrawn.insert(op.token(), block);
+                    self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
                     true
                 }
                 _ => false,
