@@ -76,14 +76,14 @@ fn Aint_diff(addr1: MPI_Aint, addr2: MPI_Aint) -> MPI_Aint {
     unsafe { MPI_Aint_diff(addr1, addr2) }
 }
 
-/// Whose buffer it is: that of a communicator, or of the process (None).
-type Owner = Option<usize>;
+/// Whose buffer it is: that of a communicator or session, or of the process (None).
+pub(crate) type Owner = Option<usize>;
 
 /// The memory that MPI has been lent for buffered sends.
 static ATTACHED: GilCell<Option<HashMap<Owner, View>>> = GilCell::new(None);
 
 /// Lends a buffer (None or `BUFFER_AUTOMATIC`: MPI brings its own) by `call`.
-fn attach(buffer: &Bound<'_, PyAny>, owner: Owner, call: impl FnOnce(*mut c_void, MPI_Count) -> c_int) -> PyResult<()> {
+pub(crate) fn attach(buffer: &Bound<'_, PyAny>, owner: Owner, call: impl FnOnce(*mut c_void, MPI_Count) -> c_int) -> PyResult<()> {
     let py = buffer.py();
     let view = if buffer.is_none() || constants::is_buffer_automatic(buffer) {
         None
@@ -105,7 +105,7 @@ fn attach(buffer: &Bound<'_, PyAny>, owner: Owner, call: impl FnOnce(*mut c_void
 }
 
 /// Takes the buffer back by `call`, which waits until all messages in it are on their way. What was attached.
-fn detach(
+pub(crate) fn detach(
     py: Python<'_>,
     owner: Owner,
     call: impl FnOnce(*mut c_void, *mut MPI_Count) -> c_int,

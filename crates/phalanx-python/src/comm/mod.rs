@@ -27,7 +27,7 @@ mod p2p_nb;
 mod p2p_obj;
 mod p2p_obj_matched;
 mod partitioned;
-mod pending;
+pub(crate) mod pending;
 mod reduce_obj;
 mod topo;
 

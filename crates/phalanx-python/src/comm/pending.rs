@@ -13,7 +13,7 @@ struct Messages<T>(T);
 impl<T: Send + Sync> Held for Messages<T> {}
 
 /// Begins a nonblocking operation on `messages`, which the request holds until the operation is over.
-pub(super) fn start<'py, T: Send + Sync + 'static>(
+pub(crate) fn start<'py, T: Send + Sync + 'static>(
     py: Python<'py>,
     messages: T,
     call: impl FnOnce(&T, *mut MPI_Request) -> c_int,
@@ -23,7 +23,7 @@ pub(super) fn start<'py, T: Send + Sync + 'static>(
 }
 
 /// Prepares a persistent operation on `messages`, which the request holds until it is freed.
-pub(super) fn prepare<'py, T: Send + Sync + 'static>(
+pub(crate) fn prepare<'py, T: Send + Sync + 'static>(
     py: Python<'py>,
     messages: T,
     call: impl FnOnce(&T, *mut MPI_Request) -> c_int,
