@@ -54,9 +54,14 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn for_ranks(ranks: usize) -> Layout {
-        // A rank's share of a part is at least 4 KiB, and a part at least 128 KiB.
+    /// For small data: a part of at least 128 KiB, at least 4 KiB of it for each rank.
+    pub(super) fn small(ranks: usize) -> Layout {
         Layout { ranks, part: (ranks * 4096).next_power_of_two().max(128 * 1024) }
+    }
+
+    /// For large data: as few chunks as the caches allow, since each costs the ranks a wait for each other.
+    pub(super) fn large(ranks: usize) -> Layout {
+        Layout { ranks, part: (ranks * 32 * 1024).next_power_of_two().max(1024 * 1024) }
     }
 
     /// Bytes of a rank's share of a part, in whole cache lines.

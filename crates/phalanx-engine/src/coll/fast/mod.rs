@@ -1,8 +1,8 @@
 //! Blocking operations on intracommunicators through shared memory.
 //!
-//! Each communicator has an area in the universe's heap (see `area` for its protocol), made at the first operation
-//! that can use it. Data goes in and out by copies: small data in one step, large data in chunks that stay in the cache. A rank
-//! waits as in every blocking call, making progress for its peers.
+//! Each communicator has two areas in the universe's heap (see `area` for their protocol), one for small and one for large data, each
+//! made at the first operation that needs it. Data goes in and out by copies: small data in one step, large data in chunks
+//! that stay in the cache. A rank waits as in every blocking call, making progress for its peers.
 //!
 //! Whether an operation goes this way depends only on what all ranks know alike: the kind of the
 //! operation, the bytes of a block, and for reductions whether the type is dense.
@@ -19,11 +19,19 @@ use crate::error::{Result, fail};
 
 use super::call::{Body, Call, Kind, Root};
 use super::plan;
+use super::schedule::{Dst, Src};
 use area::{Area, Counters, Identity, Layout, Steps};
 
-/// This process's view of a communicator's area.
+/// This process's view of a communicator's areas.
 #[derive(Default)]
 pub(crate) struct Local {
+    small: Tier,
+    large: Tier,
+}
+
+/// One of the areas.
+#[derive(Default)]
+struct Tier {
     area: AreaState,
     counters: Counters,
 }
@@ -45,15 +53,17 @@ pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
     if comm.is_inter() || comm.size() < 2 {
         return None;
     }
-    let layout = Layout::for_ranks(comm.size() as usize);
-    let id = eligible(comm, call, layout)?;
+    let n = comm.size() as usize;
+    let (small, large) = (Layout::small(n), Layout::large(n));
+    let (id, fits) = eligible(comm, call, small, large)?;
     let state = comm.coll();
     let mut local = match state.fast.try_lock() {
         Ok(local) => local,
         Err(TryLockError::Poisoned(local)) => local.into_inner(),
         Err(TryLockError::WouldBlock) => return Some(concurrent()),
     };
-    let Local { area, counters } = &mut *local;
+    let (tier, layout) = if fits { (&mut local.small, small) } else { (&mut local.large, large) };
+    let Tier { area, counters } = tier;
     if matches!(area, AreaState::Unmade) {
         match make(comm, layout) {
             Ok(made) => *area = made,
@@ -99,28 +109,29 @@ fn make(comm: &Comm, layout: Layout) -> Result<AreaState> {
     Ok(area.map_or(AreaState::Absent, AreaState::Ready))
 }
 
-/// Whether the call goes through shared memory, and what the ranks must agree on.
-fn eligible(comm: &Comm, call: &Call, layout: Layout) -> Option<Identity> {
-    let share = layout.share();
+/// What the ranks must agree on, and whether the small area holds the data in a step or two; `None` when the call
+/// does not go through shared memory.
+fn eligible(comm: &Comm, call: &Call, small: Layout, large: Layout) -> Option<(Identity, bool)> {
     let rank_of = |root: &Root| match root {
         Root::Rank(r) => *r,
         Root::Here | Root::Elsewhere => comm.rank() as usize,
     };
-    let (root, bytes) = match &call.body {
-        Body::Barrier => (0, 0),
-        Body::Bcast { buf, root } => (rank_of(root), buf.bytes()),
+    let share = large.share();
+    // (root, bytes of a block, bytes that fit into the small area, bytes that fit into the large one)
+    let (root, bytes, few, most) = match &call.body {
+        Body::Barrier => (0, 0, 0, 0),
+        Body::Bcast { buf, root } => (rank_of(root), buf.bytes(), small.part, usize::MAX),
         Body::Gather { send, recv, root } if call.kind == Kind::Gather => {
-            let bytes = recv.as_ref().map(|r| r.block(0).bytes()).or(send.as_ref().map(|s| s.bytes()))?;
-            (bytes <= share).then_some((rank_of(root), bytes))?
+            let bytes = recv.as_ref().map(|r| r.block(0).bytes()).or(send.as_ref().map(Src::bytes))?;
+            (rank_of(root), bytes, small.share(), share)
         }
         Body::Scatter { send, recv, root } if call.kind == Kind::Scatter => {
-            let bytes = send.as_ref().map(|s| s.block(0).bytes()).or(recv.as_ref().map(|r| r.bytes()))?;
-            (bytes <= share).then_some((rank_of(root), bytes))?
+            let bytes = send.as_ref().map(|s| s.block(0).bytes()).or(recv.as_ref().map(Dst::bytes))?;
+            (rank_of(root), bytes, small.share(), share)
         }
-        Body::Allgather { recv, .. } if call.kind == Kind::Allgather => (0, recv.block(0).bytes()),
+        Body::Allgather { recv, .. } if call.kind == Kind::Allgather => (0, recv.block(0).bytes(), small.share(), usize::MAX),
         Body::Alltoall { recv, .. } if call.kind == Kind::Alltoall => {
-            let bytes = recv.block(0).bytes();
-            (bytes <= moving::alltoall_limit(layout)).then_some((0, bytes))?
+            (0, recv.block(0).bytes(), small.pair_share(), moving::alltoall_limit(large))
         }
         Body::Reduce { send, recv, root, .. } => {
             let (count, ty) = match (send, recv) {
@@ -128,20 +139,16 @@ fn eligible(comm: &Comm, call: &Call, layout: Layout) -> Option<Identity> {
                 (None, Some(recv)) => (recv.count, &recv.ty),
                 (None, None) => return None,
             };
-            (rank_of(root), reducing::dense(ty, count, share)?)
+            (rank_of(root), reducing::dense(ty, count, share)?, small.share(), usize::MAX)
         }
-        Body::Allreduce { recv, .. } => (0, reducing::dense(&recv.ty, recv.count, share)?),
-        Body::Scan { recv, .. } => {
-            let bytes = reducing::dense(&recv.ty, recv.count, share)?;
-            (bytes <= share).then_some((0, bytes))?
-        }
+        Body::Allreduce { recv, .. } => (0, reducing::dense(&recv.ty, recv.count, share)?, small.share(), usize::MAX),
+        Body::Scan { recv, .. } => (0, reducing::dense(&recv.ty, recv.count, share)?, small.share(), share),
         Body::ReduceScatter { recv, counts, .. } => {
-            let bytes = reducing::dense(&recv.ty, counts.iter().sum(), share)?;
-            (bytes <= share).then_some((0, bytes))?
+            (0, reducing::dense(&recv.ty, counts.iter().sum(), share)?, small.share(), share)
         }
         Body::Gather { .. } | Body::Scatter { .. } | Body::Allgather { .. } | Body::Alltoall { .. } => return None,
     };
-    Some(Identity { kind: call.kind, root, bytes })
+    (bytes <= most).then_some((Identity { kind: call.kind, root, bytes }, bytes <= few))
 }
 
 fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {
