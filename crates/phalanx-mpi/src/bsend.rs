@@ -2,15 +2,16 @@
 
 use std::ffi::c_void;
 
-use phalanx_engine::{ErrorClass, Request, Status};
+use phalanx_engine::ErrorClass;
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::comm::CommRef;
 use crate::consts;
 use crate::entry::{Done, wrong};
-use crate::handle::RawRequest;
+use crate::handle::{RawRequest, RawSession};
 use crate::param::{Address, Count, CountOut, Out};
 use crate::request;
+use crate::session;
 use crate::state;
 
 /// A null buffer can only be empty. `MPI_BUFFER_AUTOMATIC` stands for memory of the library's own, as much as is needed.
@@ -64,23 +65,57 @@ fn comm_flush_buffer(comm: CommRef) -> Done {
     Ok(comm.comm.flush_buffer()?)
 }
 
-/// A request for a flush. The flush is done at once: emptying the buffer needs no other rank's call in this engine.
-fn flushed(request: &Out<RawRequest>, comm: usize) -> Done {
-    let process = state::need_process()?;
-    request.set(request::adopt(Request::complete(&process.engine, Status::EMPTY), comm)?);
+/// A request that is complete when all buffered sends have left the process, whosever buffer they are in.
+fn start_flush(request: &Out<RawRequest>, comm: usize) -> Done {
+    let under_way = state::need_process()?.engine.iflush_buffer()?;
+    request.set(request::adopt(under_way, comm)?);
     Ok(())
 }
 
 /// Starts emptying the process's buffer.
 #[mpi_entry(MPI_Buffer_iflush)]
 fn buffer_iflush(request: Out<RawRequest>) -> Done {
-    state::need_process()?.engine.flush_buffer()?;
-    flushed(&request, consts::COMM_SELF)
+    start_flush(&request, consts::COMM_SELF)
 }
 
 /// Starts emptying a communicator's buffer.
 #[mpi_entry(MPI_Comm_iflush_buffer)]
 fn comm_iflush_buffer(comm: CommRef, request: Out<RawRequest>) -> Done {
-    comm.comm.flush_buffer()?;
-    flushed(&request, comm.raw())
+    start_flush(&request, comm.raw())
+}
+
+// Sessions. Their buffers are kept for them; buffered sends use those of the communicator and of the process.
+
+/// Gives a session a buffer of its own.
+#[mpi_entry(MPI_Session_attach_buffer, poly)]
+fn session_attach_buffer(session: RawSession, buffer: Address, size: Count) -> Done {
+    check(buffer, size)?;
+    if session::need(session)?.attach((buffer.0, size.0)) {
+        return Ok(());
+    }
+    Err(wrong(ErrorClass::Buffer, "the session already has an attached buffer; detach it first"))
+}
+
+/// Waits until a session's buffer is empty and gives it back.
+#[mpi_entry(MPI_Session_detach_buffer, poly)]
+fn session_detach_buffer(session: RawSession, buffer: Out<*mut c_void>, size: CountOut) -> Done {
+    state::need_process()?.engine.flush_buffer()?;
+    match session::need(session)?.detach() {
+        Some(kept) => give_back(kept, &buffer, &size),
+        None => Err(wrong(ErrorClass::Buffer, "the session has no attached buffer to detach")),
+    }
+}
+
+/// Waits until a session's buffer is empty.
+#[mpi_entry(MPI_Session_flush_buffer)]
+fn session_flush_buffer(session: RawSession) -> Done {
+    session::need(session)?;
+    Ok(state::need_process()?.engine.flush_buffer()?)
+}
+
+/// Starts emptying a session's buffer.
+#[mpi_entry(MPI_Session_iflush_buffer)]
+fn session_iflush_buffer(session: RawSession, request: Out<RawRequest>) -> Done {
+    session::need(session)?;
+    start_flush(&request, consts::COMM_SELF)
 }

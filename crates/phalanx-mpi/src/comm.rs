@@ -2,10 +2,10 @@
 
 use std::ffi::c_int;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use phalanx_engine::comm::create::SplitType;
-use phalanx_engine::group::Comparison;
+use phalanx_engine::group::{Comparison, Group};
 use phalanx_engine::info::Info;
 use phalanx_engine::{Comm, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
@@ -21,6 +21,7 @@ use crate::param::{InOutHandle, Out, Param, Text, TextOut};
 use crate::request;
 use crate::state;
 use crate::table::Table;
+use crate::topo::Topology;
 
 /// What a communicator handle refers to.
 pub(crate) struct CommObject {
@@ -29,6 +30,7 @@ pub(crate) struct CommObject {
     raw: usize,
     handler: Mutex<Handler>,
     info: Mutex<Info>,
+    topology: OnceLock<Topology>,
     /// The attributes.
     pub(crate) attrs: Attributes,
 }
@@ -37,7 +39,14 @@ static COMMS: Table<Arc<CommObject>> = Table::new(Kind::Comm);
 
 impl CommObject {
     fn new(comm: Comm, raw: usize, handler: Handler, info: Info) -> CommObject {
-        CommObject { comm, raw, handler: Mutex::new(handler), info: Mutex::new(info), attrs: Attributes::default() }
+        CommObject {
+            comm,
+            raw,
+            handler: Mutex::new(handler),
+            info: Mutex::new(info),
+            topology: OnceLock::new(),
+            attrs: Attributes::default(),
+        }
     }
 
     /// `MPI_COMM_WORLD` or `MPI_COMM_SELF`.
@@ -63,6 +72,16 @@ impl CommObject {
     /// Sets the error handler.
     pub(crate) fn set_handler(&self, handler: Handler) {
         *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = handler;
+    }
+
+    /// The topology, if there is one.
+    pub(crate) fn topology(&self) -> Option<&Topology> {
+        self.topology.get()
+    }
+
+    /// Gives a new communicator its topology.
+    pub(crate) fn set_topology(&self, topology: Topology) {
+        let _ = self.topology.set(topology);
     }
 
     fn info(&self) -> MutexGuard<'_, Info> {
@@ -225,8 +244,9 @@ fn comm_remote_group(comm: CommRef, group: Out<RawGroup>) -> Done {
 
 /// The name.
 #[mpi_entry(MPI_Comm_get_name)]
-fn comm_get_name(comm: CommRef, name: TextOut, length: Out<c_int>) -> Done {
-    let n = name.set(&comm.comm.name(), consts::MAX_OBJECT_NAME as usize)?;
+fn comm_get_name(comm: RawComm, name: TextOut, length: Out<c_int>) -> Done {
+    let text = if comm == RawComm::NULL { "MPI_COMM_NULL".to_string() } else { find(comm)?.comm.name() };
+    let n = name.set(&text, consts::MAX_OBJECT_NAME as usize)?;
     length.set(n as c_int);
     Ok(())
 }
@@ -254,9 +274,12 @@ fn comm_set_info(comm: CommRef, info: InfoRef) -> Done {
     Ok(())
 }
 
-/// Copies what the standard has a duplicate inherit: attributes by their copy functions.
+/// Copies what the standard has a duplicate inherit: the topology, and attributes by their copy functions.
 fn inherit(new: RawComm, old: &CommObject) -> Result<RawComm, Failure> {
     let object = find(new)?;
+    if let Some(topology) = old.topology() {
+        object.set_topology(topology.clone());
+    }
     if let Err(failure) = object.attrs.copy_from(old.raw, &old.attrs) {
         COMMS.remove(new.0);
         return Err(match failure {
@@ -387,6 +410,51 @@ fn intercomm_merge(inter: CommRef, high: c_int, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
     need_inter(&inter)?;
     newcomm.set(adopt(inter.comm.intercomm_merge(high != 0)?, Some(&inter))?);
+    Ok(())
+}
+
+/// Makes an intercommunicator of two groups, without a communicator to start from. All processes of both must call it;
+/// blocks.
+#[mpi_entry(MPI_Intercomm_create_from_groups)]
+fn intercomm_create_from_groups(
+    local_group: GroupRef,
+    local_leader: c_int,
+    remote_group: GroupRef,
+    remote_leader: c_int,
+    stringtag: Text,
+    info: InfoRef,
+    errhandler: RawErrhandler,
+    newcomm: Out<RawComm>,
+) -> Done {
+    newcomm.set(RawComm::NULL);
+    let handler = crate::errors::handler(errhandler, Kind::Comm)?;
+    let hints = info.hints()?;
+    let engine = &state::need_process()?.engine;
+    let leader = |group: &GroupRef, rank: c_int| {
+        usize::try_from(rank).ok().and_then(|r| group.get(r)).ok_or_else(|| {
+            wrong(ErrorClass::Rank, format!("leader {rank} does not exist in a group of {} processes", group.size()))
+        })
+    };
+    let (mine, theirs) = (leader(&local_group, local_leader)?, leader(&remote_group, remote_leader)?);
+    if local_group.members().iter().any(|p| remote_group.contains(*p)) {
+        return Err(wrong(ErrorClass::Group, "the two groups of an intercommunicator must not share a process"));
+    }
+    // The sides have no names of their own: the leaders' numbers tell them apart.
+    let local = Comm::from_group(engine, &local_group, &format!("{}/{}", stringtag.0, mine.0))?;
+    let leaders = if engine.me() == mine {
+        let (low, high) = if mine.0 < theirs.0 { (mine, theirs) } else { (theirs, mine) };
+        let both = Group::new(vec![low, high]);
+        Some(Comm::from_group(engine, &both, &format!("{}/leaders", stringtag.0))?)
+    } else {
+        None
+    };
+    let remote_rank = c_int::from(theirs.0 > mine.0);
+    let new = local.intercomm_create(local_leader, leaders.as_ref(), remote_rank, 0);
+    local.free();
+    if let Some(leaders) = leaders {
+        leaders.free();
+    }
+    newcomm.set(adopt_with(new?, handler, hints)?);
     Ok(())
 }
 

@@ -374,8 +374,9 @@ fn type_get_value_index(value: TypeRef, index: TypeRef, pair: Out<RawType>) -> D
 
 /// The name.
 #[mpi_entry(MPI_Type_get_name)]
-fn type_get_name(ty: TypeRef, name: TextOut, length: Out<c_int>) -> Done {
-    let n = name.set(&ty.name(), consts::MAX_OBJECT_NAME as usize)?;
+fn type_get_name(ty: RawType, name: TextOut, length: Out<c_int>) -> Done {
+    let text = if ty == RawType::NULL { "MPI_DATATYPE_NULL".to_string() } else { find(ty)?.name() };
+    let n = name.set(&text, consts::MAX_OBJECT_NAME as usize)?;
     length.set(n as c_int);
     Ok(())
 }

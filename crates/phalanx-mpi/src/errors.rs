@@ -226,7 +226,10 @@ fn remove_error_class(class: c_int) -> Done {
         _ => return Err(wrong(ErrorClass::Arg, format!("{class} is not an error class that was added"))),
     }
     if added.codes.iter().any(|(code, own)| *code != class && own.class == class) {
-        return Err(wrong(ErrorClass::Other, format!("error class {class} still has error codes")));
+        return Err(wrong(ErrorClass::Other, format!("error class {class} still has error codes; remove them first")));
+    }
+    if added.codes.get(&class).is_some_and(|own| !own.text.is_empty()) {
+        return Err(wrong(ErrorClass::Other, format!("error class {class} still has a text; remove it first")));
     }
     added.codes.remove(&class);
     Ok(())
@@ -237,7 +240,10 @@ fn remove_error_class(class: c_int) -> Done {
 fn remove_error_code(code: c_int) -> Done {
     let mut added = added();
     match added.codes.get(&code) {
-        Some(own) if own.class != code => {}
+        Some(own) if own.class != code && own.text.is_empty() => {}
+        Some(own) if own.class != code => {
+            return Err(wrong(ErrorClass::Other, format!("error code {code} still has a text; remove it first")));
+        }
         _ => return Err(wrong(ErrorClass::Arg, format!("{code} is not an error code that was added"))),
     }
     added.codes.remove(&code);
@@ -540,4 +546,14 @@ fn win_get_errhandler(win: RawWin, errhandler: Out<RawErrhandler>) -> Done {
 fn win_call_errhandler(win: RawWin, code: c_int) -> Done {
     let _ = code;
     Err(no_window(win))
+}
+
+/// The name of a window; there is only the null window so far.
+#[mpi_entry(MPI_Win_get_name)]
+fn win_get_name(win: RawWin, name: TextOut, length: Out<c_int>) -> Done {
+    if win != RawWin::NULL {
+        return Err(no_window(win));
+    }
+    length.set(name.set("MPI_WIN_NULL", consts::MAX_OBJECT_NAME as usize)? as c_int);
+    Ok(())
 }

@@ -32,5 +32,7 @@ mod session;
 mod state;
 mod status;
 mod table;
+mod topo;
+mod topo_dims;
 mod typeinfo;
 mod unsupported;

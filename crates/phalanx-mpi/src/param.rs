@@ -276,6 +276,11 @@ impl<W, T: Copy> Param<W> for OutArray<T> {
 }
 
 impl<T: Copy> OutArray<T> {
+    /// The address.
+    pub(crate) fn address(&self) -> usize {
+        self.0 as usize
+    }
+
     /// Stores result number `i`; nothing happens when the array is a null pointer.
     pub(crate) fn set(&self, i: usize, value: T) {
         if !self.0.is_null() {

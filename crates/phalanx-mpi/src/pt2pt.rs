@@ -264,3 +264,45 @@ fn sendrecv_replace(
     status.set(&outcome);
     Ok(())
 }
+
+/// Starts sending and receiving at once (§3.10).
+#[mpi_entry(MPI_Isendrecv, poly)]
+fn isendrecv(
+    sendbuf: SendPtr,
+    sendcount: Count,
+    sendtype: TypeRef,
+    dest: c_int,
+    sendtag: c_int,
+    recvbuf: RecvPtr,
+    recvcount: Count,
+    recvtype: TypeRef,
+    source: c_int,
+    recvtag: c_int,
+    comm: CommRef,
+    request: Out<RawRequest>,
+) -> Done {
+    let out = sendbuf.typed(sendcount.0, &sendtype)?;
+    let into = recvbuf.typed(recvcount.0, &recvtype)?;
+    let under_way = comm.comm.isendrecv(out, dest, sendtag, into, source, recvtag)?;
+    request.set(request::adopt(under_way, comm.raw())?);
+    Ok(())
+}
+
+/// Starts sending what is in a buffer and receiving into it (§3.10).
+#[mpi_entry(MPI_Isendrecv_replace, poly)]
+fn isendrecv_replace(
+    buf: RecvPtr,
+    count: Count,
+    ty: TypeRef,
+    dest: c_int,
+    sendtag: c_int,
+    source: c_int,
+    recvtag: c_int,
+    comm: CommRef,
+    request: Out<RawRequest>,
+) -> Done {
+    let buf = buf.typed(count.0, &ty)?;
+    let under_way = comm.comm.isendrecv_replace(buf, dest, sendtag, source, recvtag)?;
+    request.set(request::adopt(under_way, comm.raw())?);
+    Ok(())
+}

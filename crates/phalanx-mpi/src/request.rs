@@ -134,7 +134,7 @@ fn failed(object: ErrorObject, error: Error) -> Failure {
 #[mpi_entry(MPI_Wait)]
 fn wait(request: Out<RawRequest>, status: StatusOut) -> Done {
     let Some(mut taken) = take(request.get())? else {
-        status.set(&Status::EMPTY);
+        status.set_empty();
         return Ok(());
     };
     let object = taken.object();
@@ -160,7 +160,7 @@ fn wait(request: Out<RawRequest>, status: StatusOut) -> Done {
 fn test(request: Out<RawRequest>, flag: Out<c_int>, status: StatusOut) -> Done {
     let Some(mut taken) = take(request.get())? else {
         flag.set(1);
-        status.set(&Status::EMPTY);
+        status.set_empty();
         return Ok(());
     };
     let object = taken.object();
@@ -305,7 +305,7 @@ fn waitany(count: c_int, handles: Handles, index: Out<c_int>, status: StatusOut)
         Ok(None) => {
             put_back(list.into_iter().flatten());
             index.set(consts::UNDEFINED);
-            status.set(&Status::EMPTY);
+            status.set_empty();
             Ok(())
         }
         Err(error) => Err(withdrawn(list, error)),
@@ -328,7 +328,7 @@ fn testany(count: c_int, handles: Handles, index: Out<c_int>, flag: Out<c_int>, 
             let none = matches!(found, TestAny::NoneActive);
             flag.set(none.into());
             if none {
-                status.set(&Status::EMPTY);
+                status.set_empty();
             }
             Ok(())
         }
@@ -426,8 +426,10 @@ fn is_active(raw: RawRequest) -> Result<bool, Failure> {
 fn request_get_status(request: RawRequest, flag: Out<c_int>, status: StatusOut) -> Done {
     let found = peek(request)?;
     flag.set(found.is_some().into());
-    if let Some(found) = found {
-        status.set(&found);
+    match found {
+        Some(_) if request == RawRequest::NULL => status.set_empty(),
+        Some(found) => status.set(&found),
+        None => {}
     }
     Ok(())
 }
@@ -481,7 +483,7 @@ fn request_get_status_any(
     index.set(consts::UNDEFINED);
     flag.set((!any_active).into());
     if !any_active {
-        status.set(&Status::EMPTY);
+        status.set_empty();
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ use crate::table::Table;
 /// What a session handle refers to.
 pub(crate) struct SessionObject {
     handler: Mutex<Handler>,
+    /// The buffer that the program attached: address and size.
+    buffer: Mutex<Option<(usize, usize)>>,
 }
 
 static SESSIONS: Table<Arc<SessionObject>> = Table::new(Kind::Session);
@@ -32,6 +34,23 @@ impl SessionObject {
     /// Sets the error handler.
     pub(crate) fn set_handler(&self, handler: Handler) {
         *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = handler;
+    }
+}
+
+impl SessionObject {
+    /// Keeps a buffer; false when there is one already.
+    pub(crate) fn attach(&self, buffer: (usize, usize)) -> bool {
+        let mut kept = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = kept.is_none();
+        if free {
+            *kept = Some(buffer);
+        }
+        free
+    }
+
+    /// Gives the buffer back.
+    pub(crate) fn detach(&self) -> Option<(usize, usize)> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -75,7 +94,7 @@ fn session_init(info: InfoRef, errhandler: RawErrhandler, session: Out<RawSessio
     session.set(RawSession::NULL);
     let handler = crate::errors::handler(errhandler, Kind::Session)?;
     state::session_begins()?;
-    let raw = SESSIONS.insert(Arc::new(SessionObject { handler: Mutex::new(handler) }));
+    let raw = SESSIONS.insert(Arc::new(SessionObject { handler: Mutex::new(handler), buffer: Mutex::new(None) }));
     session.set(RawSession(raw.ok_or_else(|| wrong(ErrorClass::Other, "too many sessions exist"))?));
     Ok(())
 }

@@ -82,6 +82,11 @@ impl StatusOut {
         self.update(|s| s.assign(status));
     }
 
+    /// Stores the empty status, whose error field is part of it.
+    pub(crate) fn set_empty(self) {
+        self.update(|s| *s = CStatus::of(&Status::EMPTY));
+    }
+
     /// Stores the size.
     pub(crate) fn set_bytes(self, bytes: usize) {
         self.update(|s| s.set_bytes(bytes as u64));

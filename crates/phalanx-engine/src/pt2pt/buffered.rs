@@ -7,8 +7,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::comm::Comm;
-use crate::engine::{Core, Data, Engine, Outgoing, Owner, RawOp, Waiting};
+use crate::engine::{Core, Data, Engine, Outgoing, Owner, RawOp, Schedule, Step, Waiting};
 use crate::error::{Error, ErrorClass, Result};
+use crate::request::Request;
+use crate::status::Status;
 
 /// `MPI_BSEND_OVERHEAD`: bytes each buffered send takes besides its data.
 pub const OVERHEAD: usize = 512;
@@ -47,6 +49,22 @@ fn flush(engine: &Engine, operation: &'static str) -> Result<()> {
     engine.block_until(Waiting::on(operation, 0), |core| (core.buffered == 0).then_some(Ok(())))
 }
 
+/// Waits for the buffered sends that are under way.
+struct Flush;
+
+impl Schedule for Flush {
+    fn advance(&mut self, engine: &Engine) -> Result<Step> {
+        // Buffered sends have no owner whose completion schedules would hear of: look at every pass.
+        Ok(if engine.core().buffered == 0 { Step::Done(Status::EMPTY) } else { Step::Poll })
+    }
+
+    fn name(&self) -> &'static str {
+        "Buffer_iflush"
+    }
+
+    fn abandon(&mut self, _engine: &Engine) {}
+}
+
 impl Engine {
     /// Attaches a buffer for buffered sends of this process (`MPI_Buffer_attach`). Only its size matters here; the address is
     /// given back by [`Engine::detach_buffer`].
@@ -71,6 +89,14 @@ impl Engine {
     /// Interruption.
     pub fn flush_buffer(&self) -> Result<()> {
         flush(self, "Buffer_flush")
+    }
+
+    /// Starts waiting until all buffered sends have left the buffer (`MPI_Buffer_iflush`).
+    ///
+    /// # Errors
+    /// When the engine cannot go on.
+    pub fn iflush_buffer(&self) -> Result<Request> {
+        self.start_schedule(Box::new(Flush))
     }
 }
 

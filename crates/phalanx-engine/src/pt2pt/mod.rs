@@ -2,6 +2,7 @@
 
 pub mod buffered;
 mod probe;
+mod isendrecv;
 mod sendrecv;
 
 use phalanx_shm::ProcId;
