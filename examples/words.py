@@ -23,8 +23,7 @@ WORD = re.compile(r"[A-Za-z][A-Za-z']*")
 def find_texts(folder: Path, suffix: str) -> list[tuple[int, str]]:
     """Return (size in bytes, path) of every text, largest first."""
     texts = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f != "site-packages")
+    for parent, _, files in os.walk(folder):
         for name in files:
             path = os.path.join(parent, name)
             if name.endswith(suffix) and os.path.isfile(path):
