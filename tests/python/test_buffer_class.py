@@ -146,7 +146,7 @@ class Buffered(unittest.TestCase):
 
     def test_no_room(self):
         with self.assertRaises(MPI.Exception) as caught:
-            MPI.COMM_SELF.Bsend(bytes(100), 0)
+            MPI.COMM_SELF.Bsend(bytes(1 << 25), 0)
         self.assertEqual(caught.exception.Get_error_class(), MPI.ERR_BUFFER)
 
     def test_refused(self):

@@ -117,6 +117,32 @@ class SimpleForms(unittest.TestCase):
         self.assertEqual(target, b"abc")
 
 
+    def test_strings_of_characters(self):
+        target = array.array("u", "....")
+        self.check(array.array("u", "äöü€"), target, target, "äöü€")
+
+    def test_array_interface(self):
+        class Device:
+            """Host memory under the interface of device arrays."""
+
+            def __init__(self, memory, address=None):
+                self.memory = memory
+                place, length = memory.buffer_info()
+                self.__cuda_array_interface__ = {
+                    "data": (address or place, False),
+                    "typestr": f"<i{memory.itemsize}",
+                    "shape": (length,),
+                    "version": 3,
+                }
+
+        source, target = ints(1, 2), ints(0, 0)
+        exchange(Device(source), [Device(target), MPI.INT])
+        self.assertEqual(target, source)
+        if MPI.Get_library_version().startswith("Phalanx"):
+            with self.assertRaisesRegex(BufferError, "copy it to the host"):
+                exchange(Device(source, address=64), target)
+
+
 class VectorForms(unittest.TestCase):
     """A count and a displacement for each rank."""
 
@@ -198,6 +224,7 @@ class Arrays(unittest.TestCase):
             (swapped, good, BufferError, "byte order"),
             (numpy.array([None]), good, KeyError, "lower-case"),
             (numpy.zeros(2, "i4,f8"), good, KeyError, "datatype explicitly"),
+            (numpy.zeros(2, "M8[s]"), good, ValueError, "a.view('i8')"),
         ]
         for send, receive, kind, text in table:
             with self.subTest(text), self.assertRaises(kind) as caught:

@@ -38,6 +38,17 @@ pub(super) fn device_name(device: u32) -> &'static str {
     }
 }
 
+/// Whether this process can read the byte at an address; asked of the kernel, so that a wrong one does no harm.
+pub(super) fn is_readable(address: *mut c_void) -> bool {
+    let mut byte = 0u8;
+    let local = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let remote = libc::iovec { iov_base: address, iov_len: 1 };
+    // SAFETY: one byte goes into `byte`; the kernel checks the other address and reports EFAULT.
+    let copied = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
+    // Where the call itself is forbidden nothing is known.
+    copied == 1 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EFAULT)
+}
+
 /// `DLTensor` of dlpack.h.
 #[repr(C)]
 struct Tensor {

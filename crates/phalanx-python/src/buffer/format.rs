@@ -181,6 +181,9 @@ pub(crate) fn resized(format: &CStr, size: i64) -> PyResult<Basic> {
     let kind = match bytes.last() {
         Some(c) if signed.contains(c) => "i",
         Some(c) if unsigned.contains(c) => "u",
+        // Characters of strings: two or four bytes, by platform and version of Python.
+        Some(b'u' | b'w') if size == 4 => return lookup(b"w").ok_or_else(|| unknown(bytes)),
+        Some(b'u' | b'w') => "u",
         _ => return Err(unknown(bytes)),
     };
     lookup(format!("{kind}{size}").as_bytes()).ok_or_else(|| unknown(bytes))

@@ -21,6 +21,8 @@ use pyo3::exceptions::{PyAttributeError, PyBufferError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::{ffi, intern};
 
+use crate::extras;
+
 /// Format of plain bytes: what a buffer without a format holds.
 pub(crate) const BYTES: &CStr = c"B";
 
@@ -121,13 +123,17 @@ impl View {
             return Err(better);
         }
         let with_format = flags & ffi::PyBUF_FORMAT == ffi::PyBUF_FORMAT;
-        if let Some(view) = dlpack::view(object, access, with_format)? {
-            return Ok(view);
+        let other = match dlpack::view(object, access, with_format) {
+            Ok(None) => array_interface::view(object, access, with_format),
+            found => found,
+        };
+        match other {
+            Ok(Some(view)) => Ok(view),
+            // NumPy's arrays speak both, and refuse for the same reason: the elements have no format.
+            Ok(None) | Err(_) if supports_buffer_protocol(object) => Err(add_hint(object.py(), error)),
+            Ok(None) => Err(error),
+            Err(other) => Err(other),
         }
-        if let Some(view) = array_interface::view(object, access, with_format)? {
-            return Ok(view);
-        }
-        Err(error)
     }
 
     /// The shape is not needed, and simple exporters let it point into the `Py_buffer` itself, which moves with the view.
@@ -209,6 +215,29 @@ impl View {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// An error when the memory is on a device and the library is one that only knows the host (the embedded engine).
+    ///
+    /// Array interfaces do not say where their memory is, so the first byte is asked for.
+    #[inline]
+    pub(crate) fn check_reachable(&self) -> PyResult<()> {
+        match self.origin {
+            Origin::Device(device) if !dlpack::is_host(device) => self.probe_reachable(device),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn probe_reachable(&self, device: u32) -> PyResult<()> {
+        if self.raw.len == 0 || !extras::is_embedded() || dlpack::is_readable(self.raw.buf) {
+            return Ok(());
+        }
+        Err(PyBufferError::new_err(format!(
+            "buffer is on a {} device, which the embedded engine cannot reach: copy it to the host first, or run on an MPI \
+             library that knows the device (PHALANX_MPI)",
+            dlpack::device_name(device)
+        )))
     }
 
     fn release(&mut self) {
@@ -296,6 +325,17 @@ fn explain(object: &Bound<'_, PyAny>, access: Access, error: &PyErr) -> PyResult
         )));
     }
     Ok(None)
+}
+
+/// A refused element type, with what to do about it.
+fn add_hint(py: Python<'_>, error: PyErr) -> PyErr {
+    let text = format!(
+        "{}; look at the elements as a plain type first (for example a.view('i8') for dates, a.view('u1') for bytes)",
+        error.value(py)
+    );
+    let better = PyErr::from_type(error.get_type(py), text);
+    better.set_cause(py, Some(error));
+    better
 }
 
 /// The weakest possible request, to look at a buffer that was refused.

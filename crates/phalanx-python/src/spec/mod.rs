@@ -107,6 +107,7 @@ impl Message {
     #[inline]
     fn of_buffer(object: &Bound<'_, PyAny>, access: Access, blocks: usize) -> PyResult<Message> {
         let view = View::of(object, access, true)?;
+        view.check_reachable()?;
         let basic = element_of(&view)?;
         let count = Room::of(&view).entries(basic.size, blocks)?;
         Ok(Message { address: view.address(), count, datatype: MPI_Datatype(basic.handle), _view: view })
@@ -324,6 +325,7 @@ impl Base {
             return Err(buffer::not_a_buffer(object));
         }
         let view = View::of(object, access, datatype.is_none())?;
+        view.check_reachable()?;
         let datatype = match datatype {
             Some(datatype) => datatype,
             None => MPI_Datatype(element_of(&view)?.handle),

@@ -204,7 +204,9 @@ impl Form for VectorW {
             }
             View::empty()
         } else if buffer::is_buffer_like(buffer) {
-            View::of(buffer, access, false)?
+            let view = View::of(buffer, access, false)?;
+            view.check_reachable()?;
+            view
         } else {
             return Err(buffer::not_a_buffer(buffer));
         };
