@@ -125,3 +125,89 @@ fn quota_v1(group: &Path) -> Option<f64> {
     let period = read("cpu.cfs_period_us")?;
     (period > 0.0 && quota > 0.0).then(|| quota / period)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str, files: &[(&str, &str)]) -> Folder {
+            let unique = format!("phalanx-budget-{name}-{}", std::process::id());
+            let folder = Folder(std::env::temp_dir().join(unique));
+            for (path, text) in files {
+                let path = folder.0.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            folder
+        }
+
+        fn quota(&self) -> Option<f64> {
+            cgroup_quota(&self.0.join("self"), &self.0.join("fs"))
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn version_2_takes_the_smallest_of_all_ancestors() {
+        let folder = Folder::new(
+            "v2",
+            &[
+                ("self", "0::/jobs/a\n"),
+                ("fs/jobs/a/cpu.max", "max 100000\n"),
+                ("fs/jobs/cpu.max", "150000 100000\n"),
+                ("fs/cpu.max", "400000 100000\n"),
+            ],
+        );
+        assert_eq!(folder.quota(), Some(1.5));
+    }
+
+    #[test]
+    fn version_1_is_read_from_its_own_hierarchy() {
+        let folder = Folder::new(
+            "v1",
+            &[
+                ("self", "5:memory:/m\n4:cpu,cpuacct:/box\n"),
+                ("fs/cpu,cpuacct/box/cpu.cfs_quota_us", "50000\n"),
+                ("fs/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n"),
+                ("fs/cpu,cpuacct/cpu.cfs_quota_us", "-1\n"),
+                ("fs/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
+            ],
+        );
+        assert_eq!(folder.quota(), Some(0.5));
+    }
+
+    #[test]
+    fn no_quota_no_files_and_nonsense_mean_no_limit() {
+        assert_eq!(
+            Folder::new("none", &[("self", "0::/\n"), ("fs/cpu.max", "max 1\n")]).quota(),
+            None
+        );
+        assert_eq!(
+            Folder::new("bad", &[("self", "rubbish"), ("fs/cpu.max", "1 0")]).quota(),
+            None
+        );
+        assert_eq!(
+            cgroup_quota(Path::new("/no/such"), Path::new("/no/such")),
+            None
+        );
+    }
+
+    #[test]
+    fn ranks_spin_only_with_a_cpu_each() {
+        let roomy = CpuBudget::new(4, None, 4);
+        let tight = CpuBudget::new(4, Some(3.5), 4);
+        assert!(!roomy.oversubscribed());
+        assert!(tight.oversubscribed());
+        assert!(roomy.spins() > 100 * tight.spins());
+        assert!(tight.yields() >= 4);
+        assert!(CpuBudget::detect(1).cpus > 0.0);
+    }
+}

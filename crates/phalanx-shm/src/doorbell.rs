@@ -11,28 +11,45 @@
 //! are totally ordered, so either the producer sees its bit clear and sets it, or
 //! the receiver sees the record and sets the bit again.
 
+use crate::process::{MAX_SLOTS, ProcId};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::universe::{MAX_SLOTS, ProcId, Slot};
+#[cfg(not(loom))]
+use crate::universe::Slot;
 
-/// Words in a hot bitmap.
-pub(crate) const WORDS: usize = MAX_SLOTS as usize / 64;
+/// Words in a hot bitmap. One is enough for a model.
+pub(crate) const WORDS: usize = if cfg!(loom) {
+    1
+} else {
+    MAX_SLOTS as usize / 64
+};
 
 /// The part of a slot by which producers draw a receiver's attention.
 #[derive(Debug)]
-#[repr(C)]
-pub(crate) struct Doorbell {
+#[cfg_attr(not(loom), repr(C))]
+pub struct Doorbell {
     /// Counts bits set in `hot`. Written by producers after setting a bit,
     /// read by the owner in every poll.
     pub(crate) epoch: AtomicU32,
     /// The word the owner's threads sleep on (see [`crate::park`]). In this
     /// line because producers read both after every publication.
     pub(crate) park: crate::park::ParkWord,
+    #[cfg(not(loom))]
     _line: [u8; 56],
     /// Bit per sender slot. Set by that sender, cleared by the owner.
     pub(crate) hot: [AtomicU64; WORDS],
 }
 
 impl Doorbell {
+    /// A doorbell nobody has rung.
+    #[cfg(loom)]
+    pub(crate) fn new() -> Doorbell {
+        Doorbell {
+            epoch: AtomicU32::new(0),
+            park: crate::park::ParkWord::new(),
+            hot: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
     /// Producer side: make the owner look at `from`'s ring and wake it if it
     /// sleeps. The record must have been published.
     #[inline]
@@ -85,22 +102,28 @@ impl HotSet {
 
     /// Takes new hot senders from `slot` (the receiver's own). One load when
     /// nothing changed. True when the list may have changed.
+    #[cfg(not(loom))]
     #[inline]
     pub fn refresh(&mut self, slot: &Slot) -> bool {
+        self.refresh_from(slot.bell())
+    }
+
+    #[inline]
+    pub(crate) fn refresh_from(&mut self, bell: &Doorbell) -> bool {
         // SYNC POINT hot-epoch: Acquire, pairs with the Release in `heat`.
-        let epoch = slot.bell().epoch.load(Ordering::Acquire);
+        let epoch = bell.epoch.load(Ordering::Acquire);
         if self.seen == Some(epoch) {
             return false;
         }
-        self.rescan(slot, epoch);
+        self.rescan(bell, epoch);
         true
     }
 
     #[cold]
-    fn rescan(&mut self, slot: &Slot, epoch: u32) {
+    fn rescan(&mut self, bell: &Doorbell, epoch: u32) {
         self.seen = Some(epoch);
         self.hot.clear();
-        for (at, word) in slot.bell().hot.iter().enumerate() {
+        for (at, word) in bell.hot.iter().enumerate() {
             let mut bits = word.load(Ordering::Relaxed);
             while bits != 0 {
                 self.hot
@@ -119,10 +142,20 @@ impl HotSet {
     /// Stops polling `from`, whose ring stayed empty. `is_empty` looks at that
     /// ring once more, after the point from which its producer will ring again;
     /// when it finds something the sender stays hot. True when `from` is cold now.
+    #[cfg(not(loom))]
     pub fn cool(&mut self, slot: &Slot, from: ProcId, is_empty: impl FnOnce() -> bool) -> bool {
-        slot.bell().cool(from.0);
+        self.cool_in(slot.bell(), from, is_empty)
+    }
+
+    pub(crate) fn cool_in(
+        &mut self,
+        bell: &Doorbell,
+        from: ProcId,
+        is_empty: impl FnOnce() -> bool,
+    ) -> bool {
+        bell.cool(from.0);
         if !is_empty() {
-            let word = &slot.bell().hot[from.0 as usize / 64 % WORDS];
+            let word = &bell.hot[from.0 as usize / 64 % WORDS];
             word.fetch_or(1 << (from.0 % 64), Ordering::Relaxed);
             return false;
         }

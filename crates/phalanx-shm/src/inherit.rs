@@ -35,7 +35,10 @@ pub fn duplicate(fd: i32) -> Result<OwnedFd, ShmError> {
 ///
 /// [`ShmError::System`] when there is no descriptor left.
 pub fn inheritable(fd: BorrowedFd<'_>) -> Result<OwnedFd, ShmError> {
-    rustix::io::dup(fd).map_err(|e| ShmError::System { what: "hand a descriptor to a new process", source: e.into() })
+    rustix::io::dup(fd).map_err(|e| ShmError::System {
+        what: "hand a descriptor to a new process",
+        source: e.into(),
+    })
 }
 
 #[cfg(test)]
@@ -50,7 +53,12 @@ mod tests {
         let handed = inheritable(file.as_fd()).expect("a descriptor");
         let seen = |fd: i32| {
             let path = format!("/proc/self/fd/{fd}");
-            std::process::Command::new("test").arg("-e").arg(path).status().expect("started").success()
+            std::process::Command::new("test")
+                .arg("-e")
+                .arg(path)
+                .status()
+                .expect("started")
+                .success()
         };
         assert!(seen(handed.as_raw_fd()));
         assert!(!seen(file.as_raw_fd()));

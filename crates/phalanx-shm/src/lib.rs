@@ -37,7 +37,6 @@ pub mod budget;
 mod combine;
 #[cfg(not(loom))]
 mod copy;
-#[cfg(not(loom))]
 pub mod doorbell;
 pub mod error;
 #[cfg(not(loom))]
@@ -45,6 +44,7 @@ pub mod fork;
 #[cfg(not(loom))]
 pub mod inherit;
 pub mod mem;
+mod process;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
@@ -59,7 +59,6 @@ pub mod x87;
 
 #[cfg(not(loom))]
 pub use budget::CpuBudget;
-#[cfg(not(loom))]
 pub use doorbell::HotSet;
 pub use error::ShmError;
 pub use lock::{EngineGuard, EngineLock};
@@ -67,8 +66,11 @@ pub use lock::{EngineGuard, EngineLock};
 pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
 pub use park::{ParkToken, Parker, Woken};
+pub use process::{MAX_SLOTS, ProcId};
+#[cfg(loom)]
+pub use ring::LoomRing;
 pub use ring::{Envelope, Record, RingConsumer, RingProducer};
 #[cfg(not(loom))]
 pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]
-pub use universe::{Exit, Offset, ProcId, Slot, SlotState, Universe, UniverseConfig};
+pub use universe::{Exit, Offset, Slot, SlotState, Universe, UniverseConfig};

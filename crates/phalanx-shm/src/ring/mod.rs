@@ -35,6 +35,7 @@ pub const ONE_LINE: usize = LINE - HEADER;
 pub(crate) const PAYLOAD_LIMIT: usize = 65_535;
 
 /// Fewest lines of a ring.
+#[cfg(not(loom))]
 pub(crate) const MIN_LINES: u64 = 16;
 
 /// What a record says about its message. The ring carries it, and gives no

@@ -6,7 +6,7 @@
 #[cfg(loom)]
 pub use model::LoomRing;
 #[cfg(loom)]
-pub(super) use model::RingRef;
+pub(crate) use model::RingRef;
 #[cfg(not(loom))]
 pub(crate) use real::RingRef;
 
@@ -240,9 +240,10 @@ mod model {
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
 
-    use crate::doorbell::Doorbell;
+    use crate::doorbell::{Doorbell, HotSet};
     use crate::park::ParkWord;
-    use crate::ring::{Control, LINE};
+    use crate::process::ProcId;
+    use crate::ring::{Control, LINE, RingConsumer, RingProducer};
     use crate::sync::{AtomicU64, Ordering};
 
     /// One line: its first word as an atomic, all bytes under race detection.
@@ -280,14 +281,31 @@ mod model {
             })
         }
 
+        /// Both ends of the ring, from process 0 to process 1.
+        pub fn ends(ring: &Arc<LoomRing>) -> (RingProducer, RingConsumer) {
+            let producer = RingProducer::claim(RingRef(ring.clone()), 0, 1);
+            let consumer = RingConsumer::claim(RingRef(ring.clone()), 0, 1);
+            (producer.unwrap(), consumer.unwrap())
+        }
+
         /// Where the receiver sleeps.
         pub fn receiver_park(&self) -> &ParkWord {
             &self.bell.park
         }
+
+        /// [`HotSet::refresh`] on the receiver's doorbell.
+        pub fn refresh(&self, hot: &mut HotSet) -> bool {
+            hot.refresh_from(&self.bell)
+        }
+
+        /// [`HotSet::cool`] on the receiver's doorbell.
+        pub fn cool(&self, hot: &mut HotSet, is_empty: impl FnOnce() -> bool) -> bool {
+            hot.cool_in(&self.bell, ProcId(0), is_empty)
+        }
     }
 
     #[derive(Debug, Clone)]
-    pub(in crate::ring) struct RingRef(pub(in crate::ring) Arc<LoomRing>);
+    pub(crate) struct RingRef(Arc<LoomRing>);
 
     impl RingRef {
         pub(in crate::ring) fn control(&self) -> &Control {

@@ -16,10 +16,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 use super::heap::CLASSES;
 use super::slot::Slot;
 use crate::ShmError;
+use crate::process::MAX_SLOTS;
 use crate::ring::{Control, LINE, MIN_LINES};
-
-/// Most process slots of a universe.
-pub const MAX_SLOTS: u32 = 4096;
 
 /// Page size assumed by the layout: a multiple of every supported machine's
 /// (aarch64 kernels use 4, 16 or 64 KiB).

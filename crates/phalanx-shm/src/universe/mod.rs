@@ -19,18 +19,8 @@ use crate::segment::Segment;
 use heap::Heap;
 use layout::{Header, Layout, MAGIC, PAGE, VERSION};
 
-pub use layout::MAX_SLOTS;
+pub use crate::process::{MAX_SLOTS, ProcId};
 pub use slot::{Exit, Slot, SlotState};
-
-/// A process of the universe: the number of its slot. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProcId(pub u32);
-
-impl fmt::Display for ProcId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A position in the segment, the same for every process. Zero means "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -317,6 +307,14 @@ impl Universe {
     /// blocks are ignored. Nobody may use the block any more.
     pub fn free(&self, at: Offset, bytes: usize) {
         self.heap().free(at.0, bytes);
+    }
+
+    /// Bytes of the heap ever handed out, freed blocks included.
+    pub fn heap_used(&self) -> u64 {
+        self.header()
+            .frontier
+            .load(Ordering::Relaxed)
+            .min(self.0.layout.heap_len())
     }
 
     /// `len` bytes at `at`, for copies in and out.

@@ -1,0 +1,291 @@
+//! Models of the protocols: loom runs them under every interleaving and every
+//! value the memory model allows, and reports races on the rings' bytes.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test -p phalanx-shm --release --test loom --target-dir target/loom
+//! ```
+#![cfg(loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use phalanx_shm::park::ParkWord;
+use phalanx_shm::{
+    EngineLock, Envelope, HotSet, LoomRing, Part, RingConsumer, RingProducer, Woken,
+};
+
+/// Bounds the preemptions per execution, which finds what real schedulers do
+/// and keeps the models small.
+fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(body);
+}
+
+fn envelope(n: u64) -> Envelope {
+    Envelope {
+        kind: 1,
+        token: n,
+        ..Envelope::default()
+    }
+}
+
+/// A payload whose words look like headers of any lap of a 16-line ring.
+fn imitation(n: u64, len: usize) -> Vec<u8> {
+    let word = (1u64 << 63 | (n + 1) % 2 << 32 | 1).to_ne_bytes();
+    word.iter().copied().cycle().take(len).collect()
+}
+
+fn push(producer: &mut RingProducer, n: u64, payload: &[u8]) -> bool {
+    producer.try_push(&envelope(n), &[Part::from(payload)])
+}
+
+/// The next record's token and payload, if one is there.
+fn take(consumer: &mut RingConsumer) -> Option<(u64, Vec<u8>)> {
+    let record = consumer.peek().unwrap()?;
+    let got = (record.envelope.token, record.to_vec());
+    consumer.pop();
+    Some(got)
+}
+
+/// Brings a ring to the state after records of `lines` lines each were sent
+/// and received.
+fn warm(producer: &mut RingProducer, consumer: &mut RingConsumer, lines: &[usize]) {
+    for (n, lines) in lines.iter().enumerate() {
+        let payload = imitation(n as u64, lines * 64 - 40);
+        assert!(push(producer, n as u64, &payload));
+        assert_eq!(take(consumer), Some((n as u64, payload)));
+    }
+}
+
+#[test]
+fn a_record_appears_whole_or_not_at_all() {
+    model(4, || {
+        let (mut producer, mut consumer) = LoomRing::ends(&LoomRing::new(16));
+        let sender = thread::spawn(move || {
+            for n in 0..2 {
+                assert!(push(&mut producer, n, &imitation(n, 70)));
+            }
+        });
+        let mut next = 0;
+        for _ in 0..3 {
+            if let Some((n, payload)) = take(&mut consumer) {
+                assert_eq!((n, payload), (next, imitation(next, 70)));
+                next += 1;
+            }
+        }
+        sender.join().unwrap();
+        while let Some((n, payload)) = take(&mut consumer) {
+            assert_eq!((n, payload), (next, imitation(next, 70)));
+            next += 1;
+        }
+        assert_eq!(next, 2);
+    });
+}
+
+#[test]
+fn the_second_lap_is_not_taken_for_the_first_nor_payload_for_a_header() {
+    model(3, || {
+        let (mut producer, mut consumer) = LoomRing::ends(&LoomRing::new(16));
+        // One line before the end: the next record wraps.
+        warm(&mut producer, &mut consumer, &[8, 7]);
+        let sender = thread::spawn(move || {
+            for n in 10..12 {
+                assert!(push(&mut producer, n, &imitation(n, 100)));
+            }
+        });
+        let mut next = 10;
+        for _ in 0..2 {
+            if let Some((n, payload)) = take(&mut consumer) {
+                assert_eq!((n, payload), (next, imitation(next, 100)));
+                next += 1;
+            }
+        }
+        sender.join().unwrap();
+        while let Some((n, payload)) = take(&mut consumer) {
+            assert_eq!((n, payload), (next, imitation(next, 100)));
+            next += 1;
+        }
+        assert_eq!(next, 12);
+    });
+}
+
+#[test]
+fn reused_lines_were_read_before() {
+    model(3, || {
+        let (mut producer, mut consumer) = LoomRing::ends(&LoomRing::new(16));
+        let large = 7 * 64 - 40;
+        assert!(push(&mut producer, 0, &imitation(0, large)));
+        assert!(push(&mut producer, 1, &imitation(1, large)));
+        let sender = thread::spawn(move || {
+            // Room for this comes only from records consumed meanwhile.
+            push(&mut producer, 2, &imitation(2, large))
+        });
+        assert_eq!(take(&mut consumer), Some((0, imitation(0, large))));
+        assert_eq!(take(&mut consumer), Some((1, imitation(1, large))));
+        let sent = sender.join().unwrap();
+        assert_eq!(take(&mut consumer).is_some(), sent);
+    });
+}
+
+#[test]
+fn a_sleeping_receiver_is_woken() {
+    model(4, || {
+        let ring = LoomRing::new(16);
+        let (mut producer, mut consumer) = LoomRing::ends(&ring);
+        let sender = thread::spawn(move || {
+            assert!(push(&mut producer, 1, &[]));
+            assert!(push(&mut producer, 2, &[]));
+        });
+        let mut hot = HotSet::new();
+        for n in 1..=2 {
+            loop {
+                ring.refresh(&mut hot);
+                if !hot.senders().is_empty()
+                    && let Some((got, _)) = take(&mut consumer)
+                {
+                    assert_eq!(got, n);
+                    break;
+                }
+                // A lost wake-up is a deadlock here, which loom reports.
+                let token = ring.receiver_park().parker().prepare();
+                ring.refresh(&mut hot);
+                if hot.senders().is_empty() || consumer.is_empty() {
+                    let why = ring.receiver_park().parker().park(token, None);
+                    assert_eq!(why, Woken::Notified);
+                }
+            }
+        }
+        sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_cooled_sender_rings_again() {
+    model(4, || {
+        let ring = LoomRing::new(16);
+        let (mut producer, mut consumer) = LoomRing::ends(&ring);
+        assert!(push(&mut producer, 0, &[]));
+        let mut hot = HotSet::new();
+        assert!(ring.refresh(&mut hot));
+        assert!(take(&mut consumer).is_some());
+        let sender = thread::spawn(move || assert!(push(&mut producer, 1, &[])));
+        ring.cool(&mut hot, || consumer.is_empty());
+        sender.join().unwrap();
+        ring.refresh(&mut hot);
+        assert_eq!(
+            hot.senders().len(),
+            1,
+            "the record would never be looked for"
+        );
+        assert!(take(&mut consumer).is_some());
+    });
+}
+
+#[test]
+fn a_sender_blocked_by_a_full_ring_is_woken() {
+    model(3, || {
+        let ring = LoomRing::new(16);
+        let (mut producer, mut consumer) = LoomRing::ends(&ring);
+        let large = imitation(0, 8 * 64 - 40);
+        assert!(push(&mut producer, 0, &large));
+        assert!(push(&mut producer, 1, &large));
+        let receiver = thread::spawn(move || {
+            assert_eq!(take(&mut consumer).unwrap().0, 0);
+            assert_eq!(take(&mut consumer).unwrap().0, 1);
+            consumer
+        });
+        while !push(&mut producer, 2, &large) {
+            let token = ring.park.parker().prepare();
+            if push(&mut producer, 2, &large) {
+                break;
+            }
+            assert_eq!(ring.park.parker().park(token, None), Woken::Notified);
+        }
+        let mut consumer = receiver.join().unwrap();
+        assert_eq!(take(&mut consumer).unwrap().0, 2);
+    });
+}
+
+#[test]
+fn two_threads_asleep_on_one_word_are_both_woken() {
+    model(3, || {
+        let shared = Arc::new((ParkWord::new(), loom::sync::atomic::AtomicU32::new(0)));
+        let sleepers: Vec<_> = (0..2)
+            .map(|_| {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    let (word, event) = &*shared;
+                    loop {
+                        let token = word.parker().prepare();
+                        if event.load(loom::sync::atomic::Ordering::Relaxed) == 1 {
+                            return;
+                        }
+                        assert_eq!(word.parker().park(token, None), Woken::Notified);
+                    }
+                })
+            })
+            .collect();
+        let (word, event) = &*shared;
+        event.store(1, loom::sync::atomic::Ordering::Relaxed);
+        word.notify();
+        for sleeper in sleepers {
+            sleeper.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn two_wakers_do_not_leave_a_sleeper_behind() {
+    model(3, || {
+        let event = || loom::sync::atomic::AtomicU32::new(0);
+        let shared = Arc::new((ParkWord::new(), [event(), event()]));
+        let wakers: Vec<_> = (0..2)
+            .map(|i| {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    let (word, events) = &*shared;
+                    events[i].store(1, loom::sync::atomic::Ordering::Relaxed);
+                    word.notify();
+                })
+            })
+            .collect();
+        let (word, events) = &*shared;
+        loop {
+            let token = word.parker().prepare();
+            if events
+                .iter()
+                .all(|e| e.load(loom::sync::atomic::Ordering::Relaxed) == 1)
+            {
+                break;
+            }
+            assert_eq!(word.parker().park(token, None), Woken::Notified);
+        }
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_engine_lock_excludes_and_wakes() {
+    model(4, || {
+        let lock = Arc::new(EngineLock::new(loom::cell::Cell::new(0)));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let lock = lock.clone();
+                thread::spawn(move || {
+                    let value = lock.lock();
+                    value.set(value.get() + 1);
+                })
+            })
+            .collect();
+        {
+            let value = lock.lock();
+            value.set(value.get() + 1);
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(lock.lock().get(), 3);
+    });
+}

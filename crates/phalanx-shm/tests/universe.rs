@@ -1,0 +1,250 @@
+//! The segment: who may attach, what is counted, what happens when it is full.
+#![cfg(not(loom))]
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use phalanx_shm::{Exit, Offset, ProcId, ShmError, SlotState, Universe, UniverseConfig};
+
+fn small() -> UniverseConfig {
+    UniverseConfig {
+        slots: 8,
+        ring_bytes: 4096,
+        heap_bytes: 1 << 20,
+    }
+}
+
+fn fd(universe: &Universe) -> OwnedFd {
+    universe.fd().try_clone_to_owned().unwrap()
+}
+
+#[test]
+fn every_process_sees_the_same_universe() {
+    let universe = Universe::create(small()).unwrap();
+    let first = universe.claim_slots(2).unwrap();
+    let other = Universe::attach(fd(&universe)).unwrap();
+    assert_eq!(other.capacity(), 8);
+    assert_eq!(other.claimed(), 2);
+    assert_eq!(other.claim_slots(3).unwrap(), ProcId(2));
+    assert!(universe.has(ProcId(4)) && !universe.has(ProcId(5)));
+
+    let slot = universe.slot(first);
+    assert_eq!((slot.pid(), slot.state()), (0, SlotState::Empty));
+    assert_eq!(slot.claim(77), Ok(()));
+    assert_eq!(other.slot(first).claim(78), Err(77));
+    assert_eq!(other.slot(first).claim(77), Ok(()));
+    slot.set_state(SlotState::Running);
+    assert_eq!(other.slot(first).state(), SlotState::Running);
+    assert_eq!(slot.abort_code(), None);
+    slot.record_abort(-5);
+    slot.record_abort(6);
+    assert_eq!(other.slot(first).abort_code(), Some(-5));
+    assert_eq!(slot.exit(), None);
+    slot.record_exit(Exit::Signal(9));
+    slot.record_exit(Exit::Status(0));
+    assert_eq!(other.slot(first).exit(), Some(Exit::Signal(9)));
+    universe.slot(ProcId(1)).record_exit(Exit::Status(0));
+    assert_eq!(other.slot(ProcId(1)).exit(), Some(Exit::Status(0)));
+
+    let contexts = universe.next_contexts(2);
+    assert_eq!(other.next_contexts(1), contexts + 8);
+
+    let at = universe.alloc(100).unwrap();
+    universe
+        .bytes(at, 100)
+        .unwrap()
+        .write(10, b"hello")
+        .unwrap();
+    let mut seen = [0; 5];
+    other
+        .bytes(at.plus(10), 5)
+        .unwrap()
+        .read(0, &mut seen)
+        .unwrap();
+    assert_eq!(&seen, b"hello");
+}
+
+#[test]
+fn slots_are_claimed_once_by_whoever_asks() {
+    let universe = Universe::create(UniverseConfig {
+        slots: 400,
+        ..small()
+    })
+    .unwrap();
+    let firsts: Vec<ProcId> = thread::scope(|scope| {
+        let claims: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| (0..50).map(|_| universe.claim_slots(2).unwrap()).collect()))
+            .collect();
+        claims
+            .into_iter()
+            .flat_map(|c: thread::ScopedJoinHandle<'_, Vec<_>>| c.join().unwrap())
+            .collect()
+    });
+    let distinct: HashSet<ProcId> = firsts.iter().copied().collect();
+    assert_eq!(distinct.len(), 200);
+    assert!(distinct.iter().all(|p| p.0 % 2 == 0 && p.0 < 400));
+    assert!(matches!(
+        universe.claim_slots(1),
+        Err(ShmError::SlotsUsedUp {
+            requested: 1,
+            free: 0,
+            capacity: 400
+        })
+    ));
+}
+
+#[test]
+fn a_universe_has_at_least_one_slot_and_not_too_many() {
+    for slots in [0, 4097, u32::MAX] {
+        let config = UniverseConfig { slots, ..small() };
+        assert!(matches!(
+            Universe::create(config),
+            Err(ShmError::SlotCount { max: 4096, .. })
+        ));
+        let ranks = UniverseConfig::for_ranks(slots);
+        assert_eq!(
+            Universe::create(ranks).is_err(),
+            slots > 4096,
+            "{slots} ranks"
+        );
+    }
+}
+
+#[test]
+fn strangers_are_not_attached() {
+    let reason = |fd: OwnedFd| match Universe::attach(fd) {
+        Err(ShmError::NotAUniverse { reason }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert!(reason(file.into()).contains("not a memory segment"));
+
+    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+    let memfd = rustix::fs::memfd_create(c"stranger", flags).unwrap();
+    std::fs::File::from(memfd.try_clone().unwrap())
+        .write_all(&[1; 200_000])
+        .unwrap();
+    assert!(reason(memfd.try_clone().unwrap()).contains("not sealed"));
+    let seals =
+        rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&memfd, seals).unwrap();
+    assert!(reason(memfd).contains("Phalanx's mark"));
+
+    // A universe of another version, or whose header does not fit its length.
+    for (at, value, words) in [
+        (8, 99u32, "version"),
+        (12, 4000, "describes"),
+        (16, 3, "describes"),
+    ] {
+        let universe = Universe::create(small()).unwrap();
+        rustix::io::pwrite(universe.fd(), &value.to_ne_bytes(), at).unwrap();
+        assert!(reason(fd(&universe)).contains(words));
+    }
+}
+
+#[test]
+fn the_size_of_a_universe_is_final() {
+    let universe = Universe::create(small()).unwrap();
+    assert!(rustix::fs::ftruncate(universe.fd(), 0).is_err());
+    assert!(rustix::fs::ftruncate(universe.fd(), 1 << 40).is_err());
+}
+
+#[test]
+fn a_full_heap_is_an_error_and_freed_blocks_serve_again() {
+    let universe = Universe::create(small()).unwrap();
+    let mut blocks = Vec::new();
+    let error = loop {
+        match universe.alloc(100_000) {
+            Ok(at) => blocks.push(at),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_no_memory());
+    assert!(
+        matches!(
+            error,
+            ShmError::HeapFull {
+                bytes: 114_688,
+                capacity: 1_048_576,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(blocks.len(), 9);
+    for at in &blocks {
+        universe.free(*at, 100_000);
+    }
+    let again: HashSet<Offset> = (0..9).map(|_| universe.alloc(99_000).unwrap()).collect();
+    assert_eq!(again, blocks.into_iter().collect());
+}
+
+#[test]
+fn ranges_outside_the_heap_are_refused() {
+    let universe = Universe::create(small()).unwrap();
+    let at = universe.alloc(64).unwrap();
+    let past = Offset::new(at.get() + (1 << 20));
+    for (at, len) in [
+        (Offset::NONE, 1),
+        (Offset::new(1), 8),
+        (past, 1),
+        (at, usize::MAX),
+    ] {
+        assert!(
+            matches!(universe.bytes(at, len), Err(ShmError::BadRange { .. })),
+            "{at:?} {len}"
+        );
+    }
+    assert!(universe.words(at.plus(4), 1).is_err(), "not aligned");
+    assert!(universe.words(at, usize::MAX).is_err());
+    universe.free(Offset::new(1), 64);
+    universe.free(past, 64);
+    let range = universe.bytes(at, 64).unwrap();
+    assert!(range.write(60, &[0; 5]).is_err());
+    assert!(range.read(usize::MAX, &mut [0; 5]).is_err());
+    assert_eq!(range.slice(60, 100).len(), 4);
+}
+
+#[test]
+fn zeroed_memory_is_zero_even_when_used_before() {
+    let universe = Universe::create(UniverseConfig {
+        heap_bytes: 64 << 20,
+        ..small()
+    })
+    .unwrap();
+    for bytes in [64, 4096, 100_000, 3 << 20] {
+        let at = universe.alloc(bytes).unwrap();
+        universe
+            .bytes(at, bytes)
+            .unwrap()
+            .write(0, &vec![0xff; bytes])
+            .unwrap();
+        universe.free(at, bytes);
+        let again = universe.alloc_zeroed(bytes).unwrap();
+        assert_eq!(again, at);
+        let mut seen = vec![1; bytes];
+        universe
+            .bytes(again, bytes)
+            .unwrap()
+            .read(0, &mut seen)
+            .unwrap();
+        assert!(seen.iter().all(|b| *b == 0));
+    }
+}
+
+#[test]
+fn large_blocks_give_their_pages_back() {
+    let universe = Universe::create(UniverseConfig {
+        heap_bytes: 64 << 20,
+        ..small()
+    })
+    .unwrap();
+    let pages = || rustix::fs::fstat(universe.fd()).unwrap().st_blocks * 512;
+    let before = pages();
+    let at = universe.alloc(16 << 20).unwrap();
+    assert!(pages() - before >= 16 << 20);
+    universe.free(at, 16 << 20);
+    assert!(pages() - before < 1 << 20);
+}
