@@ -1,9 +1,11 @@
 //! The immutable shape of a datatype: its type map as a tree, with sizes and bounds computed at construction.
 //!
-//! Bounds follow the standard (MPI 5.0 §5.1.7): the lower bound is the lowest displacement, the upper bound the highest byte
-//! rounded up so that the extent is a multiple of the strictest alignment (the "epsilon"). A type with explicit bounds
-//! (resized, subarray, darray) hands those markers up: a type that contains marked types takes its bounds from the
-//! markers alone, without epsilon.
+//! Bounds follow the standard (MPI 5.0 §5.1.7): lower and upper bound of a type are the lowest and highest bounds of the elements in
+//! it. The upper bound of a structure is rounded up so that its extent is a multiple of the strictest alignment (the
+//! "epsilon"), as a C compiler would; other constructors need no rounding, since their elements are rounded already
+//! (and where a stride is no multiple of the alignment, users expect the extent they wrote, as in MPICH and Open MPI).
+//! A type with explicit bounds (resized, subarray, darray) hands them up as markers: a type that contains marked types
+//! takes its bounds from the markers alone, without epsilon.
 
 use std::sync::{Arc, OnceLock};
 
@@ -78,6 +80,8 @@ struct Sum {
     depth: u32,
     /// Range of the data.
     data: Option<(isize, isize)>,
+    /// Range of the bounds of children that were derived from data.
+    bounds: Option<(isize, isize)>,
     /// Range of the explicit bounds of marked children.
     marks: Option<(isize, isize)>,
     signature: signature::Builder,
@@ -102,6 +106,7 @@ impl Sum {
             align: 1,
             depth: 0,
             data: None,
+            bounds: None,
             marks: None,
             signature: signature::Builder::new(),
         }
@@ -144,14 +149,18 @@ impl Sum {
             widen(&mut self.data, add(first, low)?, add(last, high)?);
             self.align = self.align.max(child.align);
         }
-        if child.bounded {
-            widen(&mut self.marks, add(first, child.lb)?, add(last, child.ub)?);
-        }
+        let range = match (child.bounded, child.data) {
+            (true, _) => &mut self.marks,
+            (false, Some(_)) => &mut self.bounds,
+            (false, None) => return Ok(()),
+        };
+        widen(range, add(first, child.lb)?, add(last, child.ub)?);
         self.signature.add(child.signature, times(child.elements)?);
         Ok(())
     }
 
-    fn finish(self, shape: Shape) -> Result<Arc<Layout>> {
+    /// The layout; `pad` rounds bounds derived from data up to the alignment.
+    fn finish(self, shape: Shape, pad: bool) -> Result<Arc<Layout>> {
         if isize::try_from(self.size).is_err() {
             return Err(too_large());
         }
@@ -163,14 +172,15 @@ impl Sum {
                 ),
             ));
         }
-        let (lb, ub) = match (self.marks, self.data) {
+        let (lb, ub) = match (self.marks, self.bounds) {
             (Some(marks), _) => marks,
-            (None, Some((low, high))) => {
+            (None, Some((low, high))) if pad => {
                 let extent = high.checked_sub(low).ok_or_else(too_large)?;
                 let align = self.align as isize;
-                let pad = (align - extent % align) % align;
-                (low, high.checked_add(pad).ok_or_else(too_large)?)
+                let epsilon = (align - extent % align) % align;
+                (low, high.checked_add(epsilon).ok_or_else(too_large)?)
             }
+            (None, Some(bounds)) => bounds,
             (None, None) => (0, 0),
         };
         if ub.checked_sub(lb).is_none() {
@@ -220,12 +230,15 @@ impl Layout {
     ) -> Result<Arc<Layout>> {
         let mut sum = Sum::new();
         sum.add(count, Block { at: 0, len: block }, stride, child)?;
-        sum.finish(Shape::Strided {
-            count,
-            block,
-            stride,
-            child: child.clone(),
-        })
+        sum.finish(
+            Shape::Strided {
+                count,
+                block,
+                stride,
+                child: child.clone(),
+            },
+            false,
+        )
     }
 
     pub(super) fn blocks(blocks: Vec<Block>, child: &Arc<Layout>) -> Result<Arc<Layout>> {
@@ -234,10 +247,13 @@ impl Layout {
         for &block in &blocks {
             sum.add(1, block, 0, child)?;
         }
-        sum.finish(Shape::Blocks {
-            blocks: blocks.into(),
-            child: child.clone(),
-        })
+        sum.finish(
+            Shape::Blocks {
+                blocks: blocks.into(),
+                child: child.clone(),
+            },
+            false,
+        )
     }
 
     pub(super) fn members(members: Vec<(Block, Arc<Layout>)>) -> Result<Arc<Layout>> {
@@ -245,9 +261,12 @@ impl Layout {
         for (block, child) in &members {
             sum.add(1, *block, 0, child)?;
         }
-        sum.finish(Shape::Struct {
-            members: members.into(),
-        })
+        sum.finish(
+            Shape::Struct {
+                members: members.into(),
+            },
+            true,
+        )
     }
 
     /// The same data with the bounds `lb` and `lb + extent`.
@@ -256,7 +275,7 @@ impl Layout {
         let mut sum = Sum::new();
         sum.add(1, Block { at: 0, len: 1 }, 0, child)?;
         sum.marks = Some((lb, ub));
-        sum.finish(Shape::Same(child.clone()))
+        sum.finish(Shape::Same(child.clone()), false)
     }
 
     /// Distance from one element to the next.

@@ -23,38 +23,39 @@ impl Model {
         }
     }
 
-    /// The standard's definition, from the type maps placed at displacements.
+    /// The type maps placed at displacements: bounds are those of the parts, markers first.
     fn placed(parts: &[(i64, &Model)]) -> Model {
         let map: Vec<(Basic, i64)> = parts
             .iter()
             .flat_map(|(at, model)| model.map.iter().map(move |&(b, d)| (b, d + at)))
             .collect();
-        let marks = || parts.iter().filter(|(_, model)| model.marked);
-        let (lb, ub, marked) = if marks().count() > 0 {
-            let lb = marks().map(|(at, model)| at + model.lb).min().unwrap_or(0);
-            (
-                lb,
-                marks().map(|(at, model)| at + model.ub).max().unwrap_or(0),
-                true,
-            )
-        } else if map.is_empty() {
-            (0, 0, false)
-        } else {
-            let lb = map.iter().map(|(_, d)| *d).min().unwrap_or(0);
-            let end = map
-                .iter()
-                .map(|(b, d)| d + b.true_extent() as i64)
-                .max()
-                .unwrap_or(0);
-            let align = map.iter().map(|(b, _)| b.align() as i64).max().unwrap_or(1);
-            (lb, lb + (end - lb + align - 1) / align * align, false)
+        let marked = parts.iter().any(|(_, model)| model.marked);
+        let counts = |model: &Model| {
+            if marked {
+                model.marked
+            } else {
+                !model.map.is_empty()
+            }
         };
+        let bounds = || parts.iter().filter(|(_, model)| counts(model));
+        let lb = bounds().map(|(at, model)| at + model.lb).min().unwrap_or(0);
+        let ub = bounds().map(|(at, model)| at + model.ub).max().unwrap_or(0);
         Model {
             map,
             lb,
             ub,
             marked,
         }
+    }
+
+    /// The same with the epsilon of a structure.
+    fn padded(mut self) -> Model {
+        if !self.marked {
+            let align = self.map.iter().map(|(b, _)| b.align() as i64).max();
+            let align = align.unwrap_or(1);
+            self.ub = self.lb + (self.ub - self.lb + align - 1) / align * align;
+        }
+        self
     }
 
     fn repeated(&self, positions: impl IntoIterator<Item = i64>) -> Model {
@@ -193,7 +194,7 @@ fn derived(inner: impl Strategy<Value = Both> + Clone + 'static) -> impl Strateg
                 .collect();
             Both {
                 ty: Datatype::structure(&lens, &displs, &types).unwrap(),
-                model: Model::placed(&parts),
+                model: Model::placed(&parts).padded(),
             }
         }),
         (inner.clone(), -20i64..20, 0i64..80).prop_map(|(old, lb, extent)| Both {
