@@ -27,7 +27,7 @@ try:
     say("package", phalanx.__path__[0])
     phalanx.rc.initialize = phalanx.rc.finalize = False
     from phalanx import MPI
-    say("module", MPI.__file__)
+    say("module", MPI.__spec__.origin)
     say("library", MPI.Get_library_version())
     say("standard", ".".join(map(str, MPI.Get_version())))
 except BaseException as error:
