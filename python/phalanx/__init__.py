@@ -7,11 +7,14 @@ options in ``phalanx.rc`` hold when they are set before that import.
 import sys
 
 from ._config import get_config, get_include, profile
+from ._library import load_chosen
 from ._rc import Rc, rc
 
 __all__ = ["MPI", "Rc", "get_config", "get_include", "profile", "rc"]  # noqa: F822
 
 sys.modules[f"{__name__}.rc"] = rc  # type: ignore[assignment]
+
+load_chosen()
 
 
 def __getattr__(name: str) -> object:

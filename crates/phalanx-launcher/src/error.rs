@@ -82,6 +82,14 @@ impl LaunchError {
         }
     }
 
+    /// The text without the command's name before it: for messages in which another call has failed.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let text = self.to_string();
+        text.split_once(": ")
+            .map_or(text.clone(), |(_, reason)| reason.to_owned())
+    }
+
     /// Bad arguments of `phalanx run`.
     pub(crate) fn usage(problem: impl Into<String>) -> Self {
         Self::Usage {

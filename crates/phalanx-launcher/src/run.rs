@@ -118,7 +118,8 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
 
 /// What opens the doors in the environment of ranks.
 fn doors(closed: bool) -> Vec<(OsString, OsString)> {
-    let off = std::env::var_os(install::DOORS).is_some_and(|value| value == "off" || value == "0");
+    let off = std::env::var_os(install::DOORS)
+        .is_some_and(|value| ["off", "none", "no", "0"].iter().any(|word| value == *word));
     match Doors::find() {
         Ok(Some(doors)) if !closed && !off => doors.variables(|name| std::env::var_os(name)),
         _ => install::executable()

@@ -268,7 +268,7 @@ impl Job {
         // Another library's ranks do not know about slots: theirs are drawn here, and stay empty.
         let first = match number("phalanx_world_first").and_then(|n| u32::try_from(n).ok()) {
             Some(first) => first,
-            None => self.universe.claim(size).map_err(|e| e.to_string())?,
+            None => self.universe.claim(size).map_err(|e| e.reason())?,
         };
         let context = match number("phalanx_ctx").and_then(|n| u32::try_from(n).ok()) {
             Some(context) => context,
@@ -277,7 +277,7 @@ impl Job {
         let parent = number("phalanx_parent").unwrap_or(0);
         let mut programs = Vec::new();
         for command in commands {
-            programs.push(self.planned(command).map_err(|e| e.to_string())?);
+            programs.push(self.planned(command).map_err(|e| e.reason())?);
         }
         let place = Place {
             first,
@@ -291,7 +291,7 @@ impl Job {
             stdin: Stdin::Null,
             spawned: true,
         };
-        self.launch(&plan).map_err(|e| e.to_string())
+        self.launch(&plan).map_err(|e| e.reason())
     }
 
     fn planned(&self, command: &SpawnCommand) -> Result<Planned, LaunchError> {
