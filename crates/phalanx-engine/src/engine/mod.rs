@@ -100,7 +100,7 @@ impl Engine {
         slot.set_state(SlotState::Starting);
         let budget = CpuBudget::detect(size);
         let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");
-        let core = Core::new(universe.clone(), me, EAGER_LIMIT, single_copy);
+        let core = Core::new(universe.clone(), me, EAGER_LIMIT.min(universe.max_payload()), single_copy);
         let engine = Engine(Arc::new(Inner {
             core: EngineLock::new(core),
             state: AtomicU8::new(RUNNING),

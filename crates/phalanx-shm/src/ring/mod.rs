@@ -112,6 +112,12 @@ fn lines_of(payload: usize) -> u64 {
     (HEADER + payload).div_ceil(LINE) as u64
 }
 
+/// The largest payload of a record in a ring of `lines` lines: half the ring.
+#[inline]
+pub(crate) fn max_payload(lines: usize) -> usize {
+    (lines / 2 * LINE - HEADER).min(PAYLOAD_LIMIT)
+}
+
 /// The words of a ring that are not its lines.
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C, align(128)))]

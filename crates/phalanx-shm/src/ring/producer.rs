@@ -1,7 +1,7 @@
 //! The sending end of a ring.
 
 use super::place::RingRef;
-use super::{Envelope, HEADER, LINE, PAYLOAD_LIMIT, Word0, lines_of, stamp};
+use super::{Envelope, HEADER, Word0, lines_of, max_payload, stamp};
 use crate::mem::Part;
 use crate::sync::{Ordering, fence};
 
@@ -62,8 +62,7 @@ impl RingProducer {
     /// up: the position it publishes may be an eighth of the ring late.
     #[inline]
     pub fn max_payload(&self) -> usize {
-        let lines = (self.ring.mask() as usize).div_ceil(2);
-        (lines * LINE - HEADER).min(PAYLOAD_LIMIT)
+        max_payload(self.ring.mask() as usize + 1)
     }
 
     /// Sends one record: the envelope and the concatenation of `parts`.

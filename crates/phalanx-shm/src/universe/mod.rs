@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::ShmError;
 use crate::mem::SharedBytes;
-use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef};
+use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef, max_payload};
 use crate::segment::Segment;
 use heap::Heap;
 use layout::{Header, Layout, MAGIC, PAGE, VERSION};
@@ -75,7 +75,7 @@ impl UniverseConfig {
         let slots = ranks.saturating_mul(4).max(1024).min(MAX_SLOTS.max(ranks));
         UniverseConfig {
             slots,
-            ring_bytes: if ranks <= 64 { 64 << 10 } else { 32 << 10 },
+            ring_bytes: ring_bytes(ranks),
             heap_bytes: heap_range(),
         }
     }
@@ -84,6 +84,16 @@ impl UniverseConfig {
 impl Default for UniverseConfig {
     fn default() -> UniverseConfig {
         UniverseConfig::for_ranks(1)
+    }
+}
+
+/// Ring size by the number of ranks, so that the rings of an all-to-all among
+/// all of them stay a bearable part of memory (256 MiB for 128 ranks).
+fn ring_bytes(ranks: u32) -> usize {
+    match ranks {
+        0..=16 => 64 << 10,
+        17..=64 => 32 << 10,
+        _ => 16 << 10,
     }
 }
 
@@ -192,6 +202,12 @@ impl Universe {
     #[inline]
     pub fn capacity(&self) -> u32 {
         self.0.layout.capacity
+    }
+
+    /// The largest payload of one record in any ring of this universe, in bytes.
+    #[inline]
+    pub fn max_payload(&self) -> usize {
+        max_payload(self.0.layout.ring_bytes as usize / LINE)
     }
 
     /// Slots claimed so far: the ids below this exist.
