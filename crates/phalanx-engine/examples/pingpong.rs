@@ -1,6 +1,6 @@
 //! Ping-pong between two processes: half the round trip and the bandwidth for a range of sizes.
 //!
-//! Under `phalanx run -n 2` it uses the two ranks; started by hand, it starts the second one itself:
+//! Under `phalanx run -n 2` (or another PMI-1 launcher) it uses the first two ranks; started by hand, it starts the second one itself:
 //!
 //! ```text
 //! cargo run --release -p phalanx-engine --example pingpong
@@ -25,7 +25,7 @@ fn main() {
 }
 
 fn start() -> Result<()> {
-    if std::env::var_os("PHALANX_WORLD").is_some() {
+    if ["PHALANX_WORLD", "PMI_FD"].iter().any(|name| std::env::var_os(name).is_some()) {
         return play(&Engine::from_env()?);
     }
     if let Ok(path) = std::env::var(MEET) {
@@ -66,7 +66,7 @@ fn play(engine: &Engine) -> Result<()> {
             }
         }
         let one_way = begin.elapsed().as_secs_f64() * 1e6 / (2 * rounds) as f64;
-        assert_eq!(out, into, "the data arrives as it was sent");
+        assert!(comm.rank() > 1 || out == into, "the data arrives as it was sent");
         if comm.rank() == 0 {
             println!("{bytes:>10} {one_way:>12.3} {:>12.0}", bytes as f64 / one_way);
         }
