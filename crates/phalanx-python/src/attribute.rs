@@ -4,6 +4,7 @@
 //! here or a value is set somewhere: every value set holds a count on it, which its delete callback gives back.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -13,7 +14,6 @@ use crate::comm::Comm;
 use crate::datatype::Datatype;
 use crate::error::{self, check};
 use crate::ffi::*;
-use crate::gil::GilCell;
 use crate::handle::{self, Handle, Raw};
 use crate::win::Win;
 
@@ -34,8 +34,8 @@ struct State {
     delete: Option<Py<PyAny>>,
     /// Values are addresses and not Python objects.
     nopython: bool,
-    /// What the delete function raised, for the `Delete_attr` that called it.
-    raised: GilCell<Option<PyErr>>,
+    /// The error of the delete function, for the `Delete_attr` that called it: libraries need not pass it on.
+    failed: AtomicI32,
 }
 
 enum Copy {
@@ -82,7 +82,7 @@ pub(crate) fn create_keyval(
         None => Some(Copy::Call(function.clone().unbind())),
     });
     let delete = delete.filter(|function| flag(function).is_none()).map(|function| function.clone().unbind());
-    let state = Arc::new(State { copy, delete, nopython, raised: GilCell::new(None) });
+    let state = Arc::new(State { copy, delete, nopython, failed: AtomicI32::new(MPI_SUCCESS) });
     let extra = Arc::as_ptr(&state).cast_mut().cast::<c_void>();
     let mut keyval = MPI_KEYVAL_INVALID;
     // SAFETY: the callbacks live as long as the process; the state lives as described at the top of this file.
@@ -197,8 +197,8 @@ fn address(value: &Bound<'_, PyAny>) -> PyResult<*mut c_void> {
     Ok(std::ptr::without_provenance_mut(bits))
 }
 
-/// Deletes an attribute; what its delete function raises is raised here.
-pub(crate) fn delete(py: Python<'_>, kind: Kind, handle: usize, keyval: c_int) -> PyResult<()> {
+/// Deletes an attribute. What its delete function raises is shown, and is an error here.
+pub(crate) fn delete(_py: Python<'_>, kind: Kind, handle: usize, keyval: c_int) -> PyResult<()> {
     let state = state(kind, keyval);
     DELETING.set(DELETING.get() + 1);
     // SAFETY: passes values; the library checks them.
@@ -211,10 +211,7 @@ pub(crate) fn delete(py: Python<'_>, kind: Kind, handle: usize, keyval: c_int) -
     };
     DELETING.set(DELETING.get() - 1);
     check(code)?;
-    match state.and_then(|state| state.raised.replace(py, None)) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+    check(state.map_or(MPI_SUCCESS, |state| state.failed.swap(MPI_SUCCESS, Relaxed)))
 }
 
 thread_local! {
@@ -356,11 +353,14 @@ unsafe extern "C" fn delete_callback<O: Owner>(
         }
         match deleted {
             Ok(()) => MPI_SUCCESS,
-            Err(error) if DELETING.get() > 0 => {
-                drop(state.raised.replace(py, Some(error)));
+            Err(error) => {
+                let code = error::report_from_callback(py, error);
+                if DELETING.get() == 0 {
+                    return code;
+                }
+                state.failed.store(code, Relaxed);
                 MPI_SUCCESS
             }
-            Err(error) => error::report_from_callback(py, error),
         }
     })
 }

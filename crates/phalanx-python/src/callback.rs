@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::win::Win;
 
 /// How many error handlers of one kind there can be.
-const SLOTS: usize = 64;
+const SLOTS: usize = 32;
 
 /// What an error handler is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +84,7 @@ unsafe extern "C" fn handler<T: Target, const N: usize>(target: *mut T, code: *m
         })();
         if let Err(error) = called {
             // The call that failed cannot return both its own error and this one: an error handler must not raise.
-            error.print(py);
+            error.display(py);
             crate::init::flush_output(py);
             eprintln!("phalanx: exception in a user-defined error handler: ending the job");
             // SAFETY: passes values.
@@ -100,8 +100,7 @@ macro_rules! slots {
 type Handler<T> = unsafe extern "C" fn(*mut T, *mut c_int);
 
 fn table<T: Target>() -> [Handler<T>; SLOTS] {
-    slots!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
-        32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63)
+    slots!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31)
 }
 
 /// The C callback for a Python error handler.

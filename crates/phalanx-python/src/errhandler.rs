@@ -6,8 +6,6 @@ use crate::error::check;
 use crate::ffi::*;
 use crate::handle::{self, Handle, HandleCell, handle_methods};
 
-/// Errhandler(errhandler: Errhandler | None = None)
-///
 /// An error handler of a communicator, window, file or session.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
 pub(crate) struct Errhandler {

@@ -92,7 +92,7 @@ pub(crate) fn report_from_callback(py: Python<'_>, error: PyErr) -> c_int {
         }
         _ => MPI_ERR_OTHER,
     };
-    error.print(py);
+    error.display(py);
     if code == MPI_SUCCESS { MPI_ERR_OTHER } else { code }
 }
 

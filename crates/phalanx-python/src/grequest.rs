@@ -12,8 +12,6 @@ use crate::handle::{self, Handle as _, Raw as _};
 use crate::request::{Held, Keep, Request};
 use crate::status::Status;
 
-/// Grequest(request: Request | None = None)
-///
 /// An operation of the user's own: started here, completed by `Complete`, waited for like any other.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Request)]
 pub(crate) struct Grequest {

@@ -11,8 +11,6 @@ use crate::numbers;
 use crate::session::Session;
 use crate::text::Text;
 
-/// Group(group: Group | None = None)
-///
 /// An ordered set of processes.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
 pub(crate) struct Group {
@@ -51,6 +49,8 @@ impl Group {
         Ok(size)
     }
 
+    /// size: int
+    ///
     /// Number of processes.
     #[getter]
     fn size(&self) -> PyResult<c_int> {
@@ -67,6 +67,8 @@ impl Group {
         Ok(rank)
     }
 
+    /// rank: int
+    ///
     /// Rank of this process.
     #[getter]
     fn rank(&self) -> PyResult<c_int> {

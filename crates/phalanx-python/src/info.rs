@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use crate::error::check;
 use crate::ffi::*;
@@ -125,8 +125,12 @@ impl Info {
     /// Create an object that describes how the program was started. Local.
     #[classmethod]
     #[pyo3(signature = (args=None))]
-    fn Create_env<'py>(cls: &Bound<'py, PyType>, args: Option<Vec<Text>>) -> PyResult<Bound<'py, PyAny>> {
-        let args = args.unwrap_or_default();
+    fn Create_env<'py>(cls: &Bound<'py, PyType>, args: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let args = match args {
+            None => Vec::new(),
+            Some(one) if one.is_instance_of::<PyString>() => vec![one.extract()?],
+            Some(several) => several.try_iter()?.map(|item| item?.extract()).collect::<PyResult<Vec<Text>>>()?,
+        };
         let count = numbers::count(args.len())?;
         let mut pointers: Vec<*mut c_char> = args.iter().map(Text::as_mut_ptr).collect();
         pointers.push(std::ptr::null_mut());

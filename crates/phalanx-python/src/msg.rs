@@ -7,8 +7,6 @@ use crate::gil::GilCell;
 use crate::handle::{self, Handle, HandleCell, handle_methods};
 use crate::request::Keep;
 
-/// Message(message: Message | None = None)
-///
 /// A message that a matched probe has picked out: only this object can receive it.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
 pub(crate) struct Message {

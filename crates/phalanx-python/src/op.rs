@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyTuple, PyType};
 
 use crate::datatype::Datatype;
 use crate::error::check;
@@ -81,6 +81,11 @@ impl Op {
     }
 }
 
+/// The items of a pair, whatever kind of sequence it is.
+fn value_and_index<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    PyTuple::new(pair.py(), pair.try_iter()?.collect::<PyResult<Vec<_>>>()?)?.extract()
+}
+
 /// The pair whose value is beyond the other's; of equal ones that with the smaller index.
 fn extreme<'py>(
     x: &Bound<'py, PyAny>,
@@ -88,8 +93,7 @@ fn extreme<'py>(
     beyond: impl Fn(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> PyResult<bool>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = x.py();
-    let (u, i): (Bound<'py, PyAny>, Bound<'py, PyAny>) = x.extract()?;
-    let (v, j): (Bound<'py, PyAny>, Bound<'py, PyAny>) = y.extract()?;
+    let ((u, i), (v, j)) = (value_and_index(x)?, value_and_index(y)?);
     let second = if beyond(&u, &v)? {
         false
     } else if beyond(&v, &u)? {
@@ -136,7 +140,7 @@ fn apply(
         result.map(drop)
     })();
     if let Err(error) = called {
-        error.print(py);
+        error.display(py);
         crate::init::flush_output(py);
         eprintln!("phalanx: exception in a user-defined reduction operation: ending the job");
         // SAFETY: passes values.
@@ -326,12 +330,16 @@ impl Op {
         })
     }
 
+    /// is_commutative: bool
+    ///
     /// Is a commutative operation.
     #[getter]
     fn is_commutative(&self) -> PyResult<bool> {
         self.Is_commutative()
     }
 
+    /// is_predefined: bool
+    ///
     /// Is a predefined operation.
     #[getter(is_predefined)]
     fn predefined(&self) -> bool {

@@ -59,8 +59,6 @@ impl Keep {
     }
 }
 
-/// Request(request: Request | None = None)
-///
 /// An operation under way.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
 pub(crate) struct Request {
@@ -719,8 +717,6 @@ impl Request {
     }
 }
 
-/// Prequest(request: Request | None = None)
-///
 /// An operation that is described once and started many times.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Request)]
 pub(crate) struct Prequest;

@@ -12,8 +12,6 @@ use crate::error::check;
 use crate::ffi::*;
 use crate::handle::Handle as _;
 
-/// Status(status: Status | None = None)
-///
 /// The source, tag, error and size of a message.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
 pub(crate) struct Status {
@@ -128,6 +126,8 @@ impl Status {
         self.update(|status| unsafe { MPI_Status_set_source(status, source) })
     }
 
+    /// source: int
+    ///
     /// Source rank.
     #[getter]
     fn source(&self) -> PyResult<c_int> {
@@ -154,6 +154,8 @@ impl Status {
         self.update(|status| unsafe { MPI_Status_set_tag(status, tag) })
     }
 
+    /// tag: int
+    ///
     /// Message tag.
     #[getter]
     fn tag(&self) -> PyResult<c_int> {
@@ -180,6 +182,8 @@ impl Status {
         self.update(|status| unsafe { MPI_Status_set_error(status, error) })
     }
 
+    /// error: int
+    ///
     /// Message error.
     #[getter]
     fn error(&self) -> PyResult<c_int> {
@@ -203,6 +207,8 @@ impl Status {
         Ok(count)
     }
 
+    /// count: int
+    ///
     /// Byte count.
     #[getter]
     fn count(&self) -> PyResult<MPI_Count> {
@@ -249,6 +255,8 @@ impl Status {
         self.update(|status| unsafe { MPI_Status_set_cancelled(status, c_int::from(flag)) })
     }
 
+    /// cancelled: bool
+    ///
     /// Cancelled state.
     #[getter]
     fn cancelled(&self) -> PyResult<bool> {
@@ -262,7 +270,7 @@ impl Status {
 
     /// tomemory(self) -> memoryview
     ///
-    /// Return a writable view of the status's bytes, for other libraries.
+    /// Return a writable view of the status's words, for other libraries.
     fn tomemory<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         // A ctypes array keeps no reference to what it lies on: the view's owner has to.
@@ -270,7 +278,7 @@ impl Status {
         let array = ctypes.getattr("c_char")?.mul(size_of::<MPI_Status>())?;
         let view = array.call_method1("from_address", (slf.get().address(),))?;
         view.setattr("_status", slf)?;
-        py.import("builtins")?.getattr("memoryview")?.call1((view,))?.call_method1("cast", ("B",))
+        py.import("builtins")?.getattr("memoryview")?.call1((view,))?.call_method1("cast", ("B",))?.call_method1("cast", ("i",))
     }
 
     /// py2f(self) -> list[int]

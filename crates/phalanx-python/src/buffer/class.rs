@@ -10,8 +10,6 @@ use pyo3::types::{PyBytes, PyMemoryView, PySlice};
 
 use super::{Access, View};
 
-/// buffer(buf: Buffer | None = None, /)
-///
 /// Contiguous memory, as bytes.
 ///
 /// Made from any object with the buffer protocol (or DLPack, or an array interface), allocated
@@ -155,36 +153,48 @@ impl Buffer {
         Ok(Buffer::new(View::of_memory(address as *mut c_void, nbytes, readonly, None)))
     }
 
+    /// address: int
+    ///
     /// Buffer address.
     #[getter]
     fn address(&self) -> usize {
         self.view.address() as usize
     }
 
+    /// obj: Buffer | None
+    ///
     /// Object exposing the buffer, None for memory at an address.
     #[getter]
     fn obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.view.object(py)
     }
 
+    /// nbytes: int
+    ///
     /// Buffer size in bytes.
     #[getter]
     fn nbytes(&self) -> isize {
         self.view.bytes()
     }
 
+    /// readonly: bool
+    ///
     /// Whether the buffer is read-only.
     #[getter]
     fn readonly(&self) -> bool {
         self.view.is_read_only()
     }
 
+    /// format: str
+    ///
     /// Format of each element: "B", a byte.
     #[getter]
     fn format(&self) -> String {
         self.view.format().to_string_lossy().into_owned()
     }
 
+    /// itemsize: int
+    ///
     /// Size of each element in bytes.
     #[getter]
     fn itemsize(&self) -> isize {

@@ -58,6 +58,8 @@ impl Comm {
         group::from_call(py, |out| unsafe { MPI_Comm_group(raw, out) })
     }
 
+    /// group: Group
+    ///
     /// Group.
     #[getter]
     fn group<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -71,6 +73,8 @@ impl Comm {
         self.size_now()
     }
 
+    /// size: int
+    ///
     /// Number of processes.
     #[getter]
     fn size(&self) -> PyResult<c_int> {
@@ -84,6 +88,8 @@ impl Comm {
         self.rank_now()
     }
 
+    /// rank: int
+    ///
     /// Rank of this process.
     #[getter]
     fn rank(&self) -> PyResult<c_int> {
@@ -228,6 +234,8 @@ impl Comm {
         handle::create_blocking::<Info>(&py.get_type::<Info>(), |out| unsafe { MPI_Comm_get_info(raw, out) })
     }
 
+    /// info: Info
+    ///
     /// Info hints.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -246,6 +254,8 @@ impl Comm {
         self.inter_now()
     }
 
+    /// is_inter: bool
+    ///
     /// Is intercommunicator.
     #[getter]
     fn is_inter(&self) -> PyResult<bool> {
@@ -259,6 +269,8 @@ impl Comm {
         self.inter_now().map(|inter| !inter)
     }
 
+    /// is_intra: bool
+    ///
     /// Is intracommunicator.
     #[getter]
     fn is_intra(&self) -> PyResult<bool> {
@@ -382,6 +394,8 @@ impl Comm {
         check(unsafe { MPI_Comm_set_name(self.raw(), name.as_ptr()) })
     }
 
+    /// name: str
+    ///
     /// Print name.
     #[getter]
     fn name(&self) -> PyResult<String> {
@@ -487,6 +501,8 @@ impl Intercomm {
         group::from_call(slf.py(), |out| unsafe { MPI_Comm_remote_group(raw, out) })
     }
 
+    /// remote_group: Group
+    ///
     /// Remote group.
     #[getter]
     fn remote_group<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -503,6 +519,8 @@ impl Intercomm {
         Ok(size)
     }
 
+    /// remote_size: int
+    ///
     /// Number of remote processes.
     #[getter]
     fn remote_size(slf: &Bound<'_, Self>) -> PyResult<c_int> {

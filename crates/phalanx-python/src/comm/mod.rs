@@ -33,8 +33,6 @@ mod topo;
 
 pub(crate) use dynamic::register_functions;
 
-/// Comm(comm: Comm | None = None)
-///
 /// A communication context and the processes that share it.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
 pub(crate) struct Comm {
@@ -197,38 +195,26 @@ pub(crate) fn created<'py>(
     Ok(object)
 }
 
-/// Intracomm(comm: Comm | None = None)
-///
 /// A communicator within one group of processes.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Comm)]
 pub(crate) struct Intracomm;
 
-/// Intercomm(comm: Comm | None = None)
-///
 /// A communicator between two groups of processes.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Comm)]
 pub(crate) struct Intercomm;
 
-/// Topocomm(comm: Comm | None = None)
-///
 /// A communicator with a topology.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Intracomm)]
 pub(crate) struct Topocomm;
 
-/// Cartcomm(comm: Comm | None = None)
-///
 /// A communicator whose processes form a Cartesian grid.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Topocomm)]
 pub(crate) struct Cartcomm;
 
-/// Graphcomm(comm: Comm | None = None)
-///
 /// A communicator whose processes form a graph that each of them knows.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Topocomm)]
 pub(crate) struct Graphcomm;
 
-/// Distgraphcomm(comm: Comm | None = None)
-///
 /// A communicator whose processes form a graph of which each knows its own edges.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Topocomm)]
 pub(crate) struct Distgraphcomm;

@@ -76,12 +76,16 @@ impl Comm {
         topology(self.raw())
     }
 
+    /// topology: int
+    ///
     /// Topology type.
     #[getter(topology)]
     fn topology_kind(&self) -> PyResult<c_int> {
         topology(self.raw())
     }
 
+    /// is_topo: bool
+    ///
     /// Is a topology.
     #[getter]
     fn is_topo(&self) -> PyResult<bool> {
@@ -312,24 +316,32 @@ fn zeros(n: c_int) -> Vec<c_int> {
 
 #[pymethods]
 impl Topocomm {
+    /// degrees: tuple[int, int]
+    ///
     /// Number of incoming and outgoing neighbors.
     #[getter(degrees)]
     fn both_degrees(slf: &Bound<'_, Self>) -> PyResult<(c_int, c_int)> {
         degrees(raw(slf))
     }
 
+    /// indegree: int
+    ///
     /// Number of incoming neighbors.
     #[getter]
     fn indegree(slf: &Bound<'_, Self>) -> PyResult<c_int> {
         degrees(raw(slf)).map(|(indegree, _)| indegree)
     }
 
+    /// outdegree: int
+    ///
     /// Number of outgoing neighbors.
     #[getter]
     fn outdegree(slf: &Bound<'_, Self>) -> PyResult<c_int> {
         degrees(raw(slf)).map(|(_, outdegree)| outdegree)
     }
 
+    /// inoutedges: tuple[list[int], list[int]]
+    ///
     /// Incoming and outgoing neighbors.
     #[getter]
     fn inoutedges(slf: &Bound<'_, Self>) -> PyResult<(Vec<c_int>, Vec<c_int>)> {
@@ -352,12 +364,16 @@ impl Topocomm {
         }
     }
 
+    /// inedges: list[int]
+    ///
     /// Incoming neighbors.
     #[getter]
     fn inedges(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {
         Self::inoutedges(slf).map(|(sources, _)| sources)
     }
 
+    /// outedges: list[int]
+    ///
     /// Outgoing neighbors.
     #[getter]
     fn outedges(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {
@@ -382,12 +398,16 @@ impl Cartcomm {
         cart_dim(raw(slf))
     }
 
+    /// dim: int
+    ///
     /// Number of dimensions.
     #[getter]
     fn dim(slf: &Bound<'_, Self>) -> PyResult<c_int> {
         cart_dim(raw(slf))
     }
 
+    /// ndim: int
+    ///
     /// Number of dimensions.
     #[getter]
     fn ndim(slf: &Bound<'_, Self>) -> PyResult<c_int> {
@@ -406,24 +426,32 @@ impl Cartcomm {
         Ok((dims, periods, coords))
     }
 
+    /// topo: tuple[list[int], list[int], list[int]]
+    ///
     /// Topology information.
     #[getter]
     fn topo(slf: &Bound<'_, Self>) -> PyResult<CartTopo> {
         Self::Get_topo(slf)
     }
 
+    /// dims: list[int]
+    ///
     /// Dimensions.
     #[getter]
     fn dims(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {
         Self::Get_topo(slf).map(|(dims, ..)| dims)
     }
 
+    /// periods: list[int]
+    ///
     /// Periodicity.
     #[getter]
     fn periods(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {
         Self::Get_topo(slf).map(|(_, periods, _)| periods)
     }
 
+    /// coords: list[int]
+    ///
     /// Coordinates.
     #[getter]
     fn coords(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {
@@ -486,18 +514,24 @@ impl Graphcomm {
         Ok((nodes, edges))
     }
 
+    /// dims: tuple[int, int]
+    ///
     /// Number of nodes and edges.
     #[getter]
     fn dims(slf: &Bound<'_, Self>) -> PyResult<(c_int, c_int)> {
         Self::Get_dims(slf)
     }
 
+    /// nnodes: int
+    ///
     /// Number of nodes.
     #[getter]
     fn nnodes(slf: &Bound<'_, Self>) -> PyResult<c_int> {
         Self::Get_dims(slf).map(|(nodes, _)| nodes)
     }
 
+    /// nedges: int
+    ///
     /// Number of edges.
     #[getter]
     fn nedges(slf: &Bound<'_, Self>) -> PyResult<c_int> {
@@ -515,18 +549,24 @@ impl Graphcomm {
         Ok((index, list))
     }
 
+    /// topo: tuple[list[int], list[int]]
+    ///
     /// Topology information.
     #[getter]
     fn topo(slf: &Bound<'_, Self>) -> PyResult<(Vec<c_int>, Vec<c_int>)> {
         Self::Get_topo(slf)
     }
 
+    /// index: list[int]
+    ///
     /// Index.
     #[getter]
     fn index(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {
         Self::Get_topo(slf).map(|(index, _)| index)
     }
 
+    /// edges: list[int]
+    ///
     /// Edges.
     #[getter]
     fn edges(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {
@@ -540,6 +580,8 @@ impl Graphcomm {
         graph_degree(raw(slf), rank)
     }
 
+    /// nneighbors: int
+    ///
     /// Number of neighbors.
     #[getter]
     fn nneighbors(slf: &Bound<'_, Self>) -> PyResult<c_int> {
@@ -554,6 +596,8 @@ impl Graphcomm {
         graph_neighbors(raw(slf), rank)
     }
 
+    /// neighbors: list[int]
+    ///
     /// Neighbors.
     #[getter]
     fn neighbors(slf: &Bound<'_, Self>) -> PyResult<Vec<c_int>> {

@@ -272,6 +272,8 @@ impl Datatype {
         handle::wrap::<Datatype>(cls.py(), MPI_Datatype(basic.handle))
     }
 
+    /// typestr: str
+    ///
     /// Type string.
     #[getter]
     fn typestr(&self) -> PyResult<String> {
@@ -284,6 +286,8 @@ impl Datatype {
         }
     }
 
+    /// typechar: str
+    ///
     /// Character code.
     #[getter]
     fn typechar(&self) -> &'static str {

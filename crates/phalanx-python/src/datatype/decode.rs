@@ -318,6 +318,8 @@ impl Datatype {
         envelope(self.raw())
     }
 
+    /// envelope: tuple[int, int, int, int, int]
+    ///
     /// Envelope.
     #[getter]
     fn envelope(&self) -> PyResult<Envelope> {
@@ -338,6 +340,8 @@ impl Datatype {
         Ok((contents.integers, contents.addresses, contents.counts, parts(py, &contents.datatypes)?))
     }
 
+    /// contents: tuple[list[int], list[int], list[int], list[Datatype]]
+    ///
     /// Contents.
     #[getter]
     #[expect(clippy::type_complexity, reason = "the standard's four lists")]
@@ -355,18 +359,24 @@ impl Datatype {
         decode(slf).map(|(decoded, _)| decoded)
     }
 
+    /// combiner: int
+    ///
     /// Combiner.
     #[getter]
     fn combiner(&self) -> PyResult<c_int> {
         self.Get_envelope().map(|(.., combiner)| combiner)
     }
 
+    /// is_named: bool
+    ///
     /// Is a named datatype.
     #[getter]
     fn is_named(&self) -> PyResult<bool> {
         self.combiner().map(|combiner| combiner == MPI_COMBINER_NAMED)
     }
 
+    /// is_predefined: bool
+    ///
     /// Is a predefined datatype.
     #[getter(is_predefined)]
     fn predefined(&self) -> PyResult<bool> {

@@ -86,6 +86,8 @@ impl Datatype {
         Ok(size)
     }
 
+    /// size: int
+    ///
     /// Size (in bytes).
     #[getter]
     fn size(&self) -> PyResult<MPI_Count> {
@@ -99,18 +101,24 @@ impl Datatype {
         self.extent_by(MPI_Type_get_extent_c)
     }
 
+    /// extent: int
+    ///
     /// Extent.
     #[getter]
     fn extent(&self) -> PyResult<MPI_Count> {
         self.Get_extent().map(|(_, extent)| extent)
     }
 
+    /// lb: int
+    ///
     /// Lower bound.
     #[getter]
     fn lb(&self) -> PyResult<MPI_Count> {
         self.Get_extent().map(|(lb, _)| lb)
     }
 
+    /// ub: int
+    ///
     /// Upper bound.
     #[getter]
     fn ub(&self) -> PyResult<MPI_Count> {
@@ -124,18 +132,24 @@ impl Datatype {
         self.extent_by(MPI_Type_get_true_extent_c)
     }
 
+    /// true_extent: int
+    ///
     /// True extent.
     #[getter]
     fn true_extent(&self) -> PyResult<MPI_Count> {
         self.Get_true_extent().map(|(_, extent)| extent)
     }
 
+    /// true_lb: int
+    ///
     /// True lower bound.
     #[getter]
     fn true_lb(&self) -> PyResult<MPI_Count> {
         self.Get_true_extent().map(|(lb, _)| lb)
     }
 
+    /// true_ub: int
+    ///
     /// True upper bound.
     #[getter]
     fn true_ub(&self) -> PyResult<MPI_Count> {
@@ -226,6 +240,8 @@ impl Datatype {
         check(unsafe { MPI_Type_set_name(self.raw(), name.as_ptr()) })
     }
 
+    /// name: str
+    ///
     /// Print name.
     #[getter]
     fn name(&self) -> PyResult<String> {

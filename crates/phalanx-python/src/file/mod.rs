@@ -143,6 +143,8 @@ impl File {
         self.offset(py, MPI_File_get_size)
     }
 
+    /// size: int
+    ///
     /// Size (in bytes).
     #[getter]
     fn size(&self, py: Python<'_>) -> PyResult<MPI_Offset> {
@@ -159,6 +161,8 @@ impl File {
         Ok(amode)
     }
 
+    /// amode: int
+    ///
     /// Access mode.
     #[getter]
     fn amode(&self) -> PyResult<c_int> {
@@ -174,18 +178,24 @@ impl File {
         group::from_call(py, |out| unsafe { MPI_File_get_group(raw, out) })
     }
 
+    /// group: Group
+    ///
     /// Group.
     #[getter]
     fn group<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.Get_group(py)
     }
 
+    /// group_size: int
+    ///
     /// Group size.
     #[getter]
     fn group_size(&self) -> PyResult<c_int> {
         self.of_group(MPI_Group_size)
     }
 
+    /// group_rank: int
+    ///
     /// Group rank.
     #[getter]
     fn group_rank(&self) -> PyResult<c_int> {
@@ -210,6 +220,8 @@ impl File {
         handle::create_blocking::<Info>(&py.get_type::<Info>(), |out| unsafe { MPI_File_get_info(raw, out) })
     }
 
+    /// info: Info
+    ///
     /// Info hints.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -329,6 +341,8 @@ impl File {
         Ok(flag != 0)
     }
 
+    /// atomicity: bool
+    ///
     /// Atomicity mode.
     #[getter]
     fn atomicity(&self) -> PyResult<bool> {

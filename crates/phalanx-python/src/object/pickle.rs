@@ -245,6 +245,8 @@ impl Pickle {
         self.settings(py)?.loads.bind(py).call((data,), Some(&options))
     }
 
+    /// PROTOCOL: int | None
+    ///
     /// Protocol version.
     #[getter(PROTOCOL)]
     fn protocol(&self, py: Python<'_>) -> PyResult<Option<i64>> {
@@ -261,6 +263,8 @@ impl Pickle {
         })
     }
 
+    /// THRESHOLD: int
+    ///
     /// Bytes from which on a buffer travels out of band.
     #[getter(THRESHOLD)]
     fn threshold(&self, py: Python<'_>) -> PyResult<usize> {

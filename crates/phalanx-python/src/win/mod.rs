@@ -260,6 +260,8 @@ impl Win {
         handle::create::<Info>(&py.get_type::<Info>(), |out| unsafe { MPI_Win_get_info(raw, out) })
     }
 
+    /// info: Info
+    ///
     /// Info hints.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -280,18 +282,24 @@ impl Win {
         group::from_call(py, |out| unsafe { MPI_Win_get_group(raw, out) })
     }
 
+    /// group: Group
+    ///
     /// Group.
     #[getter]
     fn group<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.Get_group(py)
     }
 
+    /// group_size: int
+    ///
     /// Group size.
     #[getter]
     fn group_size(&self) -> PyResult<int> {
         self.of_group(MPI_Group_size)
     }
 
+    /// group_rank: int
+    ///
     /// Group rank.
     #[getter]
     fn group_rank(&self) -> PyResult<int> {
@@ -349,18 +357,24 @@ impl Win {
         attribute::free_keyval(cls.py(), Kind::Win, keyval)
     }
 
+    /// attrs: tuple[int, int, int]
+    ///
     /// Attributes: base address, size and displacement unit.
     #[getter]
     fn attrs(&self) -> PyResult<(usize, MPI_Aint, int)> {
         Ok((self.base()?.addr(), self.bytes()?, self.pointed(MPI_WIN_DISP_UNIT, 1)?))
     }
 
+    /// flavor: int
+    ///
     /// Create flavor.
     #[getter]
     fn flavor(&self) -> PyResult<int> {
         self.pointed(MPI_WIN_CREATE_FLAVOR, MPI_WIN_FLAVOR_CREATE)
     }
 
+    /// model: int
+    ///
     /// Memory model.
     #[getter]
     fn model(&self) -> PyResult<int> {
@@ -446,6 +460,8 @@ impl Win {
         check(unsafe { MPI_Win_set_name(self.raw(), name.as_ptr()) })
     }
 
+    /// name: str
+    ///
     /// Print name.
     #[getter]
     fn name(&self) -> PyResult<String> {
