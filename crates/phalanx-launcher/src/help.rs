@@ -34,7 +34,8 @@ program; ':' begins another program of the same job.
   --timeout SECONDS       end the job after that time, with status 124
   --bind-to none|core     pin each rank to a CPU of its own (default none)
   --keep-going            a rank that fails does not end the job: the others go
-                          on, and what needs the failed rank is an error there
+                          on. What waits for the failed rank may wait for ever:
+                          give a --timeout as well
   --no-doors              do not answer 'import mpi4py' and 'mpiexec' in ranks
   -v, --verbose           say what is started and how it ended
   --host, --hostfile      this machine only; for several machines start the

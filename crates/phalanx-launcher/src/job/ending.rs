@@ -291,6 +291,7 @@ impl Job {
             course.kill_at,
             course.linger_until,
             self.input.flush_at(),
+            self.input.look_at(),
         ]
         .into_iter()
         .flatten()
@@ -330,6 +331,9 @@ impl Job {
         if due(self.course.linger_until) {
             self.course.linger_until = None;
             self.linger_over();
+        }
+        if due(self.input.look_at()) {
+            self.watch_terminal();
         }
         if due(self.input.flush_at()) {
             self.input.flushed();

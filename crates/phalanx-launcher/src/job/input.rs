@@ -13,6 +13,9 @@ use super::{Job, Source, data, watch};
 /// A prompt (an unfinished line of rank 0) is shown after this time, since a person may be waiting for it.
 const PROMPT: Duration = Duration::from_millis(40);
 
+/// How often a job in the background looks whether it is in the foreground by now: no signal tells it.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The relay from the terminal to rank 0.
 #[derive(Default)]
 pub(super) struct Input {
@@ -22,6 +25,8 @@ pub(super) struct Input {
     waiting: Vec<u8>,
     watching: bool,
     flush_at: Option<Instant>,
+    /// When to look again whether the terminal is ours.
+    look_at: Option<Instant>,
 }
 
 impl Input {
@@ -33,6 +38,10 @@ impl Input {
 
     pub(super) fn flush_at(&self) -> Option<Instant> {
         self.flush_at
+    }
+
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.look_at
     }
 
     pub(super) fn flushed(&mut self) {
@@ -53,6 +62,8 @@ impl Job {
         let foreground = rustix::termios::tcgetpgrp(terminal)
             .is_ok_and(|group| group == rustix::process::getpgrp());
         let wanted = foreground && self.input.pipe.is_some() && self.input.waiting.is_empty();
+        let later = self.input.pipe.is_some() && !foreground;
+        self.input.look_at = later.then(|| Instant::now() + LOOK);
         if wanted == self.input.watching {
             return;
         }
