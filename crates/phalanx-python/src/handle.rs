@@ -300,6 +300,8 @@ macro_rules! handle_methods {
                 $reduce(slf)
             }
 
+            /// handle: int
+            ///
             /// MPI handle.
             #[getter]
             fn handle(&self) -> usize {

@@ -6,6 +6,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
+use crate::buffer::Buffer;
 use crate::datatype::Datatype;
 use crate::error::check;
 use crate::ffi::*;
@@ -133,8 +134,8 @@ fn apply(
         check(unsafe { MPI_Type_get_extent_c(datatype, &mut lb, &mut extent) })?;
         let bytes = isize::try_from(count * extent).unwrap_or(0);
         let object = handle::instance::<Datatype>(&py.get_type::<Datatype>(), datatype)?;
-        let a = memory(py, input, bytes)?;
-        let b = memory(py, inout, bytes)?;
+        let a = Bound::new(py, Buffer::of_address(input, bytes))?;
+        let b = Bound::new(py, Buffer::of_address(inout, bytes))?;
         let result = function.call1((a, b, &object));
         object.cast::<Datatype>()?.get().cell().set(MPI_DATATYPE_NULL);
         result.map(drop)
@@ -145,16 +146,6 @@ fn apply(
         eprintln!("phalanx: exception in a user-defined reduction operation: ending the job");
         // SAFETY: passes values.
         unsafe { MPI_Abort(MPI_COMM_WORLD, 1) };
-    }
-}
-
-/// A writable view of memory that is valid for the call of the user's function.
-fn memory<'py>(py: Python<'py>, address: *mut c_void, bytes: isize) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: MPI vouches for `bytes` bytes at `address` during the callback; an empty view never looks at its address.
-    unsafe {
-        let place = if bytes == 0 { c"".as_ptr().cast_mut() } else { address.cast() };
-        let view = pyo3::ffi::PyMemoryView_FromMemory(place, bytes, pyo3::ffi::PyBUF_WRITE);
-        Bound::from_owned_ptr_or_err(py, view)
     }
 }
 
