@@ -44,11 +44,17 @@ pub mod fork;
 #[cfg(not(loom))]
 pub mod inherit;
 pub mod mem;
+#[cfg_attr(
+    not(loom),
+    expect(unreachable_pub, reason = "public for the loom models")
+)]
+mod positions;
 mod process;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
 pub mod single_copy;
+mod stack;
 mod strided;
 #[cfg(not(loom))]
 pub mod transfer;
@@ -66,10 +72,14 @@ pub use lock::{EngineGuard, EngineLock};
 pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
 pub use park::{ParkToken, Parker, Woken};
+#[cfg(loom)]
+pub use positions::Positions;
 pub use process::{MAX_SLOTS, ProcId};
 #[cfg(loom)]
 pub use ring::LoomRing;
 pub use ring::{Envelope, Record, RingConsumer, RingProducer};
+#[cfg(loom)]
+pub use stack::LoomStack;
 #[cfg(not(loom))]
 pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]

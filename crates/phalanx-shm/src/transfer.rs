@@ -19,31 +19,23 @@
 //! earlier would hand memory in use to others; so the block is freed only when
 //! the transfer is complete, and lost (until the universe ends) otherwise.
 //!
-//! Both positions only grow. Each has one writer and lies in lines of its own.
-//! A reader that finds them further apart than the pipe is long reports
-//! corruption.
-
-use core::sync::atomic::{AtomicU64, Ordering};
+//! The protocol of the two positions is in `positions.rs`. A side that finds
+//! them further apart than the pipe is long reports corruption.
 
 use crate::ShmError;
 use crate::copy::{STREAMING, copy_streaming};
 use crate::mem::{ConstMem, MutMem};
+use crate::positions::Positions;
 use crate::universe::{Offset, ProcId, Universe};
 
 /// Bytes of a pipe's block: it stays in the second-level caches.
 const BLOCK: usize = 256 << 10;
 
-/// Bytes before the data: `filled` and `drained`, 128 bytes apart.
-const CONTROL: usize = 256;
+/// Bytes before the data.
+const CONTROL: usize = size_of::<Positions>();
 
 /// Bytes of data a pipe holds.
 pub const CAPACITY: usize = BLOCK - CONTROL;
-
-/// Index of the word that counts bytes put in. Written by the sender.
-const FILLED: usize = 0;
-
-/// Index of the word that counts bytes taken out. Written by the receiver.
-const DRAINED: usize = 16;
 
 /// What both sides have: where the pipe is and how far it has come.
 #[derive(Debug)]
@@ -54,15 +46,15 @@ struct Pipe {
     total: u64,
     /// Bytes this side has moved.
     done: u64,
-    /// Bytes the other side had moved when last looked at.
-    theirs: u64,
     peer: ProcId,
 }
 
 impl Pipe {
-    /// The two position words.
-    fn words(&self) -> Result<&[AtomicU64], ShmError> {
-        self.universe.words(self.at, CONTROL / 8)
+    fn positions(&self) -> Result<&Positions, ShmError> {
+        let words = self.universe.words(self.at, CONTROL / 8)?;
+        // SAFETY: in bounds and 8-byte aligned by the check in `words`; atomics
+        // and padding accept every bit pattern.
+        Ok(unsafe { &*words.as_ptr().cast::<Positions>() })
     }
 
     /// The stretch of the pipe from byte `done` on, at most `len` bytes.
@@ -82,11 +74,11 @@ impl Pipe {
     }
 
     #[cold]
-    fn corrupt(&self) -> ShmError {
+    fn corrupt(&self, theirs: u64) -> ShmError {
         ShmError::Corrupt {
             what: format!(
-                "a transfer of {} bytes with process {} stands at {} here and at {} there",
-                self.total, self.peer, self.done, self.theirs
+                "a transfer of {} bytes with process {} stands at {} here and at {theirs} there",
+                self.total, self.peer, self.done
             ),
         }
     }
@@ -118,10 +110,10 @@ impl TransferSender {
             at,
             total,
             done: 0,
-            theirs: 0,
+
             peer,
         };
-        pipe.words()?;
+        pipe.positions()?;
         Ok(TransferSender(pipe))
     }
 
@@ -143,17 +135,11 @@ impl TransferSender {
     /// # Errors
     ///
     /// [`ShmError::Corrupt`] when the positions cannot be right.
-    pub fn room(&mut self) -> Result<usize, ShmError> {
-        let pipe = &mut self.0;
-        // SYNC POINT transfer-drained: Acquire, the receiver has read the bytes
-        // whose room is used again; pairs with the Release in `pull`.
-        pipe.theirs = pipe.words()?[DRAINED].load(Ordering::Acquire);
-        match pipe.done.checked_sub(pipe.theirs) {
-            Some(inside) if inside <= CAPACITY as u64 => {
-                let rest = pipe.total - pipe.done;
-                Ok((CAPACITY as u64 - inside).min(rest) as usize)
-            }
-            _ => Err(pipe.corrupt()),
+    pub fn room(&self) -> Result<usize, ShmError> {
+        let pipe = &self.0;
+        match pipe.positions()?.room(pipe.done, CAPACITY as u64) {
+            Ok(room) => Ok(room.min(pipe.total - pipe.done) as usize),
+            Err(theirs) => Err(pipe.corrupt(theirs)),
         }
     }
 
@@ -176,8 +162,7 @@ impl TransferSender {
             let n = from.slice(moved, usize::MAX).copy_to_mem(stretch);
             moved += n;
             pipe.done += n as u64;
-            // SYNC POINT transfer-filled: Release, pairs with the Acquire in `available`.
-            pipe.words()?[FILLED].store(pipe.done, Ordering::Release);
+            pipe.positions()?.put(pipe.done);
             pipe.universe.slot(pipe.peer).notify();
         }
         Ok(moved)
@@ -201,13 +186,11 @@ impl TransferReceiver {
             at,
             total,
             done: 0,
-            theirs: 0,
+
             peer,
         };
-        let words = pipe.words()?;
-        // The record that tells the sender publishes these.
-        words[FILLED].store(0, Ordering::Relaxed);
-        words[DRAINED].store(0, Ordering::Relaxed);
+        // The record that tells the sender publishes this.
+        pipe.positions()?.reset();
         Ok(TransferReceiver(pipe))
     }
 
@@ -241,15 +224,12 @@ impl TransferReceiver {
     /// # Errors
     ///
     /// [`ShmError::Corrupt`] when the positions cannot be right.
-    pub fn available(&mut self) -> Result<usize, ShmError> {
-        let pipe = &mut self.0;
-        // SYNC POINT transfer-filled: Acquire, pairs with the Release in `push`.
-        pipe.theirs = pipe.words()?[FILLED].load(Ordering::Acquire);
-        match pipe.theirs.checked_sub(pipe.done) {
-            Some(inside) if inside <= CAPACITY as u64 && pipe.theirs <= pipe.total => {
-                Ok(inside as usize)
-            }
-            _ => Err(pipe.corrupt()),
+    pub fn available(&self) -> Result<usize, ShmError> {
+        let pipe = &self.0;
+        match pipe.positions()?.available(pipe.done, CAPACITY as u64) {
+            Ok(here) if here <= pipe.total - pipe.done => Ok(here as usize),
+            Ok(here) => Err(pipe.corrupt(pipe.done + here)),
+            Err(theirs) => Err(pipe.corrupt(theirs)),
         }
     }
 
@@ -277,8 +257,7 @@ impl TransferReceiver {
             };
             moved += n;
             pipe.done += n as u64;
-            // SYNC POINT transfer-drained: Release, pairs with the Acquire in `room`.
-            pipe.words()?[DRAINED].store(pipe.done, Ordering::Release);
+            pipe.positions()?.taken(pipe.done);
             pipe.universe.slot(pipe.peer).notify();
         }
         Ok(moved)

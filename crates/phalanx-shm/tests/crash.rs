@@ -15,11 +15,14 @@ use phalanx_shm::{Envelope, Offset, Part, ProcId, RingConsumer, Universe, Univer
 const A: ProcId = ProcId(0);
 const B: ProcId = ProcId(1);
 
+/// A block size whose pages are given back when it is freed.
+const LARGE: usize = 1 << 20;
+
 fn universe() -> Universe {
     let config = UniverseConfig {
         slots: 2,
         ring_bytes: 8192,
-        heap_bytes: 256 << 20,
+        heap_bytes: 512 << 20,
     };
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(2).unwrap();
@@ -156,7 +159,7 @@ fn a_process_killed_in_its_sleep_does_not_disturb_its_wakers() {
 fn processes_killed_while_allocating_lose_a_few_blocks_and_nothing_else() {
     let universe = universe();
     // Sizes from slabs, from the frontier, and large ones that give pages back.
-    let sizes = [40, 100, 5000, 70_000, 2 << 20];
+    let sizes = [40, 100, 5000, 70_000, LARGE];
     let start = universe.heap_used();
     let mut kept: Vec<(Offset, usize, u8)> = Vec::new();
     let rounds = 60;
@@ -206,9 +209,9 @@ fn processes_killed_while_allocating_lose_a_few_blocks_and_nothing_else() {
         drop(children);
     }
     let used = universe.heap_used() - start;
-    // Live blocks (about 20 of up to 2.5 MiB) and what dead processes held: at
-    // most a block and a slab each.
-    let bound = 40 * (5 << 19) + rounds * 2 * (5 << 19) / 4;
+    // Live blocks, and for each dead process at most a block and a slab.
+    let (live, dead) = (25, rounds * 2);
+    let bound = live * LARGE as u64 + dead * (LARGE as u64 + (64 << 10));
     println!("{rounds} rounds of two killed processes: {used} bytes handed out");
     assert!(used < bound, "{used} bytes used, at most {bound} expected");
 }

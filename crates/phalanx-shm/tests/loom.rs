@@ -5,12 +5,14 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p phalanx-shm --release --test loom --target-dir target/loom
 //! ```
 #![cfg(loom)]
+#![expect(unsafe_code, reason = "loom's cells give raw pointers, and check them")]
 
 use loom::sync::Arc;
 use loom::thread;
 use phalanx_shm::park::ParkWord;
 use phalanx_shm::{
-    EngineLock, Envelope, HotSet, LoomRing, Part, RingConsumer, RingProducer, Woken,
+    EngineLock, Envelope, HotSet, LoomRing, LoomStack, Part, Positions, RingConsumer, RingProducer,
+    Woken,
 };
 
 /// Bounds the preemptions per execution, which finds what real schedulers do
@@ -287,5 +289,75 @@ fn the_engine_lock_excludes_and_wakes() {
             thread.join().unwrap();
         }
         assert_eq!(lock.lock().get(), 3);
+    });
+}
+
+#[test]
+fn a_block_has_one_owner_at_a_time() {
+    model(4, || {
+        let cells: Vec<_> = (0..4).map(|_| loom::cell::UnsafeCell::new(0u64)).collect();
+        let shared = Arc::new((LoomStack::new(3), cells));
+        let own = |shared: &(LoomStack, Vec<loom::cell::UnsafeCell<u64>>), n: u64| {
+            // Loom reports it when another owner is here too.
+            shared.1[n as usize].with_mut(|cell| unsafe { *cell += 1 });
+        };
+        let other = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                // Takes two and gives the first back: what deceives a stack
+                // without tags.
+                let (a, b) = (shared.0.pop().unwrap(), shared.0.pop().unwrap());
+                own(&shared, a);
+                own(&shared, b);
+                shared.0.push(a);
+                b
+            }
+        });
+        let mine = shared.0.pop().unwrap();
+        own(&shared, mine);
+        let theirs = other.join().unwrap();
+        assert_ne!(mine, theirs);
+        let last = shared.0.pop().unwrap();
+        assert!(last != mine && last != theirs);
+        assert_eq!(shared.0.pop(), None);
+    });
+}
+
+#[test]
+fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
+    const CAPACITY: u64 = 2;
+    const TOTAL: u64 = 4;
+    model(4, || {
+        let bytes: Vec<_> = (0..CAPACITY)
+            .map(|_| loom::cell::UnsafeCell::new(0))
+            .collect();
+        let shared = Arc::new((Positions::new(), bytes));
+        let sender = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let mut filled = 0;
+                while filled < TOTAL {
+                    if shared.0.room(filled, CAPACITY).unwrap() == 0 {
+                        thread::yield_now();
+                        continue;
+                    }
+                    let cell = &shared.1[(filled % CAPACITY) as usize];
+                    cell.with_mut(|byte| unsafe { *byte = filled });
+                    filled += 1;
+                    shared.0.put(filled);
+                }
+            }
+        });
+        let mut drained = 0;
+        while drained < TOTAL {
+            for _ in 0..shared.0.available(drained, CAPACITY).unwrap() {
+                let cell = &shared.1[(drained % CAPACITY) as usize];
+                assert_eq!(cell.with(|byte| unsafe { *byte }), drained);
+                drained += 1;
+                shared.0.taken(drained);
+            }
+            thread::yield_now();
+        }
+        sender.join().unwrap();
     });
 }

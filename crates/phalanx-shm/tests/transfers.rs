@@ -118,12 +118,12 @@ fn a_complete_transfer_gives_its_pipe_back_and_an_abandoned_one_does_not() {
 #[test]
 fn impossible_positions_are_reported() {
     let universe = universe();
-    let mut pipe = TransferReceiver::create(&universe, 100, A).unwrap();
+    let pipe = TransferReceiver::create(&universe, 100, A).unwrap();
     let words = universe.words(pipe.offset(), 32).unwrap();
     words[0].store(101, std::sync::atomic::Ordering::Release);
     assert!(matches!(pipe.available(), Err(ShmError::Corrupt { .. })));
     words[16].store(7, std::sync::atomic::Ordering::Release);
-    let mut sender = TransferSender::open(&universe, pipe.offset(), 100, B).unwrap();
+    let sender = TransferSender::open(&universe, pipe.offset(), 100, B).unwrap();
     assert!(matches!(sender.room(), Err(ShmError::Corrupt { .. })));
     assert!(TransferSender::open(&universe, Offset::new(64), 1, B).is_err());
 }

@@ -9,17 +9,8 @@
 //! a process killed between taking a block and telling anyone loses that block
 //! (or the rest of one slab) and nothing else.
 //!
-//! # Free lists
-//!
-//! Each class has a stack of free blocks. The head is one word: block number
-//! (position / 64, 40 bits) and a tag (24 bits) that changes with every update.
-//! The first word of a free block holds the next block number.
-//!
-//! `pop` reads that word of a block which another process may have popped, and
-//! be writing to, in the meantime. What it reads is then nonsense, but the tag
-//! has changed too and the compare-and-swap fails. (The tag would have to pass
-//! through all its 2^24 values between the two instructions to deceive it.)
-//! The link is checked against the heap's bounds before it is used.
+//! Each class has a stack of free blocks (see `stack.rs`), whose links are the
+//! first words of the blocks.
 //!
 //! # Large blocks
 //!
@@ -31,6 +22,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use super::layout::{Header, Layout, PAGE};
 use crate::ShmError;
 use crate::segment::Segment;
+use crate::stack;
 
 /// Smallest block, and the unit of all block sizes, in bytes.
 const UNIT: u64 = 64;
@@ -46,10 +38,6 @@ const SLAB: u64 = PAGE;
 
 /// Blocks from this size on give their pages back when freed.
 const LARGE: u64 = 1 << 20;
-
-/// Bits of a block number in a list head.
-const NUMBER_BITS: u32 = 40;
-const NUMBER: u64 = (1 << NUMBER_BITS) - 1;
 
 /// The class of blocks that hold `bytes`, or `None` when that is too much.
 pub(crate) fn class_of(bytes: u64) -> Option<usize> {
@@ -181,53 +169,30 @@ impl Heap<'_> {
         }
     }
 
-    /// First word of a free block.
-    fn link(&self, at: u64) -> &AtomicU64 {
-        // SAFETY: callers pass positions of blocks inside the heap, aligned to
-        // 64 bytes. A popped block's owner may write it without atomics while
-        // a slow `pop` reads it here; the value is then discarded (see above).
-        unsafe { &*self.segment.base().add(at as usize).cast::<AtomicU64>() }
+    /// First word of block `number`.
+    fn link(&self, number: u64) -> &AtomicU64 {
+        // SAFETY: callers pass numbers of blocks inside the heap, which are
+        // aligned to 64 bytes. A popped block's owner may write it without
+        // atomics while a slow `pop` reads it here; that value is discarded.
+        unsafe {
+            &*self
+                .segment
+                .base()
+                .add((number * UNIT) as usize)
+                .cast::<AtomicU64>()
+        }
     }
 
     fn push(&self, class: usize, at: u64) {
-        let head = &self.header.free[class];
-        let mut seen = head.load(Ordering::Relaxed);
-        loop {
-            self.link(at).store(seen & NUMBER, Ordering::Relaxed);
-            let next = retag(seen, at / UNIT);
-            // SYNC POINT heap-list: Release, so that whoever pops the block sees
-            // its link, and its former owner's accesses are over.
-            match head.compare_exchange_weak(seen, next, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => seen = now,
-            }
-        }
+        stack::push(&self.header.free[class], at / UNIT, |n| self.link(n));
     }
 
     fn pop(&self, class: usize) -> Option<u64> {
-        let head = &self.header.free[class];
         let size = class_bytes(class);
-        // SYNC POINT heap-list: Acquire, pairs with the Release in `push`.
-        let mut seen = head.load(Ordering::Acquire);
-        loop {
-            let at = (seen & NUMBER) * UNIT;
-            // A corrupt head loses its list: new blocks come from the frontier.
-            if at == 0 || !self.holds(at, size) {
-                return None;
-            }
-            let next = self.link(at).load(Ordering::Relaxed) & NUMBER;
-            let next = retag(seen, next);
-            match head.compare_exchange_weak(seen, next, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => return Some(at),
-                Err(now) => seen = now,
-            }
-        }
+        let valid = |n| self.holds(n * UNIT, size);
+        let number = stack::pop(&self.header.free[class], |n| self.link(n), valid)?;
+        Some(number * UNIT)
     }
-}
-
-/// A new list head: another block number, the next tag.
-fn retag(seen: u64, number: u64) -> u64 {
-    (seen >> NUMBER_BITS).wrapping_add(1) << NUMBER_BITS | number & NUMBER
 }
 
 #[cfg(test)]
