@@ -74,12 +74,15 @@ static PREDEFINED: LazyLock<Box<[Datatype]>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Position in [`PREDEFINED`] of each handle from `MPI_AINT` to `MPI_COMPLEX32`.
-const POSITION: [u8; 747 - 512 + 1] = {
-    let mut table = [u8::MAX; 747 - 512 + 1];
+/// Lowest and highest handle of a predefined type.
+const HANDLES: (usize, usize) = (Basic::Aint as usize, Basic::Complex32 as usize);
+
+/// Position in [`PREDEFINED`] by handle, counted from the lowest; 255 for numbers between that are no handles.
+const POSITION: [u8; HANDLES.1 - HANDLES.0 + 1] = {
+    let mut table = [u8::MAX; HANDLES.1 - HANDLES.0 + 1];
     let mut i = 0;
     while i < Basic::ALL.len() {
-        table[Basic::ALL[i] as usize - 512] = i as u8;
+        table[Basic::ALL[i] as usize - HANDLES.0] = i as u8;
         i += 1;
     }
     table
@@ -98,12 +101,14 @@ impl Datatype {
 
     /// A predefined type.
     pub fn predefined(basic: Basic) -> &'static Datatype {
-        &PREDEFINED[POSITION[basic as usize - 512] as usize]
+        &PREDEFINED[POSITION[basic as usize - HANDLES.0] as usize]
     }
 
     /// The predefined type with this ABI handle, if there is one.
+    #[inline]
     pub fn from_handle(handle: usize) -> Option<&'static Datatype> {
-        Basic::from_handle(handle).map(Datatype::predefined)
+        let position = *POSITION.get(handle.wrapping_sub(HANDLES.0))?;
+        PREDEFINED.get(position as usize)
     }
 
     /// The ABI handle of a named predefined type.

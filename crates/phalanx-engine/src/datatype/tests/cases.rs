@@ -417,6 +417,67 @@ fn combiners_are_those_of_the_abi() {
 }
 
 #[test]
+fn numbers_are_those_of_the_abi() {
+    use crate::group::{Comparison, UNDEFINED};
+    let value = |name: &str| {
+        crate::abi_table::rows()
+            .find(|row| row.0 == name)
+            .map(|row| row.2)
+    };
+    let numbers = [
+        ("MPI_ORDER_C", Order::C as i64),
+        ("MPI_ORDER_FORTRAN", Order::Fortran as i64),
+        ("MPI_DISTRIBUTE_NONE", Distribution::None as i64),
+        ("MPI_DISTRIBUTE_BLOCK", Distribution::Block as i64),
+        ("MPI_DISTRIBUTE_CYCLIC", Distribution::Cyclic as i64),
+        ("MPI_DISTRIBUTE_DFLT_DARG", array::DEFAULT_DARG),
+        ("MPI_TYPECLASS_INTEGER", TypeClass::Integer as i64),
+        ("MPI_TYPECLASS_REAL", TypeClass::Real as i64),
+        ("MPI_TYPECLASS_COMPLEX", TypeClass::Complex as i64),
+        ("MPI_UNDEFINED", i64::from(UNDEFINED)),
+        ("MPI_IDENT", Comparison::Ident as i64),
+        ("MPI_CONGRUENT", Comparison::Congruent as i64),
+        ("MPI_SIMILAR", Comparison::Similar as i64),
+        ("MPI_UNEQUAL", Comparison::Unequal as i64),
+        ("MPI_MAX_INFO_KEY", crate::info::MAX_KEY as i64 + 1),
+        ("MPI_MAX_INFO_VAL", crate::info::MAX_VALUE as i64 + 1),
+    ];
+    for (name, number) in numbers {
+        assert_eq!(value(name), Some(number), "{name}");
+    }
+    for order in [Order::C, Order::Fortran] {
+        assert_eq!(Order::from_code(order as i32).unwrap(), order);
+    }
+    for distribution in [
+        Distribution::None,
+        Distribution::Block,
+        Distribution::Cyclic,
+    ] {
+        assert_eq!(
+            Distribution::from_code(distribution as i32).unwrap(),
+            distribution
+        );
+    }
+    assert_eq!(Order::from_code(0).unwrap_err().class(), ErrorClass::Arg);
+    assert_eq!(
+        Distribution::from_code(0).unwrap_err().class(),
+        ErrorClass::Arg
+    );
+    assert_eq!(
+        TypeClass::from_code(0).unwrap_err().class(),
+        ErrorClass::Arg
+    );
+    for handle in 0..1024 {
+        let found = Datatype::from_handle(handle).and_then(|ty| ty.predefined_handle());
+        assert_eq!(
+            found,
+            Basic::from_handle(handle).map(Basic::handle),
+            "{handle}"
+        );
+    }
+}
+
+#[test]
 fn types_outlive_what_they_were_made_of() {
     let ty = {
         let inner = Datatype::vector(2, 1, 2, Datatype::predefined(Basic::Short)).unwrap();
