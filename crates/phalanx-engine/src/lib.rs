@@ -1,4 +1,40 @@
 //! The embedded message-passing engine of Phalanx, by the chapters of the MPI standard.
+//!
+//! Rust programs use it directly, with slices as buffers. Started with `phalanx run -n 4 ./program`, each process is a
+//! rank; started by hand, it is a job of one.
+//!
+//! ```no_run
+//! use phalanx_engine::{ANY_SOURCE, Engine, RecvBuf, Result, SendBuf};
+//!
+//! fn main() -> Result<()> {
+//!     let engine = Engine::from_env()?;
+//!     let world = engine.world();
+//!     if world.rank() == 0 {
+//!         for _ in 1..world.size() {
+//!             let mut part = [0.0f64; 100];
+//!             let status = world.recv(RecvBuf::of(&mut part), ANY_SOURCE, 7)?;
+//!             println!("rank {} sent {}", status.source, part[0]);
+//!         }
+//!     } else {
+//!         world.send(SendBuf::of(&[world.rank() as f64; 100]), 0, 7)?;
+//!     }
+//!     engine.finalize()
+//! }
+//! ```
+//!
+//! Blocking operations borrow their buffers. Those that go on after the call (`isend`, `irecv`, persistent requests) take
+//! buffers that live for ever, or raw memory whose constructor carries the promise that it lives long enough: see
+//! [`engine::buffer`].
+//!
+//! | module | chapter |
+//! |---|---|
+//! | [`pt2pt`], [`request`], [`status`] | point-to-point messages, requests |
+//! | [`datatype`] | datatypes, packing |
+//! | [`coll`], [`op`] | collectives, reduction operations |
+//! | [`comm`], [`group`], [`info`] | communicators, groups, info objects |
+//! | [`dynamic`] | spawning |
+//! | [`engine`] | progress, matching, waiting: the machine behind all of that |
+//! | [`boot`] | how a process finds its job |
 
 #[cfg(test)]
 mod abi_table;

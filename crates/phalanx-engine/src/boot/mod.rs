@@ -53,7 +53,11 @@ impl BootConfig {
 const MEETING_KEY: &str = "phalanx-universe";
 
 fn broken(what: &str, error: &ShmError) -> Error {
-    let class = if error.is_no_memory() { ErrorClass::NoMem } else { ErrorClass::Other };
+    let class = if error.is_no_memory() {
+        ErrorClass::NoMem
+    } else {
+        ErrorClass::Other
+    };
     Error::new(class, format!("cannot {what}: {error}"))
 }
 
@@ -75,7 +79,9 @@ pub fn from_env() -> Result<BootConfig> {
 /// Takes the slot that the launcher prepared. `None` when another live process has it: then we are a
 /// child of that rank which inherited its environment.
 fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootConfig>> {
-    let Some(descriptor) = inherited(fd) else { return Ok(None) };
+    let Some(descriptor) = inherited(fd) else {
+        return Ok(None);
+    };
     let universe = match Universe::attach(descriptor) {
         Ok(universe) => universe,
         // The number means something else in this process: the environment is inherited, the descriptor is not.
@@ -96,7 +102,9 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
         size: world.size,
         rank: world.rank,
         ctx: world.ctx,
-        appnum: u32::try_from(world.appnum).ok().and_then(|n| i32::try_from(n).ok()),
+        appnum: u32::try_from(world.appnum)
+            .ok()
+            .and_then(|n| i32::try_from(n).ok()),
         parent: world.parent,
         pmi,
     }))
@@ -109,9 +117,15 @@ fn inherited(fd: i32) -> Option<OwnedFd> {
 
 /// A universe of one.
 fn alone() -> Result<BootConfig> {
-    let universe = Universe::create(UniverseConfig::for_ranks(1)).map_err(|e| broken("start a job of one", &e))?;
-    let first = universe.claim_slots(1).map_err(|e| broken("start a job of one", &e))?;
-    Ok(BootConfig { first, ..BootConfig::first_world(&universe, 1, 0) })
+    let universe = Universe::create(UniverseConfig::for_ranks(1))
+        .map_err(|e| broken("start a job of one", &e))?;
+    let first = universe
+        .claim_slots(1)
+        .map_err(|e| broken("start a job of one", &e))?;
+    Ok(BootConfig {
+        first,
+        ..BootConfig::first_world(&universe, 1, 0)
+    })
 }
 
 /// Meets the other ranks of a PMI-1 launcher: rank 0 makes the universe and tells where it is.
@@ -120,7 +134,10 @@ fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
         return if size > 1 {
             Err(Error::new(
                 ErrorClass::Other,
-                format!("PMI_FD={fd} is not an open descriptor, so rank {rank} cannot meet the other {} ranks", size - 1),
+                format!(
+                    "PMI_FD={fd} is not an open descriptor, so rank {rank} cannot meet the other {} ranks",
+                    size - 1
+                ),
             ))
         } else {
             alone()
@@ -130,9 +147,18 @@ fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
     let appnum = pmi.appnum()?;
     let mut own = None;
     if rank == 0 {
-        let universe = Universe::create(UniverseConfig::for_ranks(size)).map_err(|e| broken("make the job's universe", &e))?;
-        let first = universe.claim_slots(size).map_err(|e| broken("make the job's universe", &e))?;
-        let value = format!("{}:{}:{}:{}", machine(), std::process::id(), universe.fd().as_raw_fd(), first.0);
+        let universe = Universe::create(UniverseConfig::for_ranks(size))
+            .map_err(|e| broken("make the job's universe", &e))?;
+        let first = universe
+            .claim_slots(size)
+            .map_err(|e| broken("make the job's universe", &e))?;
+        let value = format!(
+            "{}:{}:{}:{}",
+            machine(),
+            std::process::id(),
+            universe.fd().as_raw_fd(),
+            first.0
+        );
         pmi.put(MEETING_KEY, &value)?;
         own = Some((universe, first));
     }
@@ -143,28 +169,47 @@ fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
     };
     // Rank 0's descriptor must stay open until all have it.
     pmi.barrier()?;
-    Ok(BootConfig { first, size, rank, appnum, pmi: Some(pmi), ..BootConfig::first_world(&universe, size, rank) })
+    Ok(BootConfig {
+        first,
+        size,
+        rank,
+        appnum,
+        pmi: Some(pmi),
+        ..BootConfig::first_world(&universe, size, rank)
+    })
 }
 
 fn find(pmi: &mut Pmi, rank: u32) -> Result<(Universe, ProcId)> {
     let failed = |why: &str| {
         Error::new(
             ErrorClass::Other,
-            format!("rank {rank} cannot join the job: {why}; the ranks must run on one machine, as one user, and all with this library"),
+            format!(
+                "rank {rank} cannot join the job: {why}; the ranks must run on one machine, as one user, and all with this library"
+            ),
         )
     };
-    let value = pmi.get(MEETING_KEY)?.ok_or_else(|| failed("rank 0 did not tell where its shared memory is"))?;
+    let value = pmi
+        .get(MEETING_KEY)?
+        .ok_or_else(|| failed("rank 0 did not tell where its shared memory is"))?;
     let mut fields = value.rsplitn(4, ':');
     let mut number = || fields.next().and_then(|f| f.parse::<u32>().ok());
     let (Some(first), Some(fd), Some(pid)) = (number(), number(), number()) else {
-        return Err(failed("rank 0 described its shared memory in an unknown way"));
+        return Err(failed(
+            "rank 0 described its shared memory in an unknown way",
+        ));
     };
     if fields.next() != Some(machine().as_str()) {
-        return Err(failed("rank 0 runs on another machine (the embedded engine runs on one)"));
+        return Err(failed(
+            "rank 0 runs on another machine (the embedded engine runs on one)",
+        ));
     }
-    let file = File::options().read(true).write(true).open(format!("/proc/{pid}/fd/{fd}"));
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(format!("/proc/{pid}/fd/{fd}"));
     let file = file.map_err(|e| failed(&format!("opening rank 0's shared memory gave '{e}'")))?;
-    let universe = Universe::attach(OwnedFd::from(file)).map_err(|e| broken("map rank 0's shared memory", &e))?;
+    let universe = Universe::attach(OwnedFd::from(file))
+        .map_err(|e| broken("map rank 0's shared memory", &e))?;
     Ok((universe, ProcId(first)))
 }
 

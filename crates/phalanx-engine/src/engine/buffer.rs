@@ -49,7 +49,12 @@ impl<'t> SendBuf<'static, 't> {
     /// `mem`'s constructor promised that all bytes the type reaches from that base stay valid
     /// until the operation has completed.
     pub fn raw(mem: ConstMem, count: usize, ty: &'t Datatype) -> Self {
-        SendBuf { mem, count, ty, borrow: PhantomData }
+        SendBuf {
+            mem,
+            count,
+            ty,
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -57,7 +62,12 @@ impl<'b> RecvBuf<'b, 'static> {
     /// The elements of a slice.
     pub fn of<T: Equivalence>(data: &'b mut [T]) -> Self {
         let count = data.len();
-        RecvBuf { mem: memory::of_mut(data), count, ty: T::datatype(), borrow: PhantomData }
+        RecvBuf {
+            mem: memory::of_mut(data),
+            count,
+            ty: T::datatype(),
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -67,7 +77,12 @@ impl<'t> RecvBuf<'static, 't> {
     /// `mem`'s constructor promised that all bytes the type reaches from that base may be written
     /// until the operation has completed.
     pub fn raw(mem: MutMem, count: usize, ty: &'t Datatype) -> Self {
-        RecvBuf { mem, count, ty, borrow: PhantomData }
+        RecvBuf {
+            mem,
+            count,
+            ty,
+            borrow: PhantomData,
+        }
     }
 }
 
@@ -101,6 +116,11 @@ equivalence! {
 impl<'b, 't> SendBuf<'b, 't> {
     /// Bytes that hold `count` elements of a contiguous type.
     pub(crate) fn typed(bytes: &'b [u8], count: usize, ty: &'t Datatype) -> Self {
-        SendBuf { mem: memory::of(bytes), count, ty, borrow: PhantomData }
+        SendBuf {
+            mem: memory::of(bytes),
+            count,
+            ty,
+            borrow: PhantomData,
+        }
     }
 }

@@ -26,13 +26,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use phalanx_shm::mem::{ConstMem, MutMem, Part};
-use phalanx_shm::single_copy::{self, RemoteMem};
+use phalanx_shm::single_copy;
 use phalanx_shm::transfer::{TransferReceiver, TransferSender};
-use phalanx_shm::{Envelope, Offset, ProcId, Record, ShmError};
-use smallvec::SmallVec;
+use phalanx_shm::{Offset, ProcId, ShmError};
 
-use crate::datatype::Datatype;
 use crate::error::{Error, ErrorClass, Result};
 use crate::status::Status;
 
@@ -40,20 +37,15 @@ use super::core::Core;
 use super::kind;
 use super::memory;
 use super::ops::{Data, RawOp, RecvStage, SendStage, Target};
+use super::pieces::Pieces;
 use super::receive::Matched;
 
 /// Bytes moved in one step, so that other messages are not kept waiting.
 const STEP: u64 = 1 << 20;
 /// Passes that a pipe may stay unopened before the receiver copies alone.
 const PATIENCE: u32 = 2000;
-/// Average bytes per piece below which pieces are packed instead of listed.
-const PIECE: usize = 1024;
-/// Pieces beyond which a message is packed instead of listed.
-const PIECES: usize = 4096;
 /// Bytes staged at once where data has to be packed or unpacked on the way.
 pub(crate) const STAGE: usize = 64 << 10;
-/// Largest payload of one DATA record: the copy in and the copy out of a stream overlap in units of this.
-const STREAM_UNIT: usize = 16 << 10;
 
 /// Words of a block (two lines).
 const WORDS: usize = 16;
@@ -129,97 +121,6 @@ impl Pull {
     }
 }
 
-/// Memory ranges that together hold a message, and where each begins in it.
-///
-/// `at` is an address in the other process, or an offset from the base of our own buffer.
-#[derive(Clone)]
-pub(crate) struct Pieces {
-    list: SmallVec<[Piece; 1]>,
-}
-
-#[derive(Clone, Copy)]
-struct Piece {
-    start: u64,
-    at: i64,
-    len: u64,
-}
-
-impl Pieces {
-    fn one(at: i64, len: u64) -> Pieces {
-        Pieces { list: SmallVec::from_elem(Piece { start: 0, at, len }, 1) }
-    }
-
-    fn new(list: impl Iterator<Item = (i64, u64)>) -> Pieces {
-        let mut start = 0;
-        Pieces {
-            list: list
-                .map(|(at, len)| {
-                    start += len;
-                    Piece { start: start - len, at, len }
-                })
-                .collect(),
-        }
-    }
-
-    /// The pieces of a typed buffer, as offsets; `None` when packing is better.
-    fn of(count: usize, ty: &Datatype) -> Option<Pieces> {
-        if ty.is_contiguous() {
-            return Some(Pieces::one(0, (count * ty.size()) as u64));
-        }
-        let bytes = count * ty.size();
-        let mut list: Vec<(i64, u64)> = Vec::new();
-        for (at, len) in ty.segments(count) {
-            if list.len() == PIECES || (list.len() >= 16 && (list.len() + 1) * PIECE > bytes) {
-                return None;
-            }
-            list.push((at as i64, len as u64));
-        }
-        (list.len() <= 1 || list.len() * PIECE <= bytes).then(|| Pieces::new(list.into_iter()))
-    }
-
-    /// The list of addresses that another process reads to know these pieces; empty for one piece.
-    fn published(&self, base: ConstMem) -> Box<[[u64; 2]]> {
-        if self.list.len() < 2 {
-            return Box::default();
-        }
-        self.list.iter().map(|p| [base.at(p.at as isize, p.len as usize).as_ptr() as u64, p.len]).collect()
-    }
-
-    /// Address of the only piece.
-    fn address(&self, base: ConstMem) -> u64 {
-        self.list.first().map_or(0, |p| base.at(p.at as isize, p.len as usize).as_ptr() as u64)
-    }
-
-    /// The ranges behind message bytes `from..to`.
-    fn range(&self, from: u64, to: u64) -> impl Iterator<Item = (i64, usize)> {
-        let first = self.list.partition_point(|p| p.start + p.len <= from);
-        self.list[first..].iter().take_while(move |p| p.start < to).map(move |p| {
-            let skip = from.saturating_sub(p.start);
-            let end = (p.start + p.len).min(to) - p.start;
-            (p.at + skip as i64, (end - skip) as usize)
-        })
-    }
-
-    fn remote(&self, from: u64, to: u64) -> SmallVec<[RemoteMem; 4]> {
-        self.range(from, to).map(|(at, len)| RemoteMem { addr: at as u64, len }).collect()
-    }
-
-    fn local_mut(&self, base: MutMem, from: u64, to: u64) -> SmallVec<[MutMem; 4]> {
-        self.range(from, to).map(|(at, len)| base.at(at as isize, len)).collect()
-    }
-
-    /// Reads the list that another process has published.
-    fn fetch(pid: i32, address: u64, n: u64) -> Option<Pieces> {
-        if n > PIECES as u64 {
-            return None;
-        }
-        let mut list = vec![[0u64; 2]; n as usize];
-        let remote = RemoteMem { addr: address, len: n as usize * 16 };
-        single_copy::read(pid, remote, memory::of_mut(&mut list)).ok()?;
-        Some(Pieces::new(list.into_iter().map(|[at, len]| (at as i64, len))))
-    }
-}
-
 fn words(core: &Core, block: Offset) -> Option<&[AtomicU64]> {
     core.universe.words(block, WORDS).ok()
 }
@@ -229,8 +130,11 @@ fn change(core: &Core, block: Offset, from: u64, to: u64) -> Option<u64> {
     let w = words(core, block)?;
     let seen = w[STATE].load(Ordering::Acquire);
     let next = seen & !STATES | to;
-    (seen & STATES == from && w[STATE].compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok())
-        .then_some(next)
+    (seen & STATES == from
+        && w[STATE]
+            .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok())
+    .then_some(next)
 }
 
 #[cold]
@@ -245,7 +149,9 @@ impl Core {
     /// Describes a large send in a block, for the receiver to fetch from.
     pub(crate) fn describe_large(&mut self, op: RawOp) {
         let probe = self.probe();
-        let Some(send) = self.ops.send(op) else { return };
+        let Some(send) = self.ops.send(op) else {
+            return;
+        };
         let mut address = 0;
         if let Data::User { mem, count, ty } = &send.data {
             match Pieces::of(*count, ty) {
@@ -267,11 +173,20 @@ impl Core {
         if listed > 0 {
             address = send.pieces.as_ptr() as u64;
         }
-        let block = self.blocks.pop().or_else(|| self.universe.alloc(WORDS * 8).ok());
+        let block = self
+            .blocks
+            .pop()
+            .or_else(|| self.universe.alloc(WORDS * 8).ok());
         if let Some(w) = block.and_then(|b| words(self, b)) {
             let uses = w[STATE].load(Ordering::Relaxed) / (STATES + 1);
             let state = uses.wrapping_add(1).wrapping_mul(STATES + 1) | OFFERED;
-            for (at, value) in [(STATE, state), (ADDRESS, address), (LISTED, listed), (PROBE, probe[0]), (PROBE + 1, probe[1])] {
+            for (at, value) in [
+                (STATE, state),
+                (ADDRESS, address),
+                (LISTED, listed),
+                (PROBE, probe[0]),
+                (PROBE + 1, probe[1]),
+            ] {
                 w[at].store(value, Ordering::Relaxed);
             }
         }
@@ -293,7 +208,8 @@ impl Core {
     /// Whether the sender has taken an offer back.
     pub(crate) fn is_withdrawn(&self, block: u64) -> bool {
         block != 0
-            && words(self, Offset::new(block)).is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
+            && words(self, Offset::new(block))
+                .is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
     }
 
     /// Claims an offer for a receive. False when the sender has taken it back.
@@ -308,8 +224,17 @@ impl Core {
     }
 
     /// Starts receiving an offered and claimed message into a posted receive (already out of its queue).
-    pub(crate) fn begin_large(&mut self, op: RawOp, from: ProcId, remote: RawOp, block: u64, matched: Matched) {
-        let Some(recv) = self.ops.recv(op) else { return };
+    pub(crate) fn begin_large(
+        &mut self,
+        op: RawOp,
+        from: ProcId,
+        remote: RawOp,
+        block: u64,
+        matched: Matched,
+    ) {
+        let Some(recv) = self.ops.recv(op) else {
+            return;
+        };
         let target = recv.target.clone();
         let end = matched.bytes.min(target.room());
         if end == 0 {
@@ -319,7 +244,11 @@ impl Core {
             return;
         }
         let block = Offset::new(block);
-        let pipe = if block.is_none() { None } else { TransferReceiver::create(&self.universe, end, from).ok() };
+        let pipe = if block.is_none() {
+            None
+        } else {
+            TransferReceiver::create(&self.universe, end, from).ok()
+        };
         let Some(pipe) = pipe else {
             let outcome = self.outcome(matched, target.room(), &target.ty);
             self.ask_for_stream(op, from, remote, end, outcome);
@@ -328,8 +257,19 @@ impl Core {
         let claimed = words(self, block).map_or(0, |w| w[STATE].load(Ordering::Relaxed));
         let at = pipe.offset().get();
         let ours = Pieces::of(target.count, &target.ty);
-        let piping =
-            Piping { pipe, from, remote, block, claimed, ours, opened: false, passes: 0, discard: false, matched, end };
+        let piping = Piping {
+            pipe,
+            from,
+            remote,
+            block,
+            claimed,
+            ours,
+            opened: false,
+            passes: 0,
+            discard: false,
+            matched,
+            end,
+        };
         if let Some(recv) = self.ops.recv(op) {
             recv.stage = RecvStage::Piping(Box::new(piping));
         }
@@ -339,11 +279,23 @@ impl Core {
         }
     }
 
-    fn ask_for_stream(&mut self, op: RawOp, from: ProcId, remote: RawOp, end: u64, outcome: Result<Status>) {
+    fn ask_for_stream(
+        &mut self,
+        op: RawOp,
+        from: ProcId,
+        remote: RawOp,
+        end: u64,
+        outcome: Result<Status>,
+    ) {
         if let Some(recv) = self.ops.recv(op) {
-            recv.stage = RecvStage::Streaming { at: 0, end, outcome };
+            recv.stage = RecvStage::Streaming {
+                at: 0,
+                end,
+                outcome,
+            };
         }
-        if let Err(error) = self.control_sized(from, kind::STREAM, remote.token(), op.token(), end) {
+        if let Err(error) = self.control_sized(from, kind::STREAM, remote.token(), op.token(), end)
+        {
             self.ops.complete(op, Err(error));
         }
     }
@@ -396,13 +348,21 @@ impl Core {
 
     /// Completes a large receive.
     fn finish_large(&mut self, op: RawOp, matched: Matched) {
-        let Some((room, ty)) = self.ops.recv(op).map(|r| (r.target.room(), r.target.ty.clone())) else { return };
+        let Some((room, ty)) = self
+            .ops
+            .recv(op)
+            .map(|r| (r.target.room(), r.target.ty.clone()))
+        else {
+            return;
+        };
         let outcome = self.outcome(matched, room, &ty);
         self.ops.complete(op, outcome);
     }
 
     fn step_pipe(&mut self, op: RawOp, mut piping: Box<Piping>) -> bool {
-        let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else { return true };
+        let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else {
+            return true;
+        };
         match self.drain_pipe(&target, &mut piping) {
             Ok(true) => {
                 self.finish_large(op, piping.matched);
@@ -417,14 +377,21 @@ impl Core {
                 false
             }
             Err(error) => {
-                self.ops.complete(op, Err(gone("receiving a large message from", piping.from, &error)));
+                self.ops.complete(
+                    op,
+                    Err(gone("receiving a large message from", piping.from, &error)),
+                );
                 true
             }
         }
     }
 
     /// Takes out of the pipe what is there. True when everything has been received.
-    fn drain_pipe(&mut self, target: &Target, piping: &mut Piping) -> std::result::Result<bool, ShmError> {
+    fn drain_pipe(
+        &mut self,
+        target: &Target,
+        piping: &mut Piping,
+    ) -> std::result::Result<bool, ShmError> {
         let stop = (piping.pipe.done() + STEP).min(piping.end);
         while piping.pipe.done() < stop {
             let here = piping.pipe.available()?;
@@ -449,7 +416,12 @@ impl Core {
                     staged.resize(((upto - done) as usize).min(STAGE), 0);
                     let n = piping.pipe.pull(memory::of_mut(&mut staged));
                     if let (Ok(n), false) = (&n, piping.discard) {
-                        target.ty.unpack(target.count, &mut target.mem.clone(), done as usize, &staged[..*n]);
+                        target.ty.unpack(
+                            target.count,
+                            &mut target.mem.clone(),
+                            done as usize,
+                            &staged[..*n],
+                        );
                     }
                     self.scratch = staged;
                     n?;
@@ -474,7 +446,9 @@ impl Core {
         };
         let solo = piping.claimed & !STATES | SOLO;
         let taken = words(self, piping.block).is_some_and(|w| {
-            w[STATE].compare_exchange(piping.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            w[STATE]
+                .compare_exchange(piping.claimed, solo, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
         });
         if !taken {
             self.set_recv_stage(op, RecvStage::Piping(piping));
@@ -487,14 +461,26 @@ impl Core {
     fn prepare_pull(&mut self, piping: &Piping) -> Option<Pull> {
         let pid = self.can_copy(piping.from, piping.block)?;
         let w = words(self, piping.block)?;
-        let (address, listed) = (w[ADDRESS].load(Ordering::Relaxed), w[LISTED].load(Ordering::Relaxed));
+        let (address, listed) = (
+            w[ADDRESS].load(Ordering::Relaxed),
+            w[LISTED].load(Ordering::Relaxed),
+        );
         let theirs = if listed == 0 {
             Pieces::one(address as i64, piping.matched.bytes)
         } else {
             Pieces::fetch(pid, address, listed)?
         };
         let (from, remote, end, matched) = (piping.from, piping.remote, piping.end, piping.matched);
-        Some(Pull { from, remote, pid, theirs, ours: piping.ours.clone(), at: 0, end, matched })
+        Some(Pull {
+            from,
+            remote,
+            pid,
+            theirs,
+            ours: piping.ours.clone(),
+            at: 0,
+            end,
+            matched,
+        })
     }
 
     /// Whether single copies from a process work, by its probe word in a block: its pid if so.
@@ -508,7 +494,10 @@ impl Core {
         }
         let pid = self.universe.slot(peer).pid();
         let w = words(self, block)?;
-        let (address, value) = (w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed));
+        let (address, value) = (
+            w[PROBE].load(Ordering::Relaxed),
+            w[PROBE + 1].load(Ordering::Relaxed),
+        );
         let works = self.single_copy && single_copy::probe(pid, address, value).read;
         let found = works.then_some(pid);
         self.copyable[at] = Some(found);
@@ -516,12 +505,16 @@ impl Core {
     }
 
     fn step_pull(&mut self, op: RawOp, mut pull: Box<Pull>) -> bool {
-        let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else { return true };
+        let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else {
+            return true;
+        };
         let to = (pull.at + STEP).min(pull.end);
         let copied = match &pull.ours {
-            Some(ours) => {
-                single_copy::read_vectored(pull.pid, &pull.theirs.remote(pull.at, to), &ours.local_mut(target.mem, pull.at, to))
-            }
+            Some(ours) => single_copy::read_vectored(
+                pull.pid,
+                &pull.theirs.remote(pull.at, to),
+                &ours.local_mut(target.mem, pull.at, to),
+            ),
             None => self.pull_staged(&pull, &target, to),
         };
         match copied {
@@ -548,18 +541,35 @@ impl Core {
             }
             Err(error) => {
                 self.release(pull.from, pull.remote);
-                self.ops.complete(op, Err(gone("copying a large message from", pull.from, &error)));
+                self.ops.complete(
+                    op,
+                    Err(gone("copying a large message from", pull.from, &error)),
+                );
                 true
             }
         }
     }
 
-    fn pull_staged(&mut self, pull: &Pull, target: &Target, to: u64) -> std::result::Result<(), ShmError> {
+    fn pull_staged(
+        &mut self,
+        pull: &Pull,
+        target: &Target,
+        to: u64,
+    ) -> std::result::Result<(), ShmError> {
         let mut staged = std::mem::take(&mut self.scratch);
         staged.resize((to - pull.at) as usize, 0);
-        let copied = single_copy::read_vectored(pull.pid, &pull.theirs.remote(pull.at, to), &[memory::of_mut(&mut staged)]);
+        let copied = single_copy::read_vectored(
+            pull.pid,
+            &pull.theirs.remote(pull.at, to),
+            &[memory::of_mut(&mut staged)],
+        );
         if copied.is_ok() {
-            target.ty.unpack(target.count, &mut target.mem.clone(), pull.at as usize, &staged);
+            target.ty.unpack(
+                target.count,
+                &mut target.mem.clone(),
+                pull.at as usize,
+                &staged,
+            );
         }
         self.scratch = staged;
         copied
@@ -567,8 +577,12 @@ impl Core {
 
     /// The receiver has made a pipe for `end` bytes of this send.
     pub(crate) fn start_pushing(&mut self, op: RawOp, pipe: u64, end: u64) {
-        let Some(send) = self.ops.send(op) else { return };
-        let (dest, Some(block)) = (send.dest, send.block) else { return };
+        let Some(send) = self.ops.send(op) else {
+            return;
+        };
+        let (dest, Some(block)) = (send.dest, send.block) else {
+            return;
+        };
         let ours = match &send.data {
             Data::Owned(bytes) => Some(Pieces::one(0, bytes.len() as u64)),
             Data::User { count, ty, .. } => Pieces::of(*count, ty),
@@ -585,12 +599,16 @@ impl Core {
                 self.transfers.push(op);
                 self.step_transfer(op);
             }
-            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
+            Err(error) => {
+                self.finish_send(op, Err(gone("sending a large message to", dest, &error)))
+            }
         }
     }
 
     fn step_push(&mut self, op: RawOp, mut push: Box<Push>) -> bool {
-        let Some(send) = self.ops.send(op) else { return true };
+        let Some(send) = self.ops.send(op) else {
+            return true;
+        };
         let dest = send.dest;
         let data = std::mem::replace(&mut send.data, Data::Owned(Vec::new()));
         let moved = self.fill_pipe(&data, &mut push);
@@ -605,7 +623,9 @@ impl Core {
                 }
                 return false;
             }
-            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
+            Err(error) => {
+                self.finish_send(op, Err(gone("sending a large message to", dest, &error)))
+            }
         }
         true
     }
@@ -651,7 +671,9 @@ impl Core {
     pub(crate) fn stop_waiting_for_senders(&mut self) -> bool {
         let mut any = false;
         for op in self.transfers.clone() {
-            let Some(recv) = self.ops.recv(op) else { continue };
+            let Some(recv) = self.ops.recv(op) else {
+                continue;
+            };
             match std::mem::replace(&mut recv.stage, RecvStage::Posted) {
                 RecvStage::Piping(piping) if !piping.opened => {
                     if self.go_alone(op, piping) {
@@ -668,90 +690,9 @@ impl Core {
     /// Whether a copy is under way that only this process advances.
     pub(crate) fn must_stay_awake(&mut self) -> bool {
         let ops = &mut self.ops;
-        self.transfers.iter().any(|op| ops.recv(*op).is_some_and(|r| matches!(r.stage, RecvStage::Pulling(_))))
-    }
-
-    /// The receiver asks for the data through the ring.
-    pub(crate) fn start_streaming(&mut self, op: RawOp, to: RawOp, end: u64) {
-        let Some(send) = self.ops.send(op) else { return };
-        let dest = send.dest;
-        send.stage = SendStage::Streaming { at: 0, end, to };
-        if let Ok(link) = self.link(dest) {
-            link.streams.push_back(op);
-            self.mark_busy(dest);
-        }
-    }
-
-    /// Pushes parts of streamed messages, in turns, as far as there is room. True when none is left.
-    pub(crate) fn flush_streams(&mut self, dest: ProcId) -> bool {
-        loop {
-            let Some(Some(link)) = self.links.get_mut(dest.0 as usize) else { return true };
-            let unit = STREAM_UNIT.min(link.ring.max_payload());
-            let Some(op) = link.streams.pop_front() else { return true };
-            let Some(send) = self.ops.send(op) else { continue };
-            let SendStage::Streaming { at, end, to } = send.stage else { continue };
-            let step = unit.min((end - at) as usize);
-            let envelope = Envelope { kind: kind::DATA, len: step as u64, token: to.token(), ..Envelope::default() };
-            let data = std::mem::replace(&mut send.data, Data::Owned(Vec::new()));
-            let pushed = match &data {
-                Data::Owned(bytes) => self.push_now(dest, &envelope, &bytes[at as usize..at as usize + step]),
-                Data::User { mem, ty, .. } if ty.is_contiguous() => self.push_part(dest, &envelope, mem.at(at as isize, step)),
-                Data::User { mem, count, ty } => {
-                    let mut packed = std::mem::take(&mut self.scratch);
-                    packed.resize(step, 0);
-                    ty.pack(*count, mem, at as usize, &mut packed);
-                    let pushed = self.push_now(dest, &envelope, &packed);
-                    self.scratch = packed;
-                    pushed
-                }
-            };
-            let at = if pushed { at + step as u64 } else { at };
-            if let Some(send) = self.ops.send(op) {
-                send.data = data;
-                send.stage = SendStage::Streaming { at, end, to };
-            }
-            if at == end {
-                self.finish_send(op, Ok(Status::EMPTY));
-                continue;
-            }
-            if let Some(Some(link)) = self.links.get_mut(dest.0 as usize) {
-                if !pushed {
-                    link.streams.push_front(op);
-                    return false;
-                }
-                link.streams.push_back(op);
-            }
-        }
-    }
-
-    fn push_part(&mut self, dest: ProcId, envelope: &Envelope, data: ConstMem) -> bool {
-        match self.links.get_mut(dest.0 as usize) {
-            Some(Some(link)) => link.ring.try_push(envelope, &[Part::from(data)]),
-            _ => true,
-        }
-    }
-
-    /// A piece of a streamed message.
-    pub(crate) fn arrive_data(&mut self, record: &Record<'_>) {
-        let op = RawOp::from_token(record.envelope.token);
-        let Some(recv) = self.ops.recv(op) else { return };
-        let RecvStage::Streaming { at, end, .. } = &mut recv.stage else { return };
-        let from = *at as usize;
-        *at += record.payload_len() as u64;
-        let complete = *at >= *end;
-        let Target { mem, count, ty } = &recv.target;
-        if ty.is_contiguous() {
-            record.copy_payload_to(mem.at(from as isize, record.payload_len()));
-        } else {
-            self.scratch.resize(record.payload_len(), 0);
-            record.copy_payload(&mut self.scratch);
-            ty.unpack(*count, &mut mem.clone(), from, &self.scratch);
-        }
-        if complete {
-            let stage = std::mem::replace(&mut recv.stage, RecvStage::Posted);
-            if let RecvStage::Streaming { outcome, .. } = stage {
-                self.ops.complete(op, outcome);
-            }
-        }
+        self.transfers.iter().any(|op| {
+            ops.recv(*op)
+                .is_some_and(|r| matches!(r.stage, RecvStage::Pulling(_)))
+        })
     }
 }

@@ -7,10 +7,12 @@ mod large;
 mod matching;
 pub(crate) mod memory;
 mod ops;
+mod pieces;
 mod receive;
 pub mod schedule_hook;
 mod schedules;
 mod send;
+mod stream;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -27,7 +29,7 @@ use crate::pt2pt::buffered::Attached;
 use crate::request::Request;
 
 pub use self::core::{Core, CoreGuard, RawOp};
-pub use schedule_hook::{Schedule, Step};
+pub use schedule_hook::{Schedule, ScheduleMaker, Step};
 pub use wait::Waiting;
 
 pub(crate) use matching::Pattern;
@@ -85,22 +87,42 @@ impl Engine {
     /// # Errors
     /// When the slot is taken by another process, or memory is short.
     pub fn init(config: BootConfig) -> Result<Engine> {
-        let BootConfig { universe, first, size, rank, ctx, appnum, parent, pmi } = config;
+        let BootConfig {
+            universe,
+            first,
+            size,
+            rank,
+            ctx,
+            appnum,
+            parent,
+            pmi,
+        } = config;
         if rank >= size || !universe.has(ProcId(first.0 + size - 1)) {
             return Err(Error::new(
                 ErrorClass::Other,
-                format!("rank {rank} of {size} from process slot {first} on does not fit this universe of {} processes", universe.claimed()),
+                format!(
+                    "rank {rank} of {size} from process slot {first} on does not fit this universe of {} processes",
+                    universe.claimed()
+                ),
             ));
         }
         let me = ProcId(first.0 + rank);
         let slot = universe.slot(me);
         slot.claim(std::process::id() as i32).map_err(|owner| {
-            Error::new(ErrorClass::Other, format!("rank {rank} is already running as process {owner}"))
+            Error::new(
+                ErrorClass::Other,
+                format!("rank {rank} is already running as process {owner}"),
+            )
         })?;
         slot.set_state(SlotState::Starting);
         let budget = CpuBudget::detect(size);
         let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");
-        let core = Core::new(universe.clone(), me, EAGER_LIMIT.min(universe.max_payload()), single_copy);
+        let core = Core::new(
+            universe.clone(),
+            me,
+            EAGER_LIMIT.min(universe.max_payload()),
+            single_copy,
+        );
         let engine = Engine(Arc::new(Inner {
             core: EngineLock::new(core),
             state: AtomicU8::new(RUNNING),
@@ -121,11 +143,30 @@ impl Engine {
         }));
         let comm = |ctx, rank: u32, members: Vec<ProcId>, name: &str| {
             let local = Group::new(members);
-            Comm::assemble(&engine, CommParts { ctx, rank: rank as usize, local, remote: None, local_comm: None, name: name.into() })
+            Comm::assemble(
+                &engine,
+                CommParts {
+                    ctx,
+                    rank: rank as usize,
+                    local,
+                    remote: None,
+                    local_comm: None,
+                    name: name.into(),
+                },
+            )
         };
-        let world = comm(ctx, rank, (first.0..first.0 + size).map(ProcId).collect(), "MPI_COMM_WORLD");
+        let world = comm(
+            ctx,
+            rank,
+            (first.0..first.0 + size).map(ProcId).collect(),
+            "MPI_COMM_WORLD",
+        );
         let own = comm(SELF_CONTEXTS | me.0 << 2, 0, vec![me], "MPI_COMM_SELF");
-        *engine.comms() = Comms { world: Some(world), own: Some(own), parent: None };
+        *engine.comms() = Comms {
+            world: Some(world),
+            own: Some(own),
+            parent: None,
+        };
         if parent != 0 {
             engine.set_parent(Some(dynamic::connect_parent(&engine, parent)?));
         }
@@ -160,7 +201,10 @@ impl Engine {
     /// # Panics
     /// After finalize; see [`Engine::is_finalized`].
     pub fn world(&self) -> Comm {
-        self.comms().world.clone().expect("the world communicator exists until finalize")
+        self.comms()
+            .world
+            .clone()
+            .expect("the world communicator exists until finalize")
     }
 
     /// `MPI_COMM_SELF`.
@@ -168,7 +212,10 @@ impl Engine {
     /// # Panics
     /// After finalize; see [`Engine::is_finalized`].
     pub fn self_comm(&self) -> Comm {
-        self.comms().own.clone().expect("the self communicator exists until finalize")
+        self.comms()
+            .own
+            .clone()
+            .expect("the self communicator exists until finalize")
     }
 
     /// The intercommunicator to the processes that spawned this world, if it was spawned.
@@ -210,7 +257,10 @@ impl Engine {
         let what = Waiting::on("Finalize", 0);
         self.block_until(what, |core| core.is_quiet().then_some(Ok(())))?;
         self.0.state.store(FINALIZED, Ordering::Release);
-        self.0.universe.slot(self.0.me).set_state(SlotState::Finalized);
+        self.0
+            .universe
+            .slot(self.0.me)
+            .set_state(SlotState::Finalized);
         let mut core = self.0.core.lock();
         core.close_rings();
         drop(core);
@@ -254,7 +304,9 @@ impl Engine {
     /// Locks the core for a call, unless the engine cannot serve it.
     #[inline]
     pub(crate) fn enter(&self) -> Result<CoreGuard<'_>> {
-        if self.0.state.load(Ordering::Relaxed) != RUNNING || self.0.forks != phalanx_shm::fork::generation() {
+        if self.0.state.load(Ordering::Relaxed) != RUNNING
+            || self.0.forks != phalanx_shm::fork::generation()
+        {
             return Err(self.refuse());
         }
         Ok(self.0.core.lock())
@@ -272,7 +324,10 @@ impl Engine {
                 ),
             );
         }
-        Error::new(ErrorClass::Other, "message passing has ended in this process: MPI_Finalize was called before")
+        Error::new(
+            ErrorClass::Other,
+            "message passing has ended in this process: MPI_Finalize was called before",
+        )
     }
 
     /// Registers a schedule and gives the request that completes with it. Advances it once right away.
@@ -302,7 +357,7 @@ impl Engine {
     }
 
     /// A persistent request around a schedule: each start calls `make` and runs what it gives.
-    pub fn persistent_schedule(&self, make: Box<dyn FnMut(&Engine) -> Result<Box<dyn Schedule>> + Send>) -> Request {
+    pub fn persistent_schedule(&self, make: ScheduleMaker) -> Request {
         Request::of_maker(self, make)
     }
 
@@ -320,7 +375,7 @@ const SELF_CONTEXTS: u32 = 0x8000_0000;
 impl Core {
     /// Whether nothing is left that peers need from this side: queued records, buffered sends, streams.
     fn is_quiet(&self) -> bool {
-        self.busy.is_empty() && self.buffered == 0 && self.transfers.is_empty()
+        self.busy.is_empty() && self.transfers.is_empty() && !self.ops.has_orphaned_data()
     }
 
     /// Gives the ends of all rings back, so that another engine in this process may take them.

@@ -45,3 +45,6 @@ pub trait Schedule: Send {
     /// Called once when a waiting thread gives up (interrupt) or the engine shuts down: withdraw raw operations.
     fn abandon(&mut self, engine: &Engine);
 }
+
+/// Makes the schedule of a persistent collective, once per start.
+pub type ScheduleMaker = Box<dyn FnMut(&Engine) -> Result<Box<dyn Schedule>> + Send>;

@@ -76,18 +76,28 @@ impl Core {
         }
         match self.links.get_mut(at) {
             Some(Some(link)) => Ok(link),
-            _ => Err(Error::new(ErrorClass::Intern, format!("no link to process {}", to.0))),
+            _ => Err(Error::new(
+                ErrorClass::Intern,
+                format!("no link to process {}", to.0),
+            )),
         }
     }
 
     #[cold]
     fn make_link(&mut self, to: ProcId) -> Result<()> {
-        let ring = self.universe.producer(self.me, to).map_err(|e| shm_error("reach a peer", &e))?;
+        let ring = self
+            .universe
+            .producer(self.me, to)
+            .map_err(|e| shm_error("reach a peer", &e))?;
         let at = to.0 as usize;
         if self.links.len() <= at {
             self.links.resize_with(at + 1, || None);
         }
-        self.links[at] = Some(Box::new(Link { ring, pending: VecDeque::new(), streams: VecDeque::new() }));
+        self.links[at] = Some(Box::new(Link {
+            ring,
+            pending: VecDeque::new(),
+            streams: VecDeque::new(),
+        }));
         Ok(())
     }
 
@@ -99,7 +109,9 @@ impl Core {
             return Ok(false);
         }
         if m.dest == self.me {
-            return self.send_to_self(m, Owner::Nobody).map(|op| op == RawOp::DONE);
+            return self
+                .send_to_self(m, Owner::Nobody)
+                .map(|op| op == RawOp::DONE);
         }
         self.push_eager(m, bytes, 0)
     }
@@ -108,7 +120,11 @@ impl Core {
     #[inline]
     fn push_eager(&mut self, m: &Outgoing<'_>, bytes: usize, token: u64) -> Result<bool> {
         let envelope = Envelope {
-            kind: if token == 0 { kind::EAGER } else { kind::EAGER_SYNC },
+            kind: if token == 0 {
+                kind::EAGER
+            } else {
+                kind::EAGER_SYNC
+            },
             flags: 0,
             ctx: m.ctx,
             src: m.source,
@@ -122,13 +138,22 @@ impl Core {
             return Ok(false);
         }
         if m.ty.is_contiguous() {
-            return Ok(link.ring.try_push(&envelope, &[Part::from(m.mem.at(0, bytes))]));
+            return Ok(link
+                .ring
+                .try_push(&envelope, &[Part::from(m.mem.at(0, bytes))]));
         }
         self.push_gathered(m.dest, &envelope, m.mem, m.count, m.ty)
     }
 
     /// Pushes a small message that lies in pieces, past what is pending.
-    fn push_gathered(&mut self, dest: ProcId, envelope: &Envelope, mem: ConstMem, count: usize, ty: &Datatype) -> Result<bool> {
+    fn push_gathered(
+        &mut self,
+        dest: ProcId,
+        envelope: &Envelope,
+        mem: ConstMem,
+        count: usize,
+        ty: &Datatype,
+    ) -> Result<bool> {
         let mut parts: SmallVec<[Part<'_>; GATHER]> = SmallVec::new();
         for (at, len) in ty.segments(count).take(GATHER + 1) {
             parts.push(Part::from(mem.at(at, len)));
@@ -139,9 +164,10 @@ impl Core {
         let mut packed = std::mem::take(&mut self.scratch);
         packed.resize(envelope.len as usize, 0);
         ty.pack(count, &mem, 0, &mut packed);
-        let pushed = self
-            .link(dest)
-            .map(|link| link.ring.try_push(envelope, &[Part::from(packed.as_slice())]));
+        let pushed = self.link(dest).map(|link| {
+            link.ring
+                .try_push(envelope, &[Part::from(packed.as_slice())])
+        });
         self.scratch = packed;
         pushed
     }
@@ -156,12 +182,22 @@ impl Core {
             return Ok(RawOp::DONE);
         }
         self.link(m.dest)?;
-        let data = Data::User { mem: m.mem, count: m.count, ty: m.ty.clone() };
+        let data = Data::User {
+            mem: m.mem,
+            count: m.count,
+            ty: m.ty.clone(),
+        };
         self.send_queued(m, data, 0, owner)
     }
 
     /// Enters a send and pushes its first record, now or when there is room.
-    pub(crate) fn send_queued(&mut self, m: &Outgoing<'_>, data: Data, reserved: usize, owner: Owner) -> Result<RawOp> {
+    pub(crate) fn send_queued(
+        &mut self,
+        m: &Outgoing<'_>,
+        data: Data,
+        reserved: usize,
+        owner: Owner,
+    ) -> Result<RawOp> {
         let bytes = m.bytes();
         let send = SendOp {
             dest: m.dest,
@@ -187,7 +223,16 @@ impl Core {
 
     /// Pushes a control record, now or when there is room.
     pub(crate) fn control(&mut self, dest: ProcId, kind: u8, token: u64, value: u64) -> Result<()> {
-        let envelope = Envelope { kind, flags: 0, ctx: 0, src: self.me.0, tag: 0, sig: 0, len: 8, token };
+        let envelope = Envelope {
+            kind,
+            flags: 0,
+            ctx: 0,
+            src: self.me.0,
+            tag: 0,
+            sig: 0,
+            len: 8,
+            token,
+        };
         self.enqueue(dest, Pending::Control(envelope, value))
     }
 
@@ -197,7 +242,10 @@ impl Core {
         link.pending.push_back(what);
         if was_idle {
             self.flush_link(dest);
-            if self.links[dest.0 as usize].as_ref().is_some_and(|l| !l.is_idle()) {
+            if self.links[dest.0 as usize]
+                .as_ref()
+                .is_some_and(|l| !l.is_idle())
+            {
                 self.mark_busy(dest);
             }
         }
@@ -216,7 +264,9 @@ impl Core {
         while let Some(first) = self.take_pending(dest) {
             let pushed = match &first {
                 Pending::Op(op) => self.push_first(*op),
-                Pending::Control(envelope, value) => self.push_now(dest, envelope, &value.to_ne_bytes()),
+                Pending::Control(envelope, value) => {
+                    self.push_now(dest, envelope, &value.to_ne_bytes())
+                }
             };
             if !pushed {
                 if let Some(Some(link)) = self.links.get_mut(dest.0 as usize) {
@@ -229,7 +279,11 @@ impl Core {
     }
 
     fn take_pending(&mut self, dest: ProcId) -> Option<Pending> {
-        self.links.get_mut(dest.0 as usize)?.as_mut()?.pending.pop_front()
+        self.links
+            .get_mut(dest.0 as usize)?
+            .as_mut()?
+            .pending
+            .pop_front()
     }
 
     /// Pushes one record past the pending queue (whose head it is).
@@ -243,7 +297,9 @@ impl Core {
     /// Pushes the first record of a queued send. True when it is out of the queue.
     fn push_first(&mut self, op: RawOp) -> bool {
         let eager_limit = self.eager_limit as u64;
-        let Some(send) = self.ops.send(op) else { return true };
+        let Some(send) = self.ops.send(op) else {
+            return true;
+        };
         let dest = send.dest;
         let large = send.bytes > eager_limit;
         let mut envelope = Envelope {
@@ -276,9 +332,9 @@ impl Core {
         let data = std::mem::replace(&mut send.data, Data::Owned(Vec::new()));
         let pushed = match &data {
             Data::Owned(bytes) => self.push_now(dest, &envelope, bytes),
-            Data::User { mem, count, ty } => {
-                self.push_gathered(dest, &envelope, *mem, *count, ty).unwrap_or(false)
-            }
+            Data::User { mem, count, ty } => self
+                .push_gathered(dest, &envelope, *mem, *count, ty)
+                .unwrap_or(false),
         };
         if !pushed {
             if let Some(send) = self.ops.send(op) {
@@ -328,11 +384,24 @@ impl Core {
             self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
             return Ok(RawOp::DONE);
         }
-        let stored = |content| Stored { from, signature: m.ty.signature(), bytes: bytes as u64, content };
+        let stored = |content| Stored {
+            from,
+            signature: m.ty.signature(),
+            bytes: bytes as u64,
+            content,
+        };
         if bytes <= self.eager_limit && !m.sync {
             let mut packed = SmallVec::from_elem(0, bytes);
             m.ty.pack(m.count, &m.mem, 0, &mut packed);
-            self.store(m.ctx, source, m.tag, stored(Content::Packed { bytes: packed, sync: None }));
+            self.store(
+                m.ctx,
+                source,
+                m.tag,
+                stored(Content::Packed {
+                    bytes: packed,
+                    sync: None,
+                }),
+            );
             return Ok(RawOp::DONE);
         }
         let op = self.ops.add(
@@ -345,7 +414,11 @@ impl Core {
                 signature: m.ty.signature(),
                 bytes: bytes as u64,
                 sync: m.sync,
-                data: Data::User { mem: m.mem, count: m.count, ty: m.ty.clone() },
+                data: Data::User {
+                    mem: m.mem,
+                    count: m.count,
+                    ty: m.ty.clone(),
+                },
                 reserved: 0,
                 stage: SendStage::Offered,
                 block: None,
@@ -359,31 +432,58 @@ impl Core {
     /// Takes a send back if the receiver has not matched it. True when it will not be delivered.
     pub(crate) fn cancel_send(&mut self, op: RawOp) -> bool {
         let me = self.me;
-        let Some(send) = self.ops.send(op) else { return false };
+        let Some(send) = self.ops.send(op) else {
+            return false;
+        };
         let (dest, ctx, block) = (send.dest, send.ctx, send.block);
         match send.stage {
             SendStage::Queued => {
                 if let Some(Some(link)) = self.links.get_mut(dest.0 as usize) {
-                    link.pending.retain(|p| !matches!(p, Pending::Op(other) if *other == op));
+                    link.pending
+                        .retain(|p| !matches!(p, Pending::Op(other) if *other == op));
                 }
-                self.finish_send(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
+                self.finish_send(
+                    op,
+                    Ok(Status {
+                        cancelled: true,
+                        ..Status::EMPTY
+                    }),
+                );
                 true
             }
             SendStage::Offered if dest == me => {
-                let pattern = Pattern { source: send.source as i32, tag: send.tag };
+                let pattern = Pattern {
+                    source: send.source as i32,
+                    tag: send.tag,
+                };
                 let taken = self.contexts.get_mut(&ctx).is_some_and(|q| {
-                    q.arrived.remove(pattern, |stored| matches!(stored.content, Content::Local(other) if other == op))
+                    q.arrived.remove(
+                        pattern,
+                        |stored| matches!(stored.content, Content::Local(other) if other == op),
+                    )
                 });
                 if taken {
                     self.arrived -= 1;
-                    self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
+                    self.ops.complete(
+                        op,
+                        Ok(Status {
+                            cancelled: true,
+                            ..Status::EMPTY
+                        }),
+                    );
                 }
                 taken
             }
             SendStage::Offered => match block {
                 Some(block) if self.withdraw_block(block) => {
                     self.withdrawn.insert(op.token(), block);
-                    self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
+                    self.ops.complete(
+                        op,
+                        Ok(Status {
+                            cancelled: true,
+                            ..Status::EMPTY
+                        }),
+                    );
                     true
                 }
                 _ => false,
@@ -396,6 +496,10 @@ impl Core {
 /// An error of the shared-memory layer, for the user.
 #[cold]
 pub(crate) fn shm_error(what: &str, error: &phalanx_shm::ShmError) -> Error {
-    let class = if error.is_no_memory() { ErrorClass::NoMem } else { ErrorClass::Other };
+    let class = if error.is_no_memory() {
+        ErrorClass::NoMem
+    } else {
+        ErrorClass::Other
+    };
     Error::new(class, format!("could not {what}: {error}"))
 }

@@ -31,7 +31,12 @@ pub struct Waiting {
 impl Waiting {
     /// A wait for no particular peer.
     pub fn on(operation: &'static str, ctx: u32) -> Waiting {
-        Waiting { operation, ctx, peer: -1, tag: -1 }
+        Waiting {
+            operation,
+            ctx,
+            peer: -1,
+            tag: -1,
+        }
     }
 }
 
@@ -58,13 +63,20 @@ enum Next {
 
 impl Pace {
     pub(crate) fn new(inner: &Inner) -> Pace {
-        Pace { spins: inner.spins / POLLS_PER_HOLD + 1, yields: inner.yields }
+        Pace {
+            spins: inner.spins / POLLS_PER_HOLD + 1,
+            yields: inner.yields,
+        }
     }
 
     fn next(&mut self) -> Next {
         if self.spins > 0 {
             self.spins -= 1;
-            return if self.spins % HOLDS_PER_YIELD == 0 { Next::Yield } else { Next::Spin };
+            return if self.spins.is_multiple_of(HOLDS_PER_YIELD) {
+                Next::Yield
+            } else {
+                Next::Spin
+            };
         }
         if self.yields > 0 {
             self.yields -= 1;
@@ -113,7 +125,12 @@ impl Engine {
         }
     }
 
-    pub(crate) fn finish_schedule(&self, core: &mut Core, id: super::schedules::ScheduleId, outcome: Result<crate::status::Status>) {
+    pub(crate) fn finish_schedule(
+        &self,
+        core: &mut Core,
+        id: super::schedules::ScheduleId,
+        outcome: Result<crate::status::Status>,
+    ) {
         core.schedules.finish(id, outcome);
         core.ops.completed += 1;
         if core.sleepers > 0 {
@@ -125,7 +142,11 @@ impl Engine {
     ///
     /// # Errors
     /// What `ready` gives, or interruption.
-    pub fn block_until<T>(&self, what: Waiting, mut ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
+    pub fn block_until<T>(
+        &self,
+        what: Waiting,
+        mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
+    ) -> Result<T> {
         let mut pace = Pace::new(&self.0);
         loop {
             {
@@ -151,14 +172,21 @@ impl Engine {
                     if let Some(outcome) = self.sleep(&what, &mut ready)? {
                         return outcome;
                     }
-                    pace = Pace { spins: 1, yields: 1 };
+                    pace = Pace {
+                        spins: 1,
+                        yields: 1,
+                    };
                 }
             }
         }
     }
 
     /// Sleeps until something happens to this process, unless it is there already.
-    fn sleep<T>(&self, what: &Waiting, ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<Option<Result<T>>> {
+    fn sleep<T>(
+        &self,
+        what: &Waiting,
+        ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
+    ) -> Result<Option<Result<T>>> {
         let token = self.0.universe.slot(self.0.me).parker().prepare();
         self.advance_schedules();
         self.sleep_with(what, token, ready)
@@ -177,7 +205,10 @@ impl Engine {
             if let Some(outcome) = ready(&mut core) {
                 return Ok(Some(outcome));
             }
-            if core.stop_waiting_for_senders() || core.must_stay_awake() || core.schedules_can_go_on() {
+            if core.stop_waiting_for_senders()
+                || core.must_stay_awake()
+                || core.schedules_can_go_on()
+            {
                 drop(core);
                 std::thread::yield_now();
                 return Ok(None);
@@ -196,7 +227,11 @@ impl Engine {
     fn park(&self, what: &Waiting, token: ParkToken) -> Woken {
         // Readers outside this process (a stuck-job report) would find the line here.
         let _ = what;
-        self.0.universe.slot(self.0.me).parker().park(token, Some(SLICE))
+        self.0
+            .universe
+            .slot(self.0.me)
+            .parker()
+            .park(token, Some(SLICE))
     }
 
     /// Called by tests and probes that found nothing: where ranks outnumber CPUs, a rank that tests in a loop gives
@@ -210,7 +245,11 @@ impl Engine {
 
     /// Runs the interrupt hook.
     pub(crate) fn check_interrupt(&self) -> Result<()> {
-        let hook = *self.0.hook.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let hook = *self
+            .0
+            .hook
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match hook {
             Some(hook) if hook() => Err(Error::interrupted()),
             _ => Ok(()),
@@ -278,7 +317,9 @@ impl Engine {
             let seen = self.enter()?.ops.completed_raw;
             match schedule.advance(self)? {
                 Step::Done(_) => return Ok(()),
-                Step::Pending => self.block_until(what, |core| (core.ops.completed_raw != seen).then_some(Ok(())))?,
+                Step::Pending => self.block_until(what, |core| {
+                    (core.ops.completed_raw != seen).then_some(Ok(()))
+                })?,
                 Step::Poll => {
                     self.progress()?;
                     match pace.next() {

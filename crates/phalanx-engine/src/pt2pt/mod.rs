@@ -1,8 +1,8 @@
 //! Point-to-point communication (MPI 5.0 §3).
 
 pub mod buffered;
-mod probe;
 mod isendrecv;
+mod probe;
 mod sendrecv;
 
 use phalanx_shm::ProcId;
@@ -87,8 +87,16 @@ impl Comm {
     /// # Errors
     /// Wrong rank, tag, type; a peer that died; interruption.
     #[inline]
-    pub fn send_mode(&self, mode: SendMode, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<()> {
-        let Some(m) = self.outgoing(mode, &buf, dest, tag)? else { return Ok(()) };
+    pub fn send_mode(
+        &self,
+        mode: SendMode,
+        buf: SendBuf<'_, '_>,
+        dest: i32,
+        tag: i32,
+    ) -> Result<()> {
+        let Some(m) = self.outgoing(mode, &buf, dest, tag)? else {
+            return Ok(());
+        };
         let mut core = self.0.engine.enter()?;
         if core.send_now(&m)? {
             return Ok(());
@@ -97,7 +105,13 @@ impl Comm {
     }
 
     #[cold]
-    fn send_slow(&self, mode: SendMode, mut core: CoreGuard<'_>, m: &Outgoing<'_>, dest: i32) -> Result<()> {
+    fn send_slow(
+        &self,
+        mode: SendMode,
+        mut core: CoreGuard<'_>,
+        m: &Outgoing<'_>,
+        dest: i32,
+    ) -> Result<()> {
         let op = match mode {
             SendMode::Buffered => self.start_buffered(&mut core, m)?,
             _ => core.send_start(m, Owner::User)?,
@@ -106,7 +120,12 @@ impl Comm {
         if op == RawOp::DONE {
             return Ok(());
         }
-        let what = Waiting { operation: mode.operation(), ctx: m.ctx, peer: dest, tag: m.tag };
+        let what = Waiting {
+            operation: mode.operation(),
+            ctx: m.ctx,
+            peer: dest,
+            tag: m.tag,
+        };
         self.wait_op(what, op).map(|_| ())
     }
 
@@ -116,14 +135,24 @@ impl Comm {
     /// Wrong rank, tag, type; truncation; a peer that died; interruption.
     #[inline]
     pub fn recv(&self, buf: RecvBuf<'_, '_>, source: i32, tag: i32) -> Result<Status> {
-        let Some((m, from)) = self.incoming(&buf, source, tag)? else { return Ok(Status::PROC_NULL) };
+        let Some((m, from)) = self.incoming(&buf, source, tag)? else {
+            return Ok(Status::PROC_NULL);
+        };
         let mut core = self.0.engine.enter()?;
         if let Some(outcome) = recv_ready(&mut core, &m, from, DIRECT_POLLS) {
             return outcome;
         }
         let op = core.recv_start(&m, Owner::User)?;
         drop(core);
-        self.wait_op(Waiting { operation: "Recv", ctx: m.ctx, peer: source, tag }, op)
+        self.wait_op(
+            Waiting {
+                operation: "Recv",
+                ctx: m.ctx,
+                peer: source,
+                tag,
+            },
+            op,
+        )
     }
 
     /// Sends if that needs no waiting; `false` says that nothing was done.
@@ -144,7 +173,9 @@ impl Comm {
     /// As [`Comm::recv`].
     #[inline]
     pub fn try_recv(&self, buf: RecvBuf<'_, '_>, source: i32, tag: i32) -> Result<Option<Status>> {
-        let Some((m, from)) = self.incoming(&buf, source, tag)? else { return Ok(Some(Status::PROC_NULL)) };
+        let Some((m, from)) = self.incoming(&buf, source, tag)? else {
+            return Ok(Some(Status::PROC_NULL));
+        };
         let mut core = self.0.engine.enter()?;
         if let Some(outcome) = recv_ready(&mut core, &m, from, TRY_POLLS) {
             return outcome.map(Some);
@@ -165,15 +196,34 @@ impl Comm {
     ///
     /// # Errors
     /// As [`Comm::send_mode`], as far as known at the start.
-    pub fn isend_mode(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
+    pub fn isend_mode(
+        &self,
+        mode: SendMode,
+        buf: SendBuf<'static, '_>,
+        dest: i32,
+        tag: i32,
+    ) -> Result<Request> {
         let op = self.start_send(mode, &buf, dest, tag)?;
-        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
+        let what = Waiting {
+            operation: mode.operation(),
+            ctx: self.ctx(),
+            peer: dest,
+            tag,
+        };
         Ok(Request::of_op(self.engine(), op, Status::EMPTY, what))
     }
 
     /// The start of a nonblocking or persistent send.
-    pub(crate) fn start_send(&self, mode: SendMode, buf: &SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<RawOp> {
-        let Some(m) = self.outgoing(mode, buf, dest, tag)? else { return Ok(RawOp::DONE) };
+    pub(crate) fn start_send(
+        &self,
+        mode: SendMode,
+        buf: &SendBuf<'static, '_>,
+        dest: i32,
+        tag: i32,
+    ) -> Result<RawOp> {
+        let Some(m) = self.outgoing(mode, buf, dest, tag)? else {
+            return Ok(RawOp::DONE);
+        };
         let mut core = self.0.engine.enter()?;
         match mode {
             SendMode::Buffered => self.start_buffered(&mut core, &m),
@@ -187,13 +237,25 @@ impl Comm {
     /// As [`Comm::recv`], as far as known at the start.
     pub fn irecv(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
         let op = self.start_recv(&buf, source, tag)?;
-        let what = Waiting { operation: "Irecv", ctx: self.ctx(), peer: source, tag };
+        let what = Waiting {
+            operation: "Irecv",
+            ctx: self.ctx(),
+            peer: source,
+            tag,
+        };
         Ok(Request::of_op(self.engine(), op, Status::PROC_NULL, what))
     }
 
     /// The start of a nonblocking or persistent receive; `DONE` for `PROC_NULL`.
-    pub(crate) fn start_recv(&self, buf: &RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<RawOp> {
-        let Some((m, _)) = self.incoming(buf, source, tag)? else { return Ok(RawOp::DONE) };
+    pub(crate) fn start_recv(
+        &self,
+        buf: &RecvBuf<'static, '_>,
+        source: i32,
+        tag: i32,
+    ) -> Result<RawOp> {
+        let Some((m, _)) = self.incoming(buf, source, tag)? else {
+            return Ok(RawOp::DONE);
+        };
         let mut core = self.0.engine.enter()?;
         core.recv_start(&m, Owner::User)
     }
@@ -202,10 +264,29 @@ impl Comm {
     ///
     /// # Errors
     /// Wrong rank, tag, type.
-    pub fn send_init(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
+    pub fn send_init(
+        &self,
+        mode: SendMode,
+        buf: SendBuf<'static, '_>,
+        dest: i32,
+        tag: i32,
+    ) -> Result<Request> {
         self.outgoing(mode, &buf, dest, tag)?;
-        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
-        let recipe = Recipe::Send { comm: self.clone(), mode, mem: buf.mem, count: buf.count, ty: buf.ty.clone(), dest, tag };
+        let what = Waiting {
+            operation: mode.operation(),
+            ctx: self.ctx(),
+            peer: dest,
+            tag,
+        };
+        let recipe = Recipe::Send {
+            comm: self.clone(),
+            mode,
+            mem: buf.mem,
+            count: buf.count,
+            ty: buf.ty.clone(),
+            dest,
+            tag,
+        };
         Ok(Request::of_recipe(self.engine(), recipe, what))
     }
 
@@ -215,8 +296,20 @@ impl Comm {
     /// Wrong rank, tag, type.
     pub fn recv_init(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
         self.incoming(&buf, source, tag)?;
-        let what = Waiting { operation: "Recv", ctx: self.ctx(), peer: source, tag };
-        let recipe = Recipe::Recv { comm: self.clone(), mem: buf.mem, count: buf.count, ty: buf.ty.clone(), source, tag };
+        let what = Waiting {
+            operation: "Recv",
+            ctx: self.ctx(),
+            peer: source,
+            tag,
+        };
+        let recipe = Recipe::Recv {
+            comm: self.clone(),
+            mem: buf.mem,
+            count: buf.count,
+            ty: buf.ty.clone(),
+            source,
+            tag,
+        };
         Ok(Request::of_recipe(self.engine(), recipe, what))
     }
 
@@ -232,7 +325,13 @@ impl Comm {
 
     /// Checks the arguments of a send. `None` for `PROC_NULL`.
     #[inline]
-    pub(crate) fn outgoing<'t>(&self, mode: SendMode, buf: &SendBuf<'_, 't>, dest: i32, tag: i32) -> Result<Option<Outgoing<'t>>> {
+    pub(crate) fn outgoing<'t>(
+        &self,
+        mode: SendMode,
+        buf: &SendBuf<'_, 't>,
+        dest: i32,
+        tag: i32,
+    ) -> Result<Option<Outgoing<'t>>> {
         if self.is_freed() {
             return Err(self.freed());
         }
@@ -258,7 +357,11 @@ impl Comm {
 
     /// Checks source and tag of a receive or probe. `None` for `PROC_NULL`; no process for `ANY_SOURCE`.
     #[inline]
-    pub(crate) fn pattern(&self, source: i32, tag: i32) -> Result<Option<(Pattern, Option<ProcId>)>> {
+    pub(crate) fn pattern(
+        &self,
+        source: i32,
+        tag: i32,
+    ) -> Result<Option<(Pattern, Option<ProcId>)>> {
         if self.is_freed() {
             return Err(self.freed());
         }
@@ -275,21 +378,48 @@ impl Comm {
 
     /// Checks the arguments of a receive. `None` for `PROC_NULL`.
     #[inline]
-    pub(crate) fn incoming<'t>(&self, buf: &RecvBuf<'_, 't>, source: i32, tag: i32) -> Result<Option<(Incoming<'t>, Option<ProcId>)>> {
-        let Some((pattern, from)) = self.pattern(source, tag)? else { return Ok(None) };
+    pub(crate) fn incoming<'t>(
+        &self,
+        buf: &RecvBuf<'_, 't>,
+        source: i32,
+        tag: i32,
+    ) -> Result<Option<(Incoming<'t>, Option<ProcId>)>> {
+        let Some((pattern, from)) = self.pattern(source, tag)? else {
+            return Ok(None);
+        };
         check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
-        Ok(Some((Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, from)))
+        Ok(Some((
+            Incoming {
+                ctx: self.ctx(),
+                pattern,
+                mem: buf.mem,
+                count: buf.count,
+                ty: buf.ty,
+            },
+            from,
+        )))
     }
 
     #[cold]
     fn freed(&self) -> Error {
-        Error::new(ErrorClass::Comm, format!("communicator '{}' has been freed; create or duplicate another", self.name()))
+        Error::new(
+            ErrorClass::Comm,
+            format!(
+                "communicator '{}' has been freed; create or duplicate another",
+                self.name()
+            ),
+        )
     }
 }
 
 /// Receives what needs no waiting: a small message that has arrived, or that arrives within `polls` looks at its ring.
 #[inline]
-fn recv_ready(core: &mut CoreGuard<'_>, m: &Incoming<'_>, from: Option<ProcId>, polls: u32) -> Option<Result<Status>> {
+fn recv_ready(
+    core: &mut CoreGuard<'_>,
+    m: &Incoming<'_>,
+    from: Option<ProcId>,
+    polls: u32,
+) -> Option<Result<Status>> {
     if let Some(outcome) = core.recv_arrived(m) {
         return Some(outcome);
     }
@@ -322,11 +452,24 @@ fn check_buffer(mem: ConstMem, count: usize, ty: &Datatype) -> Result<()> {
 
 #[cold]
 fn null_buffer(count: usize, ty: &Datatype) -> Error {
-    Error::new(ErrorClass::Buffer, format!("the buffer address is null, but {count} elements of {ty} are to be transferred"))
+    Error::new(
+        ErrorClass::Buffer,
+        format!("the buffer address is null, but {count} elements of {ty} are to be transferred"),
+    )
 }
 
 #[cold]
 fn bad_tag(tag: i32, operation: &str) -> Error {
-    let any = if operation == "receive" { ", or MPI_ANY_TAG" } else { "" };
-    Error::new(ErrorClass::Tag, format!("tag {tag} is not valid for a {operation} (valid: 0 to {}{any})", i32::MAX))
+    let any = if operation == "receive" {
+        ", or MPI_ANY_TAG"
+    } else {
+        ""
+    };
+    Error::new(
+        ErrorClass::Tag,
+        format!(
+            "tag {tag} is not valid for a {operation} (valid: 0 to {}{any})",
+            i32::MAX
+        ),
+    )
 }
