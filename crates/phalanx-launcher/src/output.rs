@@ -49,10 +49,14 @@ pub(crate) struct Sink {
     waiting: Vec<u8>,
     /// How much of `waiting` is already written.
     written: usize,
-    /// The stream whose unfinished line stands at the end of what was handed in.
+    /// Whose unfinished line stands at the end of what was handed in.
     unfinished: Option<usize>,
-    /// The reader is gone.
+    /// The reader is gone, or no more can be written.
     pub(crate) broken: bool,
+    /// Why, when the reader is not simply gone.
+    pub(crate) problem: Option<Errno>,
+    /// Its streams are not read.
+    pub(crate) held: bool,
     /// The event loop watches the descriptor for room.
     pub(crate) watched: bool,
 }
@@ -77,8 +81,23 @@ impl Sink {
             written: 0,
             unfinished: None,
             broken: false,
+            problem: None,
+            held: false,
             watched: false,
         })
+    }
+
+    /// The sinks for our standard output and error: two, or one when both lead to the same place, so that lines
+    /// stay whole there as well.
+    pub(crate) fn both() -> std::io::Result<Vec<Self>> {
+        let (out, err) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+        let place = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+        let same = place(rustix::fs::fstat(out)?) == place(rustix::fs::fstat(err)?);
+        let mut sinks = vec![Self::new(out)?];
+        if !same {
+            sinks.push(Self::new(err)?);
+        }
+        Ok(sinks)
     }
 
     /// The descriptor to watch for room.
@@ -99,7 +118,9 @@ impl Sink {
         self.waiting.len() - self.written > FULL && !self.broken
     }
 
-    /// Takes lines (or the end of a stream) from stream `from`; `whole` says that they end in a newline.
+    /// Takes lines (or the end of a stream) of rank `from`; `whole` says that they end in a newline.
+    ///
+    /// A line never holds bytes of two ranks: an unfinished one is ended before another rank's begins.
     pub(crate) fn push(&mut self, from: usize, parts: &[&[u8]], whole: bool) {
         if self.unfinished.is_some_and(|other| other != from) {
             self.write(b"\n");
@@ -128,7 +149,7 @@ impl Sink {
                     Ok(n) => rest = &rest[n..],
                     Err(Errno::AGAIN) => break,
                     Err(Errno::INTR) => {}
-                    Err(_) => return self.give_up(),
+                    Err(error) => return self.give_up(error),
                 }
             }
         }
@@ -142,7 +163,7 @@ impl Sink {
                 Ok(n) => self.written += n,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
-                Err(_) => return self.give_up(),
+                Err(error) => return self.give_up(error),
             }
         }
         if !self.is_waiting() {
@@ -154,7 +175,8 @@ impl Sink {
         }
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, error: Errno) {
+        self.problem = (error != Errno::PIPE).then_some(error);
         self.broken = true;
         self.waiting = Vec::new();
         self.written = 0;
@@ -195,7 +217,7 @@ fn reopen(descriptor: &OwnedFd) -> Option<OwnedFd> {
 pub(crate) struct Stream {
     /// Our end of the pipe.
     pub(crate) descriptor: OwnedFd,
-    /// What sinks know it by.
+    /// Twice the index of its rank, plus one for standard error.
     pub(crate) id: usize,
     /// Stands before each line; empty without tags.
     tag: Vec<u8>,
@@ -251,9 +273,13 @@ impl Stream {
     fn feed(&mut self, data: &[u8], sink: &mut Sink, alone: bool) {
         let alone = alone && self.tag.is_empty();
         if alone && self.partial.is_empty() {
-            return sink.push(self.id, &[data], data.ends_with(b"\n"));
+            return sink.push(self.id / 2, &[data], data.ends_with(b"\n"));
         }
-        let Some(last) = data.iter().rposition(|byte| *byte == b'\n') else {
+        // A carriage return is the end of a piece as well (of a progress bar), but not of a tagged line.
+        let end = |at: &usize| {
+            data[*at] == b'\n' || (data[*at] == b'\r' && self.tag.is_empty() && at + 1 < data.len())
+        };
+        let Some(last) = (0..data.len()).rev().find(end) else {
             self.partial.extend_from_slice(data);
             if self.partial.len() > LONGEST_LINE || alone {
                 self.end(sink);
@@ -262,7 +288,7 @@ impl Stream {
         };
         let (lines, rest) = data.split_at(last + 1);
         if self.tag.is_empty() {
-            sink.push(self.id, &[&self.partial, lines], true);
+            sink.push(self.id / 2, &[&self.partial, lines], lines.ends_with(b"\n"));
             self.partial.clear();
         } else {
             let mut text = Vec::with_capacity(lines.len() + 16 * self.tag.len());
@@ -271,7 +297,7 @@ impl Stream {
                 text.append(&mut self.partial);
                 text.extend_from_slice(line);
             }
-            sink.push(self.id, &[&text], true);
+            sink.push(self.id / 2, &[&text], true);
         }
         self.partial.extend_from_slice(rest);
     }
@@ -279,7 +305,7 @@ impl Stream {
     /// Passes on what is left of the last line.
     pub(crate) fn end(&mut self, sink: &mut Sink) {
         if !self.partial.is_empty() {
-            sink.push(self.id, &[&self.tag, &self.partial], false);
+            sink.push(self.id / 2, &[&self.tag, &self.partial], false);
             self.partial.clear();
         }
     }
@@ -312,7 +338,7 @@ mod tests {
     #[test]
     fn lines_of_two_ranks_are_never_mixed() {
         let text = collect(|sink| {
-            let (mut a, mut b) = (stream(0, ""), stream(1, ""));
+            let (mut a, mut b) = (stream(0, ""), stream(2, ""));
             a.feed(b"one, ", sink, false);
             b.feed(b"B1\nB", sink, false);
             a.feed(b"two\nthree", sink, false);
@@ -322,6 +348,18 @@ mod tests {
             b.end(sink);
         });
         assert_eq!(text, "B1\none, two\nB2\nthree\nB3");
+    }
+
+    #[test]
+    fn a_progress_bar_moves_on() {
+        let text = collect(|sink| {
+            let (mut a, mut b) = (stream(0, ""), stream(2, ""));
+            a.feed(b"\r10%", sink, false);
+            a.feed(b"\r20%", sink, false);
+            b.feed(b"B\n", sink, false);
+            a.feed(b"\rdone\r\n", sink, false);
+        });
+        assert_eq!(text, "\r10%\r\nB\n20%\rdone\r\n");
     }
 
     #[test]

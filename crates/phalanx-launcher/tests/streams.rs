@@ -190,3 +190,48 @@ fn a_rank_that_leaves_a_helper_with_its_output_does_not_hang_the_job() {
     assert_eq!(ended.out.matches("early").count(), 2);
     assert_eq!(ended.out.matches("late").count(), 2, "{}", ended.out);
 }
+
+#[test]
+fn a_full_disk_is_said() {
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let job = start_with("-n 2", &["sh", "-c", "echo hello; sleep 600"], |command| {
+        command.stdin(Stdio::null()).stdout(full());
+    });
+    job.end()
+        .expect(1)
+        .says("standard output cannot be written");
+}
+
+#[test]
+fn lines_stay_whole_when_both_streams_lead_to_one_place() {
+    let script = "i=0; while [ $i -lt 3000 ]; do echo out-$PMI_RANK-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; \
+                  echo err-$PMI_RANK-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx >&2; i=$((i+1)); done";
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let job = start_with("-n 3", &["sh", "-c", script], |command| {
+        command
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer);
+    });
+    let mut text = String::new();
+    // Slow at first, so that the pipe fills.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text.lines().count(), 18_000);
+    for line in text.lines() {
+        assert!(
+            line.starts_with("out-") || line.starts_with("err-"),
+            "torn: {line}"
+        );
+        assert!(
+            line.ends_with("-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") && line.len() < 50,
+            "torn: {line}"
+        );
+    }
+    job.end().expect(0);
+}

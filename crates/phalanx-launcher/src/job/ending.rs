@@ -46,6 +46,8 @@ pub(super) struct Course {
     /// All ranks ended, and some of their descendants have not.
     orphans: bool,
     linger_until: Option<Instant>,
+    /// It is known that standard output takes nothing more.
+    output_lost: bool,
 }
 
 impl Course {
@@ -62,6 +64,7 @@ impl Course {
             ending: false,
             orphans: false,
             linger_until: None,
+            output_lost: false,
         }
     }
 
@@ -252,12 +255,25 @@ impl Job {
         }
     }
 
-    /// Standard output has no reader any more: as a program of its own, the job ends without a word.
+    /// Nothing can be written to standard output any more. With its reader gone, the job ends without a word, as a
+    /// single program would; anything else (a full disk) is said.
     pub(super) fn output_lost(&mut self) {
-        if !self.course.ending && !self.by_pid.is_empty() {
-            self.course
-                .verdict
-                .get_or_insert(Cause::Signal(libc::SIGPIPE).status());
+        if std::mem::replace(&mut self.course.output_lost, true) {
+            return;
+        }
+        let problem = self.sinks[0].problem;
+        if let Some(error) = problem {
+            self.say(&format!(
+                "phalanx: standard output cannot be written: {error}; ending the job"
+            ));
+        }
+        if !self.course.ending {
+            let lost = if problem.is_some() {
+                1
+            } else {
+                Cause::Signal(libc::SIGPIPE).status()
+            };
+            self.course.verdict.get_or_insert(lost);
             self.end_job(GRACE);
         }
     }
@@ -365,9 +381,10 @@ impl Job {
         // Somebody who is no descendant holds the other end; what is there is read, and no more is waited for.
         for index in 0..self.ranks.len() {
             self.drain(index);
-            for (stream, sink) in self.ranks[index].streams.iter_mut().zip(&mut self.sinks) {
+            let last = self.sinks.len() - 1;
+            for (which, stream) in self.ranks[index].streams.iter_mut().enumerate() {
                 if let Some(mut stream) = stream.take() {
-                    stream.end(sink);
+                    stream.end(&mut self.sinks[which.min(last)]);
                 }
             }
         }

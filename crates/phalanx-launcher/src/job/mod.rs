@@ -119,7 +119,8 @@ pub(crate) struct Job {
     epoll: OwnedFd,
     signals: Signals,
     guard: Guard,
-    sinks: [Sink; 2],
+    /// For standard output and error; one for both when they lead to the same place.
+    sinks: Vec<Sink>,
     ranks: Vec<Rank>,
     /// Ranks by process, while they run.
     by_pid: HashMap<Pid, usize>,
@@ -157,10 +158,7 @@ impl Job {
         process::adopt_orphans().map_err(refused("adopting orphaned processes"))?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|e| LaunchError::system("epoll", e))?;
-        let sinks = [
-            Sink::new(rustix::stdio::stdout()).map_err(refused("opening standard output"))?,
-            Sink::new(rustix::stdio::stderr()).map_err(refused("opening standard error"))?,
-        ];
+        let sinks = Sink::both().map_err(refused("opening standard output and error"))?;
         let job = Self {
             course: ending::Course::new(started, manner.timeout),
             service: Service::new(&mark, universe_size),
@@ -236,7 +234,13 @@ impl Job {
 
     /// A line of our own on standard error, in order with the ranks' lines.
     fn say(&mut self, line: &str) {
-        self.sinks[1].push(usize::MAX, &[line.as_bytes(), b"\n"], true);
+        let sink = self.sink_of(1);
+        self.sinks[sink].push(usize::MAX, &[line.as_bytes(), b"\n"], true);
+    }
+
+    /// Which sink takes standard output (0) or error (1).
+    fn sink_of(&self, which: usize) -> usize {
+        which.min(self.sinks.len() - 1)
     }
 
     /// Whether nothing is left to wait for.
@@ -257,7 +261,7 @@ impl Job {
     /// Reads what a rank wrote; false when nothing more is there now.
     fn read_stream(&mut self, id: usize) -> bool {
         let (index, which) = (id / 2, id % 2);
-        let alone = self.ranks.len() == 1;
+        let (alone, sink) = (self.ranks.len() == 1, self.sink_of(which));
         let Some(slot) = self
             .ranks
             .get_mut(index)
@@ -266,7 +270,7 @@ impl Job {
             return false;
         };
         let Some(stream) = slot else { return false };
-        match stream.read(&mut self.scratch, &mut self.sinks[which], alone) {
+        match stream.read(&mut self.scratch, &mut self.sinks[sink], alone) {
             Read::Some => {
                 if index == 0 && which == 0 {
                     self.input.output_came();
@@ -285,16 +289,17 @@ impl Job {
     /// Reads everything a rank has written so far, but no more than a sink should hold.
     fn drain(&mut self, index: usize) {
         for which in 0..2 {
-            while !self.sinks[which].is_full() && self.read_stream(index * 2 + which) {}
+            let sink = self.sink_of(which);
+            while !self.sinks[sink].is_full() && self.read_stream(index * 2 + which) {}
         }
     }
 
     /// Watches sinks that hold bytes, stops reading streams of full ones, ends the job when standard output is gone.
     fn balance_sinks(&mut self) {
-        for which in 0..2 {
-            let waiting = self.sinks[which].is_waiting();
-            if waiting != self.sinks[which].watched {
-                let sink = &self.sinks[which];
+        let shared = self.sinks.len() == 1;
+        for (which, sink) in self.sinks.iter_mut().enumerate() {
+            let waiting = sink.is_waiting();
+            if waiting != sink.watched {
                 let done = if waiting {
                     epoll::add(
                         &self.epoll,
@@ -307,32 +312,20 @@ impl Job {
                 };
                 // What epoll does not take (a device that never blocks) is written by the next flush.
                 if done.is_err() && waiting {
-                    self.sinks[which].flush();
+                    sink.flush();
                 } else {
-                    self.sinks[which].watched = waiting;
+                    sink.watched = waiting;
                 }
             }
-            let full = self.sinks[which].is_full();
-            for rank in &mut self.ranks {
-                let Some(stream) = &mut rank.streams[which] else {
-                    continue;
-                };
-                if stream.paused != full {
-                    let done = if full {
-                        epoll::delete(&self.epoll, &stream.descriptor)
-                    } else {
-                        let token = data(Source::Output(stream.id));
-                        epoll::add(
-                            &self.epoll,
-                            &stream.descriptor,
-                            token,
-                            epoll::EventFlags::IN,
-                        )
-                    };
-                    if done.is_ok() {
-                        stream.paused = full;
-                    }
-                }
+            let full = sink.is_full();
+            if full != sink.held {
+                sink.held = full;
+                hold_streams(
+                    &self.epoll,
+                    &mut self.ranks,
+                    |stream| shared || stream == which,
+                    full,
+                );
             }
         }
         if self.sinks[0].broken {
@@ -401,19 +394,39 @@ impl Job {
     }
 }
 
+/// Stops or resumes reading all streams of the chosen kind (0: standard output, 1: error).
+fn hold_streams(epoll: &OwnedFd, ranks: &mut [Rank], chosen: impl Fn(usize) -> bool, hold: bool) {
+    for rank in ranks {
+        for (_, stream) in rank
+            .streams
+            .iter_mut()
+            .enumerate()
+            .filter(|(which, _)| chosen(*which))
+        {
+            let Some(stream) = stream else { continue };
+            if stream.paused == hold {
+                continue;
+            }
+            let done = if hold {
+                epoll::delete(epoll, &stream.descriptor)
+            } else {
+                watch(epoll, &stream.descriptor, Source::Output(stream.id))
+            };
+            if done.is_ok() {
+                stream.paused = hold;
+            }
+        }
+    }
+}
+
 /// What epoll gives back for a source.
 fn data(source: Source) -> epoll::EventData {
     epoll::EventData::new_u64(source.token())
 }
 
 /// Begins to watch a descriptor for input.
-fn watch(epoll: &OwnedFd, descriptor: impl AsFd, source: Source) -> io::Result<()> {
-    Ok(epoll::add(
-        epoll,
-        descriptor,
-        data(source),
-        epoll::EventFlags::IN,
-    )?)
+fn watch(epoll: &OwnedFd, descriptor: impl AsFd, source: Source) -> rustix::io::Result<()> {
+    epoll::add(epoll, descriptor, data(source), epoll::EventFlags::IN)
 }
 
 #[cfg(test)]
