@@ -31,7 +31,9 @@ fn Alloc_mem(size: MPI_Aint, info: Option<&Bound<'_, Info>>) -> PyResult<Buffer>
 
 /// Free_mem(mem: buffer) -> None
 ///
-/// Free memory that Alloc_mem gave; `mem` is empty afterwards. Local.
+/// Free memory that Alloc_mem gave; `mem` is empty afterwards.
+///
+/// Local.
 #[pyfunction]
 fn Free_mem(mem: &Bound<'_, PyAny>) -> PyResult<()> {
     let Ok(buffer) = mem.cast::<Buffer>() else {
@@ -46,12 +48,15 @@ fn Free_mem(mem: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(())
 }
 
-/// Get_address(location: Buffer | Bottom) -> int
+/// Get_address(location: Buffer | Bottom | None) -> int
 ///
-/// The address of a buffer, as displacements of datatypes with absolute addresses want it. Local.
+/// The address of a buffer, as displacements of datatypes with absolute addresses want it.
+///
+/// Local.
 #[pyfunction]
 fn Get_address(location: &Bound<'_, PyAny>) -> PyResult<MPI_Aint> {
-    let view = if constants::is_bottom(location) { View::empty() } else { View::of(location, Access::Read, false)? };
+    let nowhere = location.is_none() || constants::is_bottom(location);
+    let view = if nowhere { View::empty() } else { View::of(location, Access::Read, false)? };
     let mut address = 0;
     // SAFETY: `address` is valid for the write.
     check(unsafe { MPI_Get_address(view.address(), &mut address) })?;
@@ -132,7 +137,8 @@ pub(crate) fn detach(
 ///
 /// Lend MPI the memory that buffered sends (Bsend) copy messages into, for the whole process.
 ///
-/// None or BUFFER_AUTOMATIC: the library brings its own. Raises BufferError for a read-only buffer, Exception when one is attached.
+/// None or BUFFER_AUTOMATIC: the library brings its own. Raises BufferError for a read-only buffer, Exception when one
+/// is attached.
 #[pyfunction]
 fn Attach_buffer(buf: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: the view is held until the buffer is detached.
@@ -159,7 +165,9 @@ fn Flush_buffer(py: Python<'_>) -> PyResult<()> {
 
 /// Iflush_buffer() -> Request
 ///
-/// A request that completes once all buffered messages are on their way. Does not wait.
+/// A request that completes once all buffered messages are on their way.
+///
+/// Does not wait.
 #[pyfunction]
 fn Iflush_buffer(py: Python<'_>) -> PyResult<Bound<'_, Request>> {
     // SAFETY: `request` is valid for the write.
@@ -197,7 +205,9 @@ impl Comm {
 
     /// Iflush_buffer(self) -> Request
     ///
-    /// A request that completes once all buffered messages are on their way. Does not wait.
+    /// A request that completes once all buffered messages are on their way.
+    ///
+    /// Does not wait.
     fn Iflush_buffer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Request>> {
         let comm = self.raw();
         // SAFETY: `request` is valid for the write; MPI checks the handle.

@@ -105,7 +105,8 @@ impl Buffer {
     ///
     /// New memory of `nbytes` bytes, owned by the buffer and freed with it.
     ///
-    /// The memory is zeroed only when `clear` is true. Raises ValueError for a negative size, MemoryError when there is not enough.
+    /// The memory is zeroed only when `clear` is true. Raises ValueError for a negative size, MemoryError when there is
+    /// not enough.
     #[staticmethod]
     #[pyo3(signature = (nbytes, clear = false))]
     fn allocate(py: Python<'_>, nbytes: isize, clear: bool) -> PyResult<Buffer> {
@@ -127,7 +128,8 @@ impl Buffer {
     ///
     /// The memory of an object, which must be writable unless `readonly` is true.
     ///
-    /// Raises TypeError for an object without memory, BufferError (or what the object raises) when it is read-only or not contiguous.
+    /// Raises TypeError for an object without memory, BufferError (or what the object raises) when it is read-only or
+    /// not contiguous.
     #[staticmethod]
     #[pyo3(signature = (obj, readonly = false))]
     fn frombuffer(obj: &Bound<'_, PyAny>, readonly: bool) -> PyResult<Buffer> {
@@ -220,7 +222,9 @@ impl Buffer {
 
     /// tobytes(self, order: str | None = None) -> bytes
     ///
-    /// A copy of the contents as bytes. `order` is accepted for likeness with memoryview; the memory is contiguous.
+    /// A copy of the contents as bytes.
+    ///
+    /// `order` is accepted for likeness with memoryview; the memory is contiguous.
     #[pyo3(signature = (order = None))]
     fn tobytes<'py>(&self, py: Python<'py>, order: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyBytes>> {
         let _ = order;
@@ -253,8 +257,9 @@ impl Buffer {
 
     /// release(self) -> None
     ///
-    /// Gives the memory back; afterwards the buffer is empty. While memoryviews, arrays or slices still look at the memory
-    /// its owner keeps it for them.
+    /// Gives the memory back; afterwards the buffer is empty.
+    ///
+    /// While memoryviews, arrays or slices still look at the memory its owner keeps it for them.
     fn release(&mut self) {
         let view = std::mem::replace(&mut self.view, View::empty());
         if self.exports > 0 {

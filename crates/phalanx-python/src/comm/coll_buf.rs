@@ -23,8 +23,10 @@ impl Comm {
 
     /// Bcast(self, buf: BufSpec, root: int = 0) -> None
     ///
-    /// Copy the root's buffer into everybody else's. Waits until this rank's part is done. Raises Exception for a wrong
-    /// root or argument, ValueError, TypeError or BufferError for a buffer that does not fit.
+    /// Copy the root's buffer into everybody else's.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (buf, root = 0))]
     fn Bcast<'py>(&self, py: Python<'py>, buf: &Bound<'py, PyAny>, root: c_int) -> PyResult<()> {
         let comm = self.raw();
@@ -35,8 +37,9 @@ impl Comm {
 
     /// Gather(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB | None, root: int = 0) -> None
     ///
-    /// Collect everybody's buffer, in the order of the ranks, in the root's `recvbuf` (not looked at elsewhere). Waits
-    /// until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
+    /// Collect everybody's buffer, in the order of the ranks, in the root's `recvbuf` (not looked at elsewhere).
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
     /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Gather<'py>(
@@ -56,9 +59,10 @@ impl Comm {
 
     /// Gatherv(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV | None, root: int = 0) -> None
     ///
-    /// As Gather, with a count and a displacement for each rank in the root's `recvbuf`. Waits until this rank's part
-    /// is done. Raises Exception for a wrong root or argument, ValueError, TypeError or BufferError for a buffer that
-    /// does not fit.
+    /// As Gather, with a count and a displacement for each rank in the root's `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Gatherv<'py>(
         &self,
@@ -87,9 +91,10 @@ impl Comm {
 
     /// Scatter(self, sendbuf: BufSpecB | None, recvbuf: BufSpec | InPlace, root: int = 0) -> None
     ///
-    /// Give everybody its part of the root's `sendbuf` (not looked at elsewhere). Waits until this rank's part is done.
-    /// Raises Exception for a wrong root or argument, ValueError, TypeError or BufferError for a buffer that does not
-    /// fit.
+    /// Give everybody its part of the root's `sendbuf` (not looked at elsewhere).
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Scatter<'py>(
         &self,
@@ -108,9 +113,10 @@ impl Comm {
 
     /// Scatterv(self, sendbuf: BufSpecV | None, recvbuf: BufSpec | InPlace, root: int = 0) -> None
     ///
-    /// As Scatter, with a count and a displacement for each rank in the root's `sendbuf`. Waits until this rank's part
-    /// is done. Raises Exception for a wrong root or argument, ValueError, TypeError or BufferError for a buffer that
-    /// does not fit.
+    /// As Scatter, with a count and a displacement for each rank in the root's `sendbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Scatterv<'py>(
         &self,
@@ -139,9 +145,10 @@ impl Comm {
 
     /// Allgather(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB) -> None
     ///
-    /// Collect everybody's buffer, in the order of the ranks, in everybody's `recvbuf`. Waits until this rank's part is
-    /// done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does not
-    /// fit.
+    /// Collect everybody's buffer, in the order of the ranks, in everybody's `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Allgather<'py>(
         &self,
@@ -159,8 +166,10 @@ impl Comm {
 
     /// Allgatherv(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV) -> None
     ///
-    /// As Allgather, with a count and a displacement for each rank in `recvbuf`. Waits until this rank's part is done.
-    /// Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does not fit.
+    /// As Allgather, with a count and a displacement for each rank in `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Allgatherv<'py>(
         &self,
@@ -178,9 +187,10 @@ impl Comm {
 
     /// Alltoall(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpecB) -> None
     ///
-    /// Give everybody its part of `sendbuf`, and receive everybody's part for this rank in `recvbuf`. Waits until this
-    /// rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer
-    /// that does not fit.
+    /// Give everybody its part of `sendbuf`, and receive everybody's part for this rank in `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Alltoall<'py>(&self, py: Python<'py>, sendbuf: &Bound<'py, PyAny>, recvbuf: &Bound<'py, PyAny>) -> PyResult<()> {
         let comm = self.raw();
@@ -193,8 +203,10 @@ impl Comm {
 
     /// Alltoallv(self, sendbuf: BufSpecV | InPlace, recvbuf: BufSpecV) -> None
     ///
-    /// As Alltoall, with a count and a displacement for each rank on both sides. Waits until this rank's part is done.
-    /// Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does not fit.
+    /// As Alltoall, with a count and a displacement for each rank on both sides.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Alltoallv<'py>(
         &self,
@@ -222,9 +234,10 @@ impl Comm {
 
     /// Alltoallw(self, sendbuf: BufSpecW | InPlace, recvbuf: BufSpecW) -> None
     ///
-    /// As Alltoall, with a count, a displacement in bytes and a datatype for each rank on both sides. Waits until this
-    /// rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer
-    /// that does not fit.
+    /// As Alltoall, with a count, a displacement in bytes and a datatype for each rank on both sides.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Alltoallw<'py>(
         &self,
@@ -252,8 +265,9 @@ impl Comm {
 
     /// Reduce(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec | None, op: Op = SUM, root: int = 0) -> None
     ///
-    /// Combine everybody's buffer entry by entry with `op`, into the root's `recvbuf` (not looked at elsewhere). Waits
-    /// until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
+    /// Combine everybody's buffer entry by entry with `op`, into the root's `recvbuf` (not looked at elsewhere).
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong root or argument, ValueError, TypeError or
     /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, op = None, root = 0))]
     fn Reduce<'py>(
@@ -275,9 +289,10 @@ impl Comm {
 
     /// Allreduce(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM) -> None
     ///
-    /// Combine everybody's buffer entry by entry with `op`, into everybody's `recvbuf`. Waits until this rank's part is
-    /// done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does not
-    /// fit.
+    /// Combine everybody's buffer entry by entry with `op`, into everybody's `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Allreduce<'py>(
         &self,
@@ -297,8 +312,9 @@ impl Comm {
 
     /// Reduce_scatter_block(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpec | BufSpecB, op: Op = SUM) -> None
     ///
-    /// Combine everybody's buffer with `op` and give each rank its block of the result; all blocks have the size of
-    /// `recvbuf`. Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// Combine everybody's buffer with `op` and give each rank its block of the result; all blocks have the size of `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
     /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Reduce_scatter_block<'py>(
@@ -317,12 +333,12 @@ impl Comm {
         })
     }
 
-    /// Reduce_scatter(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, recvcounts: Sequence[int] | None = None, op:
-    /// Op = SUM) -> None
+    /// Reduce_scatter(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, recvcounts: Sequence[int] | None = None, op: Op = SUM) -> None
     ///
-    /// As Reduce_scatter_block, with blocks of `recvcounts` entries (left out: what each `recvbuf` holds). Waits until
-    /// this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a
-    /// buffer that does not fit.
+    /// As Reduce_scatter_block, with blocks of `recvcounts` entries (left out: what each `recvbuf` holds).
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, recvcounts = None, op = None))]
     fn Reduce_scatter<'py>(
         &self,
@@ -353,9 +369,10 @@ impl Comm {
 impl Intracomm {
     /// Scan(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM) -> None
     ///
-    /// Combine the buffers of the ranks up to and including this one with `op`, into `recvbuf`. Waits until this rank's
-    /// part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does
-    /// not fit.
+    /// Combine the buffers of the ranks up to and including this one with `op`, into `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Scan<'py>(
         slf: &Bound<'py, Self>,
@@ -376,9 +393,10 @@ impl Intracomm {
 
     /// Exscan(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM) -> None
     ///
-    /// Combine the buffers of the ranks before this one with `op`, into `recvbuf` (left as it is at rank 0). Waits
-    /// until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for
-    /// a buffer that does not fit.
+    /// Combine the buffers of the ranks before this one with `op`, into `recvbuf` (left as it is at rank 0).
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Exscan<'py>(
         slf: &Bound<'py, Self>,

@@ -15,7 +15,9 @@ use crate::spec::{Message, Vector, VectorW};
 impl Comm {
     /// Ibarrier(self) -> Request
     ///
-    /// Begin a Barrier: the request completes once every rank has called this. Does not wait.
+    /// Begin a Barrier.
+    ///
+    /// The request completes once every rank has called this. Does not wait.
     fn Ibarrier<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Request>> {
         let comm = self.raw();
         // SAFETY: `request` is valid for the write; MPI checks the handle.
@@ -24,8 +26,10 @@ impl Comm {
 
     /// Ibcast(self, buf: BufSpec, root: int = 0) -> Request
     ///
-    /// Begin a Bcast: copy the root's buffer into everybody else's. Does not wait; leave the buffers alone until the
-    /// request is complete.
+    /// Begin a Bcast.
+    ///
+    /// Copy the root's buffer into everybody else's. Does not wait; leave the buffers alone until the request is
+    /// complete.
     #[pyo3(signature = (buf, root = 0))]
     fn Ibcast<'py>(&self, py: Python<'py>, buf: &Bound<'py, PyAny>, root: c_int) -> PyResult<Bound<'py, Request>> {
         let comm = self.raw();
@@ -36,8 +40,10 @@ impl Comm {
 
     /// Igather(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB | None, root: int = 0) -> Request
     ///
-    /// Begin a Gather: collect everybody's buffer, in the order of the ranks, in the root's `recvbuf` (not looked at
-    /// elsewhere). Does not wait; leave the buffers alone until the request is complete.
+    /// Begin a Gather.
+    ///
+    /// Collect everybody's buffer, in the order of the ranks, in the root's `recvbuf` (not looked at elsewhere). Does
+    /// not wait; leave the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Igather<'py>(
         &self,
@@ -56,8 +62,10 @@ impl Comm {
 
     /// Igatherv(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV | None, root: int = 0) -> Request
     ///
-    /// Begin a Gatherv: as Gather, with a count and a displacement for each rank in the root's `recvbuf`. Does not
-    /// wait; leave the buffers alone until the request is complete.
+    /// Begin a Gatherv.
+    ///
+    /// As Gather, with a count and a displacement for each rank in the root's `recvbuf`. Does not wait; leave the
+    /// buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Igatherv<'py>(
         &self,
@@ -87,8 +95,10 @@ impl Comm {
 
     /// Iscatter(self, sendbuf: BufSpecB | None, recvbuf: BufSpec | InPlace, root: int = 0) -> Request
     ///
-    /// Begin a Scatter: give everybody its part of the root's `sendbuf` (not looked at elsewhere). Does not wait; leave
-    /// the buffers alone until the request is complete.
+    /// Begin a Scatter.
+    ///
+    /// Give everybody its part of the root's `sendbuf` (not looked at elsewhere). Does not wait; leave the buffers
+    /// alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Iscatter<'py>(
         &self,
@@ -107,8 +117,10 @@ impl Comm {
 
     /// Iscatterv(self, sendbuf: BufSpecV | None, recvbuf: BufSpec | InPlace, root: int = 0) -> Request
     ///
-    /// Begin a Scatterv: as Scatter, with a count and a displacement for each rank in the root's `sendbuf`. Does not
-    /// wait; leave the buffers alone until the request is complete.
+    /// Begin a Scatterv.
+    ///
+    /// As Scatter, with a count and a displacement for each rank in the root's `sendbuf`. Does not wait; leave the
+    /// buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0))]
     fn Iscatterv<'py>(
         &self,
@@ -138,8 +150,10 @@ impl Comm {
 
     /// Iallgather(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB) -> Request
     ///
-    /// Begin an Allgather: collect everybody's buffer, in the order of the ranks, in everybody's `recvbuf`. Does not
-    /// wait; leave the buffers alone until the request is complete.
+    /// Begin an Allgather.
+    ///
+    /// Collect everybody's buffer, in the order of the ranks, in everybody's `recvbuf`. Does not wait; leave the
+    /// buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Iallgather<'py>(
         &self,
@@ -157,8 +171,10 @@ impl Comm {
 
     /// Iallgatherv(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV) -> Request
     ///
-    /// Begin an Allgatherv: as Allgather, with a count and a displacement for each rank in `recvbuf`. Does not wait;
-    /// leave the buffers alone until the request is complete.
+    /// Begin an Allgatherv.
+    ///
+    /// As Allgather, with a count and a displacement for each rank in `recvbuf`. Does not wait; leave the buffers alone
+    /// until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Iallgatherv<'py>(
         &self,
@@ -186,8 +202,10 @@ impl Comm {
 
     /// Ialltoall(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpecB) -> Request
     ///
-    /// Begin an Alltoall: give everybody its part of `sendbuf`, and receive everybody's part for this rank in
-    /// `recvbuf`. Does not wait; leave the buffers alone until the request is complete.
+    /// Begin an Alltoall.
+    ///
+    /// Give everybody its part of `sendbuf`, and receive everybody's part for this rank in `recvbuf`. Does not wait;
+    /// leave the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ialltoall<'py>(
         &self,
@@ -205,8 +223,10 @@ impl Comm {
 
     /// Ialltoallv(self, sendbuf: BufSpecV | InPlace, recvbuf: BufSpecV) -> Request
     ///
-    /// Begin an Alltoallv: as Alltoall, with a count and a displacement for each rank on both sides. Does not wait;
-    /// leave the buffers alone until the request is complete.
+    /// Begin an Alltoallv.
+    ///
+    /// As Alltoall, with a count and a displacement for each rank on both sides. Does not wait; leave the buffers alone
+    /// until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ialltoallv<'py>(
         &self,
@@ -235,8 +255,10 @@ impl Comm {
 
     /// Ialltoallw(self, sendbuf: BufSpecW | InPlace, recvbuf: BufSpecW) -> Request
     ///
-    /// Begin an Alltoallw: as Alltoall, with a count, a displacement in bytes and a datatype for each rank on both
-    /// sides. Does not wait; leave the buffers alone until the request is complete.
+    /// Begin an Alltoallw.
+    ///
+    /// As Alltoall, with a count, a displacement in bytes and a datatype for each rank on both sides. Does not wait;
+    /// leave the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ialltoallw<'py>(
         &self,
@@ -265,8 +287,10 @@ impl Comm {
 
     /// Ireduce(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec | None, op: Op = SUM, root: int = 0) -> Request
     ///
-    /// Begin a Reduce: combine everybody's buffer entry by entry with `op`, into the root's `recvbuf` (not looked at
-    /// elsewhere). Does not wait; leave the buffers alone until the request is complete.
+    /// Begin a Reduce.
+    ///
+    /// Combine everybody's buffer entry by entry with `op`, into the root's `recvbuf` (not looked at elsewhere). Does
+    /// not wait; leave the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, op = None, root = 0))]
     fn Ireduce<'py>(
         &self,
@@ -287,8 +311,10 @@ impl Comm {
 
     /// Iallreduce(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM) -> Request
     ///
-    /// Begin an Allreduce: combine everybody's buffer entry by entry with `op`, into everybody's `recvbuf`. Does not
-    /// wait; leave the buffers alone until the request is complete.
+    /// Begin an Allreduce.
+    ///
+    /// Combine everybody's buffer entry by entry with `op`, into everybody's `recvbuf`. Does not wait; leave the
+    /// buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Iallreduce<'py>(
         &self,
@@ -308,8 +334,10 @@ impl Comm {
 
     /// Ireduce_scatter_block(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpec | BufSpecB, op: Op = SUM) -> Request
     ///
-    /// Begin a Reduce_scatter_block: combine everybody's buffer with `op` and give each rank its block of the result;
-    /// all blocks have the size of `recvbuf`. Does not wait; leave the buffers alone until the request is complete.
+    /// Begin a Reduce_scatter_block.
+    ///
+    /// Combine everybody's buffer with `op` and give each rank its block of the result; all blocks have the size of
+    /// `recvbuf`. Does not wait; leave the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Ireduce_scatter_block<'py>(
         &self,
@@ -327,12 +355,13 @@ impl Comm {
         })
     }
 
-    /// Ireduce_scatter(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, recvcounts: Sequence[int] | None = None, op:
-    /// Op = SUM) -> Request
+    /// Ireduce_scatter(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, recvcounts: Sequence[int] | None = None, op: Op = SUM) -> Request
     ///
-    /// Begin a Reduce_scatter: as Reduce_scatter_block, with blocks of `recvcounts` entries (left out: what each
-    /// `recvbuf` holds). Does not wait; leave the buffers alone until the request is complete. Without `recvcounts`
-    /// this call waits for all ranks to exchange them.
+    /// Begin a Reduce_scatter.
+    ///
+    /// As Reduce_scatter_block, with blocks of `recvcounts` entries (left out: what each `recvbuf` holds). Does not
+    /// wait; leave the buffers alone until the request is complete. Without `recvcounts` this call waits for all ranks
+    /// to exchange them.
     #[pyo3(signature = (sendbuf, recvbuf, recvcounts = None, op = None))]
     fn Ireduce_scatter<'py>(
         &self,
@@ -364,8 +393,10 @@ impl Comm {
 impl Intracomm {
     /// Iscan(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM) -> Request
     ///
-    /// Begin a Scan: combine the buffers of the ranks up to and including this one with `op`, into `recvbuf`. Does not
-    /// wait; leave the buffers alone until the request is complete.
+    /// Begin a Scan.
+    ///
+    /// Combine the buffers of the ranks up to and including this one with `op`, into `recvbuf`. Does not wait; leave
+    /// the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Iscan<'py>(
         slf: &Bound<'py, Self>,
@@ -386,8 +417,10 @@ impl Intracomm {
 
     /// Iexscan(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM) -> Request
     ///
-    /// Begin an Exscan: combine the buffers of the ranks before this one with `op`, into `recvbuf` (left as it is at
-    /// rank 0). Does not wait; leave the buffers alone until the request is complete.
+    /// Begin an Exscan.
+    ///
+    /// Combine the buffers of the ranks before this one with `op`, into `recvbuf` (left as it is at rank 0). Does not
+    /// wait; leave the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf, op = None))]
     fn Iexscan<'py>(
         slf: &Bound<'py, Self>,

@@ -16,7 +16,9 @@ use crate::spec::{Message, Vector, VectorW};
 impl Comm {
     /// Barrier_init(self, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Barrier, to be started any number of times. Waits for all ranks.
+    /// Prepare a Barrier, to be started any number of times.
+    ///
+    /// Waits for all ranks.
     #[pyo3(signature = (info = None))]
     fn Barrier_init<'py>(&self, py: Python<'py>, info: Option<&Bound<'py, Info>>) -> PyResult<Bound<'py, Prequest>> {
         let (comm, info) = (self.raw(), handle::raw_or_null(info));
@@ -26,8 +28,10 @@ impl Comm {
 
     /// Bcast_init(self, buf: BufSpec, root: int = 0, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Bcast, to be started any number of times: copy the root's buffer into everybody else's. Waits for all
-    /// ranks; the buffers belong to the request until it is freed.
+    /// Prepare a Bcast, to be started any number of times.
+    ///
+    /// Copy the root's buffer into everybody else's. Waits for all ranks; the buffers belong to the request until it is
+    /// freed.
     #[pyo3(signature = (buf, root = 0, info = None))]
     fn Bcast_init<'py>(
         &self,
@@ -45,12 +49,12 @@ impl Comm {
         })
     }
 
-    /// Gather_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB | None, root: int = 0, info: Info = INFO_NULL)
-    /// -> Prequest
+    /// Gather_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB | None, root: int = 0, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Gather, to be started any number of times: collect everybody's buffer, in the order of the ranks, in
-    /// the root's `recvbuf` (not looked at elsewhere). Waits for all ranks; the buffers belong to the request until it
-    /// is freed.
+    /// Prepare a Gather, to be started any number of times.
+    ///
+    /// Collect everybody's buffer, in the order of the ranks, in the root's `recvbuf` (not looked at elsewhere). Waits
+    /// for all ranks; the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0, info = None))]
     fn Gather_init<'py>(
         &self,
@@ -69,11 +73,12 @@ impl Comm {
         })
     }
 
-    /// Gatherv_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV | None, root: int = 0, info: Info = INFO_NULL)
-    /// -> Prequest
+    /// Gatherv_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV | None, root: int = 0, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Gatherv, to be started any number of times: as Gather, with a count and a displacement for each rank
-    /// in the root's `recvbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare a Gatherv, to be started any number of times.
+    ///
+    /// As Gather, with a count and a displacement for each rank in the root's `recvbuf`. Waits for all ranks; the
+    /// buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0, info = None))]
     fn Gatherv_init<'py>(
         &self,
@@ -104,11 +109,12 @@ impl Comm {
         })
     }
 
-    /// Scatter_init(self, sendbuf: BufSpecB | None, recvbuf: BufSpec | InPlace, root: int = 0, info: Info = INFO_NULL)
-    /// -> Prequest
+    /// Scatter_init(self, sendbuf: BufSpecB | None, recvbuf: BufSpec | InPlace, root: int = 0, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Scatter, to be started any number of times: give everybody its part of the root's `sendbuf` (not
-    /// looked at elsewhere). Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare a Scatter, to be started any number of times.
+    ///
+    /// Give everybody its part of the root's `sendbuf` (not looked at elsewhere). Waits for all ranks; the buffers
+    /// belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0, info = None))]
     fn Scatter_init<'py>(
         &self,
@@ -129,11 +135,12 @@ impl Comm {
         })
     }
 
-    /// Scatterv_init(self, sendbuf: BufSpecV | None, recvbuf: BufSpec | InPlace, root: int = 0, info: Info = INFO_NULL)
-    /// -> Prequest
+    /// Scatterv_init(self, sendbuf: BufSpecV | None, recvbuf: BufSpec | InPlace, root: int = 0, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Scatterv, to be started any number of times: as Scatter, with a count and a displacement for each rank
-    /// in the root's `sendbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare a Scatterv, to be started any number of times.
+    ///
+    /// As Scatter, with a count and a displacement for each rank in the root's `sendbuf`. Waits for all ranks; the
+    /// buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, root = 0, info = None))]
     fn Scatterv_init<'py>(
         &self,
@@ -166,8 +173,10 @@ impl Comm {
 
     /// Allgather_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecB, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare an Allgather, to be started any number of times: collect everybody's buffer, in the order of the ranks,
-    /// in everybody's `recvbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare an Allgather, to be started any number of times.
+    ///
+    /// Collect everybody's buffer, in the order of the ranks, in everybody's `recvbuf`. Waits for all ranks; the
+    /// buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Allgather_init<'py>(
         &self,
@@ -187,8 +196,10 @@ impl Comm {
 
     /// Allgatherv_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpecV, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare an Allgatherv, to be started any number of times: as Allgather, with a count and a displacement for each
-    /// rank in `recvbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare an Allgatherv, to be started any number of times.
+    ///
+    /// As Allgather, with a count and a displacement for each rank in `recvbuf`. Waits for all ranks; the buffers
+    /// belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Allgatherv_init<'py>(
         &self,
@@ -219,9 +230,10 @@ impl Comm {
 
     /// Alltoall_init(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpecB, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare an Alltoall, to be started any number of times: give everybody its part of `sendbuf`, and receive
-    /// everybody's part for this rank in `recvbuf`. Waits for all ranks; the buffers belong to the request until it is
-    /// freed.
+    /// Prepare an Alltoall, to be started any number of times.
+    ///
+    /// Give everybody its part of `sendbuf`, and receive everybody's part for this rank in `recvbuf`. Waits for all
+    /// ranks; the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Alltoall_init<'py>(
         &self,
@@ -241,8 +253,10 @@ impl Comm {
 
     /// Alltoallv_init(self, sendbuf: BufSpecV | InPlace, recvbuf: BufSpecV, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare an Alltoallv, to be started any number of times: as Alltoall, with a count and a displacement for each
-    /// rank on both sides. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare an Alltoallv, to be started any number of times.
+    ///
+    /// As Alltoall, with a count and a displacement for each rank on both sides. Waits for all ranks; the buffers
+    /// belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Alltoallv_init<'py>(
         &self,
@@ -274,9 +288,10 @@ impl Comm {
 
     /// Alltoallw_init(self, sendbuf: BufSpecW | InPlace, recvbuf: BufSpecW, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare an Alltoallw, to be started any number of times: as Alltoall, with a count, a displacement in bytes and
-    /// a datatype for each rank on both sides. Waits for all ranks; the buffers belong to the request until it is
-    /// freed.
+    /// Prepare an Alltoallw, to be started any number of times.
+    ///
+    /// As Alltoall, with a count, a displacement in bytes and a datatype for each rank on both sides. Waits for all
+    /// ranks; the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Alltoallw_init<'py>(
         &self,
@@ -306,12 +321,12 @@ impl Comm {
         })
     }
 
-    /// Reduce_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec | None, op: Op = SUM, root: int = 0, info: Info =
-    /// INFO_NULL) -> Prequest
+    /// Reduce_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec | None, op: Op = SUM, root: int = 0, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Reduce, to be started any number of times: combine everybody's buffer entry by entry with `op`, into
-    /// the root's `recvbuf` (not looked at elsewhere). Waits for all ranks; the buffers belong to the request until it
-    /// is freed.
+    /// Prepare a Reduce, to be started any number of times.
+    ///
+    /// Combine everybody's buffer entry by entry with `op`, into the root's `recvbuf` (not looked at elsewhere). Waits
+    /// for all ranks; the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, op = None, root = 0, info = None))]
     fn Reduce_init<'py>(
         &self,
@@ -332,11 +347,12 @@ impl Comm {
         })
     }
 
-    /// Allreduce_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM, info: Info = INFO_NULL) ->
-    /// Prequest
+    /// Allreduce_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare an Allreduce, to be started any number of times: combine everybody's buffer entry by entry with `op`,
-    /// into everybody's `recvbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare an Allreduce, to be started any number of times.
+    ///
+    /// Combine everybody's buffer entry by entry with `op`, into everybody's `recvbuf`. Waits for all ranks; the
+    /// buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, op = None, info = None))]
     fn Allreduce_init<'py>(
         &self,
@@ -356,12 +372,12 @@ impl Comm {
         })
     }
 
-    /// Reduce_scatter_block_init(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpec | BufSpecB, op: Op = SUM, info:
-    /// Info = INFO_NULL) -> Prequest
+    /// Reduce_scatter_block_init(self, sendbuf: BufSpecB | InPlace, recvbuf: BufSpec | BufSpecB, op: Op = SUM, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Reduce_scatter_block, to be started any number of times: combine everybody's buffer with `op` and give
-    /// each rank its block of the result; all blocks have the size of `recvbuf`. Waits for all ranks; the buffers
-    /// belong to the request until it is freed.
+    /// Prepare a Reduce_scatter_block, to be started any number of times.
+    ///
+    /// Combine everybody's buffer with `op` and give each rank its block of the result; all blocks have the size of
+    /// `recvbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, op = None, info = None))]
     fn Reduce_scatter_block_init<'py>(
         &self,
@@ -390,12 +406,13 @@ impl Comm {
         })
     }
 
-    /// Reduce_scatter_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, recvcounts: Sequence[int] | None = None,
-    /// op: Op = SUM, info: Info = INFO_NULL) -> Prequest
+    /// Reduce_scatter_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, recvcounts: Sequence[int] | None = None, op: Op = SUM, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Reduce_scatter, to be started any number of times: as Reduce_scatter_block, with blocks of
-    /// `recvcounts` entries (left out: what each `recvbuf` holds). Waits for all ranks; the buffers belong to the
-    /// request until it is freed. Without `recvcounts` this call waits for all ranks to exchange them.
+    /// Prepare a Reduce_scatter, to be started any number of times.
+    ///
+    /// As Reduce_scatter_block, with blocks of `recvcounts` entries (left out: what each `recvbuf` holds). Waits for
+    /// all ranks; the buffers belong to the request until it is freed. Without `recvcounts` this call waits for all
+    /// ranks to exchange them.
     #[pyo3(signature = (sendbuf, recvbuf, recvcounts = None, op = None, info = None))]
     fn Reduce_scatter_init<'py>(
         &self,
@@ -430,8 +447,10 @@ impl Comm {
 impl Intracomm {
     /// Scan_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Scan, to be started any number of times: combine the buffers of the ranks up to and including this one
-    /// with `op`, into `recvbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare a Scan, to be started any number of times.
+    ///
+    /// Combine the buffers of the ranks up to and including this one with `op`, into `recvbuf`. Waits for all ranks;
+    /// the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, op = None, info = None))]
     fn Scan_init<'py>(
         slf: &Bound<'py, Self>,
@@ -452,12 +471,12 @@ impl Intracomm {
         })
     }
 
-    /// Exscan_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM, info: Info = INFO_NULL) ->
-    /// Prequest
+    /// Exscan_init(self, sendbuf: BufSpec | InPlace, recvbuf: BufSpec, op: Op = SUM, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare an Exscan, to be started any number of times: combine the buffers of the ranks before this one with
-    /// `op`, into `recvbuf` (left as it is at rank 0). Waits for all ranks; the buffers belong to the request until it
-    /// is freed.
+    /// Prepare an Exscan, to be started any number of times.
+    ///
+    /// Combine the buffers of the ranks before this one with `op`, into `recvbuf` (left as it is at rank 0). Waits for
+    /// all ranks; the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, op = None, info = None))]
     fn Exscan_init<'py>(
         slf: &Bound<'py, Self>,

@@ -16,8 +16,10 @@ use crate::spec::{Message, Vector, VectorW};
 impl Topocomm {
     /// Neighbor_allgather(self, sendbuf: BufSpec, recvbuf: BufSpecB) -> None
     ///
-    /// Send one buffer to every neighbour and collect theirs in `recvbuf`. Waits until this rank's part is done. Raises
-    /// Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does not fit.
+    /// Send one buffer to every neighbour and collect theirs in `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Neighbor_allgather<'py>(
         slf: &Bound<'py, Self>,
@@ -36,9 +38,10 @@ impl Topocomm {
 
     /// Neighbor_allgatherv(self, sendbuf: BufSpec, recvbuf: BufSpecV) -> None
     ///
-    /// As Neighbor_allgather, with a count and a displacement for each neighbour in `recvbuf`. Waits until this rank's
-    /// part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does
-    /// not fit.
+    /// As Neighbor_allgather, with a count and a displacement for each neighbour in `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Neighbor_allgatherv<'py>(
         slf: &Bound<'py, Self>,
@@ -66,9 +69,10 @@ impl Topocomm {
 
     /// Neighbor_alltoall(self, sendbuf: BufSpecB, recvbuf: BufSpecB) -> None
     ///
-    /// Give every neighbour its part of `sendbuf` and collect theirs for this rank in `recvbuf`. Waits until this
-    /// rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer
-    /// that does not fit.
+    /// Give every neighbour its part of `sendbuf` and collect theirs for this rank in `recvbuf`.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Neighbor_alltoall<'py>(
         slf: &Bound<'py, Self>,
@@ -87,9 +91,10 @@ impl Topocomm {
 
     /// Neighbor_alltoallv(self, sendbuf: BufSpecV, recvbuf: BufSpecV) -> None
     ///
-    /// As Neighbor_alltoall, with a count and a displacement for each neighbour on both sides. Waits until this rank's
-    /// part is done. Raises Exception for a wrong argument, ValueError, TypeError or BufferError for a buffer that does
-    /// not fit.
+    /// As Neighbor_alltoall, with a count and a displacement for each neighbour on both sides.
+    ///
+    /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
+    /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Neighbor_alltoallv<'py>(
         slf: &Bound<'py, Self>,
@@ -119,6 +124,7 @@ impl Topocomm {
     /// Neighbor_alltoallw(self, sendbuf: BufSpecW, recvbuf: BufSpecW) -> None
     ///
     /// As Neighbor_alltoall, with a count, a displacement in bytes and a datatype for each neighbour on both sides.
+    ///
     /// Waits until this rank's part is done. Raises Exception for a wrong argument, ValueError, TypeError or
     /// BufferError for a buffer that does not fit.
     #[pyo3(signature = (sendbuf, recvbuf))]
@@ -152,8 +158,10 @@ impl Topocomm {
 impl Topocomm {
     /// Ineighbor_allgather(self, sendbuf: BufSpec, recvbuf: BufSpecB) -> Request
     ///
-    /// Begin a Neighbor_allgather: send one buffer to every neighbour and collect theirs in `recvbuf`. Does not wait;
-    /// leave the buffers alone until the request is complete.
+    /// Begin a Neighbor_allgather.
+    ///
+    /// Send one buffer to every neighbour and collect theirs in `recvbuf`. Does not wait; leave the buffers alone until
+    /// the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ineighbor_allgather<'py>(
         slf: &Bound<'py, Self>,
@@ -172,8 +180,10 @@ impl Topocomm {
 
     /// Ineighbor_allgatherv(self, sendbuf: BufSpec, recvbuf: BufSpecV) -> Request
     ///
-    /// Begin a Neighbor_allgatherv: as Neighbor_allgather, with a count and a displacement for each neighbour in
-    /// `recvbuf`. Does not wait; leave the buffers alone until the request is complete.
+    /// Begin a Neighbor_allgatherv.
+    ///
+    /// As Neighbor_allgather, with a count and a displacement for each neighbour in `recvbuf`. Does not wait; leave the
+    /// buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ineighbor_allgatherv<'py>(
         slf: &Bound<'py, Self>,
@@ -202,8 +212,10 @@ impl Topocomm {
 
     /// Ineighbor_alltoall(self, sendbuf: BufSpecB, recvbuf: BufSpecB) -> Request
     ///
-    /// Begin a Neighbor_alltoall: give every neighbour its part of `sendbuf` and collect theirs for this rank in
-    /// `recvbuf`. Does not wait; leave the buffers alone until the request is complete.
+    /// Begin a Neighbor_alltoall.
+    ///
+    /// Give every neighbour its part of `sendbuf` and collect theirs for this rank in `recvbuf`. Does not wait; leave
+    /// the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ineighbor_alltoall<'py>(
         slf: &Bound<'py, Self>,
@@ -222,8 +234,10 @@ impl Topocomm {
 
     /// Ineighbor_alltoallv(self, sendbuf: BufSpecV, recvbuf: BufSpecV) -> Request
     ///
-    /// Begin a Neighbor_alltoallv: as Neighbor_alltoall, with a count and a displacement for each neighbour on both
-    /// sides. Does not wait; leave the buffers alone until the request is complete.
+    /// Begin a Neighbor_alltoallv.
+    ///
+    /// As Neighbor_alltoall, with a count and a displacement for each neighbour on both sides. Does not wait; leave the
+    /// buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ineighbor_alltoallv<'py>(
         slf: &Bound<'py, Self>,
@@ -253,8 +267,10 @@ impl Topocomm {
 
     /// Ineighbor_alltoallw(self, sendbuf: BufSpecW, recvbuf: BufSpecW) -> Request
     ///
-    /// Begin a Neighbor_alltoallw: as Neighbor_alltoall, with a count, a displacement in bytes and a datatype for each
-    /// neighbour on both sides. Does not wait; leave the buffers alone until the request is complete.
+    /// Begin a Neighbor_alltoallw.
+    ///
+    /// As Neighbor_alltoall, with a count, a displacement in bytes and a datatype for each neighbour on both sides.
+    /// Does not wait; leave the buffers alone until the request is complete.
     #[pyo3(signature = (sendbuf, recvbuf))]
     fn Ineighbor_alltoallw<'py>(
         slf: &Bound<'py, Self>,
@@ -287,8 +303,10 @@ impl Topocomm {
 impl Topocomm {
     /// Neighbor_allgather_init(self, sendbuf: BufSpec, recvbuf: BufSpecB, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Neighbor_allgather, to be started any number of times: send one buffer to every neighbour and collect
-    /// theirs in `recvbuf`. Waits for all ranks; the buffers belong to the request until it is freed.
+    /// Prepare a Neighbor_allgather, to be started any number of times.
+    ///
+    /// Send one buffer to every neighbour and collect theirs in `recvbuf`. Waits for all ranks; the buffers belong to
+    /// the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Neighbor_allgather_init<'py>(
         slf: &Bound<'py, Self>,
@@ -311,9 +329,10 @@ impl Topocomm {
 
     /// Neighbor_allgatherv_init(self, sendbuf: BufSpec, recvbuf: BufSpecV, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Neighbor_allgatherv, to be started any number of times: as Neighbor_allgather, with a count and a
-    /// displacement for each neighbour in `recvbuf`. Waits for all ranks; the buffers belong to the request until it is
-    /// freed.
+    /// Prepare a Neighbor_allgatherv, to be started any number of times.
+    ///
+    /// As Neighbor_allgather, with a count and a displacement for each neighbour in `recvbuf`. Waits for all ranks; the
+    /// buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Neighbor_allgatherv_init<'py>(
         slf: &Bound<'py, Self>,
@@ -345,9 +364,10 @@ impl Topocomm {
 
     /// Neighbor_alltoall_init(self, sendbuf: BufSpecB, recvbuf: BufSpecB, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Neighbor_alltoall, to be started any number of times: give every neighbour its part of `sendbuf` and
-    /// collect theirs for this rank in `recvbuf`. Waits for all ranks; the buffers belong to the request until it is
-    /// freed.
+    /// Prepare a Neighbor_alltoall, to be started any number of times.
+    ///
+    /// Give every neighbour its part of `sendbuf` and collect theirs for this rank in `recvbuf`. Waits for all ranks;
+    /// the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Neighbor_alltoall_init<'py>(
         slf: &Bound<'py, Self>,
@@ -370,9 +390,10 @@ impl Topocomm {
 
     /// Neighbor_alltoallv_init(self, sendbuf: BufSpecV, recvbuf: BufSpecV, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Neighbor_alltoallv, to be started any number of times: as Neighbor_alltoall, with a count and a
-    /// displacement for each neighbour on both sides. Waits for all ranks; the buffers belong to the request until it
-    /// is freed.
+    /// Prepare a Neighbor_alltoallv, to be started any number of times.
+    ///
+    /// As Neighbor_alltoall, with a count and a displacement for each neighbour on both sides. Waits for all ranks; the
+    /// buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Neighbor_alltoallv_init<'py>(
         slf: &Bound<'py, Self>,
@@ -405,9 +426,10 @@ impl Topocomm {
 
     /// Neighbor_alltoallw_init(self, sendbuf: BufSpecW, recvbuf: BufSpecW, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a Neighbor_alltoallw, to be started any number of times: as Neighbor_alltoall, with a count, a
-    /// displacement in bytes and a datatype for each neighbour on both sides. Waits for all ranks; the buffers belong
-    /// to the request until it is freed.
+    /// Prepare a Neighbor_alltoallw, to be started any number of times.
+    ///
+    /// As Neighbor_alltoall, with a count, a displacement in bytes and a datatype for each neighbour on both sides.
+    /// Waits for all ranks; the buffers belong to the request until it is freed.
     #[pyo3(signature = (sendbuf, recvbuf, info = None))]
     fn Neighbor_alltoallw_init<'py>(
         slf: &Bound<'py, Self>,

@@ -88,7 +88,8 @@ impl Comm {
     /// Receive a message into a buffer.
     ///
     /// Waits for a message from `source` with `tag`; `status` then tells where it came from and how long it was. Raises
-    /// Exception when the message is longer than the buffer, BufferError or ValueError for a buffer that is read-only or not contiguous.
+    /// Exception when the message is longer than the buffer, BufferError or ValueError for a buffer that is read-only
+    /// or not contiguous.
     #[pyo3(signature = (buf, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
     fn Recv(
         &self,
@@ -134,8 +135,7 @@ impl Comm {
         gil::blocking(py, || unsafe { MPI_Rsend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
     }
 
-    /// Sendrecv(self, sendbuf: BufSpec, dest: int, sendtag: int = 0, recvbuf: BufSpec | None = None,
-    /// source: int = ANY_SOURCE, recvtag: int = ANY_TAG, status: Status | None = None) -> None
+    /// Sendrecv(self, sendbuf: BufSpec, dest: int, sendtag: int = 0, recvbuf: BufSpec | None = None, source: int = ANY_SOURCE, recvtag: int = ANY_TAG, status: Status | None = None) -> None
     ///
     /// Send one buffer and receive into another at the same time.
     ///
@@ -176,10 +176,11 @@ impl Comm {
         })
     }
 
-    /// Sendrecv_replace(self, buf: BufSpec, dest: int, sendtag: int = 0, source: int = ANY_SOURCE,
-    /// recvtag: int = ANY_TAG, status: Status | None = None) -> None
+    /// Sendrecv_replace(self, buf: BufSpec, dest: int, sendtag: int = 0, source: int = ANY_SOURCE, recvtag: int = ANY_TAG, status: Status | None = None) -> None
     ///
-    /// Send a buffer and receive another message into it. Waits for both.
+    /// Send a buffer and receive another message into it.
+    ///
+    /// Waits for both.
     #[pyo3(signature = (buf, dest, sendtag = 0, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG, status = None))]
     #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Sendrecv_replace(

@@ -77,8 +77,7 @@ impl Matched {
         mprobe(cls, comm.get().raw(), source, tag, status)
     }
 
-    /// Iprobe(cls, comm: Comm, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None)
-    /// -> Message | None
+    /// Iprobe(cls, comm: Comm, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Message | None
     ///
     /// As Probe, but does not wait: None when no matching message is here.
     #[classmethod]
@@ -113,7 +112,9 @@ impl Matched {
 
     /// Irecv(self, buf: BufSpec) -> Request
     ///
-    /// Begin to receive the message into a buffer; the object is MESSAGE_NULL afterwards. Does not wait.
+    /// Begin to receive the message into a buffer; the object is MESSAGE_NULL afterwards.
+    ///
+    /// Does not wait.
     fn Irecv<'py>(&self, py: Python<'py>, buf: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Request>> {
         let m = Message::to_receive(buf, self.source())?;
         let mut raw = self.raw();

@@ -57,7 +57,9 @@ sends! {
 impl Comm {
     /// Irecv(self, buf: BufSpec, source: int = ANY_SOURCE, tag: int = ANY_TAG) -> Request
     ///
-    /// Begin to receive into a buffer. Does not wait; leave `buf` alone until the request is complete.
+    /// Begin to receive into a buffer.
+    ///
+    /// Does not wait; leave `buf` alone until the request is complete.
     #[pyo3(signature = (buf, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG))]
     fn Irecv<'py>(
         &self,
@@ -75,7 +77,9 @@ impl Comm {
 
     /// Recv_init(self, buf: BufSpec, source: int = ANY_SOURCE, tag: int = ANY_TAG) -> Prequest
     ///
-    /// Prepare a receive, to be started any number of times. Local.
+    /// Prepare a receive, to be started any number of times.
+    ///
+    /// Local.
     #[pyo3(signature = (buf, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG))]
     fn Recv_init<'py>(
         &self,
@@ -91,10 +95,11 @@ impl Comm {
         })
     }
 
-    /// Isendrecv(self, sendbuf: BufSpec, dest: int, sendtag: int = 0, recvbuf: BufSpec | None = None,
-    /// source: int = ANY_SOURCE, recvtag: int = ANY_TAG) -> Request
+    /// Isendrecv(self, sendbuf: BufSpec, dest: int, sendtag: int = 0, recvbuf: BufSpec | None = None, source: int = ANY_SOURCE, recvtag: int = ANY_TAG) -> Request
     ///
-    /// Begin to send one buffer and to receive into another. Does not wait.
+    /// Begin to send one buffer and to receive into another.
+    ///
+    /// Does not wait.
     #[pyo3(signature = (sendbuf, dest, sendtag = 0, recvbuf = None, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG))]
     #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Isendrecv<'py>(
@@ -128,10 +133,11 @@ impl Comm {
         })
     }
 
-    /// Isendrecv_replace(self, buf: BufSpec, dest: int, sendtag: int = 0, source: int = ANY_SOURCE,
-    /// recvtag: int = ANY_TAG) -> Request
+    /// Isendrecv_replace(self, buf: BufSpec, dest: int, sendtag: int = 0, source: int = ANY_SOURCE, recvtag: int = ANY_TAG) -> Request
     ///
-    /// Begin to send a buffer and to receive another message into it. Does not wait.
+    /// Begin to send a buffer and to receive another message into it.
+    ///
+    /// Does not wait.
     #[pyo3(signature = (buf, dest, sendtag = 0, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG))]
     #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Isendrecv_replace<'py>(

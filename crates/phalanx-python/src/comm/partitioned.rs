@@ -41,7 +41,9 @@ fn precv_init() -> Prepare {
 impl Comm {
     /// Psend_init(self, buf: BufSpec, partitions: int, dest: int, tag: int = 0, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a send in `partitions` equal parts, each marked ready by Prequest.Pready. Local.
+    /// Prepare a send in `partitions` equal parts, each marked ready by Prequest.Pready.
+    ///
+    /// Local.
     #[pyo3(signature = (buf, partitions, dest, tag = 0, info = None))]
     #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Psend_init<'py>(
@@ -61,10 +63,11 @@ impl Comm {
         })
     }
 
-    /// Precv_init(self, buf: BufSpec, partitions: int, source: int = ANY_SOURCE, tag: int = ANY_TAG,
-    /// info: Info = INFO_NULL) -> Prequest
+    /// Precv_init(self, buf: BufSpec, partitions: int, source: int = ANY_SOURCE, tag: int = ANY_TAG, info: Info = INFO_NULL) -> Prequest
     ///
-    /// Prepare a receive in `partitions` equal parts, each asked for by Prequest.Parrived. Local.
+    /// Prepare a receive in `partitions` equal parts, each asked for by Prequest.Parrived.
+    ///
+    /// Local.
     #[pyo3(signature = (buf, partitions, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, info = None))]
     #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Precv_init<'py>(

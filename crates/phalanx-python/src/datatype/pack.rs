@@ -38,9 +38,9 @@ fn checked(position: MPI_Count, packed: &View) -> PyResult<MPI_Count> {
 impl Datatype {
     /// Pack(self, inbuf: BufSpec, outbuf: BufSpec, position: int, comm: Comm) -> int
     ///
-    /// Pack all entries of `inbuf` into `outbuf` from byte `position` on; return the position behind them. Local.
+    /// Pack all entries of `inbuf` into `outbuf` from byte `position` on; return the position behind them.
     ///
-    /// Raises Exception when `outbuf` is too small (see Pack_size).
+    /// Local. Raises Exception when `outbuf` is too small (see Pack_size).
     fn Pack(
         &self,
         inbuf: &Bound<'_, PyAny>,
@@ -60,9 +60,9 @@ impl Datatype {
 
     /// Unpack(self, inbuf: BufSpec, position: int, outbuf: BufSpec, comm: Comm) -> int
     ///
-    /// Fill all entries of `outbuf` from the packed `inbuf`, from byte `position` on; return the position behind them. Local.
+    /// Fill all entries of `outbuf` from the packed `inbuf`, from byte `position` on; return the position behind them.
     ///
-    /// Raises Exception when `inbuf` holds less.
+    /// Local. Raises Exception when `inbuf` holds less.
     fn Unpack(
         &self,
         inbuf: &Bound<'_, PyAny>,
@@ -82,7 +82,9 @@ impl Datatype {
 
     /// Pack_size(self, count: int, comm: Comm) -> int
     ///
-    /// Return an upper bound of the bytes that `count` packed entries take. Local.
+    /// Return an upper bound of the bytes that `count` packed entries take.
+    ///
+    /// Local.
     fn Pack_size(&self, count: MPI_Count, comm: &Bound<'_, Comm>) -> PyResult<MPI_Count> {
         let mut size = 0;
         // SAFETY: `size` is valid for the write; MPI checks the rest.
@@ -92,7 +94,9 @@ impl Datatype {
 
     /// Pack_external(self, datarep: str, inbuf: BufSpec, outbuf: BufSpec, position: int) -> int
     ///
-    /// As Pack, in the portable representation `"external32"`. Local.
+    /// As Pack, in the portable representation `"external32"`.
+    ///
+    /// Local.
     fn Pack_external(
         &self,
         datarep: Text,
@@ -112,7 +116,9 @@ impl Datatype {
 
     /// Unpack_external(self, datarep: str, inbuf: BufSpec, position: int, outbuf: BufSpec) -> int
     ///
-    /// As Unpack, from the portable representation `"external32"`. Local.
+    /// As Unpack, from the portable representation `"external32"`.
+    ///
+    /// Local.
     fn Unpack_external(
         &self,
         datarep: Text,
@@ -132,7 +138,9 @@ impl Datatype {
 
     /// Pack_external_size(self, datarep: str, count: int) -> int
     ///
-    /// Return the bytes that `count` entries take in the portable representation `"external32"`. Local.
+    /// Return the bytes that `count` entries take in the portable representation `"external32"`.
+    ///
+    /// Local.
     fn Pack_external_size(&self, datarep: Text, count: MPI_Count) -> PyResult<MPI_Count> {
         let mut size = 0;
         // SAFETY: `size` is valid for the write; MPI checks the rest.
