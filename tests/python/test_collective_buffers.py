@@ -127,7 +127,7 @@ class Movement(Styles, unittest.TestCase):
             self.run_all("Scatter", make)
 
     def test_scatterv(self):
-        counts = [r for r in RANKS]
+        counts = list(RANKS)
 
         def make():
             source = ints(flat([r] * r for r in RANKS))
@@ -241,9 +241,7 @@ class Reductions(Styles, unittest.TestCase):
         def make():
             source = ints(flat(block(RANK, r) for r in RANKS))
             target = blank(BLOCK)
-            expected = [
-                sum(block(r, RANK)[i] for r in RANKS) for i in range(BLOCK)
-            ]
+            expected = [sum(block(r, RANK)[i] for r in RANKS) for i in range(BLOCK)]
             return (source, target), {}, self.expect(target, expected)
 
         self.run_all("Reduce_scatter_block", make)

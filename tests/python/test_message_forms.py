@@ -116,7 +116,6 @@ class SimpleForms(unittest.TestCase):
         exchange([b"abc", Three(), "B"], target)
         self.assertEqual(target, b"abc")
 
-
     def test_strings_of_characters(self):
         target = array.array("u", "....")
         self.check(array.array("u", "äöü€"), target, target, "äöü€")

@@ -155,8 +155,8 @@ impl Comm {
     ) -> PyResult<()> {
         let s = Message::to_send(sendbuf, dest)?;
         let r = Message::to_receive(recvbuf.unwrap_or(&py.None().into_bound(py)), source)?;
-        // SAFETY: both messages keep their memory until after the call; `status` is valid or ignored.
         reporting(status, |status| {
+            // SAFETY: both messages keep their memory until after the call; `status` is valid or ignored.
             gil::blocking(py, || unsafe {
                 MPI_Sendrecv_c(
                     s.address,
@@ -194,8 +194,8 @@ impl Comm {
         status: Option<&Bound<'_, Status>>,
     ) -> PyResult<()> {
         let m = Message::to_receive(buf, busier(dest, source))?;
-        // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
         reporting(status, |status| {
+            // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
             gil::blocking(py, || unsafe {
                 MPI_Sendrecv_replace_c(
                     m.address,
@@ -229,8 +229,8 @@ impl Comm {
     fn Iprobe(&self, py: Python<'_>, source: c_int, tag: c_int, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
         let mut flag = 0;
         let found = &raw mut flag;
-        // SAFETY: `found` is valid; `status` is valid or ignored.
         reporting(status, |status| {
+            // SAFETY: `found` is valid; `status` is valid or ignored.
             gil::blocking(py, || unsafe { MPI_Iprobe(source, tag, self.raw(), found, status) })
         })?;
         Ok(flag != 0)

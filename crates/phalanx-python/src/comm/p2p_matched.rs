@@ -35,8 +35,8 @@ pub(super) fn mprobe<'py>(
     tag: c_int,
     status: Option<&Bound<'py, Status>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: the out-pointer is valid; `status` is valid or ignored.
     reporting(status, |status| {
+        // SAFETY: the out-pointer is valid; `status` is valid or ignored.
         handle::create_blocking::<Matched>(cls, |message| unsafe { MPI_Mprobe(source, tag, comm, message, status) })
     })
 }
@@ -51,8 +51,8 @@ pub(super) fn improbe<'py>(
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let mut flag = 0;
     let found = &raw mut flag;
-    // SAFETY: the out-pointers are valid; `status` is valid or ignored.
     let message = reporting(status, |status| {
+        // SAFETY: the out-pointers are valid; `status` is valid or ignored.
         handle::create_blocking::<Matched>(cls, |message| unsafe {
             MPI_Improbe(source, tag, comm, found, message, status)
         })
@@ -102,8 +102,8 @@ impl Matched {
         let m = Message::to_receive(buf, self.source())?;
         let mut raw = self.raw();
         let place = &raw mut raw;
-        // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
         let result = reporting(status, |status| {
+            // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
             gil::blocking(py, || unsafe { MPI_Mrecv_c(m.address, m.count, m.datatype, place, status) })
         });
         self.settle(raw);
