@@ -3,7 +3,7 @@
 //! Bounds follow the standard (MPI 5.0 §5.1.7): lower and upper bound of a type are the lowest and highest bounds of the elements in
 //! it. The upper bound of a structure is rounded up so that its extent is a multiple of the strictest alignment (the
 //! "epsilon"), as a C compiler would; other constructors need no rounding, since their elements are rounded already
-//! (and where a stride is no multiple of the alignment, users expect the extent they wrote, as in MPICH and Open MPI).
+//! (and where a stride is no multiple of the alignment, users expect the extent they wrote, as in MPICH).
 //! A type with explicit bounds (resized, subarray, darray) hands them up as markers: a type that contains marked types
 //! takes its bounds from the markers alone, without epsilon.
 
