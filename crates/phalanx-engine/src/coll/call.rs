@@ -60,7 +60,11 @@ impl Kind {
         ["Reduce", "Ireduce", "Reduce_init"],
         ["Allreduce", "Iallreduce", "Allreduce_init"],
         ["Reduce_scatter", "Ireduce_scatter", "Reduce_scatter_init"],
-        ["Reduce_scatter_block", "Ireduce_scatter_block", "Reduce_scatter_block_init"],
+        [
+            "Reduce_scatter_block",
+            "Ireduce_scatter_block",
+            "Reduce_scatter_block_init",
+        ],
         ["Scan", "Iscan", "Scan_init"],
         ["Exscan", "Iexscan", "Exscan_init"],
     ];
@@ -69,8 +73,23 @@ impl Kind {
     pub(crate) fn from_index(index: usize) -> Kind {
         use Kind::*;
         const ALL: [Kind; 17] = [
-            Barrier, Bcast, Gather, Gatherv, Scatter, Scatterv, Allgather, Allgatherv, Alltoall, Alltoallv, Alltoallw, Reduce,
-            Allreduce, ReduceScatter, ReduceScatterBlock, Scan, Exscan,
+            Barrier,
+            Bcast,
+            Gather,
+            Gatherv,
+            Scatter,
+            Scatterv,
+            Allgather,
+            Allgatherv,
+            Alltoall,
+            Alltoallv,
+            Alltoallw,
+            Reduce,
+            Allreduce,
+            ReduceScatter,
+            ReduceScatterBlock,
+            Scan,
+            Exscan,
         ];
         ALL[index.min(ALL.len() - 1)]
     }
@@ -96,18 +115,54 @@ pub(crate) enum Root {
 #[derive(Clone)]
 pub(crate) enum Body {
     Barrier,
-    Bcast { buf: Dst, root: Root },
+    Bcast {
+        buf: Dst,
+        root: Root,
+    },
     /// `send: None` is `IN_PLACE` or no part; `recv` is there at the root.
-    Gather { send: Option<Src>, recv: Option<DstBlocks>, root: Root },
+    Gather {
+        send: Option<Src>,
+        recv: Option<DstBlocks>,
+        root: Root,
+    },
     /// `recv: None` is `IN_PLACE` or no part; `send` is there at the root.
-    Scatter { send: Option<SrcBlocks>, recv: Option<Dst>, root: Root },
-    Allgather { send: Option<Src>, recv: DstBlocks },
-    Alltoall { send: Option<SrcBlocks>, recv: DstBlocks },
-    Reduce { send: Option<Src>, recv: Option<Dst>, op: Op, root: Root },
-    Allreduce { send: Option<Src>, recv: Dst, op: Op },
+    Scatter {
+        send: Option<SrcBlocks>,
+        recv: Option<Dst>,
+        root: Root,
+    },
+    Allgather {
+        send: Option<Src>,
+        recv: DstBlocks,
+    },
+    Alltoall {
+        send: Option<SrcBlocks>,
+        recv: DstBlocks,
+    },
+    Reduce {
+        send: Option<Src>,
+        recv: Option<Dst>,
+        op: Op,
+        root: Root,
+    },
+    Allreduce {
+        send: Option<Src>,
+        recv: Dst,
+        op: Op,
+    },
     /// In place, `recv` begins with all blocks; its own block is left there.
-    ReduceScatter { send: Option<Src>, recv: Dst, counts: Vec<usize>, op: Op },
-    Scan { send: Option<Src>, recv: Dst, op: Op, exclusive: bool },
+    ReduceScatter {
+        send: Option<Src>,
+        recv: Dst,
+        counts: Vec<usize>,
+        op: Op,
+    },
+    Scan {
+        send: Option<Src>,
+        recv: Dst,
+        op: Op,
+        exclusive: bool,
+    },
 }
 
 /// A checked call.
@@ -119,14 +174,20 @@ pub(crate) struct Call {
 
 fn in_place_inter(comm: &Comm) -> Result<()> {
     if comm.is_inter() {
-        fail!(Buffer, "MPI_IN_PLACE cannot be used on an intercommunicator; pass two buffers");
+        fail!(
+            Buffer,
+            "MPI_IN_PLACE cannot be used on an intercommunicator; pass two buffers"
+        );
     }
     Ok(())
 }
 
 fn in_place_needs_root(root: Root) -> Result<()> {
     if root != Root::Here {
-        fail!(Buffer, "MPI_IN_PLACE is for the root; this rank is not the root and has to pass its buffer");
+        fail!(
+            Buffer,
+            "MPI_IN_PLACE is for the root; this rank is not the root and has to pass its buffer"
+        );
     }
     Ok(())
 }
@@ -156,11 +217,15 @@ fn equal(send: &Src, recv: &Dst, whose: &str) -> Result<()> {
 
 fn same_count(send: &Src, recv: &Dst) -> Result<()> {
     if send.count != recv.count {
-        fail!(Count, "the send count is {} but the receive count is {}", send.count, recv.count);
+        fail!(
+            Count,
+            "the send count is {} but the receive count is {}",
+            send.count,
+            recv.count
+        );
     }
     Ok(())
 }
-
 
 impl Call {
     fn root(comm: &Comm, root: i32) -> Result<Root> {
@@ -177,9 +242,18 @@ impl Call {
             };
         }
         if root < 0 || root >= comm.size() {
-            fail!(Root, "root {root} does not exist in a communicator of {} processes (valid: 0 to {})", comm.size(), comm.size() - 1);
+            fail!(
+                Root,
+                "root {root} does not exist in a communicator of {} processes (valid: 0 to {})",
+                comm.size(),
+                comm.size() - 1
+            );
         }
-        Ok(if root == comm.rank() { Root::Here } else { Root::Rank(root as usize) })
+        Ok(if root == comm.rank() {
+            Root::Here
+        } else {
+            Root::Rank(root as usize)
+        })
     }
 
     /// How many ranks send to me or receive from me: the group, or the remote group.
@@ -188,12 +262,21 @@ impl Call {
     }
 
     pub(crate) fn barrier(_comm: &Comm) -> Result<Call> {
-        Ok(Call { kind: Kind::Barrier, body: Body::Barrier })
+        Ok(Call {
+            kind: Kind::Barrier,
+            body: Body::Barrier,
+        })
     }
 
     pub(crate) fn bcast(comm: &Comm, buf: RecvBuf<'_, '_>, root: i32) -> Result<Call> {
         let root = Call::root(comm, root)?;
-        Ok(Call { kind: Kind::Bcast, body: Body::Bcast { buf: Dst::new(buf)?, root } })
+        Ok(Call {
+            kind: Kind::Bcast,
+            body: Body::Bcast {
+                buf: Dst::new(buf)?,
+                root,
+            },
+        })
     }
 
     pub(crate) fn gather(
@@ -218,7 +301,10 @@ impl Call {
         if let (Some(send), Some(recv)) = (&send, &recv) {
             equal(send, &recv.block(comm.rank() as usize), "the root")?;
         }
-        Ok(Call { kind, body: Body::Gather { send, recv, root } })
+        Ok(Call {
+            kind,
+            body: Body::Gather { send, recv, root },
+        })
     }
 
     pub(crate) fn scatter(
@@ -246,7 +332,10 @@ impl Call {
         if let (Some(send), Some(recv)) = (&send, &recv) {
             equal(&send.block(comm.rank() as usize), recv, "the root")?;
         }
-        Ok(Call { kind, body: Body::Scatter { send, recv, root } })
+        Ok(Call {
+            kind,
+            body: Body::Scatter { send, recv, root },
+        })
     }
 
     pub(crate) fn allgather(
@@ -263,7 +352,10 @@ impl Call {
         if let (Some(send), false) = (&send, comm.is_inter()) {
             equal(send, &recv.block(comm.rank() as usize), "this rank")?;
         }
-        Ok(Call { kind, body: Body::Allgather { send, recv } })
+        Ok(Call {
+            kind,
+            body: Body::Allgather { send, recv },
+        })
     }
 
     pub(crate) fn alltoall(
@@ -284,7 +376,10 @@ impl Call {
             let me = comm.rank() as usize;
             equal(&send.block(me), &recv.block(me), "this rank, to itself,")?;
         }
-        Ok(Call { kind, body: Body::Alltoall { send, recv } })
+        Ok(Call {
+            kind,
+            body: Body::Alltoall { send, recv },
+        })
     }
 
     pub(crate) fn reduce(
@@ -312,10 +407,23 @@ impl Call {
         if let (Some(send), Some(recv)) = (&send, &recv) {
             same_count(send, recv)?;
         }
-        Ok(Call { kind: Kind::Reduce, body: Body::Reduce { send, recv, op: op.clone(), root } })
+        Ok(Call {
+            kind: Kind::Reduce,
+            body: Body::Reduce {
+                send,
+                recv,
+                op: op.clone(),
+                root,
+            },
+        })
     }
 
-    pub(crate) fn allreduce(comm: &Comm, send: Arg<SendBuf<'_, '_>>, recv: RecvBuf<'_, '_>, op: &Op) -> Result<Call> {
+    pub(crate) fn allreduce(
+        comm: &Comm,
+        send: Arg<SendBuf<'_, '_>>,
+        recv: RecvBuf<'_, '_>,
+        op: &Op,
+    ) -> Result<Call> {
         if matches!(send, Arg::InPlace) {
             in_place_inter(comm)?;
         }
@@ -324,7 +432,14 @@ impl Call {
         if let Some(send) = &send {
             same_count(send, &recv)?;
         }
-        Ok(Call { kind: Kind::Allreduce, body: Body::Allreduce { send, recv, op: op.clone() } })
+        Ok(Call {
+            kind: Kind::Allreduce,
+            body: Body::Allreduce {
+                send,
+                recv,
+                op: op.clone(),
+            },
+        })
     }
 
     pub(crate) fn reduce_scatter(
@@ -336,10 +451,17 @@ impl Call {
     ) -> Result<Call> {
         let n = comm.size() as usize;
         if counts.len() != n {
-            fail!(Arg, "{n} ranks need {n} receive counts, but there are {}", counts.len());
+            fail!(
+                Arg,
+                "{n} ranks need {n} receive counts, but there are {}",
+                counts.len()
+            );
         }
         if let Some((rank, count)) = counts.iter().enumerate().find(|(_, c)| **c < 0) {
-            fail!(Count, "the receive count of rank {rank} is {count}; counts must not be negative");
+            fail!(
+                Count,
+                "the receive count of rank {rank} is {count}; counts must not be negative"
+            );
         }
         let counts = counts.iter().map(|&c| c as usize).collect();
         Call::scattered(comm, Kind::ReduceScatter, send, recv, counts, op)
@@ -353,14 +475,25 @@ impl Call {
     ) -> Result<Call> {
         let n = comm.size() as usize;
         let each = if matches!(send, Arg::InPlace) {
-            if recv.count % n != 0 {
-                fail!(Count, "{} elements cannot be divided evenly among {n} ranks", recv.count);
+            if !recv.count.is_multiple_of(n) {
+                fail!(
+                    Count,
+                    "{} elements cannot be divided evenly among {n} ranks",
+                    recv.count
+                );
             }
             recv.count / n
         } else {
             recv.count
         };
-        Call::scattered(comm, Kind::ReduceScatterBlock, send, recv, vec![each; n], op)
+        Call::scattered(
+            comm,
+            Kind::ReduceScatterBlock,
+            send,
+            recv,
+            vec![each; n],
+            op,
+        )
     }
 
     fn scattered(
@@ -379,13 +512,28 @@ impl Call {
         let total: usize = counts.iter().sum();
         let have = send.as_ref().map_or(recv.count, |s| s.count);
         if have != total {
-            fail!(Count, "the receive counts of all ranks add up to {total} elements, but the buffer to be reduced has {have}");
+            fail!(
+                Count,
+                "the receive counts of all ranks add up to {total} elements, but the buffer to be reduced has {have}"
+            );
         }
         let mine = counts[comm.rank() as usize];
         if recv.count < mine {
-            fail!(Count, "this rank's receive count is {mine}, but its receive buffer has {} elements", recv.count);
+            fail!(
+                Count,
+                "this rank's receive count is {mine}, but its receive buffer has {} elements",
+                recv.count
+            );
         }
-        Ok(Call { kind, body: Body::ReduceScatter { send, recv, counts, op: op.clone() } })
+        Ok(Call {
+            kind,
+            body: Body::ReduceScatter {
+                send,
+                recv,
+                counts,
+                op: op.clone(),
+            },
+        })
     }
 
     pub(crate) fn scan(
@@ -407,6 +555,14 @@ impl Call {
             same_count(send, &recv)?;
         }
         let kind = if exclusive { Kind::Exscan } else { Kind::Scan };
-        Ok(Call { kind, body: Body::Scan { send, recv, op: op.clone(), exclusive } })
+        Ok(Call {
+            kind,
+            body: Body::Scan {
+                send,
+                recv,
+                op: op.clone(),
+                exclusive,
+            },
+        })
     }
 }

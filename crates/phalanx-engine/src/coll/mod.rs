@@ -47,12 +47,21 @@ impl Comm {
         if error.is_interrupted() || error.callback_code().is_some() {
             return error;
         }
-        error.context(format!("{} on '{}' (rank {} of {})", kind.name(mode), self.name(), self.rank(), self.size()))
+        error.context(format!(
+            "{} on '{}' (rank {} of {})",
+            kind.name(mode),
+            self.name(),
+            self.rank(),
+            self.size()
+        ))
     }
 
     fn usable(&self) -> Result<()> {
         if self.is_freed() {
-            return Err(Error::new(ErrorClass::Comm, "the communicator has been freed"));
+            return Err(Error::new(
+                ErrorClass::Comm,
+                "the communicator has been freed",
+            ));
         }
         Ok(())
     }
@@ -72,11 +81,21 @@ impl Comm {
     }
 
     /// Runs a plan to its end under `tag`.
-    pub(crate) fn run_plan(&self, plan: schedule::Plan, name: &'static str, tag: i32) -> Result<()> {
+    pub(crate) fn run_plan(
+        &self,
+        plan: schedule::Plan,
+        name: &'static str,
+        tag: i32,
+    ) -> Result<()> {
         if plan.is_local() {
             return plan.run_local();
         }
-        let waiting = Waiting { operation: name, ctx: self.ctx() + 1, peer: -1, tag };
+        let waiting = Waiting {
+            operation: name,
+            ctx: self.ctx() + 1,
+            peer: -1,
+            tag,
+        };
         let mut run = plan.into_run(self, name, tag);
         self.engine().run_schedule(waiting, &mut run)
     }
@@ -108,7 +127,11 @@ impl Comm {
             let comm = self.clone();
             let make = move |_: &Engine| -> Result<Box<dyn Schedule>> {
                 let plan = plan::plan(&comm, &call)?;
-                Ok(Box::new(plan.into_run(&comm, kind.name(Mode::Persistent), tag)))
+                Ok(Box::new(plan.into_run(
+                    &comm,
+                    kind.name(Mode::Persistent),
+                    tag,
+                )))
             };
             Ok(self.engine().persistent_schedule(Box::new(make)))
         };
@@ -120,7 +143,7 @@ impl Comm {
 macro_rules! collectives {
     ($(
         $(#[$doc:meta])*
-        $name:ident $iname:ident $init:ident <$b:lifetime, $a:lifetime> $kind:ident
+        $name:ident $iname:ident $init:ident <$($b:lifetime, $a:lifetime)?> $kind:ident
         ($($arg:ident: $ty:ty),*) = |$comm:ident| $call:expr;
     )*) => {
         impl Comm {
@@ -131,7 +154,7 @@ macro_rules! collectives {
                 /// Wrong arguments (class by argument), ranks that disagree about the operation
                 /// (`Truncate`, `NotSame`), an error of a user's operation, interruption.
                 #[allow(clippy::too_many_arguments)]
-                pub fn $name<$b, $a>(&self, $($arg: $ty),*) -> Result<()> {
+                pub fn $name<$($b, $a)?>(&self, $($arg: $ty),*) -> Result<()> {
                     let $comm = self;
                     self.collective(Kind::$kind, $call)
                 }
@@ -141,7 +164,7 @@ macro_rules! collectives {
                 /// # Errors
                 /// Wrong arguments; what goes wrong later is the error of the request.
                 #[allow(clippy::too_many_arguments)]
-                pub fn $iname<$b: 'static, $a>(&self, $($arg: $ty),*) -> Result<Request> {
+                pub fn $iname<$($b: 'static, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
                     let $comm = self;
                     self.icollective(Kind::$kind, $call)
                 }
@@ -151,7 +174,7 @@ macro_rules! collectives {
                 /// # Errors
                 /// Wrong arguments; what goes wrong later is the error of the request.
                 #[allow(clippy::too_many_arguments)]
-                pub fn $init<$b: 'static, $a>(&self, $($arg: $ty),*) -> Result<Request> {
+                pub fn $init<$($b: 'static, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
                     let $comm = self;
                     self.collective_init(Kind::$kind, $call)
                 }
@@ -162,7 +185,7 @@ macro_rules! collectives {
 
 collectives! {
     /// Returns when all ranks have called it (`MPI_Barrier`).
-    barrier ibarrier barrier_init <'b, 'a> Barrier
+    barrier ibarrier barrier_init <> Barrier
     () = |c| Call::barrier(c);
 
     /// Copies the root's buffer to all ranks (`MPI_Bcast`).
