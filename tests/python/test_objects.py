@@ -137,7 +137,8 @@ class TestPointToPoint(unittest.TestCase):
             for n in range(5)
         ]
         del arrays[1], arrays[2]
-        more = self.comm.sendrecv(numpy.full(100_000, 9), self.next)
+        last = numpy.full(100_000, 9)
+        more = self.comm.sendrecv(last, self.next, source=self.previous)
         self.assertEqual([a[0] for a in arrays], [0, 2, 4])
         self.assertTrue((more == 9).all())
 
@@ -259,7 +260,8 @@ class TestPickle(unittest.TestCase):
 
     def test_functions_of_the_users(self):
         MPI.pickle.__init__(lambda x: repr(x).encode(), lambda b: eval(bytes(b)))
-        self.assertEqual(WORLD.sendrecv({"a": [1]}, WORLD.rank), {"a": [1]})
+        got = WORLD.sendrecv({"a": [1]}, WORLD.rank, source=WORLD.rank)
+        self.assertEqual(got, {"a": [1]})
 
     def test_out_of_band(self):
         data, buffers = MPI.pickle.dumps_oob([1, 2])
