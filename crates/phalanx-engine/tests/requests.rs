@@ -291,6 +291,32 @@ fn a_thread_is_woken_when_another_completes_its_request() {
     });
 }
 
+#[test]
+fn a_thread_is_woken_by_a_send_to_its_own_rank() {
+    static SLICES: AtomicU32 = AtomicU32::new(0);
+    testing::run(1, |comm| {
+        // The hook runs when a sleep ends without having been ended by somebody.
+        comm.engine().set_interrupt_hook(Some(|| {
+            SLICES.fetch_add(1, Ordering::Relaxed);
+            false
+        }));
+        for mode in [SendMode::Standard, SendMode::Synchronous] {
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| hear(comm, 0, 1).0);
+                thread::sleep(Duration::from_millis(20));
+                comm.send_mode(mode, SendBuf::of(&[3u64]), 0, 1)
+                    .expect("send");
+                assert_eq!(waiting.join().expect("woken"), 3);
+            });
+        }
+        assert_eq!(
+            SLICES.load(Ordering::Relaxed),
+            0,
+            "slept through the message"
+        );
+    });
+}
+
 struct Recorded(&'static AtomicU32);
 
 impl Generalized for Recorded {

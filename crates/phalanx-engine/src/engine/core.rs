@@ -161,6 +161,14 @@ impl Core {
         if !self.transfers.is_empty() {
             self.step_transfers();
         }
+        self.settle();
+    }
+
+    /// Wakes the threads of this process that sleep, if something they may wait for has completed.
+    ///
+    /// Called at the end of whatever may complete operations of other threads.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
         if self.sleepers > 0 && self.announced != self.ops.completed {
             self.announce();
         }

@@ -199,6 +199,7 @@ impl Core {
                         }
                     }
                     self.finish_send(send, Ok(Status::EMPTY));
+                    self.settle();
                 }
                 Ok(op)
             }
@@ -419,6 +420,7 @@ impl Core {
     pub(crate) fn acknowledge(&mut self, to: ProcId, send: RawOp) {
         if to == self.me {
             self.finish_send(send, Ok(Status::EMPTY));
+            self.settle();
         } else {
             // The link exists or memory is out; then the sender waits until the job ends.
             let _ = self.control(to, kind::MATCHED, send.token(), 0);

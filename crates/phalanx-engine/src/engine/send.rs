@@ -372,6 +372,12 @@ impl Core {
 
     /// A send to this very process: straight into a posted receive, else kept for one.
     fn send_to_self(&mut self, m: &Outgoing<'_>, owner: Owner) -> Result<RawOp> {
+        let op = self.match_own(m, owner);
+        self.settle();
+        op
+    }
+
+    fn match_own(&mut self, m: &Outgoing<'_>, owner: Owner) -> Result<RawOp> {
         let bytes = m.bytes();
         let source = m.source as i32;
         let from = self.me;

@@ -2,11 +2,11 @@
 //! rings. How long each phase lasts follows from ranks and CPUs ([`CpuBudget`](phalanx_shm::CpuBudget)).
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use phalanx_shm::{ParkToken, Woken};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 
 use super::core::Core;
 use super::ops::RawOp;
@@ -55,6 +55,16 @@ pub(crate) struct Pace {
     yields: u32,
 }
 
+/// How a sleep ended.
+enum Slept<T> {
+    /// There was no need for it: what was waited for is here.
+    Ready(Result<T>),
+    /// Something happened.
+    Woken,
+    /// Nothing happened.
+    Idle,
+}
+
 enum Next {
     Spin,
     Yield,
@@ -65,6 +75,20 @@ impl Pace {
     pub(crate) fn new(inner: &Inner) -> Pace {
         Pace {
             spins: inner.spins / POLLS_PER_HOLD + 1,
+            yields: inner.yields,
+        }
+    }
+
+    /// Just a look.
+    const SHORT: Pace = Pace {
+        spins: 1,
+        yields: 1,
+    };
+
+    /// After being woken: what comes next often follows soon.
+    fn after_wake(inner: &Inner) -> Pace {
+        Pace {
+            spins: inner.spins / POLLS_PER_HOLD / 4 + 1,
             yields: inner.yields,
         }
     }
@@ -148,6 +172,7 @@ impl Engine {
         mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
     ) -> Result<T> {
         let mut pace = Pace::new(&self.0);
+        let mut asked = None;
         loop {
             {
                 let mut core = self.enter()?;
@@ -168,15 +193,19 @@ impl Engine {
             match pace.next() {
                 Next::Spin => std::hint::spin_loop(),
                 Next::Yield => std::thread::yield_now(),
-                Next::Sleep => {
-                    if let Some(outcome) = self.sleep(&what, &mut ready)? {
-                        return outcome;
+                Next::Sleep => match self.sleep(&what, &mut ready)? {
+                    Slept::Ready(outcome) => return outcome,
+                    Slept::Woken => {
+                        pace = Pace::after_wake(&self.0);
+                        // Woken all the time by other traffic: signals must be noticed all the same.
+                        let since = *asked.get_or_insert_with(Instant::now);
+                        if since.elapsed() > SLICE {
+                            self.check_interrupt()?;
+                            asked = None;
+                        }
                     }
-                    pace = Pace {
-                        spins: 1,
-                        yields: 1,
-                    };
-                }
+                    Slept::Idle => pace = Pace::SHORT,
+                },
             }
         }
     }
@@ -186,7 +215,7 @@ impl Engine {
         &self,
         what: &Waiting,
         ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
-    ) -> Result<Option<Result<T>>> {
+    ) -> Result<Slept<T>> {
         let token = self.0.universe.slot(self.0.me).parker().prepare();
         self.advance_schedules();
         self.sleep_with(what, token, ready)
@@ -198,12 +227,15 @@ impl Engine {
         what: &Waiting,
         token: ParkToken,
         ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
-    ) -> Result<Option<Result<T>>> {
+    ) -> Result<Slept<T>> {
         {
             let mut core = self.enter()?;
             core.poll();
             if let Some(outcome) = ready(&mut core) {
-                return Ok(Some(outcome));
+                return Ok(Slept::Ready(outcome));
+            }
+            if let Some(damage) = &core.broken {
+                return Err(Error::new(ErrorClass::Intern, damage.clone()));
             }
             if core.stop_waiting_for_senders()
                 || core.must_stay_awake()
@@ -211,15 +243,15 @@ impl Engine {
             {
                 drop(core);
                 std::thread::yield_now();
-                return Ok(None);
+                return Ok(Slept::Woken);
             }
             core.sleepers += 1;
         }
         let woken = self.park(what, token);
         self.core().sleepers -= 1;
         match woken {
-            Woken::Notified => Ok(None),
-            Woken::TimedOut | Woken::Interrupted => self.check_interrupt().map(|()| None),
+            Woken::Notified => Ok(Slept::Woken),
+            Woken::TimedOut | Woken::Interrupted => self.check_interrupt().map(|()| Slept::Idle),
         }
     }
 

@@ -172,6 +172,7 @@ impl Comm {
         m.ty.pack(m.count, &m.mem, 0, &mut packed);
         if m.dest == core.me {
             core.store_owned(m, packed);
+            core.settle();
             return Ok(RawOp::DONE);
         }
         core.buffered += reserved;

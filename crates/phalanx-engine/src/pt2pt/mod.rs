@@ -138,17 +138,30 @@ impl Comm {
         let Some((m, from)) = self.incoming(&buf, source, tag)? else {
             return Ok(Status::PROC_NULL);
         };
-        let mut core = self.0.engine.enter()?;
-        if let Some(outcome) = recv_ready(&mut core, &m, from, DIRECT_POLLS) {
+        let core = self.0.engine.enter()?;
+        self.recv_checked("Recv", core, &m, from)
+    }
+
+    /// Receives with arguments that have been checked.
+    #[inline]
+    pub(crate) fn recv_checked(
+        &self,
+        operation: &'static str,
+        mut core: CoreGuard<'_>,
+        m: &Incoming<'_>,
+        from: Option<ProcId>,
+    ) -> Result<Status> {
+        if let Some(outcome) = recv_ready(&mut core, m, from, DIRECT_POLLS) {
             return outcome;
         }
-        let op = core.recv_start(&m, Owner::User)?;
+        let op = core.recv_start(m, Owner::User)?;
         drop(core);
+        let (ctx, peer, tag) = (m.ctx, m.pattern.source, m.pattern.tag);
         self.wait_op(
             Waiting {
-                operation: "Recv",
-                ctx: m.ctx,
-                peer: source,
+                operation,
+                ctx,
+                peer,
                 tag,
             },
             op,

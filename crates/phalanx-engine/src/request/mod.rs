@@ -259,6 +259,7 @@ impl Request {
                 if !core.cancel_recv(op) {
                     core.cancel_send(op);
                 }
+                core.settle();
                 Ok(())
             }
             Active::Schedule(_) => Err(Error::new(
