@@ -132,7 +132,7 @@ class TestBadArguments(JobCase):
                 "null": lambda: gone.Barrier(),
                 "freed": lambda: copy.Barrier(),
                 "garbage": lambda: MPI.Intracomm.fromhandle(0x7777777).Barrier(),
-                "null type": lambda: comm.Send([bytearray(1), MPI.DATATYPE_NULL], 0),
+                "null type": lambda: comm.Send([bytearray(1), 1, MPI.DATATYPE_NULL], 0),
             }
             result = {name: outcome(call) for name, call in calls.items()}
         """

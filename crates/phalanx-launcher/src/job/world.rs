@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
@@ -39,6 +39,27 @@ pub(crate) struct Planned {
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) wdir: Option<PathBuf>,
+}
+
+impl Planned {
+    /// What messages call it: a Python script rather than the Python that runs it.
+    fn label(&self) -> String {
+        let interpreter = self
+            .program
+            .path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"));
+        let script = self
+            .args
+            .iter()
+            .find(|arg| Path::new(arg).extension().is_some_and(|e| e == "py"));
+        match script {
+            Some(script) if interpreter && self.program.before.is_empty() => {
+                script.to_string_lossy().into_owned()
+            }
+            _ => self.program.name.clone(),
+        }
+    }
 }
 
 /// Where a world lives in the universe.
@@ -139,7 +160,7 @@ impl Job {
         self.ranks.push(Rank {
             world,
             rank,
-            program: planned.program.name.clone(),
+            program: planned.label(),
             pid: started.pid,
             slot,
             ended: None,
