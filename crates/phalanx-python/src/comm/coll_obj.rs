@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::Comm;
+use super::{Comm, lock};
 use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
@@ -324,6 +324,7 @@ impl Comm {
         let py = obj.py();
         self.check_root(py, root)?;
         if !self.inter_now()? {
+            let _turn = lock::hold(py, self.raw(), "bcast")?;
             return bcast(obj, self.rank_now()?, root, self.raw());
         }
         let comm = self.private(py)?.comm;

@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PySlice, PyString, PyType};
 
-use super::{Comm, Intercomm, Intracomm, created, topo};
+use super::{Comm, Intercomm, Intracomm, created, lock, topo};
 use crate::ffi::*;
 use crate::gil;
 use crate::handle::{self, Handle as _};
@@ -133,8 +133,9 @@ impl Intracomm {
         let (raw, info) = (comm.raw(), handle::raw_or_null(info));
         let program = command.as_ref().map_or(std::ptr::null(), PathText::as_ptr);
         let argv = list.as_mut().map_or(std::ptr::null_mut(), ArgumentList::as_mut_ptr);
-        let out_codes = codes.as_mut_ptr();
-        // SAFETY: program and arguments are terminated and outlive the call; `out_codes` has room for `maxprocs`.
+        let out_codes = if errcodes.is_some() { codes.as_mut_ptr() } else { std::ptr::null_mut() };
+        // SAFETY: program and arguments are terminated and outlive the call; `out_codes` is null (the codes are ignored)
+        // or has room for `maxprocs`, which must then be the same on all ranks.
         let result = created(&py.get_type::<Intercomm>(), |out| unsafe {
             MPI_Comm_spawn(program, argv, maxprocs, info, root, raw, out, out_codes)
         });
@@ -341,5 +342,5 @@ pub(crate) fn register_functions(m: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         m.add_function(function)?;
     }
-    Ok(())
+    lock::register(m)
 }
