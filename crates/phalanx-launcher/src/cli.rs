@@ -12,6 +12,19 @@ use std::time::Duration;
 use crate::error::LaunchError;
 use crate::suggest;
 
+/// Which CPUs each rank may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Binding {
+    /// When there is a CPU for each rank, an equal share of the CPUs each: ranks that talk to each other must not be
+    /// put on one CPU while another is free, which the kernel does with processes that wake each other. Else all.
+    #[default]
+    Auto,
+    /// All CPUs.
+    None,
+    /// One CPU each, in turn.
+    Core,
+}
+
 /// The whole command line of `phalanx run`.
 #[derive(Debug, Default)]
 pub struct RunOptions {
@@ -25,8 +38,8 @@ pub struct RunOptions {
     pub output_prefix: Option<PathBuf>,
     /// End the job after this time.
     pub timeout: Option<Duration>,
-    /// Pin each rank to one CPU.
-    pub bind_cores: bool,
+    /// Which CPUs each rank may use.
+    pub binding: Binding,
     /// Say what is started, and how it ended.
     pub verbose: bool,
     /// A rank that fails does not end the job.
@@ -284,7 +297,10 @@ fn flag(
                 "a number of seconds",
             )?)?)
         }
-        Id::Bind => bind(&reader.value(&typed, inline, "'none' or 'core'")?, options)?,
+        Id::Bind => bind(
+            &reader.value(&typed, inline, "'auto', 'none' or 'core'")?,
+            options,
+        )?,
         Id::Host => hosts(&reader.value(&typed, inline, "host names")?)?,
         Id::HostFile => host_file(Path::new(&reader.value(
             &typed,
@@ -406,11 +422,12 @@ fn timeout(value: &OsStr) -> Result<Duration, LaunchError> {
 
 fn bind(value: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
     match value.to_string_lossy().as_ref() {
-        "none" => options.bind_cores = false,
-        "core" | "hwthread" | "cpu" => options.bind_cores = true,
+        "auto" => options.binding = Binding::Auto,
+        "none" => options.binding = Binding::None,
+        "core" | "hwthread" | "cpu" => options.binding = Binding::Core,
         other => {
             return Err(LaunchError::usage(format!(
-                "--bind-to {other}: only 'none' and 'core' are offered"
+                "--bind-to {other}: only 'auto', 'none' and 'core' are offered"
             )));
         }
     }

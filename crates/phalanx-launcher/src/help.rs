@@ -32,7 +32,8 @@ program; ':' begins another program of the same job.
   -l, --tag-output        begin each line of output with [rank]
   --output-filename BASE  write to BASE.RANK.out and BASE.RANK.err instead
   --timeout SECONDS       end the job after that time, with status 124
-  --bind-to none|core     pin each rank to a CPU of its own (default none)
+  --bind-to auto|none|core  auto (default): an equal share of the CPUs for each
+                          rank if there are enough; core: one CPU each
   --keep-going            a rank that fails does not end the job: the others go
                           on. What waits for the failed rank may wait for ever:
                           give a --timeout as well

@@ -32,7 +32,7 @@ pub(crate) struct Spawn<'a> {
     pub(crate) stdin: Stdin,
     pub(crate) files: Option<(PathBuf, PathBuf)>,
     pub(crate) keep: Vec<BorrowedFd<'a>>,
-    pub(crate) cpu: Option<usize>,
+    pub(crate) cpus: Vec<usize>,
 }
 
 /// Where a rank reads its standard input from.
@@ -85,7 +85,7 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
         sys::ChildSetup {
             keep,
             parent: rustix::process::getpid(),
-            cpu: spawn.cpu,
+            cpus: spawn.cpus,
             unblock: crate::signals::HANDLED,
         },
     );

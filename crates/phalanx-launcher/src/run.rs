@@ -52,7 +52,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         tag_output: options.tag_output,
         output_prefix: options.output_prefix,
         timeout: options.timeout,
-        bind_cores: options.bind_cores,
+        binding: options.binding,
         verbose: options.verbose,
         keep_going: options.keep_going,
         foreign,

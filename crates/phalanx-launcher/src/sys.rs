@@ -19,8 +19,8 @@ pub(crate) struct ChildSetup {
     pub(crate) keep: Vec<RawFd>,
     /// The launcher; a child that finds another parent exits, since its launcher died before the death signal was set.
     pub(crate) parent: Pid,
-    /// The CPU to run on.
-    pub(crate) cpu: Option<usize>,
+    /// The CPUs to run on; none means all.
+    pub(crate) cpus: Vec<usize>,
     /// Signals that the launcher blocks for itself, and its children must not.
     pub(crate) unblock: &'static [i32],
 }
@@ -39,9 +39,9 @@ pub(crate) fn before_exec(command: &mut Command, setup: ChildSetup) {
             let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
             rustix::io::fcntl_setfd(fd, FdFlags::empty())?;
         }
-        if let Some(cpu) = setup.cpu {
+        if !setup.cpus.is_empty() {
             let mut set = CpuSet::new();
-            set.set(cpu);
+            setup.cpus.iter().for_each(|cpu| set.set(*cpu));
             rustix::thread::sched_setaffinity(None, &set)?;
         }
         Ok(())

@@ -112,6 +112,43 @@ fn scripts_run_under_this_python() {
 }
 
 #[test]
+fn ranks_share_the_cpus_when_there_are_enough() {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let masks = |line: &str| {
+        let ended = run(line, "grep Cpus_allowed: /proc/self/status").expect(0);
+        let mask = |line: &str| {
+            let digits = line
+                .split_whitespace()
+                .last()
+                .unwrap_or("")
+                .replace(',', "");
+            u128::from_str_radix(&digits, 16).unwrap_or(0)
+        };
+        ended.out.lines().map(mask).collect::<Vec<_>>()
+    };
+    if (2..=64).contains(&cpus) {
+        let shares = masks("-n 2");
+        assert_eq!(shares.len(), 2);
+        assert_eq!(shares[0] & shares[1], 0, "{shares:x?}");
+        assert_eq!(
+            (shares[0] | shares[1]).count_ones() as usize,
+            cpus,
+            "{shares:x?}"
+        );
+        let all = masks("-n 2 --bind-to none");
+        assert!(
+            all.iter().all(|mask| mask.count_ones() as usize == cpus),
+            "{all:x?}"
+        );
+    }
+    let many = masks(&format!("-n {}", cpus + 1));
+    assert!(
+        many.iter().all(|mask| mask.count_ones() as usize == cpus),
+        "{many:x?}"
+    );
+}
+
+#[test]
 fn cores_may_be_bound() {
     let ended = run(
         "-n 2 --bind-to core",

@@ -6,6 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Environment variable by which a launcher tells the ranks how many CPUs the job may use, since a rank bound to some of
+/// them sees only those.
+pub const JOB_CPUS: &str = "PHALANX_JOB_CPUS";
+
 /// CPUs this job may use against the processes that want them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CpuBudget {
@@ -19,6 +23,10 @@ impl CpuBudget {
     /// The budget of this process when `ranks` processes share the machine.
     pub fn detect(ranks: u32) -> CpuBudget {
         let affinity = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count().max(1));
+        let told = std::env::var(JOB_CPUS)
+            .ok()
+            .and_then(|cpus| cpus.parse().ok());
+        let affinity = affinity.max(told.unwrap_or(0));
         let quota = cgroup_quota(Path::new("/proc/self/cgroup"), Path::new("/sys/fs/cgroup"));
         CpuBudget::new(affinity, quota, ranks)
     }

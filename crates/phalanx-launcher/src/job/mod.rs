@@ -102,7 +102,7 @@ pub(crate) struct Manner {
     pub(crate) tag_output: bool,
     pub(crate) output_prefix: Option<std::path::PathBuf>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) bind_cores: bool,
+    pub(crate) binding: crate::cli::Binding,
     pub(crate) verbose: bool,
     pub(crate) keep_going: bool,
     /// Ranks use another MPI library: their slots say nothing.

@@ -4,11 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use phalanx_shm::budget::JOB_CPUS;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
 use super::{Connection, Job, Rank, Source, watch};
-use crate::cli::Target;
+use crate::cli::{Binding, Target};
 use crate::error::LaunchError;
 use crate::output::Stream;
 use crate::pmi::{Client, SpawnCommand};
@@ -139,7 +140,7 @@ impl Job {
             stdin: if rank == 0 { plan.stdin } else { Stdin::Null },
             files: self.files(world, rank)?,
             keep,
-            cpu: self.cpu_for(slot),
+            cpus: self.cpus_for(plan, rank, size),
         };
         let started = process::start(spawn).map_err(|error| match error.kind() {
             // The file was there a moment ago: what is missing is the interpreter that it names.
@@ -233,6 +234,8 @@ impl Job {
                 format!("{first}:{size}:{rank}:{context}:{app}:{parent}").into(),
             ),
         ];
+        // A bound rank cannot see how many CPUs the job has, and spins or sleeps by that.
+        env.push((JOB_CPUS.into(), usable_cpus().len().to_string().into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }
@@ -265,13 +268,22 @@ impl Job {
         Ok(Some((with("out"), with("err"))))
     }
 
-    /// The CPU for a rank with `--bind-to core`: the usable ones in turn.
-    fn cpu_for(&self, slot: u32) -> Option<usize> {
-        if !self.manner.bind_cores {
-            return None;
+    /// The CPUs for a rank; none means all.
+    fn cpus_for(&self, plan: &Plan, rank: u32, size: u32) -> Vec<usize> {
+        let (usable, rank, size) = (usable_cpus(), rank as usize, size as usize);
+        let slot = plan.place.first as usize + rank;
+        match self.manner.binding {
+            Binding::Core => usable
+                .get(slot % usable.len().max(1))
+                .copied()
+                .into_iter()
+                .collect(),
+            Binding::Auto if !plan.spawned && size > 1 && size <= usable.len() => {
+                let at = |rank: usize| rank * usable.len() / size;
+                usable[at(rank)..at(rank + 1)].to_vec()
+            }
+            Binding::Auto | Binding::None => Vec::new(),
         }
-        let usable = usable_cpus();
-        usable.get(slot as usize % usable.len().max(1)).copied()
     }
 
     /// Starts the world that a rank asked for; the message of an error is for that rank.
