@@ -80,7 +80,7 @@ fn packing() -> Result<()> {
     for (name, ty, count) in layouts()? {
         ty.commit();
         let (low, high) = ty.span(count)?;
-        let memory: Vec<u8> = (low..high).map(|i| (i * 31 >> 3) as u8).collect();
+        let memory: Vec<u8> = (low..high).map(|i| ((i * 31) >> 3) as u8).collect();
         let mut target = memory.clone();
         let mut packed = vec![0; ty.bytes(count)?];
         // SAFETY: the type reaches `low..high` from the base, which are the bytes of `memory`, alive and not written below.
