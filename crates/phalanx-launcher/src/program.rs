@@ -91,6 +91,16 @@ fn program(name: &OsStr, wdir: Option<&Path>, search: &OsStr) -> Result<Program,
             name: typed.display().to_string(),
         });
     }
+    if (name == "python" || name == "python3")
+        && let Some(path) = install::python()
+    {
+        // Many systems have only one of the two names.
+        return Ok(Program {
+            path,
+            before: Vec::new(),
+            name: typed.display().to_string(),
+        });
+    }
     if seen.is_file() {
         return Err(LaunchError::NotFound {
             what: "program",

@@ -224,3 +224,18 @@ fn other_commands_answer() {
     let done = phalanx(&["shell", "-c", "exit 3"]);
     assert_eq!(done.status.code(), Some(3));
 }
+
+#[test]
+fn a_limit_of_open_files_is_named() {
+    let script = format!("ulimit -n 64; exec {} run -n 100 true", common::phalanx());
+    let done = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(2), "{text}");
+    assert!(
+        text.contains("open files") && text.contains("ulimit -n"),
+        "{text}"
+    );
+}

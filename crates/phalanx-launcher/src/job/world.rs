@@ -85,7 +85,7 @@ impl Job {
             appnums.extend(std::iter::repeat_n(app, planned.ranks as usize));
         }
         let size = u32::try_from(appnums.len()).unwrap_or(u32::MAX);
-        raise_descriptor_limit(u64::from(size) * 4 + 64);
+        make_room_for_descriptors(size)?;
         let world = self.service.add_world(appnums.clone(), &plan.preput);
         self.course.ranks_started();
         let begun = self.ranks.len();
@@ -370,15 +370,31 @@ pub(crate) fn usable_cpus() -> Vec<usize> {
         .unwrap_or_default()
 }
 
-/// Makes room for so many descriptors, as far as the hard limit allows.
-fn raise_descriptor_limit(wanted: u64) {
+/// Raises the limit of open files for so many ranks, as far as the hard limit allows.
+fn make_room_for_descriptors(ranks: u32) -> Result<(), LaunchError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // Each rank has two pipes and a socket; a few are ours, and a start takes some more for a moment.
+    let wanted = u64::from(ranks) * 3 + 48;
     let limit = getrlimit(Resource::Nofile);
-    if let Some(soft) = limit.current
-        && soft < wanted
-    {
-        let current = Some(limit.maximum.map_or(wanted, |hard| hard.min(wanted)));
-        // Not allowed: opening the descriptors will say so, with a better message.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
+    let Some(soft) = limit.current.filter(|soft| *soft < wanted) else {
+        return Ok(());
+    };
+    let current = limit.maximum.map_or(wanted, |hard| hard.min(wanted));
+    let raised = current > soft
+        && setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: Some(current),
+                ..limit
+            },
+        )
+        .is_ok();
+    let allowed = if raised { current } else { soft };
+    // The reserve may be missing; the ranks' own descriptors may not.
+    if allowed < u64::from(ranks) * 3 + 16 {
+        return Err(LaunchError::usage(format!(
+            "{ranks} ranks need about {wanted} open files, and the limit is {allowed}; raise it with ulimit -n"
+        )));
     }
+    Ok(())
 }

@@ -9,11 +9,32 @@ import importlib
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from phalanx import Rc, get_config, get_include, profile, rc
+
+def _find_phalanx() -> None:
+    """Load the package these doors belong to, if this Python has none of its own.
+
+    A job may run under another Python than the one Phalanx is installed for;
+    the extension works with all of them.
+    """
+    if find_spec("phalanx") is not None:
+        return
+    home = Path(__file__).absolute().parents[2]
+    spec = spec_from_file_location(
+        "phalanx", home / "__init__.py", submodule_search_locations=[str(home)]
+    )
+    if spec is not None and spec.loader is not None:
+        module = sys.modules["phalanx"] = module_from_spec(spec)
+        spec.loader.exec_module(module)
+
+
+_find_phalanx()
+
+from phalanx import Rc, get_config, get_include, profile, rc  # noqa: E402
 
 __version__ = "4.1.2"
 __all__ = ["MPI"]  # noqa: F822
