@@ -40,6 +40,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy python/phalanx tests/run.py tests/tiers
+	$(BIN)/python tests/stub.py --check
 	$(BIN)/python -m mypy.stubtest phalanx.MPI --allowlist tests/stubtest.txt
 
 format:
