@@ -10,6 +10,7 @@ import argparse
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -142,7 +143,8 @@ def arguments(thing: object, *, bound: str) -> str:
 def is_writable(cls: type, name: str) -> bool:
     """Whether a property has a setter: deleting says so, and does nothing."""
     try:
-        instance = cls.__new__(cls)
+        make: Callable[[type], object] = cls.__new__
+        instance = make(cls)
         vars(cls)[name].__delete__(instance)
     except AttributeError as error:
         return "not writable" not in str(error)
