@@ -49,6 +49,12 @@ const POLLS_PER_HOLD: u32 = 16;
 /// is waiting for it, the difference between microseconds and the whole budget.
 const HOLDS_PER_YIELD: u32 = 8;
 
+/// A yield that takes longer says that the CPU is wanted by somebody who computes.
+const BUSY: Duration = Duration::from_micros(200);
+
+/// Failed tests between two yields: where ranks outnumber CPUs, and elsewhere.
+const TESTS_PER_YIELD: [u32; 2] = [16, 128];
+
 /// Where a waiting call stands between polling and sleeping.
 pub(crate) struct Pace {
     spins: u32,
@@ -90,6 +96,16 @@ impl Pace {
         Pace {
             spins: inner.spins / POLLS_PER_HOLD / 4 + 1,
             yields: inner.yields,
+        }
+    }
+
+    /// Gives the CPU away for a turn. When that took long, others compute here: then sleeping is better than polling
+    /// between their turns, since who is woken runs soon.
+    fn give_way(&mut self) {
+        let before = Instant::now();
+        std::thread::yield_now();
+        if before.elapsed() > BUSY {
+            (self.spins, self.yields) = (0, 0);
         }
     }
 
@@ -192,7 +208,7 @@ impl Engine {
             }
             match pace.next() {
                 Next::Spin => std::hint::spin_loop(),
-                Next::Yield => std::thread::yield_now(),
+                Next::Yield => pace.give_way(),
                 Next::Sleep => match self.sleep(&what, &mut ready)? {
                     Slept::Ready(outcome) => return outcome,
                     Slept::Woken => {
@@ -266,11 +282,12 @@ impl Engine {
             .park(token, Some(SLICE))
     }
 
-    /// Called by tests and probes that found nothing: where ranks outnumber CPUs, a rank that tests in a loop gives
-    /// its CPU away now and then, since what it waits for may need it.
+    /// Called by tests and probes that found nothing: a rank that tests in a loop gives its CPU away now and
+    /// then, since what it waits for may need it.
     #[inline]
     pub(crate) fn after_failed_test(&self) {
-        if self.0.crowded && self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % 16 == 15 {
+        let every = TESTS_PER_YIELD[usize::from(!self.0.crowded)];
+        if self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % every == every - 1 {
             std::thread::yield_now();
         }
     }
@@ -356,7 +373,7 @@ impl Engine {
                     self.progress()?;
                     match pace.next() {
                         Next::Spin => std::hint::spin_loop(),
-                        Next::Yield => std::thread::yield_now(),
+                        Next::Yield => pace.give_way(),
                         Next::Sleep => {
                             // The schedule looks once more after the sleep has been announced, so that no ring is missed.
                             let token = self.0.universe.slot(self.0.me).parker().prepare();
