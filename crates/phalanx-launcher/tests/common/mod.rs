@@ -114,12 +114,13 @@ pub(crate) fn start_with(
     command.stdout(File::create(folder.join("out")).expect("a file"));
     command.stderr(File::create(folder.join("err")).expect("a file"));
     change(&mut command);
+    let started = Instant::now();
     let child = command.spawn().expect("the launcher starts");
     Running {
         child,
         mark,
         folder,
-        started: Instant::now(),
+        started,
         ended: false,
     }
 }
