@@ -28,6 +28,26 @@ pub fn duplicate(fd: i32) -> Result<OwnedFd, ShmError> {
         })
 }
 
+/// Like [`duplicate`], and programs that this process starts later do not
+/// inherit the original any more: they are not who it was meant for.
+///
+/// # Errors
+///
+/// As [`duplicate`].
+pub fn take(fd: i32) -> Result<OwnedFd, ShmError> {
+    let copy = duplicate(fd)?;
+    // SAFETY: `duplicate` has just found the descriptor open and not negative;
+    // setting a flag on it fails cleanly should it have been closed since.
+    let original = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_setfd(original, rustix::io::FdFlags::CLOEXEC).map_err(|e| {
+        ShmError::System {
+            what: "keep an inherited descriptor from being inherited further",
+            source: e.into(),
+        }
+    })?;
+    Ok(copy)
+}
+
 /// A duplicate that a process started from here inherits under the same number. Keep it open only until that
 /// process has been started.
 ///
@@ -69,6 +89,7 @@ mod tests {
         let file = std::fs::File::open("/dev/null").expect("there");
         let copy = duplicate(file.as_raw_fd()).expect("open");
         assert_ne!(copy.as_raw_fd(), file.as_raw_fd());
+        assert!(take(copy.as_raw_fd()).is_ok());
         assert!(duplicate(-1).is_err());
         assert!(duplicate(1_000_000).is_err());
     }

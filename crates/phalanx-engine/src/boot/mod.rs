@@ -5,6 +5,7 @@ mod pmi;
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use phalanx_shm::{ProcId, ShmError, Universe, UniverseConfig};
 
@@ -92,7 +93,7 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
     if !universe.has(me) || universe.slot(me).claim(std::process::id() as i32).is_err() {
         return Ok(None);
     }
-    let pmi = match pmi_fd.and_then(inherited) {
+    let pmi = match pmi_fd.and_then(launcher_socket) {
         Some(socket) => Some(Pmi::connect(socket)?),
         None => None,
     };
@@ -112,7 +113,15 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
 
 /// An own duplicate of a descriptor inherited by number.
 fn inherited(fd: i32) -> Option<OwnedFd> {
-    phalanx_shm::inherit::duplicate(fd).ok()
+    phalanx_shm::inherit::take(fd).ok()
+}
+
+/// The socket to the launcher, unless the number means something else here: then we are a child of a rank that
+/// has inherited its environment only.
+fn launcher_socket(fd: i32) -> Option<OwnedFd> {
+    let socket = UnixStream::from(phalanx_shm::inherit::duplicate(fd).ok()?);
+    socket.peer_addr().ok()?;
+    inherited(fd)
 }
 
 /// A universe of one.
@@ -130,18 +139,8 @@ fn alone() -> Result<BootConfig> {
 
 /// Meets the other ranks of a PMI-1 launcher: rank 0 makes the universe and tells where it is.
 fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
-    let Some(socket) = inherited(fd) else {
-        return if size > 1 {
-            Err(Error::new(
-                ErrorClass::Other,
-                format!(
-                    "PMI_FD={fd} is not an open descriptor, so rank {rank} cannot meet the other {} ranks",
-                    size - 1
-                ),
-            ))
-        } else {
-            alone()
-        };
+    let Some(socket) = launcher_socket(fd) else {
+        return alone();
     };
     let mut pmi = Pmi::connect(socket)?;
     let appnum = pmi.appnum()?;
