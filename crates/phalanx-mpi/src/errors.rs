@@ -557,3 +557,41 @@ fn win_get_name(win: RawWin, name: TextOut, length: Out<c_int>) -> Done {
     length.set(name.set("MPI_WIN_NULL", consts::MAX_OBJECT_NAME as usize)? as c_int);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_tells_its_class_and_its_message() {
+        let error = Error::new(ErrorClass::Rank, "rank 9 of 4");
+        let code = remember(&error, "MPI_Send");
+        assert_eq!(class_of(code), Some(consts::ERR_RANK));
+        assert_eq!(describe(code).as_deref(), Some("MPI_ERR_RANK: MPI_Send: rank 9 of 4"));
+        assert!(!is_interrupted(code));
+        assert!(is_interrupted(remember(&Error::interrupted(), "MPI_Recv")));
+    }
+
+    #[test]
+    fn an_old_code_keeps_its_class_and_loses_its_message() {
+        let old = remember(&Error::new(ErrorClass::Tag, "long ago"), "MPI_Recv");
+        for _ in 0..KEPT {
+            remember(&Error::new(ErrorClass::Count, "since then"), "MPI_Send");
+        }
+        assert_eq!(class_of(old), Some(consts::ERR_TAG));
+        assert_eq!(describe(old).as_deref(), Some("MPI_ERR_TAG: invalid tag"));
+    }
+
+    #[test]
+    fn a_callback_code_goes_on_unchanged() {
+        assert_eq!(remember(&Error::from_callback(77, "copy function"), "MPI_Comm_dup"), 77);
+    }
+
+    #[test]
+    fn numbers_that_are_no_codes_have_no_class() {
+        for code in [-1, consts::ERR_LASTCODE, 500, FIRST_USER_CODE + 12345] {
+            assert_eq!(class_of(code), None, "{code}");
+            assert_eq!(describe(code), None, "{code}");
+        }
+    }
+}

@@ -475,3 +475,48 @@ impl TextList {
         Ok(list)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(cut("plain", 3), "pla");
+        assert_eq!(cut("größe", 3), "gr");
+        assert_eq!(cut("größe", 4), "grö");
+        assert_eq!(cut("", 0), "");
+    }
+
+    #[test]
+    fn text_fits_its_room_with_the_closing_zero() {
+        let mut room = [0x7f as c_char; 4];
+        // SAFETY: a place of four bytes.
+        let out = unsafe { <TextOut as Param<Small>>::decode(room.as_mut_ptr()) }.expect("a place");
+        assert_eq!(out.set("abcdef", 4).expect("room"), 3);
+        assert_eq!(room, [b'a' as c_char, b'b' as c_char, b'c' as c_char, 0]);
+    }
+
+    #[test]
+    fn counts_are_checked_in_both_widths() {
+        // SAFETY: numbers are not looked behind.
+        unsafe {
+            assert_eq!(<Count as Param<Small>>::decode(5).expect("a count").0, 5);
+            assert_eq!(<Count as Param<Large>>::decode(1 << 40).expect("a count").0, 1 << 40);
+            assert!(<Count as Param<Small>>::decode(-1).is_err());
+            assert!(<Count as Param<Large>>::decode(-1).is_err());
+        }
+    }
+
+    #[test]
+    fn a_result_too_large_for_an_int_is_an_error_or_undefined() {
+        let mut narrow: c_int = 0;
+        // SAFETY: a place of an int.
+        let out = unsafe { <CountOut as Param<Small>>::decode(&raw mut narrow) }.expect("a place");
+        assert!(out.set(1 << 40).is_err());
+        out.set_or_undefined(1 << 40);
+        assert_eq!(out.get(), i64::from(consts::UNDEFINED));
+        out.set(12).expect("fits");
+        assert_eq!(out.get(), 12);
+    }
+}

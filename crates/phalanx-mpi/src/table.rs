@@ -96,3 +96,48 @@ impl<T> Slots<T> {
         Some(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Table;
+    use crate::handle::{GENERATION_BITS, Kind};
+
+    #[test]
+    fn a_token_finds_its_object_until_it_is_removed() {
+        let table: Table<u32> = Table::new(Kind::Group);
+        let one = table.insert(1).expect("room");
+        let two = table.insert(2).expect("room");
+        assert_ne!(one, two);
+        assert!(one > 0x1000 && i32::try_from(one).is_ok());
+        assert_eq!((table.get(one), table.get(two)), (Some(1), Some(2)));
+        assert_eq!(table.remove(one), Some(1));
+        assert_eq!((table.get(one), table.remove(one)), (None, None));
+        assert_eq!(table.get(two), Some(2));
+    }
+
+    #[test]
+    fn a_stale_token_is_not_the_new_object_in_its_slot() {
+        let table: Table<u32> = Table::new(Kind::Comm);
+        let mut seen = Vec::new();
+        for round in 0..1 << GENERATION_BITS {
+            let token = table.insert(round).expect("room");
+            assert!(!seen.contains(&token));
+            assert!(seen.iter().all(|old| table.get(*old).is_none()));
+            seen.push(token);
+            assert_eq!(table.remove(token), Some(round));
+        }
+    }
+
+    #[test]
+    fn other_kinds_and_garbage_are_not_found() {
+        let comms: Table<u32> = Table::new(Kind::Comm);
+        let groups: Table<u32> = Table::new(Kind::Group);
+        let token = comms.insert(7).expect("room");
+        for raw in [0, 1, 0x101, usize::MAX, token + 1, token | (1 << 40), token ^ (1 << 25)] {
+            assert_eq!(comms.get(raw), None, "{raw:#x}");
+            assert_eq!(comms.remove(raw), None, "{raw:#x}");
+        }
+        assert_eq!(groups.get(token), None);
+        assert_eq!(comms.get(token), Some(7));
+    }
+}
