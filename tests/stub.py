@@ -10,9 +10,9 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import Any
 
 from phalanx import MPI
 
@@ -143,7 +143,7 @@ def arguments(thing: object, *, bound: str) -> str:
 def is_writable(cls: type, name: str) -> bool:
     """Whether a property has a setter: deleting says so, and does nothing."""
     try:
-        make: Callable[[type], object] = cls.__new__
+        make: Any = cls.__new__
         instance = make(cls)
         vars(cls)[name].__delete__(instance)
     except AttributeError as error:
