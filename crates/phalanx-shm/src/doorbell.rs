@@ -10,6 +10,10 @@
 //! bit*, the receiver's is *clear the bit, fence, look at the ring*. The fences
 //! are totally ordered, so either the producer sees its bit clear and sets it, or
 //! the receiver sees the record and sets the bit again.
+//!
+//! A producer killed after setting its bit and before the epoch leaves a record
+//! that is found with the next change of the epoch, so possibly late: the only
+//! trace of a sender's death here, and it never holds up another sender.
 
 use crate::process::{MAX_SLOTS, ProcId};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};

@@ -122,7 +122,7 @@ pub unsafe fn write(pid: i32, remote: RemoteMem, local: ConstMem) -> Result<(), 
 ///
 /// # Safety
 ///
-/// As [`write`], for each range.
+/// As [`write()`], for each range.
 ///
 /// # Errors
 ///
