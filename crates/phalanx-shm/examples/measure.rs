@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each figure is the best of several repetitions, since the machine may be
-//! shared (run it under `chrt --fifo 10` then), and each transfer is verified. A
+//! shared (`chrt --fifo 10` then gives it the CPUs for its few seconds), and each transfer is verified. A
 //! transfer counts from when the later side is ready until the receiver has all.
 //! `latency` prints half the round trip of a
 //! ping-pong and the time per record of a one-way stream; `copies` compares
