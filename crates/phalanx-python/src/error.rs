@@ -102,9 +102,10 @@ pub(crate) fn wrong_type(expected: &str, found: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!("expected {expected}, got {name}"))
 }
 
-/// Convert an error code into an error class.
+/// Get_error_class(errorcode: int) -> int
+///
+/// Convert an error code into an error class. Local.
 #[pyfunction]
-#[pyo3(text_signature = "(errorcode)")]
 fn Get_error_class(errorcode: c_int) -> PyResult<c_int> {
     let mut class = MPI_SUCCESS;
     // SAFETY: `class` is valid for the write.
@@ -112,7 +113,9 @@ fn Get_error_class(errorcode: c_int) -> PyResult<c_int> {
     Ok(class)
 }
 
-/// Return the text for an error code or class.
+/// Get_error_string(errorcode: int) -> str
+///
+/// Return the text for an error code or class. Local.
 #[pyfunction]
 fn Get_error_string(errorcode: c_int) -> PyResult<String> {
     let mut text = [0; MPI_MAX_ERROR_STRING as usize + 1];
@@ -122,7 +125,9 @@ fn Get_error_string(errorcode: c_int) -> PyResult<String> {
     Ok(text::from_c(&text, length))
 }
 
-/// Add a new error class and return it.
+/// Add_error_class() -> int
+///
+/// Add a new error class and return it. Local.
 #[pyfunction]
 fn Add_error_class() -> PyResult<c_int> {
     let mut class = MPI_SUCCESS;
@@ -131,14 +136,18 @@ fn Add_error_class() -> PyResult<c_int> {
     Ok(class)
 }
 
-/// Remove an error class that `Add_error_class` made.
+/// Remove_error_class(errorclass: int) -> None
+///
+/// Remove an error class that `Add_error_class` made. Local.
 #[pyfunction]
 fn Remove_error_class(errorclass: c_int) -> PyResult<()> {
     // SAFETY: passes a plain number.
     check(unsafe { MPI_Remove_error_class(errorclass) })
 }
 
-/// Add a new error code to an error class and return it.
+/// Add_error_code(errorclass: int) -> int
+///
+/// Add a new error code to an error class and return it. Local.
 #[pyfunction]
 fn Add_error_code(errorclass: c_int) -> PyResult<c_int> {
     let mut code = MPI_SUCCESS;
@@ -147,21 +156,27 @@ fn Add_error_code(errorclass: c_int) -> PyResult<c_int> {
     Ok(code)
 }
 
-/// Remove an error code that `Add_error_code` made.
+/// Remove_error_code(errorcode: int) -> None
+///
+/// Remove an error code that `Add_error_code` made. Local.
 #[pyfunction]
 fn Remove_error_code(errorcode: c_int) -> PyResult<()> {
     // SAFETY: passes a plain number.
     check(unsafe { MPI_Remove_error_code(errorcode) })
 }
 
-/// Give an added error class or code its text.
+/// Add_error_string(errorcode: int, string: str) -> None
+///
+/// Give an added error class or code its text. Local.
 #[pyfunction]
 fn Add_error_string(errorcode: c_int, string: text::Text) -> PyResult<()> {
     // SAFETY: the string is NUL-terminated and outlives the call.
     check(unsafe { MPI_Add_error_string(errorcode, string.as_ptr()) })
 }
 
-/// Remove the text of an added error class or code.
+/// Remove_error_string(errorcode: int) -> None
+///
+/// Remove the text of an added error class or code. Local.
 #[pyfunction]
 fn Remove_error_string(errorcode: c_int) -> PyResult<()> {
     // SAFETY: passes a plain number.

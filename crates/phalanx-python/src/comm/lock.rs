@@ -186,8 +186,9 @@ type InterContext<'py> = (Option<Bound<'py, PyAny>>, c_int, Option<Bound<'py, Py
 
 /// _commctx_inter(comm: Intercomm) -> tuple[Intercomm, int, Intracomm, bool]
 ///
-/// Return the private duplicate of an intercommunicator, a fresh tag on it, the local group as an intracommunicator, and
-/// whether that is the low group. Collective the first time.
+/// Return the private duplicate of an intercommunicator, a tag, the local intracommunicator, and whether it is the low one.
+///
+/// Collective the first time.
 #[pyfunction]
 fn _commctx_inter<'py>(comm: &Bound<'py, Intercomm>) -> PyResult<InterContext<'py>> {
     let py = comm.py();

@@ -265,8 +265,7 @@ impl Comm {
         })
     }
 
-    /// sendrecv(self, sendobj: Any, dest: int, sendtag: int = 0, recvbuf: Buffer | None = None, source: int = ANY_SOURCE,
-    /// recvtag: int = ANY_TAG, status: Status | None = None) -> Any
+    /// sendrecv(self, sendobj: Any, dest: int, sendtag=0, recvbuf=None, source=ANY_SOURCE, recvtag=ANY_TAG, status=None) -> Any
     ///
     /// Send an object and receive another one at the same time. Waits for both.
     #[pyo3(signature = (

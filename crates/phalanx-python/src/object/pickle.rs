@@ -149,8 +149,6 @@ fn is_plain(object: &Bound<'_, PyAny>) -> bool {
         || object.is_exact_instance_of::<PyBytes>()
 }
 
-/// Pickle(dumps: Callable | None = None, loads: Callable | None = None, protocol: int | None = None, threshold: int | None = None)
-///
 /// Turns objects into messages and back.
 #[pyclass(module = "phalanx.MPI", subclass, frozen)]
 pub(crate) struct Pickle {
