@@ -10,7 +10,7 @@ from ._config import get_config, get_include, profile
 from ._library import load_chosen
 from ._rc import Rc, rc
 
-__all__ = ["MPI", "Rc", "get_config", "get_include", "profile", "rc"]  # noqa: F822
+__all__ = ["MPI", "Rc", "get_config", "get_include", "profile", "rc"]
 
 sys.modules[f"{__name__}.rc"] = rc  # type: ignore[assignment]
 

@@ -57,7 +57,7 @@ class Rc:
             setattr(self, name, value)
 
     def __repr__(self) -> str:
-        names = [name for name in Rc.__annotations__]
+        names = list(Rc.__annotations__)
         options = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         return f"<phalanx.rc {options}>"
 

@@ -158,7 +158,9 @@ def main() -> None:
     try:
         run_command_line(args)
     except BaseException as error:
-        set_abort_status(error if isinstance(error, SystemExit | KeyboardInterrupt) else 1)
+        set_abort_status(
+            error if isinstance(error, SystemExit | KeyboardInterrupt) else 1
+        )
         raise
 
 

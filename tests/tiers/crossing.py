@@ -76,7 +76,7 @@ def prepare(counts: Counts) -> list[Crossing] | None:
         counts.fail(f"no test suite in {suite}")
         return None
     return [
-        Crossing("mpi4py on Phalanx", python, {"PHALANX_DOORS": "none"}, True),
+        Crossing("mpi4py on Phalanx", python, {"PHALANX_DOORS": "off"}, True),
         Crossing("Phalanx on Phalanx", PYTHON, {}),
         Crossing(
             "Phalanx on MPICH",

@@ -53,11 +53,12 @@ def run_case(case: Case, ranks: int, counts: Counts, launcher: bool = True) -> N
         script, *options = case.command.format(tmp=folder).split()
         start = [PHALANX, "run", "-n", str(ranks)] if launcher else []
         done = run([*start, PYTHON, str(EXAMPLES / script), *options], 120)
-        good = done.code == 0 and re.search(case.expected, done.output, re.DOTALL)
+        found = re.search(case.expected, done.output, re.DOTALL)
+        good = done.code == 0 and found is not None
         if good and case.picture:
             picture = Path(folder, case.picture)
             good = picture.exists() and picture.read_bytes()[1:4] == b"PNG"
-        counts.expect(bool(good), f"{name} (status {done.code})", done.output)
+        counts.expect(good, f"{name} (status {done.code})", done.output)
 
 
 def run_rust(counts: Counts) -> None:

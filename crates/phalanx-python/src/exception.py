@@ -3,7 +3,7 @@
 _UNKNOWN = 14
 
 
-class Exception(RuntimeError):  # noqa: A001
+class Exception(RuntimeError):
     """Exception(ierr: int = SUCCESS, /)
 
     An MPI call returned an error code. Compares, hashes and converts as that code.

@@ -34,10 +34,10 @@ def _find_phalanx() -> None:
 
 _find_phalanx()
 
-from phalanx import Rc, get_config, get_include, profile, rc  # noqa: E402
+from phalanx import Rc, get_config, get_include, profile, rc
 
 __version__ = "4.1.2"
-__all__ = ["MPI"]  # noqa: F822
+__all__ = ["MPI"]
 
 sys.modules[f"{__name__}.rc"] = rc  # type: ignore[assignment]
 
