@@ -202,7 +202,8 @@ def class_lines(cls: type) -> list[str]:
     if "__init__" in members:
         text = arguments(members["__init__"], bound="self, ")
         body.append(f"def __init__{text} -> None: ...")
-    for name, thing in members.items():
+    # In the order of names: that of the members changes from build to build.
+    for name, thing in sorted(members.items()):
         special = name.startswith("__") and name.endswith("__")
         if name == "__hash__" and thing is None:
             body.append("__hash__: ClassVar[None]  # type: ignore[assignment]")
