@@ -277,6 +277,7 @@ impl<'a> Steps<'a> {
             count(self.counters.expected[before]),
         );
         // Others may be a step ahead, in this very part: at least is enough.
+        // SYNC POINT area-arrive: Acquire; the others' reads of this part, PARTS steps ago, are over.
         self.wait(|| count(arrivals.load(Ordering::Acquire)).wrapping_sub(expected) as i32 >= 0)?;
         Ok(Entered {
             step,
@@ -294,6 +295,8 @@ impl<'a> Steps<'a> {
         let one = self.fingerprint << 32 | 1;
         let expected = &mut self.counters.expected[at.part];
         *expected = expected.wrapping_add(one.wrapping_mul(self.area.layout.ranks as u64));
+        // SYNC POINT area-arrive: Release, for this rank's writes in this step and its reads in the one before;
+        // Acquire too, so that the last one to arrive hands on what it has seen.
         let before = self.words[LINE * at.part].fetch_add(one, Ordering::AcqRel);
         if count(before).wrapping_add(1) == count(*expected) {
             self.notify_others();
@@ -305,6 +308,7 @@ impl<'a> Steps<'a> {
         let (arrivals, expected) = (&self.words[LINE * at.part], self.counters.expected[at.part]);
         let mut seen = 0;
         self.wait(|| {
+            // SYNC POINT area-arrive: Acquire, pairs with the addition in `arrive`.
             seen = arrivals.load(Ordering::Acquire);
             count(seen) == count(expected)
         })?;
@@ -316,6 +320,7 @@ impl<'a> Steps<'a> {
 
     /// The root says that its data is there.
     pub(super) fn publish(&self, at: Entered) {
+        // SYNC POINT area-ready: Release, for the root's data.
         self.words[LINE * at.part + 1].store(
             self.fingerprint << 32 | at.step & 0xffff_ffff,
             Ordering::Release,
@@ -328,6 +333,7 @@ impl<'a> Steps<'a> {
         let ready = &self.words[LINE * at.part + 1];
         let mut seen = 0;
         self.wait(|| {
+            // SYNC POINT area-ready: Acquire, pairs with the store in `publish`.
             seen = ready.load(Ordering::Acquire);
             count(seen) == at.step as u32
         })?;

@@ -142,3 +142,19 @@ fn an_operation_that_fails_keeps_nobody_waiting() {
         });
     }
 }
+
+#[test]
+fn an_interrupted_collective_says_so_and_closes_the_communicator_for_blocking_ones() {
+    testing::run(2, |comm| {
+        let copy = comm.dup().unwrap();
+        copy.barrier().unwrap();
+        if comm.rank() == 0 {
+            comm.engine().set_interrupt_hook(Some(|| true));
+            let error = copy.barrier().unwrap_err();
+            comm.engine().set_interrupt_hook(None);
+            assert!(error.is_interrupted(), "{error}");
+            assert_error(copy.barrier(), ErrorClass::Other, &["interrupted", "another communicator"]);
+        }
+        comm.barrier().unwrap();
+    });
+}
