@@ -314,8 +314,10 @@ impl Service {
                 .and_then(|text| text.trim().parse::<u32>().ok())
                 .unwrap_or(0)
         };
+        // A count cannot exceed the lines that are there.
+        let lines = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let pairs = |kind: &str| -> Vec<(String, String)> {
-            (0..number(&format!("{kind}_num")))
+            (0..number(&format!("{kind}_num")).min(lines))
                 .filter_map(|i| {
                     let key = get(&format!("{kind}_key_{i}"))?;
                     Some((
@@ -331,7 +333,7 @@ impl Service {
         client.spawns.push(SpawnCommand {
             ranks: number("nprocs"),
             program,
-            args: (1..=number("argcnt"))
+            args: (1..=number("argcnt").min(lines))
                 .filter_map(|i| get(&format!("arg{i}")))
                 .map(str::to_owned)
                 .collect(),
@@ -538,6 +540,47 @@ mod tests {
             &mut client,
             "cmd=lookup_name service=s\n"
         )));
+    }
+
+    #[test]
+    fn nonsense_is_refused_or_answered_and_never_costs_much() {
+        let words = [
+            "cmd=",
+            "mcmd=spawn\n",
+            "endcmd\n",
+            "=",
+            "\n",
+            " ",
+            "get",
+            "put",
+            "key",
+            "kvsname",
+            "value",
+            "nprocs=4294967295\n",
+            "argcnt=4294967295\n",
+            "info_num=4294967295\n",
+            "execname=x\n",
+            "barrier_in\n",
+            "abort",
+            "exitcode=-1",
+            "\u{0}",
+            "é",
+        ];
+        let mut state = 1u64;
+        for _ in 0..500 {
+            let mut service = Service::new("t", 1);
+            let world = service.add_world(vec![0, 0], &[]);
+            let mut client = Client::of(world, 0);
+            for _ in 0..40 {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let word = words[(state >> 33) as usize % words.len()];
+                if service.receive(&mut client, word.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
     }
 
     #[test]

@@ -55,6 +55,13 @@ impl JobUniverse {
             .map_err(|e| segment("making room for ranks in the segment", &e))
     }
 
+    /// Whether these slots have been drawn, by whomever.
+    pub(crate) fn holds(&self, first: u32, ranks: u32) -> bool {
+        first
+            .checked_add(ranks)
+            .is_some_and(|end| end <= self.0.claimed())
+    }
+
     /// Draws the context of a world's `MPI_COMM_WORLD`.
     pub(crate) fn context(&self) -> u32 {
         self.0.next_contexts(1)

@@ -109,6 +109,28 @@ fn what_cannot_be_spawned_is_an_answer() {
 }
 
 #[test]
+fn a_world_starts_whole_or_not_at_all() {
+    // The second program cannot be executed, which is known only when the first one runs.
+    let body = "printf '#!/nowhere/interpreter\\n' > broken; chmod +x broken
+        printf 'mcmd=spawn\\nnprocs=2\\nexecname=sleep\\ntotspawns=2\\nspawnssofar=1\\nargcnt=1\\narg1=600\\nendcmd\\n' >&$PMI_FD
+        printf 'mcmd=spawn\\nnprocs=1\\nexecname=./broken\\ntotspawns=2\\nspawnssofar=2\\nargcnt=0\\nendcmd\\n' >&$PMI_FD
+        IFS= read -r answer <&$PMI_FD; echo \"$answer\"; sleep 0.3; echo still here";
+    let ended = start("-n 1", &["bash", "-c", &client(body)])
+        .end()
+        .expect(0);
+    assert!(
+        ended.out.contains("rc=-1") && ended.out.contains("interpreter"),
+        "{}",
+        ended.out
+    );
+    assert!(
+        ended.out.contains("still here") && ended.err.is_empty(),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
 fn a_client_that_speaks_something_else_is_told_apart() {
     let body = "echo GET / HTTP/1.0 >&$PMI_FD; sleep 0.3; exit 0";
     start("-n 1", &["bash", "-c", &client(body)])

@@ -89,6 +89,9 @@ impl Job {
     /// Whether the end of a rank is a failure of the job.
     pub(super) fn judge(&self, index: usize, ended: Ended) -> Option<Cause> {
         let rank = &self.ranks[index];
+        if rank.discarded {
+            return None;
+        }
         let abort = rank.abort.or_else(|| self.slot_abort(rank));
         failure::judge(ended, abort, self.is_unfinished(rank))
     }

@@ -44,6 +44,8 @@ struct Rank {
     ended: Option<Ended>,
     /// The code it gave to `MPI_Abort`.
     abort: Option<i32>,
+    /// Its world could not be started whole: how it ends means nothing.
+    discarded: bool,
     /// Standard output and error, until they end.
     streams: [Option<Stream>; 2],
     /// Index of its connection.

@@ -93,6 +93,7 @@ impl Job {
             let planned = &plan.programs[*app as usize];
             if let Err(error) = self.start_rank(plan, planned, world, rank, size, *app) {
                 for started in begun..self.ranks.len() {
+                    self.ranks[started].discarded = true;
                     process::signal_group(self.ranks[started].pid, Signal::KILL);
                 }
                 return Err(error);
@@ -166,6 +167,7 @@ impl Job {
             slot,
             ended: None,
             abort: None,
+            discarded: false,
             streams: [None, None],
             connection,
         });
@@ -292,15 +294,22 @@ impl Job {
             .first()
             .map(|command| command.preput.clone())
             .unwrap_or_default();
-        let size: u32 = commands.iter().map(|command| command.ranks).sum();
-        if size == 0 {
-            return Err("no ranks to spawn".to_owned());
-        }
+        let size = commands
+            .iter()
+            .try_fold(0u32, |sum, command| sum.checked_add(command.ranks));
+        let Some(size) = size.filter(|size| *size > 0) else {
+            return Err("no ranks to spawn, or more than can be numbered".to_owned());
+        };
         let number =
             |key: &str| SpawnCommand::value(&preput, key).and_then(|text| text.parse::<u64>().ok());
         // Another library's ranks do not know about slots: theirs are drawn here, and stay empty.
         let first = match number("phalanx_world_first").and_then(|n| u32::try_from(n).ok()) {
-            Some(first) => first,
+            Some(first) if self.universe.holds(first, size) => first,
+            Some(first) => {
+                return Err(format!(
+                    "slots from {first} on have not been drawn for {size} ranks"
+                ));
+            }
             None => self.universe.claim(size).map_err(|e| e.reason())?,
         };
         let context = match number("phalanx_ctx").and_then(|n| u32::try_from(n).ok()) {
