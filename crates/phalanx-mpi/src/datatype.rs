@@ -320,10 +320,10 @@ fn type_create_resized(old: TypeRef, lb: Bytes, extent: Bytes, new: NewType) -> 
     new.set(Datatype::resized(&old, lb, extent)?)
 }
 
-/// Types made for Fortran's precisions: the same arguments give the same handle, which is never freed.
 /// The types made so far, by combiner, precision and range.
 type F90Types = HashMap<(c_int, c_int, c_int), RawType>;
 
+/// Types made for Fortran's precisions: the same arguments give the same handle, which is never freed.
 static F90: LazyLock<Mutex<F90Types>> = LazyLock::new(Mutex::default);
 
 fn f90(combiner: c_int, p: c_int, r: c_int, make: impl FnOnce() -> phalanx_engine::Result<Datatype>) -> Result<RawType, Failure> {

@@ -109,7 +109,6 @@ impl Intracomm {
     ///
     /// `command`, `args`, `maxprocs` and `info` count on `root` only. A list `errcodes` receives one code per process.
     #[pyo3(signature = (command, args=None, maxprocs=1, info=None, root=0, errcodes=None))]
-    #[expect(clippy::too_many_arguments, reason = "the standard's arguments")]
     fn Spawn<'py>(
         slf: &Bound<'py, Self>,
         command: &Bound<'py, PyAny>,
@@ -149,7 +148,6 @@ impl Intracomm {
     ///
     /// Start processes of several programs as one world; return the communicator with them. Collective, blocks.
     #[pyo3(signature = (command, args=None, maxprocs=None, info=None, root=0, errcodes=None))]
-    #[expect(clippy::too_many_arguments, reason = "the standard's arguments")]
     fn Spawn_multiple<'py>(
         slf: &Bound<'py, Self>,
         command: &Bound<'py, PyAny>,

@@ -135,7 +135,6 @@ impl Intracomm {
     ///
     /// Return a communicator whose processes form a graph; each gives its own neighbors. Collective, blocks.
     #[pyo3(signature = (sources, destinations, sourceweights=None, destweights=None, info=None, reorder=false))]
-    #[expect(clippy::too_many_arguments, reason = "the standard's arguments")]
     fn Create_dist_graph_adjacent<'py>(
         slf: &Bound<'py, Self>,
         sources: Option<&Bound<'py, PyAny>>,
@@ -171,7 +170,6 @@ impl Intracomm {
     ///
     /// Return a communicator whose processes form a graph; each gives any edges. Collective, blocks.
     #[pyo3(signature = (sources, degrees, destinations, weights=None, info=None, reorder=false))]
-    #[expect(clippy::too_many_arguments, reason = "the standard's arguments")]
     fn Create_dist_graph<'py>(
         slf: &Bound<'py, Self>,
         sources: &Bound<'py, PyAny>,

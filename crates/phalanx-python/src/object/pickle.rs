@@ -93,7 +93,7 @@ impl Settings {
 
     /// Whether a stream may leave buffers out.
     fn out_of_band(&self) -> bool {
-        self.standard && self.protocol.is_none_or(|protocol| protocol < 0 || protocol >= 5)
+        self.standard && self.protocol.is_none_or(|protocol| !(0..5).contains(&protocol))
     }
 
     /// The plain stream of an object.
