@@ -26,6 +26,8 @@ fn main() {
     println!("cargo:rustc-link-search=native={}", out.display());
     println!("cargo:rustc-link-lib=dylib=mpi_abi");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,$ORIGIN/_native");
+    // RPATH, not RUNPATH: a library that merely stands on LD_LIBRARY_PATH is not the one the user asked for.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,--disable-new-dtags");
     // A library of an older ABI revision may lack a late function: only the call of that one should fail.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,lazy");
 }
@@ -78,7 +80,9 @@ fn declare_constants(rows: &[Vec<String>], text: &mut String) {
             }
         } else if kind == "int" || kind == "MPI_Offset" {
             let wide = match name.as_str() {
-                "MPI_BOTTOM" | "MPI_IN_PLACE" | "MPI_BUFFER_AUTOMATIC" | "MPI_UNWEIGHTED" | "MPI_WEIGHTS_EMPTY" => "usize",
+                "MPI_BOTTOM" | "MPI_IN_PLACE" | "MPI_BUFFER_AUTOMATIC" | "MPI_UNWEIGHTED" | "MPI_WEIGHTS_EMPTY" => {
+                    "usize"
+                }
                 "MPI_ARGV_NULL" | "MPI_ARGVS_NULL" | "MPI_ERRCODES_IGNORE" => "usize",
                 _ if kind == "int" => "c_int",
                 _ => "MPI_Offset",

@@ -12,7 +12,8 @@ pub fn write(abi: &Abi) -> String {
     );
     for c in &abi.constants {
         let short = c.name.strip_prefix("MPI_").unwrap_or(&c.name);
-        let short = if short.starts_with(|ch: char| ch.is_ascii_digit()) { format!("TYPE_{short}") } else { short.to_string() };
+        let short =
+            if short.starts_with(|ch: char| ch.is_ascii_digit()) { format!("TYPE_{short}") } else { short.to_string() };
         let kind = match c.kind.as_str() {
             "int" => "i32",
             "MPI_Offset" => "i64",
@@ -21,7 +22,9 @@ pub fn write(abi: &Abi) -> String {
         let _ = writeln!(out, "/// `{}`.\npub(crate) const {short}: {kind} = {};", c.name, c.value);
     }
     // Two tables that the error functions search.
-    out.push_str("\n/// Error classes by number, with their names.\npub(crate) const ERROR_CLASSES: &[(i32, &str)] = &[\n");
+    out.push_str(
+        "\n/// Error classes by number, with their names.\npub(crate) const ERROR_CLASSES: &[(i32, &str)] = &[\n",
+    );
     for c in abi.constants.iter().filter(|c| is_class(&c.name)) {
         let _ = writeln!(out, "    ({}, \"{}\"),", c.value, c.name);
     }

@@ -5,13 +5,26 @@ use std::fmt::Write;
 
 /// Handle types in the order in which the header declares them.
 pub const HANDLES: [&str; 12] = [
-    "MPI_Comm", "MPI_Datatype", "MPI_Errhandler", "MPI_File", "MPI_Group", "MPI_Info", "MPI_Message", "MPI_Op",
-    "MPI_Request", "MPI_Session", "MPI_Win", "MPI_T_enum",
+    "MPI_Comm",
+    "MPI_Datatype",
+    "MPI_Errhandler",
+    "MPI_File",
+    "MPI_Group",
+    "MPI_Info",
+    "MPI_Message",
+    "MPI_Op",
+    "MPI_Request",
+    "MPI_Session",
+    "MPI_Win",
+    "MPI_T_enum",
 ];
 
 /// The opaque types of the tool interface that are not handles of the main interface.
 const TOOL_HANDLES: [&str; 5] = [
-    "MPI_T_cvar_handle", "MPI_T_pvar_handle", "MPI_T_pvar_session", "MPI_T_event_registration",
+    "MPI_T_cvar_handle",
+    "MPI_T_pvar_handle",
+    "MPI_T_pvar_session",
+    "MPI_T_event_registration",
     "MPI_T_event_instance",
 ];
 
@@ -98,7 +111,11 @@ pub fn write(abi: &Abi) -> String {
         let _ = writeln!(out, "#define {:<34} {}", c.name, literal(c));
     }
     for prefix in ["MPI_", "PMPI_"] {
-        let _ = writeln!(out, "\n/* Functions{}. */", if prefix == "MPI_" { "" } else { ", as the profiling interface names them" });
+        let _ = writeln!(
+            out,
+            "\n/* Functions{}. */",
+            if prefix == "MPI_" { "" } else { ", as the profiling interface names them" }
+        );
         for f in &abi.functions {
             let name = f.name.replacen("MPI_", prefix, 1);
             let space = if f.returns.ends_with('*') { "" } else { " " };

@@ -33,11 +33,17 @@ fn visit(folder: &Path, found: &mut BTreeSet<String>) -> Result<(), String> {
 fn entries_of(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in text.lines().map(str::trim_start) {
-        let Some(rest) = line.strip_prefix("#[mpi_entry(") else { continue };
-        let Some(arguments) = rest.split(')').next() else { continue };
+        let Some(rest) = line.strip_prefix("#[mpi_entry(") else {
+            continue;
+        };
+        let Some(arguments) = rest.split(')').next() else {
+            continue;
+        };
         let mut words = arguments.split(',').map(str::trim);
         // Functions beyond the standard are exported too, but are not part of its tables.
-        let Some(name) = words.next().filter(|name| name.starts_with("MPI_")) else { continue };
+        let Some(name) = words.next().filter(|name| name.starts_with("MPI_")) else {
+            continue;
+        };
         names.push(name.to_string());
         if words.any(|word| word == "poly") {
             names.push(format!("{name}_c"));
@@ -52,7 +58,8 @@ mod tests {
 
     #[test]
     fn poly_entries_count_twice() {
-        let text = "#[mpi_entry(MPI_Send, poly)]\nfn send() {}\n    #[mpi_entry(MPI_Barrier)]\n// #[mpi_entry(MPI_X)]\n";
+        let text =
+            "#[mpi_entry(MPI_Send, poly)]\nfn send() {}\n    #[mpi_entry(MPI_Barrier)]\n// #[mpi_entry(MPI_X)]\n";
         assert_eq!(entries_of(text), ["MPI_Send", "MPI_Send_c", "MPI_Barrier"]);
     }
 }

@@ -31,19 +31,12 @@ impl Band {
         let (rank, ranks) = (comm.rank() as usize, comm.size() as usize);
         let first = size * rank / ranks;
         let rows = size * (rank + 1) / ranks - first;
-        let mut band = Band {
-            size,
-            rows,
-            first,
-            points: vec![0.0; (rows + 2) * size],
-        };
+        let mut band = Band { size, rows, first, points: vec![0.0; (rows + 2) * size] };
         for row in 0..rows {
             for column in 0..size {
                 let y = (first + row) as f64 / (size - 1) as f64;
                 let x = column as f64 / (size - 1) as f64;
-                let hot = DISCS
-                    .iter()
-                    .any(|(cx, cy, r)| (x - cx).powi(2) + (y - cy).powi(2) < r * r);
+                let hot = DISCS.iter().any(|(cx, cy, r)| (x - cx).powi(2) + (y - cy).powi(2) < r * r);
                 band.points[(row + 1) * size + column] = f64::from(u8::from(hot));
             }
         }
@@ -52,13 +45,9 @@ impl Band {
 
     /// Fills the halo rows from the neighbours' outermost rows.
     fn exchange_halos(&mut self, comm: &Comm) -> Result<()> {
-        let (rank, ranks, size) = (comm.rank() as i32, comm.size() as i32, self.size);
+        let (rank, ranks, size) = (comm.rank(), comm.size(), self.size);
         let up = if rank > 0 { rank - 1 } else { PROC_NULL };
-        let down = if rank + 1 < ranks {
-            rank + 1
-        } else {
-            PROC_NULL
-        };
+        let down = if rank + 1 < ranks { rank + 1 } else { PROC_NULL };
         let (inner, bottom) = self.points.split_at_mut((self.rows + 1) * size);
         let (top, inner) = inner.split_at_mut(size);
         let (first, last) = (&inner[..size], &inner[inner.len() - size..]);
@@ -84,8 +73,7 @@ impl Band {
             );
             let target = &mut fresh[range];
             for column in 1..size - 1 {
-                let around =
-                    above[column] + below[column] + middle[column - 1] + middle[column + 1];
+                let around = above[column] + below[column] + middle[column - 1] + middle[column + 1];
                 target[column] = middle[column] + 0.25 * (around - 4.0 * middle[column]);
             }
         }
@@ -109,29 +97,13 @@ fn run(size: usize, steps: usize) -> Result<()> {
     let elapsed = start.elapsed().as_secs_f64();
 
     let own = &band.points[size..(band.rows + 1) * size];
-    let (heat, hottest) = (
-        [own.iter().sum::<f64>()],
-        [own.iter().copied().fold(0.0, f64::max)],
-    );
+    let (heat, hottest) = ([own.iter().sum::<f64>()], [own.iter().copied().fold(0.0, f64::max)]);
     let (mut total, mut maximum) = ([0.0], [0.0]);
-    world.reduce(
-        SendBuf::of(&heat).into(),
-        Some(RecvBuf::of(&mut total)),
-        &Op::predefined(Builtin::Sum),
-        0,
-    )?;
-    world.reduce(
-        SendBuf::of(&hottest).into(),
-        Some(RecvBuf::of(&mut maximum)),
-        &Op::predefined(Builtin::Max),
-        0,
-    )?;
+    world.reduce(SendBuf::of(&heat).into(), Some(RecvBuf::of(&mut total)), &Op::predefined(Builtin::Sum), 0)?;
+    world.reduce(SendBuf::of(&hottest).into(), Some(RecvBuf::of(&mut maximum)), &Op::predefined(Builtin::Max), 0)?;
     if world.rank() == 0 {
         let mean = total[0] / (size * size) as f64;
-        println!(
-            "{size} x {size} points, {steps} steps, {} ranks",
-            world.size()
-        );
+        println!("{size} x {size} points, {steps} steps, {} ranks", world.size());
         println!("mean temperature {mean:.9}, hottest {:.6}", maximum[0]);
         println!("took {elapsed:.2} s");
     }
@@ -140,16 +112,12 @@ fn run(size: usize, steps: usize) -> Result<()> {
 
 fn main() -> ExitCode {
     let number = |place: usize, default: usize| match std::env::args().nth(place) {
-        Some(text) => text
-            .parse()
-            .map_err(|_| format!("{text}: expected a number")),
+        Some(text) => text.parse().map_err(|_| format!("{text}: expected a number")),
         None => Ok(default),
     };
     let arguments = number(1, 512).and_then(|size| number(2, 2000).map(|steps| (size, steps)));
     let outcome = match arguments {
-        Ok((size, _)) if size < 3 => {
-            Err(format!("a plate of {size} x {size} points has no inside"))
-        }
+        Ok((size, _)) if size < 3 => Err(format!("a plate of {size} x {size} points has no inside")),
         Ok((size, steps)) => run(size, steps).map_err(|error| error.to_string()),
         Err(text) => Err(text),
     };

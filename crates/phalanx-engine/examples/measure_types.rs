@@ -6,10 +6,7 @@
 //!
 //! Each figure is the best of several repetitions. Packing is compared with `memcpy` of as many bytes; a reduction's rate counts
 //! the bytes of one operand. Results are checked once before they are timed.
-#![expect(
-    unsafe_code,
-    reason = "it hands its own buffers to interfaces of raw memory"
-)]
+#![expect(unsafe_code, reason = "it hands its own buffers to interfaces of raw memory")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -37,41 +34,18 @@ fn seconds(bytes: usize, mut call: impl FnMut()) -> f64 {
 
 /// The types to pack, and how many elements of each.
 fn layouts() -> Result<Vec<(&'static str, Datatype, usize)>> {
-    let (double, int) = (
-        Datatype::predefined(Basic::Double),
-        Datatype::predefined(Basic::Int),
-    );
+    let (double, int) = (Datatype::predefined(Basic::Double), Datatype::predefined(Basic::Int));
     let irregular: Vec<i64> = (0..10_000).map(|i| i * 3 + i * i % 2).collect();
     let fields = [double.clone(), int.clone(), double.clone()];
     Ok(vec![
         ("contiguous", Datatype::contiguous(100_000, double)?, 1),
-        (
-            "every 2nd double",
-            Datatype::vector(100_000, 1, 2, double)?,
-            1,
-        ),
+        ("every 2nd double", Datatype::vector(100_000, 1, 2, double)?, 1),
         ("every 2nd int", Datatype::vector(100_000, 1, 2, int)?, 1),
         ("column of 100", Datatype::vector(1000, 1, 100, double)?, 1),
-        (
-            "16 of 32 doubles",
-            Datatype::vector(10_000, 16, 32, double)?,
-            1,
-        ),
-        (
-            "10,000 indices",
-            Datatype::indexed_block(1, &irregular, double)?,
-            1,
-        ),
-        (
-            "struct with a gap",
-            Datatype::structure(&[1, 1, 1], &[0, 8, 16], &fields)?,
-            10_000,
-        ),
-        (
-            "MPI_DOUBLE_INT",
-            Datatype::predefined(Basic::DoubleInt).clone(),
-            10_000,
-        ),
+        ("16 of 32 doubles", Datatype::vector(10_000, 16, 32, double)?, 1),
+        ("10,000 indices", Datatype::indexed_block(1, &irregular, double)?, 1),
+        ("struct with a gap", Datatype::structure(&[1, 1, 1], &[0, 8, 16], &fields)?, 10_000),
+        ("MPI_DOUBLE_INT", Datatype::predefined(Basic::DoubleInt).clone(), 10_000),
     ])
 }
 
@@ -128,12 +102,7 @@ fn reductions() -> Result<()> {
         let mut row = format!("{:12} {:24}", builtin.name(), basic.name());
         for bytes in sizes {
             // SAFETY: both vectors live to the end of the function and are only used through these.
-            let (a, b) = unsafe {
-                (
-                    ConstMem::new(input.as_ptr(), bytes),
-                    MutMem::new(inout.as_mut_ptr(), bytes),
-                )
-            };
+            let (a, b) = unsafe { (ConstMem::new(input.as_ptr(), bytes), MutMem::new(inout.as_mut_ptr(), bytes)) };
             let count = bytes / basic.extent();
             let mut outcome: std::result::Result<(), Error> = Ok(());
             let time = seconds(bytes, || outcome = op.reduce(ty, black_box(a), b, count));

@@ -28,30 +28,14 @@ fn run(intervals: u64) -> Result<()> {
     let (rank, size) = (world.rank() as u64, world.size() as u64);
     let start = Instant::now();
 
-    let part = [quarter_circle(
-        intervals * rank / size,
-        intervals * (rank + 1) / size,
-        intervals,
-    )];
+    let part = [quarter_circle(intervals * rank / size, intervals * (rank + 1) / size, intervals)];
     let mut pi = [0.0];
     let sum = Op::predefined(Builtin::Sum);
-    world.reduce(
-        SendBuf::of(&part).into(),
-        Some(RecvBuf::of(&mut pi)),
-        &sum,
-        0,
-    )?;
+    world.reduce(SendBuf::of(&part).into(), Some(RecvBuf::of(&mut pi)), &sum, 0)?;
 
     if rank == 0 {
-        println!(
-            "pi is about {:.15}, off by {:.1e}",
-            pi[0],
-            (pi[0] - PI).abs()
-        );
-        println!(
-            "{intervals} intervals on {size} ranks took {:.2} s",
-            start.elapsed().as_secs_f64()
-        );
+        println!("pi is about {:.15}, off by {:.1e}", pi[0], (pi[0] - PI).abs());
+        println!("{intervals} intervals on {size} ranks took {:.2} s", start.elapsed().as_secs_f64());
     }
     engine.finalize()
 }

@@ -25,35 +25,20 @@ fn main() {
 }
 
 fn start() -> Result<()> {
-    if ["PHALANX_WORLD", "PMI_FD"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some())
-    {
+    if ["PHALANX_WORLD", "PMI_FD"].iter().any(|name| std::env::var_os(name).is_some()) {
         return play(&Engine::from_env()?);
     }
     if let Ok(path) = std::env::var(MEET) {
-        let file = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open(path)
-            .expect("the first process's universe");
+        let file = std::fs::File::options().read(true).write(true).open(path).expect("the first process's universe");
         let universe = Universe::attach(file.into()).expect("a universe");
         return play(&Engine::init(BootConfig::first_world(&universe, 2, 1))?);
     }
     let universe = Universe::create(UniverseConfig::for_ranks(2)).expect("a universe");
     universe.claim_slots(2).expect("two slots");
-    let path = format!(
-        "/proc/{}/fd/{}",
-        std::process::id(),
-        universe.fd().as_raw_fd()
-    );
+    let path = format!("/proc/{}/fd/{}", std::process::id(), universe.fd().as_raw_fd());
     let program = std::env::current_exe().expect("this program's path");
-    let mut second = Command::new(program)
-        .env(MEET, path)
-        .spawn()
-        .expect("a second process");
-    let played =
-        Engine::init(BootConfig::first_world(&universe, 2, 0)).and_then(|engine| play(&engine));
+    let mut second = Command::new(program).env(MEET, path).spawn().expect("a second process");
+    let played = Engine::init(BootConfig::first_world(&universe, 2, 0)).and_then(|engine| play(&engine));
     second.wait().expect("the second process ends");
     played
 }
@@ -96,15 +81,9 @@ fn play(engine: &Engine) -> Result<()> {
             }
         }
         let one_way = begin.elapsed().as_secs_f64() * 1e6 / (2 * rounds) as f64;
-        assert!(
-            comm.rank() > 1 || out == into,
-            "the data arrives as it was sent"
-        );
+        assert!(comm.rank() > 1 || out == into, "the data arrives as it was sent");
         if comm.rank() == 0 {
-            println!(
-                "{bytes:>10} {one_way:>12.3} {:>12.0}",
-                bytes as f64 / one_way
-            );
+            println!("{bytes:>10} {one_way:>12.3} {:>12.0}", bytes as f64 / one_way);
         }
     }
     engine.finalize()

@@ -137,12 +137,7 @@ impl Error {
     /// An error of `class`; `message` says what happened, to whom, what was expected and what to do.
     #[cold]
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Error {
-        Error(Box::new(Report {
-            class,
-            message: message.into(),
-            interrupted: false,
-            user_code: None,
-        }))
+        Error(Box::new(Report { class, message: message.into(), interrupted: false, user_code: None }))
     }
 
     /// A wait was given up because the interrupt hook asked for it (Ctrl-C in Python). Class [`ErrorClass::Other`].
@@ -156,10 +151,7 @@ impl Error {
     /// A user's callback (attribute copy, generalized request) answered `code`: callers receive exactly that code.
     #[cold]
     pub fn from_callback(code: i32, what: impl Into<String>) -> Error {
-        let mut error = Error::new(
-            ErrorClass::from_code(code).unwrap_or(ErrorClass::Other),
-            what,
-        );
+        let mut error = Error::new(ErrorClass::from_code(code).unwrap_or(ErrorClass::Other), what);
         error.0.user_code = Some(code);
         error
     }
@@ -215,10 +207,8 @@ mod tests {
     fn classes_are_those_of_the_abi_table() {
         let mut rows = 0;
         for (name, _, value) in abi_table::rows() {
-            if name == "MPI_SUCCESS" || (name.starts_with("MPI_ERR_") && name != "MPI_ERR_LASTCODE")
-            {
-                let class = ErrorClass::from_code(value as i32)
-                    .unwrap_or_else(|| panic!("{name} is missing"));
+            if name == "MPI_SUCCESS" || (name.starts_with("MPI_ERR_") && name != "MPI_ERR_LASTCODE") {
+                let class = ErrorClass::from_code(value as i32).unwrap_or_else(|| panic!("{name} is missing"));
                 assert_eq!(class.name(), name);
                 assert_eq!(i64::from(class.code()), value);
                 rows += 1;
@@ -230,10 +220,7 @@ mod tests {
     #[test]
     fn an_error_shows_its_class_and_its_sentence() {
         let error = Error::new(ErrorClass::Rank, "rank 9 of a communicator of 4").context("send");
-        assert_eq!(
-            error.to_string(),
-            "MPI_ERR_RANK: send: rank 9 of a communicator of 4"
-        );
+        assert_eq!(error.to_string(), "MPI_ERR_RANK: send: rank 9 of a communicator of 4");
         assert_eq!(error.class(), ErrorClass::Rank);
         assert!(!error.is_interrupted());
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());

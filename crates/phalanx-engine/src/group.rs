@@ -46,13 +46,8 @@ impl Group {
     /// The group with these members, which must all differ (the engine's own lists do).
     pub fn new(members: Vec<ProcId>) -> Group {
         let first = members.first().map(|p| p.0);
-        let consecutive =
-            first.filter(|&first| members.iter().zip(first..).all(|(p, slot)| p.0 == slot));
-        Group(Arc::new(Inner {
-            members: members.into(),
-            first: consecutive,
-            index: OnceLock::new(),
-        }))
+        let consecutive = first.filter(|&first| members.iter().zip(first..).all(|(p, slot)| p.0 == slot));
+        Group(Arc::new(Inner { members: members.into(), first: consecutive, index: OnceLock::new() }))
     }
 
     /// The group of `size` consecutive slots.
@@ -94,9 +89,7 @@ impl Group {
             ranks.sort_unstable_by_key(|&rank| members[rank as usize].0);
             ranks.into()
         });
-        let at = index
-            .binary_search_by_key(&process.0, |&rank| members[rank as usize].0)
-            .ok()?;
+        let at = index.binary_search_by_key(&process.0, |&rank| members[rank as usize].0).ok()?;
         Some(index[at] as usize)
     }
 
@@ -129,24 +122,12 @@ impl Group {
 
     /// The members that are in both, in the order of this group.
     pub fn intersection(&self, other: &Group) -> Group {
-        Group::new(
-            self.members()
-                .iter()
-                .filter(|&&p| other.contains(p))
-                .copied()
-                .collect(),
-        )
+        Group::new(self.members().iter().filter(|&&p| other.contains(p)).copied().collect())
     }
 
     /// The members that are not in `other`, in the order of this group.
     pub fn difference(&self, other: &Group) -> Group {
-        Group::new(
-            self.members()
-                .iter()
-                .filter(|&&p| !other.contains(p))
-                .copied()
-                .collect(),
-        )
+        Group::new(self.members().iter().filter(|&&p| !other.contains(p)).copied().collect())
     }
 
     /// The members with these ranks, in that order.
@@ -155,12 +136,7 @@ impl Group {
     /// `MPI_ERR_RANK` for a rank outside the group or one given twice.
     pub fn incl(&self, ranks: &[i32]) -> Result<Group> {
         let chosen = self.distinct(ranks.iter().map(|&rank| i64::from(rank)))?;
-        Ok(Group::new(
-            chosen
-                .into_iter()
-                .map(|rank| self.0.members[rank])
-                .collect(),
-        ))
+        Ok(Group::new(chosen.into_iter().map(|rank| self.0.members[rank]).collect()))
     }
 
     /// The members without these ranks, in the order of this group.
@@ -177,12 +153,7 @@ impl Group {
     /// `MPI_ERR_ARG` for a stride of 0, `MPI_ERR_RANK` for a rank outside the group or in two ranges.
     pub fn range_incl(&self, ranges: &[[i32; 3]]) -> Result<Group> {
         let chosen = self.in_ranges(ranges)?;
-        Ok(Group::new(
-            chosen
-                .into_iter()
-                .map(|rank| self.0.members[rank])
-                .collect(),
-        ))
+        Ok(Group::new(chosen.into_iter().map(|rank| self.0.members[rank]).collect()))
     }
 
     /// The members without the ranks of these ranges (first, last, stride), in the order of this group.
@@ -229,10 +200,7 @@ impl Group {
             .map(|rank| {
                 let rank = self.check(rank)?;
                 if std::mem::replace(&mut seen[rank], true) {
-                    fail!(
-                        Rank,
-                        "rank {rank} is given twice; the ranks of a group must all differ"
-                    );
+                    fail!(Rank, "rank {rank} is given twice; the ranks of a group must all differ");
                 }
                 Ok(rank)
             })
@@ -242,10 +210,7 @@ impl Group {
     fn in_ranges(&self, ranges: &[[i32; 3]]) -> Result<Vec<usize>> {
         for (i, &[first, last, stride]) in ranges.iter().enumerate() {
             if stride == 0 {
-                fail!(
-                    Arg,
-                    "range {i} ({first} to {last}) has stride 0; it must be positive or negative"
-                );
+                fail!(Arg, "range {i} ({first} to {last}) has stride 0; it must be positive or negative");
             }
             if (i64::from(last) - i64::from(first)) * i64::from(stride) < 0 {
                 fail!(
@@ -264,22 +229,13 @@ impl Group {
     fn without(&self, ranks: &[usize]) -> Group {
         let mut keep = vec![true; self.size()];
         ranks.iter().for_each(|&rank| keep[rank] = false);
-        Group::new(
-            self.members()
-                .iter()
-                .zip(keep)
-                .filter(|(_, keep)| *keep)
-                .map(|(&p, _)| p)
-                .collect(),
-        )
+        Group::new(self.members().iter().zip(keep).filter(|(_, keep)| *keep).map(|(&p, _)| p).collect())
     }
 }
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(self.members().iter().map(|p| p.0))
-            .finish()
+        f.debug_list().entries(self.members().iter().map(|p| p.0)).finish()
     }
 }
 
@@ -340,63 +296,30 @@ mod tests {
             assert_eq!(a.excl(&wrong).unwrap_err().class(), ErrorClass::Rank);
         }
         let text = a.incl(&[9]).unwrap_err().to_string();
-        assert!(
-            text.contains("rank 9") && text.contains("5 processes") && text.contains("0 to 4"),
-            "{text}"
-        );
-        assert!(
-            Group::empty()
-                .incl(&[0])
-                .unwrap_err()
-                .message()
-                .contains("empty")
-        );
+        assert!(text.contains("rank 9") && text.contains("5 processes") && text.contains("0 to 4"), "{text}");
+        assert!(Group::empty().incl(&[0]).unwrap_err().message().contains("empty"));
     }
 
     #[test]
     fn ranges_go_both_ways() {
         let a = Group::range(ProcId(0), 10);
-        assert_eq!(
-            slots(&a.range_incl(&[[0, 4, 2], [9, 7, -1]]).unwrap()),
-            [0, 2, 4, 9, 8, 7]
-        );
+        assert_eq!(slots(&a.range_incl(&[[0, 4, 2], [9, 7, -1]]).unwrap()), [0, 2, 4, 9, 8, 7]);
         assert_eq!(slots(&a.range_incl(&[[1, 8, 3]]).unwrap()), [1, 4, 7]);
         assert_eq!(slots(&a.range_excl(&[[0, 9, 2]]).unwrap()), [1, 3, 5, 7, 9]);
         assert_eq!(slots(&a.range_incl(&[[3, 3, 1]]).unwrap()), [3]);
-        assert_eq!(
-            a.range_incl(&[[0, 4, 0]]).unwrap_err().class(),
-            ErrorClass::Arg
-        );
-        assert_eq!(
-            a.range_incl(&[[4, 0, 1]]).unwrap_err().class(),
-            ErrorClass::Arg
-        );
-        assert_eq!(
-            a.range_incl(&[[0, 10, 1]]).unwrap_err().class(),
-            ErrorClass::Rank
-        );
-        assert_eq!(
-            a.range_incl(&[[0, 4, 1], [4, 6, 1]]).unwrap_err().class(),
-            ErrorClass::Rank
-        );
-        assert_eq!(
-            a.range_excl(&[[0, i32::MAX, 1]]).unwrap_err().class(),
-            ErrorClass::Rank
-        );
+        assert_eq!(a.range_incl(&[[0, 4, 0]]).unwrap_err().class(), ErrorClass::Arg);
+        assert_eq!(a.range_incl(&[[4, 0, 1]]).unwrap_err().class(), ErrorClass::Arg);
+        assert_eq!(a.range_incl(&[[0, 10, 1]]).unwrap_err().class(), ErrorClass::Rank);
+        assert_eq!(a.range_incl(&[[0, 4, 1], [4, 6, 1]]).unwrap_err().class(), ErrorClass::Rank);
+        assert_eq!(a.range_excl(&[[0, i32::MAX, 1]]).unwrap_err().class(), ErrorClass::Rank);
     }
 
     #[test]
     fn translation_knows_strangers_and_the_null_process() {
         let (a, b) = (group(&[5, 6, 7]), group(&[7, 5]));
-        assert_eq!(
-            a.translate(&[0, 1, 2, -3], &b).unwrap(),
-            [1, UNDEFINED, 0, -3]
-        );
+        assert_eq!(a.translate(&[0, 1, 2, -3], &b).unwrap(), [1, UNDEFINED, 0, -3]);
         assert_eq!(a.translate(&[3], &b).unwrap_err().class(), ErrorClass::Rank);
-        assert_eq!(
-            a.translate(&[-1], &b).unwrap_err().class(),
-            ErrorClass::Rank
-        );
+        assert_eq!(a.translate(&[-1], &b).unwrap_err().class(), ErrorClass::Rank);
     }
 
     fn arbitrary() -> impl Strategy<Value = Vec<u32>> {

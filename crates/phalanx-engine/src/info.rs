@@ -26,9 +26,7 @@ impl Info {
     ///
     /// # Errors
     /// As [`Info::set`].
-    pub fn from_entries<K: AsRef<str>, V: AsRef<str>>(
-        entries: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Info> {
+    pub fn from_entries<K: AsRef<str>, V: AsRef<str>>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Info> {
         let info = Info::new();
         for (key, value) in entries {
             info.set(key.as_ref(), value.as_ref())?;
@@ -69,11 +67,7 @@ impl Info {
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
         let key = check_key(key)?;
         if value.len() > MAX_VALUE {
-            fail!(
-                InfoValue,
-                "the value of info key '{key}' has {} bytes; it may have {MAX_VALUE}",
-                value.len()
-            );
+            fail!(InfoValue, "the value of info key '{key}' has {} bytes; it may have {MAX_VALUE}", value.len());
         }
         let mut entries = self.entries();
         match entries.iter_mut().find(|(k, _)| k == key) {
@@ -89,11 +83,7 @@ impl Info {
     /// `MPI_ERR_INFO_KEY` for an empty or too long key; a key that is not there is `None`.
     pub fn get(&self, key: &str) -> Result<Option<String>> {
         let key = check_key(key)?;
-        Ok(self
-            .entries()
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, value)| value.clone()))
+        Ok(self.entries().iter().find(|(k, _)| k == key).map(|(_, value)| value.clone()))
     }
 
     /// Removes a key.
@@ -128,11 +118,7 @@ impl Info {
         let entries = self.entries();
         match usize::try_from(n).ok().and_then(|n| entries.get(n)) {
             Some((key, _)) => Ok(key.clone()),
-            None => fail!(
-                Arg,
-                "the info object has {} keys; there is no key number {n}",
-                entries.len()
-            ),
+            None => fail!(Arg, "the info object has {} keys; there is no key number {n}", entries.len()),
         }
     }
 
@@ -145,19 +131,13 @@ impl Info {
 impl Clone for Info {
     /// A copy of its own (`MPI_Info_dup`).
     fn clone(&self) -> Info {
-        Info {
-            entries: Mutex::new(self.to_entries()),
-        }
+        Info { entries: Mutex::new(self.to_entries()) }
     }
 }
 
 fn check_key(key: &str) -> Result<&str> {
     if key.is_empty() || key.len() > MAX_KEY {
-        fail!(
-            InfoKey,
-            "an info key has {} bytes; it must have from 1 to {MAX_KEY}",
-            key.len()
-        );
+        fail!(InfoKey, "an info key has {} bytes; it must have from 1 to {MAX_KEY}", key.len());
     }
     Ok(key)
 }
@@ -186,10 +166,7 @@ mod tests {
         let class = |result: Result<()>| result.unwrap_err().class();
         assert_eq!(class(info.set("", "v")), ErrorClass::InfoKey);
         assert_eq!(class(info.set(&"k".repeat(256), "v")), ErrorClass::InfoKey);
-        assert_eq!(
-            class(info.set("k", &"v".repeat(1024))),
-            ErrorClass::InfoValue
-        );
+        assert_eq!(class(info.set("k", &"v".repeat(1024))), ErrorClass::InfoValue);
         assert_eq!(class(info.delete("k")), ErrorClass::InfoNokey);
         assert_eq!(info.nth_key(0).unwrap_err().class(), ErrorClass::Arg);
         assert_eq!(info.nth_key(-1).unwrap_err().class(), ErrorClass::Arg);

@@ -79,30 +79,16 @@ impl Format {
             _ => field,
         };
         if biased == self.special() {
-            return if fraction == 0 {
-                Number::Infinity { negative }
-            } else {
-                Number::Nan
-            };
+            return if fraction == 0 { Number::Infinity { negative } } else { Number::Nan };
         }
-        let leading = if self == Format::X87 || biased == 0 {
-            0
-        } else {
-            1 << stored
-        };
+        let leading = if self == Format::X87 || biased == 0 { 0 } else { 1 << stored };
         let exponent = self.least() + (biased.max(1) - 1) as i32;
-        Number::Finite {
-            negative,
-            exponent,
-            significand: field | leading,
-        }
+        Number::Finite { negative, exponent, significand: field | leading }
     }
 
     fn assemble(self, negative: bool, biased: u32, field: u128) -> u128 {
         let stored = self.stored();
-        u128::from(negative) << (stored + self.exponent_bits())
-            | u128::from(biased) << stored
-            | field
+        u128::from(negative) << (stored + self.exponent_bits()) | u128::from(biased) << stored | field
     }
 
     fn pack(self, number: Number) -> u128 {
@@ -115,11 +101,7 @@ impl Format {
             Number::Infinity { negative } => {
                 return self.assemble(negative, self.special(), explicit);
             }
-            Number::Finite {
-                negative,
-                exponent,
-                significand,
-            } => (negative, exponent, significand),
+            Number::Finite { negative, exponent, significand } => (negative, exponent, significand),
         };
         if significand == 0 {
             return self.assemble(negative, 0, 0);
@@ -133,19 +115,11 @@ impl Format {
             exponent += 1;
         }
         let normal = significand >> (precision - 1) != 0;
-        let biased = if normal {
-            exponent - self.least() + 1
-        } else {
-            0
-        };
+        let biased = if normal { exponent - self.least() + 1 } else { 0 };
         if biased >= self.special() as i32 {
             return self.pack(Number::Infinity { negative });
         }
-        let field = if self == Format::X87 {
-            significand
-        } else {
-            significand & ((1 << self.stored()) - 1)
-        };
+        let field = if self == Format::X87 { significand } else { significand & ((1 << self.stored()) - 1) };
         self.assemble(negative, biased as u32, field)
     }
 
@@ -174,17 +148,9 @@ impl Format {
             Number::Nan => None,
             Number::Infinity { negative } => Some((negative, i64::MAX, u128::MAX)),
             Number::Finite { significand: 0, .. } => Some((false, i64::MIN, 0)),
-            Number::Finite {
-                negative,
-                exponent,
-                significand,
-            } => {
+            Number::Finite { negative, exponent, significand } => {
                 let zeros = significand.leading_zeros();
-                Some((
-                    negative,
-                    i64::from(exponent) - i64::from(zeros),
-                    significand << zeros,
-                ))
+                Some((negative, i64::from(exponent) - i64::from(zeros), significand << zeros))
             }
         };
         let ((na, ea, sa), (nb, eb, sb)) = (key(self.unpack(a))?, key(self.unpack(b))?);
@@ -234,9 +200,7 @@ pub(crate) mod half {
         let bits = value.to_bits();
         let (magnitude, sign) = (bits & 0x7FFF_FFFF, (bits >> 16) as u16 & 0x8000);
         // Below 2^-14: adding 0.5, whose last bit is 2^-24, rounds to units of that.
-        let subnormal = (f32::from_bits(magnitude) + 0.5)
-            .to_bits()
-            .wrapping_sub(0x3F00_0000);
+        let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3F00_0000);
         // Rounding may carry into the exponent, up to infinity.
         let odd = magnitude >> 13 & 1;
         let normal = magnitude.wrapping_sub(112 << 23).wrapping_add(0xFFF + odd) >> 13;
@@ -280,24 +244,12 @@ fn add(a: Number, b: Number) -> Number {
         (Infinity { negative: x }, Infinity { negative: y }) if x != y => Nan,
         (infinite @ Infinity { .. }, _) | (_, infinite @ Infinity { .. }) => infinite,
         (
-            Finite {
-                negative: na,
-                exponent: ea,
-                significand: sa,
-            },
-            Finite {
-                negative: nb,
-                exponent: eb,
-                significand: sb,
-            },
+            Finite { negative: na, exponent: ea, significand: sa },
+            Finite { negative: nb, exponent: eb, significand: sb },
         ) => {
             if sa == 0 || sb == 0 {
                 return match (sa, sb) {
-                    (0, 0) => Finite {
-                        negative: na && nb,
-                        exponent: 0,
-                        significand: 0,
-                    },
+                    (0, 0) => Finite { negative: na && nb, exponent: 0, significand: 0 },
                     (0, _) => b,
                     _ => a,
                 };
@@ -305,42 +257,19 @@ fn add(a: Number, b: Number) -> Number {
             // The larger exponent (of the top bit) goes as far up as leaves room for the carry; the other is aligned to it.
             let top = |e: i32, s: u128| e + 128 - s.leading_zeros() as i32;
             let swap = top(eb, sb) > top(ea, sa);
-            let ((nl, el, sl), (ns, es, ss)) = if swap {
-                ((nb, eb, sb), (na, ea, sa))
-            } else {
-                ((na, ea, sa), (nb, eb, sb))
-            };
+            let ((nl, el, sl), (ns, es, ss)) =
+                if swap { ((nb, eb, sb), (na, ea, sa)) } else { ((na, ea, sa), (nb, eb, sb)) };
             let up = sl.leading_zeros() - 2;
             let (el, sl) = (el - up as i32, sl << up);
             let down = el - es;
-            let ss = if down <= 0 {
-                ss << -down
-            } else {
-                shift_sticky(ss, down as u32)
-            };
+            let ss = if down <= 0 { ss << -down } else { shift_sticky(ss, down as u32) };
             if nl == ns {
-                return Finite {
-                    negative: nl,
-                    exponent: el,
-                    significand: sl + ss,
-                };
+                return Finite { negative: nl, exponent: el, significand: sl + ss };
             }
             match sl.cmp(&ss) {
-                Ordering::Equal => Finite {
-                    negative: false,
-                    exponent: 0,
-                    significand: 0,
-                },
-                Ordering::Greater => Finite {
-                    negative: nl,
-                    exponent: el,
-                    significand: sl - ss,
-                },
-                Ordering::Less => Finite {
-                    negative: ns,
-                    exponent: el,
-                    significand: ss - sl,
-                },
+                Ordering::Equal => Finite { negative: false, exponent: 0, significand: 0 },
+                Ordering::Greater => Finite { negative: nl, exponent: el, significand: sl - ss },
+                Ordering::Less => Finite { negative: ns, exponent: el, significand: ss - sl },
             }
         }
     }
@@ -350,49 +279,24 @@ fn multiply(a: Number, b: Number) -> Number {
     use Number::{Finite, Infinity, Nan};
     match (a, b) {
         (Nan, _) | (_, Nan) => Nan,
-        (Infinity { .. }, Finite { significand: 0, .. })
-        | (Finite { significand: 0, .. }, Infinity { .. }) => Nan,
+        (Infinity { .. }, Finite { significand: 0, .. }) | (Finite { significand: 0, .. }, Infinity { .. }) => Nan,
         (Infinity { negative: x }, Infinity { negative: y } | Finite { negative: y, .. })
         | (Finite { negative: x, .. }, Infinity { negative: y }) => Infinity { negative: x != y },
         (
-            Finite {
-                negative: na,
-                exponent: ea,
-                significand: sa,
-            },
-            Finite {
-                negative: nb,
-                exponent: eb,
-                significand: sb,
-            },
+            Finite { negative: na, exponent: ea, significand: sa },
+            Finite { negative: nb, exponent: eb, significand: sb },
         ) => {
             let (high, low) = sa.carrying_mul_wide(sb);
             // Gather the 256-bit product into 128 bits, the lost ones in the lowest.
-            let shift = if high == 0 {
-                0
-            } else {
-                128 - high.leading_zeros()
-            };
+            let shift = if high == 0 { 0 } else { 128 - high.leading_zeros() };
             let significand = if shift == 0 {
                 low
             } else {
-                let kept = if shift == 128 {
-                    high
-                } else {
-                    high << (128 - shift) | low >> shift
-                };
-                let lost = if shift == 128 {
-                    low
-                } else {
-                    low & ((1 << shift) - 1)
-                };
+                let kept = if shift == 128 { high } else { high << (128 - shift) | low >> shift };
+                let lost = if shift == 128 { low } else { low & ((1 << shift) - 1) };
                 kept | u128::from(lost != 0)
             };
-            Finite {
-                negative: na != nb,
-                exponent: ea + eb + shift as i32,
-                significand,
-            }
+            Finite { negative: na != nb, exponent: ea + eb + shift as i32, significand }
         }
     }
 }
@@ -408,10 +312,7 @@ impl WideMul for u128 {
         let (a1, a0, b1, b0) = (self >> 64, self & LOW, other >> 64, other & LOW);
         let (p00, p01, p10, p11) = (a0 * b0, a0 * b1, a1 * b0, a1 * b1);
         let middle = (p00 >> 64) + (p01 & LOW) + (p10 & LOW);
-        (
-            p11 + (p01 >> 64) + (p10 >> 64) + (middle >> 64),
-            middle << 64 | p00 & LOW,
-        )
+        (p11 + (p01 >> 64) + (p10 >> 64) + (middle >> 64), middle << 64 | p00 & LOW)
     }
 }
 
@@ -429,24 +330,13 @@ mod tests {
 
     fn quad_of(value: f64) -> u128 {
         let bits = value.to_bits();
-        let (negative, biased, fraction) = (
-            bits >> 63 == 1,
-            (bits >> 52 & 0x7FF) as i32,
-            u128::from(bits) & ((1 << 52) - 1),
-        );
+        let (negative, biased, fraction) =
+            (bits >> 63 == 1, (bits >> 52 & 0x7FF) as i32, u128::from(bits) & ((1 << 52) - 1));
         let number = match (biased, fraction) {
             (0x7FF, 0) => Number::Infinity { negative },
             (0x7FF, _) => Number::Nan,
-            (0, _) => Number::Finite {
-                negative,
-                exponent: -1074,
-                significand: fraction,
-            },
-            _ => Number::Finite {
-                negative,
-                exponent: biased - 1075,
-                significand: fraction | 1 << 52,
-            },
+            (0, _) => Number::Finite { negative, exponent: -1074, significand: fraction },
+            _ => Number::Finite { negative, exponent: biased - 1075, significand: fraction | 1 << 52 },
         };
         Format::Quad.pack(number)
     }
@@ -462,11 +352,7 @@ mod tests {
                     f64::INFINITY
                 }
             }
-            Number::Finite {
-                negative,
-                exponent,
-                significand,
-            } => {
+            Number::Finite { negative, exponent, significand } => {
                 let magnitude = significand as f64 * 2f64.powi(exponent);
                 if negative { -magnitude } else { magnitude }
             }
@@ -489,14 +375,8 @@ mod tests {
         for _ in 0..200_000 {
             let (a, b) = (next(), next());
             let (fa, fb) = (f64_of_half(a), f64_of_half(b));
-            assert!(
-                same(Format::Half, Format::Half.add(a, b), half_of(fa + fb)),
-                "{fa:e} + {fb:e}"
-            );
-            assert!(
-                same(Format::Half, Format::Half.mul(a, b), half_of(fa * fb)),
-                "{fa:e} * {fb:e}"
-            );
+            assert!(same(Format::Half, Format::Half.add(a, b), half_of(fa + fb)), "{fa:e} + {fb:e}");
+            assert!(same(Format::Half, Format::Half.mul(a, b), half_of(fa * fb)), "{fa:e} * {fb:e}");
             assert_eq!(Format::Half.compare(a, b), fa.partial_cmp(&fb));
         }
     }
@@ -505,29 +385,16 @@ mod tests {
     fn halves_widen_exactly_and_narrow_to_the_nearest() {
         for bits in 0..=u16::MAX {
             let (wide, exact) = (half::widen(bits), f64_of_half(u128::from(bits)));
-            assert!(
-                f64::from(wide) == exact || wide.is_nan() && exact.is_nan(),
-                "{bits:#x}"
-            );
+            assert!(f64::from(wide) == exact || wide.is_nan() && exact.is_nan(), "{bits:#x}");
             assert_eq!(wide.is_sign_negative(), bits >> 15 == 1);
             if !wide.is_nan() {
                 assert_eq!(half::narrow(wide), bits);
             }
             // Halfway to the next half, and a bit to either side of that.
             let next = half::widen(bits.wrapping_add(1));
-            for between in [
-                (wide + next) / 2.0,
-                (wide + next) / 2.0 * 1.000_001,
-                wide * 1.000_2,
-            ] {
-                let (got, want) = (
-                    u128::from(half::narrow(between)),
-                    half_of(f64::from(between)),
-                );
-                assert!(
-                    same(Format::Half, got, want),
-                    "{between:e}: {got:#x}, {want:#x}"
-                );
+            for between in [(wide + next) / 2.0, (wide + next) / 2.0 * 1.000_001, wide * 1.000_2] {
+                let (got, want) = (u128::from(half::narrow(between)), half_of(f64::from(between)));
+                assert!(same(Format::Half, got, want), "{between:e}: {got:#x}, {want:#x}");
             }
         }
     }
@@ -566,14 +433,9 @@ mod tests {
     fn known_values_of_the_wide_formats() {
         let quad = |high: u128, low: u128| high << 64 | low;
         // 0.1 + 0.2 and 0.1 * 0.2 in binary128, as gcc's __float128 computes them.
-        let (tenth, fifth) = (
-            quad(0x3FFB_9999_9999_9999, 0x9999_9999_9999_999A),
-            quad(0x3FFC_9999_9999_9999, 0x9999_9999_9999_999A),
-        );
-        assert_eq!(
-            Format::Quad.add(tenth, fifth),
-            quad(0x3FFD_3333_3333_3333, 0x3333_3333_3333_3334)
-        );
+        let (tenth, fifth) =
+            (quad(0x3FFB_9999_9999_9999, 0x9999_9999_9999_999A), quad(0x3FFC_9999_9999_9999, 0x9999_9999_9999_999A));
+        assert_eq!(Format::Quad.add(tenth, fifth), quad(0x3FFD_3333_3333_3333, 0x3333_3333_3333_3334));
         let x87 = |exponent: u128, significand: u128| exponent << 64 | significand;
         // The largest finite x87 number doubled is infinite; half the least one is zero, ties to even.
         let largest = x87(0x7FFE, u128::from(u64::MAX));
@@ -634,11 +496,7 @@ mod tests {
                     f64::INFINITY
                 }
             }
-            Number::Finite {
-                negative,
-                exponent,
-                significand,
-            } => {
+            Number::Finite { negative, exponent, significand } => {
                 if significand == 0 {
                     return if negative { -0.0 } else { 0.0 };
                 }

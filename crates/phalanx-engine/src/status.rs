@@ -30,21 +30,9 @@ pub struct Status {
 
 impl Status {
     /// The empty status of the standard: what a wait for no request at all returns.
-    pub const EMPTY: Status = Status {
-        source: ANY_SOURCE,
-        tag: ANY_TAG,
-        error: 0,
-        bytes: 0,
-        cancelled: false,
-    };
+    pub const EMPTY: Status = Status { source: ANY_SOURCE, tag: ANY_TAG, error: 0, bytes: 0, cancelled: false };
     /// The status of a communication with `PROC_NULL`.
-    pub const PROC_NULL: Status = Status {
-        source: PROC_NULL,
-        tag: ANY_TAG,
-        error: 0,
-        bytes: 0,
-        cancelled: false,
-    };
+    pub const PROC_NULL: Status = Status { source: PROC_NULL, tag: ANY_TAG, error: 0, bytes: 0, cancelled: false };
 }
 
 impl Default for Status {

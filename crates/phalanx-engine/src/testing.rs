@@ -22,10 +22,7 @@ use crate::engine::Engine;
 pub fn run(n: usize, body: impl Fn(&Comm) + Send + Sync) {
     let universe = Universe::create(UniverseConfig::for_ranks(n as u32)).expect("a universe");
     universe.claim_slots(n as u32).expect("slots for the ranks");
-    let limit = std::env::var("PHALANX_TEST_TIMEOUT")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(60);
+    let limit = std::env::var("PHALANX_TEST_TIMEOUT").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
     let (ended, ends) = mpsc::channel();
     thread::scope(|scope| {
         for rank in 0..n {
@@ -40,10 +37,7 @@ pub fn run(n: usize, body: impl Fn(&Comm) + Send + Sync) {
                 // The watcher outlives all ranks.
                 let _ = ended.send((rank, outcome.err()));
             };
-            thread::Builder::new()
-                .name(format!("rank {rank}"))
-                .spawn_scoped(scope, start)
-                .expect("a thread");
+            thread::Builder::new().name(format!("rank {rank}")).spawn_scoped(scope, start).expect("a thread");
         }
         let mut patience = Duration::from_secs(limit);
         let mut failure = None;

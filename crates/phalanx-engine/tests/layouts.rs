@@ -1,8 +1,5 @@
 //! Messages that do not lie in one piece, and messages whose sender does not come by.
-#![expect(
-    unsafe_code,
-    reason = "raw buffers of derived types have unsafe constructors"
-)]
+#![expect(unsafe_code, reason = "raw buffers of derived types have unsafe constructors")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,8 +14,7 @@ fn double() -> &'static Datatype {
 
 /// A column-like type: `count` blocks of `block` doubles, `stride` doubles apart.
 fn column(count: usize, block: usize, stride: usize) -> Datatype {
-    let ty = Datatype::vector(count as i64, block as i64, stride as i64, double())
-        .expect("a vector type");
+    let ty = Datatype::vector(count as i64, block as i64, stride as i64, double()).expect("a vector type");
     ty.commit();
     ty
 }
@@ -36,14 +32,7 @@ fn into<'t>(data: &mut [f64], ty: &'t Datatype) -> RecvBuf<'static, 't> {
 #[test]
 fn columns_travel_between_layouts() {
     // Elements per column, block, stride: eager and large, gathered, listed and packed pieces.
-    let shapes = [
-        (3, 1, 2),
-        (50, 1, 3),
-        (5, 400, 500),
-        (3000, 2, 5),
-        (20, 6000, 7000),
-        (70_000, 1, 2),
-    ];
+    let shapes = [(3, 1, 2), (50, 1, 3), (5, 400, 500), (3000, 2, 5), (20, 6000, 7000), (70_000, 1, 2)];
     for n in [1, 2, 3] {
         testing::run(n, |comm| {
             let (rank, size) = (comm.rank(), comm.size());
@@ -51,61 +40,30 @@ fn columns_travel_between_layouts() {
             for (tag, (count, block, stride)) in shapes.into_iter().enumerate() {
                 let (tag, total) = (tag as i32, count * block);
                 let strided = column(count, block, stride);
-                let data: Vec<f64> = (0..count * stride)
-                    .map(|i| (i * 10 + rank as usize) as f64)
-                    .collect();
-                let expected: Vec<f64> = (0..total)
-                    .map(|i| ((i / block * stride + i % block) * 10 + left as usize) as f64)
-                    .collect();
+                let data: Vec<f64> = (0..count * stride).map(|i| (i * 10 + rank as usize) as f64).collect();
+                let expected: Vec<f64> =
+                    (0..total).map(|i| ((i / block * stride + i % block) * 10 + left as usize) as f64).collect();
                 // Strided to contiguous.
                 let mut flat = vec![0.0; total];
                 let status = comm
-                    .sendrecv(
-                        out_of(&data, &strided),
-                        right,
-                        tag,
-                        RecvBuf::of(&mut flat),
-                        left,
-                        tag,
-                    )
+                    .sendrecv(out_of(&data, &strided), right, tag, RecvBuf::of(&mut flat), left, tag)
                     .expect("sendrecv");
                 assert_eq!(status.bytes, total as u64 * 8);
                 assert_eq!(flat, expected);
                 // Contiguous to another stride; what lies between is not touched.
                 let other = column(total, 1, 2);
                 let mut spread = vec![-1.0; total * 2];
-                let mine: Vec<f64> = (0..total)
-                    .map(|i| (i + 1000 * rank as usize) as f64)
-                    .collect();
-                comm.sendrecv(
-                    SendBuf::of(&mine),
-                    right,
-                    tag,
-                    into(&mut spread, &other),
-                    left,
-                    tag,
-                )
-                .expect("sendrecv");
+                let mine: Vec<f64> = (0..total).map(|i| (i + 1000 * rank as usize) as f64).collect();
+                comm.sendrecv(SendBuf::of(&mine), right, tag, into(&mut spread, &other), left, tag).expect("sendrecv");
                 for (i, pair) in spread.chunks(2).enumerate() {
                     assert_eq!(pair, [(i + 1000 * left as usize) as f64, -1.0]);
                 }
                 // Strided to strided.
                 let mut same = vec![-1.0; count * stride];
-                comm.sendrecv(
-                    out_of(&data, &strided),
-                    right,
-                    tag,
-                    into(&mut same, &strided),
-                    left,
-                    tag,
-                )
-                .expect("sendrecv");
+                comm.sendrecv(out_of(&data, &strided), right, tag, into(&mut same, &strided), left, tag)
+                    .expect("sendrecv");
                 for (i, value) in same.iter().enumerate() {
-                    let want = if i % stride < block {
-                        (i * 10 + left as usize) as f64
-                    } else {
-                        -1.0
-                    };
+                    let want = if i % stride < block { (i * 10 + left as usize) as f64 } else { -1.0 };
                     assert_eq!(*value, want, "element {i}");
                 }
             }
@@ -121,14 +79,9 @@ fn absolute_addresses_from_bottom() {
         let lens: Vec<i64> = sizes.iter().map(|n| *n as i64).collect();
         let byte = Datatype::predefined(Basic::Byte);
         if comm.rank() == 0 {
-            let parts: Vec<Vec<u8>> = sizes
-                .iter()
-                .enumerate()
-                .map(|(i, n)| vec![i as u8 + 1; *n])
-                .collect();
+            let parts: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(i, n)| vec![i as u8 + 1; *n]).collect();
             let addresses: Vec<i64> = parts.iter().map(|p| p.as_ptr() as i64).collect();
-            let ty =
-                Datatype::hindexed(&lens, &addresses, byte).expect("a type of absolute addresses");
+            let ty = Datatype::hindexed(&lens, &addresses, byte).expect("a type of absolute addresses");
             ty.commit();
             // SAFETY: the addresses in the type are those of `parts`, alive until the send returns.
             let bottom = unsafe { ConstMem::base(std::ptr::null()) };
@@ -141,17 +94,13 @@ fn absolute_addresses_from_bottom() {
             comm.recv(RecvBuf::of(&mut flat), 0, 0).expect("recv");
             let mut at = 0;
             for (i, n) in sizes.iter().enumerate() {
-                assert!(
-                    flat[at..at + n].iter().all(|b| *b == i as u8 + 1),
-                    "part {i}"
-                );
+                assert!(flat[at..at + n].iter().all(|b| *b == i as u8 + 1), "part {i}");
                 at += n;
             }
             for _ in 0..2 {
                 let mut parts: Vec<Vec<u8>> = sizes.iter().map(|n| vec![0; *n]).collect();
                 let addresses: Vec<i64> = parts.iter_mut().map(|p| p.as_mut_ptr() as i64).collect();
-                let ty = Datatype::hindexed(&lens, &addresses, byte)
-                    .expect("a type of absolute addresses");
+                let ty = Datatype::hindexed(&lens, &addresses, byte).expect("a type of absolute addresses");
                 ty.commit();
                 // SAFETY: the addresses in the type are those of `parts`, alive until the receive returns.
                 let bottom = unsafe { MutMem::base(std::ptr::null_mut()) };
@@ -167,11 +116,7 @@ fn absolute_addresses_from_bottom() {
 #[test]
 fn a_computing_sender_does_not_hold_up_the_receiver() {
     static RECEIVED: AtomicBool = AtomicBool::new(false);
-    let layouts = [
-        column(1, 200_000, 200_000),
-        column(40, 5000, 6000),
-        column(100_000, 1, 2),
-    ];
+    let layouts = [column(1, 200_000, 200_000), column(40, 5000, 6000), column(100_000, 1, 2)];
     for ty in &layouts {
         RECEIVED.store(false, Ordering::Relaxed);
         testing::run(2, |comm| {
@@ -182,10 +127,7 @@ fn a_computing_sender_does_not_hold_up_the_receiver() {
                 // No call into the engine until the receiver has everything.
                 let began = Instant::now();
                 while !RECEIVED.load(Ordering::Relaxed) {
-                    assert!(
-                        began.elapsed() < Duration::from_secs(20),
-                        "the receiver waits for the sender"
-                    );
+                    assert!(began.elapsed() < Duration::from_secs(20), "the receiver waits for the sender");
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 send.wait().expect("wait");

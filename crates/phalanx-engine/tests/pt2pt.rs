@@ -1,27 +1,12 @@
 //! Point-to-point messages between ranks that are threads, at 1, 2, 3 and 8 ranks.
 
-use phalanx_engine::{
-    ANY_SOURCE, ANY_TAG, ErrorClass, PROC_NULL, RecvBuf, SendBuf, SendMode, testing,
-};
+use phalanx_engine::{ANY_SOURCE, ANY_TAG, ErrorClass, PROC_NULL, RecvBuf, SendBuf, SendMode, testing};
 
 /// Sizes around the edges of the protocols: empty, one line, several lines, eager limit, large, several chunks.
-const SIZES: &[usize] = &[
-    0,
-    1,
-    24,
-    25,
-    500,
-    8 << 10,
-    (8 << 10) + 1,
-    100_000,
-    (256 << 10) + 7,
-    3 << 20,
-];
+const SIZES: &[usize] = &[0, 1, 24, 25, 500, 8 << 10, (8 << 10) + 1, 100_000, (256 << 10) + 7, 3 << 20];
 
 fn pattern(n: usize, seed: usize) -> Vec<u8> {
-    (0..n)
-        .map(|i| ((i * 31) ^ (i >> 8) ^ (seed * 7)) as u8)
-        .collect()
+    (0..n).map(|i| ((i * 31) ^ (i >> 8) ^ (seed * 7)) as u8).collect()
 }
 
 #[test]
@@ -34,20 +19,9 @@ fn every_size_goes_round_the_ring() {
                 let tag = tag as i32;
                 let out = pattern(bytes, rank as usize);
                 let mut into = vec![0; bytes + 3];
-                let status = comm
-                    .sendrecv(
-                        SendBuf::of(&out),
-                        right,
-                        tag,
-                        RecvBuf::of(&mut into),
-                        left,
-                        tag,
-                    )
-                    .expect("sendrecv");
-                assert_eq!(
-                    (status.source, status.tag, status.bytes),
-                    (left, tag, bytes as u64)
-                );
+                let status =
+                    comm.sendrecv(SendBuf::of(&out), right, tag, RecvBuf::of(&mut into), left, tag).expect("sendrecv");
+                assert_eq!((status.source, status.tag, status.bytes), (left, tag, bytes as u64));
                 assert_eq!(into[..bytes], pattern(bytes, left as usize));
             }
         });
@@ -61,8 +35,7 @@ fn blocking_ping_pong_of_every_size() {
             for round in 0..3 {
                 let mut data = vec![0u8; bytes];
                 if comm.rank() == 0 {
-                    comm.send(SendBuf::of(&pattern(bytes, round)), 1, 5)
-                        .expect("send");
+                    comm.send(SendBuf::of(&pattern(bytes, round)), 1, 5).expect("send");
                     comm.recv(RecvBuf::of(&mut data), 1, 6).expect("recv");
                 } else {
                     comm.recv(RecvBuf::of(&mut data), 0, 5).expect("recv");
@@ -79,16 +52,11 @@ fn synchronous_sends_wait_for_the_receive() {
     testing::run(2, |comm| {
         for &bytes in SIZES {
             if comm.rank() == 0 {
-                comm.ssend(SendBuf::of(&pattern(bytes, 1)), 1, 1)
-                    .expect("ssend");
+                comm.ssend(SendBuf::of(&pattern(bytes, 1)), 1, 1).expect("ssend");
                 comm.send(SendBuf::of(&[7u8]), 1, 2).expect("send");
             } else {
                 std::thread::sleep(std::time::Duration::from_millis(2));
-                assert_eq!(
-                    comm.iprobe(0, 2).expect("iprobe"),
-                    None,
-                    "the sender has gone on"
-                );
+                assert_eq!(comm.iprobe(0, 2).expect("iprobe"), None, "the sender has gone on");
                 let mut data = vec![0u8; bytes];
                 comm.recv(RecvBuf::of(&mut data), 0, 1).expect("recv");
                 assert_eq!(data, pattern(bytes, 1));
@@ -106,8 +74,7 @@ fn flooding_both_ways_neither_loses_nor_reorders() {
             let (rank, size) = (comm.rank() as u64, comm.size());
             // Everybody sends everything before receiving anything: rings overflow into the queues.
             let mut requests = Vec::new();
-            let all: &'static [[u64; 40]] =
-                Vec::leak((0..MESSAGES).map(|i| [rank << 32 | i; 40]).collect());
+            let all: &'static [[u64; 40]] = Vec::leak((0..MESSAGES).map(|i| [rank << 32 | i; 40]).collect());
             for message in all {
                 for peer in 0..size {
                     requests.push(comm.isend(SendBuf::of(message), peer, 3).expect("isend"));
@@ -116,9 +83,7 @@ fn flooding_both_ways_neither_loses_nor_reorders() {
             let mut next = vec![0; size as usize];
             for _ in 0..MESSAGES * size as u64 {
                 let mut data = [0u64; 40];
-                let status = comm
-                    .recv(RecvBuf::of(&mut data), ANY_SOURCE, 3)
-                    .expect("recv");
+                let status = comm.recv(RecvBuf::of(&mut data), ANY_SOURCE, 3).expect("recv");
                 let from = status.source as usize;
                 assert_eq!(data, [(from as u64) << 32 | next[from]; 40]);
                 next[from] += 1;
@@ -135,30 +100,20 @@ fn truncation_names_both_sides() {
     testing::run(2, |comm| {
         for count in [2usize, 40_000] {
             if comm.rank() == 0 {
-                comm.send(SendBuf::of(&vec![1.5f64; count]), 1, 9)
-                    .expect("the sender is fine");
+                comm.send(SendBuf::of(&vec![1.5f64; count]), 1, 9).expect("the sender is fine");
                 comm.send(SendBuf::of(&[5i32]), 1, 10).expect("send");
             } else {
                 let mut small = [0i32; 3];
-                let error = comm
-                    .recv(RecvBuf::of(&mut small), 0, 9)
-                    .expect_err("too small");
+                let error = comm.recv(RecvBuf::of(&mut small), 0, 9).expect_err("too small");
                 assert_eq!(error.class(), ErrorClass::Truncate);
                 let text = error.to_string();
-                for part in [
-                    &format!("{} bytes", count * 8),
-                    "12 bytes",
-                    "rank 0",
-                    "tag 9",
-                    "MPI_COMM_WORLD",
-                    "DOUBLE",
-                    "INT",
-                ] {
+                for part in
+                    [&format!("{} bytes", count * 8), "12 bytes", "rank 0", "tag 9", "MPI_COMM_WORLD", "DOUBLE", "INT"]
+                {
                     assert!(text.contains(part), "'{part}' is missing in: {text}");
                 }
                 let mut after = [0i32];
-                comm.recv(RecvBuf::of(&mut after), 0, 10)
-                    .expect("the next message is intact");
+                comm.recv(RecvBuf::of(&mut after), 0, 10).expect("the next message is intact");
                 assert_eq!(after, [5]);
             }
         }
@@ -168,25 +123,17 @@ fn truncation_names_both_sides() {
 #[test]
 fn wrong_arguments_are_named() {
     testing::run(2, |comm| {
-        let send = |dest, tag| {
-            comm.send(SendBuf::of(&[1i32]), dest, tag)
-                .expect_err("wrong argument")
-        };
+        let send = |dest, tag| comm.send(SendBuf::of(&[1i32]), dest, tag).expect_err("wrong argument");
         let error = send(2, 0);
         assert_eq!(error.class(), ErrorClass::Rank);
-        assert!(
-            error.to_string().contains("rank 2") && error.to_string().contains("0 to 1"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("rank 2") && error.to_string().contains("0 to 1"), "{error}");
         assert_eq!(send(-7, 0).class(), ErrorClass::Rank);
         assert_eq!(send(ANY_SOURCE, 0).class(), ErrorClass::Rank);
         let error = send(0, -1);
         assert_eq!(error.class(), ErrorClass::Tag);
         assert!(error.to_string().contains("-1"), "{error}");
         assert_eq!(send(0, ANY_TAG).class(), ErrorClass::Tag);
-        let error = comm
-            .recv(RecvBuf::of(&mut [0i32]), 9, 0)
-            .expect_err("wrong source");
+        let error = comm.recv(RecvBuf::of(&mut [0i32]), 9, 0).expect_err("wrong source");
         assert_eq!(error.class(), ErrorClass::Rank);
     });
 }
@@ -196,13 +143,8 @@ fn nobody_is_a_fine_partner() {
     testing::run(1, |comm| {
         comm.send(SendBuf::of(&[1i32]), PROC_NULL, 0).expect("send");
         let mut data = [4i32];
-        let status = comm
-            .recv(RecvBuf::of(&mut data), PROC_NULL, 0)
-            .expect("recv");
-        assert_eq!(
-            (status.source, status.tag, status.bytes, data),
-            (PROC_NULL, ANY_TAG, 0, [4])
-        );
+        let status = comm.recv(RecvBuf::of(&mut data), PROC_NULL, 0).expect("recv");
+        assert_eq!((status.source, status.tag, status.bytes, data), (PROC_NULL, ANY_TAG, 0, [4]));
         let status = comm.probe(PROC_NULL, 0).expect("probe");
         assert_eq!(status.source, PROC_NULL);
     });
@@ -217,26 +159,14 @@ fn probes_see_what_receives_get() {
             for (tag, &bytes) in SIZES.iter().enumerate() {
                 let tag = tag as i32;
                 let out: &'static [u8] = Vec::leak(pattern(bytes, 2));
-                let mut send = comm
-                    .isend_mode(SendMode::Standard, SendBuf::of(out), right, tag)
-                    .expect("isend");
+                let mut send = comm.isend_mode(SendMode::Standard, SendBuf::of(out), right, tag).expect("isend");
                 let status = comm.probe(ANY_SOURCE, ANY_TAG).expect("probe");
-                assert_eq!(
-                    (status.source, status.tag, status.bytes),
-                    (left, tag, bytes as u64)
-                );
+                assert_eq!((status.source, status.tag, status.bytes), (left, tag, bytes as u64));
                 let (message, status) = comm.mprobe(left, tag).expect("mprobe");
                 assert_eq!(status.bytes, bytes as u64);
-                assert_eq!(
-                    comm.iprobe(ANY_SOURCE, tag).expect("iprobe"),
-                    None,
-                    "taken by the matched probe"
-                );
+                assert_eq!(comm.iprobe(ANY_SOURCE, tag).expect("iprobe"), None, "taken by the matched probe");
                 let mut data = vec![0u8; bytes];
-                message
-                    .expect("a message")
-                    .recv(RecvBuf::of(&mut data))
-                    .expect("mrecv");
+                message.expect("a message").recv(RecvBuf::of(&mut data)).expect("mrecv");
                 assert_eq!(data, out);
                 send.wait().expect("wait");
             }

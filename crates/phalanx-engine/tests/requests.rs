@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use phalanx_engine::boot::BootConfig;
 use phalanx_engine::request::{self, Generalized, TestAny};
 use phalanx_engine::{
-    ANY_SOURCE, ANY_TAG, Comm, Engine, ErrorClass, RecvBuf, Request, Result, SendBuf, SendMode,
-    Status, testing,
+    ANY_SOURCE, ANY_TAG, Comm, Engine, ErrorClass, RecvBuf, Request, Result, SendBuf, SendMode, Status, testing,
 };
 use phalanx_shm::{Universe, UniverseConfig};
 
@@ -23,9 +22,7 @@ fn tell(comm: &Comm, dest: i32, tag: i32, value: u64) {
 
 fn hear(comm: &Comm, source: i32, tag: i32) -> (u64, Status) {
     let mut data = [0u64];
-    let status = comm
-        .recv(RecvBuf::of(&mut data), source, tag)
-        .expect("recv");
+    let status = comm.recv(RecvBuf::of(&mut data), source, tag).expect("recv");
     (data[0], status)
 }
 
@@ -41,30 +38,18 @@ fn posted_receives_match_in_the_order_of_posting() {
             return;
         }
         // Wildcards of every shape, interleaved; each message goes to the first that fits.
-        let shapes = [
-            (0, 0),
-            (ANY_SOURCE, 1),
-            (0, ANY_TAG),
-            (ANY_SOURCE, ANY_TAG),
-            (0, 2),
-        ];
+        let shapes = [(0, 0), (ANY_SOURCE, 1), (0, ANY_TAG), (ANY_SOURCE, ANY_TAG), (0, 2)];
         let mut receives = Vec::new();
         for i in 0..N {
             let (source, tag) = shapes[i * 7 % shapes.len()];
             let room = lasting(vec![u64::MAX]);
             let address: *const u64 = room.as_ptr();
-            receives.push((
-                tag,
-                comm.irecv(RecvBuf::of(room), source, tag).expect("irecv"),
-                address as usize,
-            ));
+            receives.push((tag, comm.irecv(RecvBuf::of(room), source, tag).expect("irecv"), address as usize));
         }
         let mut expected: Vec<Option<u64>> = vec![None; N];
         for message in 0..N as u64 {
             let tag = (message % 3) as i32;
-            let slot = (0..N).find(|&i| {
-                expected[i].is_none() && (receives[i].0 == tag || receives[i].0 == ANY_TAG)
-            });
+            let slot = (0..N).find(|&i| expected[i].is_none() && (receives[i].0 == tag || receives[i].0 == ANY_TAG));
             if let Some(slot) = slot {
                 expected[slot] = Some(message);
             }
@@ -74,17 +59,11 @@ fn posted_receives_match_in_the_order_of_posting() {
             match expected[i] {
                 Some(message) => {
                     let status = request.wait().expect("wait");
-                    assert_eq!(
-                        (status.source, status.tag, status.bytes),
-                        (0, (message % 3) as i32, 8)
-                    );
+                    assert_eq!((status.source, status.tag, status.bytes), (0, (message % 3) as i32, 8));
                 }
                 None => {
                     request.cancel().expect("cancel");
-                    assert!(
-                        request.wait().expect("wait").cancelled,
-                        "receive {i} fits no message"
-                    );
+                    assert!(request.wait().expect("wait").cancelled, "receive {i} fits no message");
                 }
             }
         }
@@ -103,16 +82,10 @@ fn families_complete_what_they_say() {
         testing::run(n, |comm| {
             let (rank, size) = (comm.rank(), comm.size());
             let mut receives: Vec<Request> = (0..size)
-                .map(|peer| {
-                    comm.irecv(RecvBuf::of(lasting(vec![0u32; 5000])), peer, 1)
-                        .expect("irecv")
-                })
+                .map(|peer| comm.irecv(RecvBuf::of(lasting(vec![0u32; 5000])), peer, 1).expect("irecv"))
                 .collect();
             let mut sends: Vec<Request> = (0..size)
-                .map(|peer| {
-                    comm.isend(SendBuf::of(lasting(vec![rank as u32; 5000])), peer, 1)
-                        .expect("isend")
-                })
+                .map(|peer| comm.isend(SendBuf::of(lasting(vec![rank as u32; 5000])), peer, 1).expect("isend"))
                 .collect();
             let mut seen = vec![false; size as usize];
             let mut list: Vec<Option<&mut Request>> = receives.iter_mut().map(Some).collect();
@@ -128,13 +101,9 @@ fn families_complete_what_they_say() {
                 }
             }
             assert!(seen.iter().all(|s| *s));
-            assert!(matches!(
-                request::test_any(&mut list).expect("test_any"),
-                TestAny::NoneActive
-            ));
+            assert!(matches!(request::test_any(&mut list).expect("test_any"), TestAny::NoneActive));
             assert!(request::test_all(&mut list).expect("test_all").is_some());
-            let mut list: Vec<Option<&mut Request>> =
-                sends.iter_mut().map(Some).chain([None]).collect();
+            let mut list: Vec<Option<&mut Request>> = sends.iter_mut().map(Some).chain([None]).collect();
             let outcomes = request::wait_all(&mut list).expect("wait_all");
             assert_eq!(outcomes.len(), size as usize + 1);
             assert!(outcomes.iter().all(Result::is_ok));
@@ -147,33 +116,20 @@ fn persistent_requests_start_again_and_again() {
     testing::run(2, |comm| {
         let peer = 1 - comm.rank();
         let mut send = comm
-            .send_init(
-                SendMode::Standard,
-                SendBuf::of(lasting(vec![comm.rank(); 30_000])),
-                peer,
-                4,
-            )
+            .send_init(SendMode::Standard, SendBuf::of(lasting(vec![comm.rank(); 30_000])), peer, 4)
             .expect("send_init");
-        let mut recv = comm
-            .recv_init(RecvBuf::of(lasting(vec![-1i32; 30_000])), peer, 4)
-            .expect("recv_init");
+        let mut recv = comm.recv_init(RecvBuf::of(lasting(vec![-1i32; 30_000])), peer, 4).expect("recv_init");
         assert!(!send.is_active() && send.is_persistent());
         assert_eq!(send.wait().expect("inactive"), Status::EMPTY);
         for _ in 0..20 {
             request::start_all(&mut [&mut recv, &mut send]).expect("start_all");
-            assert_eq!(
-                recv.start().expect_err("active").class(),
-                ErrorClass::Request
-            );
+            assert_eq!(recv.start().expect_err("active").class(), ErrorClass::Request);
             assert_eq!(recv.wait().expect("wait").bytes, 120_000);
             send.wait().expect("wait");
         }
         let mut once = comm.isend(SendBuf::of(&[1u8]), peer, 5).expect("isend");
         once.wait().expect("wait");
-        assert_eq!(
-            once.start().expect_err("not persistent").class(),
-            ErrorClass::Request
-        );
+        assert_eq!(once.start().expect_err("not persistent").class(), ErrorClass::Request);
         comm.recv(RecvBuf::of(&mut [0u8]), peer, 5).expect("recv");
     });
 }
@@ -182,9 +138,7 @@ fn persistent_requests_start_again_and_again() {
 fn unmatched_large_sends_can_be_cancelled() {
     testing::run(2, |comm| {
         if comm.rank() == 0 {
-            let mut send = comm
-                .isend(SendBuf::of(lasting(vec![1u8; 100_000])), 1, 1)
-                .expect("isend");
+            let mut send = comm.isend(SendBuf::of(lasting(vec![1u8; 100_000])), 1, 1).expect("isend");
             hear(comm, 1, 9);
             send.cancel().expect("cancel");
             assert!(send.wait().expect("local").cancelled);
@@ -210,25 +164,17 @@ fn buffered_sends_need_and_respect_the_attached_buffer() {
         let engine = comm.engine();
         if comm.rank() == 0 {
             let data = vec![5u8; 50_000];
-            let error = comm
-                .bsend(SendBuf::of(&data), 1, 1)
-                .expect_err("nothing attached");
+            let error = comm.bsend(SendBuf::of(&data), 1, 1).expect_err("nothing attached");
             assert_eq!(error.class(), ErrorClass::Buffer);
             engine.attach_buffer(4096, 120_000).expect("attach");
-            assert_eq!(
-                engine.attach_buffer(0, 1).expect_err("attached").class(),
-                ErrorClass::Buffer
-            );
+            assert_eq!(engine.attach_buffer(0, 1).expect_err("attached").class(), ErrorClass::Buffer);
             comm.bsend(SendBuf::of(&data), 1, 1).expect("first");
             comm.bsend(SendBuf::of(&data), 1, 1).expect("second");
             let error = comm.bsend(SendBuf::of(&data), 1, 1).expect_err("full");
             assert!(error.to_string().contains("120000"), "{error}");
             tell(comm, 1, 2, 0);
             assert_eq!(engine.detach_buffer().expect("detach"), (4096, 120_000));
-            assert_eq!(
-                engine.detach_buffer().expect_err("detached").class(),
-                ErrorClass::Buffer
-            );
+            assert_eq!(engine.detach_buffer().expect_err("detached").class(), ErrorClass::Buffer);
         } else {
             hear(comm, 0, 2);
             for _ in 0..2 {
@@ -255,14 +201,7 @@ fn threads_of_one_rank_share_the_engine() {
                         let out = vec![round * 100 + id as u64; n];
                         let mut into = vec![0u64; n];
                         let status = comm
-                            .sendrecv(
-                                SendBuf::of(&out),
-                                peer,
-                                id,
-                                RecvBuf::of(&mut into),
-                                peer,
-                                id,
-                            )
+                            .sendrecv(SendBuf::of(&out), peer, id, RecvBuf::of(&mut into), peer, id)
                             .expect("sendrecv");
                         assert_eq!((status.tag, status.bytes), (id, n as u64 * 8));
                         assert_eq!(into, out);
@@ -304,16 +243,11 @@ fn a_thread_is_woken_by_a_send_to_its_own_rank() {
             thread::scope(|scope| {
                 let waiting = scope.spawn(|| hear(comm, 0, 1).0);
                 thread::sleep(Duration::from_millis(20));
-                comm.send_mode(mode, SendBuf::of(&[3u64]), 0, 1)
-                    .expect("send");
+                comm.send_mode(mode, SendBuf::of(&[3u64]), 0, 1).expect("send");
                 assert_eq!(waiting.join().expect("woken"), 3);
             });
         }
-        assert_eq!(
-            SLICES.load(Ordering::Relaxed),
-            0,
-            "slept through the message"
-        );
+        assert_eq!(SLICES.load(Ordering::Relaxed), 0, "slept through the message");
     });
 }
 
@@ -340,8 +274,7 @@ impl Generalized for Recorded {
 fn generalized_requests_are_completed_by_any_thread() {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     testing::run(1, |comm| {
-        let (mut request, completer) =
-            Request::generalized(comm.engine(), Box::new(Recorded(&CALLS)));
+        let (mut request, completer) = Request::generalized(comm.engine(), Box::new(Recorded(&CALLS)));
         assert_eq!(request.test().expect("test"), None);
         request.cancel().expect("cancel");
         thread::scope(|scope| {
@@ -360,26 +293,19 @@ fn the_hook_ends_a_blocked_receive() {
     static ASKED: AtomicBool = AtomicBool::new(false);
     testing::run(2, |comm| {
         if comm.rank() == 0 {
-            comm.engine()
-                .set_interrupt_hook(Some(|| ASKED.load(Ordering::Relaxed)));
+            comm.engine().set_interrupt_hook(Some(|| ASKED.load(Ordering::Relaxed)));
             thread::scope(|scope| {
                 scope.spawn(|| {
                     thread::sleep(Duration::from_millis(30));
                     ASKED.store(true, Ordering::Relaxed);
                 });
                 let mut data = [0u64];
-                let error = comm
-                    .recv(RecvBuf::of(&mut data), 1, 1)
-                    .expect_err("interrupted");
+                let error = comm.recv(RecvBuf::of(&mut data), 1, 1).expect_err("interrupted");
                 assert!(error.is_interrupted());
             });
             comm.engine().set_interrupt_hook(None);
             tell(comm, 1, 2, 0);
-            assert_eq!(
-                hear(comm, 1, 1).0,
-                6,
-                "the withdrawn receive has taken nothing"
-            );
+            assert_eq!(hear(comm, 1, 1).0, 6, "the withdrawn receive has taken nothing");
         } else {
             hear(comm, 0, 2);
             tell(comm, 0, 1, 6);
@@ -390,12 +316,7 @@ fn the_hook_ends_a_blocked_receive() {
 /// CPU time of the calling thread.
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("schedstat");
-    Duration::from_nanos(
-        text.split(' ')
-            .next()
-            .and_then(|n| n.parse().ok())
-            .expect("a number"),
-    )
+    Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).expect("a number"))
 }
 
 #[test]
@@ -411,10 +332,7 @@ fn blocked_ranks_sleep() {
         let (began, used) = (Instant::now(), cpu_time());
         assert_eq!(hear(comm, 0, 1).0, 5);
         let (waited, used) = (began.elapsed(), cpu_time() - used);
-        assert!(
-            used * 10 < waited,
-            "waiting {waited:?} took {used:?} of CPU time"
-        );
+        assert!(used * 10 < waited, "waiting {waited:?} took {used:?} of CPU time");
     });
 }
 
@@ -423,10 +341,7 @@ fn a_dropped_request_still_delivers() {
     testing::run(2, |comm| {
         if comm.rank() == 0 {
             for size in [10usize, 500_000] {
-                comm.isend(SendBuf::of(lasting(vec![3u8; size])), 1, 1)
-                    .expect("isend")
-                    .free()
-                    .expect("free");
+                comm.isend(SendBuf::of(lasting(vec![3u8; size])), 1, 1).expect("isend").free().expect("free");
             }
             hear(comm, 1, 2);
         } else {

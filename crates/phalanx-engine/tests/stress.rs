@@ -11,10 +11,7 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self, below: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (self.0 >> 33) % below
     }
 
@@ -32,9 +29,7 @@ impl Random {
 
 /// Word 0: the number of this message among those of its sender, receiver and tag; word 1: its length; the rest follows.
 fn message(number: u64, len: usize) -> Vec<u64> {
-    let mut data: Vec<u64> = (0..len as u64)
-        .map(|i| number.wrapping_mul(31) ^ i)
-        .collect();
+    let mut data: Vec<u64> = (0..len as u64).map(|i| number.wrapping_mul(31) ^ i).collect();
     (data[0], data[1]) = (number, len as u64);
     data
 }
@@ -50,9 +45,7 @@ const TAGS: u64 = 3;
 fn send_all(comm: &Comm, count: u64, base_tag: i32, seed: u64) -> Vec<Request> {
     let mut random = Random(seed);
     let mut numbers: HashMap<(i32, i32), u64> = HashMap::new();
-    let mut left: Vec<i32> = (0..comm.size())
-        .flat_map(|peer| (0..count).map(move |_| peer))
-        .collect();
+    let mut left: Vec<i32> = (0..comm.size()).flat_map(|peer| (0..count).map(move |_| peer)).collect();
     let mut open = Vec::new();
     while !left.is_empty() {
         let peer = left.swap_remove(random.next(left.len() as u64) as usize);
@@ -60,16 +53,9 @@ fn send_all(comm: &Comm, count: u64, base_tag: i32, seed: u64) -> Vec<Request> {
         let number = numbers.entry((peer, tag)).or_default();
         let data: &'static [u64] = Vec::leak(message(*number, random.size()));
         *number += 1;
-        let mode = [
-            SendMode::Standard,
-            SendMode::Standard,
-            SendMode::Synchronous,
-            SendMode::Ready,
-        ][random.next(4) as usize];
-        open.push(
-            comm.isend_mode(mode, SendBuf::of(data), peer, tag)
-                .expect("isend"),
-        );
+        let mode =
+            [SendMode::Standard, SendMode::Standard, SendMode::Synchronous, SendMode::Ready][random.next(4) as usize];
+        open.push(comm.isend_mode(mode, SendBuf::of(data), peer, tag).expect("isend"));
         if random.next(8) == 0 {
             let at = random.next(open.len() as u64) as usize;
             if open[at].test().expect("test").is_some() {
@@ -90,29 +76,18 @@ fn receive_all(comm: &Comm, count: u64, base_tag: i32, seed: u64, wild: bool) {
         let busy: Vec<i32> = (0..comm.size()).filter(|p| left[*p as usize] > 0).collect();
         let peer = busy[random.next(busy.len() as u64) as usize];
         let status = match random.next(4) {
-            0 if wild => comm
-                .recv(RecvBuf::of(&mut data), ANY_SOURCE, ANY_TAG)
-                .expect("recv"),
+            0 if wild => comm.recv(RecvBuf::of(&mut data), ANY_SOURCE, ANY_TAG).expect("recv"),
             1 => {
                 let source = if wild { ANY_SOURCE } else { peer };
-                let tag = if wild {
-                    ANY_TAG
-                } else {
-                    probe_tag(comm, peer, base_tag)
-                };
+                let tag = if wild { ANY_TAG } else { probe_tag(comm, peer, base_tag) };
                 let (message, _) = comm.mprobe(source, tag).expect("mprobe");
-                message
-                    .expect("a message")
-                    .recv(RecvBuf::of(&mut data))
-                    .expect("mrecv")
+                message.expect("a message").recv(RecvBuf::of(&mut data)).expect("mrecv")
             }
             2 if !wild => {
                 let tag = probe_tag(comm, peer, base_tag);
                 comm.recv(RecvBuf::of(&mut data), peer, tag).expect("recv")
             }
-            _ if wild => comm
-                .recv(RecvBuf::of(&mut data), peer, ANY_TAG)
-                .expect("recv"),
+            _ if wild => comm.recv(RecvBuf::of(&mut data), peer, ANY_TAG).expect("recv"),
             _ => {
                 let tag = probe_tag(comm, peer, base_tag);
                 comm.recv(RecvBuf::of(&mut data), peer, tag).expect("recv")

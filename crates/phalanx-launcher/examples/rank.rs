@@ -14,8 +14,7 @@ use phalanx_shm::{ProcId, SlotState, Universe};
 
 fn number(name: &str) -> i64 {
     let text = std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
-    text.parse()
-        .unwrap_or_else(|_| panic!("{name}={text} is not a number"))
+    text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number"))
 }
 
 fn universe() -> (Universe, ProcId) {
@@ -23,15 +22,9 @@ fn universe() -> (Universe, ProcId) {
     let copy = phalanx_shm::inherit::duplicate(fd).expect("the inherited segment");
     let universe = Universe::attach(copy).expect("a universe");
     let world = std::env::var("PHALANX_WORLD").expect("a world");
-    let fields: Vec<u32> = world
-        .split(':')
-        .map(|field| field.parse().expect("a number"))
-        .collect();
+    let fields: Vec<u32> = world.split(':').map(|field| field.parse().expect("a number")).collect();
     let me = ProcId(fields[0] + fields[2]);
-    universe
-        .slot(me)
-        .claim(std::process::id() as i32)
-        .expect("our own slot");
+    universe.slot(me).claim(std::process::id() as i32).expect("our own slot");
     (universe, me)
 }
 
@@ -47,9 +40,7 @@ fn main() {
             "abort" => slot.record_abort(value as i32),
             "sleep" => std::thread::sleep(Duration::from_secs_f64(value)),
             "exit" => std::process::exit(value as i32),
-            "only" if number("PMI_RANK") != value as i64 => {
-                std::thread::sleep(Duration::from_secs(600))
-            }
+            "only" if number("PMI_RANK") != value as i64 => std::thread::sleep(Duration::from_secs(600)),
             "only" => {}
             other => panic!("unknown step {other}"),
         }

@@ -82,39 +82,24 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         return Ok(0);
     }
     let Some((program, args)) = line.split_first() else {
-        return Err(LaunchError::Usage {
-            command: "cc",
-            problem: "CC is empty".to_owned(),
-        });
+        return Err(LaunchError::Usage { command: "cc", problem: "CC is empty".to_owned() });
     };
     let error = Command::new(program).args(args).exec();
-    let doing = format!(
-        "starting the C compiler '{}' (set CC to name another)",
-        program.to_string_lossy()
-    );
+    let doing = format!("starting the C compiler '{}' (set CC to name another)", program.to_string_lossy());
     Err(LaunchError::system(doing, error))
 }
 
 /// Splits off what is meant for us: the request and the compiler.
 fn read(args: &[OsString]) -> (Request, Vec<OsString>, Vec<OsString>) {
     let mut request = Request::Compile;
-    let mut compiler = words(
-        std::env::var_os("CC")
-            .filter(|cc| !cc.is_empty())
-            .as_deref()
-            .unwrap_or(OsStr::new("cc")),
-    );
+    let mut compiler = words(std::env::var_os("CC").filter(|cc| !cc.is_empty()).as_deref().unwrap_or(OsStr::new("cc")));
     let mut rest = Vec::new();
     for arg in args {
         let text = arg.to_string_lossy();
-        let name = text
-            .strip_prefix('-')
-            .map_or("", |name| name.strip_prefix('-').unwrap_or(name));
+        let name = text.strip_prefix('-').map_or("", |name| name.strip_prefix('-').unwrap_or(name));
         match name {
             "show" | "showme" => request = Request::Show,
-            "compile_info" | "compile-info" | "showme:compile" => {
-                request = Request::Flags(Kind::Compile)
-            }
+            "compile_info" | "compile-info" | "showme:compile" => request = Request::Flags(Kind::Compile),
             "link_info" | "link-info" | "showme:link" => request = Request::Flags(Kind::Link),
             "showme:incdirs" => request = Request::Flags(Kind::IncludeDirectories),
             "showme:libdirs" => request = Request::Flags(Kind::LibraryDirectories),
@@ -122,10 +107,7 @@ fn read(args: &[OsString]) -> (Request, Vec<OsString>, Vec<OsString>) {
             "showme:version" => request = Request::Version,
             "showme:command" => request = Request::Flags(Kind::Compiler),
             "help" if args.len() == 1 => request = Request::Help,
-            _ => match text
-                .strip_prefix("-cc=")
-                .or_else(|| text.strip_prefix("--cc="))
-            {
+            _ => match text.strip_prefix("-cc=").or_else(|| text.strip_prefix("--cc=")) {
                 Some(named) => compiler = words(OsStr::new(named)),
                 None => rest.push(arg.clone()),
             },
@@ -144,13 +126,7 @@ fn words(text: &OsStr) -> Vec<OsString> {
 
 /// The flags of one kind, as one line.
 fn flags(kind: Kind, compiler: &[OsString], include: &Path, native: &Path) -> String {
-    let line = |words: &[OsString]| {
-        words
-            .iter()
-            .map(|word| quoted(word))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let line = |words: &[OsString]| words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
     match kind {
         Kind::Compile => quoted(&prefixed("-I", include)),
         Kind::Link => line(&link_flags(native)),
@@ -168,28 +144,16 @@ fn prefixed(prefix: &str, path: &Path) -> OsString {
 }
 
 fn link_flags(native: &Path) -> [OsString; 3] {
-    [
-        prefixed("-L", native),
-        prefixed("-Wl,-rpath,", native),
-        format!("-l:{LIBRARY}").into(),
-    ]
+    [prefixed("-L", native), prefixed("-Wl,-rpath,", native), format!("-l:{LIBRARY}").into()]
 }
 
 /// The compiler's whole command line. Link flags are left out when nothing will be linked.
-fn command_line(
-    compiler: &[OsString],
-    args: &[OsString],
-    include: &Path,
-    native: &Path,
-) -> Vec<OsString> {
+fn command_line(compiler: &[OsString], args: &[OsString], include: &Path, native: &Path) -> Vec<OsString> {
     let mut line = compiler.to_vec();
     line.push(prefixed("-I", include));
     line.extend_from_slice(args);
-    let linking = !args.iter().any(|arg| {
-        ["-c", "-S", "-E", "-M", "-MM", "-fsyntax-only"]
-            .iter()
-            .any(|flag| arg == flag)
-    });
+    let linking =
+        !args.iter().any(|arg| ["-c", "-S", "-E", "-M", "-MM", "-fsyntax-only"].iter().any(|flag| arg == flag));
     if linking {
         line.extend(link_flags(native));
     }
@@ -249,9 +213,6 @@ mod tests {
     #[test]
     fn words_survive_a_shell() {
         assert_eq!(quoted(OsStr::new("-I/a b/it's")), "'-I/a b/it'\\''s'");
-        assert_eq!(
-            flags(Kind::Compile, &[], Path::new("/x y"), Path::new("/z")),
-            "'-I/x y'"
-        );
+        assert_eq!(flags(Kind::Compile, &[], Path::new("/x y"), Path::new("/z")), "'-I/x y'");
     }
 }

@@ -169,18 +169,12 @@ impl<'a> Reader<'a> {
         Some(arg)
     }
 
-    fn value(
-        &mut self,
-        flag: &str,
-        inline: Option<&OsStr>,
-        what: &str,
-    ) -> Result<OsString, LaunchError> {
+    fn value(&mut self, flag: &str, inline: Option<&OsStr>, what: &str) -> Result<OsString, LaunchError> {
         match inline {
             Some(value) => Ok(value.to_owned()),
-            None => self
-                .next()
-                .cloned()
-                .ok_or_else(|| LaunchError::usage(format!("flag '{flag}' needs {what} after it"))),
+            None => {
+                self.next().cloned().ok_or_else(|| LaunchError::usage(format!("flag '{flag}' needs {what} after it")))
+            }
         }
     }
 }
@@ -202,10 +196,7 @@ pub fn parse(args: &[OsString]) -> Result<RunOptions, LaunchError> {
 }
 
 fn parse_section(args: &[OsString], options: &mut RunOptions) -> Result<App, LaunchError> {
-    let mut app = App {
-        ranks: 1,
-        ..App::default()
-    };
+    let mut app = App { ranks: 1, ..App::default() };
     let mut reader = Reader { args, at: 0 };
     let mut module = None;
     while module.is_none() {
@@ -227,9 +218,12 @@ fn parse_section(args: &[OsString], options: &mut RunOptions) -> Result<App, Lau
     }
     app.target = match module {
         Some(name) => Target::Module(name),
-        None => Target::Program(reader.next().cloned().ok_or_else(|| {
-            LaunchError::usage("no program given; for example: phalanx run -n 4 script.py")
-        })?),
+        None => Target::Program(
+            reader
+                .next()
+                .cloned()
+                .ok_or_else(|| LaunchError::usage("no program given; for example: phalanx run -n 4 script.py"))?,
+        ),
     };
     app.args = args[reader.at..].to_vec();
     Ok(app)
@@ -249,9 +243,7 @@ fn flag(
         return Err(unknown(&typed, name));
     };
     match id {
-        Id::Ranks => {
-            app.ranks = ranks(&typed, &reader.value(&typed, inline, "a number of ranks")?)?
-        }
+        Id::Ranks => app.ranks = ranks(&typed, &reader.value(&typed, inline, "a number of ranks")?)?,
         Id::Export => {
             let given = match inline {
                 // `-x=NAME=VALUE` is not something anybody writes; `-x NAME=VALUE` is.
@@ -264,58 +256,29 @@ fn flag(
             let key = reader.value(&typed, inline, "NAME VALUE")?;
             variable_name(&key)?;
             let value = reader.value(&typed, None, "NAME VALUE")?;
-            let list = if id == Id::Env {
-                &mut app.env
-            } else {
-                &mut options.env
-            };
+            let list = if id == Id::Env { &mut app.env } else { &mut options.env };
             list.push((key, value));
         }
         Id::EnvList => {
             let names = reader.value(&typed, inline, "NAME,NAME,...")?;
-            for key in names
-                .as_bytes()
-                .split(|b| *b == b',')
-                .filter(|n| !n.is_empty())
-            {
+            for key in names.as_bytes().split(|b| *b == b',').filter(|n| !n.is_empty()) {
                 export(OsStr::from_bytes(key), options)?;
             }
         }
         Id::Wdir => app.wdir = Some(reader.value(&typed, inline, "a directory")?.into()),
         Id::Tag => options.tag_output = true,
         Id::OutputFiles => {
-            options.output_prefix = Some(
-                reader
-                    .value(&typed, inline, "the beginning of a file name")?
-                    .into(),
-            );
+            options.output_prefix = Some(reader.value(&typed, inline, "the beginning of a file name")?.into());
         }
-        Id::Timeout => {
-            options.timeout = Some(timeout(&reader.value(
-                &typed,
-                inline,
-                "a number of seconds",
-            )?)?)
-        }
-        Id::Bind => bind(
-            &reader.value(&typed, inline, "'auto', 'none' or 'core'")?,
-            options,
-        )?,
+        Id::Timeout => options.timeout = Some(timeout(&reader.value(&typed, inline, "a number of seconds")?)?),
+        Id::Bind => bind(&reader.value(&typed, inline, "'auto', 'none' or 'core'")?, options)?,
         Id::Host => hosts(&reader.value(&typed, inline, "host names")?)?,
-        Id::HostFile => host_file(Path::new(&reader.value(
-            &typed,
-            inline,
-            "a file of host names",
-        )?))?,
+        Id::HostFile => host_file(Path::new(&reader.value(&typed, inline, "a file of host names")?))?,
         Id::Verbose => options.verbose = true,
         Id::KeepGoing => options.keep_going = true,
         Id::NoDoors => options.no_doors = true,
         Id::Module => {
-            return Ok(Some(reader.value(
-                &typed,
-                inline,
-                "the name of a Python module",
-            )?));
+            return Ok(Some(reader.value(&typed, inline, "the name of a Python module")?));
         }
         Id::Mca => {
             let key = reader.value(&typed, inline, "NAME VALUE")?;
@@ -339,27 +302,14 @@ fn flag(
 }
 
 fn unknown(typed: &str, name: &str) -> LaunchError {
-    let hint = suggest::nearest(
-        name,
-        FLAGS
-            .iter()
-            .map(|(known, _)| *known)
-            .filter(|known| known.len() > 1),
-    );
-    LaunchError::UnknownFlag {
-        command: "run",
-        given: typed.to_owned(),
-        hint: hint.map(|known| format!("--{known}")),
-    }
+    let hint = suggest::nearest(name, FLAGS.iter().map(|(known, _)| *known).filter(|known| known.len() > 1));
+    LaunchError::UnknownFlag { command: "run", given: typed.to_owned(), hint: hint.map(|known| format!("--{known}")) }
 }
 
 fn split_once(text: &OsStr, at: u8) -> (&OsStr, Option<&OsStr>) {
     let bytes = text.as_bytes();
     match bytes.iter().position(|b| *b == at) {
-        Some(i) => (
-            OsStr::from_bytes(&bytes[..i]),
-            Some(OsStr::from_bytes(&bytes[i + 1..])),
-        ),
+        Some(i) => (OsStr::from_bytes(&bytes[..i]), Some(OsStr::from_bytes(&bytes[i + 1..]))),
         None => (text, None),
     }
 }
@@ -368,24 +318,15 @@ fn ranks(flag: &str, value: &OsStr) -> Result<u32, LaunchError> {
     let text = value.to_string_lossy();
     match text.parse::<i64>() {
         Ok(n) if n > 0 && n <= i64::from(u32::MAX) => Ok(n as u32),
-        Ok(n) if n > 0 => Err(LaunchError::usage(format!(
-            "{flag} {n}: more ranks than can be numbered"
-        ))),
-        Ok(n) => Err(LaunchError::usage(format!(
-            "{flag} {n}: the number of ranks must be at least 1"
-        ))),
-        Err(_) => Err(LaunchError::usage(format!(
-            "{flag} {text}: the number of ranks must be a whole number"
-        ))),
+        Ok(n) if n > 0 => Err(LaunchError::usage(format!("{flag} {n}: more ranks than can be numbered"))),
+        Ok(n) => Err(LaunchError::usage(format!("{flag} {n}: the number of ranks must be at least 1"))),
+        Err(_) => Err(LaunchError::usage(format!("{flag} {text}: the number of ranks must be a whole number"))),
     }
 }
 
 fn variable_name(name: &OsStr) -> Result<(), LaunchError> {
     if name.is_empty() || name.as_bytes().contains(&b'=') {
-        return Err(LaunchError::usage(format!(
-            "'{}' is not the name of a variable",
-            name.to_string_lossy()
-        )));
+        return Err(LaunchError::usage(format!("'{}' is not the name of a variable", name.to_string_lossy())));
     }
     Ok(())
 }
@@ -397,10 +338,7 @@ fn export(given: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
         Some(value) => options.env.push((name.to_owned(), value.to_owned())),
         // Ranks inherit our environment, so that a set variable is already on its way.
         None if std::env::var_os(name).is_none() => {
-            options.warnings.push(format!(
-                "-x {}: that variable is not set here",
-                name.to_string_lossy()
-            ));
+            options.warnings.push(format!("-x {}: that variable is not set here", name.to_string_lossy()));
         }
         None => {}
     }
@@ -413,11 +351,7 @@ fn timeout(value: &OsStr) -> Result<Duration, LaunchError> {
         .ok()
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| {
-            LaunchError::usage(format!(
-                "--timeout {text}: give a number of seconds above 0"
-            ))
-        })
+        .ok_or_else(|| LaunchError::usage(format!("--timeout {text}: give a number of seconds above 0")))
 }
 
 fn bind(value: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
@@ -426,9 +360,7 @@ fn bind(value: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
         "none" => options.binding = Binding::None,
         "core" | "hwthread" | "cpu" => options.binding = Binding::Core,
         other => {
-            return Err(LaunchError::usage(format!(
-                "--bind-to {other}: only 'auto', 'none' and 'core' are offered"
-            )));
+            return Err(LaunchError::usage(format!("--bind-to {other}: only 'auto', 'none' and 'core' are offered")));
         }
     }
     Ok(())
@@ -438,19 +370,13 @@ fn bind(value: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
 fn hosts(list: &OsStr) -> Result<(), LaunchError> {
     let here = rustix::system::uname();
     let here = here.nodename().to_string_lossy().into_owned();
-    for host in list
-        .to_string_lossy()
-        .split(',')
-        .map(str::trim)
-        .filter(|h| !h.is_empty())
-    {
+    for host in list.to_string_lossy().split(',').map(str::trim).filter(|h| !h.is_empty()) {
         let name = match host.rsplit_once(':') {
             Some((name, slots)) if slots.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,
         };
         let short = |s: &str| s.split('.').next().unwrap_or(s).to_owned();
-        let local =
-            ["localhost", "127.0.0.1", "::1"].contains(&name) || short(name) == short(&here);
+        let local = ["localhost", "127.0.0.1", "::1"].contains(&name) || short(name) == short(&here);
         if !local {
             return Err(LaunchError::usage(format!(
                 "host '{name}' is not this machine: the embedded engine runs on one machine; for several, start \
@@ -462,12 +388,8 @@ fn hosts(list: &OsStr) -> Result<(), LaunchError> {
 }
 
 fn host_file(path: &Path) -> Result<(), LaunchError> {
-    let text = std::fs::read_to_string(path).map_err(|e| {
-        LaunchError::usage(format!(
-            "--hostfile {}: cannot be read: {e}",
-            path.display()
-        ))
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| LaunchError::usage(format!("--hostfile {}: cannot be read: {e}", path.display())))?;
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or("");
         if let Some(host) = line.split_whitespace().next() {
@@ -488,16 +410,10 @@ mod tests {
 
     #[test]
     fn counts_may_be_written_in_every_known_way() {
-        for line in [
-            "-n 4 a", "-np 4 a", "--np 4 a", "-c 4 a", "-n=4 a", "--np=4 a",
-        ] {
+        for line in ["-n 4 a", "-np 4 a", "--np 4 a", "-c 4 a", "-n=4 a", "--np=4 a"] {
             let options = parse_words(line).unwrap();
             assert_eq!(options.apps[0].ranks, 4, "{line}");
-            assert_eq!(
-                options.apps[0].target,
-                Target::Program("a".into()),
-                "{line}"
-            );
+            assert_eq!(options.apps[0].target, Target::Program("a".into()), "{line}");
         }
         assert_eq!(parse_words("a").unwrap().apps[0].ranks, 1);
     }
@@ -508,10 +424,7 @@ mod tests {
         assert_eq!(options.apps[0].ranks, 2);
         assert_eq!(options.apps[0].args, ["-c", "x", "-n", "9", "--timeout"]);
         let options = parse_words("-n 2 -m mpi4py.bench helloworld -q").unwrap();
-        assert_eq!(
-            options.apps[0].target,
-            Target::Module("mpi4py.bench".into())
-        );
+        assert_eq!(options.apps[0].target, Target::Module("mpi4py.bench".into()));
         assert_eq!(options.apps[0].args, ["helloworld", "-q"]);
         let options = parse_words("-n 2 -- -odd-name").unwrap();
         assert_eq!(options.apps[0].target, Target::Program("-odd-name".into()));

@@ -24,11 +24,8 @@ fn soname_of(file: &[u8]) -> Option<String> {
     let mut dynamic = None;
     for i in 0..count {
         let header = start.checked_add(i.checked_mul(size)?)?;
-        let (offset, address, length) = (
-            u64_at(file, header + 8)?,
-            u64_at(file, header + 16)?,
-            u64_at(file, header + 32)?,
-        );
+        let (offset, address, length) =
+            (u64_at(file, header + 8)?, u64_at(file, header + 16)?, u64_at(file, header + 32)?);
         match u32_at(file, header)? {
             PT_LOAD => loads.push((offset, address, length)),
             PT_DYNAMIC => dynamic = Some((offset, length)),
@@ -48,9 +45,8 @@ fn soname_of(file: &[u8]) -> Option<String> {
     }
     let (names, name) = (names?, name?);
     // The table's position is an address: find the segment that is loaded there.
-    let (offset, address, _) = loads.into_iter().find(|(_, address, length)| {
-        (*address..address.saturating_add(*length)).contains(&names)
-    })?;
+    let (offset, address, _) =
+        loads.into_iter().find(|(_, address, length)| (*address..address.saturating_add(*length)).contains(&names))?;
     let at = usize::try_from(offset.checked_add(names - address)?.checked_add(name)?).ok()?;
     let text = file.get(at..)?;
     let end = text.iter().position(|byte| *byte == 0)?;
@@ -80,21 +76,14 @@ mod tests {
     /// The C library that this test itself is linked to.
     fn c_library() -> Option<Vec<u8>> {
         let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-        let path = maps
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(5))
-            .find(|p| p.contains("/libc"))?;
+        let path = maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|p| p.contains("/libc"))?;
         std::fs::read(path).ok()
     }
 
     #[test]
     fn the_c_library_knows_its_name() {
         let Some(file) = c_library() else { return };
-        assert!(
-            soname_of(&file).unwrap().starts_with("libc"),
-            "{:?}",
-            soname_of(&file)
-        );
+        assert!(soname_of(&file).unwrap().starts_with("libc"), "{:?}", soname_of(&file));
     }
 
     #[test]

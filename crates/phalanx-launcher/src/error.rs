@@ -86,23 +86,16 @@ impl LaunchError {
     #[must_use]
     pub fn reason(&self) -> String {
         let text = self.to_string();
-        text.split_once(": ")
-            .map_or(text.clone(), |(_, reason)| reason.to_owned())
+        text.split_once(": ").map_or(text.clone(), |(_, reason)| reason.to_owned())
     }
 
     /// Bad arguments of `phalanx run`.
     pub(crate) fn usage(problem: impl Into<String>) -> Self {
-        Self::Usage {
-            command: "run",
-            problem: problem.into(),
-        }
+        Self::Usage { command: "run", problem: problem.into() }
     }
 
     /// A refusal of the operating system while `doing` something.
     pub(crate) fn system(doing: impl Into<String>, source: impl Into<std::io::Error>) -> Self {
-        Self::System {
-            doing: doing.into(),
-            source: source.into(),
-        }
+        Self::System { doing: doing.into(), source: source.into() }
     }
 }

@@ -74,11 +74,7 @@ pub fn ranges(numbers: &[u32]) -> String {
     let mut text = String::new();
     let mut rest = numbers;
     while let Some((&first, _)) = rest.split_first() {
-        let length = rest
-            .iter()
-            .zip(first..)
-            .take_while(|(a, b)| **a == *b)
-            .count();
+        let length = rest.iter().zip(first..).take_while(|(a, b)| **a == *b).count();
         if !text.is_empty() {
             text.push_str(", ");
         }
@@ -95,11 +91,7 @@ pub fn ranges(numbers: &[u32]) -> String {
 /// "rank 3" or "ranks 0-2, 5".
 #[must_use]
 pub fn ranks(numbers: &[u32]) -> String {
-    format!(
-        "{} {}",
-        if numbers.len() == 1 { "rank" } else { "ranks" },
-        ranges(numbers)
-    )
+    format!("{} {}", if numbers.len() == 1 { "rank" } else { "ranks" }, ranges(numbers))
 }
 
 /// A duration in seconds as a person would write it.
@@ -127,11 +119,7 @@ mod tests {
         ];
         for (ended, abort, unfinished, status) in cases {
             let cause = judge(ended, abort, unfinished);
-            assert_eq!(
-                cause.map(Cause::status),
-                status,
-                "{ended:?} {abort:?} {unfinished}"
-            );
+            assert_eq!(cause.map(Cause::status), status, "{ended:?} {abort:?} {unfinished}");
         }
     }
 

@@ -96,13 +96,7 @@ is wrong, else 0.
 mod tests {
     #[test]
     fn texts_fit_eighty_columns() {
-        for text in [
-            super::OVERVIEW,
-            super::RUN,
-            super::SHELL,
-            super::CC,
-            super::DOCTOR,
-        ] {
+        for text in [super::OVERVIEW, super::RUN, super::SHELL, super::CC, super::DOCTOR] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
             }

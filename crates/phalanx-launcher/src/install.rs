@@ -37,8 +37,7 @@ pub fn python() -> Option<PathBuf> {
         }
     }
     let search = std::env::var_os("PATH").unwrap_or_default();
-    find_on_path(OsStr::new("python3"), &search)
-        .or_else(|| find_on_path(OsStr::new("python"), &search))
+    find_on_path(OsStr::new("python3"), &search).or_else(|| find_on_path(OsStr::new("python"), &search))
 }
 
 /// The directory of the package `phalanx`.
@@ -106,12 +105,7 @@ fn beside_executable() -> Option<PathBuf> {
 fn ask(python: &Path) -> Option<Option<PathBuf>> {
     let code = "import importlib.util as u; s = u.find_spec('phalanx'); \
                 print((list(s.submodule_search_locations or [''])[0]) if s else '', end='')";
-    let output = Command::new(python)
-        .args(["-c", code])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new(python).args(["-c", code]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let path = PathBuf::from(OsString::from_vec(output.stdout));
     Some(is_package(&path).then_some(path))
 }
@@ -132,22 +126,13 @@ impl Doors {
     /// As [`package`].
     pub fn find() -> Result<Option<Self>, LaunchError> {
         let python = package()?.join("doors");
-        Ok(python.is_dir().then(|| Self {
-            bin: python.join("bin"),
-            python,
-        }))
+        Ok(python.is_dir().then(|| Self { bin: python.join("bin"), python }))
     }
 
     /// The variables that open them, given the environment they are added to.
     #[must_use]
-    pub fn variables(
-        &self,
-        current: impl Fn(&str) -> Option<OsString>,
-    ) -> Vec<(OsString, OsString)> {
-        let mut variables = vec![(
-            OsString::from("PYTHONPATH"),
-            first_in_list(&self.python, current("PYTHONPATH")),
-        )];
+    pub fn variables(&self, current: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
+        let mut variables = vec![(OsString::from("PYTHONPATH"), first_in_list(&self.python, current("PYTHONPATH")))];
         if self.bin.is_dir() {
             variables.push(("PATH".into(), first_in_list(&self.bin, current("PATH"))));
         }
@@ -166,9 +151,7 @@ pub const LAUNCHER: &str = "PHALANX_LAUNCHER";
 pub(crate) fn first_in_list(entry: &Path, list: Option<OsString>) -> OsString {
     let mut text = entry.as_os_str().to_owned();
     if let Some(list) = list {
-        for other in std::env::split_paths(&list)
-            .filter(|other| other != entry && !other.as_os_str().is_empty())
-        {
+        for other in std::env::split_paths(&list).filter(|other| other != entry && !other.as_os_str().is_empty()) {
             text.push(":");
             text.push(other);
         }
@@ -186,13 +169,7 @@ pub fn is_executable(path: &Path) -> bool {
 #[must_use]
 pub fn find_on_path(name: &OsStr, list: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(list)
-        .map(|directory| {
-            if directory.as_os_str().is_empty() {
-                PathBuf::from(name)
-            } else {
-                directory.join(name)
-            }
-        })
+        .map(|directory| if directory.as_os_str().is_empty() { PathBuf::from(name) } else { directory.join(name) })
         .find(|path| is_executable(path))
 }
 

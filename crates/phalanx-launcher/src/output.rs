@@ -193,10 +193,7 @@ impl Sink {
             }
             Way::Polled => {
                 let mut room = [PollFd::new(&self.descriptor, PollFlags::OUT)];
-                let now = Timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                };
+                let now = Timespec { tv_sec: 0, tv_nsec: 0 };
                 if poll(&mut room, Some(&now))? == 0 {
                     return Err(Errno::AGAIN);
                 }
@@ -241,13 +238,7 @@ pub(crate) enum Read {
 impl Stream {
     /// A stream that tags its lines with `tag` (none if empty).
     pub(crate) fn new(descriptor: OwnedFd, id: usize, tag: Vec<u8>) -> Self {
-        Self {
-            descriptor,
-            id,
-            tag,
-            partial: Vec::new(),
-            paused: false,
-        }
+        Self { descriptor, id, tag, partial: Vec::new(), paused: false }
     }
 
     /// Reads once and passes complete lines on; with `alone`, everything at once (nobody else's lines to keep apart).
@@ -276,9 +267,7 @@ impl Stream {
             return sink.push(self.id / 2, &[data], data.ends_with(b"\n"));
         }
         // A carriage return is the end of a piece as well (of a progress bar), but not of a tagged line.
-        let end = |at: &usize| {
-            data[*at] == b'\n' || (data[*at] == b'\r' && self.tag.is_empty() && at + 1 < data.len())
-        };
+        let end = |at: &usize| data[*at] == b'\n' || (data[*at] == b'\r' && self.tag.is_empty() && at + 1 < data.len());
         let Some(last) = (0..data.len()).rev().find(end) else {
             self.partial.extend_from_slice(data);
             if self.partial.len() > LONGEST_LINE || alone {
@@ -387,9 +376,7 @@ mod tests {
         let (mut reader, writer) = pipe();
         let mut sink = Sink::new(writer.as_fd()).unwrap();
         drop(writer);
-        let text: Vec<u8> = (0..200_000u32)
-            .flat_map(|n| format!("{n}\n").into_bytes())
-            .collect();
+        let text: Vec<u8> = (0..200_000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
         sink.push(0, &[&text], true);
         assert!(sink.is_waiting() && sink.is_full());
         let slow = std::thread::spawn(move || {

@@ -54,11 +54,7 @@ impl Client {
     /// The client that is this rank of that world.
     #[must_use]
     pub fn of(world: usize, rank: u32) -> Self {
-        Self {
-            world,
-            rank,
-            ..Self::default()
-        }
+        Self { world, rank, ..Self::default() }
     }
 }
 
@@ -104,11 +100,7 @@ impl Service {
     /// A service whose spaces are named after `id`.
     #[must_use]
     pub fn new(id: &str, universe_size: u32) -> Self {
-        Self {
-            id: id.to_owned(),
-            universe_size,
-            ..Self::default()
-        }
+        Self { id: id.to_owned(), universe_size, ..Self::default() }
     }
 
     /// Adds a world: which application each rank belongs to, and what its space holds from the start.
@@ -116,16 +108,8 @@ impl Service {
         let size = u32::try_from(appnum.len()).unwrap_or(u32::MAX);
         let mut values: HashMap<String, String> = preput.iter().cloned().collect();
         // All ranks are on one node: one block of one node with all of them.
-        values.insert(
-            "PMI_process_mapping".to_owned(),
-            format!("(vector,(0,1,{size}))"),
-        );
-        self.spaces.push(Space {
-            size,
-            appnum,
-            values,
-            arrived: 0,
-        });
+        values.insert("PMI_process_mapping".to_owned(), format!("(vector,(0,1,{size}))"));
+        self.spaces.push(Space { size, appnum, values, arrived: 0 });
         self.spaces.len() - 1
     }
 
@@ -159,12 +143,7 @@ impl Service {
         Ok(actions)
     }
 
-    fn line(
-        &mut self,
-        client: &mut Client,
-        line: &str,
-        actions: &mut Vec<Action>,
-    ) -> Result<(), String> {
+    fn line(&mut self, client: &mut Client, line: &str, actions: &mut Vec<Action>) -> Result<(), String> {
         if let Some(mut block) = client.spawn.take() {
             if line.trim() == "endcmd" {
                 self.spawn_block(client, &block, actions)?;
@@ -204,26 +183,16 @@ impl Service {
             "init" => {
                 client.stage = Stage::Initialised;
                 let version = request.get("pmi_version") == Some("1");
-                format!(
-                    "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc={}",
-                    if version { 0 } else { -1 }
-                )
+                format!("cmd=response_to_init pmi_version=1 pmi_subversion=1 rc={}", if version { 0 } else { -1 })
             }
             "get_maxes" => "cmd=maxes kvsname_max=256 keylen_max=64 vallen_max=1024".to_owned(),
             "get_appnum" => {
-                let appnum = self
-                    .spaces
-                    .get(world)
-                    .and_then(|s| s.appnum.get(client.rank as usize))
-                    .unwrap_or(&0);
+                let appnum = self.spaces.get(world).and_then(|s| s.appnum.get(client.rank as usize)).unwrap_or(&0);
                 format!("cmd=appnum appnum={appnum}")
             }
             "get_my_kvsname" => format!("cmd=my_kvsname kvsname={}", self.space_name(world)),
             "get_universe_size" => format!("cmd=universe_size size={}", self.universe_size),
-            "put" => match (
-                self.space_of(request.get("kvsname"), world),
-                request.get("key"),
-            ) {
+            "put" => match (self.space_of(request.get("kvsname"), world), request.get("key")) {
                 (Some(space), Some(key)) => {
                     let value = request.get("value").unwrap_or("");
                     space.values.insert(key.to_owned(), value.to_owned());
@@ -234,10 +203,7 @@ impl Service {
             },
             "get" => {
                 let key = request.get("key").unwrap_or("");
-                match self
-                    .space_of(request.get("kvsname"), world)
-                    .and_then(|space| space.values.get(key))
-                {
+                match self.space_of(request.get("kvsname"), world).and_then(|space| space.values.get(key)) {
                     Some(value) => format!("cmd=get_result rc=0 msg=success value={value}"),
                     None => format!("cmd=get_result rc=-1 msg=key_{key}_not_found value=unknown"),
                 }
@@ -263,31 +229,20 @@ impl Service {
                 }
                 _ => "cmd=publish_result rc=-1 info=fail msg=no_service".to_owned(),
             },
-            "unpublish_name" => match request
-                .get("service")
-                .and_then(|service| self.names.remove(service))
-            {
+            "unpublish_name" => match request.get("service").and_then(|service| self.names.remove(service)) {
                 Some(_) => "cmd=unpublish_result rc=0 info=ok msg=success".to_owned(),
                 None => "cmd=unpublish_result rc=-1 info=fail msg=service_not_found".to_owned(),
             },
-            "lookup_name" => match request
-                .get("service")
-                .and_then(|service| self.names.get(service))
-            {
+            "lookup_name" => match request.get("service").and_then(|service| self.names.get(service)) {
                 Some(port) => format!("cmd=lookup_result rc=0 info=ok port={port}"),
-                None => {
-                    "cmd=lookup_result rc=-1 info=fail port=none msg=service_not_found".to_owned()
-                }
+                None => "cmd=lookup_result rc=-1 info=fail port=none msg=service_not_found".to_owned(),
             },
             "finalize" => {
                 client.stage = Stage::Finalized;
                 "cmd=finalize_ack rc=0".to_owned()
             }
             "abort" => {
-                let code = request
-                    .get("exitcode")
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(1);
+                let code = request.get("exitcode").and_then(|text| text.parse().ok()).unwrap_or(1);
                 actions.push(Action::Abort(code));
                 return Ok(());
             }
@@ -303,33 +258,19 @@ impl Service {
         block: &[(String, String)],
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
-        let get = |key: &str| {
-            block
-                .iter()
-                .find(|(k, _)| k == key)
-                .map(|(_, v)| v.as_str())
-        };
-        let number = |key: &str| {
-            get(key)
-                .and_then(|text| text.trim().parse::<u32>().ok())
-                .unwrap_or(0)
-        };
+        let get = |key: &str| block.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let number = |key: &str| get(key).and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0);
         // A count cannot exceed the lines that are there.
         let lines = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let pairs = |kind: &str| -> Vec<(String, String)> {
             (0..number(&format!("{kind}_num")).min(lines))
                 .filter_map(|i| {
                     let key = get(&format!("{kind}_key_{i}"))?;
-                    Some((
-                        key.to_owned(),
-                        get(&format!("{kind}_val_{i}")).unwrap_or("").to_owned(),
-                    ))
+                    Some((key.to_owned(), get(&format!("{kind}_val_{i}")).unwrap_or("").to_owned()))
                 })
                 .collect()
         };
-        let program = get("execname")
-            .ok_or("a spawn request without execname")?
-            .to_owned();
+        let program = get("execname").ok_or("a spawn request without execname")?.to_owned();
         client.spawns.push(SpawnCommand {
             ranks: number("nprocs"),
             program,
@@ -356,10 +297,7 @@ pub fn spawn_result(outcome: Result<u32, String>) -> String {
             format!("cmd=spawn_result rc=0 nerrs={ranks} errcodes={codes}")
         }
         // A value ends at a space: the reason travels with underscores.
-        Err(reason) => format!(
-            "cmd=spawn_result rc=-1 msg={}",
-            reason.replace([' ', '\n'], "_")
-        ),
+        Err(reason) => format!("cmd=spawn_result rc=-1 msg={}", reason.replace([' ', '\n'], "_")),
     }
 }
 
@@ -368,11 +306,7 @@ struct Request<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Request<'a> {
     fn parse(line: &'a str) -> Self {
-        Self(
-            line.split_whitespace()
-                .filter_map(|word| word.split_once('='))
-                .collect(),
-        )
+        Self(line.split_whitespace().filter_map(|word| word.split_once('=')).collect())
     }
 
     fn get(&self, key: &str) -> Option<&'a str> {
@@ -396,40 +330,17 @@ mod tests {
     fn a_world_of_two_meets() {
         let mut service = Service::new("t", 2);
         let world = service.add_world(vec![0, 1], &[]);
-        let mut a = Client {
-            world,
-            rank: 0,
-            ..Client::default()
-        };
-        let mut b = Client {
-            world,
-            rank: 1,
-            ..Client::default()
-        };
+        let mut a = Client { world, rank: 0, ..Client::default() };
+        let mut b = Client { world, rank: 1, ..Client::default() };
         let init = "cmd=init pmi_version=1 pmi_subversion=1\n";
-        assert_eq!(
-            ask(&mut service, &mut a, init),
-            reply("cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0")
-        );
+        assert_eq!(ask(&mut service, &mut a, init), reply("cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0"));
         assert_eq!(a.stage, Stage::Initialised);
-        assert_eq!(
-            ask(&mut service, &mut b, "cmd=get_appnum\n"),
-            reply("cmd=appnum appnum=1")
-        );
-        assert_eq!(
-            ask(&mut service, &mut b, "cmd=get_my_kvsname\n"),
-            reply("cmd=my_kvsname kvsname=kvs_t_0")
-        );
+        assert_eq!(ask(&mut service, &mut b, "cmd=get_appnum\n"), reply("cmd=appnum appnum=1"));
+        assert_eq!(ask(&mut service, &mut b, "cmd=get_my_kvsname\n"), reply("cmd=my_kvsname kvsname=kvs_t_0"));
         let put = "cmd=put kvsname=kvs_t_0 key=a value=b=c\n";
-        assert_eq!(
-            ask(&mut service, &mut a, put),
-            reply("cmd=put_result rc=0 msg=success")
-        );
+        assert_eq!(ask(&mut service, &mut a, put), reply("cmd=put_result rc=0 msg=success"));
         let get = "cmd=get kvsname=kvs_t_0 key=a\n";
-        assert_eq!(
-            ask(&mut service, &mut b, get),
-            reply("cmd=get_result rc=0 msg=success value=b=c")
-        );
+        assert_eq!(ask(&mut service, &mut b, get), reply("cmd=get_result rc=0 msg=success value=b=c"));
         for _ in 0..2 {
             assert_eq!(ask(&mut service, &mut a, "cmd=barrier_in\n"), []);
             assert_eq!(
@@ -437,36 +348,20 @@ mod tests {
                 [Action::ReplyAll(0, "cmd=barrier_out rc=0".to_owned())]
             );
         }
-        assert_eq!(
-            ask(&mut service, &mut b, "cmd=finalize\n"),
-            reply("cmd=finalize_ack rc=0")
-        );
+        assert_eq!(ask(&mut service, &mut b, "cmd=finalize\n"), reply("cmd=finalize_ack rc=0"));
         assert_eq!(b.stage, Stage::Finalized);
-        assert_eq!(
-            ask(&mut service, &mut a, "cmd=abort exitcode=7\n"),
-            [Action::Abort(7)]
-        );
+        assert_eq!(ask(&mut service, &mut a, "cmd=abort exitcode=7\n"), [Action::Abort(7)]);
     }
 
     #[test]
     fn lines_may_arrive_in_pieces() {
         let mut service = Service::new("t", 1);
         let world = service.add_world(vec![0], &[]);
-        let mut client = Client {
-            world,
-            ..Client::default()
-        };
+        let mut client = Client { world, ..Client::default() };
         assert_eq!(ask(&mut service, &mut client, "cmd=get_uni"), []);
         assert_eq!(
-            ask(
-                &mut service,
-                &mut client,
-                "verse_size\ncmd=get_appnum\ncmd="
-            ),
-            [
-                Action::Reply("cmd=universe_size size=1".to_owned()),
-                Action::Reply("cmd=appnum appnum=0".to_owned())
-            ]
+            ask(&mut service, &mut client, "verse_size\ncmd=get_appnum\ncmd="),
+            [Action::Reply("cmd=universe_size size=1".to_owned()), Action::Reply("cmd=appnum appnum=0".to_owned())]
         );
     }
 
@@ -474,28 +369,17 @@ mod tests {
     fn a_spawn_request_may_have_several_programs() {
         let mut service = Service::new("t", 1);
         let world = service.add_world(vec![0], &[]);
-        let mut client = Client {
-            world,
-            ..Client::default()
-        };
+        let mut client = Client { world, ..Client::default() };
         let first = "mcmd=spawn\nnprocs=2\nexecname=a b\ntotspawns=2\nspawnssofar=1\nargcnt=2\narg1=x y\narg2=k=v\n\
                      preput_num=1\npreput_key_0=port\npreput_val_0=p 1\ninfo_num=1\ninfo_key_0=wdir\ninfo_val_0=/\nendcmd\n";
         assert_eq!(ask(&mut service, &mut client, first), []);
         let second = "mcmd=spawn\nnprocs=1\nexecname=c\ntotspawns=2\nspawnssofar=2\nargcnt=0\ninfo_num=0\nendcmd\n";
         let actions = ask(&mut service, &mut client, second);
-        let [Action::Spawn(commands)] = &actions[..] else {
-            panic!("{actions:?}")
-        };
+        let [Action::Spawn(commands)] = &actions[..] else { panic!("{actions:?}") };
         assert_eq!(commands.len(), 2);
-        assert_eq!(
-            (commands[0].ranks, commands[0].program.as_str()),
-            (2, "a b")
-        );
+        assert_eq!((commands[0].ranks, commands[0].program.as_str()), (2, "a b"));
         assert_eq!(commands[0].args, ["x y", "k=v"]);
-        assert_eq!(
-            SpawnCommand::value(&commands[0].preput, "port"),
-            Some("p 1")
-        );
+        assert_eq!(SpawnCommand::value(&commands[0].preput, "port"), Some("p 1"));
         assert_eq!(SpawnCommand::value(&commands[0].info, "wdir"), Some("/"));
         assert_eq!(commands[1].program, "c");
     }
@@ -504,42 +388,14 @@ mod tests {
     fn names_are_published_once() {
         let mut service = Service::new("t", 1);
         let world = service.add_world(vec![0], &[]);
-        let mut client = Client {
-            world,
-            ..Client::default()
-        };
-        let found =
-            |a: Vec<Action>| matches!(&a[..], [Action::Reply(text)] if text.contains("rc=0"));
-        assert!(!found(ask(
-            &mut service,
-            &mut client,
-            "cmd=lookup_name service=s\n"
-        )));
-        assert!(found(ask(
-            &mut service,
-            &mut client,
-            "cmd=publish_name service=s port=p\n"
-        )));
-        assert!(!found(ask(
-            &mut service,
-            &mut client,
-            "cmd=publish_name service=s port=q\n"
-        )));
-        assert!(found(ask(
-            &mut service,
-            &mut client,
-            "cmd=lookup_name service=s\n"
-        )));
-        assert!(found(ask(
-            &mut service,
-            &mut client,
-            "cmd=unpublish_name service=s\n"
-        )));
-        assert!(!found(ask(
-            &mut service,
-            &mut client,
-            "cmd=lookup_name service=s\n"
-        )));
+        let mut client = Client { world, ..Client::default() };
+        let found = |a: Vec<Action>| matches!(&a[..], [Action::Reply(text)] if text.contains("rc=0"));
+        assert!(!found(ask(&mut service, &mut client, "cmd=lookup_name service=s\n")));
+        assert!(found(ask(&mut service, &mut client, "cmd=publish_name service=s port=p\n")));
+        assert!(!found(ask(&mut service, &mut client, "cmd=publish_name service=s port=q\n")));
+        assert!(found(ask(&mut service, &mut client, "cmd=lookup_name service=s\n")));
+        assert!(found(ask(&mut service, &mut client, "cmd=unpublish_name service=s\n")));
+        assert!(!found(ask(&mut service, &mut client, "cmd=lookup_name service=s\n")));
     }
 
     #[test]
@@ -572,9 +428,7 @@ mod tests {
             let world = service.add_world(vec![0, 0], &[]);
             let mut client = Client::of(world, 0);
             for _ in 0..40 {
-                state = state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let word = words[(state >> 33) as usize % words.len()];
                 if service.receive(&mut client, word.as_bytes()).is_err() {
                     break;
@@ -588,14 +442,8 @@ mod tests {
         let mut service = Service::new("t", 1);
         let world = service.add_world(vec![0], &[]);
         for line in ["hello\n", "cmd=fly\n", "mcmd=dance\n"] {
-            let mut client = Client {
-                world,
-                ..Client::default()
-            };
-            assert!(
-                service.receive(&mut client, line.as_bytes()).is_err(),
-                "{line}"
-            );
+            let mut client = Client { world, ..Client::default() };
+            assert!(service.receive(&mut client, line.as_bytes()).is_err(), "{line}");
         }
     }
 }

@@ -71,9 +71,7 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
     });
     match spawn.files {
         Some((out, err)) => {
-            command
-                .stdout(std::fs::File::create(out)?)
-                .stderr(std::fs::File::create(err)?);
+            command.stdout(std::fs::File::create(out)?).stderr(std::fs::File::create(err)?);
         }
         None => {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -82,12 +80,7 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
     let keep = spawn.keep.iter().map(|fd| fd.as_raw_fd()).collect();
     sys::before_exec(
         &mut command,
-        sys::ChildSetup {
-            keep,
-            parent: rustix::process::getpid(),
-            cpus: spawn.cpus,
-            unblock: crate::signals::HANDLED,
-        },
+        sys::ChildSetup { keep, parent: rustix::process::getpid(), cpus: spawn.cpus, unblock: crate::signals::HANDLED },
     );
     let mut child = command.spawn()?;
     let started = Started {
@@ -96,10 +89,7 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
         stdout: child.stdout.take().map(OwnedFd::from),
         stderr: child.stderr.take().map(OwnedFd::from),
     };
-    for fd in [&started.stdin, &started.stdout, &started.stderr]
-        .into_iter()
-        .flatten()
-    {
+    for fd in [&started.stdin, &started.stdout, &started.stderr].into_iter().flatten() {
         nonblocking(fd)?;
     }
     Ok(started)
@@ -149,9 +139,7 @@ pub(crate) fn reap() -> Result<Option<(Pid, Ended)>, rustix::io::Errno> {
 /// Makes processes whose parent dies our children, instead of init's.
 pub(crate) fn adopt_orphans() -> io::Result<()> {
     // Any process number but none means "yes".
-    Ok(rustix::process::set_child_subreaper(Some(
-        rustix::process::getpid(),
-    ))?)
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
 /// The living and unreaped children of this process.
@@ -179,11 +167,7 @@ fn children(pid: Pid) -> Vec<Pid> {
         let Ok(text) = std::fs::read_to_string(task.path().join("children")) else {
             return children_by_scan(pid);
         };
-        found.extend(
-            text.split_whitespace()
-                .filter_map(|word| word.parse().ok())
-                .filter_map(Pid::from_raw),
-        );
+        found.extend(text.split_whitespace().filter_map(|word| word.parse().ok()).filter_map(Pid::from_raw));
     }
     found
 }
@@ -192,16 +176,10 @@ fn children(pid: Pid) -> Vec<Pid> {
 fn children_by_scan(parent: Pid) -> Vec<Pid> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-            .and_then(Pid::from_raw);
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let text = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         // "pid (name) state ppid ...": the name may hold anything, so count from its end.
-        let of = text
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        let of = text.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
         if of == Some(parent.as_raw_nonzero().get()) {
             found.extend(pid);
         }
@@ -233,25 +211,17 @@ impl Guard {
         let wanted = format!("{JOB}={mark}");
         let pid = sys::fork_helper(watched.as_fd(), || {
             let mut byte = [0u8; 1];
-            while rustix::io::read(rustix::stdio::stdin(), &mut byte[..])
-                == Err(rustix::io::Errno::INTR)
-            {}
+            while rustix::io::read(rustix::stdio::stdin(), &mut byte[..]) == Err(rustix::io::Errno::INTR) {}
             kill_marked(wanted.as_bytes());
         })?;
-        Ok(Self {
-            pid: Some(pid),
-            _alive: alive,
-        })
+        Ok(Self { pid: Some(pid), _alive: alive })
     }
 
     /// Ends the guard: the job is over, and nothing of it is left.
     pub(crate) fn retire(&mut self) {
         if let Some(pid) = self.pid.take() {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
-            while matches!(
-                rustix::process::waitpid(Some(pid), WaitOptions::empty()),
-                Err(rustix::io::Errno::INTR)
-            ) {}
+            while matches!(rustix::process::waitpid(Some(pid), WaitOptions::empty()), Err(rustix::io::Errno::INTR)) {}
         }
     }
 }
@@ -262,19 +232,12 @@ fn kill_marked(wanted: &[u8]) {
     for _ in 0..20 {
         let mut any = false;
         for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-                .and_then(Pid::from_raw);
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
             let Some(pid) = pid.filter(|pid| *pid != this) else {
                 continue;
             };
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == wanted)
-            {
+            if environment.split(|byte| *byte == 0).any(|variable| variable == wanted) {
                 any = true;
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
@@ -298,9 +261,6 @@ mod tests {
         let (listed, scanned) = (children(this), children_by_scan(this));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(
-            listed.contains(&pid) && scanned.contains(&pid),
-            "{listed:?} {scanned:?}"
-        );
+        assert!(listed.contains(&pid) && scanned.contains(&pid), "{listed:?} {scanned:?}");
     }
 }

@@ -23,18 +23,11 @@ pub struct Program {
 ///
 /// # Errors
 /// [`LaunchError::NotFound`] and [`LaunchError::NotExecutable`], with what to do about it.
-pub fn resolve(
-    target: &Target,
-    wdir: Option<&Path>,
-    search: &OsStr,
-) -> Result<Program, LaunchError> {
+pub fn resolve(target: &Target, wdir: Option<&Path>, search: &OsStr) -> Result<Program, LaunchError> {
     if let Some(directory) = wdir
         && !directory.is_dir()
     {
-        return Err(LaunchError::usage(format!(
-            "--wdir {}: there is no such directory",
-            directory.display()
-        )));
+        return Err(LaunchError::usage(format!("--wdir {}: there is no such directory", directory.display())));
     }
     match target {
         Target::Module(name) => Ok(Program {
@@ -64,58 +57,33 @@ fn program(name: &OsStr, wdir: Option<&Path>, search: &OsStr) -> Result<Program,
         return if !seen.exists() {
             Err(not_found("program", typed, wdir))
         } else if seen.is_dir() {
-            Err(LaunchError::NotExecutable {
-                path: typed.into(),
-                reason: "it is a directory".to_owned(),
-            })
+            Err(LaunchError::NotExecutable { path: typed.into(), reason: "it is a directory".to_owned() })
         } else if !install::is_executable(&seen) {
             let reason = format!("no execute permission (chmod +x {})", typed.display());
-            Err(LaunchError::NotExecutable {
-                path: typed.into(),
-                reason,
-            })
+            Err(LaunchError::NotExecutable { path: typed.into(), reason })
         } else {
             let path = std::path::absolute(&seen).unwrap_or(seen);
-            Ok(Program {
-                path,
-                before: Vec::new(),
-                name: typed.display().to_string(),
-            })
+            Ok(Program { path, before: Vec::new(), name: typed.display().to_string() })
         };
     }
     if let Some(path) = install::find_on_path(name, search) {
         let path = std::path::absolute(&path).unwrap_or(path);
-        return Ok(Program {
-            path,
-            before: Vec::new(),
-            name: typed.display().to_string(),
-        });
+        return Ok(Program { path, before: Vec::new(), name: typed.display().to_string() });
     }
     if (name == "python" || name == "python3")
         && let Some(path) = install::python()
     {
         // Many systems have only one of the two names.
-        return Ok(Program {
-            path,
-            before: Vec::new(),
-            name: typed.display().to_string(),
-        });
+        return Ok(Program { path, before: Vec::new(), name: typed.display().to_string() });
     }
     if seen.is_file() {
         return Err(LaunchError::NotFound {
             what: "program",
             path: typed.into(),
-            hint: format!(
-                " on PATH; for the file in this directory write ./{}",
-                typed.display()
-            ),
+            hint: format!(" on PATH; for the file in this directory write ./{}", typed.display()),
         });
     }
-    Err(LaunchError::NotFound {
-        what: "program",
-        path: typed.into(),
-        hint: " on PATH".to_owned(),
-    })
+    Err(LaunchError::NotFound { what: "program", path: typed.into(), hint: " on PATH".to_owned() })
 }
 
 fn script(typed: &Path, seen: &Path, wdir: Option<&Path>) -> Result<Program, LaunchError> {
@@ -124,40 +92,23 @@ fn script(typed: &Path, seen: &Path, wdir: Option<&Path>) -> Result<Program, Lau
     }
     if seen.is_dir() && !seen.join("__main__.py").is_file() {
         let reason = "it is a directory without a __main__.py".to_owned();
-        return Err(LaunchError::NotExecutable {
-            path: typed.into(),
-            reason,
-        });
+        return Err(LaunchError::NotExecutable { path: typed.into(), reason });
     }
     if rustix::fs::access(seen, rustix::fs::Access::READ_OK).is_err() {
         let reason = format!("no read permission (chmod +r {})", typed.display());
-        return Err(LaunchError::NotExecutable {
-            path: typed.into(),
-            reason,
-        });
+        return Err(LaunchError::NotExecutable { path: typed.into(), reason });
     }
-    Ok(Program {
-        path: this_python()?,
-        before: vec![typed.into()],
-        name: typed.display().to_string(),
-    })
+    Ok(Program { path: this_python()?, before: vec![typed.into()], name: typed.display().to_string() })
 }
 
 fn not_found(what: &'static str, typed: &Path, wdir: Option<&Path>) -> LaunchError {
     let hint = if typed.is_absolute() {
         String::new()
     } else {
-        let from = wdir
-            .map(Path::to_path_buf)
-            .or_else(|| std::env::current_dir().ok())
-            .unwrap_or_default();
+        let from = wdir.map(Path::to_path_buf).or_else(|| std::env::current_dir().ok()).unwrap_or_default();
         format!(" (looked from {})", from.display())
     };
-    LaunchError::NotFound {
-        what,
-        path: typed.into(),
-        hint,
-    }
+    LaunchError::NotFound { what, path: typed.into(), hint }
 }
 
 #[cfg(test)]
@@ -186,12 +137,7 @@ mod tests {
         let error = resolve(&target("missing.py"), None, OsStr::new("")).unwrap_err();
         assert_eq!(error.exit_status(), 127);
         assert!(error.to_string().contains("looked from"), "{error}");
-        let error = resolve(
-            &target("sh"),
-            Some(Path::new("/nonexistent")),
-            OsStr::new("/bin"),
-        )
-        .unwrap_err();
+        let error = resolve(&target("sh"), Some(Path::new("/nonexistent")), OsStr::new("/bin")).unwrap_err();
         assert_eq!(error.exit_status(), 2);
     }
 }

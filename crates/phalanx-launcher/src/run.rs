@@ -37,16 +37,10 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     let mut env = doors(options.no_doors);
     env.extend(options.env.iter().cloned());
     let programs = programs(&options, &env)?;
-    let size = programs
-        .iter()
-        .try_fold(0u32, |sum, planned| sum.checked_add(planned.ranks));
+    let size = programs.iter().try_fold(0u32, |sum, planned| sum.checked_add(planned.ranks));
     let size = size.ok_or_else(|| LaunchError::usage("more ranks than can be numbered"))?;
     let universe = JobUniverse::create(size)?;
-    let place = Place {
-        first: universe.claim(size)?,
-        context: universe.context(),
-        parent: 0,
-    };
+    let place = Place { first: universe.claim(size)?, context: universe.context(), parent: 0 };
     let foreign = is_foreign(&env);
     let manner = Manner {
         tag_output: options.tag_output,
@@ -60,13 +54,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     };
     let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
     let mut job = Job::new(manner, universe, size.max(cpus))?;
-    let plan = Plan {
-        programs,
-        place,
-        preput: Vec::new(),
-        stdin: stdin(),
-        spawned: false,
-    };
+    let plan = Plan { programs, place, preput: Vec::new(), stdin: stdin(), spawned: false };
     job.launch(&plan)?;
     Ok(job.run())
 }
@@ -80,10 +68,7 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
     let mut control = None;
     let mut rest = args.iter();
     while let Some(flag) = rest.next() {
-        let value = rest
-            .next()
-            .and_then(|v| v.to_str())
-            .and_then(|v| v.parse::<RawFd>().ok());
+        let value = rest.next().and_then(|v| v.to_str()).and_then(|v| v.parse::<RawFd>().ok());
         match (flag.to_str(), value) {
             (Some("--universe-fd"), Some(number)) => universe = Some(number),
             (Some("--control-fd"), Some(number)) => control = Some(number),
@@ -93,23 +78,16 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
     let (Some(universe), Some(control)) = (universe, control) else {
         return Err(LaunchError::Usage {
             command: "spawn-server",
-            problem:
-                "started by a process that spawns, with --universe-fd N --control-fd M; not by hand"
-                    .to_owned(),
+            problem: "started by a process that spawns, with --universe-fd N --control-fd M; not by hand".to_owned(),
         });
     };
     let take = |number: RawFd, what: &str| {
-        sys::inherited(number)
-            .map_err(|e| LaunchError::system(format!("spawn-server: {what} {number}"), e))
+        sys::inherited(number).map_err(|e| LaunchError::system(format!("spawn-server: {what} {number}"), e))
     };
     let universe = JobUniverse::attach(take(universe, "--universe-fd")?)?;
     let control = take(control, "--control-fd")?;
     let env = doors(false);
-    let manner = Manner {
-        foreign: is_foreign(&env),
-        env,
-        ..Manner::default()
-    };
+    let manner = Manner { foreign: is_foreign(&env), env, ..Manner::default() };
     let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
     let mut job = Job::new(manner, universe, cpus)?;
     job.serve_controller(control)?;
@@ -122,28 +100,18 @@ fn doors(closed: bool) -> Vec<(OsString, OsString)> {
         .is_some_and(|value| ["off", "none", "no", "0"].iter().any(|word| value == *word));
     match Doors::find() {
         Ok(Some(doors)) if !closed && !off => doors.variables(|name| std::env::var_os(name)),
-        _ => install::executable()
-            .map(|exe| (install::LAUNCHER.into(), exe.into()))
-            .into_iter()
-            .collect(),
+        _ => install::executable().map(|exe| (install::LAUNCHER.into(), exe.into())).into_iter().collect(),
     }
 }
 
 /// Whether ranks are to use another library than the embedded engine.
 fn is_foreign(env: &[(OsString, OsString)]) -> bool {
-    let chosen = env
-        .iter()
-        .rev()
-        .find(|(name, _)| name == LIBRARY)
-        .map(|(_, value)| value.clone());
+    let chosen = env.iter().rev().find(|(name, _)| name == LIBRARY).map(|(_, value)| value.clone());
     let chosen = chosen.or_else(|| std::env::var_os(LIBRARY));
     chosen.is_some_and(|value| !value.is_empty() && value != "embedded")
 }
 
-fn programs(
-    options: &RunOptions,
-    env: &[(OsString, OsString)],
-) -> Result<Vec<Planned>, LaunchError> {
+fn programs(options: &RunOptions, env: &[(OsString, OsString)]) -> Result<Vec<Planned>, LaunchError> {
     let mut programs = Vec::new();
     for app in &options.apps {
         let mut all = env.to_vec();
@@ -160,9 +128,5 @@ fn programs(
 }
 
 fn stdin() -> Stdin {
-    if rustix::termios::isatty(rustix::stdio::stdin()) {
-        Stdin::Pipe
-    } else {
-        Stdin::Inherit
-    }
+    if rustix::termios::isatty(rustix::stdio::stdin()) { Stdin::Pipe } else { Stdin::Inherit }
 }

@@ -18,17 +18,12 @@ const POSIX: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash"];
 /// # Errors
 /// When the doors are not part of the installation, or the shell cannot be started.
 pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
-    let usage = |problem: String| LaunchError::Usage {
-        command: "shell",
-        problem,
-    };
+    let usage = |problem: String| LaunchError::Usage { command: "shell", problem };
     let mut words = args.iter();
     let given = match words.next() {
         None => None,
         Some(flag) if flag == "-c" => {
-            let text = words
-                .next()
-                .ok_or_else(|| usage("flag '-c' needs a command after it".to_owned()))?;
+            let text = words.next().ok_or_else(|| usage("flag '-c' needs a command after it".to_owned()))?;
             Some((text, words.cloned().collect::<Vec<_>>()))
         }
         Some(flag) if flag == "-h" || flag == "--help" => {
@@ -36,10 +31,8 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
             return Ok(0);
         }
         Some(other) => {
-            let problem = format!(
-                "unexpected argument '{}'; write phalanx shell -c 'COMMAND'",
-                other.to_string_lossy()
-            );
+            let problem =
+                format!("unexpected argument '{}'; write phalanx shell -c 'COMMAND'", other.to_string_lossy());
             return Err(usage(problem));
         }
     };
@@ -64,10 +57,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
             "phalanx: mpi4py, mpiexec, mpirun and mpicc are answered by Phalanx in this shell (exit leaves it)",
         ),
     }
-    Err(LaunchError::system(
-        format!("starting {}", shell.display()),
-        command.exec(),
-    ))
+    Err(LaunchError::system(format!("starting {}", shell.display()), command.exec()))
 }
 
 /// What opens the doors in a shell: theirs, and the environment's own programs first, so that `python3` is the one
@@ -75,10 +65,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
 fn environment(doors: &Doors) -> Vec<(OsString, OsString)> {
     let own = install::executable()
         .and_then(|exe| exe.parent().map(Path::to_path_buf))
-        .filter(|bin| {
-            install::is_executable(&bin.join("python3"))
-                || install::is_executable(&bin.join("python"))
-        });
+        .filter(|bin| install::is_executable(&bin.join("python3")) || install::is_executable(&bin.join("python")));
     doors.variables(|name| {
         let current = std::env::var_os(name);
         match (&own, name) {
@@ -90,14 +77,7 @@ fn environment(doors: &Doors) -> Vec<(OsString, OsString)> {
 
 /// The user's shell; for a command, only if it understands one as a POSIX shell does.
 fn shell(for_command: bool) -> PathBuf {
-    let users = std::env::var_os("SHELL")
-        .map(PathBuf::from)
-        .filter(|path| install::is_executable(path));
-    let posix = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| POSIX.iter().any(|known| name == *known))
-    };
-    users
-        .filter(|path| !for_command || posix(path))
-        .unwrap_or_else(|| PathBuf::from("/bin/sh"))
+    let users = std::env::var_os("SHELL").map(PathBuf::from).filter(|path| install::is_executable(path));
+    let posix = |path: &PathBuf| path.file_name().is_some_and(|name| POSIX.iter().any(|known| name == *known));
+    users.filter(|path| !for_command || posix(path)).unwrap_or_else(|| PathBuf::from("/bin/sh"))
 }

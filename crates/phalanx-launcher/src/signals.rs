@@ -32,9 +32,7 @@ impl Signals {
             .copied()
             .filter(|signal| *signal == libc::SIGCHLD || ignored & (1 << (signal - 1)) == 0)
             .collect();
-        Ok(Self {
-            descriptor: sys::signal_descriptor(&wanted)?,
-        })
+        Ok(Self { descriptor: sys::signal_descriptor(&wanted)? })
     }
 
     /// The next signal that arrived, if any.

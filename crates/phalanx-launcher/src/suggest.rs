@@ -7,12 +7,7 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
     let wanted = given.trim_start_matches('-').to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                distance(&wanted, candidate.trim_start_matches('-')),
-                candidate,
-            )
-        })
+        .map(|candidate| (distance(&wanted, candidate.trim_start_matches('-')), candidate))
         .filter(|(changes, candidate)| *changes <= (candidate.len().max(wanted.len()) / 3).max(1))
         .min_by_key(|(changes, _)| *changes)
         .map(|(_, candidate)| candidate)

@@ -1,8 +1,5 @@
 //! The few system calls that have no safe form: the only `unsafe` of this crate.
-#![expect(
-    unsafe_code,
-    reason = "fork hooks, signalfd and fork without exec have no safe wrappers"
-)]
+#![expect(unsafe_code, reason = "fork hooks, signalfd and fork without exec have no safe wrappers")]
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -25,14 +25,12 @@ impl JobUniverse {
     /// Makes the segment for a first world of `ranks` processes.
     pub(crate) fn create(ranks: u32) -> Result<Self, LaunchError> {
         let config = UniverseConfig::for_ranks(ranks);
-        Universe::create(config)
-            .map(Self)
-            .map_err(|error| match error {
-                ShmError::SlotCount { max, .. } => LaunchError::usage(format!(
-                    "{ranks} ranks are more than one machine's job can have: the limit is {max}"
-                )),
-                other => segment("making the shared segment of the job", &other),
-            })
+        Universe::create(config).map(Self).map_err(|error| match error {
+            ShmError::SlotCount { max, .. } => LaunchError::usage(format!(
+                "{ranks} ranks are more than one machine's job can have: the limit is {max}"
+            )),
+            other => segment("making the shared segment of the job", &other),
+        })
     }
 
     /// Takes over the segment of a process that spawns.
@@ -49,17 +47,12 @@ impl JobUniverse {
 
     /// Draws slots for a world; gives the first.
     pub(crate) fn claim(&self, ranks: u32) -> Result<u32, LaunchError> {
-        self.0
-            .claim_slots(ranks)
-            .map(|first| first.0)
-            .map_err(|e| segment("making room for ranks in the segment", &e))
+        self.0.claim_slots(ranks).map(|first| first.0).map_err(|e| segment("making room for ranks in the segment", &e))
     }
 
     /// Whether these slots have been drawn, by whomever.
     pub(crate) fn holds(&self, first: u32, ranks: u32) -> bool {
-        first
-            .checked_add(ranks)
-            .is_some_and(|end| end <= self.0.claimed())
+        first.checked_add(ranks).is_some_and(|end| end <= self.0.claimed())
     }
 
     /// Draws the context of a world's `MPI_COMM_WORLD`.
@@ -81,10 +74,7 @@ impl JobUniverse {
 
     /// The code that the process of a slot gave to `MPI_Abort`.
     pub(crate) fn abort_code(&self, slot: u32) -> Option<i32> {
-        self.0
-            .has(ProcId(slot))
-            .then(|| self.0.slot(ProcId(slot)).abort_code())
-            .flatten()
+        self.0.has(ProcId(slot)).then(|| self.0.slot(ProcId(slot)).abort_code()).flatten()
     }
 
     /// Records for the other processes how the one of this slot ended, and wakes those that sleep.
@@ -104,8 +94,5 @@ impl JobUniverse {
 }
 
 fn segment(doing: &'static str, error: &ShmError) -> LaunchError {
-    LaunchError::Segment {
-        doing,
-        reason: error.to_string(),
-    }
+    LaunchError::Segment { doing, reason: error.to_string() }
 }

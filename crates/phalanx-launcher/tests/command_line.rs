@@ -18,12 +18,7 @@ fn what_cannot_start_is_said_in_one_line() {
     refused("-n x", &["true"], 2, "whole number");
     refused("-n 5000", &["true"], 2, "5000 ranks");
     refused("-n 4000000000", &["true"], 2, "4000000000 ranks");
-    refused(
-        "-n 2 --tag-outputs",
-        &["true"],
-        2,
-        "did you mean '--tag-output'?",
-    );
+    refused("-n 2 --tag-outputs", &["true"], 2, "did you mean '--tag-output'?");
     refused("-n 2", &[], 2, "no program");
     refused("-n 2", &["nowhere.py"], 127, "'nowhere.py' not found");
     refused("-n 2", &["./nowhere"], 127, "'./nowhere' not found");
@@ -32,12 +27,7 @@ fn what_cannot_start_is_said_in_one_line() {
     refused("-n 2", &["/etc/"], 126, "directory");
     refused("-n 2 --host elsewhere", &["true"], 2, "PHALANX_MPI=site");
     refused("-n 2 --wdir /nowhere", &["true"], 2, "/nowhere");
-    refused(
-        "-n 2",
-        &["true", ":", "-n", "1", "no-such-program-here"],
-        127,
-        "no-such-program-here",
-    );
+    refused("-n 2", &["true", ":", "-n", "1", "no-such-program-here"], 127, "no-such-program-here");
 }
 
 #[test]
@@ -80,9 +70,7 @@ fn several_programs_are_one_job() {
 fn variables_and_directories_reach_the_ranks() {
     let ended = run("-n 2 -x A=1 -genv B 2 --wdir /", "echo $A $B $PWD").expect(0);
     assert_eq!(ended.out, "1 2 /\n".repeat(2));
-    run("-x NOT_SET_ANYWHERE", "true")
-        .expect(0)
-        .says("NOT_SET_ANYWHERE");
+    run("-x NOT_SET_ANYWHERE", "true").expect(0).says("NOT_SET_ANYWHERE");
     run("--mca btl self", "true").expect(0).says("--mca btl");
 }
 
@@ -92,10 +80,7 @@ fn ranks_know_their_place() {
     let mut lines: Vec<_> = ended.out.lines().collect();
     lines.sort_unstable();
     for (rank, line) in lines.iter().enumerate() {
-        assert!(
-            line.starts_with(&format!("0:2:{rank}:")) && line.ends_with(":0:0"),
-            "{line}"
-        );
+        assert!(line.starts_with(&format!("0:2:{rank}:")) && line.ends_with(":0:0"), "{line}");
     }
     assert_eq!(lines.len(), 2);
 }
@@ -117,11 +102,7 @@ fn ranks_share_the_cpus_when_there_are_enough() {
     let masks = |line: &str| {
         let ended = run(line, "grep Cpus_allowed: /proc/self/status").expect(0);
         let mask = |line: &str| {
-            let digits = line
-                .split_whitespace()
-                .last()
-                .unwrap_or("")
-                .replace(',', "");
+            let digits = line.split_whitespace().last().unwrap_or("").replace(',', "");
             u128::from_str_radix(&digits, 16).unwrap_or(0)
         };
         ended.out.lines().map(mask).collect::<Vec<_>>()
@@ -130,49 +111,27 @@ fn ranks_share_the_cpus_when_there_are_enough() {
         let shares = masks("-n 2");
         assert_eq!(shares.len(), 2);
         assert_eq!(shares[0] & shares[1], 0, "{shares:x?}");
-        assert_eq!(
-            (shares[0] | shares[1]).count_ones() as usize,
-            cpus,
-            "{shares:x?}"
-        );
+        assert_eq!((shares[0] | shares[1]).count_ones() as usize, cpus, "{shares:x?}");
         let all = masks("-n 2 --bind-to none");
-        assert!(
-            all.iter().all(|mask| mask.count_ones() as usize == cpus),
-            "{all:x?}"
-        );
+        assert!(all.iter().all(|mask| mask.count_ones() as usize == cpus), "{all:x?}");
     }
     let many = masks(&format!("-n {}", cpus + 1));
-    assert!(
-        many.iter().all(|mask| mask.count_ones() as usize == cpus),
-        "{many:x?}"
-    );
+    assert!(many.iter().all(|mask| mask.count_ones() as usize == cpus), "{many:x?}");
 }
 
 #[test]
 fn cores_may_be_bound() {
-    let ended = run(
-        "-n 2 --bind-to core",
-        "grep Cpus_allowed_list /proc/self/status",
-    )
-    .expect(0);
+    let ended = run("-n 2 --bind-to core", "grep Cpus_allowed_list /proc/self/status").expect(0);
     let lines: std::collections::HashSet<_> = ended.out.lines().collect();
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
     assert_eq!(lines.len(), cpus.min(2), "{}", ended.out);
-    assert!(
-        lines.iter().all(|line| !line.contains(['-', ','])),
-        "{}",
-        ended.out
-    );
+    assert!(lines.iter().all(|line| !line.contains(['-', ','])), "{}", ended.out);
 }
 
 #[test]
 fn many_ranks_start() {
     let ended = run("-n 100", "echo $PMI_RANK").expect(0);
-    let mut ranks: Vec<u32> = ended
-        .out
-        .lines()
-        .map(|line| line.parse().unwrap())
-        .collect();
+    let mut ranks: Vec<u32> = ended.out.lines().map(|line| line.parse().unwrap()).collect();
     ranks.sort_unstable();
     assert!(ranks.iter().copied().eq(0..100));
 }
@@ -181,46 +140,19 @@ fn many_ranks_start() {
 fn other_commands_answer() {
     use std::process::Command;
     let phalanx = |args: &[&str]| Command::new(common::phalanx()).args(args).output().unwrap();
-    for args in [
-        &["--help"][..],
-        &["run", "-h"],
-        &["shell", "--help"],
-        &["cc", "--help"],
-        &["doctor", "--help"],
-    ] {
+    for args in [&["--help"][..], &["run", "-h"], &["shell", "--help"], &["cc", "--help"], &["doctor", "--help"]] {
         let done = phalanx(args);
-        assert!(
-            done.status.success() && done.stdout.starts_with(b"usage:") || args == ["--help"],
-            "{args:?}"
-        );
+        assert!(done.status.success() && done.stdout.starts_with(b"usage:") || args == ["--help"], "{args:?}");
     }
     let done = phalanx(&["runn"]);
     assert_eq!(done.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&done.stderr).contains("did you mean 'run'?"));
     assert!(phalanx(&["--version"]).stdout.starts_with(b"phalanx "));
     let done = phalanx(&["doctor", "--json"]);
-    assert!(
-        done.stdout.starts_with(b"[\n  {\"name\": \"phalanx\""),
-        "{}",
-        String::from_utf8_lossy(&done.stdout)
-    );
-    let done = phalanx(&[
-        "shell",
-        "-c",
-        "mpirun -n 2 sh -c 'echo $PMI_RANK of $PMI_SIZE'; exit 5",
-    ]);
-    assert_eq!(
-        done.status.code(),
-        Some(5),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    assert_eq!(
-        String::from_utf8_lossy(&done.stdout)
-            .matches(" of 2")
-            .count(),
-        2
-    );
+    assert!(done.stdout.starts_with(b"[\n  {\"name\": \"phalanx\""), "{}", String::from_utf8_lossy(&done.stdout));
+    let done = phalanx(&["shell", "-c", "mpirun -n 2 sh -c 'echo $PMI_RANK of $PMI_SIZE'; exit 5"]);
+    assert_eq!(done.status.code(), Some(5), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(String::from_utf8_lossy(&done.stdout).matches(" of 2").count(), 2);
     let done = phalanx(&["shell", "-c", "exit 3"]);
     assert_eq!(done.status.code(), Some(3));
 }
@@ -228,14 +160,8 @@ fn other_commands_answer() {
 #[test]
 fn a_limit_of_open_files_is_named() {
     let script = format!("ulimit -n 64; exec {} run -n 100 true", common::phalanx());
-    let done = std::process::Command::new("bash")
-        .args(["-c", &script])
-        .output()
-        .unwrap();
+    let done = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
     let text = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(2), "{text}");
-    assert!(
-        text.contains("open files") && text.contains("ulimit -n"),
-        "{text}"
-    );
+    assert!(text.contains("open files") && text.contains("ulimit -n"), "{text}");
 }

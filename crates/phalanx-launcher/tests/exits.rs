@@ -17,25 +17,15 @@ fn success_is_silent() {
 #[test]
 fn a_failing_rank_ends_the_job_within_a_second() {
     let ended = run("-n 4", &format!("[ $PMI_RANK = 2 ] && exit 3; {WAIT}")).expect(3);
-    let ended = ended
-        .says("rank 2 (pid ")
-        .says("exited with status 3")
-        .says("ranks 0, 1, 3 still running");
+    let ended = ended.says("rank 2 (pid ").says("exited with status 3").says("ranks 0, 1, 3 still running");
     assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
 }
 
 #[test]
 fn a_killed_rank_gives_its_signal() {
-    for (signal, status, name) in [
-        ("KILL", 137, "SIGKILL"),
-        ("SEGV", 139, "SIGSEGV"),
-        ("ABRT", 134, "SIGABRT"),
-    ] {
+    for (signal, status, name) in [("KILL", 137, "SIGKILL"), ("SEGV", 139, "SIGSEGV"), ("ABRT", 134, "SIGABRT")] {
         let script = format!("[ $PMI_RANK = 1 ] && kill -{signal} $$; {WAIT}");
-        run("-n 2", &script)
-            .expect(status)
-            .says("rank 1")
-            .says(name);
+        run("-n 2", &script).expect(status).says("rank 1").says(name);
     }
 }
 
@@ -64,29 +54,19 @@ fn some_may_finish_long_before_others() {
 #[test]
 fn leaving_between_init_and_finalize_is_a_failure() {
     let rank = rank();
-    let ended = start("-n 2", &[&rank, "init", "only=1", "exit=0"])
-        .end()
-        .expect(1);
+    let ended = start("-n 2", &[&rank, "init", "only=1", "exit=0"]).end().expect(1);
     ended.says("rank 1").says("without MPI_Finalize");
     start("-n 2", &[&rank, "init", "finalize"]).end().expect(0);
-    start("-n 2", &[&rank, "init", "finalize", "exit=4"])
-        .end()
-        .expect(4);
+    start("-n 2", &[&rank, "init", "finalize", "exit=4"]).end().expect(4);
 }
 
 #[test]
 fn abort_gives_its_code() {
     let rank = rank();
-    let ended = start("-n 3", &[&rank, "init", "only=2", "abort=42", "exit=1"])
-        .end()
-        .expect(42);
+    let ended = start("-n 3", &[&rank, "init", "only=2", "abort=42", "exit=1"]).end().expect(42);
     ended.says("rank 2").says("MPI_Abort with code 42");
     let script = "[ $PMI_RANK = 1 ] && eval \"echo cmd=abort exitcode=6 >&$PMI_FD\"; sleep 600";
-    start("-n 2", &["bash", "-c", script])
-        .end()
-        .expect(6)
-        .says("rank 1")
-        .says("MPI_Abort with code 6");
+    start("-n 2", &["bash", "-c", script]).end().expect(6).says("rank 1").says("MPI_Abort with code 6");
 }
 
 #[test]
@@ -94,20 +74,12 @@ fn descendants_end_with_the_job() {
     // A daemon of its own session, and an orphan.
     let daemon = "setsid sleep 600 </dev/null >/dev/null 2>&1 & (sleep 600 &) ; ";
     run("-n 2", &format!("{daemon} sleep 0.1; exit 0")).expect(0);
-    run(
-        "-n 2",
-        &format!("{daemon} [ $PMI_RANK = 1 ] && exit 8; {WAIT}"),
-    )
-    .expect(8);
+    run("-n 2", &format!("{daemon} [ $PMI_RANK = 1 ] && exit 8; {WAIT}")).expect(8);
 }
 
 #[test]
 fn a_timeout_says_who_still_ran() {
-    let ended = run(
-        "-n 3 --timeout 0.3",
-        &format!("[ $PMI_RANK = 0 ] && exit 0; {WAIT}"),
-    )
-    .expect(124);
+    let ended = run("-n 3 --timeout 0.3", &format!("[ $PMI_RANK = 0 ] && exit 0; {WAIT}")).expect(124);
     let ended = ended.says("timeout of 0.3 s").says("ranks 1, 2");
     assert!(ended.time >= Duration::from_millis(300));
     run("-n 2 --timeout 60", "exit 0").expect(0);
@@ -116,37 +88,20 @@ fn a_timeout_says_who_still_ran() {
 #[test]
 fn with_keep_going_the_others_go_on() {
     let script = "[ $PMI_RANK = 0 ] && exit 3; sleep 0.5; echo done";
-    let ended = run("-n 3 --keep-going", script)
-        .expect(3)
-        .says("rank 0")
-        .says("go on");
+    let ended = run("-n 3 --keep-going", script).expect(3).says("rank 0").says("go on");
     assert_eq!(ended.out, "done\ndone\n");
 }
 
 #[test]
 fn nothing_is_left_in_shared_memory_or_temporary_directories() {
     let count = || {
-        std::fs::read_dir("/dev/shm").map(|entries| {
-            entries
-                .flatten()
-                .filter(|e| e.file_name().to_string_lossy().contains("phalanx"))
-                .count()
-        })
+        std::fs::read_dir("/dev/shm")
+            .map(|entries| entries.flatten().filter(|e| e.file_name().to_string_lossy().contains("phalanx")).count())
     };
     let before = count().unwrap_or(0);
-    let job = start(
-        "-n 4",
-        &["sh", "-c", "[ $PMI_RANK = 1 ] && kill -9 $$; sleep 600"],
-    );
-    let own: Vec<_> = std::fs::read_dir(job.folder())
-        .expect("a directory")
-        .flatten()
-        .map(|e| e.file_name())
-        .collect();
-    assert!(
-        own.iter().all(|name| name == "out" || name == "err"),
-        "{own:?}"
-    );
+    let job = start("-n 4", &["sh", "-c", "[ $PMI_RANK = 1 ] && kill -9 $$; sleep 600"]);
+    let own: Vec<_> = std::fs::read_dir(job.folder()).expect("a directory").flatten().map(|e| e.file_name()).collect();
+    assert!(own.iter().all(|name| name == "out" || name == "err"), "{own:?}");
     job.end().expect(137);
     assert_eq!(count().unwrap_or(0), before);
 }

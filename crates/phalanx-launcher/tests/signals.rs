@@ -14,14 +14,7 @@ const READY: &str = "echo ready; while :; do sleep 600 & wait $!; done";
 
 #[test]
 fn the_first_interrupt_reaches_the_ranks() {
-    let job = start(
-        "-n 3",
-        &[
-            "bash",
-            "-c",
-            &format!("trap 'echo caught; exit 4' INT; {READY}"),
-        ],
-    );
+    let job = start("-n 3", &["bash", "-c", &format!("trap 'echo caught; exit 4' INT; {READY}")]);
     job.wait_for("ready", 3);
     job.signal(Signal::INT);
     let ended = job.end().expect(130);
@@ -31,10 +24,7 @@ fn the_first_interrupt_reaches_the_ranks() {
 
 #[test]
 fn an_interrupt_that_is_handled_is_no_failure() {
-    let job = start(
-        "-n 2",
-        &["bash", "-c", &format!("trap 'exit 0' INT; {READY}")],
-    );
+    let job = start("-n 2", &["bash", "-c", &format!("trap 'exit 0' INT; {READY}")]);
     job.wait_for("ready", 2);
     job.signal(Signal::INT);
     job.end().expect(0);
@@ -42,10 +32,7 @@ fn an_interrupt_that_is_handled_is_no_failure() {
 
 #[test]
 fn the_second_interrupt_kills() {
-    let job = start(
-        "-n 2",
-        &["bash", "-c", &format!("trap 'echo no' INT TERM; {READY}")],
-    );
+    let job = start("-n 2", &["bash", "-c", &format!("trap 'echo no' INT TERM; {READY}")]);
     job.wait_for("ready", 2);
     job.signal(Signal::INT);
     job.wait_for("no", 2);
@@ -79,14 +66,7 @@ fn ranks_that_end_after_an_interrupt_do_not_wait_for_those_that_stay() {
 
 #[test]
 fn termination_is_forwarded() {
-    let job = start(
-        "-n 2",
-        &[
-            "bash",
-            "-c",
-            &format!("trap 'echo saved; exit 0' TERM; {READY}"),
-        ],
-    );
+    let job = start("-n 2", &["bash", "-c", &format!("trap 'echo saved; exit 0' TERM; {READY}")]);
     job.wait_for("ready", 2);
     job.signal(Signal::TERM);
     let ended = job.end().expect(143);
@@ -111,14 +91,7 @@ fn a_hangup_ends_the_job() {
 
 #[test]
 fn user_signals_are_passed_on() {
-    let job = start(
-        "-n 2",
-        &[
-            "bash",
-            "-c",
-            &format!("trap 'echo one' USR1; trap 'exit 0' USR2; {READY}"),
-        ],
-    );
+    let job = start("-n 2", &["bash", "-c", &format!("trap 'echo one' USR1; trap 'exit 0' USR2; {READY}")]);
     job.wait_for("ready", 2);
     job.signal(Signal::USR1);
     job.wait_for("one", 2);
@@ -128,14 +101,7 @@ fn user_signals_are_passed_on() {
 
 #[test]
 fn a_stopped_job_goes_on_where_it_was() {
-    let job = start(
-        "-n 2",
-        &[
-            "bash",
-            "-c",
-            "echo ready; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo end",
-        ],
-    );
+    let job = start("-n 2", &["bash", "-c", "echo ready; for i in 1 2 3 4 5 6; do sleep 0.1; done; echo end"]);
     job.wait_for("ready", 2);
     job.signal(Signal::TSTP);
     std::thread::sleep(Duration::from_secs(1));
@@ -146,11 +112,7 @@ fn a_stopped_job_goes_on_where_it_was() {
 
 #[test]
 fn no_rank_outlives_a_killed_launcher() {
-    for script in [
-        READY,
-        "echo ready; while :; do :; done",
-        "trap '' TERM INT HUP; echo ready; sleep 600",
-    ] {
+    for script in [READY, "echo ready; while :; do :; done", "trap '' TERM INT HUP; echo ready; sleep 600"] {
         let job = start("-n 3", &["sh", "-c", script]);
         job.wait_for("ready", 3);
         job.signal(Signal::KILL);
@@ -160,8 +122,7 @@ fn no_rank_outlives_a_killed_launcher() {
 
 #[test]
 fn descendants_do_not_outlive_a_killed_launcher() {
-    let script =
-        "setsid sleep 600 </dev/null >/dev/null 2>&1 & (sleep 600 &); echo ready; wait; sleep 600";
+    let script = "setsid sleep 600 </dev/null >/dev/null 2>&1 & (sleep 600 &); echo ready; wait; sleep 600";
     let job = start("-n 2", &["sh", "-c", script]);
     job.wait_for("ready", 2);
     job.signal(Signal::KILL);

@@ -14,16 +14,10 @@ fn lines_of_eight_ranks_are_never_torn() {
     let mut next = [0u32; 8];
     for line in ended.out.lines() {
         let fields: Vec<&str> = line.split(['<', ':', '>']).collect();
-        let [_, rank, number, text, _] = fields[..] else {
-            panic!("torn: {line}")
-        };
+        let [_, rank, number, text, _] = fields[..] else { panic!("torn: {line}") };
         assert_eq!(text, "x".repeat(20), "torn: {line}");
         let rank: usize = rank.parse().unwrap();
-        assert_eq!(
-            number.parse::<u32>().unwrap(),
-            next[rank],
-            "out of order: {line}"
-        );
+        assert_eq!(number.parse::<u32>().unwrap(), next[rank], "out of order: {line}");
         next[rank] += 1;
     }
     assert_eq!(next, [400; 8]);
@@ -45,29 +39,17 @@ fn output_and_errors_stay_apart() {
 fn the_last_line_may_be_unfinished() {
     assert_eq!(run("", "printf abc").expect(0).out, "abc");
     let ended = run("-n 2", "printf $PMI_RANK$PMI_RANK").expect(0);
-    assert!(
-        ["00\n11", "11\n00"].contains(&ended.out.as_str()),
-        "{}",
-        ended.out
-    );
+    assert!(["00\n11", "11\n00"].contains(&ended.out.as_str()), "{}", ended.out);
 }
 
 #[test]
 fn tags_name_the_rank() {
     let ended = run("-n 2 -l", "echo a; echo b; echo c >&2; printf d").expect(0);
     for rank in 0..2 {
-        for line in [
-            format!("[{rank}] a\n"),
-            format!("[{rank}] b\n"),
-            format!("[{rank}] d"),
-        ] {
+        for line in [format!("[{rank}] a\n"), format!("[{rank}] b\n"), format!("[{rank}] d")] {
             assert!(ended.out.contains(&line), "{line}: {}", ended.out);
         }
-        assert!(
-            ended.err.contains(&format!("[{rank}] c\n")),
-            "{}",
-            ended.err
-        );
+        assert!(ended.err.contains(&format!("[{rank}] c\n")), "{}", ended.err);
     }
 }
 
@@ -75,35 +57,23 @@ fn tags_name_the_rank() {
 fn output_may_go_to_files() {
     let job = start(
         "-n 2 --output-filename logs/run",
-        &[
-            "sh",
-            "-c",
-            "echo out $PMI_RANK; echo err $PMI_RANK >&2; sleep 0.5",
-        ],
+        &["sh", "-c", "echo out $PMI_RANK; echo err $PMI_RANK >&2; sleep 0.5"],
     );
     let folder = job.folder().to_path_buf();
-    let read =
-        |name: &str| std::fs::read_to_string(folder.join("logs").join(name)).unwrap_or_default();
+    let read = |name: &str| std::fs::read_to_string(folder.join("logs").join(name)).unwrap_or_default();
     let deadline = std::time::Instant::now() + common::WATCHDOG;
     while read("run.1.err").is_empty() || read("run.0.out").is_empty() {
         assert!(std::time::Instant::now() < deadline);
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    assert_eq!(
-        (read("run.0.out").as_str(), read("run.1.err").as_str()),
-        ("out 0\n", "err 1\n")
-    );
+    assert_eq!((read("run.0.out").as_str(), read("run.1.err").as_str()), ("out 0\n", "err 1\n"));
     let ended = job.end().expect(0);
     assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
 }
 
 #[test]
 fn large_output_arrives_whole() {
-    let ended = run(
-        "-n 2",
-        "head -c 30000000 /dev/zero | tr '\\0' 'x' | fold -w 99",
-    )
-    .expect(0);
+    let ended = run("-n 2", "head -c 30000000 /dev/zero | tr '\\0' 'x' | fold -w 99").expect(0);
     // The last lines have no end of their own; one is put between the two ranks' last lines.
     assert_eq!(ended.out.len(), 2 * (30_000_000 + 30_000_000 / 99) + 1);
     assert!(ended.out.lines().all(|line| line.len() <= 99), "torn lines");
@@ -132,13 +102,9 @@ fn a_slow_reader_slows_the_ranks_and_loses_nothing() {
 
 #[test]
 fn a_reader_that_leaves_ends_the_job() {
-    let mut job = start_with(
-        "-n 3",
-        &["sh", "-c", "while :; do echo yes; done"],
-        |command| {
-            command.stdin(Stdio::null()).stdout(Stdio::piped());
-        },
-    );
+    let mut job = start_with("-n 3", &["sh", "-c", "while :; do echo yes; done"], |command| {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+    });
     let mut pipe = job.child.stdout.take().unwrap();
     let mut buffer = [0; 100];
     pipe.read_exact(&mut buffer).unwrap();
@@ -149,27 +115,16 @@ fn a_reader_that_leaves_ends_the_job() {
 
 #[test]
 fn closed_standard_streams_are_no_crash() {
-    let script = format!(
-        "exec {} run -n 2 sh -c 'echo out; echo err >&2; cat' <&- >&- 2>&-",
-        common::phalanx()
-    );
-    let status = std::process::Command::new("sh")
-        .arg("-c")
-        .arg(script)
-        .status()
-        .unwrap();
+    let script = format!("exec {} run -n 2 sh -c 'echo out; echo err >&2; cat' <&- >&- 2>&-", common::phalanx());
+    let status = std::process::Command::new("sh").arg("-c").arg(script).status().unwrap();
     assert!(status.success(), "{status}");
 }
 
 #[test]
 fn input_goes_to_rank_0() {
-    let mut job = start_with(
-        "-n 3",
-        &["sh", "-c", "echo $PMI_RANK: $(wc -c)"],
-        |command| {
-            command.stdin(Stdio::piped());
-        },
-    );
+    let mut job = start_with("-n 3", &["sh", "-c", "echo $PMI_RANK: $(wc -c)"], |command| {
+        command.stdin(Stdio::piped());
+    });
     let mut pipe = job.child.stdin.take().unwrap();
     pipe.write_all(&vec![b'y'; 300_000]).unwrap();
     drop(pipe);
@@ -182,29 +137,18 @@ fn input_goes_to_rank_0() {
 #[test]
 fn a_rank_that_leaves_a_helper_with_its_output_does_not_hang_the_job() {
     // The helper is no descendant once its parents are gone, but it is still found, and what it wrote is shown.
-    let ended = run(
-        "-n 2",
-        "(sleep 0.1; echo late; sleep 600) & echo early; exit 0",
-    )
-    .expect(0);
+    let ended = run("-n 2", "(sleep 0.1; echo late; sleep 600) & echo early; exit 0").expect(0);
     assert_eq!(ended.out.matches("early").count(), 2);
     assert_eq!(ended.out.matches("late").count(), 2, "{}", ended.out);
 }
 
 #[test]
 fn a_full_disk_is_said() {
-    let full = || {
-        std::fs::File::options()
-            .write(true)
-            .open("/dev/full")
-            .unwrap()
-    };
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
     let job = start_with("-n 2", &["sh", "-c", "echo hello; sleep 600"], |command| {
         command.stdin(Stdio::null()).stdout(full());
     });
-    job.end()
-        .expect(1)
-        .says("standard output cannot be written");
+    job.end().expect(1).says("standard output cannot be written");
 }
 
 #[test]
@@ -213,10 +157,7 @@ fn lines_stay_whole_when_both_streams_lead_to_one_place() {
                   echo err-$PMI_RANK-$i-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx >&2; i=$((i+1)); done";
     let (mut reader, writer) = std::io::pipe().unwrap();
     let job = start_with("-n 3", &["sh", "-c", script], |command| {
-        command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone().unwrap())
-            .stderr(writer);
+        command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
     });
     let mut text = String::new();
     // Slow at first, so that the pipe fills.
@@ -224,14 +165,8 @@ fn lines_stay_whole_when_both_streams_lead_to_one_place() {
     reader.read_to_string(&mut text).unwrap();
     assert_eq!(text.lines().count(), 18_000);
     for line in text.lines() {
-        assert!(
-            line.starts_with("out-") || line.starts_with("err-"),
-            "torn: {line}"
-        );
-        assert!(
-            line.ends_with("-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") && line.len() < 50,
-            "torn: {line}"
-        );
+        assert!(line.starts_with("out-") || line.starts_with("err-"), "torn: {line}");
+        assert!(line.ends_with("-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") && line.len() < 50, "torn: {line}");
     }
     job.end().expect(0);
 }

@@ -46,7 +46,9 @@ impl Parse for Entry {
                 "poly" => entry.poly = true,
                 "anytime" => entry.anytime = true,
                 "value" => entry.value = true,
-                _ => return Err(syn::Error::new(word.span(), "expected `poly`, `anytime` or `value`")),
+                _ => {
+                    return Err(syn::Error::new(word.span(), "expected `poly`, `anytime` or `value`"));
+                }
             }
         }
         Ok(entry)
@@ -98,6 +100,7 @@ fn coded(entry: &Entry, body: &ItemFn, name: &Ident, width: &Ident) -> syn::Resu
     let types = parameter_types(body)?;
     let call = &body.sig.ident;
     let text = name.to_string();
+    let shown = shown(&text);
     let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
     let when = if entry.anytime { quote!(AnyTime) } else { quote!(WhileRunning) };
     let signature = quote! { #(#raw: <#types as crate::param::Param<crate::param::#width>>::Raw),* };
@@ -118,7 +121,7 @@ fn coded(entry: &Entry, body: &ItemFn, name: &Ident, width: &Ident) -> syn::Resu
         #[allow(non_snake_case, clippy::too_many_arguments, unused_unsafe)]
         unsafe fn #name(#signature) -> ::core::ffi::c_int {
             crate::entry::run(
-                #text,
+                #shown,
                 crate::entry::When::#when,
                 || {
                     #call(#(
@@ -152,7 +155,9 @@ fn pass_through(entry: &Entry, body: &ItemFn) -> syn::Result<Tokens> {
     let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
     let result = match &body.sig.output {
         ReturnType::Type(_, result) => result,
-        ReturnType::Default => return Err(syn::Error::new_spanned(call, "`value` needs a return type")),
+        ReturnType::Default => {
+            return Err(syn::Error::new_spanned(call, "`value` needs a return type"));
+        }
     };
     let profiled = profiled(plain).map(|text| {
         quote! {
@@ -172,6 +177,15 @@ fn pass_through(entry: &Entry, body: &ItemFn) -> syn::Result<Tokens> {
         }
         #profiled
     })
+}
+
+/// The name that error messages give a function: the one people know, without the width of its counts.
+fn shown(name: &str) -> &str {
+    match name {
+        "PHALANX_Try_send" => "MPI_Send",
+        "PHALANX_Try_recv" => "MPI_Recv",
+        name => name.strip_suffix("_c").unwrap_or(name),
+    }
 }
 
 /// The name of a function's profiling twin; functions beyond the standard have none.

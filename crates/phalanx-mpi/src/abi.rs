@@ -44,7 +44,10 @@ static FORTRAN: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 fn logical_size(size: c_int) -> Result<usize, crate::entry::Failure> {
     match size {
         1 | 2 | 4 | 8 | 16 => Ok(size as usize),
-        _ => Err(wrong(ErrorClass::Arg, format!("a Fortran logical of {size} bytes is not possible; use 1, 2, 4, 8 or 16"))),
+        _ => Err(wrong(
+            ErrorClass::Arg,
+            format!("a Fortran logical of {size} bytes is not possible; use 1, 2, 4, 8 or 16"),
+        )),
     }
 }
 

@@ -66,7 +66,11 @@ fn find(kind: Kind, number: c_int) -> Result<Arc<Keyval>, Failure> {
 }
 
 fn predefined_note(number: c_int) -> &'static str {
-    if (consts::TAG_UB..=consts::UNIVERSE_SIZE).contains(&number) { "a predefined attribute cannot be changed: " } else { "" }
+    if (consts::TAG_UB..=consts::UNIVERSE_SIZE).contains(&number) {
+        "a predefined attribute cannot be changed: "
+    } else {
+        ""
+    }
 }
 
 /// The attributes of one object, in the order in which they were set.
@@ -102,7 +106,9 @@ impl Attributes {
     pub(crate) fn delete_all(&self, object: usize) -> Done {
         loop {
             let last = self.list().last().cloned();
-            let Some((keyval, value)) = last else { return Ok(()) };
+            let Some((keyval, value)) = last else {
+                return Ok(());
+            };
             call_delete(&keyval, object, value)?;
             self.list().retain(|(k, _)| k.number != keyval.number);
         }

@@ -237,13 +237,7 @@ fn type_create_hindexed_block(count: Count, block: Number, displs: In<Bytes>, ol
 
 /// Blocks of different types at given displacements in bytes.
 #[mpi_entry(MPI_Type_create_struct, poly)]
-fn type_create_struct(
-    count: Count,
-    blocks: Numbers,
-    displs: In<Bytes>,
-    types: In<RawType>,
-    new: NewType,
-) -> Done {
+fn type_create_struct(count: Count, blocks: Numbers, displs: In<Bytes>, types: In<RawType>, new: NewType) -> Done {
     let blocks = blocks.read(count.0, "block lengths")?;
     let displs = displs.read(count.0, "the array of displacements")?;
     let types = read_types(&types, count.0)?;
@@ -326,7 +320,12 @@ type F90Types = HashMap<(c_int, c_int, c_int), RawType>;
 /// Types made for Fortran's precisions: the same arguments give the same handle, which is never freed.
 static F90: LazyLock<Mutex<F90Types>> = LazyLock::new(Mutex::default);
 
-fn f90(combiner: c_int, p: c_int, r: c_int, make: impl FnOnce() -> phalanx_engine::Result<Datatype>) -> Result<RawType, Failure> {
+fn f90(
+    combiner: c_int,
+    p: c_int,
+    r: c_int,
+    make: impl FnOnce() -> phalanx_engine::Result<Datatype>,
+) -> Result<RawType, Failure> {
     let mut known = F90.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(raw) = known.get(&(combiner, p, r)) {
         return Ok(*raw);

@@ -83,11 +83,7 @@ pub(crate) fn run(
 #[cold]
 #[inline(never)]
 fn not_running(name: &'static str) -> c_int {
-    let what = if state::was_finalized() {
-        "was called after MPI_Finalize"
-    } else {
-        "was called before MPI_Init"
-    };
+    let what = if state::was_finalized() { "was called after MPI_Finalize" } else { "was called before MPI_Init" };
     let code = errors::remember(&Error::new(ErrorClass::Other, what), name);
     errors::fatal(name, code)
 }

@@ -27,12 +27,7 @@ fn init(argc: Address, argv: Address) -> Done {
 #[mpi_entry(MPI_Init_thread, anytime)]
 fn init_thread(argc: Address, argv: Address, required: c_int, provided: Out<c_int>) -> Done {
     let _ = (argc, argv);
-    let levels = [
-        consts::THREAD_SINGLE,
-        consts::THREAD_FUNNELED,
-        consts::THREAD_SERIALIZED,
-        consts::THREAD_MULTIPLE,
-    ];
+    let levels = [consts::THREAD_SINGLE, consts::THREAD_FUNNELED, consts::THREAD_SERIALIZED, consts::THREAD_MULTIPLE];
     let level = levels.into_iter().find(|level| *level >= required).unwrap_or(consts::THREAD_MULTIPLE);
     state::initialize(level)?;
     provided.set(level);

@@ -223,7 +223,9 @@ fn remove_error_class(class: c_int) -> Done {
     let mut added = added();
     match added.codes.get(&class) {
         Some(own) if own.class == class => {}
-        _ => return Err(wrong(ErrorClass::Arg, format!("{class} is not an error class that was added"))),
+        _ => {
+            return Err(wrong(ErrorClass::Arg, format!("{class} is not an error class that was added")));
+        }
     }
     if added.codes.iter().any(|(code, own)| *code != class && own.class == class) {
         return Err(wrong(ErrorClass::Other, format!("error class {class} still has error codes; remove them first")));
@@ -244,7 +246,9 @@ fn remove_error_code(code: c_int) -> Done {
         Some(own) if own.class != code => {
             return Err(wrong(ErrorClass::Other, format!("error code {code} still has a text; remove it first")));
         }
-        _ => return Err(wrong(ErrorClass::Arg, format!("{code} is not an error code that was added"))),
+        _ => {
+            return Err(wrong(ErrorClass::Arg, format!("{code} is not an error code that was added")));
+        }
     }
     added.codes.remove(&code);
     Ok(())

@@ -18,20 +18,13 @@ use crate::state;
 use crate::status::StatusOut;
 
 fn elements(count: i64) -> Result<usize, Failure> {
-    usize::try_from(count).map_err(|_| wrong(ErrorClass::Count, format!("the count is {count}; it must not be negative")))
+    usize::try_from(count)
+        .map_err(|_| wrong(ErrorClass::Count, format!("the count is {count}; it must not be negative")))
 }
 
 /// Sends if that needs no waiting: `*done` says whether it did.
 #[mpi_entry(PHALANX_Try_send)]
-fn try_send(
-    buf: SendPtr,
-    count: i64,
-    ty: TypeRef,
-    dest: c_int,
-    tag: c_int,
-    comm: CommRef,
-    done: Out<c_int>,
-) -> Done {
+fn try_send(buf: SendPtr, count: i64, ty: TypeRef, dest: c_int, tag: c_int, comm: CommRef, done: Out<c_int>) -> Done {
     let sent = comm.comm.try_send(buf.typed(elements(count)?, &ty)?, dest, tag)?;
     done.set(sent.into());
     Ok(())

@@ -105,7 +105,8 @@ fn group_translate_ranks(
 }
 
 fn length(n: c_int) -> Result<usize, Failure> {
-    usize::try_from(n).map_err(|_| wrong(ErrorClass::Arg, format!("the number of entries is {n}; it must not be negative")))
+    usize::try_from(n)
+        .map_err(|_| wrong(ErrorClass::Arg, format!("the number of entries is {n}; it must not be negative")))
 }
 
 /// All processes of both groups.
@@ -170,11 +171,7 @@ fn group_free(group: Out<RawGroup>) -> Done {
 
 /// The group of a process set: `mpi://WORLD` or `mpi://SELF`.
 #[mpi_entry(MPI_Group_from_session_pset)]
-fn group_from_session_pset(
-    session: crate::handle::RawSession,
-    pset: crate::param::Text,
-    new: Out<RawGroup>,
-) -> Done {
+fn group_from_session_pset(session: crate::handle::RawSession, pset: crate::param::Text, new: Out<RawGroup>) -> Done {
     crate::session::need(session)?;
     let process = state::need_process()?;
     let group = match crate::session::pset(&pset.0)? {

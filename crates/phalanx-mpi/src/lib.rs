@@ -14,6 +14,7 @@ mod bsend;
 mod buffer;
 mod coll;
 mod comm;
+#[rustfmt::skip]
 mod consts;
 mod datatype;
 mod dynamic;
@@ -36,4 +37,5 @@ mod table;
 mod topo;
 mod topo_dims;
 mod typeinfo;
+#[rustfmt::skip]
 mod unsupported;

@@ -27,7 +27,9 @@ struct Taken {
 static MESSAGES: Table<Arc<Taken>> = Table::new(Kind::Message);
 
 fn adopt(message: Option<Message>, comm: usize) -> Result<RawMessage, Failure> {
-    let Some(message) = message else { return Ok(RawMessage(consts::MESSAGE_NO_PROC)) };
+    let Some(message) = message else {
+        return Ok(RawMessage(consts::MESSAGE_NO_PROC));
+    };
     let raw = MESSAGES.insert(Arc::new(Taken { message: Mutex::new(Some(message)), comm }));
     raw.map(RawMessage).ok_or_else(|| wrong(ErrorClass::Other, "too many matched messages wait to be received"))
 }

@@ -65,9 +65,8 @@ impl UserFunction for Function {
     fn call(&self, input: ConstMem, inout: MutMem, count: usize, ty: &Datatype) -> phalanx_engine::Result<()> {
         // A derived type gets a handle for the time of the call.
         let temporary = ty.predefined_handle().is_none();
-        let handle = handle_of(ty).map_err(|_| {
-            Error::new(ErrorClass::Other, "no handle is left for the datatype of a user operation")
-        })?;
+        let handle = handle_of(ty)
+            .map_err(|_| Error::new(ErrorClass::Other, "no handle is left for the datatype of a user operation"))?;
         let mut raw = handle;
         self.run(input.as_ptr(), inout.as_ptr(), count, ty.extent(), &raw mut raw);
         if temporary {

@@ -41,15 +41,7 @@ fn rsend(buf: SendPtr, count: Count, ty: TypeRef, dest: c_int, tag: c_int, comm:
 
 /// Blocking receive (§3.2.4).
 #[mpi_entry(MPI_Recv, poly)]
-fn recv(
-    buf: RecvPtr,
-    count: Count,
-    ty: TypeRef,
-    source: c_int,
-    tag: c_int,
-    comm: CommRef,
-    status: StatusOut,
-) -> Done {
+fn recv(buf: RecvPtr, count: Count, ty: TypeRef, source: c_int, tag: c_int, comm: CommRef, status: StatusOut) -> Done {
     let outcome = comm.comm.recv(buf.typed(count.0, &ty)?, source, tag)?;
     status.set(&outcome);
     Ok(())

@@ -188,7 +188,8 @@ fn test(request: Out<RawRequest>, flag: Out<c_int>, status: StatusOut) -> Done {
 type Handles = OutArray<RawRequest>;
 
 fn length(count: c_int) -> Result<usize, Failure> {
-    usize::try_from(count).map_err(|_| wrong(ErrorClass::Count, format!("the number of requests is {count}; it must not be negative")))
+    usize::try_from(count)
+        .map_err(|_| wrong(ErrorClass::Count, format!("the number of requests is {count}; it must not be negative")))
 }
 
 fn read(handles: &Handles, n: usize) -> Result<List, Failure> {
@@ -218,7 +219,9 @@ fn withdrawn(list: List, error: Error) -> Failure {
 
 /// The outcome of a call that completed several requests: the statuses have been set, `errors` lists what failed.
 fn several(name: &str, statuses: StatusesOut, all: &[usize], errors: Vec<(usize, ErrorObject, Error)>) -> Done {
-    let Some((_, object, first)) = errors.first() else { return Ok(()) };
+    let Some((_, object, first)) = errors.first() else {
+        return Ok(());
+    };
     let (object, first) = (*object, first.clone());
     for i in all {
         statuses.set_error(*i, consts::SUCCESS);
@@ -407,7 +410,9 @@ fn testsome(
 
 /// The status of one request, which stays; null and inactive requests have the empty one.
 fn peek(raw: RawRequest) -> Result<Option<Status>, Failure> {
-    let Some(mut taken) = take(raw)? else { return Ok(Some(Status::EMPTY)) };
+    let Some(mut taken) = take(raw)? else {
+        return Ok(Some(Status::EMPTY));
+    };
     let object = taken.object();
     let found = taken.request.get_status();
     put_back([taken]);
@@ -415,7 +420,9 @@ fn peek(raw: RawRequest) -> Result<Option<Status>, Failure> {
 }
 
 fn is_active(raw: RawRequest) -> Result<bool, Failure> {
-    let Some(taken) = take(raw)? else { return Ok(false) };
+    let Some(taken) = take(raw)? else {
+        return Ok(false);
+    };
     let active = taken.request.is_active();
     put_back([taken]);
     Ok(active)
@@ -436,12 +443,7 @@ fn request_get_status(request: RawRequest, flag: Out<c_int>, status: StatusOut) 
 
 /// Tells whether all requests are ready, without completing them.
 #[mpi_entry(MPI_Request_get_status_all)]
-fn request_get_status_all(
-    count: c_int,
-    requests: In<RawRequest>,
-    flag: Out<c_int>,
-    statuses: StatusesOut,
-) -> Done {
+fn request_get_status_all(count: c_int, requests: In<RawRequest>, flag: Out<c_int>, statuses: StatusesOut) -> Done {
     let requests = requests.read(length(count)?, "the array of requests")?;
     let mut found = Vec::with_capacity(requests.len());
     for raw in requests {
@@ -524,7 +526,10 @@ fn start(request: Out<RawRequest>) -> Done {
 
 fn start_one(raw: RawRequest) -> Done {
     let Some(mut taken) = take(raw)? else {
-        return Err(wrong(ErrorClass::Request, "the request is MPI_REQUEST_NULL; only a persistent request can be started"));
+        return Err(wrong(
+            ErrorClass::Request,
+            "the request is MPI_REQUEST_NULL; only a persistent request can be started",
+        ));
     };
     let object = taken.object();
     let outcome = taken.request.start();

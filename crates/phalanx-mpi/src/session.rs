@@ -80,11 +80,9 @@ const PSETS: [(&str, Pset); 2] = [("mpi://WORLD", Pset::World), ("mpi://SELF", P
 
 /// The process set of a name.
 pub(crate) fn pset(name: &str) -> Result<Pset, Failure> {
-    PSETS
-        .iter()
-        .find(|(known, _)| known.eq_ignore_ascii_case(name))
-        .map(|(_, set)| *set)
-        .ok_or_else(|| wrong(ErrorClass::Arg, format!("there is no process set '{name}'; there are mpi://WORLD and mpi://SELF")))
+    PSETS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, set)| *set).ok_or_else(|| {
+        wrong(ErrorClass::Arg, format!("there is no process set '{name}'; there are mpi://WORLD and mpi://SELF"))
+    })
 }
 
 /// Begins a session.

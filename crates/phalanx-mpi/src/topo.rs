@@ -45,7 +45,8 @@ fn graph(comm: &CommObject) -> Result<(&[c_int], &[c_int]), Failure> {
 }
 
 fn length(n: c_int, what: &str) -> Result<usize, Failure> {
-    usize::try_from(n).map_err(|_| wrong(ErrorClass::Arg, format!("the number of {what} is {n}; it must not be negative")))
+    usize::try_from(n)
+        .map_err(|_| wrong(ErrorClass::Arg, format!("the number of {what} is {n}; it must not be negative")))
 }
 
 fn room<T: Copy>(array: &OutArray<T>, max: c_int, needed: usize, what: &str) -> Done {
@@ -91,7 +92,9 @@ fn grid_size(comm: &CommObject, dims: &[c_int]) -> Result<c_int, Failure> {
     let size = comm.comm.size();
     match dims.iter().try_fold(1, |n: c_int, d| n.checked_mul(*d)).filter(|n| *n <= size) {
         Some(n) => Ok(n),
-        None => Err(wrong(ErrorClass::Dims, format!("the grid {dims:?} needs more than the {size} processes there are"))),
+        None => {
+            Err(wrong(ErrorClass::Dims, format!("the grid {dims:?} needs more than the {size} processes there are")))
+        }
     }
 }
 
@@ -109,7 +112,9 @@ fn first_ranks(comm: &CommObject, n: c_int, topology: Topology) -> Result<RawCom
 }
 
 fn with_topology(parent: &CommObject, new: Option<Comm>, topology: Topology) -> Result<RawComm, Failure> {
-    let Some(new) = new else { return Ok(RawComm::NULL) };
+    let Some(new) = new else {
+        return Ok(RawComm::NULL);
+    };
     let raw = adopt(new, Some(parent))?;
     crate::comm::find(raw)?.set_topology(topology);
     Ok(raw)
@@ -226,10 +231,9 @@ fn need_rank(comm: &CommObject, rank: c_int) -> Done {
 #[mpi_entry(MPI_Cart_shift)]
 fn cart_shift(comm: CommRef, direction: c_int, disp: c_int, source: Out<c_int>, dest: Out<c_int>) -> Done {
     let (dims, periods) = cart(&comm)?;
-    let axis = usize::try_from(direction)
-        .ok()
-        .filter(|d| *d < dims.len())
-        .ok_or_else(|| wrong(ErrorClass::Dims, format!("direction {direction} does not exist in a grid of {} dimensions", dims.len())))?;
+    let axis = usize::try_from(direction).ok().filter(|d| *d < dims.len()).ok_or_else(|| {
+        wrong(ErrorClass::Dims, format!("direction {direction} does not exist in a grid of {} dimensions", dims.len()))
+    })?;
     let at = coordinates(dims, comm.comm.rank());
     let neighbour = |step: i64| {
         let mut coords = at.clone();
@@ -275,7 +279,10 @@ fn read_graph(
 ) -> Result<(Vec<c_int>, Vec<c_int>), Failure> {
     let n = length(nnodes, "nodes")?;
     if nnodes > comm.comm.size() {
-        return Err(wrong(ErrorClass::Arg, format!("the graph has {nnodes} nodes; there are {} processes", comm.comm.size())));
+        return Err(wrong(
+            ErrorClass::Arg,
+            format!("the graph has {nnodes} nodes; there are {} processes", comm.comm.size()),
+        ));
     }
     let index = index.read(n, "the array of indices")?.to_vec();
     if index.first().is_some_and(|i| *i < 0) || index.windows(2).any(|w| w[0] > w[1]) {
@@ -437,7 +444,8 @@ fn dist_graph_create(
     check_ranks(&comm, destinations)?;
     let own = weights(&edge_weights, count)?;
     let weighted = own.is_some();
-    let starts = sources.iter().zip(degrees).flat_map(|(source, degree)| std::iter::repeat_n(*source, *degree as usize));
+    let starts =
+        sources.iter().zip(degrees).flat_map(|(source, degree)| std::iter::repeat_n(*source, *degree as usize));
     let mut outgoing = Vec::new();
     let mut incoming = Vec::new();
     for (i, (source, destination)) in starts.zip(destinations).enumerate() {

@@ -20,7 +20,10 @@ pub(crate) fn balanced(nodes: c_int, given: &[c_int]) -> Result<Vec<c_int>, Fail
     let rest = match fixed {
         Some(fixed) if nodes % fixed == 0 && (free > 0 || fixed == nodes) => nodes / fixed,
         _ => {
-            return Err(wrong(ErrorClass::Dims, format!("{nodes} processes do not fill a grid with the dimensions {given:?}")));
+            return Err(wrong(
+                ErrorClass::Dims,
+                format!("{nodes} processes do not fill a grid with the dimensions {given:?}"),
+            ));
         }
     };
     let mut chosen = vec![1; free];

@@ -54,17 +54,17 @@ fn state(kind: Kind, keyval: c_int) -> Option<Arc<State>> {
 }
 
 fn store(kind: Kind, keyval: c_int, state: Arc<State>) {
-    let old = STATES
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get_or_insert_default()
-        .insert((kind, keyval), state);
+    let old =
+        STATES.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().insert((kind, keyval), state);
     drop(old);
 }
 
 fn remove(kind: Kind, keyval: c_int) {
-    let old =
-        STATES.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|states| states.remove(&(kind, keyval)));
+    let old = STATES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_mut()
+        .and_then(|states| states.remove(&(kind, keyval)));
     drop(old);
 }
 
@@ -150,7 +150,9 @@ fn points_to_int(kind: Kind, keyval: c_int) -> bool {
 
 /// The value of an attribute as Python sees it; `None` when it is not set.
 pub(crate) fn get(py: Python<'_>, kind: Kind, handle: usize, keyval: c_int) -> PyResult<Py<PyAny>> {
-    let Some(value) = get_raw(kind, handle, keyval)? else { return Ok(py.None()) };
+    let Some(value) = get_raw(kind, handle, keyval)? else {
+        return Ok(py.None());
+    };
     if value.is_null() {
         return Ok(0_i32.into_pyobject(py)?.into_any().unbind());
     }

@@ -133,7 +133,9 @@ pub(crate) fn error_handler(kind: Kind, function: &Bound<'_, PyAny>) -> PyResult
 
 /// Sets the error handler `rc.errors` asks for on a window, file or session that has just been made.
 pub(crate) fn set_default(kind: Kind, bits: usize) -> PyResult<()> {
-    let Some(errhandler) = crate::init::default_errhandler() else { return Ok(()) };
+    let Some(errhandler) = crate::init::default_errhandler() else {
+        return Ok(());
+    };
     // SAFETY: passes values; the library checks them.
     check(unsafe {
         match kind {

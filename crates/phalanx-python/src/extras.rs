@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use crate::error;
 use crate::ffi::*;
 
-type TrySend = unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm, *mut c_int) -> c_int;
+type TrySend =
+    unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm, *mut c_int) -> c_int;
 type TryRecv = unsafe extern "C" fn(
     *mut c_void,
     MPI_Count,

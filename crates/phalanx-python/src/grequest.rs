@@ -70,7 +70,9 @@ unsafe extern "C" fn query(extra: *mut c_void, status: *mut MPI_Status) -> c_int
     Python::attach(|py| {
         // SAFETY: `extra` is the box that `Start` made and `free` has not yet taken.
         let functions = unsafe { &*extra.cast::<Functions>() };
-        let Some(function) = &functions.query else { return MPI_SUCCESS };
+        let Some(function) = &functions.query else {
+            return MPI_SUCCESS;
+        };
         let result = (|| {
             // SAFETY: as above.
             let object = Bound::new(py, Status::with(unsafe { *status }))?;
@@ -109,7 +111,9 @@ unsafe extern "C" fn cancel(extra: *mut c_void, completed: c_int) -> c_int {
     Python::attach(|py| {
         // SAFETY: `extra` is the box that `Start` made and `free` has not yet taken.
         let functions = unsafe { &*extra.cast::<Functions>() };
-        let Some(function) = &functions.cancel else { return MPI_SUCCESS };
+        let Some(function) = &functions.cancel else {
+            return MPI_SUCCESS;
+        };
         let result = (|| {
             let flag = (completed != 0).into_pyobject(py)?.to_owned().into_any();
             functions.call(py, function, Some(flag))

@@ -100,9 +100,8 @@ impl Group {
             }
         };
         // SAFETY: both arrays hold `count` numbers.
-        let code = unsafe {
-            MPI_Group_translate_ranks(self.raw(), count, ranks.as_ptr(), target, translated.as_mut_ptr())
-        };
+        let code =
+            unsafe { MPI_Group_translate_ranks(self.raw(), count, ranks.as_ptr(), target, translated.as_mut_ptr()) };
         if world != MPI_GROUP_NULL {
             // SAFETY: frees the handle made above.
             check(unsafe { MPI_Group_free(&mut world) })?;

@@ -131,9 +131,6 @@ pub(crate) trait Handle: PyClass<Frozen = True> + Sync {
         self.cell().get()
     }
 
-    /// What a copy by `Class(object)` takes over beside the handle.
-    fn copy_state(&self, _py: Python<'_>, _from: &Self) {}
-
     /// The class of an object for `raw`.
     fn class_of<'py>(py: Python<'py>, _raw: Self::Raw) -> PyResult<Bound<'py, PyType>> {
         Ok(py.get_type::<Self>())
@@ -184,8 +181,10 @@ pub(crate) fn create_blocking<'py, H: Handle>(
     create::<H>(cls, |raw| gil::detached(cls.py(), move || make(raw)))
 }
 
-/// The constants by class name and value: the object and its name in the module.
-static CONSTANTS: GilCell<Option<HashMap<(&'static str, usize), (Py<PyAny>, String)>>> = GilCell::new(None);
+/// The module's constants by class name and value: the object and its name in the module.
+type Constants = HashMap<(&'static str, usize), (Py<PyAny>, String)>;
+
+static CONSTANTS: GilCell<Option<Constants>> = GilCell::new(None);
 
 /// The constant object for a handle, with its name in the module.
 fn constant<R: Raw>(py: Python<'_>, raw: R) -> Option<(Bound<'_, PyAny>, String)> {
@@ -223,7 +222,9 @@ pub(crate) fn add_constant<H: Handle>(m: &Bound<'_, PyModule>, name: &str, raw: 
 /// `==` and `!=` by handle; nothing else.
 pub(crate) fn compare<H: Handle>(slf: &H, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
     let py = other.py();
-    let Ok(other) = other.cast::<H>() else { return Ok(py.NotImplemented()) };
+    let Ok(other) = other.cast::<H>() else {
+        return Ok(py.NotImplemented());
+    };
     let equal = slf.raw() == other.get().raw();
     match op {
         CompareOp::Eq => Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind()),
@@ -294,9 +295,7 @@ macro_rules! handle_methods {
                 self.raw() != $raw::NULL
             }
 
-            fn __reduce__<'py>(
-                slf: &pyo3::Bound<'py, Self>,
-            ) -> pyo3::PyResult<pyo3::Bound<'py, pyo3::PyAny>> {
+            fn __reduce__<'py>(slf: &pyo3::Bound<'py, Self>) -> pyo3::PyResult<pyo3::Bound<'py, pyo3::PyAny>> {
                 $reduce(slf)
             }
 
@@ -310,7 +309,7 @@ macro_rules! handle_methods {
             }
 
             #[doc = concat!("fromhandle(cls, handle: int) -> ", stringify!($class), "\n\n",
-                "Create an object for a handle that other code owns.")]
+                                "Create an object for a handle that other code owns.")]
             #[classmethod]
             fn fromhandle<'py>(
                 cls: &pyo3::Bound<'py, pyo3::types::PyType>,
@@ -336,7 +335,7 @@ macro_rules! handle_methods {
             }
 
             #[doc = concat!("fromint(cls, arg: int, /) -> ", stringify!($class), "\n\n",
-                "Create an object for the small integer that `toint` returned.")]
+                                "Create an object for the small integer that `toint` returned.")]
             #[classmethod]
             #[pyo3(signature = (arg, /))]
             fn fromint<'py>(
@@ -356,7 +355,7 @@ macro_rules! handle_methods {
             }
 
             #[doc = concat!("f2py(cls, arg: int) -> ", stringify!($class), "\n\n",
-                "Create an object for a Fortran handle.")]
+                                "Create an object for a Fortran handle.")]
             #[classmethod]
             fn f2py<'py>(
                 cls: &pyo3::Bound<'py, pyo3::types::PyType>,

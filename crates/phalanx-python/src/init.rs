@@ -19,26 +19,12 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 static ABORT_STATUS: AtomicI32 = AtomicI32::new(0);
 /// Which error handler new objects get: an index into [`HANDLERS`].
 static ERRORS: AtomicI32 = AtomicI32::new(1);
-/// Whether reductions of objects go by a tree and not by gathering.
-static FAST_REDUCE: AtomicBool = AtomicBool::new(true);
-/// Whether objects are received by matched probes.
-static RECV_MPROBE: AtomicBool = AtomicBool::new(true);
 /// The size of the buffer that `irecv` takes when it is given none, where the transport needs one.
 static IRECV_BUFSZ: AtomicI32 = AtomicI32::new(32768);
 
 /// The error handlers by the value of `rc.errors`: default, exception, abort, fatal.
 const HANDLERS: [Option<MPI_Errhandler>; 4] =
     [None, Some(MPI_ERRORS_RETURN), Some(MPI_ERRORS_ABORT), Some(MPI_ERRORS_ARE_FATAL)];
-
-/// The option `rc.fast_reduce`.
-pub(crate) fn fast_reduce() -> bool {
-    FAST_REDUCE.load(Relaxed)
-}
-
-/// The option `rc.recv_mprobe`.
-pub(crate) fn recv_mprobe() -> bool {
-    RECV_MPROBE.load(Relaxed)
-}
 
 /// The option `rc.irecv_bufsz`.
 pub(crate) fn irecv_bufsz() -> usize {
@@ -77,7 +63,9 @@ pub(crate) fn is_active() -> bool {
 fn option<'py>(rc: Option<&Bound<'py, PyAny>>, py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
     let upper = name.to_uppercase();
     let text = ["PHALANX_RC_", "MPI4PY_RC_"].iter().find_map(|prefix| std::env::var(format!("{prefix}{upper}")).ok());
-    let Some(text) = text else { return rc.and_then(|rc| rc.getattr(name).ok()) };
+    let Some(text) = text else {
+        return rc.and_then(|rc| rc.getattr(name).ok());
+    };
     let lower = text.to_lowercase();
     let value = match lower.as_str() {
         "yes" | "true" | "on" | "y" | "t" => true.into_pyobject(py).ok()?.to_owned().into_any(),
@@ -105,7 +93,9 @@ fn warn(py: Python<'_>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// A yes-or-no option.
 fn flag(rc: Option<&Bound<'_, PyAny>>, py: Python<'_>, name: &str, default: bool) -> PyResult<bool> {
-    let Some(value) = option(rc, py, name) else { return Ok(default) };
+    let Some(value) = option(rc, py, name) else {
+        return Ok(default);
+    };
     if value.is_none() {
         return Ok(default);
     }
@@ -130,7 +120,9 @@ fn choice(
     names: &[&str],
     default: usize,
 ) -> PyResult<usize> {
-    let Some(value) = option(rc, py, name) else { return Ok(default) };
+    let Some(value) = option(rc, py, name) else {
+        return Ok(default);
+    };
     let found = value.extract::<String>().ok().and_then(|text| names.iter().position(|name| *name == text));
     match found {
         Some(place) => Ok(place),
@@ -151,8 +143,10 @@ pub(crate) fn start(py: Python<'_>) -> PyResult<()> {
     let levels = ["single", "funneled", "serialized", "multiple"];
     let level = choice(rc, py, "thread_level", &levels, 3)?;
     FINALIZE.store(flag(rc, py, "finalize", initialize)?, Relaxed);
-    FAST_REDUCE.store(flag(rc, py, "fast_reduce", true)?, Relaxed);
-    RECV_MPROBE.store(flag(rc, py, "recv_mprobe", true)?, Relaxed);
+    // Every reduction is a tree or flat, every receive a matched probe: the value is checked only.
+    flag(rc, py, "fast_reduce", true)?;
+    // Every reduction is a tree or flat, every receive a matched probe: the value is checked only.
+    flag(rc, py, "recv_mprobe", true)?;
     if let Some(size) = option(rc, py, "irecv_bufsz") {
         match size.extract::<i32>() {
             Ok(size) if size >= 0 => IRECV_BUFSZ.store(size, Relaxed),
@@ -164,7 +158,9 @@ pub(crate) fn start(py: Python<'_>) -> PyResult<()> {
 
     // SAFETY: registers a function that lives as long as the process.
     if unsafe { pyo3::ffi::Py_AtExit(Some(at_exit)) } < 0 {
-        return Err(PyRuntimeError::new_err("too many functions registered with Py_AtExit: MPI would not be finalized"));
+        return Err(PyRuntimeError::new_err(
+            "too many functions registered with Py_AtExit: MPI would not be finalized",
+        ));
     }
     let mut initialized = 0;
     // SAFETY: may be called at any time; the flag is valid for the write.
@@ -244,8 +240,7 @@ fn has_peers() -> bool {
 /// The new `sys.excepthook`: shows the exception as before; where other ranks may wait for this one, ends the job.
 fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
     let py = args.py();
-    let ends_job =
-        is_active() && PROCESS.load(Relaxed) == std::process::id() && !is_interactive(py) && has_peers();
+    let ends_job = is_active() && PROCESS.load(Relaxed) == std::process::id() && !is_interactive(py) && has_peers();
     if !ends_job {
         return previous.call1(py, args).map(drop);
     }
@@ -276,7 +271,9 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
 
 /// Whether somebody sits at a prompt and goes on after an exception.
 fn is_interactive(py: Python<'_>) -> bool {
-    let Ok(sys) = py.import("sys") else { return false };
+    let Ok(sys) = py.import("sys") else {
+        return false;
+    };
     sys.hasattr("ps1").unwrap_or(false)
         || sys.getattr("flags").and_then(|flags| flags.getattr("interactive")?.is_truthy()).unwrap_or(false)
 }

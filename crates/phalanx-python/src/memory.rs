@@ -88,7 +88,11 @@ pub(crate) type Owner = Option<usize>;
 static ATTACHED: GilCell<Option<HashMap<Owner, View>>> = GilCell::new(None);
 
 /// Lends a buffer (None or `BUFFER_AUTOMATIC`: MPI brings its own) by `call`.
-pub(crate) fn attach(buffer: &Bound<'_, PyAny>, owner: Owner, call: impl FnOnce(*mut c_void, MPI_Count) -> c_int) -> PyResult<()> {
+pub(crate) fn attach(
+    buffer: &Bound<'_, PyAny>,
+    owner: Owner,
+    call: impl FnOnce(*mut c_void, MPI_Count) -> c_int,
+) -> PyResult<()> {
     let py = buffer.py();
     let view = if buffer.is_none() || constants::is_buffer_automatic(buffer) {
         None

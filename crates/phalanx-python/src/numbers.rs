@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::ffi::{MPI_Aint, MPI_Count, c_int};
+use crate::ffi::{MPI_Count, c_int};
 
 /// Any sequence of integers (list, tuple, range, array, NumPy array) as C ints.
 pub(crate) fn ints(sequence: &Bound<'_, PyAny>) -> PyResult<Vec<c_int>> {
@@ -12,11 +12,6 @@ pub(crate) fn ints(sequence: &Bound<'_, PyAny>) -> PyResult<Vec<c_int>> {
 
 /// Any sequence of integers as counts.
 pub(crate) fn counts(sequence: &Bound<'_, PyAny>) -> PyResult<Vec<MPI_Count>> {
-    sequence.try_iter()?.map(|item| item?.extract()).collect()
-}
-
-/// Any sequence of integers as addresses or displacements.
-pub(crate) fn aints(sequence: &Bound<'_, PyAny>) -> PyResult<Vec<MPI_Aint>> {
     sequence.try_iter()?.map(|item| item?.extract()).collect()
 }
 

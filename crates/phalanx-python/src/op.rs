@@ -76,7 +76,9 @@ impl Op {
             MPI_NO_OP => Ok(x.clone()),
             _ => match self.function.get(py) {
                 Some(function) => function.bind(py).call1((x, y, py.None())),
-                None => Err(PyValueError::new_err("cannot call a reduction operation whose function is not known here")),
+                None => {
+                    Err(PyValueError::new_err("cannot call a reduction operation whose function is not known here"))
+                }
             },
         }
     }
@@ -160,7 +162,9 @@ unsafe extern "C" fn user<const N: usize>(
     let called = up
         && Python::attach(|py| {
             let function = FUNCTIONS.peek(py, |list| list.get(N).map(|slot| slot.function.clone_ref(py)));
-            let Some(function) = function else { return false };
+            let Some(function) = function else {
+                return false;
+            };
             apply(py, function.bind(py), input, inout, count, datatype);
             true
         });
@@ -272,8 +276,7 @@ impl Op {
             None => std::ptr::with_exposed_provenance_mut(foreign_function(function)?),
         };
         // SAFETY: the callback lives as long as the process; the result pointer is valid for the write.
-        let object =
-            handle::create::<Op>(cls, |out| unsafe { MPI_Op_create_c(callback, c_int::from(commute), out) })?;
+        let object = handle::create::<Op>(cls, |out| unsafe { MPI_Op_create_c(callback, c_int::from(commute), out) })?;
         let op = object.cast::<Op>()?.get();
         op.slot.store(slot, Relaxed);
         drop(op.function.replace(py, Some(function.clone().unbind())));

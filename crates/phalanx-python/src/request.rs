@@ -299,7 +299,9 @@ impl<'py> Batch<'py> {
 
 /// Copies the reported statuses into the caller's sequence, which grows when it is a list.
 fn give_all(statuses: Option<&Bound<'_, PyAny>>, values: &[MPI_Status]) -> PyResult<()> {
-    let Some(statuses) = statuses else { return Ok(()) };
+    let Some(statuses) = statuses else {
+        return Ok(());
+    };
     if let Ok(list) = statuses.cast::<PyList>() {
         while list.len() < values.len() {
             list.append(Bound::new(list.py(), Status::with(MPI_Status::EMPTY))?)?;
@@ -319,8 +321,7 @@ fn indices(outcount: c_int, indices: &[c_int]) -> Option<Vec<c_int>> {
 
 type AnyCall = unsafe extern "C" fn(c_int, *mut MPI_Request, *mut c_int, *mut c_int, *mut MPI_Status) -> c_int;
 type AllCall = unsafe extern "C" fn(c_int, *mut MPI_Request, *mut c_int, *mut MPI_Status) -> c_int;
-type SomeCall =
-    unsafe extern "C" fn(c_int, *mut MPI_Request, *mut c_int, *mut c_int, *mut MPI_Status) -> c_int;
+type SomeCall = unsafe extern "C" fn(c_int, *mut MPI_Request, *mut c_int, *mut c_int, *mut MPI_Status) -> c_int;
 
 /// `MPI_Waitany` with the signature of `MPI_Testany`.
 unsafe extern "C" fn wait_any(
@@ -469,7 +470,9 @@ fn some<'py>(
         give_all(statuses, &values[..reported])?;
         check(code)?;
     }
-    let Some(done) = done else { return Ok((None, None)) };
+    let Some(done) = done else {
+        return Ok((None, None));
+    };
     let mut results = Vec::new();
     if objects {
         for (place, value) in done.iter().zip(&mut values) {

@@ -78,7 +78,9 @@ impl Status {
 
     fn __richcmp__(&self, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
         let py = other.py();
-        let Ok(other) = other.cast::<Status>() else { return Ok(py.NotImplemented()) };
+        let Ok(other) = other.cast::<Status>() else {
+            return Ok(py.NotImplemented());
+        };
         let equal = self.get() == other.get().get();
         match op {
             CompareOp::Eq => Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind()),
@@ -278,7 +280,11 @@ impl Status {
         let array = ctypes.getattr("c_char")?.mul(size_of::<MPI_Status>())?;
         let view = array.call_method1("from_address", (slf.get().address(),))?;
         view.setattr("_status", slf)?;
-        py.import("builtins")?.getattr("memoryview")?.call1((view,))?.call_method1("cast", ("B",))?.call_method1("cast", ("i",))
+        py.import("builtins")?
+            .getattr("memoryview")?
+            .call1((view,))?
+            .call_method1("cast", ("B",))?
+            .call_method1("cast", ("i",))
     }
 
     /// py2f(self) -> list[int]

@@ -11,10 +11,7 @@
 //! `latency` prints half the round trip of a
 //! ping-pong and the time per record of a one-way stream; `copies` compares
 //! ways to move a large message from one process's private memory to another's.
-#![expect(
-    unsafe_code,
-    reason = "it forks and hands its own buffers to the copy routines"
-)]
+#![expect(unsafe_code, reason = "it forks and hands its own buffers to the copy routines")]
 
 use std::hint::spin_loop;
 use std::process::ExitCode;
@@ -24,8 +21,7 @@ use std::time::Instant;
 
 use phalanx_shm::single_copy::{self, RemoteMem};
 use phalanx_shm::{
-    ConstMem, Envelope, MutMem, Offset, Part, ProcId, TransferReceiver, TransferSender, Universe,
-    UniverseConfig,
+    ConstMem, Envelope, MutMem, Offset, Part, ProcId, TransferReceiver, TransferSender, Universe, UniverseConfig,
 };
 
 const A: ProcId = ProcId(0);
@@ -87,30 +83,20 @@ fn universe() -> Universe {
 }
 
 fn best(repetitions: usize, mut once: impl FnMut() -> f64) -> f64 {
-    (0..repetitions)
-        .map(|_| once())
-        .fold(f64::INFINITY, f64::min)
+    (0..repetitions).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
 fn latency() {
     println!("payload_B  half_round_trip_ns  stream_ns_per_record");
     for bytes in [0usize, 8, 24, 64, 256, 1024, 4096, 8192, 16384] {
         let universe = universe();
-        let (mut ab, mut ba) = (
-            universe.producer(A, B).expect("ring"),
-            universe.producer(B, A).expect("ring"),
-        );
+        let (mut ab, mut ba) = (universe.producer(A, B).expect("ring"), universe.producer(B, A).expect("ring"));
         let mut at_b = universe.consumer(A, B).expect("ring").expect("made");
         let mut at_a = universe.consumer(B, A).expect("ring").expect("made");
         let rounds = 20_000u64;
         let repetitions = 15;
         let data = vec![7u8; bytes];
-        let envelope = |n| Envelope {
-            kind: 1,
-            token: n,
-            len: bytes as u64,
-            ..Envelope::default()
-        };
+        let envelope = |n| Envelope { kind: 1, token: n, len: bytes as u64, ..Envelope::default() };
         let mut half = 0.0;
         let mut stream = 0.0;
         pair(
@@ -232,42 +218,17 @@ fn copies() {
     let mut methods = vec![("memcpy in one process".to_owned(), Method::Memcpy)];
     methods.push(("read by receiver".to_owned(), Method::Read));
     for chunk in [64 * kib, 128 * kib, 256 * kib, 512 * kib] {
-        methods.push((
-            format!("read+write, {} KiB chunks", chunk / kib),
-            Method::Both { chunk },
-        ));
+        methods.push((format!("read+write, {} KiB chunks", chunk / kib), Method::Both { chunk }));
     }
-    for (chunk, depth) in [
-        (8, 32),
-        (16, 4),
-        (16, 16),
-        (32, 8),
-        (64, 4),
-        (128, 2),
-        (256, 4),
-    ] {
+    for (chunk, depth) in [(8, 32), (16, 4), (16, 16), (32, 8), (64, 4), (128, 2), (256, 4)] {
         let chunk = chunk * kib;
-        methods.push((
-            format!("two copies, {depth} x {} KiB", chunk / kib),
-            Method::TwoCopy { chunk, depth },
-        ));
+        methods.push((format!("two copies, {depth} x {} KiB", chunk / kib), Method::TwoCopy { chunk, depth }));
     }
     for record in [16 * kib, 30 * kib] {
-        methods.push((
-            format!("ring, {} KiB records", record / kib),
-            Method::Ring { record },
-        ));
+        methods.push((format!("ring, {} KiB records", record / kib), Method::Ring { record }));
     }
     methods.push(("transfer".to_owned(), Method::Transfer));
-    let sizes = [
-        32 * kib,
-        64 * kib,
-        256 * kib,
-        1024 * kib,
-        4096 * kib,
-        16384 * kib,
-        65536 * kib,
-    ];
+    let sizes = [32 * kib, 64 * kib, 256 * kib, 1024 * kib, 4096 * kib, 16384 * kib, 65536 * kib];
     print!("{:28}", "GB/s at KiB:");
     for size in sizes {
         print!("{:>8}", size / kib);
@@ -296,18 +257,9 @@ fn measure(method: Method, size: usize) -> f64 {
     pair(
         || {
             let data: Vec<u8> = (0..size).map(|i| (i / 7) as u8).collect();
-            let step = Step {
-                words: universe.words(at, 64).expect("words"),
-            };
+            let step = Step { words: universe.words(at, 64).expect("words") };
             step.words[ADDRESS].store(data.as_ptr() as u64, Ordering::Relaxed);
-            let mut room = vec![
-                0u8;
-                if matches!(method, Method::Memcpy) {
-                    size
-                } else {
-                    0
-                }
-            ];
+            let mut room = vec![0u8; if matches!(method, Method::Memcpy) { size } else { 0 }];
             let mut fastest = f64::INFINITY;
             for n in 1..=repetitions {
                 step.words[NEXT].store(0, Ordering::Relaxed);
@@ -326,36 +278,26 @@ fn measure(method: Method, size: usize) -> f64 {
                             // SAFETY: the receiver waits and expects these bytes.
                             unsafe {
                                 let here = ConstMem::new(data[at..].as_ptr(), len);
-                                let there = RemoteMem {
-                                    addr: addr + at as u64,
-                                    len,
-                                };
+                                let there = RemoteMem { addr: addr + at as u64, len };
                                 single_copy::write(pid, there, here).expect("write");
                             }
                         });
                     }
-                    Method::TwoCopy { chunk, depth } => {
-                        fill(&universe, &step, area, &data, chunk, depth)
-                    }
+                    Method::TwoCopy { chunk, depth } => fill(&universe, &step, area, &data, chunk, depth),
                 }
                 if let Method::Transfer = method {
                     step.await_at_least(PIPE, n);
                     let at = Offset::new(step.words[PIPE + 1].load(Ordering::Relaxed));
-                    let mut pipe =
-                        TransferSender::open(&universe, at, size as u64, B).expect("pipe");
+                    let mut pipe = TransferSender::open(&universe, at, size as u64, B).expect("pipe");
                     while !pipe.is_complete() {
                         // SAFETY: `data` lives until the end of this closure.
                         let rest = unsafe { ConstMem::new(data.as_ptr(), size) };
-                        pipe.push(rest.slice(pipe.done() as usize, size))
-                            .expect("sound");
+                        pipe.push(rest.slice(pipe.done() as usize, size)).expect("sound");
                     }
                 }
                 if let Method::Ring { record } = method {
                     for part in data.chunks(record) {
-                        let envelope = Envelope {
-                            kind: 1,
-                            ..Envelope::default()
-                        };
+                        let envelope = Envelope { kind: 1, ..Envelope::default() };
                         while !ring.try_push(&envelope, &[Part::from(part)]) {}
                     }
                 }
@@ -363,18 +305,14 @@ fn measure(method: Method, size: usize) -> f64 {
                     step.words[DONE].store(now(), Ordering::Relaxed);
                 }
                 step.together(2 * n);
-                let took = step.words[DONE]
-                    .load(Ordering::Relaxed)
-                    .saturating_sub(start);
+                let took = step.words[DONE].load(Ordering::Relaxed).saturating_sub(start);
                 fastest = fastest.min(took as f64);
             }
             rate = size as f64 / fastest;
         },
         || {
             let mut room = vec![1u8; size];
-            let step = Step {
-                words: universe.words(at, 64).expect("words"),
-            };
+            let step = Step { words: universe.words(at, 64).expect("words") };
             step.words[ADDRESS + 1].store(u64::from(std::process::id()), Ordering::Relaxed);
             step.words[ADDRESS + 2].store(room.as_ptr() as u64, Ordering::Relaxed);
             for n in 1..=repetitions {
@@ -383,34 +321,22 @@ fn measure(method: Method, size: usize) -> f64 {
                 let mut pull = |at: usize, len: usize| {
                     // SAFETY: our own buffer, borrowed mutably.
                     let here = unsafe { MutMem::new(room[at..at + len].as_mut_ptr(), len) };
-                    single_copy::read(
-                        sender,
-                        RemoteMem {
-                            addr: addr + at as u64,
-                            len,
-                        },
-                        here,
-                    )
-                    .expect("read");
+                    single_copy::read(sender, RemoteMem { addr: addr + at as u64, len }, here).expect("read");
                 };
                 match method {
                     Method::Memcpy | Method::Transfer | Method::Ring { .. } => {}
                     Method::Read => pull(0, size),
                     Method::Both { chunk } => take_chunks(&step, size, chunk, pull),
-                    Method::TwoCopy { chunk, depth } => {
-                        drain(&universe, &step, area, &mut room, chunk, depth)
-                    }
+                    Method::TwoCopy { chunk, depth } => drain(&universe, &step, area, &mut room, chunk, depth),
                 }
                 if let Method::Transfer = method {
-                    let mut pipe =
-                        TransferReceiver::create(&universe, size as u64, A).expect("pipe");
+                    let mut pipe = TransferReceiver::create(&universe, size as u64, A).expect("pipe");
                     step.words[PIPE + 1].store(pipe.offset().get(), Ordering::Relaxed);
                     step.words[PIPE].store(n, Ordering::Release);
                     // SAFETY: our own buffer, not used otherwise meanwhile.
                     let into = unsafe { MutMem::new(room.as_mut_ptr(), size) };
                     while !pipe.is_complete() {
-                        pipe.pull(into.slice(pipe.done() as usize, size))
-                            .expect("sound");
+                        pipe.pull(into.slice(pipe.done() as usize, size)).expect("sound");
                     }
                 }
                 if let Method::Ring { record } = method {

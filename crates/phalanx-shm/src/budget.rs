@@ -23,9 +23,7 @@ impl CpuBudget {
     /// The budget of this process when `ranks` processes share the machine.
     pub fn detect(ranks: u32) -> CpuBudget {
         let affinity = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count().max(1));
-        let told = std::env::var(JOB_CPUS)
-            .ok()
-            .and_then(|cpus| cpus.parse().ok());
+        let told = std::env::var(JOB_CPUS).ok().and_then(|cpus| cpus.parse().ok());
         let affinity = affinity.max(told.unwrap_or(0));
         let quota = cgroup_quota(Path::new("/proc/self/cgroup"), Path::new("/sys/fs/cgroup"));
         CpuBudget::new(affinity, quota, ranks)
@@ -34,10 +32,7 @@ impl CpuBudget {
     /// The budget from known figures: CPUs by affinity, cgroup quota in CPUs.
     pub fn new(affinity: u32, quota: Option<f64>, ranks: u32) -> CpuBudget {
         let cpus = quota.map_or(f64::from(affinity), |q| q.min(f64::from(affinity)));
-        CpuBudget {
-            cpus,
-            ranks: ranks.max(1),
-        }
+        CpuBudget { cpus, ranks: ranks.max(1) }
     }
 
     /// Whether more ranks want to run than CPUs are there for them.
@@ -73,9 +68,7 @@ fn cgroup_quota(own: &Path, root: &Path) -> Option<f64> {
     for line in lines.lines() {
         // "0::/a/b" for version 2, "4:cpu,cpuacct:/a/b" for version 1.
         let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
         let (base, read): (PathBuf, fn(&Path) -> Option<f64>) = if controllers.is_empty() {
@@ -83,14 +76,7 @@ fn cgroup_quota(own: &Path, root: &Path) -> Option<f64> {
         } else if controllers.split(',').any(|c| c == "cpu") {
             // Mounted under the full list or under the bare name.
             let full = root.join(controllers);
-            (
-                if full.is_dir() {
-                    full
-                } else {
-                    root.join("cpu")
-                },
-                quota_v1,
-            )
+            (if full.is_dir() { full } else { root.join("cpu") }, quota_v1)
         } else {
             continue;
         };
@@ -101,11 +87,7 @@ fn cgroup_quota(own: &Path, root: &Path) -> Option<f64> {
             if let Some(q) = read(&base.join(here)) {
                 least = Some(least.map_or(q, |l| l.min(q)));
             }
-            at = if here.as_os_str().is_empty() {
-                None
-            } else {
-                here.parent()
-            };
+            at = if here.as_os_str().is_empty() { None } else { here.parent() };
         }
     }
     least
@@ -122,13 +104,7 @@ fn quota_v2(group: &Path) -> Option<f64> {
 
 /// `cpu.cfs_quota_us` (-1 for none) over `cpu.cfs_period_us`.
 fn quota_v1(group: &Path) -> Option<f64> {
-    let read = |name: &str| -> Option<f64> {
-        fs::read_to_string(group.join(name))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-    };
+    let read = |name: &str| -> Option<f64> { fs::read_to_string(group.join(name)).ok()?.trim().parse().ok() };
     let quota = read("cpu.cfs_quota_us")?;
     let period = read("cpu.cfs_period_us")?;
     (period > 0.0 && quota > 0.0).then(|| quota / period)
@@ -194,18 +170,9 @@ mod tests {
 
     #[test]
     fn no_quota_no_files_and_nonsense_mean_no_limit() {
-        assert_eq!(
-            Folder::new("none", &[("self", "0::/\n"), ("fs/cpu.max", "max 1\n")]).quota(),
-            None
-        );
-        assert_eq!(
-            Folder::new("bad", &[("self", "rubbish"), ("fs/cpu.max", "1 0")]).quota(),
-            None
-        );
-        assert_eq!(
-            cgroup_quota(Path::new("/no/such"), Path::new("/no/such")),
-            None
-        );
+        assert_eq!(Folder::new("none", &[("self", "0::/\n"), ("fs/cpu.max", "max 1\n")]).quota(), None);
+        assert_eq!(Folder::new("bad", &[("self", "rubbish"), ("fs/cpu.max", "1 0")]).quota(), None);
+        assert_eq!(cgroup_quota(Path::new("/no/such"), Path::new("/no/such")), None);
     }
 
     #[test]

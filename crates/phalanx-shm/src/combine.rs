@@ -11,10 +11,7 @@ impl MutMem {
     #[inline]
     pub fn combine<const N: usize>(&self, from: ConstMem, f: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
         let words = self.len().min(from.len()) / N.max(1);
-        let (source, target) = (
-            from.as_ptr().cast::<[u8; N]>(),
-            self.as_ptr().cast::<[u8; N]>(),
-        );
+        let (source, target) = (from.as_ptr().cast::<[u8; N]>(), self.as_ptr().cast::<[u8; N]>());
         for i in 0..words {
             // SAFETY: word `i` ends at byte `(i + 1) * N`, within the length of both ranges, which are readable and writable
             // by the contracts of their constructors; byte arrays need no alignment.
@@ -35,21 +32,9 @@ mod tests {
         let from: Vec<u8> = (1..=11).collect();
         let mut into = [100u8; 13];
         // SAFETY: both live, unborrowed, until the end of the test.
-        let (a, b) = unsafe {
-            (
-                ConstMem::new(from.as_ptr(), 11),
-                MutMem::new(into.as_mut_ptr(), 13),
-            )
-        };
-        b.combine(a, |a: [u8; 4], b: [u8; 4]| {
-            (u32::from_le_bytes(a) + u32::from_le_bytes(b)).to_le_bytes()
-        });
-        assert_eq!(
-            into,
-            [
-                101, 102, 103, 104, 105, 106, 107, 108, 100, 100, 100, 100, 100
-            ]
-        );
+        let (a, b) = unsafe { (ConstMem::new(from.as_ptr(), 11), MutMem::new(into.as_mut_ptr(), 13)) };
+        b.combine(a, |a: [u8; 4], b: [u8; 4]| (u32::from_le_bytes(a) + u32::from_le_bytes(b)).to_le_bytes());
+        assert_eq!(into, [101, 102, 103, 104, 105, 106, 107, 108, 100, 100, 100, 100, 100]);
     }
 
     #[test]

@@ -90,12 +90,7 @@ mod tests {
                 };
                 assert_eq!(n, len);
                 assert_eq!(target[at..at + len], source[at / 3..at / 3 + len]);
-                assert!(
-                    target[..at]
-                        .iter()
-                        .chain(&target[at + len..])
-                        .all(|b| *b == 0xaa)
-                );
+                assert!(target[..at].iter().chain(&target[at + len..]).all(|b| *b == 0xaa));
             }
         }
     }

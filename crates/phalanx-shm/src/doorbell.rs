@@ -21,11 +21,7 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::universe::Slot;
 
 /// Words in a hot bitmap. One is enough for a model.
-pub(crate) const WORDS: usize = if cfg!(loom) {
-    1
-} else {
-    MAX_SLOTS as usize / 64
-};
+pub(crate) const WORDS: usize = if cfg!(loom) { 1 } else { MAX_SLOTS as usize / 64 };
 
 /// The part of a slot by which producers draw a receiver's attention.
 #[derive(Debug)]
@@ -130,8 +126,7 @@ impl HotSet {
         for (at, word) in bell.hot.iter().enumerate() {
             let mut bits = word.load(Ordering::Relaxed);
             while bits != 0 {
-                self.hot
-                    .push(ProcId(at as u32 * 64 + bits.trailing_zeros()));
+                self.hot.push(ProcId(at as u32 * 64 + bits.trailing_zeros()));
                 bits &= bits - 1;
             }
         }
@@ -151,12 +146,7 @@ impl HotSet {
         self.cool_in(slot.bell(), from, is_empty)
     }
 
-    pub(crate) fn cool_in(
-        &mut self,
-        bell: &Doorbell,
-        from: ProcId,
-        is_empty: impl FnOnce() -> bool,
-    ) -> bool {
+    pub(crate) fn cool_in(&mut self, bell: &Doorbell, from: ProcId, is_empty: impl FnOnce() -> bool) -> bool {
         bell.cool(from.0);
         if !is_empty() {
             let word = &bell.hot[from.0 as usize / 64 % WORDS];

@@ -70,9 +70,7 @@ pub enum ShmError {
         bytes: u64,
     },
     /// The segment's address range for allocations is used up.
-    #[error(
-        "the universe's heap cannot hold {bytes} bytes more ({used} of {capacity} bytes are handed out)"
-    )]
+    #[error("the universe's heap cannot hold {bytes} bytes more ({used} of {capacity} bytes are handed out)")]
     HeapFull {
         /// Bytes asked for.
         bytes: u64,
@@ -130,9 +128,6 @@ pub enum ShmError {
 impl ShmError {
     /// Whether the reason is missing memory (machine, container, limit or heap).
     pub fn is_no_memory(&self) -> bool {
-        matches!(
-            self,
-            ShmError::OutOfMemory { .. } | ShmError::Limit { .. } | ShmError::HeapFull { .. }
-        )
+        matches!(self, ShmError::OutOfMemory { .. } | ShmError::Limit { .. } | ShmError::HeapFull { .. })
     }
 }

@@ -20,12 +20,7 @@ pub fn duplicate(fd: i32) -> Result<OwnedFd, ShmError> {
     // SAFETY: the value is only used for `fcntl(F_DUPFD_CLOEXEC)`, which fails cleanly when it is not open; -1, the one
     // value `BorrowedFd` excludes, was refused above.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    borrowed
-        .try_clone_to_owned()
-        .map_err(|source| ShmError::System {
-            what: "use an inherited descriptor",
-            source,
-        })
+    borrowed.try_clone_to_owned().map_err(|source| ShmError::System { what: "use an inherited descriptor", source })
 }
 
 /// Like [`duplicate`], and programs that this process starts later do not
@@ -39,11 +34,9 @@ pub fn take(fd: i32) -> Result<OwnedFd, ShmError> {
     // SAFETY: `duplicate` has just found the descriptor open and not negative;
     // setting a flag on it fails cleanly should it have been closed since.
     let original = unsafe { BorrowedFd::borrow_raw(fd) };
-    rustix::io::fcntl_setfd(original, rustix::io::FdFlags::CLOEXEC).map_err(|e| {
-        ShmError::System {
-            what: "keep an inherited descriptor from being inherited further",
-            source: e.into(),
-        }
+    rustix::io::fcntl_setfd(original, rustix::io::FdFlags::CLOEXEC).map_err(|e| ShmError::System {
+        what: "keep an inherited descriptor from being inherited further",
+        source: e.into(),
     })?;
     Ok(copy)
 }
@@ -55,10 +48,7 @@ pub fn take(fd: i32) -> Result<OwnedFd, ShmError> {
 ///
 /// [`ShmError::System`] when there is no descriptor left.
 pub fn inheritable(fd: BorrowedFd<'_>) -> Result<OwnedFd, ShmError> {
-    rustix::io::dup(fd).map_err(|e| ShmError::System {
-        what: "hand a descriptor to a new process",
-        source: e.into(),
-    })
+    rustix::io::dup(fd).map_err(|e| ShmError::System { what: "hand a descriptor to a new process", source: e.into() })
 }
 
 #[cfg(test)]
@@ -73,12 +63,7 @@ mod tests {
         let handed = inheritable(file.as_fd()).expect("a descriptor");
         let seen = |fd: i32| {
             let path = format!("/proc/self/fd/{fd}");
-            std::process::Command::new("test")
-                .arg("-e")
-                .arg(path)
-                .status()
-                .expect("started")
-                .success()
+            std::process::Command::new("test").arg("-e").arg(path).status().expect("started").success()
         };
         assert!(seen(handed.as_raw_fd()));
         assert!(!seen(file.as_raw_fd()));

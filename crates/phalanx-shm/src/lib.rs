@@ -44,10 +44,7 @@ pub mod fork;
 #[cfg(not(loom))]
 pub mod inherit;
 pub mod mem;
-#[cfg_attr(
-    not(loom),
-    expect(unreachable_pub, reason = "public for the loom models")
-)]
+#[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
 mod positions;
 mod process;
 #[cfg(not(loom))]

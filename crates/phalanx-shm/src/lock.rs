@@ -43,10 +43,7 @@ unsafe impl<T: Send> Send for EngineLock<T> {}
 impl<T> EngineLock<T> {
     /// A free lock around `value`.
     pub fn new(value: T) -> EngineLock<T> {
-        EngineLock {
-            state: FutexWord::new(FREE),
-            value: UnsafeCell::new(value),
-        }
+        EngineLock { state: FutexWord::new(FREE), value: UnsafeCell::new(value) }
     }
 
     fn word(&self) -> &AtomicU32 {
@@ -57,11 +54,7 @@ impl<T> EngineLock<T> {
     #[inline]
     pub fn lock(&self) -> EngineGuard<'_, T> {
         // SYNC POINT engine-lock: Acquire pairs with the Release in `unlock`.
-        if self
-            .word()
-            .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if self.word().compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.lock_slow();
         }
         EngineGuard { lock: self }
@@ -81,10 +74,7 @@ impl<T> EngineLock<T> {
     fn lock_slow(&self) {
         for _ in 0..SPINS {
             if self.word().load(Ordering::Relaxed) == FREE
-                && self
-                    .word()
-                    .compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
+                && self.word().compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
                 return;
             }

@@ -47,10 +47,7 @@ impl ConstMem {
     /// As for [`ConstMem::new`], for every byte that is ever reached from here.
     #[inline]
     pub unsafe fn base(ptr: *const u8) -> ConstMem {
-        ConstMem {
-            ptr,
-            len: usize::MAX,
-        }
+        ConstMem { ptr, len: usize::MAX }
     }
 
     /// The `len` bytes from signed offset `at` on. Of a base address, whatever
@@ -58,27 +55,18 @@ impl ConstMem {
     #[inline]
     pub fn at(&self, at: isize, len: usize) -> ConstMem {
         if self.len == usize::MAX {
-            return ConstMem {
-                ptr: self.ptr.wrapping_offset(at),
-                len,
-            };
+            return ConstMem { ptr: self.ptr.wrapping_offset(at), len };
         }
         match usize::try_from(at) {
             Ok(at) => self.slice(at, len),
-            Err(_) => ConstMem {
-                ptr: self.ptr,
-                len: 0,
-            },
+            Err(_) => ConstMem { ptr: self.ptr, len: 0 },
         }
     }
 
     /// No memory at all.
     #[inline]
     pub const fn empty() -> ConstMem {
-        ConstMem {
-            ptr: core::ptr::null(),
-            len: 0,
-        }
+        ConstMem { ptr: core::ptr::null(), len: 0 }
     }
 
     /// Length in bytes.
@@ -103,10 +91,7 @@ impl ConstMem {
     #[inline]
     pub fn slice(&self, at: usize, len: usize) -> ConstMem {
         let at = at.min(self.len);
-        ConstMem {
-            ptr: self.ptr.wrapping_add(at),
-            len: len.min(self.len - at),
-        }
+        ConstMem { ptr: self.ptr.wrapping_add(at), len: len.min(self.len - at) }
     }
 
     /// Copies the first bytes into `out`; returns how many fitted.
@@ -163,37 +148,25 @@ impl MutMem {
     /// As for [`MutMem::new`], for every byte that is ever reached from here.
     #[inline]
     pub unsafe fn base(ptr: *mut u8) -> MutMem {
-        MutMem {
-            ptr,
-            len: usize::MAX,
-        }
+        MutMem { ptr, len: usize::MAX }
     }
 
     /// The `len` bytes from signed offset `at` on: see [`ConstMem::at`].
     #[inline]
     pub fn at(&self, at: isize, len: usize) -> MutMem {
         if self.len == usize::MAX {
-            return MutMem {
-                ptr: self.ptr.wrapping_offset(at),
-                len,
-            };
+            return MutMem { ptr: self.ptr.wrapping_offset(at), len };
         }
         match usize::try_from(at) {
             Ok(at) => self.slice(at, len),
-            Err(_) => MutMem {
-                ptr: self.ptr,
-                len: 0,
-            },
+            Err(_) => MutMem { ptr: self.ptr, len: 0 },
         }
     }
 
     /// No memory at all.
     #[inline]
     pub const fn empty() -> MutMem {
-        MutMem {
-            ptr: core::ptr::null_mut(),
-            len: 0,
-        }
+        MutMem { ptr: core::ptr::null_mut(), len: 0 }
     }
 
     /// Length in bytes.
@@ -217,20 +190,14 @@ impl MutMem {
     /// The same memory, only for reading.
     #[inline]
     pub fn as_const(&self) -> ConstMem {
-        ConstMem {
-            ptr: self.ptr,
-            len: self.len,
-        }
+        ConstMem { ptr: self.ptr, len: self.len }
     }
 
     /// The part from byte `at` on, at most `len` bytes long, cut at the end.
     #[inline]
     pub fn slice(&self, at: usize, len: usize) -> MutMem {
         let at = at.min(self.len);
-        MutMem {
-            ptr: self.ptr.wrapping_add(at),
-            len: len.min(self.len - at),
-        }
+        MutMem { ptr: self.ptr.wrapping_add(at), len: len.min(self.len - at) }
     }
 
     /// Copies the first bytes of `from` here; returns how many fitted.
@@ -302,23 +269,14 @@ impl Part<'_> {
 impl<'a> From<&'a [u8]> for Part<'a> {
     #[inline]
     fn from(bytes: &'a [u8]) -> Part<'a> {
-        Part {
-            mem: ConstMem {
-                ptr: bytes.as_ptr(),
-                len: bytes.len(),
-            },
-            life: PhantomData,
-        }
+        Part { mem: ConstMem { ptr: bytes.as_ptr(), len: bytes.len() }, life: PhantomData }
     }
 }
 
 impl From<ConstMem> for Part<'_> {
     #[inline]
     fn from(mem: ConstMem) -> Self {
-        Part {
-            mem,
-            life: PhantomData,
-        }
+        Part { mem, life: PhantomData }
     }
 }
 
@@ -340,10 +298,7 @@ impl<'u> SharedBytes<'u> {
     ///
     /// `ptr` is valid for `len` bytes of mapped shared memory during `'u`.
     pub(crate) unsafe fn new(ptr: *mut u8, len: usize) -> SharedBytes<'u> {
-        SharedBytes {
-            mem: MutMem { ptr, len },
-            life: PhantomData,
-        }
+        SharedBytes { mem: MutMem { ptr, len }, life: PhantomData }
     }
 
     /// Length in bytes.
@@ -361,20 +316,14 @@ impl<'u> SharedBytes<'u> {
     /// The sub-range from byte `at` on, at most `len` bytes long, cut at the end.
     #[inline]
     pub fn slice(&self, at: usize, len: usize) -> SharedBytes<'u> {
-        SharedBytes {
-            mem: self.mem.slice(at, len),
-            life: PhantomData,
-        }
+        SharedBytes { mem: self.mem.slice(at, len), life: PhantomData }
     }
 
     fn checked(&self, at: usize, len: usize) -> Result<MutMem, ShmError> {
         if at.checked_add(len).is_some_and(|end| end <= self.mem.len) {
             Ok(self.mem.slice(at, len))
         } else {
-            Err(ShmError::BadRange {
-                offset: at as u64,
-                bytes: len as u64,
-            })
+            Err(ShmError::BadRange { offset: at as u64, bytes: len as u64 })
         }
     }
 

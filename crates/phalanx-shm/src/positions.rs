@@ -26,10 +26,7 @@ impl Positions {
     /// Counters of an empty pipe.
     #[cfg(loom)]
     pub fn new() -> Positions {
-        Positions {
-            filled: AtomicU64::new(0),
-            drained: AtomicU64::new(0),
-        }
+        Positions { filled: AtomicU64::new(0), drained: AtomicU64::new(0) }
     }
 
     /// Makes the pipe empty. Only while nobody else knows it.
@@ -73,11 +70,7 @@ impl Positions {
         // Release in `put`.
         let filled = self.filled.load(Ordering::Acquire);
         let inside = filled.checked_sub(drained).ok_or(filled)?;
-        if inside <= capacity {
-            Ok(inside)
-        } else {
-            Err(filled)
-        }
+        if inside <= capacity { Ok(inside) } else { Err(filled) }
     }
 
     /// Receiver: `drained` bytes have been taken out so far.

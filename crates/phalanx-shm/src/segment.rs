@@ -34,9 +34,7 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 /// Seals a segment carries: its size is final and so are the seals.
-const SEALS: SealFlags = SealFlags::GROW
-    .union(SealFlags::SHRINK)
-    .union(SealFlags::SEAL);
+const SEALS: SealFlags = SealFlags::GROW.union(SealFlags::SHRINK).union(SealFlags::SEAL);
 
 impl Segment {
     /// A new segment of `len` bytes (a multiple of the page size), all zero,
@@ -44,11 +42,8 @@ impl Segment {
     pub(crate) fn create(len: usize) -> Result<Segment, ShmError> {
         // Growing a file past RLIMIT_FSIZE raises SIGXFSZ, which kills: ask first.
         check_limit(Resource::Fsize, "file size", len)?;
-        let fd = rustix::fs::memfd_create(
-            c"phalanx-universe",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )
-        .map_err(system("create the shared segment"))?;
+        let fd = rustix::fs::memfd_create(c"phalanx-universe", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+            .map_err(system("create the shared segment"))?;
         rustix::fs::ftruncate(&fd, len as u64).map_err(system("set the shared segment's size"))?;
         rustix::fs::fcntl_add_seals(&fd, SEALS).map_err(system("seal the shared segment"))?;
         Segment::map(fd, len)
@@ -56,11 +51,8 @@ impl Segment {
 
     /// Maps an inherited descriptor after checking that it is a sealed memfd.
     pub(crate) fn attach(fd: OwnedFd) -> Result<Segment, ShmError> {
-        let foreign = |reason: &str| ShmError::NotAUniverse {
-            reason: reason.to_owned(),
-        };
-        let seals = rustix::fs::fcntl_get_seals(&fd)
-            .map_err(|_| foreign("it is not a memory segment (memfd)"))?;
+        let foreign = |reason: &str| ShmError::NotAUniverse { reason: reason.to_owned() };
+        let seals = rustix::fs::fcntl_get_seals(&fd).map_err(|_| foreign("it is not a memory segment (memfd)"))?;
         if !seals.contains(SEALS) {
             return Err(foreign("its size is not sealed"));
         }
@@ -76,14 +68,7 @@ impl Segment {
         // SAFETY: a fresh mapping at an address of the kernel's choice touches
         // no memory of this program.
         let base = unsafe {
-            rustix::mm::mmap(
-                ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &fd,
-                0,
-            )
+            rustix::mm::mmap(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &fd, 0)
         };
         match base {
             Ok(base) => {
@@ -130,11 +115,7 @@ impl Segment {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(e @ (Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT)) => {
-                    return Err(ShmError::OutOfMemory {
-                        bytes: len,
-                        what,
-                        source: e.into(),
-                    });
+                    return Err(ShmError::OutOfMemory { bytes: len, what, source: e.into() });
                 }
                 Err(e) => return Err(system("reserve shared memory")(e)),
             }
@@ -160,18 +141,11 @@ impl Drop for Segment {
 
 fn check_limit(which: Resource, limit: &'static str, len: usize) -> Result<(), ShmError> {
     match getrlimit(which).current {
-        Some(allowed) if allowed < len as u64 => Err(ShmError::Limit {
-            limit,
-            allowed,
-            bytes: len as u64,
-        }),
+        Some(allowed) if allowed < len as u64 => Err(ShmError::Limit { limit, allowed, bytes: len as u64 }),
         _ => Ok(()),
     }
 }
 
 fn system(what: &'static str) -> impl Fn(Errno) -> ShmError {
-    move |e| ShmError::System {
-        what,
-        source: e.into(),
-    }
+    move |e| ShmError::System { what, source: e.into() }
 }

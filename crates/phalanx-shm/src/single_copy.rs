@@ -33,10 +33,7 @@ pub struct Capability {
 
 impl Capability {
     /// Nothing works: use shared chunks.
-    pub const NONE: Capability = Capability {
-        read: false,
-        write: false,
-    };
+    pub const NONE: Capability = Capability { read: false, write: false };
 }
 
 /// A word the peer publishes for [`probe`]: its address and the value there.
@@ -51,9 +48,7 @@ pub struct ProbeWord {
 impl ProbeWord {
     /// A word holding `value`, which should be hard to guess.
     pub const fn new(value: u64) -> ProbeWord {
-        ProbeWord {
-            value: std::sync::atomic::AtomicU64::new(value),
-        }
+        ProbeWord { value: std::sync::atomic::AtomicU64::new(value) }
     }
 
     /// Where it is, for the peers.
@@ -75,10 +70,7 @@ pub fn probe(pid: i32, addr: u64, value: u64) -> Capability {
     }
     // SAFETY: as above; writing back what is there changes nothing.
     let can_write = unsafe { write(pid, remote, ConstMem::new(seen.as_ptr(), seen.len())) }.is_ok();
-    Capability {
-        read: true,
-        write: can_write,
-    }
+    Capability { read: true, write: can_write }
 }
 
 /// Copies `remote` of process `pid` to `local`; both must have the same length.
@@ -127,11 +119,7 @@ pub unsafe fn write(pid: i32, remote: RemoteMem, local: ConstMem) -> Result<(), 
 /// # Errors
 ///
 /// As [`read`].
-pub unsafe fn write_vectored(
-    pid: i32,
-    remote: &[RemoteMem],
-    local: &[ConstMem],
-) -> Result<(), ShmError> {
+pub unsafe fn write_vectored(pid: i32, remote: &[RemoteMem], local: &[ConstMem]) -> Result<(), ShmError> {
     let local = local.iter().map(|m| (m.as_ptr(), m.len()));
     transfer(Direction::To, pid, remote, local)
 }
@@ -152,10 +140,7 @@ impl Side {
     fn new(pieces: impl Iterator<Item = (*const u8, usize)>) -> Side {
         let pieces = pieces
             .filter(|(_, len)| *len > 0)
-            .map(|(at, len)| libc::iovec {
-                iov_base: at.cast_mut().cast(),
-                iov_len: len,
-            })
+            .map(|(at, len)| libc::iovec { iov_base: at.cast_mut().cast(), iov_len: len })
             .collect();
         Side { pieces, next: 0 }
     }
@@ -185,11 +170,7 @@ fn transfer(
     local: impl Iterator<Item = (*const u8, usize)>,
 ) -> Result<(), ShmError> {
     let mut local = Side::new(local);
-    let mut remote = Side::new(
-        remote
-            .iter()
-            .map(|r| (std::ptr::without_provenance(r.addr as usize), r.len)),
-    );
+    let mut remote = Side::new(remote.iter().map(|r| (std::ptr::without_provenance(r.addr as usize), r.len)));
     let total: u64 = local.pieces.iter().map(|p| p.iov_len as u64).sum();
     let mut done = 0;
     while done < total {
@@ -200,12 +181,8 @@ fn transfer(
         let n = unsafe {
             let (here_n, there_n) = (here.len() as _, there.len() as _);
             match direction {
-                Direction::From => {
-                    libc::process_vm_readv(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0)
-                }
-                Direction::To => {
-                    libc::process_vm_writev(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0)
-                }
+                Direction::From => libc::process_vm_readv(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0),
+                Direction::To => libc::process_vm_writev(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0),
             }
         };
         let source = match n {
@@ -224,11 +201,7 @@ fn transfer(
         };
         return Err(ShmError::SingleCopy {
             pid,
-            direction: if direction == Direction::From {
-                "from"
-            } else {
-                "to"
-            },
+            direction: if direction == Direction::From { "from" } else { "to" },
             bytes: total,
             done,
             source,

@@ -75,10 +75,7 @@ pub struct LoomStack {
 impl LoomStack {
     /// A stack that holds blocks 1 to `blocks`.
     pub fn new(blocks: u64) -> LoomStack {
-        let stack = LoomStack {
-            head: AtomicU64::new(0),
-            links: (0..=blocks).map(|_| AtomicU64::new(0)).collect(),
-        };
+        let stack = LoomStack { head: AtomicU64::new(0), links: (0..=blocks).map(|_| AtomicU64::new(0)).collect() };
         (1..=blocks).for_each(|n| stack.push(n));
         stack
     }
@@ -90,11 +87,7 @@ impl LoomStack {
 
     /// Takes a block, and writes over its link as an owner may.
     pub fn pop(&self) -> Option<u64> {
-        let n = pop(
-            &self.head,
-            |n| &self.links[n as usize],
-            |n| (n as usize) < self.links.len(),
-        )?;
+        let n = pop(&self.head, |n| &self.links[n as usize], |n| (n as usize) < self.links.len())?;
         self.links[n as usize].store(n, Ordering::Relaxed);
         Some(n)
     }

@@ -11,21 +11,16 @@ fn inside(size: usize, at: isize, stride: isize, len: usize, count: usize) -> bo
     if size == usize::MAX {
         return true;
     }
-    let (Ok(size), Ok(len), Ok(last)) = (
-        isize::try_from(size),
-        isize::try_from(len),
-        isize::try_from(count.saturating_sub(1)),
-    ) else {
+    let (Ok(size), Ok(len), Ok(last)) =
+        (isize::try_from(size), isize::try_from(len), isize::try_from(count.saturating_sub(1)))
+    else {
         return false;
     };
     let Some(reach) = last.checked_mul(stride) else {
         return false;
     };
     let (low, high) = (at.checked_add(reach.min(0)), at.checked_add(reach.max(0)));
-    low.is_some_and(|low| low >= 0)
-        && high
-            .and_then(|high| high.checked_add(len))
-            .is_some_and(|end| end <= size)
+    low.is_some_and(|low| low >= 0) && high.and_then(|high| high.checked_add(len)).is_some_and(|end| end <= size)
 }
 
 impl ConstMem {
@@ -93,10 +88,7 @@ mod tests {
         memory.as_const().gather(30, -10, &mut out);
         assert_eq!(out, [[30, 31], [20, 21], [10, 11], [0, 1]]);
         memory.scatter(30, -15, &[[7u8, 8], [9, 10], [11, 12], [13, 14]]);
-        assert_eq!(
-            (&bytes[30..], &bytes[15..17], &bytes[0..2]),
-            (&[7, 8][..], &[9, 10][..], &[11, 12][..])
-        );
+        assert_eq!((&bytes[30..], &bytes[15..17], &bytes[0..2]), (&[7, 8][..], &[9, 10][..], &[11, 12][..]));
     }
 
     #[test]

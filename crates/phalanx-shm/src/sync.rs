@@ -60,12 +60,7 @@ mod real {
 
         /// Sleeps while the word holds `expected`.
         #[cold]
-        pub(crate) fn wait(
-            &self,
-            scope: Scope,
-            expected: u32,
-            timeout: Option<Duration>,
-        ) -> FutexWake {
+        pub(crate) fn wait(&self, scope: Scope, expected: u32, timeout: Option<Duration>) -> FutexWake {
             let timeout = timeout.map(|t| futex::Timespec {
                 tv_sec: t.as_secs().min(i64::MAX as u64) as i64,
                 tv_nsec: t.subsec_nanos().into(),
@@ -120,11 +115,7 @@ mod model {
 
     impl FutexWord {
         pub(crate) fn new(value: u32) -> FutexWord {
-            FutexWord {
-                value: AtomicU32::new(value),
-                queue: Mutex::new(()),
-                woken: Condvar::new(),
-            }
+            FutexWord { value: AtomicU32::new(value), queue: Mutex::new(()), woken: Condvar::new() }
         }
 
         pub(crate) fn word(&self) -> &AtomicU32 {

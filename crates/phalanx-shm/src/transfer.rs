@@ -98,21 +98,9 @@ impl TransferSender {
     /// # Errors
     ///
     /// [`ShmError::BadRange`] when there can be no pipe at `at`.
-    pub fn open(
-        universe: &Universe,
-        at: Offset,
-        total: u64,
-        peer: ProcId,
-    ) -> Result<TransferSender, ShmError> {
+    pub fn open(universe: &Universe, at: Offset, total: u64, peer: ProcId) -> Result<TransferSender, ShmError> {
         universe.bytes(at, BLOCK)?;
-        let pipe = Pipe {
-            universe: universe.clone(),
-            at,
-            total,
-            done: 0,
-
-            peer,
-        };
+        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer };
         pipe.positions()?;
         Ok(TransferSender(pipe))
     }
@@ -175,20 +163,9 @@ impl TransferReceiver {
     /// # Errors
     ///
     /// What [`Universe::alloc`] gives; receive through the ring then.
-    pub fn create(
-        universe: &Universe,
-        total: u64,
-        peer: ProcId,
-    ) -> Result<TransferReceiver, ShmError> {
+    pub fn create(universe: &Universe, total: u64, peer: ProcId) -> Result<TransferReceiver, ShmError> {
         let at = universe.alloc(BLOCK)?;
-        let pipe = Pipe {
-            universe: universe.clone(),
-            at,
-            total,
-            done: 0,
-
-            peer,
-        };
+        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer };
         // The record that tells the sender publishes this.
         pipe.positions()?.reset();
         Ok(TransferReceiver(pipe))
@@ -250,11 +227,7 @@ impl TransferReceiver {
             let pipe = &mut self.0;
             let stretch = pipe.stretch(here.min(step))?.as_const();
             let target = into.slice(moved, usize::MAX);
-            let n = if streaming {
-                copy_streaming(stretch, target)
-            } else {
-                stretch.copy_to_mem(target)
-            };
+            let n = if streaming { copy_streaming(stretch, target) } else { stretch.copy_to_mem(target) };
             moved += n;
             pipe.done += n as u64;
             pipe.positions()?.taken(pipe.done);

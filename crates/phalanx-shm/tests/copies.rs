@@ -12,10 +12,7 @@ fn me() -> i32 {
 }
 
 fn remote(bytes: &[u8]) -> RemoteMem {
-    RemoteMem {
-        addr: bytes.as_ptr() as u64,
-        len: bytes.len(),
-    }
+    RemoteMem { addr: bytes.as_ptr() as u64, len: bytes.len() }
 }
 
 /// Whether this machine allows it at all; says so when not.
@@ -32,21 +29,11 @@ fn allowed() -> bool {
 fn a_probe_compares_the_word() {
     let word = Box::new(ProbeWord::new(1234));
     if allowed() {
-        let both = Capability {
-            read: true,
-            write: true,
-        };
+        let both = Capability { read: true, write: true };
         assert_eq!(single_copy::probe(me(), word.addr(), 1234), both);
     }
-    assert_eq!(
-        single_copy::probe(me(), word.addr(), 1235),
-        Capability::NONE
-    );
-    assert_eq!(
-        single_copy::probe(me(), 8, 0),
-        Capability::NONE,
-        "no memory there"
-    );
+    assert_eq!(single_copy::probe(me(), word.addr(), 1235), Capability::NONE);
+    assert_eq!(single_copy::probe(me(), 8, 0), Capability::NONE, "no memory there");
 }
 
 #[test]
@@ -86,27 +73,11 @@ fn refusals_say_how_far_it_got() {
     let mut child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
     child.wait().unwrap();
     let gone = i32::try_from(child.id()).unwrap();
-    match single_copy::read(
-        gone,
-        RemoteMem {
-            addr: 4096,
-            len: 8192,
-        },
-        here,
-    ) {
-        Err(ShmError::SingleCopy {
-            pid,
-            bytes: 8192,
-            done: 0,
-            source,
-            ..
-        }) => {
+    match single_copy::read(gone, RemoteMem { addr: 4096, len: 8192 }, here) {
+        Err(ShmError::SingleCopy { pid, bytes: 8192, done: 0, source, .. }) => {
             assert_eq!(pid, gone);
             let code = source.raw_os_error();
-            assert!(
-                code == Some(libc::ESRCH) || code == Some(libc::EPERM),
-                "{source}"
-            );
+            assert!(code == Some(libc::ESRCH) || code == Some(libc::EPERM), "{source}");
         }
         other => panic!("{other:?}"),
     }
@@ -115,32 +86,16 @@ fn refusals_say_how_far_it_got() {
     }
     // The first piece exists, the second does not: partial.
     let first = vec![7u8; 4096];
-    let there = [
-        remote(&first),
-        RemoteMem {
-            addr: 4096,
-            len: 4096,
-        },
-    ];
+    let there = [remote(&first), RemoteMem { addr: 4096, len: 4096 }];
     match single_copy::read_vectored(me(), &there, &[here]) {
-        Err(ShmError::SingleCopy {
-            bytes: 8192,
-            done: 4096,
-            source,
-            ..
-        }) => {
+        Err(ShmError::SingleCopy { bytes: 8192, done: 4096, source, .. }) => {
             assert_eq!(source.raw_os_error(), Some(libc::EFAULT));
         }
         other => panic!("{other:?}"),
     }
     // Less there than here.
     match single_copy::read(me(), remote(&first), here) {
-        Err(ShmError::SingleCopy {
-            bytes: 8192,
-            done: 4096,
-            source,
-            ..
-        }) => {
+        Err(ShmError::SingleCopy { bytes: 8192, done: 4096, source, .. }) => {
             assert_eq!(source.kind(), std::io::ErrorKind::UnexpectedEof);
         }
         other => panic!("{other:?}"),

@@ -19,11 +19,7 @@ const B: ProcId = ProcId(1);
 const LARGE: usize = 1 << 20;
 
 fn universe() -> Universe {
-    let config = UniverseConfig {
-        slots: 2,
-        ring_bytes: 8192,
-        heap_bytes: 512 << 20,
-    };
+    let config = UniverseConfig { slots: 2, ring_bytes: 8192, heap_bytes: 512 << 20 };
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(2).unwrap();
     universe
@@ -90,12 +86,7 @@ fn a_killed_producer_leaves_whole_records_only() {
         let child = Child::run(|| {
             for n in 0.. {
                 let payload = [n as u8; 1500];
-                let envelope = Envelope {
-                    kind: 1,
-                    token: n,
-                    len: !n,
-                    ..Envelope::default()
-                };
+                let envelope = Envelope { kind: 1, token: n, len: !n, ..Envelope::default() };
                 while !producer.try_push(&envelope, &[Part::from(&payload[..size(n)])]) {}
             }
         });
@@ -104,10 +95,7 @@ fn a_killed_producer_leaves_whole_records_only() {
         // Until something has come, then for a while that differs by round.
         while next == 0 || start.elapsed() < Duration::from_micros(round * 7) {
             drain(&mut consumer, &mut next);
-            assert!(
-                start.elapsed() < Duration::from_secs(30),
-                "the child sends nothing"
-            );
+            assert!(start.elapsed() < Duration::from_secs(30), "the child sends nothing");
         }
         child.kill();
         drop(child);
@@ -135,23 +123,14 @@ fn a_process_killed_in_its_sleep_does_not_disturb_its_wakers() {
         }
         thread::sleep(Duration::from_millis(1));
         drop(child);
-        let envelope = Envelope {
-            kind: 1,
-            ..Envelope::default()
-        };
-        assert!(
-            producer.try_push(&envelope, &[]),
-            "sending to the dead one only fills its ring"
-        );
+        let envelope = Envelope { kind: 1, ..Envelope::default() };
+        assert!(producer.try_push(&envelope, &[]), "sending to the dead one only fills its ring");
         assert!(!universe.slot(B).park_word().may_sleep());
         // The word still works: a later sleeper on it is woken.
         let parker = universe.slot(B).parker();
         let token = parker.prepare();
         assert!(producer.try_push(&envelope, &[]));
-        assert_eq!(
-            parker.park(token, Some(Duration::from_secs(10))),
-            Woken::Notified
-        );
+        assert_eq!(parker.park(token, Some(Duration::from_secs(10))), Woken::Notified);
     }
 }
 
@@ -185,24 +164,13 @@ fn processes_killed_while_allocating_lose_a_few_blocks_and_nothing_else() {
             let bytes = sizes[kept.len() % sizes.len()];
             let at = universe.alloc(bytes).unwrap();
             mark = mark.wrapping_add(1);
-            universe
-                .bytes(at, bytes)
-                .unwrap()
-                .write(0, &vec![mark; bytes])
-                .unwrap();
+            universe.bytes(at, bytes).unwrap().write(0, &vec![mark; bytes]).unwrap();
             kept.push((at, bytes, mark));
             if kept.len() > 20 {
                 let (at, bytes, mark) = kept.remove(round as usize % 20);
                 let mut seen = vec![0; bytes];
-                universe
-                    .bytes(at, bytes)
-                    .unwrap()
-                    .read(0, &mut seen)
-                    .unwrap();
-                assert!(
-                    seen.iter().all(|b| *b == mark),
-                    "somebody else got this block too"
-                );
+                universe.bytes(at, bytes).unwrap().read(0, &mut seen).unwrap();
+                assert!(seen.iter().all(|b| *b == mark), "somebody else got this block too");
                 universe.free(at, bytes);
             }
         }

@@ -8,14 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 fn with_limit<T>(which: Resource, bytes: u64, body: impl FnOnce() -> T) -> T {
     let before = getrlimit(which);
     let maximum = before.maximum;
-    setrlimit(
-        which,
-        Rlimit {
-            current: Some(bytes),
-            maximum,
-        },
-    )
-    .unwrap();
+    setrlimit(which, Rlimit { current: Some(bytes), maximum }).unwrap();
     let result = body();
     setrlimit(which, before).unwrap();
     result
@@ -23,36 +16,16 @@ fn with_limit<T>(which: Resource, bytes: u64, body: impl FnOnce() -> T) -> T {
 
 #[test]
 fn limits_are_errors_with_both_figures() {
-    let config = UniverseConfig {
-        slots: 8,
-        ring_bytes: 4096,
-        heap_bytes: 8 << 30,
-    };
+    let config = UniverseConfig { slots: 8, ring_bytes: 4096, heap_bytes: 8 << 30 };
     let create = || Universe::create(config);
 
     let error = with_limit(Resource::Fsize, 1 << 20, create).unwrap_err();
-    assert!(matches!(
-        error,
-        ShmError::Limit {
-            limit: "file size",
-            allowed: 1_048_576,
-            ..
-        }
-    ));
+    assert!(matches!(error, ShmError::Limit { limit: "file size", allowed: 1_048_576, .. }));
     assert!(error.is_no_memory());
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
 
     let error = with_limit(Resource::As, 4 << 30, create).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ShmError::Limit {
-                limit: "address space",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, ShmError::Limit { limit: "address space", .. }), "{error}");
 
     // The default geometry adapts itself to such limits.
     for which in [Resource::Fsize, Resource::As] {

@@ -11,8 +11,7 @@ use loom::sync::Arc;
 use loom::thread;
 use phalanx_shm::park::ParkWord;
 use phalanx_shm::{
-    EngineLock, Envelope, HotSet, LoomRing, LoomStack, Part, Positions, RingConsumer, RingProducer,
-    Woken,
+    EngineLock, Envelope, HotSet, LoomRing, LoomStack, Part, Positions, RingConsumer, RingProducer, Woken,
 };
 
 /// Bounds the preemptions per execution, which finds what real schedulers do
@@ -24,11 +23,7 @@ fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
 }
 
 fn envelope(n: u64) -> Envelope {
-    Envelope {
-        kind: 1,
-        token: n,
-        ..Envelope::default()
-    }
+    Envelope { kind: 1, token: n, ..Envelope::default() }
 }
 
 /// A payload whose words look like headers of any lap of a 16-line ring.
@@ -174,11 +169,7 @@ fn a_cooled_sender_rings_again() {
         ring.cool(&mut hot, || consumer.is_empty());
         sender.join().unwrap();
         ring.refresh(&mut hot);
-        assert_eq!(
-            hot.senders().len(),
-            1,
-            "the record would never be looked for"
-        );
+        assert_eq!(hot.senders().len(), 1, "the record would never be looked for");
         assert!(take(&mut consumer).is_some());
     });
 }
@@ -254,10 +245,7 @@ fn two_wakers_do_not_leave_a_sleeper_behind() {
         let (word, events) = &*shared;
         loop {
             let token = word.parker().prepare();
-            if events
-                .iter()
-                .all(|e| e.load(loom::sync::atomic::Ordering::Relaxed) == 1)
-            {
+            if events.iter().all(|e| e.load(loom::sync::atomic::Ordering::Relaxed) == 1) {
                 break;
             }
             assert_eq!(word.parker().park(token, None), Woken::Notified);
@@ -328,9 +316,7 @@ fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
     const CAPACITY: u64 = 2;
     const TOTAL: u64 = 4;
     model(4, || {
-        let bytes: Vec<_> = (0..CAPACITY)
-            .map(|_| loom::cell::UnsafeCell::new(0))
-            .collect();
+        let bytes: Vec<_> = (0..CAPACITY).map(|_| loom::cell::UnsafeCell::new(0)).collect();
         let shared = Arc::new((Positions::new(), bytes));
         let sender = thread::spawn({
             let shared = shared.clone();

@@ -7,9 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use phalanx_shm::{
-    Envelope, HotSet, Part, ProcId, RingConsumer, ShmError, Universe, UniverseConfig, Woken,
-};
+use phalanx_shm::{Envelope, HotSet, Part, ProcId, RingConsumer, ShmError, Universe, UniverseConfig, Woken};
 
 const A: ProcId = ProcId(0);
 const B: ProcId = ProcId(1);
@@ -31,11 +29,7 @@ fn within(limit: Duration, body: impl FnOnce() + Send + 'static) {
 }
 
 fn universe(ring_bytes: usize) -> Universe {
-    let config = UniverseConfig {
-        slots: 70,
-        ring_bytes,
-        heap_bytes: 64 << 20,
-    };
+    let config = UniverseConfig { slots: 70, ring_bytes, heap_bytes: 64 << 20 };
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(70).unwrap();
     universe
@@ -50,10 +44,7 @@ fn await_record(universe: &Universe, me: ProcId, ring: &mut RingConsumer) {
             break;
         }
         // Ten seconds stand for "for ever": a lost wake-up shows as a timeout.
-        assert_ne!(
-            parker.park(token, Some(Duration::from_secs(10))),
-            Woken::TimedOut
-        );
+        assert_ne!(parker.park(token, Some(Duration::from_secs(10))), Woken::TimedOut);
     }
 }
 
@@ -106,10 +97,7 @@ fn records_of_every_size_arrive_in_order_with_their_bytes() {
             assert_eq!(record.payload_len(), size);
             let mut got = vec![0xee; size];
             assert_eq!(record.copy_payload(&mut got), size);
-            assert!(
-                got.iter().enumerate().all(|(i, b)| *b == i as u8),
-                "record {n}"
-            );
+            assert!(got.iter().enumerate().all(|(i, b)| *b == i as u8), "record {n}");
             consumer.pop();
         }
         assert!(consumer.peek().unwrap().is_none());
@@ -121,10 +109,7 @@ fn records_of_every_size_arrive_in_order_with_their_bytes() {
 fn a_full_ring_refuses_and_a_too_large_record_never_fits() {
     let universe = universe(1024);
     let mut producer = universe.producer(A, B).unwrap();
-    let envelope = Envelope {
-        kind: 1,
-        ..Envelope::default()
-    };
+    let envelope = Envelope { kind: 1, ..Envelope::default() };
     let mut sent = 0;
     while producer.try_push(&envelope, &[Part::from(&[1u8; 8][..])]) {
         sent += 1;
@@ -146,20 +131,9 @@ fn each_end_exists_once_and_continues_where_the_last_handle_stopped() {
     let universe = universe(1024);
     assert!(universe.consumer(A, B).unwrap().is_none());
     let mut producer = universe.producer(A, B).unwrap();
-    assert!(matches!(
-        universe.producer(A, B),
-        Err(ShmError::RingTaken {
-            from: 0,
-            to: 1,
-            side: "sending"
-        })
-    ));
+    assert!(matches!(universe.producer(A, B), Err(ShmError::RingTaken { from: 0, to: 1, side: "sending" })));
     for n in 0..40 {
-        let envelope = Envelope {
-            kind: 1,
-            token: n,
-            ..Envelope::default()
-        };
+        let envelope = Envelope { kind: 1, token: n, ..Envelope::default() };
         assert!(producer.try_push(&envelope, &[]));
         drop(producer);
         producer = universe.producer(A, B).unwrap();
@@ -168,13 +142,7 @@ fn each_end_exists_once_and_continues_where_the_last_handle_stopped() {
         assert_eq!(consumer.peek().unwrap().unwrap().envelope.token, n);
         consumer.pop();
     }
-    assert!(matches!(
-        universe.producer(A, ProcId(70)),
-        Err(ShmError::NoSuchSlot {
-            slot: 70,
-            claimed: 70
-        })
-    ));
+    assert!(matches!(universe.producer(A, ProcId(70)), Err(ShmError::NoSuchSlot { slot: 70, claimed: 70 })));
 }
 
 #[test]
@@ -185,10 +153,7 @@ fn a_hot_set_follows_who_sends_and_forgets_who_does_not() {
     assert!(hot.refresh(me));
     assert!(hot.senders().is_empty());
     assert!(!hot.refresh(me));
-    let envelope = Envelope {
-        kind: 1,
-        ..Envelope::default()
-    };
+    let envelope = Envelope { kind: 1, ..Envelope::default() };
     let mut far = universe.producer(ProcId(69), B).unwrap();
     let mut near = universe.producer(A, B).unwrap();
     assert!(far.try_push(&envelope, &[]));
@@ -236,14 +201,8 @@ fn sleep_ends_with_its_timeout() {
     let universe = universe(1024);
     let parker = universe.slot(A).parker();
     let token = parker.prepare();
-    assert_eq!(
-        parker.park(token, Some(Duration::from_millis(20))),
-        Woken::TimedOut
-    );
+    assert_eq!(parker.park(token, Some(Duration::from_millis(20))), Woken::TimedOut);
     let token = parker.prepare();
     universe.slot(A).notify();
-    assert_eq!(
-        parker.park(token, Some(Duration::from_secs(30))),
-        Woken::Notified
-    );
+    assert_eq!(parker.park(token, Some(Duration::from_secs(30))), Woken::Notified);
 }

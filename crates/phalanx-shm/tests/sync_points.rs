@@ -13,10 +13,7 @@ fn labels(folder: &Path, found: &mut BTreeMap<String, Vec<String>>) -> io::Resul
         } else if path.extension().is_some_and(|e| e == "rs") {
             for (n, line) in fs::read_to_string(&path)?.lines().enumerate() {
                 for rest in line.split("SYNC POINT ").skip(1) {
-                    let label: String = rest
-                        .chars()
-                        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
-                        .collect();
+                    let label: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
                     let place = format!("{}:{}", path.display(), n + 1);
                     found.entry(label).or_default().push(place);
                 }
@@ -29,20 +26,9 @@ fn labels(folder: &Path, found: &mut BTreeMap<String, Vec<String>>) -> io::Resul
 #[test]
 fn every_label_has_two_sides() {
     let mut found = BTreeMap::new();
-    labels(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut found,
-    )
-    .unwrap();
+    labels(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found).unwrap();
     assert!(found.len() >= 8, "the labels have disappeared: {found:?}");
-    let lonely: Vec<_> = found
-        .iter()
-        .filter(|(_, places)| places.len() < 2)
-        .collect();
+    let lonely: Vec<_> = found.iter().filter(|(_, places)| places.len() < 2).collect();
     assert!(lonely.is_empty(), "one side only: {lonely:?}");
-    println!(
-        "{} labels, {} places",
-        found.len(),
-        found.values().map(Vec::len).sum::<usize>()
-    );
+    println!("{} labels, {} places", found.len(), found.values().map(Vec::len).sum::<usize>());
 }

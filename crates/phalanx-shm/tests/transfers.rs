@@ -9,19 +9,14 @@ use std::time::Duration;
 
 use phalanx_shm::transfer::CAPACITY;
 use phalanx_shm::{
-    ConstMem, MutMem, Offset, ProcId, ShmError, TransferReceiver, TransferSender, Universe,
-    UniverseConfig, Woken,
+    ConstMem, MutMem, Offset, ProcId, ShmError, TransferReceiver, TransferSender, Universe, UniverseConfig, Woken,
 };
 
 const A: ProcId = ProcId(0);
 const B: ProcId = ProcId(1);
 
 fn universe() -> Universe {
-    let config = UniverseConfig {
-        slots: 2,
-        ring_bytes: 4096,
-        heap_bytes: 64 << 20,
-    };
+    let config = UniverseConfig { slots: 2, ring_bytes: 4096, heap_bytes: 64 << 20 };
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(2).unwrap();
     universe
@@ -32,10 +27,7 @@ fn sleep_unless(universe: &Universe, me: ProcId, ready: impl FnOnce() -> bool) {
     let parker = universe.slot(me).parker();
     let token = parker.prepare();
     if !ready() {
-        assert_ne!(
-            parker.park(token, Some(Duration::from_secs(10))),
-            Woken::TimedOut
-        );
+        assert_ne!(parker.park(token, Some(Duration::from_secs(10))), Woken::TimedOut);
     }
 }
 
@@ -65,17 +57,7 @@ fn receive(universe: &Universe, pipe: &mut TransferReceiver, room: &mut [u8]) {
 #[test]
 fn every_byte_arrives_whatever_the_size() {
     let universe = universe();
-    let sizes = [
-        0,
-        1,
-        4095,
-        16 << 10,
-        CAPACITY - 1,
-        CAPACITY,
-        CAPACITY + 1,
-        3_000_001,
-        33 << 20,
-    ];
+    let sizes = [0, 1, 4095, 16 << 10, CAPACITY - 1, CAPACITY, CAPACITY + 1, 3_000_001, 33 << 20];
     for size in sizes {
         let data: Vec<u8> = (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
         let mut room = vec![0; size];

@@ -9,11 +9,7 @@ use std::thread;
 use phalanx_shm::{Exit, Offset, ProcId, ShmError, SlotState, Universe, UniverseConfig};
 
 fn small() -> UniverseConfig {
-    UniverseConfig {
-        slots: 8,
-        ring_bytes: 4096,
-        heap_bytes: 1 << 20,
-    }
+    UniverseConfig { slots: 8, ring_bytes: 4096, heap_bytes: 1 << 20 }
 }
 
 fn fd(universe: &Universe) -> OwnedFd {
@@ -52,63 +48,33 @@ fn every_process_sees_the_same_universe() {
     assert_eq!(other.next_contexts(1), contexts + 8);
 
     let at = universe.alloc(100).unwrap();
-    universe
-        .bytes(at, 100)
-        .unwrap()
-        .write(10, b"hello")
-        .unwrap();
+    universe.bytes(at, 100).unwrap().write(10, b"hello").unwrap();
     let mut seen = [0; 5];
-    other
-        .bytes(at.plus(10), 5)
-        .unwrap()
-        .read(0, &mut seen)
-        .unwrap();
+    other.bytes(at.plus(10), 5).unwrap().read(0, &mut seen).unwrap();
     assert_eq!(&seen, b"hello");
 }
 
 #[test]
 fn slots_are_claimed_once_by_whoever_asks() {
-    let universe = Universe::create(UniverseConfig {
-        slots: 400,
-        ..small()
-    })
-    .unwrap();
+    let universe = Universe::create(UniverseConfig { slots: 400, ..small() }).unwrap();
     let firsts: Vec<ProcId> = thread::scope(|scope| {
-        let claims: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| (0..50).map(|_| universe.claim_slots(2).unwrap()).collect()))
-            .collect();
-        claims
-            .into_iter()
-            .flat_map(|c: thread::ScopedJoinHandle<'_, Vec<_>>| c.join().unwrap())
-            .collect()
+        let claims: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (0..50).map(|_| universe.claim_slots(2).unwrap()).collect())).collect();
+        claims.into_iter().flat_map(|c: thread::ScopedJoinHandle<'_, Vec<_>>| c.join().unwrap()).collect()
     });
     let distinct: HashSet<ProcId> = firsts.iter().copied().collect();
     assert_eq!(distinct.len(), 200);
     assert!(distinct.iter().all(|p| p.0 % 2 == 0 && p.0 < 400));
-    assert!(matches!(
-        universe.claim_slots(1),
-        Err(ShmError::SlotsUsedUp {
-            requested: 1,
-            free: 0,
-            capacity: 400
-        })
-    ));
+    assert!(matches!(universe.claim_slots(1), Err(ShmError::SlotsUsedUp { requested: 1, free: 0, capacity: 400 })));
 }
 
 #[test]
 fn a_universe_has_at_least_one_slot_and_not_too_many() {
     for slots in [0, 4097, u32::MAX] {
         let config = UniverseConfig { slots, ..small() };
-        assert!(matches!(
-            Universe::create(config),
-            Err(ShmError::SlotCount { max: 4096, .. })
-        ));
+        assert!(matches!(Universe::create(config), Err(ShmError::SlotCount { max: 4096, .. })));
         let ranks = UniverseConfig::for_ranks(slots);
-        assert_eq!(
-            Universe::create(ranks).is_err(),
-            slots > 4096,
-            "{slots} ranks"
-        );
+        assert_eq!(Universe::create(ranks).is_err(), slots > 4096, "{slots} ranks");
     }
 }
 
@@ -123,21 +89,14 @@ fn strangers_are_not_attached() {
 
     let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
     let memfd = rustix::fs::memfd_create(c"stranger", flags).unwrap();
-    std::fs::File::from(memfd.try_clone().unwrap())
-        .write_all(&[1; 200_000])
-        .unwrap();
+    std::fs::File::from(memfd.try_clone().unwrap()).write_all(&[1; 200_000]).unwrap();
     assert!(reason(memfd.try_clone().unwrap()).contains("not sealed"));
-    let seals =
-        rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::SEAL;
+    let seals = rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&memfd, seals).unwrap();
     assert!(reason(memfd).contains("Phalanx's mark"));
 
     // A universe of another version, or whose header does not fit its length.
-    for (at, value, words) in [
-        (8, 99u32, "version"),
-        (12, 4000, "describes"),
-        (16, 3, "describes"),
-    ] {
+    for (at, value, words) in [(8, 99u32, "version"), (12, 4000, "describes"), (16, 3, "describes")] {
         let universe = Universe::create(small()).unwrap();
         rustix::io::pwrite(universe.fd(), &value.to_ne_bytes(), at).unwrap();
         assert!(reason(fd(&universe)).contains(words));
@@ -162,17 +121,7 @@ fn a_full_heap_is_an_error_and_freed_blocks_serve_again() {
         }
     };
     assert!(error.is_no_memory());
-    assert!(
-        matches!(
-            error,
-            ShmError::HeapFull {
-                bytes: 114_688,
-                capacity: 1_048_576,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, ShmError::HeapFull { bytes: 114_688, capacity: 1_048_576, .. }), "{error}");
     assert_eq!(blocks.len(), 9);
     for at in &blocks {
         universe.free(*at, 100_000);
@@ -186,16 +135,8 @@ fn ranges_outside_the_heap_are_refused() {
     let universe = Universe::create(small()).unwrap();
     let at = universe.alloc(64).unwrap();
     let past = Offset::new(at.get() + (1 << 20));
-    for (at, len) in [
-        (Offset::NONE, 1),
-        (Offset::new(1), 8),
-        (past, 1),
-        (at, usize::MAX),
-    ] {
-        assert!(
-            matches!(universe.bytes(at, len), Err(ShmError::BadRange { .. })),
-            "{at:?} {len}"
-        );
+    for (at, len) in [(Offset::NONE, 1), (Offset::new(1), 8), (past, 1), (at, usize::MAX)] {
+        assert!(matches!(universe.bytes(at, len), Err(ShmError::BadRange { .. })), "{at:?} {len}");
     }
     assert!(universe.words(at.plus(4), 1).is_err(), "not aligned");
     assert!(universe.words(at, usize::MAX).is_err());
@@ -209,38 +150,22 @@ fn ranges_outside_the_heap_are_refused() {
 
 #[test]
 fn zeroed_memory_is_zero_even_when_used_before() {
-    let universe = Universe::create(UniverseConfig {
-        heap_bytes: 64 << 20,
-        ..small()
-    })
-    .unwrap();
+    let universe = Universe::create(UniverseConfig { heap_bytes: 64 << 20, ..small() }).unwrap();
     for bytes in [64, 4096, 100_000, 3 << 20] {
         let at = universe.alloc(bytes).unwrap();
-        universe
-            .bytes(at, bytes)
-            .unwrap()
-            .write(0, &vec![0xff; bytes])
-            .unwrap();
+        universe.bytes(at, bytes).unwrap().write(0, &vec![0xff; bytes]).unwrap();
         universe.free(at, bytes);
         let again = universe.alloc_zeroed(bytes).unwrap();
         assert_eq!(again, at);
         let mut seen = vec![1; bytes];
-        universe
-            .bytes(again, bytes)
-            .unwrap()
-            .read(0, &mut seen)
-            .unwrap();
+        universe.bytes(again, bytes).unwrap().read(0, &mut seen).unwrap();
         assert!(seen.iter().all(|b| *b == 0));
     }
 }
 
 #[test]
 fn large_blocks_give_their_pages_back() {
-    let universe = Universe::create(UniverseConfig {
-        heap_bytes: 64 << 20,
-        ..small()
-    })
-    .unwrap();
+    let universe = Universe::create(UniverseConfig { heap_bytes: 64 << 20, ..small() }).unwrap();
     let pages = || rustix::fs::fstat(universe.fd()).unwrap().st_blocks * 512;
     let before = pages();
     let at = universe.alloc(16 << 20).unwrap();

@@ -28,11 +28,7 @@ pub(crate) struct WorldSpec {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// By `phalanx run` or a spawn: the universe's descriptor and the place in the world.
-    Phalanx {
-        fd: i32,
-        world: WorldSpec,
-        pmi_fd: Option<i32>,
-    },
+    Phalanx { fd: i32, world: WorldSpec, pmi_fd: Option<i32> },
     /// By a PMI-1 launcher that does not know Phalanx.
     Pmi { fd: i32, rank: u32, size: u32 },
     /// By hand.
@@ -51,11 +47,7 @@ fn malformed(name: &str, value: &str, expected: &str) -> Error {
 fn number(env: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<u32>> {
     match env(name) {
         None => Ok(None),
-        Some(v) => v
-            .trim()
-            .parse()
-            .map(Some)
-            .map_err(|_| malformed(name, &v, "a number")),
+        Some(v) => v.trim().parse().map(Some).map_err(|_| malformed(name, &v, "a number")),
     }
 }
 
@@ -75,11 +67,7 @@ impl WorldSpec {
             appnum: appnum.parse().map_err(|_| bad())?,
             parent: parent.parse().map_err(|_| bad())?,
         };
-        if spec.rank < spec.size {
-            Ok(spec)
-        } else {
-            Err(bad())
-        }
+        if spec.rank < spec.size { Ok(spec) } else { Err(bad()) }
     }
 }
 
@@ -101,17 +89,9 @@ pub(crate) fn origin(env: impl Fn(&str) -> Option<String>) -> Result<Origin> {
     let pmi_fd = number(&env, PMI_FD)?.and_then(|n| i32::try_from(n).ok());
     if let Some(fd) = number(&env, UNIVERSE)?.and_then(|n| i32::try_from(n).ok()) {
         if let Some(world) = env(WORLD) {
-            return Ok(Origin::Phalanx {
-                fd,
-                world: WorldSpec::parse(&world)?,
-                pmi_fd,
-            });
+            return Ok(Origin::Phalanx { fd, world: WorldSpec::parse(&world)?, pmi_fd });
         }
-        return Err(malformed(
-            UNIVERSE,
-            &fd.to_string(),
-            "PHALANX_WORLD beside it",
-        ));
+        return Err(malformed(UNIVERSE, &fd.to_string(), "PHALANX_WORLD beside it"));
     }
     if let Some(fd) = pmi_fd {
         let rank = number(&env, PMI_RANK)?.unwrap_or(0);
@@ -142,11 +122,7 @@ pub(crate) fn origin(env: impl Fn(&str) -> Option<String>) -> Result<Origin> {
 
 #[cold]
 fn foreign(launcher: &str, variable: &str, size: u32) -> Error {
-    let many = if size > 0 {
-        format!(" with {size} processes")
-    } else {
-        String::new()
-    };
+    let many = if size > 0 { format!(" with {size} processes") } else { String::new() };
     Error::new(
         ErrorClass::Other,
         format!(
@@ -161,11 +137,7 @@ mod tests {
     use super::*;
 
     fn with(vars: &'static [(&'static str, &'static str)]) -> Result<Origin> {
-        origin(|name| {
-            vars.iter()
-                .find(|(k, _)| *k == name)
-                .map(|(_, v)| (*v).to_owned())
-        })
+        origin(|name| vars.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned()))
     }
 
     #[test]
@@ -175,82 +147,37 @@ mod tests {
 
     #[test]
     fn our_launcher_wins_over_pmi() {
-        let got = with(&[
-            ("PHALANX_UNIVERSE", "5"),
-            ("PHALANX_WORLD", "2:4:1:8:0:0"),
-            ("PMI_FD", "7"),
-            ("PMI_RANK", "1"),
-        ]);
-        let world = WorldSpec {
-            first: 2,
-            size: 4,
-            rank: 1,
-            ctx: 8,
-            appnum: 0,
-            parent: 0,
-        };
-        assert_eq!(
-            got.expect("fine"),
-            Origin::Phalanx {
-                fd: 5,
-                world,
-                pmi_fd: Some(7)
-            }
-        );
+        let got =
+            with(&[("PHALANX_UNIVERSE", "5"), ("PHALANX_WORLD", "2:4:1:8:0:0"), ("PMI_FD", "7"), ("PMI_RANK", "1")]);
+        let world = WorldSpec { first: 2, size: 4, rank: 1, ctx: 8, appnum: 0, parent: 0 };
+        assert_eq!(got.expect("fine"), Origin::Phalanx { fd: 5, world, pmi_fd: Some(7) });
     }
 
     #[test]
     fn hydra_is_recognised() {
         let got = with(&[("PMI_FD", "6"), ("PMI_RANK", "2"), ("PMI_SIZE", "3")]);
-        assert_eq!(
-            got.expect("fine"),
-            Origin::Pmi {
-                fd: 6,
-                rank: 2,
-                size: 3
-            }
-        );
+        assert_eq!(got.expect("fine"), Origin::Pmi { fd: 6, rank: 2, size: 3 });
     }
 
     #[test]
     fn foreign_launchers_of_several_are_errors_that_name_them() {
-        let error = with(&[("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "0")])
-            .expect_err("cannot meet");
-        assert!(
-            error.to_string().contains("Open MPI") && error.to_string().contains("phalanx run"),
-            "{error}"
-        );
-        assert!(
-            with(&[
-                ("SLURM_STEP_NUM_TASKS", "2"),
-                ("SLURM_PROCID", "0"),
-                ("SLURM_STEP_ID", "0")
-            ])
-            .is_err()
-        );
+        let error = with(&[("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "0")]).expect_err("cannot meet");
+        assert!(error.to_string().contains("Open MPI") && error.to_string().contains("phalanx run"), "{error}");
+        assert!(with(&[("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", "0"), ("SLURM_STEP_ID", "0")]).is_err());
     }
 
     #[test]
     fn a_job_of_one_elsewhere_is_a_job_of_one_here() {
-        assert_eq!(
-            with(&[("OMPI_COMM_WORLD_SIZE", "1")]).expect("fine"),
-            Origin::Alone
-        );
-        assert_eq!(
-            with(&[("SLURM_NTASKS", "8"), ("SLURM_JOB_ID", "3")]).expect("fine"),
-            Origin::Alone
-        );
+        assert_eq!(with(&[("OMPI_COMM_WORLD_SIZE", "1")]).expect("fine"), Origin::Alone);
+        assert_eq!(with(&[("SLURM_NTASKS", "8"), ("SLURM_JOB_ID", "3")]).expect("fine"), Origin::Alone);
     }
 
     #[test]
     fn malformed_places_are_named() {
         for world in ["", "1:2", "0:2:2:8:0:0", "a:2:1:8:0:0"] {
-            let vars: Vec<(String, String)> = vec![
-                ("PHALANX_UNIVERSE".into(), "5".into()),
-                ("PHALANX_WORLD".into(), world.into()),
-            ];
-            let error = origin(|n| vars.iter().find(|(k, _)| k == n).map(|(_, v)| v.clone()))
-                .expect_err("malformed");
+            let vars: Vec<(String, String)> =
+                vec![("PHALANX_UNIVERSE".into(), "5".into()), ("PHALANX_WORLD".into(), world.into())];
+            let error = origin(|n| vars.iter().find(|(k, _)| k == n).map(|(_, v)| v.clone())).expect_err("malformed");
             assert!(error.to_string().contains("PHALANX_WORLD"), "{error}");
         }
     }

@@ -54,11 +54,7 @@ impl BootConfig {
 const MEETING_KEY: &str = "phalanx-universe";
 
 fn broken(what: &str, error: &ShmError) -> Error {
-    let class = if error.is_no_memory() {
-        ErrorClass::NoMem
-    } else {
-        ErrorClass::Other
-    };
+    let class = if error.is_no_memory() { ErrorClass::NoMem } else { ErrorClass::Other };
     Error::new(class, format!("cannot {what}: {error}"))
 }
 
@@ -103,9 +99,7 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
         size: world.size,
         rank: world.rank,
         ctx: world.ctx,
-        appnum: u32::try_from(world.appnum)
-            .ok()
-            .and_then(|n| i32::try_from(n).ok()),
+        appnum: u32::try_from(world.appnum).ok().and_then(|n| i32::try_from(n).ok()),
         parent: world.parent,
         pmi,
     }))
@@ -126,15 +120,9 @@ fn launcher_socket(fd: i32) -> Option<OwnedFd> {
 
 /// A universe of one.
 fn alone() -> Result<BootConfig> {
-    let universe = Universe::create(UniverseConfig::for_ranks(1))
-        .map_err(|e| broken("start a job of one", &e))?;
-    let first = universe
-        .claim_slots(1)
-        .map_err(|e| broken("start a job of one", &e))?;
-    Ok(BootConfig {
-        first,
-        ..BootConfig::first_world(&universe, 1, 0)
-    })
+    let universe = Universe::create(UniverseConfig::for_ranks(1)).map_err(|e| broken("start a job of one", &e))?;
+    let first = universe.claim_slots(1).map_err(|e| broken("start a job of one", &e))?;
+    Ok(BootConfig { first, ..BootConfig::first_world(&universe, 1, 0) })
 }
 
 /// Meets the other ranks of a PMI-1 launcher: rank 0 makes the universe and tells where it is.
@@ -146,18 +134,10 @@ fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
     let appnum = pmi.appnum()?;
     let mut own = None;
     if rank == 0 {
-        let universe = Universe::create(UniverseConfig::for_ranks(size))
-            .map_err(|e| broken("make the job's universe", &e))?;
-        let first = universe
-            .claim_slots(size)
-            .map_err(|e| broken("make the job's universe", &e))?;
-        let value = format!(
-            "{}:{}:{}:{}",
-            machine(),
-            std::process::id(),
-            universe.fd().as_raw_fd(),
-            first.0
-        );
+        let universe =
+            Universe::create(UniverseConfig::for_ranks(size)).map_err(|e| broken("make the job's universe", &e))?;
+        let first = universe.claim_slots(size).map_err(|e| broken("make the job's universe", &e))?;
+        let value = format!("{}:{}:{}:{}", machine(), std::process::id(), universe.fd().as_raw_fd(), first.0);
         pmi.put(MEETING_KEY, &value)?;
         own = Some((universe, first));
     }
@@ -168,14 +148,7 @@ fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
     };
     // Rank 0's descriptor must stay open until all have it.
     pmi.barrier()?;
-    Ok(BootConfig {
-        first,
-        size,
-        rank,
-        appnum,
-        pmi: Some(pmi),
-        ..BootConfig::first_world(&universe, size, rank)
-    })
+    Ok(BootConfig { first, size, rank, appnum, pmi: Some(pmi), ..BootConfig::first_world(&universe, size, rank) })
 }
 
 fn find(pmi: &mut Pmi, rank: u32) -> Result<(Universe, ProcId)> {
@@ -187,28 +160,18 @@ fn find(pmi: &mut Pmi, rank: u32) -> Result<(Universe, ProcId)> {
             ),
         )
     };
-    let value = pmi
-        .get(MEETING_KEY)?
-        .ok_or_else(|| failed("rank 0 did not tell where its shared memory is"))?;
+    let value = pmi.get(MEETING_KEY)?.ok_or_else(|| failed("rank 0 did not tell where its shared memory is"))?;
     let mut fields = value.rsplitn(4, ':');
     let mut number = || fields.next().and_then(|f| f.parse::<u32>().ok());
     let (Some(first), Some(fd), Some(pid)) = (number(), number(), number()) else {
-        return Err(failed(
-            "rank 0 described its shared memory in an unknown way",
-        ));
+        return Err(failed("rank 0 described its shared memory in an unknown way"));
     };
     if fields.next() != Some(machine().as_str()) {
-        return Err(failed(
-            "rank 0 runs on another machine (the embedded engine runs on one)",
-        ));
+        return Err(failed("rank 0 runs on another machine (the embedded engine runs on one)"));
     }
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(format!("/proc/{pid}/fd/{fd}"));
+    let file = File::options().read(true).write(true).open(format!("/proc/{pid}/fd/{fd}"));
     let file = file.map_err(|e| failed(&format!("opening rank 0's shared memory gave '{e}'")))?;
-    let universe = Universe::attach(OwnedFd::from(file))
-        .map_err(|e| broken("map rank 0's shared memory", &e))?;
+    let universe = Universe::attach(OwnedFd::from(file)).map_err(|e| broken("map rank 0's shared memory", &e))?;
     Ok((universe, ProcId(first)))
 }
 

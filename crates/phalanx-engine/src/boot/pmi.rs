@@ -59,9 +59,7 @@ impl Answer {
 fn lost(what: &str, why: impl std::fmt::Display) -> Error {
     Error::new(
         ErrorClass::Other,
-        format!(
-            "the launcher did not answer PMI command '{what}': {why}; did it end before this rank?"
-        ),
+        format!("the launcher did not answer PMI command '{what}': {why}; did it end before this rank?"),
     )
 }
 
@@ -73,15 +71,8 @@ impl Pmi {
     pub fn connect(socket: OwnedFd) -> Result<Pmi> {
         let writer = UnixStream::from(socket);
         let reader = writer.try_clone().map_err(|e| lost("init", e))?;
-        let mut pmi = Pmi {
-            reader: BufReader::new(reader),
-            writer,
-            kvs: String::new(),
-        };
-        let answer = pmi.ask(
-            "cmd=init pmi_version=1 pmi_subversion=1\n",
-            "response_to_init",
-        )?;
+        let mut pmi = Pmi { reader: BufReader::new(reader), writer, kvs: String::new() };
+        let answer = pmi.ask("cmd=init pmi_version=1 pmi_subversion=1\n", "response_to_init")?;
         if !answer.is_ok() {
             return Err(Error::new(
                 ErrorClass::Other,
@@ -100,28 +91,16 @@ impl Pmi {
     /// # Errors
     /// When the connection is lost or another command comes back.
     pub fn ask(&mut self, text: &str, expected: &str) -> Result<Answer> {
-        let name = text
-            .split(['=', ' ', '\n'])
-            .nth(1)
-            .unwrap_or("?")
-            .to_owned();
-        self.writer
-            .write_all(text.as_bytes())
-            .map_err(|e| lost(&name, e))?;
+        let name = text.split(['=', ' ', '\n']).nth(1).unwrap_or("?").to_owned();
+        self.writer.write_all(text.as_bytes()).map_err(|e| lost(&name, e))?;
         let mut line = String::new();
-        let n = self
-            .reader
-            .read_line(&mut line)
-            .map_err(|e| lost(&name, e))?;
+        let n = self.reader.read_line(&mut line).map_err(|e| lost(&name, e))?;
         if n == 0 {
             return Err(lost(&name, "connection closed"));
         }
         let answer = Answer::parse(&line);
         if answer.get("cmd") != Some(expected) {
-            return Err(lost(
-                &name,
-                format_args!("expected '{expected}', got '{}'", line.trim_end()),
-            ));
+            return Err(lost(&name, format_args!("expected '{expected}', got '{}'", line.trim_end())));
         }
         Ok(answer)
     }
@@ -132,10 +111,7 @@ impl Pmi {
     /// When the connection is lost.
     pub fn appnum(&mut self) -> Result<Option<i32>> {
         let answer = self.ask("cmd=get_appnum\n", "appnum")?;
-        Ok(answer
-            .number("appnum")
-            .and_then(|n| i32::try_from(n).ok())
-            .filter(|n| *n >= 0))
+        Ok(answer.number("appnum").and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0))
     }
 
     /// Number of processes the launcher could run (`MPI_UNIVERSE_SIZE`), if it tells.
@@ -150,10 +126,7 @@ impl Pmi {
     fn kvs(&mut self) -> Result<String> {
         if self.kvs.is_empty() {
             let answer = self.ask("cmd=get_my_kvsname\n", "my_kvsname")?;
-            answer
-                .get("kvsname")
-                .unwrap_or_default()
-                .clone_into(&mut self.kvs);
+            answer.get("kvsname").unwrap_or_default().clone_into(&mut self.kvs);
         }
         Ok(self.kvs.clone())
     }
@@ -164,15 +137,8 @@ impl Pmi {
     /// When the launcher refuses.
     pub fn put(&mut self, key: &str, value: &str) -> Result<()> {
         let kvs = self.kvs()?;
-        let answer = self.ask(
-            &format!("cmd=put kvsname={kvs} key={key} value={value}\n"),
-            "put_result",
-        )?;
-        if answer.is_ok() {
-            Ok(())
-        } else {
-            Err(lost("put", answer.get("msg").unwrap_or("refused")))
-        }
+        let answer = self.ask(&format!("cmd=put kvsname={kvs} key={key} value={value}\n"), "put_result")?;
+        if answer.is_ok() { Ok(()) } else { Err(lost("put", answer.get("msg").unwrap_or("refused"))) }
     }
 
     /// Fetches a value; `None` when there is none.
@@ -182,11 +148,7 @@ impl Pmi {
     pub fn get(&mut self, key: &str) -> Result<Option<String>> {
         let kvs = self.kvs()?;
         let answer = self.ask(&format!("cmd=get kvsname={kvs} key={key}\n"), "get_result")?;
-        Ok(if answer.is_ok() {
-            answer.get("value").map(str::to_owned)
-        } else {
-            None
-        })
+        Ok(if answer.is_ok() { answer.get("value").map(str::to_owned) } else { None })
     }
 
     /// Waits until all ranks of the job have come here.
@@ -208,9 +170,7 @@ impl Pmi {
     /// Asks the launcher to end the job. It does not answer.
     pub fn abort(&mut self, code: i32) {
         // Nothing left to do if the launcher is gone: the caller exits next.
-        let _ = self
-            .writer
-            .write_all(format!("cmd=abort exitcode={code}\n").as_bytes());
+        let _ = self.writer.write_all(format!("cmd=abort exitcode={code}\n").as_bytes());
     }
 }
 
@@ -243,19 +203,10 @@ mod tests {
     fn put_get_and_barrier_follow_the_protocol() {
         let (mut pmi, server) = scripted(&[
             ("cmd=get_my_kvsname", "cmd=my_kvsname kvsname=kvs_1"),
-            (
-                "cmd=put kvsname=kvs_1 key=a value=b/c:1",
-                "cmd=put_result rc=0 msg=success",
-            ),
+            ("cmd=put kvsname=kvs_1 key=a value=b/c:1", "cmd=put_result rc=0 msg=success"),
             ("cmd=barrier_in", "cmd=barrier_out"),
-            (
-                "cmd=get kvsname=kvs_1 key=a",
-                "cmd=get_result rc=0 msg=success value=b/c:1",
-            ),
-            (
-                "cmd=get kvsname=kvs_1 key=z",
-                "cmd=get_result rc=-1 msg=key z not found",
-            ),
+            ("cmd=get kvsname=kvs_1 key=a", "cmd=get_result rc=0 msg=success value=b/c:1"),
+            ("cmd=get kvsname=kvs_1 key=z", "cmd=get_result rc=-1 msg=key z not found"),
             ("cmd=get_appnum", "cmd=appnum appnum=2"),
             ("cmd=finalize", "cmd=finalize_ack"),
         ]);

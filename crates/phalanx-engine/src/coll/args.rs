@@ -32,17 +32,9 @@ enum Shape<'a> {
     /// `total` elements, divided evenly among the ranks.
     Even { total: usize, ty: &'a Datatype },
     /// Counts and displacements, both in elements (displacements in extents of the type).
-    Vector {
-        counts: &'a [i64],
-        displs: &'a [i64],
-        ty: &'a Datatype,
-    },
+    Vector { counts: &'a [i64], displs: &'a [i64], ty: &'a Datatype },
     /// Counts in elements, displacements in bytes, and a type for each rank.
-    Each {
-        counts: &'a [i64],
-        displs: &'a [i64],
-        types: &'a [Datatype],
-    },
+    Each { counts: &'a [i64], displs: &'a [i64], types: &'a [Datatype] },
 }
 
 /// Data to be sent, one block for each rank.
@@ -66,39 +58,20 @@ pub struct RecvBlocks<'b, 'a> {
 
 impl<'b, 'a> From<SendBuf<'b, 'a>> for SendBlocks<'b, 'a> {
     fn from(buf: SendBuf<'b, 'a>) -> Self {
-        SendBlocks {
-            mem: buf.mem,
-            shape: Shape::Even {
-                total: buf.count,
-                ty: buf.ty,
-            },
-            borrow: PhantomData,
-        }
+        SendBlocks { mem: buf.mem, shape: Shape::Even { total: buf.count, ty: buf.ty }, borrow: PhantomData }
     }
 }
 
 impl<'b, 'a> From<RecvBuf<'b, 'a>> for RecvBlocks<'b, 'a> {
     fn from(buf: RecvBuf<'b, 'a>) -> Self {
-        RecvBlocks {
-            mem: buf.mem,
-            shape: Shape::Even {
-                total: buf.count,
-                ty: buf.ty,
-            },
-            borrow: PhantomData,
-        }
+        RecvBlocks { mem: buf.mem, shape: Shape::Even { total: buf.count, ty: buf.ty }, borrow: PhantomData }
     }
 }
 
 /// Checks that every block lies inside a slice of `len` elements.
 fn inside(counts: &[i64], displs: &[i64], len: usize) -> Result<()> {
     if counts.len() != displs.len() {
-        fail!(
-            Arg,
-            "{} counts but {} displacements",
-            counts.len(),
-            displs.len()
-        );
+        fail!(Arg, "{} counts but {} displacements", counts.len(), displs.len());
     }
     for (rank, (&count, &displ)) in counts.iter().zip(displs).enumerate() {
         let end = displ.checked_add(count);
@@ -117,22 +90,10 @@ impl<'b, 'a> SendBlocks<'b, 'a> {
     ///
     /// # Errors
     /// Class `Count` or `Arg` when a block does not lie in the slice.
-    pub fn vector<T: Equivalence>(
-        data: &'b [T],
-        counts: &'a [i64],
-        displs: &'a [i64],
-    ) -> Result<Self> {
+    pub fn vector<T: Equivalence>(data: &'b [T], counts: &'a [i64], displs: &'a [i64]) -> Result<Self> {
         inside(counts, displs, data.len())?;
-        let shape = Shape::Vector {
-            counts,
-            displs,
-            ty: T::datatype(),
-        };
-        Ok(SendBlocks {
-            mem: memory::of(data),
-            shape,
-            borrow: PhantomData,
-        })
+        let shape = Shape::Vector { counts, displs, ty: T::datatype() };
+        Ok(SendBlocks { mem: memory::of(data), shape, borrow: PhantomData })
     }
 }
 
@@ -141,22 +102,10 @@ impl<'b, 'a> RecvBlocks<'b, 'a> {
     ///
     /// # Errors
     /// Class `Count` or `Arg` when a block does not lie in the slice.
-    pub fn vector<T: Equivalence>(
-        data: &'b mut [T],
-        counts: &'a [i64],
-        displs: &'a [i64],
-    ) -> Result<Self> {
+    pub fn vector<T: Equivalence>(data: &'b mut [T], counts: &'a [i64], displs: &'a [i64]) -> Result<Self> {
         inside(counts, displs, data.len())?;
-        let shape = Shape::Vector {
-            counts,
-            displs,
-            ty: T::datatype(),
-        };
-        Ok(RecvBlocks {
-            mem: memory::of_mut(data),
-            shape,
-            borrow: PhantomData,
-        })
+        let shape = Shape::Vector { counts, displs, ty: T::datatype() };
+        Ok(RecvBlocks { mem: memory::of_mut(data), shape, borrow: PhantomData })
     }
 }
 
@@ -164,29 +113,12 @@ impl<'a> SendBlocks<'static, 'a> {
     /// Blocks of `counts[r]` elements of `ty`, `displs[r]` extents away from the base in `mem`
     /// (whose constructor promised that all bytes they reach stay valid until the operation has completed).
     pub fn raw(mem: ConstMem, counts: &'a [i64], displs: &'a [i64], ty: &'a Datatype) -> Self {
-        SendBlocks {
-            mem,
-            shape: Shape::Vector { counts, displs, ty },
-            borrow: PhantomData,
-        }
+        SendBlocks { mem, shape: Shape::Vector { counts, displs, ty }, borrow: PhantomData }
     }
 
     /// Blocks of `counts[r]` elements of `types[r]`, `displs[r]` bytes away from the base in `mem`.
-    pub fn each(
-        mem: ConstMem,
-        counts: &'a [i64],
-        displs: &'a [i64],
-        types: &'a [Datatype],
-    ) -> Self {
-        SendBlocks {
-            mem,
-            shape: Shape::Each {
-                counts,
-                displs,
-                types,
-            },
-            borrow: PhantomData,
-        }
+    pub fn each(mem: ConstMem, counts: &'a [i64], displs: &'a [i64], types: &'a [Datatype]) -> Self {
+        SendBlocks { mem, shape: Shape::Each { counts, displs, types }, borrow: PhantomData }
     }
 }
 
@@ -194,41 +126,21 @@ impl<'a> RecvBlocks<'static, 'a> {
     /// Blocks of `counts[r]` elements of `ty`, `displs[r]` extents away from the base in `mem`
     /// (whose constructor promised that all bytes they reach may be written until the operation has completed).
     pub fn raw(mem: MutMem, counts: &'a [i64], displs: &'a [i64], ty: &'a Datatype) -> Self {
-        RecvBlocks {
-            mem,
-            shape: Shape::Vector { counts, displs, ty },
-            borrow: PhantomData,
-        }
+        RecvBlocks { mem, shape: Shape::Vector { counts, displs, ty }, borrow: PhantomData }
     }
 
     /// Blocks of `counts[r]` elements of `types[r]`, `displs[r]` bytes away from the base in `mem`.
     pub fn each(mem: MutMem, counts: &'a [i64], displs: &'a [i64], types: &'a [Datatype]) -> Self {
-        RecvBlocks {
-            mem,
-            shape: Shape::Each {
-                counts,
-                displs,
-                types,
-            },
-            borrow: PhantomData,
-        }
+        RecvBlocks { mem, shape: Shape::Each { counts, displs, types }, borrow: PhantomData }
     }
 }
 
 /// The checked, owned form of a shape.
 #[derive(Clone)]
 enum Layout {
-    Even {
-        count: usize,
-        ty: Datatype,
-    },
-    Vector {
-        blocks: Vec<(usize, isize)>,
-        ty: Datatype,
-    },
-    Each {
-        blocks: Vec<(usize, isize, Datatype)>,
-    },
+    Even { count: usize, ty: Datatype },
+    Vector { blocks: Vec<(usize, isize)>, ty: Datatype },
+    Each { blocks: Vec<(usize, isize, Datatype)> },
 }
 
 impl Layout {
@@ -236,25 +148,16 @@ impl Layout {
         let block = |rank: usize, count: i64| -> Result<usize> {
             match usize::try_from(count) {
                 Ok(count) => Ok(count),
-                Err(_) => fail!(
-                    Count,
-                    "the count for rank {rank} is {count}; counts must not be negative"
-                ),
+                Err(_) => fail!(Count, "the count for rank {rank} is {count}; counts must not be negative"),
             }
         };
         match shape {
             Shape::Even { total, ty } => {
                 ty.check_committed()?;
                 if ranks > 0 && !total.is_multiple_of(ranks) {
-                    fail!(
-                        Count,
-                        "{total} elements cannot be divided evenly among {ranks} ranks"
-                    );
+                    fail!(Count, "{total} elements cannot be divided evenly among {ranks} ranks");
                 }
-                Ok(Layout::Even {
-                    count: total.checked_div(ranks).unwrap_or(0),
-                    ty: ty.clone(),
-                })
+                Ok(Layout::Even { count: total.checked_div(ranks).unwrap_or(0), ty: ty.clone() })
             }
             Shape::Vector { counts, displs, ty } => {
                 ty.check_committed()?;
@@ -264,20 +167,11 @@ impl Layout {
                     .iter()
                     .zip(displs)
                     .enumerate()
-                    .map(|(rank, (&count, &displ))| {
-                        Ok((block(rank, count)?, displ as isize * extent))
-                    })
+                    .map(|(rank, (&count, &displ))| Ok((block(rank, count)?, displ as isize * extent)))
                     .collect::<Result<_>>()?;
-                Ok(Layout::Vector {
-                    blocks,
-                    ty: ty.clone(),
-                })
+                Ok(Layout::Vector { blocks, ty: ty.clone() })
             }
-            Shape::Each {
-                counts,
-                displs,
-                types,
-            } => {
+            Shape::Each { counts, displs, types } => {
                 lengths(ranks, counts.len(), displs.len(), types.len())?;
                 let blocks = counts
                     .iter()
@@ -323,19 +217,12 @@ pub(crate) struct SrcBlocks {
 
 impl SrcBlocks {
     pub(crate) fn new(blocks: SendBlocks<'_, '_>, ranks: usize) -> Result<SrcBlocks> {
-        Ok(SrcBlocks {
-            mem: blocks.mem,
-            layout: Layout::of(blocks.shape, ranks)?,
-        })
+        Ok(SrcBlocks { mem: blocks.mem, layout: Layout::of(blocks.shape, ranks)? })
     }
 
     pub(crate) fn block(&self, rank: usize) -> Src {
         let (at, count, ty) = self.layout.block(rank);
-        Src {
-            mem: self.mem.at(at, usize::MAX),
-            count,
-            ty: ty.clone(),
-        }
+        Src { mem: self.mem.at(at, usize::MAX), count, ty: ty.clone() }
     }
 }
 
@@ -348,19 +235,12 @@ pub(crate) struct DstBlocks {
 
 impl DstBlocks {
     pub(crate) fn new(blocks: RecvBlocks<'_, '_>, ranks: usize) -> Result<DstBlocks> {
-        Ok(DstBlocks {
-            mem: blocks.mem,
-            layout: Layout::of(blocks.shape, ranks)?,
-        })
+        Ok(DstBlocks { mem: blocks.mem, layout: Layout::of(blocks.shape, ranks)? })
     }
 
     pub(crate) fn block(&self, rank: usize) -> Dst {
         let (at, count, ty) = self.layout.block(rank);
-        Dst {
-            mem: self.mem.at(at, usize::MAX),
-            count,
-            ty: ty.clone(),
-        }
+        Dst { mem: self.mem.at(at, usize::MAX), count, ty: ty.clone() }
     }
 }
 
@@ -375,31 +255,18 @@ impl DstBlocks {
             (count, start)
         };
         let blocks = counts.iter().map(block).collect();
-        DstBlocks {
-            mem: whole.mem,
-            layout: Layout::Vector {
-                blocks,
-                ty: whole.ty.clone(),
-            },
-        }
+        DstBlocks { mem: whole.mem, layout: Layout::Vector { blocks, ty: whole.ty.clone() } }
     }
 
     /// The same places, for reading.
     pub(crate) fn as_src(&self) -> SrcBlocks {
-        SrcBlocks {
-            mem: self.mem.as_const(),
-            layout: self.layout.clone(),
-        }
+        SrcBlocks { mem: self.mem.as_const(), layout: self.layout.clone() }
     }
 
     /// All `n` blocks in one piece, if they are equal and follow each other.
     pub(crate) fn whole(&self, n: usize) -> Option<Dst> {
         match &self.layout {
-            Layout::Even { count, ty } => Some(Dst {
-                mem: self.mem,
-                count: n * count,
-                ty: ty.clone(),
-            }),
+            Layout::Even { count, ty } => Some(Dst { mem: self.mem, count: n * count, ty: ty.clone() }),
             Layout::Vector { .. } | Layout::Each { .. } => None,
         }
     }
@@ -408,21 +275,13 @@ impl DstBlocks {
 impl Src {
     pub(crate) fn new(buf: SendBuf<'_, '_>) -> Result<Src> {
         buf.ty.check_committed()?;
-        Ok(Src {
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty.clone(),
-        })
+        Ok(Src { mem: buf.mem, count: buf.count, ty: buf.ty.clone() })
     }
 }
 
 impl Dst {
     pub(crate) fn new(buf: RecvBuf<'_, '_>) -> Result<Dst> {
         buf.ty.check_committed()?;
-        Ok(Dst {
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty.clone(),
-        })
+        Ok(Dst { mem: buf.mem, count: buf.count, ty: buf.ty.clone() })
     }
 }

@@ -60,11 +60,7 @@ impl Kind {
         ["Reduce", "Ireduce", "Reduce_init"],
         ["Allreduce", "Iallreduce", "Allreduce_init"],
         ["Reduce_scatter", "Ireduce_scatter", "Reduce_scatter_init"],
-        [
-            "Reduce_scatter_block",
-            "Ireduce_scatter_block",
-            "Reduce_scatter_block_init",
-        ],
+        ["Reduce_scatter_block", "Ireduce_scatter_block", "Reduce_scatter_block_init"],
         ["Scan", "Iscan", "Scan_init"],
         ["Exscan", "Iexscan", "Exscan_init"],
     ];
@@ -174,20 +170,14 @@ pub(crate) struct Call {
 
 fn in_place_inter(comm: &Comm) -> Result<()> {
     if comm.is_inter() {
-        fail!(
-            Buffer,
-            "MPI_IN_PLACE cannot be used on an intercommunicator; pass two buffers"
-        );
+        fail!(Buffer, "MPI_IN_PLACE cannot be used on an intercommunicator; pass two buffers");
     }
     Ok(())
 }
 
 fn in_place_needs_root(root: Root) -> Result<()> {
     if root != Root::Here {
-        fail!(
-            Buffer,
-            "MPI_IN_PLACE is for the root; this rank is not the root and has to pass its buffer"
-        );
+        fail!(Buffer, "MPI_IN_PLACE is for the root; this rank is not the root and has to pass its buffer");
     }
     Ok(())
 }
@@ -217,12 +207,7 @@ fn equal(send: &Src, recv: &Dst, whose: &str) -> Result<()> {
 
 fn same_count(send: &Src, recv: &Dst) -> Result<()> {
     if send.count != recv.count {
-        fail!(
-            Count,
-            "the send count is {} but the receive count is {}",
-            send.count,
-            recv.count
-        );
+        fail!(Count, "the send count is {} but the receive count is {}", send.count, recv.count);
     }
     Ok(())
 }
@@ -249,11 +234,7 @@ impl Call {
                 comm.size() - 1
             );
         }
-        Ok(if root == comm.rank() {
-            Root::Here
-        } else {
-            Root::Rank(root as usize)
-        })
+        Ok(if root == comm.rank() { Root::Here } else { Root::Rank(root as usize) })
     }
 
     /// How many ranks send to me or receive from me: the group, or the remote group.
@@ -262,21 +243,12 @@ impl Call {
     }
 
     pub(crate) fn barrier(_comm: &Comm) -> Result<Call> {
-        Ok(Call {
-            kind: Kind::Barrier,
-            body: Body::Barrier,
-        })
+        Ok(Call { kind: Kind::Barrier, body: Body::Barrier })
     }
 
     pub(crate) fn bcast(comm: &Comm, buf: RecvBuf<'_, '_>, root: i32) -> Result<Call> {
         let root = Call::root(comm, root)?;
-        Ok(Call {
-            kind: Kind::Bcast,
-            body: Body::Bcast {
-                buf: Dst::new(buf)?,
-                root,
-            },
-        })
+        Ok(Call { kind: Kind::Bcast, body: Body::Bcast { buf: Dst::new(buf)?, root } })
     }
 
     pub(crate) fn gather(
@@ -301,10 +273,7 @@ impl Call {
         if let (Some(send), Some(recv)) = (&send, &recv) {
             equal(send, &recv.block(comm.rank() as usize), "the root")?;
         }
-        Ok(Call {
-            kind,
-            body: Body::Gather { send, recv, root },
-        })
+        Ok(Call { kind, body: Body::Gather { send, recv, root } })
     }
 
     pub(crate) fn scatter(
@@ -332,10 +301,7 @@ impl Call {
         if let (Some(send), Some(recv)) = (&send, &recv) {
             equal(&send.block(comm.rank() as usize), recv, "the root")?;
         }
-        Ok(Call {
-            kind,
-            body: Body::Scatter { send, recv, root },
-        })
+        Ok(Call { kind, body: Body::Scatter { send, recv, root } })
     }
 
     pub(crate) fn allgather(
@@ -352,10 +318,7 @@ impl Call {
         if let (Some(send), false) = (&send, comm.is_inter()) {
             equal(send, &recv.block(comm.rank() as usize), "this rank")?;
         }
-        Ok(Call {
-            kind,
-            body: Body::Allgather { send, recv },
-        })
+        Ok(Call { kind, body: Body::Allgather { send, recv } })
     }
 
     pub(crate) fn alltoall(
@@ -376,10 +339,7 @@ impl Call {
             let me = comm.rank() as usize;
             equal(&send.block(me), &recv.block(me), "this rank, to itself,")?;
         }
-        Ok(Call {
-            kind,
-            body: Body::Alltoall { send, recv },
-        })
+        Ok(Call { kind, body: Body::Alltoall { send, recv } })
     }
 
     pub(crate) fn reduce(
@@ -407,23 +367,10 @@ impl Call {
         if let (Some(send), Some(recv)) = (&send, &recv) {
             same_count(send, recv)?;
         }
-        Ok(Call {
-            kind: Kind::Reduce,
-            body: Body::Reduce {
-                send,
-                recv,
-                op: op.clone(),
-                root,
-            },
-        })
+        Ok(Call { kind: Kind::Reduce, body: Body::Reduce { send, recv, op: op.clone(), root } })
     }
 
-    pub(crate) fn allreduce(
-        comm: &Comm,
-        send: Arg<SendBuf<'_, '_>>,
-        recv: RecvBuf<'_, '_>,
-        op: &Op,
-    ) -> Result<Call> {
+    pub(crate) fn allreduce(comm: &Comm, send: Arg<SendBuf<'_, '_>>, recv: RecvBuf<'_, '_>, op: &Op) -> Result<Call> {
         if matches!(send, Arg::InPlace) {
             in_place_inter(comm)?;
         }
@@ -432,14 +379,7 @@ impl Call {
         if let Some(send) = &send {
             same_count(send, &recv)?;
         }
-        Ok(Call {
-            kind: Kind::Allreduce,
-            body: Body::Allreduce {
-                send,
-                recv,
-                op: op.clone(),
-            },
-        })
+        Ok(Call { kind: Kind::Allreduce, body: Body::Allreduce { send, recv, op: op.clone() } })
     }
 
     pub(crate) fn reduce_scatter(
@@ -451,17 +391,10 @@ impl Call {
     ) -> Result<Call> {
         let n = comm.size() as usize;
         if counts.len() != n {
-            fail!(
-                Arg,
-                "{n} ranks need {n} receive counts, but there are {}",
-                counts.len()
-            );
+            fail!(Arg, "{n} ranks need {n} receive counts, but there are {}", counts.len());
         }
         if let Some((rank, count)) = counts.iter().enumerate().find(|(_, c)| **c < 0) {
-            fail!(
-                Count,
-                "the receive count of rank {rank} is {count}; counts must not be negative"
-            );
+            fail!(Count, "the receive count of rank {rank} is {count}; counts must not be negative");
         }
         let counts = counts.iter().map(|&c| c as usize).collect();
         Call::scattered(comm, Kind::ReduceScatter, send, recv, counts, op)
@@ -476,24 +409,13 @@ impl Call {
         let n = comm.size() as usize;
         let each = if matches!(send, Arg::InPlace) {
             if !recv.count.is_multiple_of(n) {
-                fail!(
-                    Count,
-                    "{} elements cannot be divided evenly among {n} ranks",
-                    recv.count
-                );
+                fail!(Count, "{} elements cannot be divided evenly among {n} ranks", recv.count);
             }
             recv.count / n
         } else {
             recv.count
         };
-        Call::scattered(
-            comm,
-            Kind::ReduceScatterBlock,
-            send,
-            recv,
-            vec![each; n],
-            op,
-        )
+        Call::scattered(comm, Kind::ReduceScatterBlock, send, recv, vec![each; n], op)
     }
 
     fn scattered(
@@ -519,21 +441,9 @@ impl Call {
         }
         let mine = counts[comm.rank() as usize];
         if recv.count < mine {
-            fail!(
-                Count,
-                "this rank's receive count is {mine}, but its receive buffer has {} elements",
-                recv.count
-            );
+            fail!(Count, "this rank's receive count is {mine}, but its receive buffer has {} elements", recv.count);
         }
-        Ok(Call {
-            kind,
-            body: Body::ReduceScatter {
-                send,
-                recv,
-                counts,
-                op: op.clone(),
-            },
-        })
+        Ok(Call { kind, body: Body::ReduceScatter { send, recv, counts, op: op.clone() } })
     }
 
     pub(crate) fn scan(
@@ -555,14 +465,6 @@ impl Call {
             same_count(send, &recv)?;
         }
         let kind = if exclusive { Kind::Exscan } else { Kind::Scan };
-        Ok(Call {
-            kind,
-            body: Body::Scan {
-                send,
-                recv,
-                op: op.clone(),
-                exclusive,
-            },
-        })
+        Ok(Call { kind, body: Body::Scan { send, recv, op: op.clone(), exclusive } })
     }
 }

@@ -1,8 +1,5 @@
 //! Memory that collectives need: scratch space, typed copies, and moving data in and out of the shared area.
-#![expect(
-    unsafe_code,
-    reason = "raw views of memory that this module's owners keep alive, each with its argument"
-)]
+#![expect(unsafe_code, reason = "raw views of memory that this module's owners keep alive, each with its argument")]
 
 use phalanx_shm::SharedBytes;
 use phalanx_shm::mem::{ConstMem, MutMem};
@@ -27,36 +24,20 @@ impl Scratch {
     /// Room for `count` elements of `ty`, filled with zeros.
     pub(super) fn for_elements(ty: &Datatype, count: usize) -> Result<Scratch> {
         let (low, high) = if count == 0 { (0, 0) } else { ty.span(count)? };
-        let len = usize::try_from(high - low)
-            .unwrap_or(0)
-            .div_ceil(size_of::<u128>());
+        let len = usize::try_from(high - low).unwrap_or(0).div_ceil(size_of::<u128>());
         let mut words = Vec::new();
         if words.try_reserve_exact(len).is_err() {
-            fail!(
-                NoMem,
-                "no memory for {} bytes of intermediate results",
-                len * size_of::<u128>()
-            );
+            fail!(NoMem, "no memory for {} bytes of intermediate results", len * size_of::<u128>());
         }
         words.resize(len, 0);
-        Ok(Scratch {
-            words,
-            origin: -low,
-        })
+        Ok(Scratch { words, origin: -low })
     }
 
     /// The base address of the elements.
     pub(super) fn base(&mut self) -> MutMem {
         // SAFETY: the plan that owns `self` keeps it until all its operations are done or withdrawn, and nothing else
         // refers to the words; moving the vector does not move its heap memory. `span` says which bytes the elements reach.
-        unsafe {
-            MutMem::base(
-                self.words
-                    .as_mut_ptr()
-                    .cast::<u8>()
-                    .wrapping_offset(self.origin),
-            )
-        }
+        unsafe { MutMem::base(self.words.as_mut_ptr().cast::<u8>().wrapping_offset(self.origin)) }
     }
 }
 
@@ -69,11 +50,7 @@ pub(super) fn shared(bytes: &SharedBytes<'_>) -> MutMem {
 
 /// An empty message of type `ty`.
 pub(super) fn empty(ty: &Datatype) -> Dst {
-    Dst {
-        mem: MutMem::empty(),
-        count: 0,
-        ty: ty.clone(),
-    }
+    Dst { mem: MutMem::empty(), count: 0, ty: ty.clone() }
 }
 
 /// Where the data of a contiguous type lies.
@@ -86,10 +63,7 @@ fn dense_mut(mem: MutMem, ty: &Datatype, from: usize, len: usize) -> MutMem {
 }
 
 fn lies_outside(e: phalanx_shm::ShmError) -> Error {
-    Error::new(
-        ErrorClass::Intern,
-        format!("a collective reached beyond its shared area: {e}"),
-    )
+    Error::new(ErrorClass::Intern, format!("a collective reached beyond its shared area: {e}"))
 }
 
 /// Copies data between two layouts.
@@ -126,17 +100,9 @@ pub(super) fn copy_typed(from: &Src, to: &Dst) -> Result<()> {
 }
 
 /// Writes bytes `from..from + len` of the packed data to position `at` of the area.
-pub(super) fn put(
-    area: &SharedBytes<'_>,
-    at: usize,
-    data: &Src,
-    from: usize,
-    len: usize,
-) -> Result<()> {
+pub(super) fn put(area: &SharedBytes<'_>, at: usize, data: &Src, from: usize, len: usize) -> Result<()> {
     if data.ty.is_contiguous() {
-        return area
-            .write_mem(at, dense(data.mem, &data.ty, from, len))
-            .map_err(lies_outside);
+        return area.write_mem(at, dense(data.mem, &data.ty, from, len)).map_err(lies_outside);
     }
     let mut stage = [0; STAGE];
     for done in (0..len).step_by(STAGE) {
@@ -148,24 +114,15 @@ pub(super) fn put(
 }
 
 /// Reads bytes `from..from + len` of the packed data from position `at` of the area.
-pub(super) fn get(
-    area: &SharedBytes<'_>,
-    at: usize,
-    data: &Dst,
-    from: usize,
-    len: usize,
-) -> Result<()> {
+pub(super) fn get(area: &SharedBytes<'_>, at: usize, data: &Dst, from: usize, len: usize) -> Result<()> {
     if data.ty.is_contiguous() {
-        return area
-            .read_mem(at, dense_mut(data.mem, &data.ty, from, len))
-            .map_err(lies_outside);
+        return area.read_mem(at, dense_mut(data.mem, &data.ty, from, len)).map_err(lies_outside);
     }
     let mut stage = [0; STAGE];
     for done in (0..len).step_by(STAGE) {
         let piece = &mut stage[..STAGE.min(len - done)];
         area.read(at + done, piece).map_err(lies_outside)?;
-        data.ty
-            .unpack(data.count, &mut data.mem.clone(), from + done, piece);
+        data.ty.unpack(data.count, &mut data.mem.clone(), from + done, piece);
     }
     Ok(())
 }

@@ -47,21 +47,12 @@ impl Comm {
         if error.is_interrupted() || error.callback_code().is_some() {
             return error;
         }
-        error.context(format!(
-            "{} on '{}' (rank {} of {})",
-            kind.name(mode),
-            self.name(),
-            self.rank(),
-            self.size()
-        ))
+        error.context(format!("{} on '{}' (rank {} of {})", kind.name(mode), self.name(), self.rank(), self.size()))
     }
 
     fn usable(&self) -> Result<()> {
         if self.is_freed() {
-            return Err(Error::new(
-                ErrorClass::Comm,
-                "the communicator has been freed",
-            ));
+            return Err(Error::new(ErrorClass::Comm, "the communicator has been freed"));
         }
         Ok(())
     }
@@ -81,21 +72,11 @@ impl Comm {
     }
 
     /// Runs a plan to its end under `tag`.
-    pub(crate) fn run_plan(
-        &self,
-        plan: schedule::Plan,
-        name: &'static str,
-        tag: i32,
-    ) -> Result<()> {
+    pub(crate) fn run_plan(&self, plan: schedule::Plan, name: &'static str, tag: i32) -> Result<()> {
         if plan.is_local() {
             return plan.run_local();
         }
-        let waiting = Waiting {
-            operation: name,
-            ctx: self.ctx() + 1,
-            peer: -1,
-            tag,
-        };
+        let waiting = Waiting { operation: name, ctx: self.ctx() + 1, peer: -1, tag };
         let mut run = plan.into_run(self, name, tag);
         self.engine().run_schedule(waiting, &mut run)
     }
@@ -127,11 +108,7 @@ impl Comm {
             let comm = self.clone();
             let make = move |_: &Engine| -> Result<Box<dyn Schedule>> {
                 let plan = plan::plan(&comm, &call)?;
-                Ok(Box::new(plan.into_run(
-                    &comm,
-                    kind.name(Mode::Persistent),
-                    tag,
-                )))
+                Ok(Box::new(plan.into_run(&comm, kind.name(Mode::Persistent), tag)))
             };
             Ok(self.engine().persistent_schedule(Box::new(make)))
         };

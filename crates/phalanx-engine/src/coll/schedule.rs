@@ -51,11 +51,7 @@ impl Src {
     /// `count` elements from element `first` on.
     pub(crate) fn part(&self, first: usize, count: usize) -> Src {
         let at = first as isize * self.ty.extent();
-        Src {
-            mem: self.mem.at(at, usize::MAX),
-            count,
-            ty: self.ty.clone(),
-        }
+        Src { mem: self.mem.at(at, usize::MAX), count, ty: self.ty.clone() }
     }
 }
 
@@ -63,11 +59,7 @@ impl Dst {
     /// The elements of a slice, which the caller keeps until the plan has run.
     pub(crate) fn of<T: Equivalence>(data: &mut [T]) -> Dst {
         let buf = RecvBuf::of(data);
-        Dst {
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty.clone(),
-        }
+        Dst { mem: buf.mem, count: buf.count, ty: buf.ty.clone() }
     }
 
     /// Bytes of data, without gaps.
@@ -78,20 +70,12 @@ impl Dst {
     /// `count` elements from element `first` on.
     pub(crate) fn part(&self, first: usize, count: usize) -> Dst {
         let at = first as isize * self.ty.extent();
-        Dst {
-            mem: self.mem.at(at, usize::MAX),
-            count,
-            ty: self.ty.clone(),
-        }
+        Dst { mem: self.mem.at(at, usize::MAX), count, ty: self.ty.clone() }
     }
 
     /// The same place, for reading.
     pub(crate) fn src(&self) -> Src {
-        Src {
-            mem: self.mem.as_const(),
-            count: self.count,
-            ty: self.ty.clone(),
-        }
+        Src { mem: self.mem.as_const(), count: self.count, ty: self.ty.clone() }
     }
 }
 
@@ -116,9 +100,7 @@ impl Step {
     fn local(&mut self) -> Result<()> {
         match self {
             Step::Copy { from, to } => copy_typed(from, to),
-            Step::Reduce { op, input, inout } => {
-                op.reduce(&inout.ty, input.mem, inout.mem, inout.count)
-            }
+            Step::Reduce { op, input, inout } => op.reduce(&inout.ty, input.mem, inout.mem, inout.count),
             Step::Call(f) => f(),
             Step::Send { .. } | Step::Recv { .. } | Step::Fence => Ok(()),
         }
@@ -175,11 +157,7 @@ impl Plan {
     /// Reduces.
     pub(crate) fn reduce(&mut self, op: &Op, input: Src, inout: Dst) {
         if input.count > 0 {
-            self.steps.push(Step::Reduce {
-                op: op.clone(),
-                input,
-                inout,
-            });
+            self.steps.push(Step::Reduce { op: op.clone(), input, inout });
         }
     }
 
@@ -196,11 +174,7 @@ impl Plan {
         let mut scratch = Scratch::for_elements(ty, count)?;
         let mem = scratch.base();
         self.scratch.push(scratch);
-        Ok(Dst {
-            mem,
-            count,
-            ty: ty.clone(),
-        })
+        Ok(Dst { mem, count, ty: ty.clone() })
     }
 
     /// Memory for `len` bytes.
@@ -213,10 +187,7 @@ impl Plan {
 
     /// Whether nothing is sent or received.
     pub(crate) fn is_local(&self) -> bool {
-        !self
-            .steps
-            .iter()
-            .any(|s| matches!(s, Step::Send { .. } | Step::Recv { .. }))
+        !self.steps.iter().any(|s| matches!(s, Step::Send { .. } | Step::Recv { .. }))
     }
 
     /// Runs a plan without messages.
@@ -229,14 +200,7 @@ impl Plan {
 
     /// Makes the plan ready to run on `comm` under `tag`.
     pub(crate) fn into_run(self, comm: &Comm, name: &'static str, tag: i32) -> Run {
-        Run {
-            plan: self,
-            comm: comm.clone(),
-            name,
-            tag,
-            next: 0,
-            active: SmallVec::new(),
-        }
+        Run { plan: self, comm: comm.clone(), name, tag, next: 0, active: SmallVec::new() }
     }
 }
 
@@ -260,18 +224,12 @@ impl Run {
     /// Starts the send or receive at `step`.
     fn start(&mut self, core: &mut Core, step: usize) -> Result<()> {
         let raw = match &self.plan.steps[step] {
-            Step::Send { peer, data } => core.isend_typed(
-                peer.ctx,
-                peer.proc,
-                self.tag,
-                SendBuf::raw(data.mem, data.count, &data.ty),
-            )?,
-            Step::Recv { peer, data } => core.irecv_typed(
-                peer.ctx,
-                peer.proc,
-                self.tag,
-                RecvBuf::raw(data.mem, data.count, &data.ty),
-            )?,
+            Step::Send { peer, data } => {
+                core.isend_typed(peer.ctx, peer.proc, self.tag, SendBuf::raw(data.mem, data.count, &data.ty))?
+            }
+            Step::Recv { peer, data } => {
+                core.irecv_typed(peer.ctx, peer.proc, self.tag, RecvBuf::raw(data.mem, data.count, &data.ty))?
+            }
             _ => return Ok(()),
         };
         if raw != RawOp::DONE {
@@ -375,9 +333,7 @@ impl Run {
                 Some(Step::Fence) => self.next += 1,
                 None => return Ok(Progress::Done(Status::EMPTY)),
                 Some(_) => {
-                    self.plan.steps[self.next]
-                        .local()
-                        .map_err(|e| e.context(self.name))?;
+                    self.plan.steps[self.next].local().map_err(|e| e.context(self.name))?;
                     self.next += 1;
                 }
             }

@@ -39,14 +39,9 @@ pub enum SplitType {
 impl SplitType {
     /// The split type with this ABI number, if there is one.
     pub fn from_code(code: i32) -> Option<SplitType> {
-        [
-            SplitType::Shared,
-            SplitType::HwUnguided,
-            SplitType::HwGuided,
-            SplitType::ResourceGuided,
-        ]
-        .into_iter()
-        .find(|t| *t as i32 == code)
+        [SplitType::Shared, SplitType::HwUnguided, SplitType::HwGuided, SplitType::ResourceGuided]
+            .into_iter()
+            .find(|t| *t as i32 == code)
     }
 }
 
@@ -57,37 +52,21 @@ impl Comm {
             if e.is_interrupted() {
                 e
             } else {
-                e.context(format!(
-                    "{operation} on '{}' (rank {} of {})",
-                    self.name(),
-                    self.rank(),
-                    self.size()
-                ))
+                e.context(format!("{operation} on '{}' (rank {} of {})", self.name(), self.rank(), self.size()))
             }
         })
     }
 
     /// Context ids drawn by rank 0 of this intracommunicator and told to all; the first of `n`.
     pub(super) fn shared_contexts(&self, n: u32) -> Result<u32> {
-        let mut first = [if self.rank() == 0 {
-            self.engine().universe().next_contexts(n)
-        } else {
-            0
-        }];
+        let mut first = [if self.rank() == 0 { self.engine().universe().next_contexts(n) } else { 0 }];
         self.bcast(RecvBuf::of(&mut first), 0)?;
         Ok(first[0])
     }
 
     /// A new intracommunicator of this engine's process.
     pub(super) fn intra(&self, ctx: u32, rank: usize, group: Group) -> Comm {
-        let parts = CommParts {
-            ctx,
-            rank,
-            local: group,
-            remote: None,
-            local_comm: None,
-            name: String::new(),
-        };
+        let parts = CommParts { ctx, rank, local: group, remote: None, local_comm: None, name: String::new() };
         Comm::assemble(self.engine(), parts)
     }
 
@@ -125,8 +104,7 @@ impl Comm {
         let mut plan = Plan::default();
         let word = plan.bytes(4)?;
         if self.rank() == 0 {
-            word.mem
-                .copy_from(&self.engine().universe().next_contexts(1).to_ne_bytes());
+            word.mem.copy_from(&self.engine().universe().next_contexts(1).to_ne_bytes());
         }
         Team::intra(self).bcast(&mut plan, 0, &word);
         plan.fence();
@@ -156,37 +134,23 @@ impl Comm {
                 )),
             );
         }
-        let new = if self.is_inter() {
-            self.split_inter(color, key)
-        } else {
-            self.split_intra(color, key)
-        };
+        let new = if self.is_inter() { self.split_inter(color, key) } else { self.split_intra(color, key) };
         self.creating("Comm_split", new)
     }
 
     fn split_intra(&self, color: i32, key: i32) -> Result<Option<Comm>> {
         let n = self.size() as usize;
         // Rank 0 draws as many contexts as there can be colors.
-        let first = if self.rank() == 0 {
-            self.engine().universe().next_contexts(n as u32)
-        } else {
-            0
-        };
+        let first = if self.rank() == 0 { self.engine().universe().next_contexts(n as u32) } else { 0 };
         let mut all = vec![0i32; 3 * n];
-        self.allgather(
-            Arg::Buf(SendBuf::of(&[color, key, first as i32])),
-            RecvBuf::of(&mut all).into(),
-        )?;
+        self.allgather(Arg::Buf(SendBuf::of(&[color, key, first as i32])), RecvBuf::of(&mut all).into())?;
         if color == UNDEFINED {
             return Ok(None);
         }
         let first = all[2] as u32;
         let members = part_of(&all, 3, color);
         let group = Group::new(members.iter().map(|&r| self.group().members()[r]).collect());
-        let rank = members
-            .iter()
-            .position(|&r| r == self.rank() as usize)
-            .unwrap_or(0);
+        let rank = members.iter().position(|&r| r == self.rank() as usize).unwrap_or(0);
         let ctx = first + CONTEXT_STEP * color_index(&all, 3, color);
         Ok(Some(self.intra(ctx, rank, group)))
     }
@@ -196,21 +160,12 @@ impl Comm {
     ///
     /// # Errors
     /// As [`Comm::split`].
-    pub fn split_type(
-        &self,
-        kind: Option<SplitType>,
-        key: i32,
-        resource: Option<&str>,
-    ) -> Result<Option<Comm>> {
+    pub fn split_type(&self, kind: Option<SplitType>, key: i32, resource: Option<&str>) -> Result<Option<Comm>> {
         // All processes of a universe share one machine and its memory. A smaller piece of hardware is not guaranteed to be theirs:
         // ranks may move between cores, so the guided and unguided splits find none, as the standard allows.
         let color = match kind {
             Some(SplitType::Shared) => 0,
-            Some(SplitType::HwGuided | SplitType::ResourceGuided)
-                if resource == Some("mpi_shared_memory") =>
-            {
-                0
-            }
+            Some(SplitType::HwGuided | SplitType::ResourceGuided) if resource == Some("mpi_shared_memory") => 0,
             _ => UNDEFINED,
         };
         self.creating("Comm_split_type", self.split(color, key))
@@ -222,11 +177,7 @@ impl Comm {
     /// # Errors
     /// Class `Group` when a member is not in this communicator; as a collective.
     pub fn create(&self, group: &Group) -> Result<Option<Comm>> {
-        let new = if self.is_inter() {
-            self.create_inter(group)
-        } else {
-            self.create_intra(group)
-        };
+        let new = if self.is_inter() { self.create_inter(group) } else { self.create_intra(group) };
         self.creating("Comm_create", new)
     }
 
@@ -238,20 +189,12 @@ impl Comm {
             return Ok(None);
         };
         let leader = self.group().rank_of(group.members()[0]).unwrap_or(0);
-        Ok(Some(self.intra(
-            first + CONTEXT_STEP * leader as u32,
-            rank,
-            group.clone(),
-        )))
+        Ok(Some(self.intra(first + CONTEXT_STEP * leader as u32, rank, group.clone())))
     }
 
     /// Checks that all members of `group` are processes of this communicator's local group.
     pub(super) fn contains(&self, group: &Group) -> Result<()> {
-        match group
-            .members()
-            .iter()
-            .position(|p| self.group().rank_of(*p).is_none())
-        {
+        match group.members().iter().position(|p| self.group().rank_of(*p).is_none()) {
             Some(at) => fail!(
                 Group,
                 "rank {at} of the group (process {}) is not in the communicator; a new communicator can only have its members",
@@ -284,17 +227,12 @@ impl Comm {
     /// Class `Group` when the caller is not in the group; interruption.
     pub fn from_group(engine: &crate::engine::Engine, group: &Group, label: &str) -> Result<Comm> {
         // FNV-1a: groups whose labels collide would have to be made by the same processes at the same time.
-        let hash = label.bytes().fold(0x811c_9dc5u32, |h, b| {
-            (h ^ u32::from(b)).wrapping_mul(0x0100_0193)
-        });
+        let hash = label.bytes().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
         let me = engine.self_comm();
         let made = me.agree_in(group, OPEN_CONTEXT, (hash & i32::MAX as u32) as i32);
         match made.map_err(|e| e.context(format!("Comm_create_from_group '{label}'")))? {
             Some(comm) => Ok(comm),
-            None => fail!(
-                Group,
-                "Comm_create_from_group '{label}': the calling process is not in the group"
-            ),
+            None => fail!(Group, "Comm_create_from_group '{label}': the calling process is not in the group"),
         }
     }
 
@@ -303,11 +241,7 @@ impl Comm {
         let Some(rank) = group.rank_of(self.engine().me()) else {
             return Ok(None);
         };
-        let mut ctx = [if rank == 0 {
-            self.engine().universe().next_contexts(1)
-        } else {
-            0
-        }];
+        let mut ctx = [if rank == 0 { self.engine().universe().next_contexts(1) } else { 0 }];
         let mut plan = Plan::default();
         Team::new(group, via, rank).bcast(&mut plan, 0, &Dst::of(&mut ctx));
         self.run_plan(plan, "Comm_create_group", tag)?;
@@ -334,21 +268,14 @@ impl Comm {
 /// The ranks with `color` in a table of rows (color, key, ...), ordered by key, then rank.
 pub(super) fn part_of(table: &[i32], row: usize, color: i32) -> Vec<usize> {
     let rows = table.chunks_exact(row).enumerate();
-    let mut part: Vec<(i32, usize)> = rows
-        .filter(|(_, r)| r[0] == color)
-        .map(|(rank, r)| (r[1], rank))
-        .collect();
+    let mut part: Vec<(i32, usize)> = rows.filter(|(_, r)| r[0] == color).map(|(rank, r)| (r[1], rank)).collect();
     part.sort_unstable();
     part.into_iter().map(|(_, rank)| rank).collect()
 }
 
 /// How many different smaller colors the table has.
 pub(super) fn color_index(table: &[i32], row: usize, color: i32) -> u32 {
-    let mut smaller: Vec<i32> = table
-        .chunks_exact(row)
-        .map(|r| r[0])
-        .filter(|&c| c >= 0 && c < color)
-        .collect();
+    let mut smaller: Vec<i32> = table.chunks_exact(row).map(|r| r[0]).filter(|&c| c >= 0 && c < color).collect();
     smaller.sort_unstable();
     smaller.dedup();
     smaller.len() as u32
@@ -356,10 +283,5 @@ pub(super) fn color_index(table: &[i32], row: usize, color: i32) -> u32 {
 
 /// Members of two groups, one after the other.
 pub(super) fn joined(first: &Group, second: &Group) -> Vec<ProcId> {
-    first
-        .members()
-        .iter()
-        .chain(second.members())
-        .copied()
-        .collect()
+    first.members().iter().chain(second.members()).copied().collect()
 }

@@ -24,14 +24,7 @@ impl Comm {
         let low = local.members()[0] < remote.members()[0];
         let own = first + CONTEXT_STEP * if low { 1 } else { 2 };
         let local_comm = Some(self.intra(own, rank, local.clone()));
-        let parts = CommParts {
-            ctx: first,
-            rank,
-            local,
-            remote: Some(remote),
-            local_comm,
-            name: String::new(),
-        };
+        let parts = CommParts { ctx: first, rank, local, remote: Some(remote), local_comm, name: String::new() };
         Comm::assemble(self.engine(), parts)
     }
 
@@ -50,19 +43,11 @@ impl Comm {
 
     /// Contexts drawn for both groups: the first of `n`. Every rank of one group tells every rank of the other, so that no local round is needed:
     /// `mine` travels along, and what all remote ranks said comes back.
-    fn inter_exchange<const N: usize>(
-        &self,
-        n: u32,
-        mine: [i32; N],
-    ) -> Result<(u32, Vec<[i32; N]>)> {
+    fn inter_exchange<const N: usize>(&self, n: u32, mine: [i32; N]) -> Result<(u32, Vec<[i32; N]>)> {
         let (local, remote) = self.both()?;
         // The draw is made by rank 0 of the low group; first its group hears of it, then everybody hears it from there.
         let low = self.is_low();
-        let drawn = if low && self.rank() == 0 {
-            self.engine().universe().next_contexts(n)
-        } else {
-            0
-        };
+        let drawn = if low && self.rank() == 0 { self.engine().universe().next_contexts(n) } else { 0 };
         let mut send = mine.to_vec();
         send.push(drawn as i32);
         let mut all = vec![0i32; (N + 1) * remote.size()];
@@ -71,45 +56,26 @@ impl Comm {
         if low {
             local.bcast(RecvBuf::of(&mut first), 0)?;
         }
-        let rows = all
-            .chunks_exact(N + 1)
-            .map(|row| std::array::from_fn(|i| row[i]))
-            .collect();
+        let rows = all.chunks_exact(N + 1).map(|row| std::array::from_fn(|i| row[i])).collect();
         Ok((first[0], rows))
     }
 
     pub(super) fn dup_inter(&self) -> Result<Comm> {
         let (_, remote) = self.both()?;
         let (first, _) = self.inter_exchange(CONTEXTS, [])?;
-        Ok(self.inter(
-            first,
-            self.rank() as usize,
-            self.group().clone(),
-            remote.clone(),
-        ))
+        Ok(self.inter(first, self.rank() as usize, self.group().clone(), remote.clone()))
     }
 
     pub(super) fn idup_inter(&self) -> Result<(Comm, Request)> {
         let (_, remote) = self.both()?;
-        let new = self.inter(
-            0,
-            self.rank() as usize,
-            self.group().clone(),
-            remote.clone(),
-        );
+        let new = self.inter(0, self.rank() as usize, self.group().clone(), remote.clone());
         let own = CONTEXT_STEP * if self.is_low() { 1 } else { 2 };
         let mut plan = Plan::default();
         let word = plan.bytes(4)?;
         let (local, other) = (Team::local(self), Team::remote(self));
         if self.rank() == 0 {
             if self.is_low() {
-                word.mem.copy_from(
-                    &self
-                        .engine()
-                        .universe()
-                        .next_contexts(CONTEXTS)
-                        .to_ne_bytes(),
-                );
+                word.mem.copy_from(&self.engine().universe().next_contexts(CONTEXTS).to_ne_bytes());
                 plan.send(other.peer(0), word.src());
             } else {
                 plan.recv(other.peer(0), word.clone());
@@ -136,10 +102,7 @@ impl Comm {
     pub(super) fn split_inter(&self, color: i32, key: i32) -> Result<Option<Comm>> {
         let (local, remote) = self.both()?;
         let mut ours = vec![0i32; 2 * self.size() as usize];
-        local.allgather(
-            Arg::Buf(SendBuf::of(&[color, key])),
-            RecvBuf::of(&mut ours).into(),
-        )?;
+        local.allgather(Arg::Buf(SendBuf::of(&[color, key])), RecvBuf::of(&mut ours).into())?;
         let most = CONTEXTS * (self.size() + self.remote_size()) as u32;
         let (first, theirs) = self.inter_exchange(most, [color, key])?;
         if color == UNDEFINED {
@@ -150,21 +113,11 @@ impl Comm {
         if others.is_empty() {
             return Ok(None);
         }
-        let group = |from: &Group, ranks: &[usize]| {
-            Group::new(ranks.iter().map(|&r| from.members()[r]).collect())
-        };
-        let rank = mine
-            .iter()
-            .position(|&r| r == self.rank() as usize)
-            .unwrap_or(0);
+        let group = |from: &Group, ranks: &[usize]| Group::new(ranks.iter().map(|&r| from.members()[r]).collect());
+        let rank = mine.iter().position(|&r| r == self.rank() as usize).unwrap_or(0);
         let all: Vec<i32> = ours.iter().chain(&theirs).copied().collect();
         let first = first + CONTEXT_STEP * CONTEXTS * color_index(&all, 2, color);
-        Ok(Some(self.inter(
-            first,
-            rank,
-            group(self.group(), &mine),
-            group(remote, &others),
-        )))
+        Ok(Some(self.inter(first, rank, group(self.group(), &mine), group(remote, &others))))
     }
 
     pub(super) fn create_inter(&self, group: &Group) -> Result<Option<Comm>> {
@@ -173,24 +126,12 @@ impl Comm {
         let position = group.rank_of(self.engine().me());
         let most = CONTEXTS * self.size().max(self.remote_size()) as u32;
         let (first, theirs) = self.inter_exchange(most, [position.map_or(-1, |r| r as i32)])?;
-        let mut others: Vec<(i32, usize)> = theirs
-            .iter()
-            .enumerate()
-            .filter(|(_, p)| p[0] >= 0)
-            .map(|(rank, p)| (p[0], rank))
-            .collect();
+        let mut others: Vec<(i32, usize)> =
+            theirs.iter().enumerate().filter(|(_, p)| p[0] >= 0).map(|(rank, p)| (p[0], rank)).collect();
         others.sort_unstable();
-        let others: Vec<_> = others
-            .into_iter()
-            .map(|(_, rank)| remote.members()[rank])
-            .collect();
+        let others: Vec<_> = others.into_iter().map(|(_, rank)| remote.members()[rank]).collect();
         match position {
-            Some(rank) if !others.is_empty() => Ok(Some(self.inter(
-                first,
-                rank,
-                group.clone(),
-                Group::new(others),
-            ))),
+            Some(rank) if !others.is_empty() => Ok(Some(self.inter(first, rank, group.clone(), Group::new(others)))),
             _ => Ok(None),
         }
     }
@@ -208,19 +149,10 @@ impl Comm {
         remote_leader: i32,
         tag: i32,
     ) -> Result<Comm> {
-        self.creating(
-            "Intercomm_create",
-            self.connect(local_leader, peer, remote_leader, tag),
-        )
+        self.creating("Intercomm_create", self.connect(local_leader, peer, remote_leader, tag))
     }
 
-    fn connect(
-        &self,
-        local_leader: i32,
-        peer: Option<&Comm>,
-        remote_leader: i32,
-        tag: i32,
-    ) -> Result<Comm> {
+    fn connect(&self, local_leader: i32, peer: Option<&Comm>, remote_leader: i32, tag: i32) -> Result<Comm> {
         if self.is_inter() {
             fail!(
                 Comm,
@@ -229,11 +161,7 @@ impl Comm {
             );
         }
         if local_leader < 0 || local_leader >= self.size() {
-            fail!(
-                Rank,
-                "local leader {local_leader} does not exist in a communicator of {} processes",
-                self.size()
-            );
+            fail!(Rank, "local leader {local_leader} does not exist in a communicator of {} processes", self.size());
         }
         // What the others need: [failed, contexts, size of the remote group], then its members.
         let mut head = [0u32; 3];
@@ -256,33 +184,20 @@ impl Comm {
             return Err(error);
         }
         if head[0] != 0 {
-            fail!(
-                Comm,
-                "the local leader (rank {local_leader}) could not reach the remote leader"
-            );
+            fail!(Comm, "the local leader (rank {local_leader}) could not reach the remote leader");
         }
         members.resize(head[2] as usize, 0);
         self.bcast(RecvBuf::of(&mut members), local_leader)?;
         let remote = Group::new(members.into_iter().map(phalanx_shm::ProcId).collect());
-        if let Some(p) = remote
-            .members()
-            .iter()
-            .find(|p| self.group().rank_of(**p).is_some())
-        {
-            fail!(
-                Comm,
-                "process {} is in both groups; the groups of an intercommunicator must be disjoint",
-                p.0
-            );
+        if let Some(p) = remote.members().iter().find(|p| self.group().rank_of(**p).is_some()) {
+            fail!(Comm, "process {} is in both groups; the groups of an intercommunicator must be disjoint", p.0);
         }
         Ok(self.inter(head[1], self.rank() as usize, self.group().clone(), remote))
     }
 
     /// The leaders tell each other their groups: the first context and the remote members.
     fn meet(&self, peer: Option<&Comm>, remote_leader: i32, tag: i32) -> Result<(u32, Vec<u32>)> {
-        let Some(peer) = peer else {
-            fail!(Comm, "the local leader needs a peer communicator")
-        };
+        let Some(peer) = peer else { fail!(Comm, "the local leader needs a peer communicator") };
         if tag < 0 {
             fail!(Tag, "tag {tag} is negative; tags are 0 to MPI_TAG_UB");
         }
@@ -322,16 +237,9 @@ impl Comm {
         let (_, remote) = self.both()?;
         let (ctx, theirs) = self.inter_exchange(1, [i32::from(high)])?;
         let other_high = theirs.first().is_some_and(|h| h[0] != 0);
-        let second = if high == other_high {
-            !self.is_low()
-        } else {
-            high
-        };
-        let (group, before) = if second {
-            (joined(remote, self.group()), remote.size())
-        } else {
-            (joined(self.group(), remote), 0)
-        };
+        let second = if high == other_high { !self.is_low() } else { high };
+        let (group, before) =
+            if second { (joined(remote, self.group()), remote.size()) } else { (joined(self.group(), remote), 0) };
         Ok(self.intra(ctx, before + self.rank() as usize, Group::new(group)))
     }
 }

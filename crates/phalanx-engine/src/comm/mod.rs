@@ -130,11 +130,7 @@ impl Comm {
 
     /// The name (`MPI_Comm_get_name`).
     pub fn name(&self) -> String {
-        self.0
-            .name
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets the name (`MPI_Comm_set_name`).
@@ -167,11 +163,7 @@ impl Comm {
             (None, None) => local,
             (Some(a), Some(b)) => {
                 let remote = relation(a, b);
-                if remote as i32 > local as i32 {
-                    remote
-                } else {
-                    local
-                }
+                if remote as i32 > local as i32 { remote } else { local }
             }
             _ => Comparison::Unequal,
         }
@@ -191,11 +183,7 @@ impl Comm {
     #[cold]
     fn bad_rank(&self, rank: i32) -> Error {
         let n = self.peers().size();
-        let what = if self.is_inter() {
-            "remote group of communicator"
-        } else {
-            "communicator"
-        };
+        let what = if self.is_inter() { "remote group of communicator" } else { "communicator" };
         Error::new(
             ErrorClass::Rank,
             format!(
@@ -210,15 +198,7 @@ impl Comm {
 impl CommInner {
     /// Its name, or a stand-in for communicators without one.
     pub(crate) fn display_name(&self) -> String {
-        let name = self
-            .name
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if name.is_empty() {
-            format!("unnamed, context {}", self.ctx.load(Ordering::Relaxed))
-        } else {
-            name
-        }
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if name.is_empty() { format!("unnamed, context {}", self.ctx.load(Ordering::Relaxed)) } else { name }
     }
 }

@@ -45,10 +45,7 @@ impl Order {
         match code {
             12 => Ok(Order::C),
             15 => Ok(Order::Fortran),
-            _ => fail!(
-                Arg,
-                "order is {code}; it must be MPI_ORDER_C or MPI_ORDER_FORTRAN"
-            ),
+            _ => fail!(Arg, "order is {code}; it must be MPI_ORDER_C or MPI_ORDER_FORTRAN"),
         }
     }
 
@@ -71,36 +68,24 @@ impl Distribution {
             16 => Ok(Distribution::None),
             17 => Ok(Distribution::Block),
             18 => Ok(Distribution::Cyclic),
-            _ => fail!(
-                Arg,
-                "distribution is {code}; it must be MPI_DISTRIBUTE_NONE, _BLOCK or _CYCLIC"
-            ),
+            _ => fail!(Arg, "distribution is {code}; it must be MPI_DISTRIBUTE_NONE, _BLOCK or _CYCLIC"),
         }
     }
 }
 
 fn too_large() -> Error {
-    Error::new(
-        ErrorClass::ValueTooLarge,
-        "the array is larger than an address space",
-    )
+    Error::new(ErrorClass::ValueTooLarge, "the array is larger than an address space")
 }
 
 /// Multiplies a stride by a positive number.
 fn times(stride: isize, n: i64) -> Result<isize> {
-    isize::try_from(n)
-        .ok()
-        .and_then(|n| n.checked_mul(stride))
-        .ok_or_else(too_large)
+    isize::try_from(n).ok().and_then(|n| n.checked_mul(stride)).ok_or_else(too_large)
 }
 
 fn same_dims(ndims: usize, others: &[(&str, usize)]) -> Result<()> {
     for (what, len) in others {
         if *len != ndims {
-            fail!(
-                Arg,
-                "the array has {ndims} dimensions but {len} {what}; give one for each dimension"
-            );
+            fail!(Arg, "the array has {ndims} dimensions but {len} {what}; give one for each dimension");
         }
     }
     Ok(())
@@ -113,32 +98,17 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_ARG` when there is no dimension, a size is not positive or the part does not lie inside the array;
     /// `MPI_ERR_VALUE_TOO_LARGE`.
-    pub fn subarray(
-        sizes: &[i64],
-        subsizes: &[i64],
-        starts: &[i64],
-        order: Order,
-        old: &Datatype,
-    ) -> Result<Datatype> {
-        same_dims(
-            sizes.len(),
-            &[("subsizes", subsizes.len()), ("starts", starts.len())],
-        )?;
+    pub fn subarray(sizes: &[i64], subsizes: &[i64], starts: &[i64], order: Order, old: &Datatype) -> Result<Datatype> {
+        same_dims(sizes.len(), &[("subsizes", subsizes.len()), ("starts", starts.len())])?;
         if sizes.is_empty() {
             fail!(Arg, "a subarray needs at least one dimension");
         }
         for (i, ((&size, &sub), &start)) in sizes.iter().zip(subsizes).zip(starts).enumerate() {
             if size < 1 {
-                fail!(
-                    Arg,
-                    "size {size} of dimension {i}; an array has at least one element in each dimension"
-                );
+                fail!(Arg, "size {size} of dimension {i}; an array has at least one element in each dimension");
             }
             if sub < 1 || sub > size {
-                fail!(
-                    Arg,
-                    "subsize {sub} of dimension {i} must be from 1 to the size {size}"
-                );
+                fail!(Arg, "subsize {sub} of dimension {i} must be from 1 to the size {size}");
             }
             if start < 0 || start > size - sub {
                 fail!(
@@ -154,9 +124,7 @@ impl Datatype {
         for dim in order.dimensions(sizes.len()) {
             let count = usize::try_from(subsizes[dim]).map_err(|_| too_large())?;
             layout = Layout::strided(count, 1, stride, &layout)?;
-            offset = offset
-                .checked_add(times(stride, starts[dim])?)
-                .ok_or_else(too_large)?;
+            offset = offset.checked_add(times(stride, starts[dim])?).ok_or_else(too_large)?;
             stride = times(stride, sizes[dim])?;
         }
         let layout = whole_array(layout, offset, stride)?;
@@ -176,10 +144,7 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_ARG` for sizes that are not positive, a rank outside the grid, a grid that does not have `size` processes or a
     /// block size that does not cover its dimension; `MPI_ERR_VALUE_TOO_LARGE`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the arguments of MPI_Type_create_darray"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of MPI_Type_create_darray")]
     pub fn darray(
         size: i64,
         rank: i64,
@@ -193,29 +158,17 @@ impl Datatype {
         let ndims = gsizes.len();
         same_dims(
             ndims,
-            &[
-                ("distributions", distribs.len()),
-                ("arguments", dargs.len()),
-                ("grid sizes", psizes.len()),
-            ],
+            &[("distributions", distribs.len()), ("arguments", dargs.len()), ("grid sizes", psizes.len())],
         )?;
         if ndims == 0 {
             fail!(Arg, "a distributed array needs at least one dimension");
         }
         if size < 1 || !(0..size).contains(&rank) {
-            fail!(
-                Arg,
-                "rank {rank} of {size} processes; the rank must be from 0 to the number of processes less one"
-            );
+            fail!(Arg, "rank {rank} of {size} processes; the rank must be from 0 to the number of processes less one");
         }
-        let grid = psizes
-            .iter()
-            .try_fold(1i64, |n, &p| if p < 1 { None } else { n.checked_mul(p) });
+        let grid = psizes.iter().try_fold(1i64, |n, &p| if p < 1 { None } else { n.checked_mul(p) });
         if grid != Some(size) {
-            fail!(
-                Arg,
-                "a process grid of {psizes:?} does not have {size} processes"
-            );
+            fail!(Arg, "a process grid of {psizes:?} does not have {size} processes");
         }
         // Coordinates of the rank in the grid, last dimension fastest.
         let mut coordinates = vec![0; ndims];
@@ -228,17 +181,10 @@ impl Datatype {
         let mut stride = old.extent();
         let mut offset = 0isize;
         for dim in order.dimensions(ndims) {
-            let deal = Deal {
-                dim,
-                gsize: gsizes[dim],
-                psize: psizes[dim],
-                coordinate: coordinates[dim],
-            };
+            let deal = Deal { dim, gsize: gsizes[dim], psize: psizes[dim], coordinate: coordinates[dim] };
             let (first, dimension) = deal.layout(distribs[dim], dargs[dim], stride, &layout)?;
             layout = dimension;
-            offset = offset
-                .checked_add(times(stride, first)?)
-                .ok_or_else(too_large)?;
+            offset = offset.checked_add(times(stride, first)?).ok_or_else(too_large)?;
             stride = times(stride, gsizes[dim])?;
         }
         let layout = whole_array(layout, offset, stride)?;
@@ -279,17 +225,9 @@ impl Deal {
         stride: isize,
         inner: &Arc<Layout>,
     ) -> Result<(i64, Arc<Layout>)> {
-        let &Deal {
-            dim,
-            gsize,
-            psize,
-            coordinate,
-        } = self;
+        let &Deal { dim, gsize, psize, coordinate } = self;
         if gsize < 1 {
-            fail!(
-                Arg,
-                "size {gsize} of dimension {dim}; an array has at least one element in each dimension"
-            );
+            fail!(Arg, "size {gsize} of dimension {dim}; an array has at least one element in each dimension");
         }
         if darg != DEFAULT_DARG && darg < 1 {
             fail!(
@@ -306,14 +244,9 @@ impl Deal {
                 )
             }
             Distribution::None => gsize,
-            Distribution::Block if darg == DEFAULT_DARG => {
-                gsize.div_euclid(psize) + i64::from(gsize % psize != 0)
-            }
+            Distribution::Block if darg == DEFAULT_DARG => gsize.div_euclid(psize) + i64::from(gsize % psize != 0),
             Distribution::Block if darg.checked_mul(psize).is_some_and(|n| n < gsize) => {
-                fail!(
-                    Arg,
-                    "blocks of {darg} for {psize} processes do not cover the size {gsize} of dimension {dim}"
-                )
+                fail!(Arg, "blocks of {darg} for {psize} processes do not cover the size {gsize} of dimension {dim}")
             }
             Distribution::Cyclic if darg == DEFAULT_DARG => 1,
             Distribution::Block | Distribution::Cyclic => darg,
@@ -326,36 +259,18 @@ impl Deal {
         // Whole blocks of this process, and the elements of a last, shorter one.
         let round = block.saturating_mul(psize);
         let (rounds, tail) = ((gsize - first) / round, (gsize - first) % round);
-        let (whole, tail) = if tail >= block {
-            (rounds + 1, 0)
-        } else {
-            (rounds, tail)
-        };
+        let (whole, tail) = if tail >= block { (rounds + 1, 0) } else { (rounds, tail) };
         let one = Layout::strided(length(block)?, 1, stride, inner)?;
         if tail == 0 && whole == 1 {
             return Ok((first, one));
         }
-        let distance = if whole > 1 || tail > 0 && whole > 0 {
-            times(stride, round)?
-        } else {
-            0
-        };
-        let full = (
-            Block { at: 0, len: 1 },
-            Layout::strided(length(whole)?, 1, distance, &one)?,
-        );
+        let distance = if whole > 1 || tail > 0 && whole > 0 { times(stride, round)? } else { 0 };
+        let full = (Block { at: 0, len: 1 }, Layout::strided(length(whole)?, 1, distance, &one)?);
         if tail == 0 {
             return Ok((first, full.1));
         }
         let rest = Layout::strided(length(tail)?, 1, stride, inner)?;
-        let at = if whole == 0 {
-            0
-        } else {
-            times(distance, whole)?
-        };
-        Ok((
-            first,
-            Layout::members(vec![full, (Block { at, len: 1 }, rest)])?,
-        ))
+        let at = if whole == 0 { 0 } else { times(distance, whole)? };
+        Ok((first, Layout::members(vec![full, (Block { at, len: 1 }, rest)])?))
     }
 }

@@ -89,16 +89,11 @@ macro_rules! basics {
 }
 
 use Kind::{
-    Bool, Byte as ByteKind, Character as Text, Complex as ComplexKind, Float as FloatKind, Signed,
-    Unsigned as Natural,
+    Bool, Byte as ByteKind, Character as Text, Complex as ComplexKind, Float as FloatKind, Signed, Unsigned as Natural,
 };
 
 const fn pair(value: PairValue, value_size: usize, index_at: usize) -> Kind {
-    Kind::Pair {
-        value,
-        value_size,
-        index_at,
-    }
+    Kind::Pair { value, value_size, index_at }
 }
 
 basics! {
@@ -191,11 +186,7 @@ impl Basic {
     /// Bytes from the first to the last byte of data; less than the extent when a pair type ends in a gap.
     pub const fn true_extent(self) -> usize {
         match self.kind() {
-            Kind::Pair {
-                value_size,
-                index_at,
-                ..
-            } => index_at + self.size() - value_size,
+            Kind::Pair { value_size, index_at, .. } => index_at + self.size() - value_size,
             _ => self.size(),
         }
     }
@@ -213,10 +204,7 @@ impl Basic {
         LONG_DOUBLE_IS_X87
             && matches!(
                 self,
-                Basic::LongDouble
-                    | Basic::CLongDoubleComplex
-                    | Basic::CxxLongDoubleComplex
-                    | Basic::LongDoubleInt
+                Basic::LongDouble | Basic::CLongDoubleComplex | Basic::CxxLongDoubleComplex | Basic::LongDoubleInt
             )
     }
 }
@@ -232,8 +220,7 @@ mod tests {
         let mut rows = 0;
         for (name, kind, value) in abi_table::rows() {
             if kind == "MPI_Datatype" && name != "MPI_DATATYPE_NULL" {
-                let basic = Basic::from_handle(value as usize)
-                    .unwrap_or_else(|| panic!("{name} is missing"));
+                let basic = Basic::from_handle(value as usize).unwrap_or_else(|| panic!("{name} is missing"));
                 assert_eq!(basic.name(), name);
                 assert_eq!(i64::from(basic.handle()), value);
                 rows += 1;
@@ -258,11 +245,7 @@ mod tests {
         ($first:ty) => {{
             #[repr(C)]
             struct Pair($first, c_int);
-            (
-                size_of::<Pair>(),
-                align_of::<Pair>(),
-                std::mem::offset_of!(Pair, 1),
-            )
+            (size_of::<Pair>(), align_of::<Pair>(), std::mem::offset_of!(Pair, 1))
         }};
     }
 
@@ -277,15 +260,8 @@ mod tests {
             (Basic::LongDoubleInt, c_pair!(u128)),
         ];
         for (basic, (extent, align, at)) in cases {
-            let Kind::Pair { index_at, .. } = basic.kind() else {
-                panic!("{} is a pair", basic.name())
-            };
-            assert_eq!(
-                (basic.extent(), basic.align(), index_at),
-                (extent, align, at),
-                "{}",
-                basic.name()
-            );
+            let Kind::Pair { index_at, .. } = basic.kind() else { panic!("{} is a pair", basic.name()) };
+            assert_eq!((basic.extent(), basic.align(), index_at), (extent, align, at), "{}", basic.name());
         }
     }
 }

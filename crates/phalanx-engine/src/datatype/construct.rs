@@ -10,24 +10,15 @@ use crate::error::{Error, ErrorClass, Result, fail};
 
 /// A count argument as a length.
 fn count_of(what: &str, value: i64) -> Result<usize> {
-    usize::try_from(value).map_err(|_| {
-        Error::new(
-            ErrorClass::Count,
-            format!("{what} is {value}; a count is zero or more"),
-        )
-    })
+    usize::try_from(value)
+        .map_err(|_| Error::new(ErrorClass::Count, format!("{what} is {value}; a count is zero or more")))
 }
 
 /// Block lengths as lengths.
 fn block_of(index: Option<usize>, value: i64) -> Result<usize> {
     usize::try_from(value).map_err(|_| {
-        let which = index.map_or(String::from("the block length"), |i| {
-            format!("block length {i}")
-        });
-        Error::new(
-            ErrorClass::Arg,
-            format!("{which} is {value}; it must be zero or more"),
-        )
+        let which = index.map_or(String::from("the block length"), |i| format!("block length {i}"));
+        Error::new(ErrorClass::Arg, format!("{which} is {value}; it must be zero or more"))
     })
 }
 
@@ -45,17 +36,12 @@ fn same_length(blocks: &[i64], displs: &[i64]) -> Result<()> {
 
 /// A displacement in elements as bytes.
 fn in_bytes(what: &str, elements: i64, extent: isize) -> Result<isize> {
-    isize::try_from(elements)
-        .ok()
-        .and_then(|n| n.checked_mul(extent))
-        .ok_or_else(|| {
-            Error::new(
-                ErrorClass::ValueTooLarge,
-                format!(
-                    "{what} of {elements} elements of {extent} bytes does not fit an address space"
-                ),
-            )
-        })
+    isize::try_from(elements).ok().and_then(|n| n.checked_mul(extent)).ok_or_else(|| {
+        Error::new(
+            ErrorClass::ValueTooLarge,
+            format!("{what} of {elements} elements of {extent} bytes does not fit an address space"),
+        )
+    })
 }
 
 fn blocks_of(blocks: &[i64], displs: &[i64], scale: Option<isize>) -> Result<Vec<Block>> {
@@ -66,10 +52,7 @@ fn blocks_of(blocks: &[i64], displs: &[i64], scale: Option<isize>) -> Result<Vec
             Some(extent) => in_bytes("a displacement", displ, extent)?,
             None => displ as isize,
         };
-        out.push(Block {
-            at,
-            len: block_of(Some(i), len)?,
-        });
+        out.push(Block { at, len: block_of(Some(i), len)? });
     }
     Ok(out)
 }
@@ -93,13 +76,7 @@ impl Datatype {
     /// `MPI_ERR_COUNT` for a negative count, `MPI_ERR_VALUE_TOO_LARGE` when the type does not fit an address space.
     pub fn contiguous(count: i64, old: &Datatype) -> Result<Datatype> {
         let layout = Layout::strided(1, count_of("count", count)?, 0, old.shared_layout())?;
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::Contiguous {
-                count,
-                old: old.clone(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::Contiguous { count, old: old.clone() }))
     }
 
     /// `count` blocks of `block` elements, their starts `stride` elements apart (`MPI_Type_vector`).
@@ -108,21 +85,8 @@ impl Datatype {
     /// `MPI_ERR_COUNT`, `MPI_ERR_ARG` for negative numbers, `MPI_ERR_VALUE_TOO_LARGE`.
     pub fn vector(count: i64, block: i64, stride: i64, old: &Datatype) -> Result<Datatype> {
         let bytes = in_bytes("a stride", stride, old.extent())?;
-        let layout = Layout::strided(
-            count_of("count", count)?,
-            block_of(None, block)?,
-            bytes,
-            old.shared_layout(),
-        )?;
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::Vector {
-                count,
-                block,
-                stride,
-                old: old.clone(),
-            },
-        ))
+        let layout = Layout::strided(count_of("count", count)?, block_of(None, block)?, bytes, old.shared_layout())?;
+        Ok(Datatype::assemble(layout, Recipe::Vector { count, block, stride, old: old.clone() }))
     }
 
     /// `count` blocks of `block` elements, their starts `stride` bytes apart (`MPI_Type_create_hvector`).
@@ -132,15 +96,7 @@ impl Datatype {
     pub fn hvector(count: i64, block: i64, stride: i64, old: &Datatype) -> Result<Datatype> {
         let (n, len) = (count_of("count", count)?, block_of(None, block)?);
         let layout = Layout::strided(n, len, stride as isize, old.shared_layout())?;
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::Hvector {
-                count,
-                block,
-                stride,
-                old: old.clone(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::Hvector { count, block, stride, old: old.clone() }))
     }
 
     /// Blocks of different lengths, displacements in elements (`MPI_Type_indexed`).
@@ -148,19 +104,9 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_ARG` for a negative block length or lists of different lengths, `MPI_ERR_VALUE_TOO_LARGE`.
     pub fn indexed(blocks: &[i64], displs: &[i64], old: &Datatype) -> Result<Datatype> {
-        let layout = Layout::blocks(
-            blocks_of(blocks, displs, Some(old.extent()))?,
-            old.shared_layout(),
-        )?;
+        let layout = Layout::blocks(blocks_of(blocks, displs, Some(old.extent()))?, old.shared_layout())?;
         let (blocks, displs) = (blocks.to_vec(), displs.to_vec());
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::Indexed {
-                blocks,
-                displs,
-                old: old.clone(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::Indexed { blocks, displs, old: old.clone() }))
     }
 
     /// Blocks of different lengths, displacements in bytes (`MPI_Type_create_hindexed`).
@@ -170,14 +116,7 @@ impl Datatype {
     pub fn hindexed(blocks: &[i64], displs: &[i64], old: &Datatype) -> Result<Datatype> {
         let layout = Layout::blocks(blocks_of(blocks, displs, None)?, old.shared_layout())?;
         let (blocks, displs) = (blocks.to_vec(), displs.to_vec());
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::Hindexed {
-                blocks,
-                displs,
-                old: old.clone(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::Hindexed { blocks, displs, old: old.clone() }))
     }
 
     /// Blocks of one length, displacements in elements (`MPI_Type_create_indexed_block`).
@@ -187,14 +126,7 @@ impl Datatype {
     pub fn indexed_block(block: i64, displs: &[i64], old: &Datatype) -> Result<Datatype> {
         let blocks = equal_blocks(block, displs, Some(old.extent()))?;
         let layout = Layout::blocks(blocks, old.shared_layout())?;
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::IndexedBlock {
-                block,
-                displs: displs.to_vec(),
-                old: old.clone(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::IndexedBlock { block, displs: displs.to_vec(), old: old.clone() }))
     }
 
     /// Blocks of one length, displacements in bytes (`MPI_Type_create_hindexed_block`).
@@ -203,14 +135,7 @@ impl Datatype {
     /// `MPI_ERR_ARG` for a negative block length, `MPI_ERR_VALUE_TOO_LARGE`.
     pub fn hindexed_block(block: i64, displs: &[i64], old: &Datatype) -> Result<Datatype> {
         let layout = Layout::blocks(equal_blocks(block, displs, None)?, old.shared_layout())?;
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::HindexedBlock {
-                block,
-                displs: displs.to_vec(),
-                old: old.clone(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::HindexedBlock { block, displs: displs.to_vec(), old: old.clone() }))
     }
 
     /// Blocks of different types, displacements in bytes (`MPI_Type_create_struct`).
@@ -219,28 +144,13 @@ impl Datatype {
     /// `MPI_ERR_ARG` for a negative block length or lists of different lengths, `MPI_ERR_VALUE_TOO_LARGE`.
     pub fn structure(blocks: &[i64], displs: &[i64], types: &[Datatype]) -> Result<Datatype> {
         if blocks.len() != types.len() {
-            fail!(
-                Arg,
-                "{} block lengths but {} types; give one of each for every block",
-                blocks.len(),
-                types.len()
-            );
+            fail!(Arg, "{} block lengths but {} types; give one of each for every block", blocks.len(), types.len());
         }
         let placed = blocks_of(blocks, displs, None)?;
-        let members = placed
-            .into_iter()
-            .zip(types.iter().map(|ty| ty.shared_layout().clone()))
-            .collect();
+        let members = placed.into_iter().zip(types.iter().map(|ty| ty.shared_layout().clone())).collect();
         let layout = Layout::members(members)?;
         let (blocks, displs) = (blocks.to_vec(), displs.to_vec());
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::Struct {
-                blocks,
-                displs,
-                types: types.to_vec(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::Struct { blocks, displs, types: types.to_vec() }))
     }
 
     /// The same data with another lower bound and extent (`MPI_Type_create_resized`).
@@ -249,14 +159,7 @@ impl Datatype {
     /// `MPI_ERR_VALUE_TOO_LARGE` when the bounds do not fit an address space.
     pub fn resized(old: &Datatype, lb: i64, extent: i64) -> Result<Datatype> {
         let layout = Layout::resized(old.shared_layout(), lb as isize, extent as isize)?;
-        Ok(Datatype::assemble(
-            layout,
-            Recipe::Resized {
-                lb,
-                extent,
-                old: old.clone(),
-            },
-        ))
+        Ok(Datatype::assemble(layout, Recipe::Resized { lb, extent, old: old.clone() }))
     }
 
     /// The predefined pair of a value and an index (`MPI_Type_get_value_index`); `None` when the ABI has none.
@@ -284,13 +187,5 @@ fn equal_blocks(block: i64, displs: &[i64], scale: Option<isize>) -> Result<Vec<
         Some(extent) => in_bytes("a displacement", displ, extent),
         None => Ok(displ as isize),
     };
-    displs
-        .iter()
-        .map(|displ| {
-            Ok(Block {
-                at: place(displ)?,
-                len,
-            })
-        })
-        .collect()
+    displs.iter().map(|displ| Ok(Block { at: place(displ)?, len })).collect()
 }

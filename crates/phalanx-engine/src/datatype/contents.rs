@@ -177,91 +177,36 @@ impl Recipe {
             Recipe::Named(_) => {}
             Recipe::Dup(old) => a.types(&[old]),
             Recipe::Contiguous { count, old } => a.counts(&[*count]).types(&[old]),
-            Recipe::Vector {
-                count,
-                block,
-                stride,
-                old,
-            } => a.counts(&[*count, *block, *stride]).types(&[old]),
-            Recipe::Hvector {
-                count,
-                block,
-                stride,
-                old,
-            } => {
-                a.counts(&[*count, *block])
-                    .addresses(&[*stride])
-                    .types(&[old]);
+            Recipe::Vector { count, block, stride, old } => a.counts(&[*count, *block, *stride]).types(&[old]),
+            Recipe::Hvector { count, block, stride, old } => {
+                a.counts(&[*count, *block]).addresses(&[*stride]).types(&[old]);
             }
-            Recipe::Indexed {
-                blocks,
-                displs,
-                old,
-            } => {
-                a.counts(&[length(blocks)])
-                    .counts(blocks)
-                    .counts(displs)
-                    .types(&[old]);
+            Recipe::Indexed { blocks, displs, old } => {
+                a.counts(&[length(blocks)]).counts(blocks).counts(displs).types(&[old]);
             }
-            Recipe::Hindexed {
-                blocks,
-                displs,
-                old,
-            } => {
-                a.counts(&[length(blocks)])
-                    .counts(blocks)
-                    .addresses(displs)
-                    .types(&[old]);
+            Recipe::Hindexed { blocks, displs, old } => {
+                a.counts(&[length(blocks)]).counts(blocks).addresses(displs).types(&[old]);
             }
             Recipe::IndexedBlock { block, displs, old } => {
-                a.counts(&[length(displs), *block])
-                    .counts(displs)
-                    .types(&[old]);
+                a.counts(&[length(displs), *block]).counts(displs).types(&[old]);
             }
             Recipe::HindexedBlock { block, displs, old } => {
-                a.counts(&[length(displs), *block])
-                    .addresses(displs)
-                    .types(&[old]);
+                a.counts(&[length(displs), *block]).addresses(displs).types(&[old]);
             }
-            Recipe::Struct {
-                blocks,
-                displs,
-                types,
-            } => {
+            Recipe::Struct { blocks, displs, types } => {
                 a.counts(&[length(blocks)]).counts(blocks).addresses(displs);
                 a.types.extend(types.iter().cloned());
             }
-            Recipe::Subarray {
-                sizes,
-                subsizes,
-                starts,
-                order,
-                old,
-            } => {
-                a.integers(&[length(sizes)])
-                    .counts(sizes)
-                    .counts(subsizes)
-                    .counts(starts);
+            Recipe::Subarray { sizes, subsizes, starts, order, old } => {
+                a.integers(&[length(sizes)]).counts(sizes).counts(subsizes).counts(starts);
                 a.integers(&[*order as i64]).types(&[old]);
             }
-            Recipe::Darray {
-                size,
-                rank,
-                gsizes,
-                distribs,
-                dargs,
-                psizes,
-                order,
-                old,
-            } => {
+            Recipe::Darray { size, rank, gsizes, distribs, dargs, psizes, order, old } => {
                 a.integers(&[*size, *rank, length(gsizes)]).counts(gsizes);
                 for distrib in distribs {
                     a.integers(&[*distrib as i64]);
                 }
-                a.integers(dargs)
-                    .integers(psizes)
-                    .integers(&[*order as i64])
-                    .types(&[old]);
+                a.integers(dargs).integers(psizes).integers(&[*order as i64]).types(&[old]);
             }
             Recipe::F90 { arguments, .. } => {
                 arguments.iter().for_each(|&i| {
@@ -312,19 +257,12 @@ impl Arguments {
 
     /// Whether some count does not fit `int`, so that only the large flavour can tell it.
     fn needs_large(&self) -> bool {
-        self.scalars
-            .iter()
-            .any(|&(sort, v)| sort == Sort::Count && i32::try_from(v).is_err())
+        self.scalars.iter().any(|&(sort, v)| sort == Sort::Count && i32::try_from(v).is_err())
     }
 
     fn sorted(self, combiner: Combiner, large: bool) -> Contents {
-        let mut contents = Contents {
-            combiner,
-            integers: vec![],
-            addresses: vec![],
-            large_counts: vec![],
-            datatypes: self.types,
-        };
+        let mut contents =
+            Contents { combiner, integers: vec![], addresses: vec![], large_counts: vec![], datatypes: self.types };
         for (sort, value) in self.scalars {
             match sort {
                 Sort::Count | Sort::Address if large => contents.large_counts.push(value),
@@ -356,11 +294,7 @@ impl Datatype {
     /// `MPI_ERR_TYPE` for a named type, which was not made.
     pub fn contents(&self) -> Result<Contents> {
         if let Recipe::Named(basic) = self.0.recipe {
-            fail!(
-                Type,
-                "{} is predefined and has no contents; ask MPI_Type_get_envelope first",
-                basic.name()
-            );
+            fail!(Type, "{} is predefined and has no contents; ask MPI_Type_get_envelope first", basic.name());
         }
         Ok(self.all_contents())
     }
@@ -374,12 +308,7 @@ impl Datatype {
     /// The same type, reported as made by a large-count (`_c`) constructor.
     #[must_use]
     pub fn into_large(self) -> Datatype {
-        let name = self
-            .0
-            .name
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone();
+        let name = self.0.name.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         Datatype(std::sync::Arc::new(super::Inner {
             layout: self.0.layout.clone(),
             recipe: self.0.recipe.clone(),

@@ -27,63 +27,25 @@ enum PartKind {
 }
 
 const fn plain(size: usize) -> Part {
-    Part {
-        native: size,
-        external: size,
-        kind: PartKind::Plain,
-    }
+    Part { native: size, external: size, kind: PartKind::Plain }
 }
 
 /// The words of one basic element: first, and for complex and pair types second with its native offset.
 fn parts(basic: Basic) -> (Part, Option<(usize, Part)>) {
-    let extended = Part {
-        native: 16,
-        external: 16,
-        kind: PartKind::X87,
-    };
-    let narrow = |kind| Part {
-        native: basic.size(),
-        external: 4,
-        kind,
-    };
+    let extended = Part { native: 16, external: 16, kind: PartKind::X87 };
+    let narrow = |kind| Part { native: basic.size(), external: 4, kind };
     match basic {
         Basic::Long => (narrow(PartKind::Signed), None),
         Basic::UnsignedLong => (narrow(PartKind::Unsigned), None),
-        Basic::LongInt => (
-            Part {
-                native: 8,
-                external: 4,
-                kind: PartKind::Signed,
-            },
-            Some((8, plain(4))),
-        ),
-        Basic::Wchar => (
-            Part {
-                native: 4,
-                external: 2,
-                kind: PartKind::Unsigned,
-            },
-            None,
-        ),
+        Basic::LongInt => (Part { native: 8, external: 4, kind: PartKind::Signed }, Some((8, plain(4)))),
+        Basic::Wchar => (Part { native: 4, external: 2, kind: PartKind::Unsigned }, None),
         _ => match basic.kind() {
             Kind::Complex => {
-                let half = if basic.is_x87() {
-                    extended
-                } else {
-                    plain(basic.size() / 2)
-                };
+                let half = if basic.is_x87() { extended } else { plain(basic.size() / 2) };
                 (half, Some((half.native, half)))
             }
-            Kind::Pair {
-                value_size,
-                index_at,
-                ..
-            } => {
-                let value = if basic.is_x87() {
-                    extended
-                } else {
-                    plain(value_size)
-                };
+            Kind::Pair { value_size, index_at, .. } => {
+                let value = if basic.is_x87() { extended } else { plain(value_size) };
                 (value, Some((index_at, plain(basic.size() - value_size))))
             }
             _ if basic.is_x87() => (extended, None),
@@ -172,10 +134,7 @@ impl Datatype {
             }),
         }
         one.checked_mul(count).ok_or_else(|| {
-            Error::new(
-                ErrorClass::Count,
-                format!("{count} elements of {self} are more than fits an address space"),
-            )
+            Error::new(ErrorClass::Count, format!("{count} elements of {self} are more than fits an address space"))
         })
     }
 
@@ -184,22 +143,12 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_TRUNCATE` when `out` is too short, `MPI_ERR_CONVERSION` when a value does not fit; `out` may then be
     /// partly written.
-    pub fn pack_external32<S>(
-        &self,
-        count: usize,
-        source: &S,
-        out: &mut [u8],
-        position: usize,
-    ) -> Result<usize>
+    pub fn pack_external32<S>(&self, count: usize, source: &S, out: &mut [u8], position: usize) -> Result<usize>
     where
         S: Source + ?Sized,
     {
         let need = self.external32_size(count)?;
-        if out
-            .len()
-            .checked_sub(position)
-            .is_none_or(|room| room < need)
-        {
+        if out.len().checked_sub(position).is_none_or(|room| room < need) {
             fail!(
                 Truncate,
                 "packing {count} elements of {self} needs {need} bytes at position {position}, but the buffer has {} bytes",
@@ -232,22 +181,12 @@ impl Datatype {
     ///
     /// # Errors
     /// `MPI_ERR_TRUNCATE` when `data` is too short.
-    pub fn unpack_external32<S>(
-        &self,
-        count: usize,
-        sink: &mut S,
-        data: &[u8],
-        position: usize,
-    ) -> Result<usize>
+    pub fn unpack_external32<S>(&self, count: usize, sink: &mut S, data: &[u8], position: usize) -> Result<usize>
     where
         S: Sink + ?Sized,
     {
         let need = self.external32_size(count)?;
-        if data
-            .len()
-            .checked_sub(position)
-            .is_none_or(|left| left < need)
-        {
+        if data.len().checked_sub(position).is_none_or(|left| left < need) {
             fail!(
                 Truncate,
                 "unpacking {count} elements of {self} needs {need} bytes from position {position}, but there are {} bytes",
@@ -284,41 +223,21 @@ mod tests {
         assert_eq!(end, 2 + external.len(), "{}", basic.name());
         assert_eq!(&packed[2..end], external, "{}", basic.name());
         let mut back = vec![0; native.len()];
-        assert_eq!(
-            ty.unpack_external32(1, &mut back[..], &packed, 2).unwrap(),
-            end
-        );
+        assert_eq!(ty.unpack_external32(1, &mut back[..], &packed, 2).unwrap(), end);
         assert_eq!(back, native, "{}", basic.name());
     }
 
     #[test]
     fn values_are_big_endian_and_have_their_standard_sizes() {
         round_trip(Basic::Int, &0x0102_0304i32.to_ne_bytes(), &[1, 2, 3, 4]);
-        round_trip(
-            Basic::Long,
-            &(-2i64).to_ne_bytes(),
-            &[0xFF, 0xFF, 0xFF, 0xFE],
-        );
-        round_trip(
-            Basic::LongLong,
-            &(-2i64).to_ne_bytes(),
-            &(-2i64).to_be_bytes(),
-        );
+        round_trip(Basic::Long, &(-2i64).to_ne_bytes(), &[0xFF, 0xFF, 0xFF, 0xFE]);
+        round_trip(Basic::LongLong, &(-2i64).to_ne_bytes(), &(-2i64).to_be_bytes());
         round_trip(Basic::UnsignedLong, &7u64.to_ne_bytes(), &[0, 0, 0, 7]);
         round_trip(Basic::Double, &1.5f64.to_ne_bytes(), &1.5f64.to_be_bytes());
         round_trip(Basic::Wchar, &0x20ACu32.to_ne_bytes(), &[0x20, 0xAC]);
         let complex = [2.5f32.to_ne_bytes(), (-1.0f32).to_ne_bytes()].concat();
-        round_trip(
-            Basic::CFloatComplex,
-            &complex,
-            &[2.5f32.to_be_bytes(), (-1.0f32).to_be_bytes()].concat(),
-        );
-        let pair = [
-            7i16.to_ne_bytes().to_vec(),
-            vec![0, 0],
-            9i32.to_ne_bytes().to_vec(),
-        ]
-        .concat();
+        round_trip(Basic::CFloatComplex, &complex, &[2.5f32.to_be_bytes(), (-1.0f32).to_be_bytes()].concat());
+        let pair = [7i16.to_ne_bytes().to_vec(), vec![0, 0], 9i32.to_ne_bytes().to_vec()].concat();
         round_trip(Basic::ShortInt, &pair, &[0, 7, 0, 0, 0, 9]);
     }
 
@@ -326,39 +245,22 @@ mod tests {
     #[test]
     fn long_double_becomes_binary128() {
         // 1.0 and -3.5 in x87 extended, padded to 16 bytes.
-        let x87 = |sign: u128, exponent: u128, significand: u128| {
-            (sign << 79 | exponent << 64 | significand).to_ne_bytes()
-        };
+        let x87 =
+            |sign: u128, exponent: u128, significand: u128| (sign << 79 | exponent << 64 | significand).to_ne_bytes();
         let quad = |high: u64| [high.to_be_bytes(), [0; 8]].concat();
-        round_trip(
-            Basic::LongDouble,
-            &x87(0, 0x3FFF, 1 << 63),
-            &quad(0x3FFF_0000_0000_0000),
-        );
-        round_trip(
-            Basic::LongDouble,
-            &x87(1, 0x4000, 0b111 << 61),
-            &quad(0xC000_C000_0000_0000),
-        );
+        round_trip(Basic::LongDouble, &x87(0, 0x3FFF, 1 << 63), &quad(0x3FFF_0000_0000_0000));
+        round_trip(Basic::LongDouble, &x87(1, 0x4000, 0b111 << 61), &quad(0xC000_C000_0000_0000));
         round_trip(Basic::LongDouble, &x87(0, 0, 0), &quad(0));
-        round_trip(
-            Basic::LongDouble,
-            &x87(0, 0x7FFF, 1 << 63),
-            &quad(0x7FFF_0000_0000_0000),
-        );
+        round_trip(Basic::LongDouble, &x87(0, 0x7FFF, 1 << 63), &quad(0x7FFF_0000_0000_0000));
     }
 
     #[test]
     fn a_value_that_does_not_fit_is_an_error() {
         let ty = Datatype::predefined(Basic::Long);
         let mut out = [0; 4];
-        let error = ty
-            .pack_external32(1, &(1i64 << 40).to_ne_bytes()[..], &mut out, 0)
-            .unwrap_err();
+        let error = ty.pack_external32(1, &(1i64 << 40).to_ne_bytes()[..], &mut out, 0).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Conversion);
-        let error = ty
-            .pack_external32(2, &[0; 16][..], &mut out, 0)
-            .unwrap_err();
+        let error = ty.pack_external32(2, &[0; 16][..], &mut out, 0).unwrap_err();
         assert_eq!(error.class(), ErrorClass::Truncate);
         assert_eq!(ty.external32_size(3).unwrap(), 12);
     }
@@ -368,19 +270,11 @@ mod tests {
         let column = Datatype::vector(3, 1, 2, Datatype::predefined(Basic::Short)).unwrap();
         let source: Vec<u8> = (1i16..=6).flat_map(i16::to_ne_bytes).collect();
         let mut out = [0; 6];
-        assert_eq!(
-            column.pack_external32(1, &source[..], &mut out, 0).unwrap(),
-            6
-        );
+        assert_eq!(column.pack_external32(1, &source[..], &mut out, 0).unwrap(), 6);
         assert_eq!(out, [0, 1, 0, 3, 0, 5]);
         let mut back = [0; 12];
         column.unpack_external32(1, &mut back[..], &out, 0).unwrap();
-        let values: Vec<i16> = back
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| i16::from_ne_bytes(*b))
-            .collect();
+        let values: Vec<i16> = back.as_chunks().0.iter().map(|b| i16::from_ne_bytes(*b)).collect();
         assert_eq!(values, [1, 0, 3, 0, 5, 0]);
     }
 }

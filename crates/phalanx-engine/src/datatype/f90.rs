@@ -32,10 +32,7 @@ impl TypeClass {
             192 => Ok(TypeClass::Integer),
             193 => Ok(TypeClass::Real),
             194 => Ok(TypeClass::Complex),
-            _ => fail!(
-                Arg,
-                "type class is {code}; it must be MPI_TYPECLASS_INTEGER, _REAL or _COMPLEX"
-            ),
+            _ => fail!(Arg, "type class is {code}; it must be MPI_TYPECLASS_INTEGER, _REAL or _COMPLEX"),
         }
     }
 }
@@ -53,30 +50,15 @@ const REALS: [(i32, i32, Basic, Basic); 3] = [
     (33, 4931, Basic::Real16, Basic::Complex32),
 ];
 
-const INTEGERS: [(i32, Basic); 5] = [
-    (2, Basic::Integer1),
-    (4, Basic::Integer2),
-    (9, Basic::Integer4),
-    (18, Basic::Integer8),
-    (38, Basic::Integer16),
-];
+const INTEGERS: [(i32, Basic); 5] =
+    [(2, Basic::Integer1), (4, Basic::Integer2), (9, Basic::Integer4), (18, Basic::Integer8), (38, Basic::Integer16)];
 
 fn made(combiner: Combiner, basic: Basic, arguments: &[i32]) -> Datatype {
-    let key = (
-        combiner as i32,
-        arguments[0],
-        arguments.get(1).copied().unwrap_or(0),
-    );
+    let key = (combiner as i32, arguments[0], arguments.get(1).copied().unwrap_or(0));
     let mut table = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
         let layout = Datatype::predefined(basic).shared_layout().clone();
-        let ty = Datatype::assemble(
-            layout,
-            Recipe::F90 {
-                combiner,
-                arguments: arguments.to_vec(),
-            },
-        );
+        let ty = Datatype::assemble(layout, Recipe::F90 { combiner, arguments: arguments.to_vec() });
         ty.commit();
         ty
     };
@@ -86,21 +68,12 @@ fn made(combiner: Combiner, basic: Basic, arguments: &[i32]) -> Datatype {
 /// The smallest real type with `digits` decimal digits and exponent range `range`.
 fn real(digits: i32, range: i32) -> Result<(Basic, Basic)> {
     if digits == UNDEFINED && range == UNDEFINED {
-        fail!(
-            Arg,
-            "precision and range are both MPI_UNDEFINED; give at least one"
-        );
+        fail!(Arg, "precision and range are both MPI_UNDEFINED; give at least one");
     }
     let fits = |have: i32, want: i32| want == UNDEFINED || want <= have;
-    match REALS
-        .iter()
-        .find(|(p, r, ..)| fits(*p, digits) && fits(*r, range))
-    {
+    match REALS.iter().find(|(p, r, ..)| fits(*p, digits) && fits(*r, range)) {
         Some(&(_, _, real, complex)) => Ok((real, complex)),
-        None => fail!(
-            Arg,
-            "no real type has {digits} digits and exponents up to {range}; the largest has 33 and 4931"
-        ),
+        None => fail!(Arg, "no real type has {digits} digits and exponents up to {range}; the largest has 33 and 4931"),
     }
 }
 
@@ -110,11 +83,7 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_ARG` when no type is large enough or both are `MPI_UNDEFINED`.
     pub fn f90_real(digits: i32, range: i32) -> Result<Datatype> {
-        Ok(made(
-            Combiner::F90Real,
-            real(digits, range)?.0,
-            &[digits, range],
-        ))
+        Ok(made(Combiner::F90Real, real(digits, range)?.0, &[digits, range]))
     }
 
     /// The complex type of such reals (`MPI_Type_create_f90_complex`).
@@ -122,11 +91,7 @@ impl Datatype {
     /// # Errors
     /// `MPI_ERR_ARG` when no type is large enough or both are `MPI_UNDEFINED`.
     pub fn f90_complex(digits: i32, range: i32) -> Result<Datatype> {
-        Ok(made(
-            Combiner::F90Complex,
-            real(digits, range)?.1,
-            &[digits, range],
-        ))
+        Ok(made(Combiner::F90Complex, real(digits, range)?.1, &[digits, range]))
     }
 
     /// The integer type that holds `range` decimal digits (`MPI_Type_create_f90_integer`).
@@ -136,10 +101,7 @@ impl Datatype {
     pub fn f90_integer(range: i32) -> Result<Datatype> {
         match INTEGERS.iter().find(|(r, _)| range <= *r) {
             Some(&(_, basic)) => Ok(made(Combiner::F90Integer, basic, &[range])),
-            None => fail!(
-                Arg,
-                "no integer type holds {range} decimal digits; the largest holds 38"
-            ),
+            None => fail!(Arg, "no integer type holds {range} decimal digits; the largest holds 38"),
         }
     }
 
@@ -162,10 +124,7 @@ impl Datatype {
             (TypeClass::Complex, 8) => Basic::Complex8,
             (TypeClass::Complex, 16) => Basic::Complex16,
             (TypeClass::Complex, 32) => Basic::Complex32,
-            _ => fail!(
-                Arg,
-                "no predefined type of class {class:?} has {size} bytes"
-            ),
+            _ => fail!(Arg, "no predefined type of class {class:?} has {size} bytes"),
         };
         Ok(Datatype::predefined(basic))
     }

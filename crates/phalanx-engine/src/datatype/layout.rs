@@ -32,21 +32,11 @@ pub(super) enum Shape {
     /// The child's type map, with other bounds or another life (resized).
     Same(Arc<Layout>),
     /// `count` blocks of `block` children, the blocks `stride` bytes apart.
-    Strided {
-        count: usize,
-        block: usize,
-        stride: isize,
-        child: Arc<Layout>,
-    },
+    Strided { count: usize, block: usize, stride: isize, child: Arc<Layout> },
     /// Blocks of the same child.
-    Blocks {
-        blocks: Box<[Block]>,
-        child: Arc<Layout>,
-    },
+    Blocks { blocks: Box<[Block]>, child: Arc<Layout> },
     /// Blocks of different children.
-    Struct {
-        members: Box<[(Block, Arc<Layout>)]>,
-    },
+    Struct { members: Box<[(Block, Arc<Layout>)]> },
 }
 
 /// A shape and what follows from it.
@@ -121,26 +111,12 @@ impl Sum {
             return Ok(());
         }
         let copies = count.checked_mul(block.len).ok_or_else(too_large)?;
-        let times = |n: usize| {
-            n.checked_mul(copies)
-                .filter(|&n| isize::try_from(n).is_ok())
-                .ok_or_else(too_large)
-        };
-        self.size = self
-            .size
-            .checked_add(times(child.size)?)
-            .ok_or_else(too_large)?;
-        self.elements = self
-            .elements
-            .checked_add(times(child.elements)?)
-            .ok_or_else(too_large)?;
+        let times = |n: usize| n.checked_mul(copies).filter(|&n| isize::try_from(n).is_ok()).ok_or_else(too_large);
+        self.size = self.size.checked_add(times(child.size)?).ok_or_else(too_large)?;
+        self.elements = self.elements.checked_add(times(child.elements)?).ok_or_else(too_large)?;
         // Positions of the first copy, and how far the others lie below and above it.
-        let reach = |n: usize, step: isize| {
-            isize::try_from(n - 1)
-                .ok()
-                .and_then(|n| n.checked_mul(step))
-                .ok_or_else(too_large)
-        };
+        let reach =
+            |n: usize, step: isize| isize::try_from(n - 1).ok().and_then(|n| n.checked_mul(step)).ok_or_else(too_large);
         let (inner, outer) = (reach(block.len, child.extent()?)?, reach(count, stride)?);
         let add = |a: isize, b: isize| a.checked_add(b).ok_or_else(too_large);
         let first = add(block.at, add(inner.min(0), outer.min(0))?)?;
@@ -167,9 +143,7 @@ impl Sum {
         if self.depth >= MAX_DEPTH {
             return Err(Error::new(
                 ErrorClass::Type,
-                format!(
-                    "datatypes can be nested {MAX_DEPTH} deep; build this one from fewer levels"
-                ),
+                format!("datatypes can be nested {MAX_DEPTH} deep; build this one from fewer levels"),
             ));
         }
         let (lb, ub) = match (self.marks, self.bounds) {
@@ -222,23 +196,10 @@ impl Layout {
         })
     }
 
-    pub(super) fn strided(
-        count: usize,
-        block: usize,
-        stride: isize,
-        child: &Arc<Layout>,
-    ) -> Result<Arc<Layout>> {
+    pub(super) fn strided(count: usize, block: usize, stride: isize, child: &Arc<Layout>) -> Result<Arc<Layout>> {
         let mut sum = Sum::new();
         sum.add(count, Block { at: 0, len: block }, stride, child)?;
-        sum.finish(
-            Shape::Strided {
-                count,
-                block,
-                stride,
-                child: child.clone(),
-            },
-            false,
-        )
+        sum.finish(Shape::Strided { count, block, stride, child: child.clone() }, false)
     }
 
     pub(super) fn blocks(blocks: Vec<Block>, child: &Arc<Layout>) -> Result<Arc<Layout>> {
@@ -247,13 +208,7 @@ impl Layout {
         for &block in &blocks {
             sum.add(1, block, 0, child)?;
         }
-        sum.finish(
-            Shape::Blocks {
-                blocks: blocks.into(),
-                child: child.clone(),
-            },
-            false,
-        )
+        sum.finish(Shape::Blocks { blocks: blocks.into(), child: child.clone() }, false)
     }
 
     pub(super) fn members(members: Vec<(Block, Arc<Layout>)>) -> Result<Arc<Layout>> {
@@ -261,12 +216,7 @@ impl Layout {
         for (block, child) in &members {
             sum.add(1, *block, 0, child)?;
         }
-        sum.finish(
-            Shape::Struct {
-                members: members.into(),
-            },
-            true,
-        )
+        sum.finish(Shape::Struct { members: members.into() }, true)
     }
 
     /// The same data with the bounds `lb` and `lb + extent`.

@@ -70,21 +70,13 @@ impl Sink for AroundMut<'_> {
 
 impl Source for [u8] {
     fn read(&self, at: isize, out: &mut [u8]) {
-        Around {
-            bytes: self,
-            origin: 0,
-        }
-        .read(at, out);
+        Around { bytes: self, origin: 0 }.read(at, out);
     }
 }
 
 impl Sink for [u8] {
     fn write(&mut self, at: isize, data: &[u8]) {
-        AroundMut {
-            bytes: self,
-            origin: 0,
-        }
-        .write(at, data);
+        AroundMut { bytes: self, origin: 0 }.write(at, data);
     }
 }
 

@@ -184,10 +184,7 @@ impl Datatype {
 
     /// Bytes from the lowest to the highest byte of data, gaps included.
     pub fn true_extent(&self) -> usize {
-        self.0
-            .layout
-            .data
-            .map_or(0, |(low, high)| (high - low) as usize)
+        self.0.layout.data.map_or(0, |(low, high)| (high - low) as usize)
     }
 
     /// The range of bytes, relative to the base address, that `count` elements touch; `(0, 0)` when they have no data.
@@ -198,23 +195,11 @@ impl Datatype {
         let Some((low, high)) = self.0.layout.data.filter(|_| count > 0) else {
             return Ok((0, 0));
         };
-        let reach = isize::try_from(count - 1)
-            .ok()
-            .and_then(|n| n.checked_mul(self.extent()));
-        let range = reach.and_then(|reach| {
-            Some((
-                low.checked_add(reach.min(0))?,
-                high.checked_add(reach.max(0))?,
-            ))
-        });
-        range
-            .filter(|(low, high)| high.checked_sub(*low).is_some())
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorClass::Count,
-                    format!("{count} elements of {self} reach beyond an address space"),
-                )
-            })
+        let reach = isize::try_from(count - 1).ok().and_then(|n| n.checked_mul(self.extent()));
+        let range = reach.and_then(|reach| Some((low.checked_add(reach.min(0))?, high.checked_add(reach.max(0))?)));
+        range.filter(|(low, high)| high.checked_sub(*low).is_some()).ok_or_else(|| {
+            Error::new(ErrorClass::Count, format!("{count} elements of {self} reach beyond an address space"))
+        })
     }
 
     /// Whether `count` elements are exactly the bytes from the base address to `count * size`.
@@ -245,10 +230,7 @@ impl Datatype {
     /// `MPI_ERR_TYPE`.
     pub fn check_committed(&self) -> Result<()> {
         if !self.is_committed() {
-            fail!(
-                Type,
-                "{self} is not committed; call MPI_Type_commit before communicating with it"
-            );
+            fail!(Type, "{self} is not committed; call MPI_Type_commit before communicating with it");
         }
         Ok(())
     }
@@ -297,12 +279,6 @@ impl fmt::Display for Datatype {
 
 impl fmt::Debug for Datatype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Datatype({self}, size {}, lb {}, extent {})",
-            self.size(),
-            self.lb(),
-            self.extent()
-        )
+        write!(f, "Datatype({self}, size {}, lb {}, extent {})", self.size(), self.lb(), self.extent())
     }
 }

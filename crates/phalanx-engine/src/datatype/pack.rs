@@ -68,8 +68,7 @@ impl<S: Source + ?Sized> Mover for Packer<'_, S> {
         let out = &mut self.out[self.done..self.done + len * count];
         macro_rules! fixed {
             ($n:literal) => {
-                self.source
-                    .read_run(at, stride, out.as_chunks_mut::<$n>().0)
+                self.source.read_run(at, stride, out.as_chunks_mut::<$n>().0)
             };
         }
         by_block_size!(len, fixed, {
@@ -86,8 +85,7 @@ impl<S: Source + ?Sized> Mover for Packer<'_, S> {
         macro_rules! fixed {
             ($n:literal) => {
                 for (block, offset) in out.as_chunks_mut::<$n>().0.iter_mut().zip(offsets) {
-                    self.source
-                        .read_run(at + offset, 0, std::slice::from_mut(block));
+                    self.source.read_run(at + offset, 0, std::slice::from_mut(block));
                 }
             };
         }
@@ -134,8 +132,7 @@ impl<S: Sink + ?Sized> Mover for Unpacker<'_, S> {
         macro_rules! fixed {
             ($n:literal) => {
                 for (block, offset) in data.as_chunks::<$n>().0.iter().zip(offsets) {
-                    self.sink
-                        .write_run(at + offset, 0, std::slice::from_ref(block));
+                    self.sink.write_run(at + offset, 0, std::slice::from_ref(block));
                 }
             };
         }
@@ -199,11 +196,7 @@ fn walk<M: Mover>(step: &Step, base: isize, skip: usize, left: &mut usize, mover
         }
         Body::Steps(steps, _) => {
             while index < step.count && *left > 0 {
-                let first = if inside == 0 {
-                    0
-                } else {
-                    steps.partition_point(|s| s.start <= inside) - 1
-                };
+                let first = if inside == 0 { 0 } else { steps.partition_point(|s| s.start <= inside) - 1 };
                 for step in &steps[first..] {
                     if let (1, Body::Block(len)) = (step.count, &step.body)
                         && step.start >= inside
@@ -235,13 +228,7 @@ impl Datatype {
 
     /// Copies packed bytes, beginning at position `from` of the packed stream of `count` elements based at `source`'s
     /// base, into `out`, as many as fit. Returns how many were copied: `out.len()`, or less at the end of the stream.
-    pub fn pack<S: Source + ?Sized>(
-        &self,
-        count: usize,
-        source: &S,
-        from: usize,
-        out: &mut [u8],
-    ) -> usize {
+    pub fn pack<S: Source + ?Sized>(&self, count: usize, source: &S, from: usize, out: &mut [u8]) -> usize {
         let take = out.len().min(self.stream_len(count).saturating_sub(from));
         if take == 0 {
             return 0;
@@ -250,17 +237,7 @@ impl Datatype {
             source.read(from as isize, &mut out[..take]);
         } else if let Some(step) = self.stream(count) {
             let mut left = take;
-            walk(
-                &step,
-                0,
-                from,
-                &mut left,
-                &mut Packer {
-                    source,
-                    out,
-                    done: 0,
-                },
-            );
+            walk(&step, 0, from, &mut left, &mut Packer { source, out, done: 0 });
             debug_assert_eq!(left, 0);
         }
         take
@@ -268,13 +245,7 @@ impl Datatype {
 
     /// The reverse of [`Datatype::pack`]: stores `data` as the packed bytes from position `from` on. Returns how many bytes
     /// were stored: `data.len()`, or less at the end of the stream.
-    pub fn unpack<S: Sink + ?Sized>(
-        &self,
-        count: usize,
-        sink: &mut S,
-        from: usize,
-        data: &[u8],
-    ) -> usize {
+    pub fn unpack<S: Sink + ?Sized>(&self, count: usize, sink: &mut S, from: usize, data: &[u8]) -> usize {
         let take = data.len().min(self.stream_len(count).saturating_sub(from));
         if take == 0 {
             return 0;
@@ -283,17 +254,7 @@ impl Datatype {
             sink.write(from as isize, &data[..take]);
         } else if let Some(step) = self.stream(count) {
             let mut left = take;
-            walk(
-                &step,
-                0,
-                from,
-                &mut left,
-                &mut Unpacker {
-                    sink,
-                    data,
-                    done: 0,
-                },
-            );
+            walk(&step, 0, from, &mut left, &mut Unpacker { sink, data, done: 0 });
             debug_assert_eq!(left, 0);
         }
         take
@@ -308,11 +269,7 @@ impl Datatype {
     /// The pieces behind `len` packed bytes from position `from` on (fewer at the end of the stream).
     pub fn segments_of(&self, count: usize, from: usize, len: usize) -> Segments {
         let left = len.min(self.stream_len(count).saturating_sub(from));
-        let mut segments = Segments {
-            stack: SmallVec::new(),
-            pending: None,
-            left,
-        };
+        let mut segments = Segments { stack: SmallVec::new(), pending: None, left };
         if left > 0
             && let Some(step) = self.stream(count)
         {
@@ -366,12 +323,7 @@ impl Sequence {
 impl Segments {
     /// Prepares the stack so that the walk begins `from` packed bytes into `root`.
     fn seek(&mut self, root: Step, from: usize) {
-        let mut frame = Frame {
-            steps: Sequence::Root(Box::new(root)),
-            index: 0,
-            repetition: 0,
-            base: 0,
-        };
+        let mut frame = Frame { steps: Sequence::Root(Box::new(root)), index: 0, repetition: 0, base: 0 };
         let mut inside = from;
         while let Some(step) = frame.steps.get(frame.index) {
             let repetition = inside / step.body.bytes();
@@ -396,12 +348,7 @@ impl Segments {
                     let index = steps.partition_point(|s| s.start <= inside) - 1;
                     inside -= steps[index].start;
                     frame.repetition += 1;
-                    Some(Frame {
-                        steps: Sequence::Body(steps.clone()),
-                        index,
-                        repetition: 0,
-                        base: at,
-                    })
+                    Some(Frame { steps: Sequence::Body(steps.clone()), index, repetition: 0, base: at })
                 }
             };
             self.stack.push(frame);
@@ -424,9 +371,7 @@ impl Segments {
                 continue;
             };
             let (places, offset) = match &step.body {
-                Body::List(_, offsets) => {
-                    (offsets.len(), offsets[frame.repetition % offsets.len()])
-                }
+                Body::List(_, offsets) => (offsets.len(), offsets[frame.repetition % offsets.len()]),
                 _ => (1, 0),
             };
             if frame.repetition == step.count * places {
@@ -444,12 +389,7 @@ impl Segments {
                     return Some((at, len));
                 }
                 Body::Steps(steps, _) => {
-                    let inner = Frame {
-                        steps: Sequence::Body(steps.clone()),
-                        index: 0,
-                        repetition: 0,
-                        base: at,
-                    };
+                    let inner = Frame { steps: Sequence::Body(steps.clone()), index: 0, repetition: 0, base: at };
                     self.stack.push(inner);
                 }
             }

@@ -56,29 +56,15 @@ impl Step {
     /// `count` repetitions of this step, `stride` bytes apart, as one step if a run can express it.
     fn repeated(&self, count: usize, stride: isize) -> Option<Step> {
         if count == 1 {
-            return Some(Step {
-                start: 0,
-                ..self.clone()
-            });
+            return Some(Step { start: 0, ..self.clone() });
         }
         let span = (self.count as isize).checked_mul(self.stride);
         match self.body {
-            Body::Block(len) if self.count == 1 && len as isize == stride => Some(Step {
-                body: Body::Block(len * count),
-                start: 0,
-                ..self.clone()
-            }),
-            _ if self.count == 1 => Some(Step {
-                count,
-                stride,
-                start: 0,
-                ..self.clone()
-            }),
-            _ if span == Some(stride) => Some(Step {
-                count: self.count * count,
-                start: 0,
-                ..self.clone()
-            }),
+            Body::Block(len) if self.count == 1 && len as isize == stride => {
+                Some(Step { body: Body::Block(len * count), start: 0, ..self.clone() })
+            }
+            _ if self.count == 1 => Some(Step { count, stride, start: 0, ..self.clone() }),
+            _ if span == Some(stride) => Some(Step { count: self.count * count, start: 0, ..self.clone() }),
             _ => None,
         }
     }
@@ -104,51 +90,29 @@ impl Program {
                 }
             }
             Shape::Same(child) => out.append(0, &child.program().steps),
-            Shape::Strided {
-                count,
-                block,
-                stride,
-                child,
-            } => {
+            Shape::Strided { count, block, stride, child } => {
                 let inner = replicate(&child.program().steps, *block, child.ub - child.lb);
                 out.append(0, &replicate(&inner, *count, *stride));
             }
             Shape::Blocks { blocks, child } => {
                 for block in blocks {
-                    out.append(
-                        block.at,
-                        &replicate(&child.program().steps, block.len, child.ub - child.lb),
-                    );
+                    out.append(block.at, &replicate(&child.program().steps, block.len, child.ub - child.lb));
                 }
             }
             Shape::Struct { members } => {
                 for (block, child) in members {
-                    out.append(
-                        block.at,
-                        &replicate(&child.program().steps, block.len, child.ub - child.lb),
-                    );
+                    out.append(block.at, &replicate(&child.program().steps, block.len, child.ub - child.lb));
                 }
             }
         }
         let steps = out.finish();
         let contiguous = match &*steps {
             [] => true,
-            [
-                Step {
-                    at: 0,
-                    count: 1,
-                    body: Body::Block(len),
-                    ..
-                },
-            ] => *len as isize == layout.ub - layout.lb,
+            [Step { at: 0, count: 1, body: Body::Block(len), .. }] => *len as isize == layout.ub - layout.lb,
             _ => false,
         };
         debug_assert_eq!(steps.iter().map(Step::bytes).sum::<usize>(), layout.size);
-        Program {
-            steps,
-            bytes: layout.size,
-            contiguous,
-        }
+        Program { steps, bytes: layout.size, contiguous }
     }
 
     /// `count` elements, `extent` bytes apart, as one step. `None` when there is no data.
@@ -161,27 +125,16 @@ impl Program {
         {
             return Some(step);
         }
-        Some(Step {
-            at: 0,
-            count,
-            stride: extent,
-            body: Body::Steps(self.steps.clone(), self.bytes),
-            start: 0,
-        })
+        Some(Step { at: 0, count, stride: extent, body: Body::Steps(self.steps.clone(), self.bytes), start: 0 })
     }
 }
 
 /// The blocks of a predefined type: two when a pair type has a gap inside.
 fn basic_blocks(basic: super::Basic) -> impl Iterator<Item = (isize, usize)> {
     let (first, second) = match basic.kind() {
-        super::Kind::Pair {
-            value_size,
-            index_at,
-            ..
-        } => (
-            value_size,
-            Some((index_at as isize, basic.size() - value_size)),
-        ),
+        super::Kind::Pair { value_size, index_at, .. } => {
+            (value_size, Some((index_at as isize, basic.size() - value_size)))
+        }
         _ => (basic.size(), None),
     };
     std::iter::once((0, first)).chain(second)
@@ -202,13 +155,7 @@ fn replicate(steps: &Arc<[Step]>, count: usize, stride: isize) -> Arc<[Step]> {
 
 fn looped(steps: &Arc<[Step]>, count: usize, stride: isize) -> Arc<[Step]> {
     let bytes = steps.iter().map(Step::bytes).sum();
-    Arc::new([Step {
-        at: 0,
-        count,
-        stride,
-        body: Body::Steps(steps.clone(), bytes),
-        start: 0,
-    }])
+    Arc::new([Step { at: 0, count, stride, body: Body::Steps(steps.clone(), bytes), start: 0 }])
 }
 
 /// Collects steps, merging blocks that touch, then turning regular series of blocks into runs.
@@ -219,32 +166,18 @@ struct Builder {
 
 impl Builder {
     fn block(&mut self, at: isize, len: usize) {
-        self.push(Step {
-            at,
-            count: 1,
-            stride: 0,
-            body: Body::Block(len),
-            start: 0,
-        });
+        self.push(Step { at, count: 1, stride: 0, body: Body::Block(len), start: 0 });
     }
 
     fn append(&mut self, at: isize, steps: &[Step]) {
         for step in steps {
-            self.push(Step {
-                at: at + step.at,
-                ..step.clone()
-            });
+            self.push(Step { at: at + step.at, ..step.clone() });
         }
     }
 
     fn push(&mut self, step: Step) {
         if let (1, Body::Block(len)) = (step.count, &step.body)
-            && let Some(Step {
-                at,
-                count: 1,
-                body: Body::Block(before),
-                ..
-            }) = self.steps.last_mut()
+            && let Some(Step { at, count: 1, body: Body::Block(before), .. }) = self.steps.last_mut()
             && *at + *before as isize == step.at
         {
             *before += len;
@@ -258,10 +191,7 @@ impl Builder {
         let mut rest = &self.steps[..];
         while let Some((first, others)) = rest.split_first() {
             let mut run = first.clone();
-            let mut used = 1 + others
-                .iter()
-                .take_while(|next| extend_run(&mut run, next))
-                .count();
+            let mut used = 1 + others.iter().take_while(|next| extend_run(&mut run, next)).count();
             if used < LEAST_RUN
                 && let Some(list) = list_of(rest)
             {
@@ -308,13 +238,7 @@ fn list_of(steps: &[Step]) -> Option<(Step, usize)> {
         }
     }
     let count = offsets.len();
-    let list = Step {
-        at: 0,
-        count: 1,
-        stride: 0,
-        body: Body::List(len, offsets.into()),
-        start: 0,
-    };
+    let list = Step { at: 0, count: 1, stride: 0, body: Body::List(len, offsets.into()), start: 0 };
     (count >= LEAST_RUN).then_some((list, count))
 }
 
@@ -330,10 +254,7 @@ fn extend_run(last: &mut Step, next: &Step) -> bool {
     let continues = match (last.count, next.count) {
         (1, 1) => true,
         (1, _) => distance == next.stride,
-        (n, m) => {
-            (last.stride.checked_mul(n as isize) == Some(distance))
-                && (m == 1 || next.stride == last.stride)
-        }
+        (n, m) => (last.stride.checked_mul(n as isize) == Some(distance)) && (m == 1 || next.stride == last.stride),
     };
     if continues {
         if last.count == 1 {

@@ -19,20 +19,14 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn new() -> Builder {
-        Builder {
-            hash: 0xcbf2_9ce4_8422_2325,
-            last: None,
-            parts: 0,
-        }
+        Builder { hash: 0xcbf2_9ce4_8422_2325, last: None, parts: 0 }
     }
 
     /// Adds `elements` basic elements of a part with this signature.
     pub(super) fn add(&mut self, signature: u32, elements: usize) {
         match &mut self.last {
             _ if elements == 0 => {}
-            Some((last, count)) if *last == signature => {
-                *count = count.wrapping_add(elements as u64)
-            }
+            Some((last, count)) if *last == signature => *count = count.wrapping_add(elements as u64),
             _ => {
                 self.flush();
                 self.last = Some((signature, elements as u64));
@@ -73,19 +67,11 @@ impl Builder {
 /// Whether data of signature `sent` certainly cannot be received as `expected`: both are single predefined types of
 /// different sizes or meanings, and neither is `MPI_BYTE` or `MPI_PACKED`. C and Fortran types of one format agree.
 pub fn mismatch(sent: u32, expected: u32) -> bool {
-    let (Some(a), Some(b)) = (
-        Basic::from_handle(sent as usize),
-        Basic::from_handle(expected as usize),
-    ) else {
+    let (Some(a), Some(b)) = (Basic::from_handle(sent as usize), Basic::from_handle(expected as usize)) else {
         return false;
     };
     let bytes = |kind| matches!(kind, Kind::Byte | Kind::Packed | Kind::Character);
-    let integer = |kind| {
-        matches!(
-            kind,
-            Kind::Signed | Kind::Unsigned | Kind::Logical | Kind::Bool
-        )
-    };
+    let integer = |kind| matches!(kind, Kind::Signed | Kind::Unsigned | Kind::Logical | Kind::Bool);
     let (ka, kb) = (a.kind(), b.kind());
     if bytes(ka) || bytes(kb) {
         return false;
@@ -121,9 +107,7 @@ mod tests {
     fn order_and_counts_matter_in_mixed_signatures() {
         let sign = |parts: &[(Basic, usize)]| {
             let mut builder = Builder::new();
-            parts
-                .iter()
-                .for_each(|(basic, n)| builder.add(basic.handle(), *n));
+            parts.iter().for_each(|(basic, n)| builder.add(basic.handle(), *n));
             builder.finish()
         };
         let a = sign(&[(Basic::Int, 1), (Basic::Double, 1)]);

@@ -22,18 +22,11 @@ impl Layout {
         match &self.shape {
             Shape::Basic(basic) => visit(*basic, base),
             Shape::Same(child) => child.visit(base, visit),
-            Shape::Strided {
-                count,
-                block,
-                stride,
-                child,
-            } => (0..*count).all(|i| copies(base + i as isize * stride, *block, child)),
-            Shape::Blocks { blocks, child } => {
-                blocks.iter().all(|b| copies(base + b.at, b.len, child))
+            Shape::Strided { count, block, stride, child } => {
+                (0..*count).all(|i| copies(base + i as isize * stride, *block, child))
             }
-            Shape::Struct { members } => members
-                .iter()
-                .all(|(b, child)| copies(base + b.at, b.len, child)),
+            Shape::Blocks { blocks, child } => blocks.iter().all(|b| copies(base + b.at, b.len, child)),
+            Shape::Struct { members } => members.iter().all(|(b, child)| copies(base + b.at, b.len, child)),
         }
     }
 
@@ -50,15 +43,8 @@ impl Layout {
                 _ => (0, bytes),
             },
             Shape::Same(child) => child.elements_in(bytes),
-            Shape::Strided {
-                count,
-                block,
-                child,
-                ..
-            } => repeated(child, count * block, bytes),
-            Shape::Blocks { blocks, child } => {
-                repeated(child, blocks.iter().map(|b| b.len).sum(), bytes)
-            }
+            Shape::Strided { count, block, child, .. } => repeated(child, count * block, bytes),
+            Shape::Blocks { blocks, child } => repeated(child, blocks.iter().map(|b| b.len).sum(), bytes),
             Shape::Struct { members } => {
                 let (mut elements, mut rest) = (0, bytes);
                 for (Block { len, .. }, child) in members {

@@ -55,28 +55,16 @@ impl Comm {
     /// Class `Spawn`, on all ranks, when the processes cannot be started: the text says why. Class `Arg` for
     /// programs that make no sense, `Root` for a wrong root.
     pub fn spawn(&self, programs: &[Program], root: i32) -> Result<Comm> {
-        self.spawn_unnamed(programs, root).map_err(|e| {
-            if e.is_interrupted() {
-                e
-            } else {
-                e.context(format!("Comm_spawn on '{}'", self.name()))
-            }
-        })
+        self.spawn_unnamed(programs, root)
+            .map_err(|e| if e.is_interrupted() { e } else { e.context(format!("Comm_spawn on '{}'", self.name())) })
     }
 
     fn spawn_unnamed(&self, programs: &[Program], root: i32) -> Result<Comm> {
         if self.is_inter() {
-            fail!(
-                Comm,
-                "processes are spawned from an intracommunicator, and this is an intercommunicator"
-            );
+            fail!(Comm, "processes are spawned from an intracommunicator, and this is an intercommunicator");
         }
         if root < 0 || root >= self.size() {
-            fail!(
-                Root,
-                "root {root} does not exist in a communicator of {} processes",
-                self.size()
-            );
+            fail!(Root, "root {root} does not exist in a communicator of {} processes", self.size());
         }
         // [class of the error or 0, first slot, number of processes, first context, bytes of the reason]
         let mut head = [0u32; 5];
@@ -99,12 +87,7 @@ impl Comm {
             return Err(Error::new(class, String::from_utf8_lossy(&reason)));
         }
         let children = Group::new((first..first + count).map(ProcId).collect());
-        Ok(self.inter(
-            context,
-            self.rank() as usize,
-            self.group().clone(),
-            children,
-        ))
+        Ok(self.inter(context, self.rank() as usize, self.group().clone(), children))
     }
 
     /// The root's part: everything that the children need, and the request to the launcher.
@@ -121,14 +104,9 @@ impl Comm {
         let block = universe.alloc(words * 8).map_err(spawn)?;
         let shared = universe.words(block, words).map_err(spawn)?;
         let values = [MAGIC, u64::from(inter), parents.len() as u64];
-        let values = values
-            .into_iter()
-            .chain(parents.iter().map(|p| u64::from(p.0)));
+        let values = values.into_iter().chain(parents.iter().map(|p| u64::from(p.0)));
         // Relaxed: the children start later, by system calls that order everything.
-        shared
-            .iter()
-            .zip(values)
-            .for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+        shared.iter().zip(values).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
 
         let started = with_launcher(engine, |pmi| ask(pmi, programs, first, world, block));
         if started.is_err() {
@@ -150,11 +128,7 @@ fn with_launcher<T>(engine: &Engine, talk: impl FnOnce(&mut Pmi) -> Result<T>) -
     {
         return talk(pmi);
     }
-    let mut own = engine
-        .own_launcher()
-        .0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut own = engine.own_launcher().0.lock().unwrap_or_else(PoisonError::into_inner);
     if own.is_none() {
         *own = Some(server::start(engine.universe())?);
     }
@@ -179,11 +153,7 @@ fn check(programs: &[Program]) -> Result<u32> {
                 program.count
             );
         }
-        if [&program.command]
-            .into_iter()
-            .chain(&program.args)
-            .any(|s| s.contains('\n'))
-        {
+        if [&program.command].into_iter().chain(&program.args).any(|s| s.contains('\n')) {
             fail!(
                 Arg,
                 "the command or an argument of '{}' contains a line break, which cannot be handed to the launcher",
@@ -199,13 +169,7 @@ fn check(programs: &[Program]) -> Result<u32> {
 }
 
 /// The PMI-1 request for the programs, one block of lines each, answered after the last.
-fn ask(
-    pmi: &mut Pmi,
-    programs: &[Program],
-    first: ProcId,
-    world: u32,
-    block: Offset,
-) -> Result<()> {
+fn ask(pmi: &mut Pmi, programs: &[Program], first: ProcId, world: u32, block: Offset) -> Result<()> {
     use std::fmt::Write as _;
     let mut text = String::new();
     for (i, program) in programs.iter().enumerate() {
@@ -230,11 +194,7 @@ fn ask(
         for (k, (key, value)) in preput.iter().enumerate() {
             let _ = writeln!(text, "preput_key_{k}={key}\npreput_val_{k}={value}");
         }
-        let info: Vec<_> = program
-            .info
-            .iter()
-            .filter(|(k, v)| !k.contains('\n') && !v.contains('\n'))
-            .collect();
+        let info: Vec<_> = program.info.iter().filter(|(k, v)| !k.contains('\n') && !v.contains('\n')).collect();
         let _ = writeln!(text, "info_num={}", info.len());
         for (k, (key, value)) in info.iter().enumerate() {
             let _ = writeln!(text, "info_key_{k}={key}\ninfo_val_{k}={value}");
@@ -243,14 +203,8 @@ fn ask(
     }
     let answer = pmi.ask(&text, "spawn_result")?;
     if !answer.is_ok() {
-        let why = answer
-            .get("msg")
-            .unwrap_or("the launcher gave no reason")
-            .replace('_', " ");
-        let commands: Vec<_> = programs
-            .iter()
-            .map(|p| format!("'{}'", p.command))
-            .collect();
+        let why = answer.get("msg").unwrap_or("the launcher gave no reason").replace('_', " ");
+        let commands: Vec<_> = programs.iter().map(|p| format!("'{}'", p.command)).collect();
         fail!(Spawn, "cannot start {}: {why}", commands.join(", "));
     }
     Ok(())
@@ -263,30 +217,15 @@ fn ask(
 pub(crate) fn connect_parent(engine: &Engine, offset: u64) -> Result<Comm> {
     let universe = engine.universe();
     let at = Offset::new(offset);
-    let bad = |e: phalanx_shm::ShmError| {
-        Error::new(ErrorClass::Intern, format!("parent block at {offset}: {e}"))
-    };
+    let bad = |e: phalanx_shm::ShmError| Error::new(ErrorClass::Intern, format!("parent block at {offset}: {e}"));
     let head = universe.words(at, 3).map_err(bad)?;
     if head[0].load(Ordering::Relaxed) != MAGIC {
-        fail!(
-            Intern,
-            "there is no parent block at offset {offset} of the universe; was PHALANX_WORLD changed?"
-        );
+        fail!(Intern, "there is no parent block at offset {offset} of the universe; was PHALANX_WORLD changed?");
     }
     let context = head[1].load(Ordering::Relaxed) as u32;
     let parents = head[2].load(Ordering::Relaxed) as usize;
     let words = universe.words(at, 3 + parents).map_err(bad)?;
-    let parents = Group::new(
-        words[3..]
-            .iter()
-            .map(|w| ProcId(w.load(Ordering::Relaxed) as u32))
-            .collect(),
-    );
+    let parents = Group::new(words[3..].iter().map(|w| ProcId(w.load(Ordering::Relaxed) as u32)).collect());
     let world = engine.world();
-    Ok(world.inter(
-        context,
-        world.rank() as usize,
-        world.group().clone(),
-        parents,
-    ))
+    Ok(world.inter(context, world.rank() as usize, world.group().clone(), parents))
 }

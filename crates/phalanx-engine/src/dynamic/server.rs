@@ -23,10 +23,7 @@ const LAUNCHER: &str = "PHALANX_LAUNCHER";
 const EXECUTABLE: &str = "phalanx";
 
 fn cannot(what: &str, why: impl std::fmt::Display) -> Error {
-    Error::new(
-        ErrorClass::Spawn,
-        format!("this process has no launcher, and {what}: {why}"),
-    )
+    Error::new(ErrorClass::Spawn, format!("this process has no launcher, and {what}: {why}"))
 }
 
 /// Starts the server and connects to it.
@@ -37,9 +34,7 @@ pub(super) fn start(universe: &Universe) -> Result<Pmi> {
     let program = find().ok_or_else(|| {
         cannot(
             "the 'phalanx' command that would start processes is not found",
-            format_args!(
-                "put it on PATH, name it in {LAUNCHER}, or start this program with 'phalanx run'"
-            ),
+            format_args!("put it on PATH, name it in {LAUNCHER}, or start this program with 'phalanx run'"),
         )
     })?;
     let (ours, theirs) = UnixStream::pair().map_err(|e| cannot("no socket can be made", e))?;
@@ -65,8 +60,7 @@ fn find() -> Option<PathBuf> {
         return Some(PathBuf::from(named));
     }
     let library = library().and_then(|path| std::fs::canonicalize(path).ok());
-    near(library.as_deref(), |p| p.is_file())
-        .or_else(|| on_path(std::env::var_os("PATH")?, |p| p.is_file()))
+    near(library.as_deref(), |p| p.is_file()).or_else(|| on_path(std::env::var_os("PATH")?, |p| p.is_file()))
 }
 
 /// Beside the library, or in the `bin` directory of an installation that contains it.
@@ -77,17 +71,11 @@ fn near(library: Option<&Path>, exists: impl Fn(&Path) -> bool) -> Option<PathBu
         return Some(beside);
     }
     // <prefix>/lib/pythonX.Y/site-packages/phalanx/_native: five levels up.
-    directory
-        .ancestors()
-        .take(7)
-        .map(|up| up.join("bin").join(EXECUTABLE))
-        .find(|p| exists(p))
+    directory.ancestors().take(7).map(|up| up.join("bin").join(EXECUTABLE)).find(|p| exists(p))
 }
 
 fn on_path(path: OsString, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(EXECUTABLE))
-        .find(|p| exists(p))
+    std::env::split_paths(&path).map(|directory| directory.join(EXECUTABLE)).find(|p| exists(p))
 }
 
 /// The file that this code was loaded from.
@@ -103,9 +91,7 @@ fn file_at(maps: &str, address: usize) -> Option<PathBuf> {
         let (from, to) = range.split_once('-')?;
         let number = |text| usize::from_str_radix(text, 16).ok();
         let path = rest.find('/').map(|at| &rest[at..])?;
-        (number(from)?..number(to)?)
-            .contains(&address)
-            .then(|| PathBuf::from(path))
+        (number(from)?..number(to)?).contains(&address).then(|| PathBuf::from(path))
     })
 }
 
@@ -124,13 +110,9 @@ mod tests {
 
     #[test]
     fn the_launcher_is_looked_for_near_the_library_first() {
-        let library =
-            Path::new("/env/lib/python3.12/site-packages/phalanx/_native/libmpi_abi.so.1");
+        let library = Path::new("/env/lib/python3.12/site-packages/phalanx/_native/libmpi_abi.so.1");
         let in_bin = |p: &Path| p == Path::new("/env/bin/phalanx");
-        assert_eq!(
-            near(Some(library), in_bin),
-            Some(PathBuf::from("/env/bin/phalanx"))
-        );
+        assert_eq!(near(Some(library), in_bin), Some(PathBuf::from("/env/bin/phalanx")));
         let beside = |p: &Path| p.starts_with("/build");
         assert_eq!(
             near(Some(Path::new("/build/deps/libmpi_abi.so")), beside),
@@ -138,9 +120,6 @@ mod tests {
         );
         assert_eq!(near(Some(library), |_| false), None);
         let second = |p: &Path| p.starts_with("/two");
-        assert_eq!(
-            on_path("/one:/two".into(), second),
-            Some(PathBuf::from("/two/phalanx"))
-        );
+        assert_eq!(on_path("/one:/two".into(), second), Some(PathBuf::from("/two/phalanx")));
     }
 }

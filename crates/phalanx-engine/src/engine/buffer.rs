@@ -34,12 +34,7 @@ pub struct RecvBuf<'b, 't> {
 impl<'b> SendBuf<'b, 'static> {
     /// The elements of a slice.
     pub fn of<T: Equivalence>(data: &'b [T]) -> Self {
-        SendBuf {
-            mem: memory::of(data),
-            count: data.len(),
-            ty: T::datatype(),
-            borrow: PhantomData,
-        }
+        SendBuf { mem: memory::of(data), count: data.len(), ty: T::datatype(), borrow: PhantomData }
     }
 }
 
@@ -49,12 +44,7 @@ impl<'t> SendBuf<'static, 't> {
     /// `mem`'s constructor promised that all bytes the type reaches from that base stay valid
     /// until the operation has completed.
     pub fn raw(mem: ConstMem, count: usize, ty: &'t Datatype) -> Self {
-        SendBuf {
-            mem,
-            count,
-            ty,
-            borrow: PhantomData,
-        }
+        SendBuf { mem, count, ty, borrow: PhantomData }
     }
 }
 
@@ -62,12 +52,7 @@ impl<'b> RecvBuf<'b, 'static> {
     /// The elements of a slice.
     pub fn of<T: Equivalence>(data: &'b mut [T]) -> Self {
         let count = data.len();
-        RecvBuf {
-            mem: memory::of_mut(data),
-            count,
-            ty: T::datatype(),
-            borrow: PhantomData,
-        }
+        RecvBuf { mem: memory::of_mut(data), count, ty: T::datatype(), borrow: PhantomData }
     }
 }
 
@@ -77,12 +62,7 @@ impl<'t> RecvBuf<'static, 't> {
     /// `mem`'s constructor promised that all bytes the type reaches from that base may be written
     /// until the operation has completed.
     pub fn raw(mem: MutMem, count: usize, ty: &'t Datatype) -> Self {
-        RecvBuf {
-            mem,
-            count,
-            ty,
-            borrow: PhantomData,
-        }
+        RecvBuf { mem, count, ty, borrow: PhantomData }
     }
 }
 
@@ -116,11 +96,6 @@ equivalence! {
 impl<'b, 't> SendBuf<'b, 't> {
     /// Bytes that hold `count` elements of a contiguous type.
     pub(crate) fn typed(bytes: &'b [u8], count: usize, ty: &'t Datatype) -> Self {
-        SendBuf {
-            mem: memory::of(bytes),
-            count,
-            ty,
-            borrow: PhantomData,
-        }
+        SendBuf { mem: memory::of(bytes), count, ty, borrow: PhantomData }
     }
 }

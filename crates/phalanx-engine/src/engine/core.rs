@@ -97,16 +97,10 @@ pub(crate) struct Inlet {
 pub type CoreGuard<'a> = EngineGuard<'a, Core>;
 
 impl Core {
-    pub(crate) fn new(
-        universe: Universe,
-        me: ProcId,
-        eager_limit: usize,
-        single_copy: bool,
-    ) -> Core {
+    pub(crate) fn new(universe: Universe, me: ProcId, eager_limit: usize, single_copy: bool) -> Core {
         // Any value that other memory is unlikely to hold will do.
-        let stamp = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| d.as_nanos() as u64);
+        let stamp =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let probe_value = stamp.rotate_left(17) ^ (u64::from(me.0) << 48) ^ 0x9E37_79B9_7F4A_7C15;
         Core {
             universe,
@@ -269,24 +263,8 @@ impl Core {
     }
 
     /// Pushes a control record with a length.
-    pub(crate) fn control_sized(
-        &mut self,
-        dest: ProcId,
-        kind: u8,
-        token: u64,
-        value: u64,
-        len: u64,
-    ) -> Result<()> {
-        let envelope = Envelope {
-            kind,
-            flags: 0,
-            ctx: 0,
-            src: self.me.0,
-            tag: 0,
-            sig: 0,
-            len,
-            token,
-        };
+    pub(crate) fn control_sized(&mut self, dest: ProcId, kind: u8, token: u64, value: u64, len: u64) -> Result<()> {
+        let envelope = Envelope { kind, flags: 0, ctx: 0, src: self.me.0, tag: 0, sig: 0, len, token };
         self.enqueue(dest, super::send::Pending::Control(envelope, value))
     }
 
@@ -303,24 +281,9 @@ impl Core {
     ///
     /// # Errors
     /// When memory for the operation is short.
-    pub fn isend_typed(
-        &mut self,
-        ctx: u32,
-        dest: ProcId,
-        tag: i32,
-        buf: SendBuf<'static, '_>,
-    ) -> Result<RawOp> {
+    pub fn isend_typed(&mut self, ctx: u32, dest: ProcId, tag: i32, buf: SendBuf<'static, '_>) -> Result<RawOp> {
         let source = self.me.0;
-        let m = Outgoing {
-            ctx,
-            source,
-            dest,
-            tag,
-            sync: false,
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty,
-        };
+        let m = Outgoing { ctx, source, dest, tag, sync: false, mem: buf.mem, count: buf.count, ty: buf.ty };
         self.send_start(&m, Owner::Raw)
     }
 
@@ -336,27 +299,9 @@ impl Core {
     ///
     /// # Errors
     /// When memory for the operation is short.
-    pub fn irecv_typed(
-        &mut self,
-        ctx: u32,
-        source: ProcId,
-        tag: i32,
-        buf: RecvBuf<'static, '_>,
-    ) -> Result<RawOp> {
-        let pattern = Pattern {
-            source: source.0 as i32,
-            tag,
-        };
-        self.recv_start(
-            &Incoming {
-                ctx,
-                pattern,
-                mem: buf.mem,
-                count: buf.count,
-                ty: buf.ty,
-            },
-            Owner::Raw,
-        )
+    pub fn irecv_typed(&mut self, ctx: u32, source: ProcId, tag: i32, buf: RecvBuf<'static, '_>) -> Result<RawOp> {
+        let pattern = Pattern { source: source.0 as i32, tag };
+        self.recv_start(&Incoming { ctx, pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, Owner::Raw)
     }
 
     /// The outcome of an operation if it is done (which frees it), else `None`.
@@ -389,9 +334,7 @@ impl Core {
     }
 
     fn is_read_by_peer(&mut self, op: RawOp) -> bool {
-        self.ops
-            .send(op)
-            .is_some_and(|s| matches!(s.stage, SendStage::Offered) && s.block.is_some())
+        self.ops.send(op).is_some_and(|s| matches!(s.stage, SendStage::Offered) && s.block.is_some())
     }
 
     /// Replaces the user's memory of an operation that goes on without its owner.
@@ -410,22 +353,12 @@ impl Core {
             Some(Body::Recv(recv)) => match &mut recv.stage {
                 // What still comes falls on no memory.
                 RecvStage::Streaming { .. } => {
-                    recv.target = Target {
-                        mem: MutMem::empty(),
-                        count: 0,
-                        ty: bytes().clone(),
-                    };
+                    recv.target = Target { mem: MutMem::empty(), count: 0, ty: bytes().clone() };
                 }
                 RecvStage::Piping(piping) => piping.discard = true,
                 RecvStage::Pulling(pull) => {
                     let (from, remote) = pull.peer();
-                    self.ops.complete(
-                        op,
-                        Ok(Status {
-                            cancelled: true,
-                            ..Status::EMPTY
-                        }),
-                    );
+                    self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
                     self.release(from, remote);
                 }
                 RecvStage::Posted => {}

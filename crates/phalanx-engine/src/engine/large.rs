@@ -130,11 +130,8 @@ fn change(core: &Core, block: Offset, from: u64, to: u64) -> Option<u64> {
     let w = words(core, block)?;
     let seen = w[STATE].load(Ordering::Acquire);
     let next = seen & !STATES | to;
-    (seen & STATES == from
-        && w[STATE]
-            .compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok())
-    .then_some(next)
+    (seen & STATES == from && w[STATE].compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+        .then_some(next)
 }
 
 #[cold]
@@ -173,20 +170,13 @@ impl Core {
         if listed > 0 {
             address = send.pieces.as_ptr() as u64;
         }
-        let block = self
-            .blocks
-            .pop()
-            .or_else(|| self.universe.alloc(WORDS * 8).ok());
+        let block = self.blocks.pop().or_else(|| self.universe.alloc(WORDS * 8).ok());
         if let Some(w) = block.and_then(|b| words(self, b)) {
             let uses = w[STATE].load(Ordering::Relaxed) / (STATES + 1);
             let state = uses.wrapping_add(1).wrapping_mul(STATES + 1) | OFFERED;
-            for (at, value) in [
-                (STATE, state),
-                (ADDRESS, address),
-                (LISTED, listed),
-                (PROBE, probe[0]),
-                (PROBE + 1, probe[1]),
-            ] {
+            for (at, value) in
+                [(STATE, state), (ADDRESS, address), (LISTED, listed), (PROBE, probe[0]), (PROBE + 1, probe[1])]
+            {
                 w[at].store(value, Ordering::Relaxed);
             }
         }
@@ -208,8 +198,7 @@ impl Core {
     /// Whether the sender has taken an offer back.
     pub(crate) fn is_withdrawn(&self, block: u64) -> bool {
         block != 0
-            && words(self, Offset::new(block))
-                .is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
+            && words(self, Offset::new(block)).is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
     }
 
     /// Claims an offer for a receive. False when the sender has taken it back.
@@ -224,14 +213,7 @@ impl Core {
     }
 
     /// Starts receiving an offered and claimed message into a posted receive (already out of its queue).
-    pub(crate) fn begin_large(
-        &mut self,
-        op: RawOp,
-        from: ProcId,
-        remote: RawOp,
-        block: u64,
-        matched: Matched,
-    ) {
+    pub(crate) fn begin_large(&mut self, op: RawOp, from: ProcId, remote: RawOp, block: u64, matched: Matched) {
         let Some(recv) = self.ops.recv(op) else {
             return;
         };
@@ -244,11 +226,7 @@ impl Core {
             return;
         }
         let block = Offset::new(block);
-        let pipe = if block.is_none() {
-            None
-        } else {
-            TransferReceiver::create(&self.universe, end, from).ok()
-        };
+        let pipe = if block.is_none() { None } else { TransferReceiver::create(&self.universe, end, from).ok() };
         let Some(pipe) = pipe else {
             let outcome = self.outcome(matched, target.room(), &target.ty);
             self.ask_for_stream(op, from, remote, end, outcome);
@@ -257,19 +235,8 @@ impl Core {
         let claimed = words(self, block).map_or(0, |w| w[STATE].load(Ordering::Relaxed));
         let at = pipe.offset().get();
         let ours = Pieces::of(target.count, &target.ty);
-        let piping = Piping {
-            pipe,
-            from,
-            remote,
-            block,
-            claimed,
-            ours,
-            opened: false,
-            passes: 0,
-            discard: false,
-            matched,
-            end,
-        };
+        let piping =
+            Piping { pipe, from, remote, block, claimed, ours, opened: false, passes: 0, discard: false, matched, end };
         if let Some(recv) = self.ops.recv(op) {
             recv.stage = RecvStage::Piping(Box::new(piping));
         }
@@ -279,23 +246,11 @@ impl Core {
         }
     }
 
-    fn ask_for_stream(
-        &mut self,
-        op: RawOp,
-        from: ProcId,
-        remote: RawOp,
-        end: u64,
-        outcome: Result<Status>,
-    ) {
+    fn ask_for_stream(&mut self, op: RawOp, from: ProcId, remote: RawOp, end: u64, outcome: Result<Status>) {
         if let Some(recv) = self.ops.recv(op) {
-            recv.stage = RecvStage::Streaming {
-                at: 0,
-                end,
-                outcome,
-            };
+            recv.stage = RecvStage::Streaming { at: 0, end, outcome };
         }
-        if let Err(error) = self.control_sized(from, kind::STREAM, remote.token(), op.token(), end)
-        {
+        if let Err(error) = self.control_sized(from, kind::STREAM, remote.token(), op.token(), end) {
             self.ops.complete(op, Err(error));
         }
     }
@@ -348,11 +303,7 @@ impl Core {
 
     /// Completes a large receive.
     fn finish_large(&mut self, op: RawOp, matched: Matched) {
-        let Some((room, ty)) = self
-            .ops
-            .recv(op)
-            .map(|r| (r.target.room(), r.target.ty.clone()))
-        else {
+        let Some((room, ty)) = self.ops.recv(op).map(|r| (r.target.room(), r.target.ty.clone())) else {
             return;
         };
         let outcome = self.outcome(matched, room, &ty);
@@ -377,21 +328,14 @@ impl Core {
                 false
             }
             Err(error) => {
-                self.ops.complete(
-                    op,
-                    Err(gone("receiving a large message from", piping.from, &error)),
-                );
+                self.ops.complete(op, Err(gone("receiving a large message from", piping.from, &error)));
                 true
             }
         }
     }
 
     /// Takes out of the pipe what is there. True when everything has been received.
-    fn drain_pipe(
-        &mut self,
-        target: &Target,
-        piping: &mut Piping,
-    ) -> std::result::Result<bool, ShmError> {
+    fn drain_pipe(&mut self, target: &Target, piping: &mut Piping) -> std::result::Result<bool, ShmError> {
         let stop = (piping.pipe.done() + STEP).min(piping.end);
         while piping.pipe.done() < stop {
             let here = piping.pipe.available()?;
@@ -416,12 +360,7 @@ impl Core {
                     staged.resize(((upto - done) as usize).min(STAGE), 0);
                     let n = piping.pipe.pull(memory::of_mut(&mut staged));
                     if let (Ok(n), false) = (&n, piping.discard) {
-                        target.ty.unpack(
-                            target.count,
-                            &mut target.mem.clone(),
-                            done as usize,
-                            &staged[..*n],
-                        );
+                        target.ty.unpack(target.count, &mut target.mem.clone(), done as usize, &staged[..*n]);
                     }
                     self.scratch = staged;
                     n?;
@@ -446,9 +385,7 @@ impl Core {
         };
         let solo = piping.claimed & !STATES | SOLO;
         let taken = words(self, piping.block).is_some_and(|w| {
-            w[STATE]
-                .compare_exchange(piping.claimed, solo, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+            w[STATE].compare_exchange(piping.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         });
         if !taken {
             self.set_recv_stage(op, RecvStage::Piping(piping));
@@ -461,26 +398,14 @@ impl Core {
     fn prepare_pull(&mut self, piping: &Piping) -> Option<Pull> {
         let pid = self.can_copy(piping.from, piping.block)?;
         let w = words(self, piping.block)?;
-        let (address, listed) = (
-            w[ADDRESS].load(Ordering::Relaxed),
-            w[LISTED].load(Ordering::Relaxed),
-        );
+        let (address, listed) = (w[ADDRESS].load(Ordering::Relaxed), w[LISTED].load(Ordering::Relaxed));
         let theirs = if listed == 0 {
             Pieces::one(address as i64, piping.matched.bytes)
         } else {
             Pieces::fetch(pid, address, listed)?
         };
         let (from, remote, end, matched) = (piping.from, piping.remote, piping.end, piping.matched);
-        Some(Pull {
-            from,
-            remote,
-            pid,
-            theirs,
-            ours: piping.ours.clone(),
-            at: 0,
-            end,
-            matched,
-        })
+        Some(Pull { from, remote, pid, theirs, ours: piping.ours.clone(), at: 0, end, matched })
     }
 
     /// Whether single copies from a process work, by its probe word in a block: its pid if so.
@@ -494,10 +419,7 @@ impl Core {
         }
         let pid = self.universe.slot(peer).pid();
         let w = words(self, block)?;
-        let (address, value) = (
-            w[PROBE].load(Ordering::Relaxed),
-            w[PROBE + 1].load(Ordering::Relaxed),
-        );
+        let (address, value) = (w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed));
         let works = self.single_copy && single_copy::probe(pid, address, value).read;
         let found = works.then_some(pid);
         self.copyable[at] = Some(found);
@@ -541,35 +463,19 @@ impl Core {
             }
             Err(error) => {
                 self.release(pull.from, pull.remote);
-                self.ops.complete(
-                    op,
-                    Err(gone("copying a large message from", pull.from, &error)),
-                );
+                self.ops.complete(op, Err(gone("copying a large message from", pull.from, &error)));
                 true
             }
         }
     }
 
-    fn pull_staged(
-        &mut self,
-        pull: &Pull,
-        target: &Target,
-        to: u64,
-    ) -> std::result::Result<(), ShmError> {
+    fn pull_staged(&mut self, pull: &Pull, target: &Target, to: u64) -> std::result::Result<(), ShmError> {
         let mut staged = std::mem::take(&mut self.scratch);
         staged.resize((to - pull.at) as usize, 0);
-        let copied = single_copy::read_vectored(
-            pull.pid,
-            &pull.theirs.remote(pull.at, to),
-            &[memory::of_mut(&mut staged)],
-        );
+        let copied =
+            single_copy::read_vectored(pull.pid, &pull.theirs.remote(pull.at, to), &[memory::of_mut(&mut staged)]);
         if copied.is_ok() {
-            target.ty.unpack(
-                target.count,
-                &mut target.mem.clone(),
-                pull.at as usize,
-                &staged,
-            );
+            target.ty.unpack(target.count, &mut target.mem.clone(), pull.at as usize, &staged);
         }
         self.scratch = staged;
         copied
@@ -599,9 +505,7 @@ impl Core {
                 self.transfers.push(op);
                 self.step_transfer(op);
             }
-            Err(error) => {
-                self.finish_send(op, Err(gone("sending a large message to", dest, &error)))
-            }
+            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
         }
     }
 
@@ -623,9 +527,7 @@ impl Core {
                 }
                 return false;
             }
-            Err(error) => {
-                self.finish_send(op, Err(gone("sending a large message to", dest, &error)))
-            }
+            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
         }
         true
     }
@@ -690,9 +592,6 @@ impl Core {
     /// Whether a copy is under way that only this process advances.
     pub(crate) fn must_stay_awake(&mut self) -> bool {
         let ops = &mut self.ops;
-        self.transfers.iter().any(|op| {
-            ops.recv(*op)
-                .is_some_and(|r| matches!(r.stage, RecvStage::Pulling(_)))
-        })
+        self.transfers.iter().any(|op| ops.recv(*op).is_some_and(|r| matches!(r.stage, RecvStage::Pulling(_))))
     }
 }

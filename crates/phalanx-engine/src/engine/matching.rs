@@ -61,26 +61,16 @@ impl Pattern {
     /// Whether a message from `source` with `tag` fits.
     #[inline]
     pub(crate) fn fits(self, source: i32, tag: i32) -> bool {
-        (self.source == source || self.source == ANY_SOURCE)
-            && (self.tag == tag || self.tag == ANY_TAG)
+        (self.source == source || self.source == ANY_SOURCE) && (self.tag == tag || self.tag == ANY_TAG)
     }
 
     /// The four patterns that fit a message.
     fn around(source: i32, tag: i32) -> [Pattern; 4] {
         [
             Pattern { source, tag },
-            Pattern {
-                source: ANY_SOURCE,
-                tag,
-            },
-            Pattern {
-                source,
-                tag: ANY_TAG,
-            },
-            Pattern {
-                source: ANY_SOURCE,
-                tag: ANY_TAG,
-            },
+            Pattern { source: ANY_SOURCE, tag },
+            Pattern { source, tag: ANY_TAG },
+            Pattern { source: ANY_SOURCE, tag: ANY_TAG },
         ]
     }
 
@@ -106,10 +96,7 @@ struct PostedHash<T> {
 
 impl<T> Default for Posted<T> {
     fn default() -> Self {
-        Posted {
-            linear: VecDeque::new(),
-            hashed: None,
-        }
+        Posted { linear: VecDeque::new(), hashed: None }
     }
 }
 
@@ -126,12 +113,7 @@ impl<T: Copy + PartialEq> Posted<T> {
         } else if self.linear.len() < LINEAR {
             self.linear.push_back((pattern, value));
         } else {
-            let mut h = PostedHash {
-                fifos: IntMap::default(),
-                shapes: [0; 4],
-                len: 0,
-                next: 0,
-            };
+            let mut h = PostedHash { fifos: IntMap::default(), shapes: [0; 4], len: 0, next: 0 };
             for (p, v) in self.linear.drain(..) {
                 h.push(p, v);
             }
@@ -156,9 +138,7 @@ impl<T: Copy + PartialEq> Posted<T> {
     /// Whether some receive fits a message.
     pub(crate) fn has(&self, source: i32, tag: i32) -> bool {
         match &self.hashed {
-            Some(h) => Pattern::around(source, tag)
-                .iter()
-                .any(|p| h.fifos.contains_key(p)),
+            Some(h) => Pattern::around(source, tag).iter().any(|p| h.fifos.contains_key(p)),
             None => self.linear.iter().any(|(p, _)| p.fits(source, tag)),
         }
     }
@@ -181,10 +161,7 @@ impl<T: Copy + PartialEq> Posted<T> {
 
 impl<T: Copy + PartialEq> PostedHash<T> {
     fn push(&mut self, pattern: Pattern, value: T) {
-        self.fifos
-            .entry(pattern)
-            .or_default()
-            .push_back((self.next, value));
+        self.fifos.entry(pattern).or_default().push_back((self.next, value));
         self.next += 1;
         self.shapes[pattern.shape()] += 1;
         self.len += 1;
@@ -246,19 +223,14 @@ struct ArrivedHash<M> {
 
 impl<M> Default for Arrived<M> {
     fn default() -> Self {
-        Arrived {
-            linear: VecDeque::new(),
-            hashed: None,
-        }
+        Arrived { linear: VecDeque::new(), hashed: None }
     }
 }
 
 impl<M> Arrived<M> {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.hashed
-            .as_ref()
-            .map_or(self.linear.len(), |h| h.live.len())
+        self.hashed.as_ref().map_or(self.linear.len(), |h| h.live.len())
     }
 
     /// Adds a message behind all others.
@@ -268,12 +240,7 @@ impl<M> Arrived<M> {
         } else if self.linear.len() < LINEAR {
             self.linear.push_back((source, tag, message));
         } else {
-            let mut h = ArrivedHash {
-                live: IntMap::default(),
-                fifos: IntMap::default(),
-                entered: 0,
-                next: 0,
-            };
+            let mut h = ArrivedHash { live: IntMap::default(), fifos: IntMap::default(), entered: 0, next: 0 };
             for (s, t, m) in self.linear.drain(..) {
                 h.push(s, t, m);
             }
@@ -288,10 +255,7 @@ impl<M> Arrived<M> {
             let seq = h.head(pattern)?;
             return h.live.get_mut(&seq).map(|(s, t, m)| (*s, *t, m));
         }
-        self.linear
-            .iter_mut()
-            .find(|(s, t, _)| pattern.fits(*s, *t))
-            .map(|(s, t, m)| (*s, *t, m))
+        self.linear.iter_mut().find(|(s, t, _)| pattern.fits(*s, *t)).map(|(s, t, m)| (*s, *t, m))
     }
 
     /// Takes out the earliest message that fits a pattern.
@@ -305,32 +269,21 @@ impl<M> Arrived<M> {
             }
             return found;
         }
-        let at = self
-            .linear
-            .iter()
-            .position(|(s, t, _)| pattern.fits(*s, *t))?;
+        let at = self.linear.iter().position(|(s, t, _)| pattern.fits(*s, *t))?;
         self.linear.remove(at)
     }
 
     /// Takes out the earliest message that fits a pattern and for which `is_it` holds (cancel of a send).
     pub(crate) fn remove(&mut self, pattern: Pattern, is_it: impl Fn(&M) -> bool) -> bool {
         if let Some(h) = &mut self.hashed {
-            let found = h
-                .live
-                .iter()
-                .find(|(_, (s, t, m))| pattern.fits(*s, *t) && is_it(m))
-                .map(|(seq, _)| *seq);
+            let found = h.live.iter().find(|(_, (s, t, m))| pattern.fits(*s, *t) && is_it(m)).map(|(seq, _)| *seq);
             let removed = found.and_then(|seq| h.live.remove(&seq)).is_some();
             if h.live.is_empty() {
                 self.hashed = None;
             }
             return removed;
         }
-        match self
-            .linear
-            .iter()
-            .position(|(s, t, m)| pattern.fits(*s, *t) && is_it(m))
-        {
+        match self.linear.iter().position(|(s, t, m)| pattern.fits(*s, *t) && is_it(m)) {
             Some(at) => self.linear.remove(at).is_some(),
             None => false,
         }
@@ -409,8 +362,7 @@ mod tests {
     }
 
     fn pattern() -> impl Strategy<Value = Pattern> {
-        (-1..4i32, prop_oneof![Just(ANY_TAG), 0..4i32])
-            .prop_map(|(source, tag)| Pattern { source, tag })
+        (-1..4i32, prop_oneof![Just(ANY_TAG), 0..4i32]).prop_map(|(source, tag)| Pattern { source, tag })
     }
 
     /// `grow` in ten actions add an entry, so that long queues are reached as well as short ones.
@@ -441,27 +393,16 @@ mod tests {
                     arrived.push(s, t, n);
                 }
                 Action::TakePosted(s, t) => {
-                    let want = oracle
-                        .posted
-                        .iter()
-                        .position(|(p, _)| p.fits(s, t))
-                        .map(|i| oracle.posted.remove(i).1);
+                    let want = oracle.posted.iter().position(|(p, _)| p.fits(s, t)).map(|i| oracle.posted.remove(i).1);
                     assert_eq!(posted.take(s, t), want);
                 }
                 Action::TakeArrived(p) => {
-                    let want = oracle
-                        .arrived
-                        .iter()
-                        .position(|&(s, t, _)| p.fits(s, t))
-                        .map(|i| oracle.arrived.remove(i));
+                    let want =
+                        oracle.arrived.iter().position(|&(s, t, _)| p.fits(s, t)).map(|i| oracle.arrived.remove(i));
                     assert_eq!(arrived.take(p), want);
                 }
                 Action::FindArrived(p) => {
-                    let want = oracle
-                        .arrived
-                        .iter()
-                        .find(|&&(s, t, _)| p.fits(s, t))
-                        .copied();
+                    let want = oracle.arrived.iter().find(|&&(s, t, _)| p.fits(s, t)).copied();
                     assert_eq!(arrived.find(p).map(|(s, t, m)| (s, t, *m)), want);
                 }
                 Action::Cancel(i) => {
@@ -502,10 +443,6 @@ mod tests {
             assert_eq!(arrived.take(Pattern { source: 0, tag: 0 }), Some((0, 0, i)));
         }
         let hashed = arrived.hashed.as_ref().expect("still long");
-        assert!(
-            hashed.entered <= 8 * 65 + 260,
-            "{} numbers kept for 64 messages",
-            hashed.entered
-        );
+        assert!(hashed.entered <= 8 * 65 + 260, "{} numbers kept for 64 messages", hashed.entered);
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! Everything else in this crate handles memory through [`ConstMem`] and [`MutMem`], whose constructors carry the promise
 //! that the memory is there. Rust slices carry that promise in their lifetime; these functions hand it over.
-#![expect(
-    unsafe_code,
-    reason = "the constructors of raw memory, each with its argument"
-)]
+#![expect(unsafe_code, reason = "the constructors of raw memory, each with its argument")]
 
 use phalanx_shm::mem::{ConstMem, MutMem};
 

@@ -87,16 +87,7 @@ impl Engine {
     /// # Errors
     /// When the slot is taken by another process, or memory is short.
     pub fn init(config: BootConfig) -> Result<Engine> {
-        let BootConfig {
-            universe,
-            first,
-            size,
-            rank,
-            ctx,
-            appnum,
-            parent,
-            pmi,
-        } = config;
+        let BootConfig { universe, first, size, rank, ctx, appnum, parent, pmi } = config;
         if rank >= size || !universe.has(ProcId(first.0 + size - 1)) {
             return Err(Error::new(
                 ErrorClass::Other,
@@ -109,20 +100,12 @@ impl Engine {
         let me = ProcId(first.0 + rank);
         let slot = universe.slot(me);
         slot.claim(std::process::id() as i32).map_err(|owner| {
-            Error::new(
-                ErrorClass::Other,
-                format!("rank {rank} is already running as process {owner}"),
-            )
+            Error::new(ErrorClass::Other, format!("rank {rank} is already running as process {owner}"))
         })?;
         slot.set_state(SlotState::Starting);
         let budget = CpuBudget::detect(size);
         let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");
-        let core = Core::new(
-            universe.clone(),
-            me,
-            EAGER_LIMIT.min(universe.max_payload()),
-            single_copy,
-        );
+        let core = Core::new(universe.clone(), me, EAGER_LIMIT.min(universe.max_payload()), single_copy);
         let engine = Engine(Arc::new(Inner {
             core: EngineLock::new(core),
             state: AtomicU8::new(RUNNING),
@@ -145,28 +128,12 @@ impl Engine {
             let local = Group::new(members);
             Comm::assemble(
                 &engine,
-                CommParts {
-                    ctx,
-                    rank: rank as usize,
-                    local,
-                    remote: None,
-                    local_comm: None,
-                    name: name.into(),
-                },
+                CommParts { ctx, rank: rank as usize, local, remote: None, local_comm: None, name: name.into() },
             )
         };
-        let world = comm(
-            ctx,
-            rank,
-            (first.0..first.0 + size).map(ProcId).collect(),
-            "MPI_COMM_WORLD",
-        );
+        let world = comm(ctx, rank, (first.0..first.0 + size).map(ProcId).collect(), "MPI_COMM_WORLD");
         let own = comm(SELF_CONTEXTS | me.0 << 2, 0, vec![me], "MPI_COMM_SELF");
-        *engine.comms() = Comms {
-            world: Some(world),
-            own: Some(own),
-            parent: None,
-        };
+        *engine.comms() = Comms { world: Some(world), own: Some(own), parent: None };
         if parent != 0 {
             engine.set_parent(Some(dynamic::connect_parent(&engine, parent)?));
         }
@@ -201,10 +168,7 @@ impl Engine {
     /// # Panics
     /// After finalize; see [`Engine::is_finalized`].
     pub fn world(&self) -> Comm {
-        self.comms()
-            .world
-            .clone()
-            .expect("the world communicator exists until finalize")
+        self.comms().world.clone().expect("the world communicator exists until finalize")
     }
 
     /// `MPI_COMM_SELF`.
@@ -212,10 +176,7 @@ impl Engine {
     /// # Panics
     /// After finalize; see [`Engine::is_finalized`].
     pub fn self_comm(&self) -> Comm {
-        self.comms()
-            .own
-            .clone()
-            .expect("the self communicator exists until finalize")
+        self.comms().own.clone().expect("the self communicator exists until finalize")
     }
 
     /// The intercommunicator to the processes that spawned this world, if it was spawned.
@@ -257,10 +218,7 @@ impl Engine {
         let what = Waiting::on("Finalize", 0);
         self.block_until(what, |core| core.is_quiet().then_some(Ok(())))?;
         self.0.state.store(FINALIZED, Ordering::Release);
-        self.0
-            .universe
-            .slot(self.0.me)
-            .set_state(SlotState::Finalized);
+        self.0.universe.slot(self.0.me).set_state(SlotState::Finalized);
         let mut core = self.0.core.lock();
         core.close_rings();
         drop(core);
@@ -304,9 +262,7 @@ impl Engine {
     /// Locks the core for a call, unless the engine cannot serve it.
     #[inline]
     pub(crate) fn enter(&self) -> Result<CoreGuard<'_>> {
-        if self.0.state.load(Ordering::Relaxed) != RUNNING
-            || self.0.forks != phalanx_shm::fork::generation()
-        {
+        if self.0.state.load(Ordering::Relaxed) != RUNNING || self.0.forks != phalanx_shm::fork::generation() {
             return Err(self.refuse());
         }
         Ok(self.0.core.lock())
@@ -324,10 +280,7 @@ impl Engine {
                 ),
             );
         }
-        Error::new(
-            ErrorClass::Other,
-            "message passing has ended in this process: MPI_Finalize was called before",
-        )
+        Error::new(ErrorClass::Other, "message passing has ended in this process: MPI_Finalize was called before")
     }
 
     /// Registers a schedule and gives the request that completes with it. Advances it once right away.

@@ -26,10 +26,7 @@ pub struct RawOp {
 
 impl RawOp {
     /// An operation that has already completed.
-    pub const DONE: RawOp = RawOp {
-        index: u32::MAX,
-        generation: 0,
-    };
+    pub const DONE: RawOp = RawOp { index: u32::MAX, generation: 0 };
 
     /// As carried in envelopes.
     pub(crate) fn token(self) -> u64 {
@@ -38,10 +35,7 @@ impl RawOp {
 
     /// Back from an envelope.
     pub(crate) fn from_token(token: u64) -> RawOp {
-        RawOp {
-            index: token as u32,
-            generation: (token >> 32) as u32,
-        }
+        RawOp { index: token as u32, generation: (token >> 32) as u32 }
     }
 }
 
@@ -76,11 +70,7 @@ pub(crate) enum Body {
 /// The data of a send.
 pub(crate) enum Data {
     /// The user's buffer.
-    User {
-        mem: ConstMem,
-        count: usize,
-        ty: Datatype,
-    },
+    User { mem: ConstMem, count: usize, ty: Datatype },
     /// A packed copy.
     Owned(Vec<u8>),
 }
@@ -148,11 +138,7 @@ pub(crate) enum RecvStage {
     /// Large, copied by this side alone.
     Pulling(Box<Pull>),
     /// Large, and it comes through the ring: bytes so far and expected, and the outcome at the end.
-    Streaming {
-        at: u64,
-        end: u64,
-        outcome: Result<Status>,
-    },
+    Streaming { at: u64, end: u64, outcome: Result<Status> },
 }
 
 /// The slab.
@@ -187,39 +173,23 @@ impl Ops {
             op.owner = owner;
             op.body = body;
             op.outcome = outcome;
-            return RawOp {
-                index,
-                generation: op.generation,
-            };
+            return RawOp { index, generation: op.generation };
         }
         let index = self.slots.len() as u32;
-        self.slots.push(Op {
-            generation: 1,
-            owner,
-            outcome,
-            body,
-        });
-        RawOp {
-            index,
-            generation: 1,
-        }
+        self.slots.push(Op { generation: 1, owner, outcome, body });
+        RawOp { index, generation: 1 }
     }
 
     /// The operation, unless it is gone.
     #[inline]
     pub(crate) fn get(&mut self, op: RawOp) -> Option<&mut Op> {
-        self.slots
-            .get_mut(op.index as usize)
-            .filter(|o| o.generation == op.generation)
+        self.slots.get_mut(op.index as usize).filter(|o| o.generation == op.generation)
     }
 
     /// The send, if that is what it is.
     pub(crate) fn send(&mut self, op: RawOp) -> Option<&mut SendOp> {
         match self.get(op) {
-            Some(Op {
-                body: Body::Send(send),
-                ..
-            }) => Some(send),
+            Some(Op { body: Body::Send(send), .. }) => Some(send),
             _ => None,
         }
     }
@@ -227,10 +197,7 @@ impl Ops {
     /// The receive, if that is what it is.
     pub(crate) fn recv(&mut self, op: RawOp) -> Option<&mut RecvOp> {
         match self.get(op) {
-            Some(Op {
-                body: Body::Recv(recv),
-                ..
-            }) => Some(recv),
+            Some(Op { body: Body::Recv(recv), .. }) => Some(recv),
             _ => None,
         }
     }

@@ -30,9 +30,7 @@ pub(super) struct Piece {
 
 impl Pieces {
     pub(super) fn one(at: i64, len: u64) -> Pieces {
-        Pieces {
-            list: SmallVec::from_elem(Piece { start: 0, at, len }, 1),
-        }
+        Pieces { list: SmallVec::from_elem(Piece { start: 0, at, len }, 1) }
     }
 
     pub(super) fn new(list: impl Iterator<Item = (i64, u64)>) -> Pieces {
@@ -41,11 +39,7 @@ impl Pieces {
             list: list
                 .map(|(at, len)| {
                     start += len;
-                    Piece {
-                        start: start - len,
-                        at,
-                        len,
-                    }
+                    Piece { start: start - len, at, len }
                 })
                 .collect(),
         }
@@ -72,50 +66,30 @@ impl Pieces {
         if self.list.len() < 2 {
             return Box::default();
         }
-        self.list
-            .iter()
-            .map(|p| {
-                [
-                    base.at(p.at as isize, p.len as usize).as_ptr() as u64,
-                    p.len,
-                ]
-            })
-            .collect()
+        self.list.iter().map(|p| [base.at(p.at as isize, p.len as usize).as_ptr() as u64, p.len]).collect()
     }
 
     /// Address of the only piece.
     pub(super) fn address(&self, base: ConstMem) -> u64 {
-        self.list.first().map_or(0, |p| {
-            base.at(p.at as isize, p.len as usize).as_ptr() as u64
-        })
+        self.list.first().map_or(0, |p| base.at(p.at as isize, p.len as usize).as_ptr() as u64)
     }
 
     /// The ranges behind message bytes `from..to`.
     pub(super) fn range(&self, from: u64, to: u64) -> impl Iterator<Item = (i64, usize)> {
         let first = self.list.partition_point(|p| p.start + p.len <= from);
-        self.list[first..]
-            .iter()
-            .take_while(move |p| p.start < to)
-            .map(move |p| {
-                let skip = from.saturating_sub(p.start);
-                let end = (p.start + p.len).min(to) - p.start;
-                (p.at + skip as i64, (end - skip) as usize)
-            })
+        self.list[first..].iter().take_while(move |p| p.start < to).map(move |p| {
+            let skip = from.saturating_sub(p.start);
+            let end = (p.start + p.len).min(to) - p.start;
+            (p.at + skip as i64, (end - skip) as usize)
+        })
     }
 
     pub(super) fn remote(&self, from: u64, to: u64) -> SmallVec<[RemoteMem; 4]> {
-        self.range(from, to)
-            .map(|(at, len)| RemoteMem {
-                addr: at as u64,
-                len,
-            })
-            .collect()
+        self.range(from, to).map(|(at, len)| RemoteMem { addr: at as u64, len }).collect()
     }
 
     pub(super) fn local_mut(&self, base: MutMem, from: u64, to: u64) -> SmallVec<[MutMem; 4]> {
-        self.range(from, to)
-            .map(|(at, len)| base.at(at as isize, len))
-            .collect()
+        self.range(from, to).map(|(at, len)| base.at(at as isize, len)).collect()
     }
 
     /// Reads the list that another process has published.
@@ -124,13 +98,8 @@ impl Pieces {
             return None;
         }
         let mut list = vec![[0u64; 2]; n as usize];
-        let remote = RemoteMem {
-            addr: address,
-            len: n as usize * 16,
-        };
+        let remote = RemoteMem { addr: address, len: n as usize * 16 };
         single_copy::read(pid, remote, memory::of_mut(&mut list)).ok()?;
-        Some(Pieces::new(
-            list.into_iter().map(|[at, len]| (at as i64, len)),
-        ))
+        Some(Pieces::new(list.into_iter().map(|[at, len]| (at as i64, len))))
     }
 }

@@ -32,10 +32,7 @@ pub(crate) struct Stored {
 /// Where its data is.
 pub(crate) enum Content {
     /// Here, packed; with the sender's operation if that waits for the match.
-    Packed {
-        bytes: SmallVec<[u8; 48]>,
-        sync: Option<RawOp>,
-    },
+    Packed { bytes: SmallVec<[u8; 48]>, sync: Option<RawOp> },
     /// In the sender's memory: its operation, and the description in the segment (0: none).
     Offered { op: RawOp, block: u64 },
     /// In a send of this very process.
@@ -53,11 +50,7 @@ pub(crate) struct Incoming<'t> {
 
 impl Incoming<'_> {
     fn target(&self) -> Target {
-        Target {
-            mem: self.mem,
-            count: self.count,
-            ty: self.ty.clone(),
-        }
+        Target { mem: self.mem, count: self.count, ty: self.ty.clone() }
     }
 }
 
@@ -93,13 +86,7 @@ impl Core {
         }
         record.copy_payload_to(m.mem.at(0, e.len as usize));
         inlet.ring.pop();
-        Some(Ok(Status {
-            source: e.src as i32,
-            tag: e.tag,
-            error: 0,
-            bytes: e.len,
-            cancelled: false,
-        }))
+        Some(Ok(Status { source: e.src as i32, tag: e.tag, error: 0, bytes: e.len, cancelled: false }))
     }
 
     /// Takes a small message that has arrived before; large ones need [`Core::recv_start`].
@@ -120,13 +107,7 @@ impl Core {
         if let Some(op) = sync {
             self.acknowledge(stored.from, op);
         }
-        let matched = Matched {
-            ctx: m.ctx,
-            source,
-            tag,
-            signature: stored.signature,
-            bytes: stored.bytes,
-        };
+        let matched = Matched { ctx: m.ctx, source, tag, signature: stored.signature, bytes: stored.bytes };
         Some(self.unpack(matched, m.mem, m.count, m.ty, &bytes))
     }
 
@@ -137,18 +118,9 @@ impl Core {
         }
         let op = self.ops.add(
             owner,
-            Body::Recv(RecvOp {
-                ctx: m.ctx,
-                pattern: m.pattern,
-                target: m.target(),
-                stage: RecvStage::Posted,
-            }),
+            Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
         );
-        self.contexts
-            .entry(m.ctx)
-            .or_default()
-            .posted
-            .push(m.pattern, op);
+        self.contexts.entry(m.ctx).or_default().posted.push(m.pattern, op);
         self.posted += 1;
         Ok(op)
     }
@@ -162,13 +134,7 @@ impl Core {
         stored: Stored,
         owner: Owner,
     ) -> Result<RawOp> {
-        let matched = Matched {
-            ctx: m.ctx,
-            source,
-            tag,
-            signature: stored.signature,
-            bytes: stored.bytes,
-        };
+        let matched = Matched { ctx: m.ctx, source, tag, signature: stored.signature, bytes: stored.bytes };
         match stored.content {
             Content::Packed { bytes, sync } => {
                 if let Some(op) = sync {
@@ -180,19 +146,12 @@ impl Core {
             Content::Local(send) => {
                 let op = self.ops.add(
                     owner,
-                    Body::Recv(RecvOp {
-                        ctx: m.ctx,
-                        pattern: m.pattern,
-                        target: m.target(),
-                        stage: RecvStage::Posted,
-                    }),
+                    Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
                 );
                 if let Some(body) = self.ops.send(send) {
                     let data = std::mem::replace(&mut body.data, Data::Owned(Vec::new()));
                     match &data {
-                        Data::User { mem, count, ty } => {
-                            self.copy_to_posted(op, *mem, *count, ty, source, tag)
-                        }
+                        Data::User { mem, count, ty } => self.copy_to_posted(op, *mem, *count, ty, source, tag),
                         Data::Owned(bytes) => {
                             let outcome = self.unpack(matched, m.mem, m.count, m.ty, bytes);
                             self.ops.complete(op, outcome);
@@ -206,12 +165,7 @@ impl Core {
             Content::Offered { op: remote, block } => {
                 let op = self.ops.add(
                     owner,
-                    Body::Recv(RecvOp {
-                        ctx: m.ctx,
-                        pattern: m.pattern,
-                        target: m.target(),
-                        stage: RecvStage::Posted,
-                    }),
+                    Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
                 );
                 self.begin_large(op, stored.from, remote, block, matched);
                 Ok(op)
@@ -221,11 +175,7 @@ impl Core {
 
     /// Keeps a message for a later receive.
     pub(crate) fn store(&mut self, ctx: u32, source: i32, tag: i32, stored: Stored) {
-        self.contexts
-            .entry(ctx)
-            .or_default()
-            .arrived
-            .push(source, tag, stored);
+        self.contexts.entry(ctx).or_default().arrived.push(source, tag, stored);
         self.arrived += 1;
         // Probes and matched probes of other threads wait for this.
         self.ops.completed += 1;
@@ -243,36 +193,17 @@ impl Core {
             self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
             return;
         }
-        let content = Content::Packed {
-            bytes: SmallVec::from_vec(packed),
-            sync: None,
-        };
-        self.store(
-            m.ctx,
-            source,
-            m.tag,
-            Stored {
-                from: self.me,
-                signature: m.ty.signature(),
-                bytes,
-                content,
-            },
-        );
+        let content = Content::Packed { bytes: SmallVec::from_vec(packed), sync: None };
+        self.store(m.ctx, source, m.tag, Stored { from: self.me, signature: m.ty.signature(), bytes, content });
     }
 
     /// Takes the earliest message that fits, claiming it if it is large; skips those whose sender has withdrawn them.
-    pub(crate) fn take_arrived(
-        &mut self,
-        ctx: u32,
-        pattern: Pattern,
-    ) -> Option<(i32, i32, Stored)> {
+    pub(crate) fn take_arrived(&mut self, ctx: u32, pattern: Pattern) -> Option<(i32, i32, Stored)> {
         while self.arrived > 0 {
             let (source, tag, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
             self.arrived -= 1;
             match stored.content {
-                Content::Offered { op, block } if !self.claim(block) => {
-                    self.release(stored.from, op)
-                }
+                Content::Offered { op, block } if !self.claim(block) => self.release(stored.from, op),
                 _ => return Some((source, tag, stored)),
             }
         }
@@ -288,13 +219,7 @@ impl Core {
                 _ => (stored.bytes, 0),
             };
             if withdrawn == 0 || !self.is_withdrawn(withdrawn) {
-                return Some(Status {
-                    source,
-                    tag,
-                    error: 0,
-                    bytes,
-                    cancelled: false,
-                });
+                return Some(Status { source, tag, error: 0, bytes, cancelled: false });
             }
             let (_, _, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
             self.arrived -= 1;
@@ -323,11 +248,7 @@ impl Core {
                 match e.kind {
                     kind::MATCHED | kind::DONE => self.finish_send(op, Ok(Status::EMPTY)),
                     kind::PIPE => self.start_pushing(op, u64::from_ne_bytes(value), e.len),
-                    kind::STREAM => self.start_streaming(
-                        op,
-                        RawOp::from_token(u64::from_ne_bytes(value)),
-                        e.len,
-                    ),
+                    kind::STREAM => self.start_streaming(op, RawOp::from_token(u64::from_ne_bytes(value)), e.len),
                     _ => {}
                 }
             }
@@ -338,11 +259,7 @@ impl Core {
         if self.posted == 0 {
             return None;
         }
-        let op = self
-            .contexts
-            .get_mut(&e.ctx)?
-            .posted
-            .take(e.src as i32, e.tag)?;
+        let op = self.contexts.get_mut(&e.ctx)?.posted.take(e.src as i32, e.tag)?;
         self.posted -= 1;
         Some(op)
     }
@@ -354,17 +271,7 @@ impl Core {
             let mut bytes = SmallVec::from_elem(0, record.payload_len());
             record.copy_payload(&mut bytes);
             let content = Content::Packed { bytes, sync };
-            self.store(
-                e.ctx,
-                e.src as i32,
-                e.tag,
-                Stored {
-                    from,
-                    signature: e.sig,
-                    bytes: e.len,
-                    content,
-                },
-            );
+            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
             return;
         };
         if let Some(send) = sync {
@@ -391,24 +298,11 @@ impl Core {
 
     fn arrive_offer(&mut self, from: ProcId, e: &Envelope, block: u64) {
         let remote = RawOp::from_token(e.token);
-        let wanted = self.posted > 0
-            && self
-                .contexts
-                .get_mut(&e.ctx)
-                .is_some_and(|q| q.posted.has(e.src as i32, e.tag));
+        let wanted =
+            self.posted > 0 && self.contexts.get_mut(&e.ctx).is_some_and(|q| q.posted.has(e.src as i32, e.tag));
         if !wanted {
             let content = Content::Offered { op: remote, block };
-            self.store(
-                e.ctx,
-                e.src as i32,
-                e.tag,
-                Stored {
-                    from,
-                    signature: e.sig,
-                    bytes: e.len,
-                    content,
-                },
-            );
+            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
         } else if !self.claim(block) {
             self.release(from, remote);
         } else if let Some(op) = self.take_posted(e) {
@@ -452,20 +346,12 @@ impl Core {
             while at < n {
                 let step = staged.len().min(n - at);
                 ty.pack(count, &mem, at, &mut staged[..step]);
-                target
-                    .ty
-                    .unpack(target.count, &mut target.mem.clone(), at, &staged[..step]);
+                target.ty.unpack(target.count, &mut target.mem.clone(), at, &staged[..step]);
                 at += step;
             }
             self.scratch = staged;
         }
-        let matched = Matched {
-            ctx,
-            source,
-            tag,
-            signature: ty.signature(),
-            bytes: bytes as u64,
-        };
+        let matched = Matched { ctx, source, tag, signature: ty.signature(), bytes: bytes as u64 };
         let outcome = self.outcome(matched, target.room(), &target.ty);
         self.ops.complete(op, outcome);
     }
@@ -487,13 +373,7 @@ impl Core {
     /// Status of a received message, or the truncation error.
     pub(crate) fn outcome(&self, m: Matched, room: u64, ty: &Datatype) -> Result<Status> {
         if m.bytes <= room {
-            return Ok(Status {
-                source: m.source,
-                tag: m.tag,
-                error: 0,
-                bytes: m.bytes,
-                cancelled: false,
-            });
+            return Ok(Status { source: m.source, tag: m.tag, error: 0, bytes: m.bytes, cancelled: false });
         }
         Err(self.truncated(m, room, ty))
     }
@@ -525,30 +405,15 @@ impl Core {
         if !matches!(recv.stage, RecvStage::Posted) {
             return false;
         }
-        let removed = self
-            .contexts
-            .get_mut(&ctx)
-            .is_some_and(|q| q.posted.remove(pattern, op));
+        let removed = self.contexts.get_mut(&ctx).is_some_and(|q| q.posted.remove(pattern, op));
         if removed {
             self.posted -= 1;
-            self.ops.complete(
-                op,
-                Ok(Status {
-                    cancelled: true,
-                    ..Status::EMPTY
-                }),
-            );
+            self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
         }
         removed
     }
 }
 
 fn matched(e: &Envelope) -> Matched {
-    Matched {
-        ctx: e.ctx,
-        source: e.src as i32,
-        tag: e.tag,
-        signature: e.sig,
-        bytes: e.len,
-    }
+    Matched { ctx: e.ctx, source: e.src as i32, tag: e.tag, signature: e.sig, bytes: e.len }
 }

@@ -56,26 +56,16 @@ impl Schedules {
     /// Registers a schedule as being advanced right now by the caller.
     pub(crate) fn add_running(&mut self) -> ScheduleId {
         self.active += 1;
-        let free = self
-            .entries
-            .iter()
-            .position(|e| matches!(e.state, State::Free));
+        let free = self.entries.iter().position(|e| matches!(e.state, State::Free));
         let index = free.unwrap_or(self.entries.len());
         if free.is_none() {
-            self.entries.push(Entry {
-                generation: 0,
-                state: State::Free,
-                orphan: false,
-            });
+            self.entries.push(Entry { generation: 0, state: State::Free, orphan: false });
         }
         let entry = &mut self.entries[index];
         entry.generation = entry.generation.wrapping_add(1);
         entry.state = State::Running;
         entry.orphan = false;
-        ScheduleId {
-            index: index as u32,
-            generation: entry.generation,
-        }
+        ScheduleId { index: index as u32, generation: entry.generation }
     }
 
     /// Takes out a schedule that may be able to go on.
@@ -84,23 +74,13 @@ impl Schedules {
         for step in 0..n {
             let index = (self.cursor + step) % n;
             let entry = &mut self.entries[index];
-            if !matches!(&entry.state, State::Waiting { seen, .. } if *seen == ALWAYS || *seen != completed_raw)
-            {
+            if !matches!(&entry.state, State::Waiting { seen, .. } if *seen == ALWAYS || *seen != completed_raw) {
                 continue;
             }
-            if let State::Waiting { schedule, .. } =
-                std::mem::replace(&mut entry.state, State::Running)
-            {
+            if let State::Waiting { schedule, .. } = std::mem::replace(&mut entry.state, State::Running) {
                 self.cursor = index + 1;
-                let id = ScheduleId {
-                    index: index as u32,
-                    generation: entry.generation,
-                };
-                return Some(Turn {
-                    id,
-                    schedule,
-                    seen: completed_raw,
-                });
+                let id = ScheduleId { index: index as u32, generation: entry.generation };
+                return Some(Turn { id, schedule, seen: completed_raw });
             }
         }
         None
@@ -109,19 +89,17 @@ impl Schedules {
     /// Whether [`Schedules::take_turn`] would give one (one that asks for every pass does not count: its condition rings).
     pub(crate) fn has_turn(&self, completed_raw: u64) -> bool {
         self.active > 0
-            && self.entries.iter().any(|e| {
-                matches!(&e.state, State::Waiting { seen, .. } if *seen != ALWAYS && *seen != completed_raw)
-            })
+            && self
+                .entries
+                .iter()
+                .any(|e| matches!(&e.state, State::Waiting { seen, .. } if *seen != ALWAYS && *seen != completed_raw))
     }
 
     /// Puts a schedule back to wait.
     pub(crate) fn put_back(&mut self, turn: Turn, every_pass: bool) {
         if let Some(entry) = self.get(turn.id) {
             let seen = if every_pass { ALWAYS } else { turn.seen };
-            entry.state = State::Waiting {
-                schedule: turn.schedule,
-                seen,
-            };
+            entry.state = State::Waiting { schedule: turn.schedule, seen };
         }
     }
 
@@ -129,18 +107,12 @@ impl Schedules {
     pub(crate) fn finish(&mut self, id: ScheduleId, outcome: Result<Status>) {
         self.active = self.active.saturating_sub(1);
         if let Some(entry) = self.get(id) {
-            entry.state = if entry.orphan {
-                State::Free
-            } else {
-                State::Done(outcome)
-            };
+            entry.state = if entry.orphan { State::Free } else { State::Done(outcome) };
         }
     }
 
     fn get(&mut self, id: ScheduleId) -> Option<&mut Entry> {
-        self.entries
-            .get_mut(id.index as usize)
-            .filter(|e| e.generation == id.generation)
+        self.entries.get_mut(id.index as usize).filter(|e| e.generation == id.generation)
     }
 
     /// Whether it has ended.

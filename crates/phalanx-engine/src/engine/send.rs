@@ -76,28 +76,18 @@ impl Core {
         }
         match self.links.get_mut(at) {
             Some(Some(link)) => Ok(link),
-            _ => Err(Error::new(
-                ErrorClass::Intern,
-                format!("no link to process {}", to.0),
-            )),
+            _ => Err(Error::new(ErrorClass::Intern, format!("no link to process {}", to.0))),
         }
     }
 
     #[cold]
     fn make_link(&mut self, to: ProcId) -> Result<()> {
-        let ring = self
-            .universe
-            .producer(self.me, to)
-            .map_err(|e| shm_error("reach a peer", &e))?;
+        let ring = self.universe.producer(self.me, to).map_err(|e| shm_error("reach a peer", &e))?;
         let at = to.0 as usize;
         if self.links.len() <= at {
             self.links.resize_with(at + 1, || None);
         }
-        self.links[at] = Some(Box::new(Link {
-            ring,
-            pending: VecDeque::new(),
-            streams: VecDeque::new(),
-        }));
+        self.links[at] = Some(Box::new(Link { ring, pending: VecDeque::new(), streams: VecDeque::new() }));
         Ok(())
     }
 
@@ -109,9 +99,7 @@ impl Core {
             return Ok(false);
         }
         if m.dest == self.me {
-            return self
-                .send_to_self(m, Owner::Nobody)
-                .map(|op| op == RawOp::DONE);
+            return self.send_to_self(m, Owner::Nobody).map(|op| op == RawOp::DONE);
         }
         self.push_eager(m, bytes, 0)
     }
@@ -120,11 +108,7 @@ impl Core {
     #[inline]
     fn push_eager(&mut self, m: &Outgoing<'_>, bytes: usize, token: u64) -> Result<bool> {
         let envelope = Envelope {
-            kind: if token == 0 {
-                kind::EAGER
-            } else {
-                kind::EAGER_SYNC
-            },
+            kind: if token == 0 { kind::EAGER } else { kind::EAGER_SYNC },
             flags: 0,
             ctx: m.ctx,
             src: m.source,
@@ -138,9 +122,7 @@ impl Core {
             return Ok(false);
         }
         if m.ty.is_contiguous() {
-            return Ok(link
-                .ring
-                .try_push(&envelope, &[Part::from(m.mem.at(0, bytes))]));
+            return Ok(link.ring.try_push(&envelope, &[Part::from(m.mem.at(0, bytes))]));
         }
         self.push_gathered(m.dest, &envelope, m.mem, m.count, m.ty)
     }
@@ -164,10 +146,7 @@ impl Core {
         let mut packed = std::mem::take(&mut self.scratch);
         packed.resize(envelope.len as usize, 0);
         ty.pack(count, &mem, 0, &mut packed);
-        let pushed = self.link(dest).map(|link| {
-            link.ring
-                .try_push(envelope, &[Part::from(packed.as_slice())])
-        });
+        let pushed = self.link(dest).map(|link| link.ring.try_push(envelope, &[Part::from(packed.as_slice())]));
         self.scratch = packed;
         pushed
     }
@@ -182,22 +161,12 @@ impl Core {
             return Ok(RawOp::DONE);
         }
         self.link(m.dest)?;
-        let data = Data::User {
-            mem: m.mem,
-            count: m.count,
-            ty: m.ty.clone(),
-        };
+        let data = Data::User { mem: m.mem, count: m.count, ty: m.ty.clone() };
         self.send_queued(m, data, 0, owner)
     }
 
     /// Enters a send and pushes its first record, now or when there is room.
-    pub(crate) fn send_queued(
-        &mut self,
-        m: &Outgoing<'_>,
-        data: Data,
-        reserved: usize,
-        owner: Owner,
-    ) -> Result<RawOp> {
+    pub(crate) fn send_queued(&mut self, m: &Outgoing<'_>, data: Data, reserved: usize, owner: Owner) -> Result<RawOp> {
         let bytes = m.bytes();
         let send = SendOp {
             dest: m.dest,
@@ -223,16 +192,7 @@ impl Core {
 
     /// Pushes a control record, now or when there is room.
     pub(crate) fn control(&mut self, dest: ProcId, kind: u8, token: u64, value: u64) -> Result<()> {
-        let envelope = Envelope {
-            kind,
-            flags: 0,
-            ctx: 0,
-            src: self.me.0,
-            tag: 0,
-            sig: 0,
-            len: 8,
-            token,
-        };
+        let envelope = Envelope { kind, flags: 0, ctx: 0, src: self.me.0, tag: 0, sig: 0, len: 8, token };
         self.enqueue(dest, Pending::Control(envelope, value))
     }
 
@@ -242,10 +202,7 @@ impl Core {
         link.pending.push_back(what);
         if was_idle {
             self.flush_link(dest);
-            if self.links[dest.0 as usize]
-                .as_ref()
-                .is_some_and(|l| !l.is_idle())
-            {
+            if self.links[dest.0 as usize].as_ref().is_some_and(|l| !l.is_idle()) {
                 self.mark_busy(dest);
             }
         }
@@ -264,9 +221,7 @@ impl Core {
         while let Some(first) = self.take_pending(dest) {
             let pushed = match &first {
                 Pending::Op(op) => self.push_first(*op),
-                Pending::Control(envelope, value) => {
-                    self.push_now(dest, envelope, &value.to_ne_bytes())
-                }
+                Pending::Control(envelope, value) => self.push_now(dest, envelope, &value.to_ne_bytes()),
             };
             if !pushed {
                 if let Some(Some(link)) = self.links.get_mut(dest.0 as usize) {
@@ -279,11 +234,7 @@ impl Core {
     }
 
     fn take_pending(&mut self, dest: ProcId) -> Option<Pending> {
-        self.links
-            .get_mut(dest.0 as usize)?
-            .as_mut()?
-            .pending
-            .pop_front()
+        self.links.get_mut(dest.0 as usize)?.as_mut()?.pending.pop_front()
     }
 
     /// Pushes one record past the pending queue (whose head it is).
@@ -332,9 +283,7 @@ impl Core {
         let data = std::mem::replace(&mut send.data, Data::Owned(Vec::new()));
         let pushed = match &data {
             Data::Owned(bytes) => self.push_now(dest, &envelope, bytes),
-            Data::User { mem, count, ty } => self
-                .push_gathered(dest, &envelope, *mem, *count, ty)
-                .unwrap_or(false),
+            Data::User { mem, count, ty } => self.push_gathered(dest, &envelope, *mem, *count, ty).unwrap_or(false),
         };
         if !pushed {
             if let Some(send) = self.ops.send(op) {
@@ -390,24 +339,11 @@ impl Core {
             self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
             return Ok(RawOp::DONE);
         }
-        let stored = |content| Stored {
-            from,
-            signature: m.ty.signature(),
-            bytes: bytes as u64,
-            content,
-        };
+        let stored = |content| Stored { from, signature: m.ty.signature(), bytes: bytes as u64, content };
         if bytes <= self.eager_limit && !m.sync {
             let mut packed = SmallVec::from_elem(0, bytes);
             m.ty.pack(m.count, &m.mem, 0, &mut packed);
-            self.store(
-                m.ctx,
-                source,
-                m.tag,
-                stored(Content::Packed {
-                    bytes: packed,
-                    sync: None,
-                }),
-            );
+            self.store(m.ctx, source, m.tag, stored(Content::Packed { bytes: packed, sync: None }));
             return Ok(RawOp::DONE);
         }
         let op = self.ops.add(
@@ -420,11 +356,7 @@ impl Core {
                 signature: m.ty.signature(),
                 bytes: bytes as u64,
                 sync: m.sync,
-                data: Data::User {
-                    mem: m.mem,
-                    count: m.count,
-                    ty: m.ty.clone(),
-                },
+                data: Data::User { mem: m.mem, count: m.count, ty: m.ty.clone() },
                 reserved: 0,
                 stage: SendStage::Offered,
                 block: None,
@@ -445,51 +377,26 @@ impl Core {
         match send.stage {
             SendStage::Queued => {
                 if let Some(Some(link)) = self.links.get_mut(dest.0 as usize) {
-                    link.pending
-                        .retain(|p| !matches!(p, Pending::Op(other) if *other == op));
+                    link.pending.retain(|p| !matches!(p, Pending::Op(other) if *other == op));
                 }
-                self.finish_send(
-                    op,
-                    Ok(Status {
-                        cancelled: true,
-                        ..Status::EMPTY
-                    }),
-                );
+                self.finish_send(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
                 true
             }
             SendStage::Offered if dest == me => {
-                let pattern = Pattern {
-                    source: send.source as i32,
-                    tag: send.tag,
-                };
+                let pattern = Pattern { source: send.source as i32, tag: send.tag };
                 let taken = self.contexts.get_mut(&ctx).is_some_and(|q| {
-                    q.arrived.remove(
-                        pattern,
-                        |stored| matches!(stored.content, Content::Local(other) if other == op),
-                    )
+                    q.arrived.remove(pattern, |stored| matches!(stored.content, Content::Local(other) if other == op))
                 });
                 if taken {
                     self.arrived -= 1;
-                    self.ops.complete(
-                        op,
-                        Ok(Status {
-                            cancelled: true,
-                            ..Status::EMPTY
-                        }),
-                    );
+                    self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
                 }
                 taken
             }
             SendStage::Offered => match block {
                 Some(block) if self.withdraw_block(block) => {
                     self.withdrawn.insert(op.token(), block);
-                    self.ops.complete(
-                        op,
-                        Ok(Status {
-                            cancelled: true,
-                            ..Status::EMPTY
-                        }),
-                    );
+                    self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
                     true
                 }
                 _ => false,
@@ -502,10 +409,6 @@ impl Core {
 /// An error of the shared-memory layer, for the user.
 #[cold]
 pub(crate) fn shm_error(what: &str, error: &phalanx_shm::ShmError) -> Error {
-    let class = if error.is_no_memory() {
-        ErrorClass::NoMem
-    } else {
-        ErrorClass::Other
-    };
+    let class = if error.is_no_memory() { ErrorClass::NoMem } else { ErrorClass::Other };
     Error::new(class, format!("could not {what}: {error}"))
 }

@@ -43,17 +43,10 @@ impl Core {
                 continue;
             };
             let step = unit.min((end - at) as usize);
-            let envelope = Envelope {
-                kind: kind::DATA,
-                len: step as u64,
-                token: to.token(),
-                ..Envelope::default()
-            };
+            let envelope = Envelope { kind: kind::DATA, len: step as u64, token: to.token(), ..Envelope::default() };
             let data = std::mem::replace(&mut send.data, Data::Owned(Vec::new()));
             let pushed = match &data {
-                Data::Owned(bytes) => {
-                    self.push_now(dest, &envelope, &bytes[at as usize..at as usize + step])
-                }
+                Data::Owned(bytes) => self.push_now(dest, &envelope, &bytes[at as usize..at as usize + step]),
                 Data::User { mem, ty, .. } if ty.is_contiguous() => {
                     self.push_part(dest, &envelope, mem.at(at as isize, step))
                 }

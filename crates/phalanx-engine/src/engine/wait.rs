@@ -31,12 +31,7 @@ pub struct Waiting {
 impl Waiting {
     /// A wait for no particular peer.
     pub fn on(operation: &'static str, ctx: u32) -> Waiting {
-        Waiting {
-            operation,
-            ctx,
-            peer: -1,
-            tag: -1,
-        }
+        Waiting { operation, ctx, peer: -1, tag: -1 }
     }
 }
 
@@ -79,24 +74,15 @@ enum Next {
 
 impl Pace {
     pub(crate) fn new(inner: &Inner) -> Pace {
-        Pace {
-            spins: inner.spins / POLLS_PER_HOLD + 1,
-            yields: inner.yields,
-        }
+        Pace { spins: inner.spins / POLLS_PER_HOLD + 1, yields: inner.yields }
     }
 
     /// Just a look.
-    const SHORT: Pace = Pace {
-        spins: 1,
-        yields: 1,
-    };
+    const SHORT: Pace = Pace { spins: 1, yields: 1 };
 
     /// After being woken: what comes next often follows soon.
     fn after_wake(inner: &Inner) -> Pace {
-        Pace {
-            spins: inner.spins / POLLS_PER_HOLD / 4 + 1,
-            yields: inner.yields,
-        }
+        Pace { spins: inner.spins / POLLS_PER_HOLD / 4 + 1, yields: inner.yields }
     }
 
     /// Gives the CPU away for a turn. When that took long, others compute here: then sleeping is better than polling
@@ -112,11 +98,7 @@ impl Pace {
     fn next(&mut self) -> Next {
         if self.spins > 0 {
             self.spins -= 1;
-            return if self.spins.is_multiple_of(HOLDS_PER_YIELD) {
-                Next::Yield
-            } else {
-                Next::Spin
-            };
+            return if self.spins.is_multiple_of(HOLDS_PER_YIELD) { Next::Yield } else { Next::Spin };
         }
         if self.yields > 0 {
             self.yields -= 1;
@@ -182,11 +164,7 @@ impl Engine {
     ///
     /// # Errors
     /// What `ready` gives, or interruption.
-    pub fn block_until<T>(
-        &self,
-        what: Waiting,
-        mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
-    ) -> Result<T> {
+    pub fn block_until<T>(&self, what: Waiting, mut ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
         let mut pace = Pace::new(&self.0);
         let mut asked = None;
         loop {
@@ -227,11 +205,7 @@ impl Engine {
     }
 
     /// Sleeps until something happens to this process, unless it is there already.
-    fn sleep<T>(
-        &self,
-        what: &Waiting,
-        ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
-    ) -> Result<Slept<T>> {
+    fn sleep<T>(&self, what: &Waiting, ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<Slept<T>> {
         let token = self.0.universe.slot(self.0.me).parker().prepare();
         self.advance_schedules();
         self.sleep_with(what, token, ready)
@@ -253,10 +227,7 @@ impl Engine {
             if let Some(damage) = &core.broken {
                 return Err(Error::new(ErrorClass::Intern, damage.clone()));
             }
-            if core.stop_waiting_for_senders()
-                || core.must_stay_awake()
-                || core.schedules_can_go_on()
-            {
+            if core.stop_waiting_for_senders() || core.must_stay_awake() || core.schedules_can_go_on() {
                 drop(core);
                 std::thread::yield_now();
                 return Ok(Slept::Woken);
@@ -275,11 +246,7 @@ impl Engine {
     fn park(&self, what: &Waiting, token: ParkToken) -> Woken {
         // Readers outside this process (a stuck-job report) would find the line here.
         let _ = what;
-        self.0
-            .universe
-            .slot(self.0.me)
-            .parker()
-            .park(token, Some(SLICE))
+        self.0.universe.slot(self.0.me).parker().park(token, Some(SLICE))
     }
 
     /// Called by tests and probes that found nothing: a rank that tests in a loop gives its CPU away now and
@@ -294,11 +261,7 @@ impl Engine {
 
     /// Runs the interrupt hook.
     pub(crate) fn check_interrupt(&self) -> Result<()> {
-        let hook = *self
-            .0
-            .hook
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let hook = *self.0.hook.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match hook {
             Some(hook) if hook() => Err(Error::interrupted()),
             _ => Ok(()),
@@ -366,9 +329,7 @@ impl Engine {
             let seen = self.enter()?.ops.completed_raw;
             match schedule.advance(self)? {
                 Step::Done(_) => return Ok(()),
-                Step::Pending => self.block_until(what, |core| {
-                    (core.ops.completed_raw != seen).then_some(Ok(()))
-                })?,
+                Step::Pending => self.block_until(what, |core| (core.ops.completed_raw != seen).then_some(Ok(())))?,
                 Step::Poll => {
                     self.progress()?;
                     match pace.next() {

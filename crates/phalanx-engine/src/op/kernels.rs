@@ -50,9 +50,7 @@ pub(super) fn reduce(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem) 
 macro_rules! each {
     ($ty:ty, $input:expr, $inout:expr, $f:expr) => {{
         let f = $f;
-        $inout.combine($input, |a, b| {
-            <$ty>::to_ne_bytes(f(<$ty>::from_ne_bytes(a), <$ty>::from_ne_bytes(b)))
-        })
+        $inout.combine($input, |a, b| <$ty>::to_ne_bytes(f(<$ty>::from_ne_bytes(a), <$ty>::from_ne_bytes(b))))
     }};
 }
 
@@ -68,13 +66,9 @@ macro_rules! unsigned {
                 Builtin::Band => each!($ty, input, inout, |a: $ty, b: $ty| a & b),
                 Builtin::Bor => each!($ty, input, inout, |a: $ty, b: $ty| a | b),
                 Builtin::Bxor => each!($ty, input, inout, |a: $ty, b: $ty| a ^ b),
-                Builtin::Land => each!($ty, input, inout, |a: $ty, b: $ty| <$ty>::from(
-                    a != 0 && b != 0
-                )),
+                Builtin::Land => each!($ty, input, inout, |a: $ty, b: $ty| <$ty>::from(a != 0 && b != 0)),
                 Builtin::Lor => each!($ty, input, inout, |a: $ty, b: $ty| <$ty>::from(a | b != 0)),
-                Builtin::Lxor => each!($ty, input, inout, |a: $ty, b: $ty| <$ty>::from(
-                    (a != 0) != (b != 0)
-                )),
+                Builtin::Lxor => each!($ty, input, inout, |a: $ty, b: $ty| <$ty>::from((a != 0) != (b != 0))),
                 Builtin::Minloc | Builtin::Maxloc | Builtin::Replace | Builtin::NoOp => {}
             }
         }
@@ -101,16 +95,8 @@ macro_rules! float {
             match op {
                 Builtin::Sum => each!($ty, input, inout, |a: $ty, b: $ty| a + b),
                 Builtin::Prod => each!($ty, input, inout, |a: $ty, b: $ty| a * b),
-                Builtin::Min => each!($ty, input, inout, |a: $ty, b: $ty| if a < b || a.is_nan() {
-                    a
-                } else {
-                    b
-                }),
-                Builtin::Max => each!($ty, input, inout, |a: $ty, b: $ty| if a > b || a.is_nan() {
-                    a
-                } else {
-                    b
-                }),
+                Builtin::Min => each!($ty, input, inout, |a: $ty, b: $ty| if a < b || a.is_nan() { a } else { b }),
+                Builtin::Max => each!($ty, input, inout, |a: $ty, b: $ty| if a > b || a.is_nan() { a } else { b }),
                 _ => {}
             }
         }
@@ -131,10 +117,7 @@ macro_rules! complex {
                 Builtin::Prod => {
                     inout.combine(input, |a, b| {
                         let ((ar, ai), (br, bi)) = (load(a), load(b));
-                        join(
-                            (ar * br - ai * bi).to_ne_bytes(),
-                            (ar * bi + ai * br).to_ne_bytes(),
-                        )
+                        join((ar * br - ai * bi).to_ne_bytes(), (ar * bi + ai * br).to_ne_bytes())
                     });
                 }
                 _ => $parts(op, input, inout),
@@ -159,10 +142,7 @@ complex!(complex32, f32, float32, 4);
 complex!(complex64, f64, float64, 8);
 
 /// Two words as one of twice the size.
-fn join<const HALF: usize, const WHOLE: usize>(
-    first: [u8; HALF],
-    second: [u8; HALF],
-) -> [u8; WHOLE] {
+fn join<const HALF: usize, const WHOLE: usize>(first: [u8; HALF], second: [u8; HALF]) -> [u8; WHOLE] {
     let mut whole = [0; WHOLE];
     whole[..HALF].copy_from_slice(&first);
     whole[HALF..].copy_from_slice(&second);
@@ -179,28 +159,17 @@ pub(super) fn load(format: Format, word: &[u8]) -> u128 {
         bytes[16 - word.len()..].copy_from_slice(word);
         u128::from_be_bytes(bytes)
     };
-    if format == Format::X87 {
-        bits & ((1 << 80) - 1)
-    } else {
-        bits
-    }
+    if format == Format::X87 { bits & ((1 << 80) - 1) } else { bits }
 }
 
 fn store(bits: u128) -> [u8; 16] {
-    if cfg!(target_endian = "little") {
-        bits.to_le_bytes()
-    } else {
-        bits.to_be_bytes()
-    }
+    if cfg!(target_endian = "little") { bits.to_le_bytes() } else { bits.to_be_bytes() }
 }
 
 /// Half precision, computed in single precision and rounded back: for sums and products that is the correctly rounded result,
 /// since single precision has more than twice the bits.
 fn float16(op: Builtin, input: ConstMem, inout: MutMem) {
-    let (load, store) = (
-        |w| half::widen(u16::from_ne_bytes(w)),
-        |x| half::narrow(x).to_ne_bytes(),
-    );
+    let (load, store) = (|w| half::widen(u16::from_ne_bytes(w)), |x| half::narrow(x).to_ne_bytes());
     match op {
         Builtin::Sum => inout.combine(input, |a, b| store(load(a) + load(b))),
         Builtin::Prod => inout.combine(input, |a, b| store(load(a) * load(b))),
@@ -221,18 +190,11 @@ fn complex16(op: Builtin, input: ConstMem, inout: MutMem) {
     if op != Builtin::Prod {
         return float16(op, input, inout);
     }
-    let load = |[a, b, c, d]: [u8; 4]| {
-        (
-            half::widen(u16::from_ne_bytes([a, b])),
-            half::widen(u16::from_ne_bytes([c, d])),
-        )
-    };
+    let load =
+        |[a, b, c, d]: [u8; 4]| (half::widen(u16::from_ne_bytes([a, b])), half::widen(u16::from_ne_bytes([c, d])));
     inout.combine(input, |a, b| {
         let ((ar, ai), (br, bi)) = (load(a), load(b));
-        join(
-            half::narrow(ar * br - ai * bi).to_ne_bytes(),
-            half::narrow(ar * bi + ai * br).to_ne_bytes(),
-        )
+        join(half::narrow(ar * br - ai * bi).to_ne_bytes(), half::narrow(ar * bi + ai * br).to_ne_bytes())
     });
 }
 
@@ -265,10 +227,7 @@ fn extended(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem) -> bool {
             inout.combine(input, |a: [u8; 16], b| padded(mul(number(&a), number(&b))));
         }
         (Builtin::Prod, _) => inout.combine(input, |a: [u8; 32], b| {
-            let ((ar, ai), (br, bi)) = (
-                (number(&a), number(&a[16..])),
-                (number(&b), number(&b[16..])),
-            );
+            let ((ar, ai), (br, bi)) = ((number(&a), number(&a[16..])), (number(&b), number(&b[16..])));
             let re = add(mul(ar, br), negative(mul(ai, bi)));
             let im = add(mul(ar, bi), mul(ai, br));
             join(padded(re), padded(im))
@@ -286,19 +245,13 @@ fn extended(_: Builtin, _: Basic, _: ConstMem, _: MutMem) -> bool {
 /// Floating point operations of 16 bytes in a format Rust has no type for.
 fn soft(op: Builtin, format: Format, input: ConstMem, inout: MutMem) {
     let each = |f: &dyn Fn(u128, u128) -> u128| {
-        inout.combine(input, |a: [u8; 16], b| {
-            store(f(load(format, &a), load(format, &b)))
-        });
+        inout.combine(input, |a: [u8; 16], b| store(f(load(format, &a), load(format, &b))));
     };
     // `a` when it is on the wanted side of `b`, or is not a number.
     let choose = |wanted: std::cmp::Ordering| {
         move |a, b| {
             let is_nan = |x| format.compare(x, x).is_none();
-            if format.compare(a, b) == Some(wanted) || is_nan(a) {
-                a
-            } else {
-                b
-            }
+            if format.compare(a, b) == Some(wanted) || is_nan(a) { a } else { b }
         }
     };
     match op {

@@ -105,10 +105,7 @@ pub struct Op(What);
 #[derive(Clone)]
 enum What {
     Builtin(Builtin),
-    User {
-        function: Arc<dyn UserFunction>,
-        commutes: bool,
-    },
+    User { function: Arc<dyn UserFunction>, commutes: bool },
 }
 
 impl Op {
@@ -169,12 +166,7 @@ impl Op {
         };
         match ty.basic() {
             Some(basic) if builtin.allows(basic.kind()) => Ok(()),
-            Some(_) => fail!(
-                Op,
-                "{} is not defined on {ty}; {}",
-                builtin.name(),
-                advice(builtin)
-            ),
+            Some(_) => fail!(Op, "{} is not defined on {ty}; {}", builtin.name(), advice(builtin)),
             None if matches!(builtin, Builtin::Replace | Builtin::NoOp) => Ok(()),
             None => fail!(
                 Op,
@@ -188,13 +180,7 @@ impl Op {
     ///
     /// # Errors
     /// As [`Op::check`]; what a user's function reports; `MPI_ERR_INTERN` when a buffer is shorter than the elements.
-    pub fn reduce(
-        &self,
-        ty: &Datatype,
-        input: ConstMem,
-        inout: MutMem,
-        count: usize,
-    ) -> Result<()> {
+    pub fn reduce(&self, ty: &Datatype, input: ConstMem, inout: MutMem, count: usize) -> Result<()> {
         let builtin = match &self.0 {
             What::User { function, .. } => return function.call(input, inout, count, ty),
             What::Builtin(builtin) => *builtin,
@@ -261,9 +247,7 @@ impl fmt::Display for Op {
         f.write_str(match &self.0 {
             What::Builtin(builtin) => builtin.name(),
             What::User { commutes: true, .. } => "a commutative user operation",
-            What::User {
-                commutes: false, ..
-            } => "a user operation that does not commute",
+            What::User { commutes: false, .. } => "a user operation that does not commute",
         })
     }
 }

@@ -18,13 +18,8 @@ pub(super) fn reduce(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem, 
         ($value:ty, $index:ty, $index_at:literal, $extent:literal) => {
             whole::<$extent>(op, input, inout, count, |a, b| {
                 let value = |pair: &[u8; $extent]| <$value>::from_ne_bytes(prefix(pair));
-                let index =
-                    |pair: &[u8; $extent]| <$index>::from_ne_bytes(prefix(&pair[$index_at..]));
-                decide(
-                    value(a).partial_cmp(&value(b)),
-                    is_nan(&value(a)),
-                    index(a).partial_cmp(&index(b)),
-                )
+                let index = |pair: &[u8; $extent]| <$index>::from_ne_bytes(prefix(&pair[$index_at..]));
+                decide(value(a).partial_cmp(&value(b)), is_nan(&value(a)), index(a).partial_cmp(&index(b)))
             })
         };
     }
@@ -41,11 +36,7 @@ pub(super) fn reduce(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem, 
                 let value = |pair: &[u8; 32]| load(format, &pair[..16]);
                 let index = |pair: &[u8; 32]| i32::from_ne_bytes(prefix(&pair[16..]));
                 let nan = format.compare(value(a), value(a)).is_none();
-                decide(
-                    format.compare(value(a), value(b)),
-                    nan,
-                    index(a).partial_cmp(&index(b)),
-                )
+                decide(format.compare(value(a), value(b)), nan, index(a).partial_cmp(&index(b)))
             });
         }
         // MPI_2INT and MPI_2INTEGER.
@@ -61,11 +52,7 @@ struct Decision {
 }
 
 fn decide(values: Option<Ordering>, input_is_nan: bool, indices: Option<Ordering>) -> Decision {
-    Decision {
-        values,
-        input_is_nan,
-        indices,
-    }
+    Decision { values, input_is_nan, indices }
 }
 
 impl Decision {
@@ -97,17 +84,9 @@ fn whole<const N: usize>(
     count: usize,
     compare: impl Fn(&[u8; N], &[u8; N]) -> Decision,
 ) {
-    let wanted = if op == Builtin::Minloc {
-        Ordering::Less
-    } else {
-        Ordering::Greater
-    };
+    let wanted = if op == Builtin::Minloc { Ordering::Less } else { Ordering::Greater };
     let choose = |a: [u8; N], b: [u8; N]| {
-        if compare(&a, &b).takes_input(wanted) {
-            a
-        } else {
-            b
-        }
+        if compare(&a, &b).takes_input(wanted) { a } else { b }
     };
     let complete = input.len().min(inout.len()).min(count * N) / N;
     inout.slice(0, complete * N).combine(input, choose);

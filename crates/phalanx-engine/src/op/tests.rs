@@ -1,7 +1,4 @@
-#![expect(
-    unsafe_code,
-    reason = "tests hand slices to an interface of raw memory"
-)]
+#![expect(unsafe_code, reason = "tests hand slices to an interface of raw memory")]
 
 use super::*;
 use crate::abi_table;
@@ -15,12 +12,8 @@ fn run(op: &Op, ty: &Datatype, input: &[u8], inout: &[u8], count: usize) -> Resu
     let mut into = vec![0u8; 1];
     into.extend_from_slice(inout);
     // SAFETY: both vectors live, unborrowed, until the call has returned.
-    let (a, b) = unsafe {
-        (
-            ConstMem::new(from[1..].as_ptr(), input.len()),
-            MutMem::new(into[1..].as_mut_ptr(), inout.len()),
-        )
-    };
+    let (a, b) =
+        unsafe { (ConstMem::new(from[1..].as_ptr(), input.len()), MutMem::new(into[1..].as_mut_ptr(), inout.len())) };
     op.reduce(ty, a, b, count)?;
     Ok(into[1..].to_vec())
 }
@@ -31,14 +24,7 @@ fn bytes<T: Copy, const N: usize>(values: &[T], to: impl Fn(T) -> [u8; N]) -> Ve
 
 fn builtin(b: Builtin, basic: Basic, input: &[u8], inout: &[u8]) -> Vec<u8> {
     let count = inout.len() / basic.extent();
-    run(
-        &Op::predefined(b),
-        Datatype::predefined(basic),
-        input,
-        inout,
-        count,
-    )
-    .unwrap()
+    run(&Op::predefined(b), Datatype::predefined(basic), input, inout, count).unwrap()
 }
 
 #[test]
@@ -46,8 +32,7 @@ fn the_table_is_that_of_the_abi() {
     let mut rows = 0;
     for (name, kind, value) in abi_table::rows() {
         if kind == "MPI_Op" && name != "MPI_OP_NULL" {
-            let op =
-                Builtin::from_handle(value as usize).unwrap_or_else(|| panic!("{name} is missing"));
+            let op = Builtin::from_handle(value as usize).unwrap_or_else(|| panic!("{name} is missing"));
             assert_eq!((op.name(), op as i64), (name, value));
             rows += 1;
         }
@@ -93,22 +78,10 @@ fn integer_operations_are_exact_and_wrap() {
 
 #[test]
 fn floating_point_operations_hand_nan_on() {
-    let (a, b) = (
-        [1.5f64, -2.0, f64::NAN, 3.0, -0.0],
-        [2.5f64, -3.0, 1.0, f64::NAN, 4.0],
-    );
+    let (a, b) = ([1.5f64, -2.0, f64::NAN, 3.0, -0.0], [2.5f64, -3.0, 1.0, f64::NAN, 4.0]);
     let run = |op| {
-        let got = builtin(
-            op,
-            Basic::Double,
-            &bytes(&a, f64::to_ne_bytes),
-            &bytes(&b, f64::to_ne_bytes),
-        );
-        got.as_chunks()
-            .0
-            .iter()
-            .map(|w| f64::from_ne_bytes(*w))
-            .collect::<Vec<_>>()
+        let got = builtin(op, Basic::Double, &bytes(&a, f64::to_ne_bytes), &bytes(&b, f64::to_ne_bytes));
+        got.as_chunks().0.iter().map(|w| f64::from_ne_bytes(*w)).collect::<Vec<_>>()
     };
     assert_eq!(run(Builtin::Sum)[..2], [4.0, -5.0]);
     assert_eq!(run(Builtin::Prod)[..2], [3.75, 6.0]);
@@ -117,44 +90,20 @@ fn floating_point_operations_hand_nan_on() {
     }
     assert_eq!((run(Builtin::Min)[0], run(Builtin::Max)[0]), (1.5, 2.5));
     assert_eq!((run(Builtin::Min)[1], run(Builtin::Max)[1]), (-3.0, -2.0));
-    let float = builtin(
-        Builtin::Sum,
-        Basic::Real4,
-        &1.25f32.to_ne_bytes(),
-        &2.5f32.to_ne_bytes(),
-    );
+    let float = builtin(Builtin::Sum, Basic::Real4, &1.25f32.to_ne_bytes(), &2.5f32.to_ne_bytes());
     assert_eq!(float, 3.75f32.to_ne_bytes());
 }
 
 #[test]
 fn complex_numbers_add_and_multiply() {
     let z = |re: f64, im: f64| [re.to_ne_bytes(), im.to_ne_bytes()].concat();
-    for basic in [
-        Basic::CDoubleComplex,
-        Basic::CxxDoubleComplex,
-        Basic::DoubleComplex,
-        Basic::Complex16,
-    ] {
-        assert_eq!(
-            builtin(Builtin::Sum, basic, &z(1.0, 2.0), &z(3.0, -5.0)),
-            z(4.0, -3.0)
-        );
-        assert_eq!(
-            builtin(Builtin::Prod, basic, &z(1.0, 2.0), &z(3.0, -5.0)),
-            z(13.0, 1.0)
-        );
+    for basic in [Basic::CDoubleComplex, Basic::CxxDoubleComplex, Basic::DoubleComplex, Basic::Complex16] {
+        assert_eq!(builtin(Builtin::Sum, basic, &z(1.0, 2.0), &z(3.0, -5.0)), z(4.0, -3.0));
+        assert_eq!(builtin(Builtin::Prod, basic, &z(1.0, 2.0), &z(3.0, -5.0)), z(13.0, 1.0));
     }
     let z = |re: f32, im: f32| [re.to_ne_bytes(), im.to_ne_bytes()].concat();
-    for basic in [
-        Basic::CFloatComplex,
-        Basic::CxxFloatComplex,
-        Basic::Complex,
-        Basic::Complex8,
-    ] {
-        assert_eq!(
-            builtin(Builtin::Prod, basic, &z(0.0, 1.0), &z(0.0, 1.0)),
-            z(-1.0, 0.0)
-        );
+    for basic in [Basic::CFloatComplex, Basic::CxxFloatComplex, Basic::Complex, Basic::Complex8] {
+        assert_eq!(builtin(Builtin::Prod, basic, &z(0.0, 1.0), &z(0.0, 1.0)), z(-1.0, 0.0));
     }
 }
 
@@ -166,22 +115,14 @@ fn logical_operations_answer_zero_or_one() {
         assert_eq!(builtin(Builtin::Lor, basic, &a, &b), [0, 1, 1, 1]);
         assert_eq!(builtin(Builtin::Lxor, basic, &a, &b), [0, 1, 1, 0]);
     }
-    let wide = builtin(
-        Builtin::Lor,
-        Basic::Logical,
-        &256i32.to_ne_bytes(),
-        &0i32.to_ne_bytes(),
-    );
+    let wide = builtin(Builtin::Lor, Basic::Logical, &256i32.to_ne_bytes(), &0i32.to_ne_bytes());
     assert_eq!(wide, 1i32.to_ne_bytes());
 }
 
 /// Bits of a value with a small exactly representable magnitude in a soft format.
 fn soft(format: Format, value: f64) -> u128 {
-    let (sign, exponent, fraction) = (
-        value.to_bits() >> 63,
-        value.to_bits() >> 52 & 0x7FF,
-        value.to_bits() & ((1 << 52) - 1),
-    );
+    let (sign, exponent, fraction) =
+        (value.to_bits() >> 63, value.to_bits() >> 52 & 0x7FF, value.to_bits() & ((1 << 52) - 1));
     if exponent == 0 {
         return match format {
             Format::Half => u128::from(sign) << 15,
@@ -189,29 +130,17 @@ fn soft(format: Format, value: f64) -> u128 {
             Format::Quad => u128::from(sign) << 127,
         };
     }
-    let (sign, exponent, fraction) = (
-        u128::from(sign),
-        u128::from(exponent).wrapping_sub(1023),
-        u128::from(fraction),
-    );
+    let (sign, exponent, fraction) = (u128::from(sign), u128::from(exponent).wrapping_sub(1023), u128::from(fraction));
     match format {
         Format::Half => sign << 15 | (exponent.wrapping_add(15) & 0x1F) << 10 | fraction >> 42,
-        Format::X87 => {
-            sign << 79 | (exponent.wrapping_add(16383) & 0x7FFF) << 64 | 1 << 63 | fraction << 11
-        }
-        Format::Quad => {
-            sign << 127 | (exponent.wrapping_add(16383) & 0x7FFF) << 112 | fraction << 60
-        }
+        Format::X87 => sign << 79 | (exponent.wrapping_add(16383) & 0x7FFF) << 64 | 1 << 63 | fraction << 11,
+        Format::Quad => sign << 127 | (exponent.wrapping_add(16383) & 0x7FFF) << 112 | fraction << 60,
     }
 }
 
 #[test]
 fn formats_without_a_rust_type_are_computed_too() {
-    let long_double = if crate::datatype::LONG_DOUBLE_IS_X87 {
-        Format::X87
-    } else {
-        Format::Quad
-    };
+    let long_double = if crate::datatype::LONG_DOUBLE_IS_X87 { Format::X87 } else { Format::Quad };
     let cases = [
         (Basic::Real2, Basic::Complex4, Format::Half),
         (Basic::LongDouble, Basic::CLongDoubleComplex, long_double),
@@ -228,150 +157,43 @@ fn formats_without_a_rust_type_are_computed_too() {
         assert_eq!(r(Builtin::Max, -1.5, 2.5), word(2.5));
         assert_eq!(r(Builtin::Max, -1.5, -2.5), word(-1.5));
         let z = |re: f64, im: f64| [word(re), word(im)].concat();
-        assert_eq!(
-            builtin(Builtin::Sum, complex, &z(1.0, 2.0), &z(3.0, -5.0)),
-            z(4.0, -3.0),
-            "{}",
-            complex.name()
-        );
-        assert_eq!(
-            builtin(Builtin::Prod, complex, &z(1.0, 2.0), &z(3.0, -5.0)),
-            z(13.0, 1.0),
-            "{}",
-            complex.name()
-        );
+        assert_eq!(builtin(Builtin::Sum, complex, &z(1.0, 2.0), &z(3.0, -5.0)), z(4.0, -3.0), "{}", complex.name());
+        assert_eq!(builtin(Builtin::Prod, complex, &z(1.0, 2.0), &z(3.0, -5.0)), z(13.0, 1.0), "{}", complex.name());
     }
 }
 
 #[test]
 fn the_better_value_wins_with_its_index_and_ties_keep_the_lower() {
-    let pair = |v: f64, i: i32| {
-        [
-            v.to_ne_bytes().to_vec(),
-            i.to_ne_bytes().to_vec(),
-            vec![0xAA; 4],
-        ]
-        .concat()
-    };
+    let pair = |v: f64, i: i32| [v.to_ne_bytes().to_vec(), i.to_ne_bytes().to_vec(), vec![0xAA; 4]].concat();
     let run = |op, a: &[u8], b: &[u8]| builtin(op, Basic::DoubleInt, a, b);
-    assert_eq!(
-        run(Builtin::Minloc, &pair(1.0, 9), &pair(2.0, 3)),
-        pair(1.0, 9)
-    );
-    assert_eq!(
-        run(Builtin::Maxloc, &pair(1.0, 9), &pair(2.0, 3)),
-        pair(2.0, 3)
-    );
-    assert_eq!(
-        run(Builtin::Maxloc, &pair(2.0, 9), &pair(2.0, 3)),
-        pair(2.0, 3)
-    );
-    assert_eq!(
-        run(Builtin::Minloc, &pair(2.0, 1), &pair(2.0, 3)),
-        pair(2.0, 1)
-    );
-    assert_eq!(
-        run(Builtin::Minloc, &pair(f64::NAN, 1), &pair(2.0, 3))[8..12],
-        1i32.to_ne_bytes()
-    );
-    assert_eq!(
-        run(Builtin::Minloc, &pair(2.0, 1), &pair(f64::NAN, 3))[8..12],
-        3i32.to_ne_bytes()
-    );
+    assert_eq!(run(Builtin::Minloc, &pair(1.0, 9), &pair(2.0, 3)), pair(1.0, 9));
+    assert_eq!(run(Builtin::Maxloc, &pair(1.0, 9), &pair(2.0, 3)), pair(2.0, 3));
+    assert_eq!(run(Builtin::Maxloc, &pair(2.0, 9), &pair(2.0, 3)), pair(2.0, 3));
+    assert_eq!(run(Builtin::Minloc, &pair(2.0, 1), &pair(2.0, 3)), pair(2.0, 1));
+    assert_eq!(run(Builtin::Minloc, &pair(f64::NAN, 1), &pair(2.0, 3))[8..12], 1i32.to_ne_bytes());
+    assert_eq!(run(Builtin::Minloc, &pair(2.0, 1), &pair(f64::NAN, 3))[8..12], 3i32.to_ne_bytes());
 
-    let short = |v: i16, i: i32| {
-        [
-            v.to_ne_bytes().to_vec(),
-            vec![0; 2],
-            i.to_ne_bytes().to_vec(),
-        ]
-        .concat()
-    };
-    assert_eq!(
-        builtin(
-            Builtin::Minloc,
-            Basic::ShortInt,
-            &short(-1, 5),
-            &short(1, 4)
-        ),
-        short(-1, 5)
-    );
-    let long = |v: i64, i: i32| {
-        [
-            v.to_ne_bytes().to_vec(),
-            i.to_ne_bytes().to_vec(),
-            vec![0; 4],
-        ]
-        .concat()
-    };
-    assert_eq!(
-        builtin(
-            Builtin::Maxloc,
-            Basic::LongInt,
-            &long(i64::MAX, 5),
-            &long(1, 4)
-        ),
-        long(i64::MAX, 5)
-    );
+    let short = |v: i16, i: i32| [v.to_ne_bytes().to_vec(), vec![0; 2], i.to_ne_bytes().to_vec()].concat();
+    assert_eq!(builtin(Builtin::Minloc, Basic::ShortInt, &short(-1, 5), &short(1, 4)), short(-1, 5));
+    let long = |v: i64, i: i32| [v.to_ne_bytes().to_vec(), i.to_ne_bytes().to_vec(), vec![0; 4]].concat();
+    assert_eq!(builtin(Builtin::Maxloc, Basic::LongInt, &long(i64::MAX, 5), &long(1, 4)), long(i64::MAX, 5));
     let two = |v: i32, i: i32| [v.to_ne_bytes(), i.to_ne_bytes()].concat();
     for basic in [Basic::TwoInt, Basic::TwoInteger] {
-        assert_eq!(
-            builtin(Builtin::Minloc, basic, &two(3, 5), &two(3, 4)),
-            two(3, 4)
-        );
+        assert_eq!(builtin(Builtin::Minloc, basic, &two(3, 5), &two(3, 4)), two(3, 4));
     }
     let float = |v: f32, i: i32| [v.to_ne_bytes(), i.to_ne_bytes()].concat();
-    assert_eq!(
-        builtin(
-            Builtin::Maxloc,
-            Basic::FloatInt,
-            &float(3.5, 5),
-            &float(3.0, 4)
-        ),
-        float(3.5, 5)
-    );
+    assert_eq!(builtin(Builtin::Maxloc, Basic::FloatInt, &float(3.5, 5), &float(3.0, 4)), float(3.5, 5));
     let reals = |v: f32, i: f32| [v.to_ne_bytes(), i.to_ne_bytes()].concat();
-    assert_eq!(
-        builtin(
-            Builtin::Maxloc,
-            Basic::TwoReal,
-            &reals(3.5, 5.0),
-            &reals(3.5, 4.0)
-        ),
-        reals(3.5, 4.0)
-    );
+    assert_eq!(builtin(Builtin::Maxloc, Basic::TwoReal, &reals(3.5, 5.0), &reals(3.5, 4.0)), reals(3.5, 4.0));
     let doubles = |v: f64, i: f64| [v.to_ne_bytes(), i.to_ne_bytes()].concat();
     assert_eq!(
-        builtin(
-            Builtin::Minloc,
-            Basic::TwoDoublePrecision,
-            &doubles(1.0, 5.0),
-            &doubles(2.0, 4.0)
-        ),
+        builtin(Builtin::Minloc, Basic::TwoDoublePrecision, &doubles(1.0, 5.0), &doubles(2.0, 4.0)),
         doubles(1.0, 5.0)
     );
-    let format = if crate::datatype::LONG_DOUBLE_IS_X87 {
-        Format::X87
-    } else {
-        Format::Quad
-    };
-    let wide = |v: f64, i: i32| {
-        [
-            soft(format, v).to_le_bytes().to_vec(),
-            i.to_ne_bytes().to_vec(),
-            vec![0; 12],
-        ]
-        .concat()
-    };
-    assert_eq!(
-        builtin(
-            Builtin::Minloc,
-            Basic::LongDoubleInt,
-            &wide(-1.0, 5),
-            &wide(2.0, 4)
-        ),
-        wide(-1.0, 5)
-    );
+    let format = if crate::datatype::LONG_DOUBLE_IS_X87 { Format::X87 } else { Format::Quad };
+    let wide =
+        |v: f64, i: i32| [soft(format, v).to_le_bytes().to_vec(), i.to_ne_bytes().to_vec(), vec![0; 12]].concat();
+    assert_eq!(builtin(Builtin::Minloc, Basic::LongDoubleInt, &wide(-1.0, 5), &wide(2.0, 4)), wide(-1.0, 5));
 }
 
 #[test]
@@ -394,14 +216,10 @@ fn operations_are_allowed_exactly_where_the_standard_says() {
     for &op in Builtin::ALL {
         for &basic in Basic::ALL {
             let name = basic.name();
-            let pair = name.contains("_INT")
-                && !name.ends_with("_T")
-                && name.len() > 7
-                && basic.elements() == 2
+            let pair = name.contains("_INT") && !name.ends_with("_T") && name.len() > 7 && basic.elements() == 2
                 || name.starts_with("MPI_2");
             let complex = name.contains("COMPLEX");
-            let float =
-                !pair && !complex && ["FLOAT", "DOUBLE", "REAL"].iter().any(|f| name.contains(f));
+            let float = !pair && !complex && ["FLOAT", "DOUBLE", "REAL"].iter().any(|f| name.contains(f));
             let logical = name.contains("LOGICAL") || name.contains("BOOL");
             let text = ["MPI_CHAR", "MPI_CHARACTER", "MPI_WCHAR", "MPI_PACKED"].contains(&name);
             let byte = name == "MPI_BYTE";
@@ -418,10 +236,7 @@ fn operations_are_allowed_exactly_where_the_standard_says() {
             assert_eq!(got.is_ok(), want, "{} on {name}", op.name());
             if let Err(error) = got {
                 assert_eq!(error.class(), ErrorClass::Op);
-                assert!(
-                    error.message().contains(op.name()) && error.message().contains(name),
-                    "{error}"
-                );
+                assert!(error.message().contains(op.name()) && error.message().contains(name), "{error}");
             }
         }
     }
@@ -448,23 +263,13 @@ fn derived_types_need_a_user_operation() {
     assert_eq!(run(&op, &ty, &[1, 9, 3], &[4, 5, 6], 3).unwrap(), [4, 9, 6]);
     assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 3);
     let failing = Op::user(Arc::new(|_, _, _, _: &Datatype| fail!(Other, "no")), true);
-    assert_eq!(
-        run(&failing, &ty, &[0], &[0], 1).unwrap_err().class(),
-        ErrorClass::Other
-    );
+    assert_eq!(run(&failing, &ty, &[0], &[0], 1).unwrap_err().class(), ErrorClass::Other);
 }
 
 #[test]
 fn replace_copies_the_data_and_no_op_nothing() {
     let ty = Datatype::vector(2, 1, 2, Datatype::predefined(Basic::Short)).unwrap();
-    let replaced = run(
-        &Op::predefined(Builtin::Replace),
-        &ty,
-        &[1, 2, 3, 4, 5, 6],
-        &[9; 6],
-        1,
-    )
-    .unwrap();
+    let replaced = run(&Op::predefined(Builtin::Replace), &ty, &[1, 2, 3, 4, 5, 6], &[9; 6], 1).unwrap();
     assert_eq!(replaced, [1, 2, 9, 9, 5, 6]);
     let untouched = run(&Op::predefined(Builtin::NoOp), &ty, &[1; 6], &[9; 6], 1).unwrap();
     assert_eq!(untouched, [9; 6]);

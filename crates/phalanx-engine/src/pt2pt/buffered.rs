@@ -31,10 +31,7 @@ fn locked(attached: &Mutex<Attached>) -> MutexGuard<'_, Attached> {
 fn attach(to: &Mutex<Attached>, address: usize, size: usize, owner: &str) -> Result<()> {
     let mut attached = locked(to);
     if attached.buffer.is_some() {
-        return Err(Error::new(
-            ErrorClass::Buffer,
-            format!("{owner} already has an attached buffer; detach it first"),
-        ));
+        return Err(Error::new(ErrorClass::Buffer, format!("{owner} already has an attached buffer; detach it first")));
     }
     attached.buffer = Some((address, size));
     Ok(())
@@ -42,19 +39,14 @@ fn attach(to: &Mutex<Attached>, address: usize, size: usize, owner: &str) -> Res
 
 fn detach(engine: &Engine, from: &Mutex<Attached>, owner: &str) -> Result<(usize, usize)> {
     if locked(from).buffer.is_none() {
-        return Err(Error::new(
-            ErrorClass::Buffer,
-            format!("{owner} has no attached buffer to detach"),
-        ));
+        return Err(Error::new(ErrorClass::Buffer, format!("{owner} has no attached buffer to detach")));
     }
     flush(engine, "Buffer_detach")?;
     Ok(locked(from).buffer.take().unwrap_or_default())
 }
 
 fn flush(engine: &Engine, operation: &'static str) -> Result<()> {
-    engine.block_until(Waiting::on(operation, 0), |core| {
-        (core.buffered == 0).then_some(Ok(()))
-    })
+    engine.block_until(Waiting::on(operation, 0), |core| (core.buffered == 0).then_some(Ok(())))
 }
 
 /// Waits for the buffered sends that are under way.
@@ -63,11 +55,7 @@ struct Flush;
 impl Schedule for Flush {
     fn advance(&mut self, engine: &Engine) -> Result<Step> {
         // Buffered sends have no owner whose completion schedules would hear of: look at every pass.
-        Ok(if engine.core().buffered == 0 {
-            Step::Done(Status::EMPTY)
-        } else {
-            Step::Poll
-        })
+        Ok(if engine.core().buffered == 0 { Step::Done(Status::EMPTY) } else { Step::Poll })
     }
 
     fn name(&self) -> &'static str {
@@ -161,10 +149,7 @@ impl Comm {
             None => {
                 return Err(Error::new(
                     ErrorClass::Buffer,
-                    format!(
-                        "a buffered send of {} bytes needs an attached buffer, and none is attached",
-                        m.bytes()
-                    ),
+                    format!("a buffered send of {} bytes needs an attached buffer, and none is attached", m.bytes()),
                 ));
             }
         }

@@ -51,10 +51,7 @@ impl Schedule for Both {
 
     fn abandon(&mut self, engine: &Engine) {
         let mut core = engine.core();
-        for op in [self.send.take(), self.receive.take()]
-            .into_iter()
-            .flatten()
-        {
+        for op in [self.send.take(), self.receive.take()].into_iter().flatten() {
             core.withdraw_raw(op);
         }
     }
@@ -74,13 +71,7 @@ impl Comm {
         source: i32,
         recv_tag: i32,
     ) -> Result<Request> {
-        self.start_both(
-            &out,
-            Vec::new(),
-            (dest, send_tag),
-            &into,
-            (source, recv_tag),
-        )
+        self.start_both(&out, Vec::new(), (dest, send_tag), &into, (source, recv_tag))
     }
 
     /// Starts sending the buffer and receiving into it (`MPI_Isendrecv_replace`).
@@ -122,13 +113,7 @@ impl Comm {
     ) -> Result<Request> {
         let outgoing = self.outgoing(SendMode::Standard, out, dest, send_tag)?;
         let incoming = self.incoming(into, source, recv_tag)?;
-        let mut both = Both {
-            send: None,
-            receive: None,
-            status: Status::PROC_NULL,
-            error: None,
-            _packed: packed,
-        };
+        let mut both = Both { send: None, receive: None, status: Status::PROC_NULL, error: None, _packed: packed };
         {
             let mut core = self.engine().enter()?;
             if let Some((m, _)) = &incoming {

@@ -87,13 +87,7 @@ impl Comm {
     /// # Errors
     /// Wrong rank, tag, type; a peer that died; interruption.
     #[inline]
-    pub fn send_mode(
-        &self,
-        mode: SendMode,
-        buf: SendBuf<'_, '_>,
-        dest: i32,
-        tag: i32,
-    ) -> Result<()> {
+    pub fn send_mode(&self, mode: SendMode, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<()> {
         let Some(m) = self.outgoing(mode, &buf, dest, tag)? else {
             return Ok(());
         };
@@ -105,13 +99,7 @@ impl Comm {
     }
 
     #[cold]
-    fn send_slow(
-        &self,
-        mode: SendMode,
-        mut core: CoreGuard<'_>,
-        m: &Outgoing<'_>,
-        dest: i32,
-    ) -> Result<()> {
+    fn send_slow(&self, mode: SendMode, mut core: CoreGuard<'_>, m: &Outgoing<'_>, dest: i32) -> Result<()> {
         let op = match mode {
             SendMode::Buffered => self.start_buffered(&mut core, m)?,
             _ => core.send_start(m, Owner::User)?,
@@ -120,12 +108,7 @@ impl Comm {
         if op == RawOp::DONE {
             return Ok(());
         }
-        let what = Waiting {
-            operation: mode.operation(),
-            ctx: m.ctx,
-            peer: dest,
-            tag: m.tag,
-        };
+        let what = Waiting { operation: mode.operation(), ctx: m.ctx, peer: dest, tag: m.tag };
         self.wait_op(what, op).map(|_| ())
     }
 
@@ -157,15 +140,7 @@ impl Comm {
         let op = core.recv_start(m, Owner::User)?;
         drop(core);
         let (ctx, peer, tag) = (m.ctx, m.pattern.source, m.pattern.tag);
-        self.wait_op(
-            Waiting {
-                operation,
-                ctx,
-                peer,
-                tag,
-            },
-            op,
-        )
+        self.wait_op(Waiting { operation, ctx, peer, tag }, op)
     }
 
     /// Sends if that needs no waiting; `false` says that nothing was done.
@@ -209,31 +184,14 @@ impl Comm {
     ///
     /// # Errors
     /// As [`Comm::send_mode`], as far as known at the start.
-    pub fn isend_mode(
-        &self,
-        mode: SendMode,
-        buf: SendBuf<'static, '_>,
-        dest: i32,
-        tag: i32,
-    ) -> Result<Request> {
+    pub fn isend_mode(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
         let op = self.start_send(mode, &buf, dest, tag)?;
-        let what = Waiting {
-            operation: mode.operation(),
-            ctx: self.ctx(),
-            peer: dest,
-            tag,
-        };
+        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
         Ok(Request::of_op(self.engine(), op, Status::EMPTY, what))
     }
 
     /// The start of a nonblocking or persistent send.
-    pub(crate) fn start_send(
-        &self,
-        mode: SendMode,
-        buf: &SendBuf<'static, '_>,
-        dest: i32,
-        tag: i32,
-    ) -> Result<RawOp> {
+    pub(crate) fn start_send(&self, mode: SendMode, buf: &SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<RawOp> {
         let Some(m) = self.outgoing(mode, buf, dest, tag)? else {
             return Ok(RawOp::DONE);
         };
@@ -250,22 +208,12 @@ impl Comm {
     /// As [`Comm::recv`], as far as known at the start.
     pub fn irecv(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
         let op = self.start_recv(&buf, source, tag)?;
-        let what = Waiting {
-            operation: "Irecv",
-            ctx: self.ctx(),
-            peer: source,
-            tag,
-        };
+        let what = Waiting { operation: "Irecv", ctx: self.ctx(), peer: source, tag };
         Ok(Request::of_op(self.engine(), op, Status::PROC_NULL, what))
     }
 
     /// The start of a nonblocking or persistent receive; `DONE` for `PROC_NULL`.
-    pub(crate) fn start_recv(
-        &self,
-        buf: &RecvBuf<'static, '_>,
-        source: i32,
-        tag: i32,
-    ) -> Result<RawOp> {
+    pub(crate) fn start_recv(&self, buf: &RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<RawOp> {
         let Some((m, _)) = self.incoming(buf, source, tag)? else {
             return Ok(RawOp::DONE);
         };
@@ -277,29 +225,11 @@ impl Comm {
     ///
     /// # Errors
     /// Wrong rank, tag, type.
-    pub fn send_init(
-        &self,
-        mode: SendMode,
-        buf: SendBuf<'static, '_>,
-        dest: i32,
-        tag: i32,
-    ) -> Result<Request> {
+    pub fn send_init(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
         self.outgoing(mode, &buf, dest, tag)?;
-        let what = Waiting {
-            operation: mode.operation(),
-            ctx: self.ctx(),
-            peer: dest,
-            tag,
-        };
-        let recipe = Recipe::Send {
-            comm: self.clone(),
-            mode,
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty.clone(),
-            dest,
-            tag,
-        };
+        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
+        let recipe =
+            Recipe::Send { comm: self.clone(), mode, mem: buf.mem, count: buf.count, ty: buf.ty.clone(), dest, tag };
         Ok(Request::of_recipe(self.engine(), recipe, what))
     }
 
@@ -309,20 +239,9 @@ impl Comm {
     /// Wrong rank, tag, type.
     pub fn recv_init(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
         self.incoming(&buf, source, tag)?;
-        let what = Waiting {
-            operation: "Recv",
-            ctx: self.ctx(),
-            peer: source,
-            tag,
-        };
-        let recipe = Recipe::Recv {
-            comm: self.clone(),
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty.clone(),
-            source,
-            tag,
-        };
+        let what = Waiting { operation: "Recv", ctx: self.ctx(), peer: source, tag };
+        let recipe =
+            Recipe::Recv { comm: self.clone(), mem: buf.mem, count: buf.count, ty: buf.ty.clone(), source, tag };
         Ok(Request::of_recipe(self.engine(), recipe, what))
     }
 
@@ -370,11 +289,7 @@ impl Comm {
 
     /// Checks source and tag of a receive or probe. `None` for `PROC_NULL`; no process for `ANY_SOURCE`.
     #[inline]
-    pub(crate) fn pattern(
-        &self,
-        source: i32,
-        tag: i32,
-    ) -> Result<Option<(Pattern, Option<ProcId>)>> {
+    pub(crate) fn pattern(&self, source: i32, tag: i32) -> Result<Option<(Pattern, Option<ProcId>)>> {
         if self.is_freed() {
             return Err(self.freed());
         }
@@ -401,38 +316,21 @@ impl Comm {
             return Ok(None);
         };
         check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
-        Ok(Some((
-            Incoming {
-                ctx: self.ctx(),
-                pattern,
-                mem: buf.mem,
-                count: buf.count,
-                ty: buf.ty,
-            },
-            from,
-        )))
+        Ok(Some((Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, from)))
     }
 
     #[cold]
     fn freed(&self) -> Error {
         Error::new(
             ErrorClass::Comm,
-            format!(
-                "communicator '{}' has been freed; create or duplicate another",
-                self.name()
-            ),
+            format!("communicator '{}' has been freed; create or duplicate another", self.name()),
         )
     }
 }
 
 /// Receives what needs no waiting: a small message that has arrived, or that arrives within `polls` looks at its ring.
 #[inline]
-fn recv_ready(
-    core: &mut CoreGuard<'_>,
-    m: &Incoming<'_>,
-    from: Option<ProcId>,
-    polls: u32,
-) -> Option<Result<Status>> {
+fn recv_ready(core: &mut CoreGuard<'_>, m: &Incoming<'_>, from: Option<ProcId>, polls: u32) -> Option<Result<Status>> {
     if let Some(outcome) = core.recv_arrived(m) {
         return Some(outcome);
     }
@@ -473,16 +371,6 @@ fn null_buffer(count: usize, ty: &Datatype) -> Error {
 
 #[cold]
 fn bad_tag(tag: i32, operation: &str) -> Error {
-    let any = if operation == "receive" {
-        ", or MPI_ANY_TAG"
-    } else {
-        ""
-    };
-    Error::new(
-        ErrorClass::Tag,
-        format!(
-            "tag {tag} is not valid for a {operation} (valid: 0 to {}{any})",
-            i32::MAX
-        ),
-    )
+    let any = if operation == "receive" { ", or MPI_ANY_TAG" } else { "" };
+    Error::new(ErrorClass::Tag, format!("tag {tag} is not valid for a {operation} (valid: 0 to {}{any})", i32::MAX))
 }

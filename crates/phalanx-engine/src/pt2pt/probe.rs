@@ -29,14 +29,8 @@ impl Comm {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok(Status::PROC_NULL);
         };
-        let what = Waiting {
-            operation: "Probe",
-            ctx: self.ctx(),
-            peer: source,
-            tag,
-        };
-        self.engine()
-            .block_until(what, |core| core.probe_arrived(self.ctx(), pattern).map(Ok))
+        let what = Waiting { operation: "Probe", ctx: self.ctx(), peer: source, tag };
+        self.engine().block_until(what, |core| core.probe_arrived(self.ctx(), pattern).map(Ok))
     }
 
     /// Looks for a message (`MPI_Iprobe`).
@@ -58,16 +52,9 @@ impl Comm {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok((None, Status::PROC_NULL));
         };
-        let what = Waiting {
-            operation: "Mprobe",
-            ctx: self.ctx(),
-            peer: source,
-            tag,
-        };
-        self.engine().block_until(what, |core| {
-            core.take_arrived(self.ctx(), pattern)
-                .map(|found| Ok(self.probed(found)))
-        })
+        let what = Waiting { operation: "Mprobe", ctx: self.ctx(), peer: source, tag };
+        self.engine()
+            .block_until(what, |core| core.take_arrived(self.ctx(), pattern).map(|found| Ok(self.probed(found))))
     }
 
     /// Looks for a message and takes it out of the queue (`MPI_Improbe`).
@@ -99,22 +86,8 @@ impl Comm {
     }
 
     fn probed(&self, (source, tag, stored): (i32, i32, Stored)) -> Probed {
-        let status = Status {
-            source,
-            tag,
-            error: 0,
-            bytes: stored.bytes,
-            cancelled: false,
-        };
-        (
-            Some(Message {
-                comm: self.clone(),
-                source,
-                tag,
-                stored,
-            }),
-            status,
-        )
+        let status = Status { source, tag, error: 0, bytes: stored.bytes, cancelled: false };
+        (Some(Message { comm: self.clone(), source, tag, stored }), status)
     }
 }
 
@@ -133,12 +106,7 @@ impl Message {
     /// # Errors
     /// Truncation; a peer that died; interruption.
     pub fn recv(self, buf: RecvBuf<'_, '_>) -> Result<Status> {
-        let what = Waiting {
-            operation: "Mrecv",
-            ctx: self.comm.ctx(),
-            peer: self.source,
-            tag: self.tag,
-        };
+        let what = Waiting { operation: "Mrecv", ctx: self.comm.ctx(), peer: self.source, tag: self.tag };
         let comm = self.comm.clone();
         let op = self.start(&buf)?;
         comm.wait_op(what, op)
@@ -149,12 +117,7 @@ impl Message {
     /// # Errors
     /// As [`Message::recv`], as far as known at the start.
     pub fn irecv(self, buf: RecvBuf<'static, '_>) -> Result<Request> {
-        let what = Waiting {
-            operation: "Imrecv",
-            ctx: self.comm.ctx(),
-            peer: self.source,
-            tag: self.tag,
-        };
+        let what = Waiting { operation: "Imrecv", ctx: self.comm.ctx(), peer: self.source, tag: self.tag };
         let engine = self.comm.engine().clone();
         let op = self.start(&buf)?;
         Ok(Request::of_op(&engine, op, Status::EMPTY, what))
@@ -162,20 +125,8 @@ impl Message {
 
     fn start(self, buf: &RecvBuf<'_, '_>) -> Result<RawOp> {
         check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
-        let pattern = Pattern {
-            source: self.source,
-            tag: self.tag,
-        };
-        let m = Incoming {
-            ctx: self.comm.ctx(),
-            pattern,
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty,
-        };
-        self.comm
-            .engine()
-            .enter()?
-            .recv_stored(&m, self.source, self.tag, self.stored, Owner::User)
+        let pattern = Pattern { source: self.source, tag: self.tag };
+        let m = Incoming { ctx: self.comm.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty };
+        self.comm.engine().enter()?.recv_stored(&m, self.source, self.tag, self.stored, Owner::User)
     }
 }

@@ -69,10 +69,7 @@ pub fn wait_any(requests: &mut [Option<&mut Request>]) -> Result<Option<(usize, 
         return Ok(None);
     };
     let index = engine.block_until(Waiting::on("Waitany", 0), |core| {
-        requests
-            .iter()
-            .position(|e| active(e).is_some_and(|r| r.is_ready(core)))
-            .map(Ok)
+        requests.iter().position(|e| active(e).is_some_and(|r| r.is_ready(core))).map(Ok)
     })?;
     Ok(Some((index, finish(&mut requests[index]))))
 }
@@ -89,22 +86,12 @@ pub fn wait_some(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<(us
         let ready = ready_ones(requests, core);
         (!ready.is_empty()).then_some(Ok(ready))
     })?;
-    Ok(Some(
-        ready
-            .into_iter()
-            .map(|i| (i, finish(&mut requests[i])))
-            .collect(),
-    ))
+    Ok(Some(ready.into_iter().map(|i| (i, finish(&mut requests[i]))).collect()))
 }
 
 fn ready_ones(requests: &[Option<&mut Request>], core: &crate::engine::Core) -> Vec<usize> {
     let ready = |e: &Option<&mut Request>| active(e).is_some_and(|r| r.is_ready(core));
-    requests
-        .iter()
-        .enumerate()
-        .filter(|(_, e)| ready(e))
-        .map(|(i, _)| i)
-        .collect()
+    requests.iter().enumerate().filter(|(_, e)| ready(e)).map(|(i, _)| i).collect()
 }
 
 /// Makes progress, then looks with the core locked.
@@ -126,12 +113,8 @@ fn look<T>(engine: &Engine, find: impl Fn(&crate::engine::Core) -> Option<T>) ->
 /// Only when the engine cannot go on.
 pub fn test_all(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<Outcome>>> {
     if let Some(engine) = engine(requests) {
-        let all = look(&engine, |core| {
-            requests
-                .iter()
-                .all(|e| active(e).is_none_or(|r| r.is_ready(core)))
-                .then_some(())
-        })?;
+        let all =
+            look(&engine, |core| requests.iter().all(|e| active(e).is_none_or(|r| r.is_ready(core))).then_some(()))?;
         if all.is_none() {
             return Ok(None);
         }
@@ -147,11 +130,7 @@ pub fn test_any(requests: &mut [Option<&mut Request>]) -> Result<TestAny> {
     let Some(engine) = engine(requests) else {
         return Ok(TestAny::NoneActive);
     };
-    let found = look(&engine, |core| {
-        requests
-            .iter()
-            .position(|e| active(e).is_some_and(|r| r.is_ready(core)))
-    })?;
+    let found = look(&engine, |core| requests.iter().position(|e| active(e).is_some_and(|r| r.is_ready(core))))?;
     Ok(match found {
         Some(index) => TestAny::Done(index, finish(&mut requests[index])),
         None => TestAny::Pending,
@@ -170,13 +149,7 @@ pub fn test_some(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<(us
         let ready = ready_ones(requests, core);
         (!ready.is_empty()).then_some(ready)
     })?;
-    Ok(Some(
-        found
-            .unwrap_or_default()
-            .into_iter()
-            .map(|i| (i, finish(&mut requests[i])))
-            .collect(),
-    ))
+    Ok(Some(found.unwrap_or_default().into_iter().map(|i| (i, finish(&mut requests[i]))).collect()))
 }
 
 /// Starts several persistent requests (`MPI_Startall`).

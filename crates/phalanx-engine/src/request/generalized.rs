@@ -52,22 +52,10 @@ pub(super) struct GeneralizedRequest {
 }
 
 impl GeneralizedRequest {
-    pub(super) fn new(
-        engine: &Engine,
-        callbacks: Box<dyn Generalized>,
-    ) -> (GeneralizedRequest, Completer) {
+    pub(super) fn new(engine: &Engine, callbacks: Box<dyn Generalized>) -> (GeneralizedRequest, Completer) {
         let complete = Arc::new(AtomicBool::new(false));
-        let completer = Completer {
-            engine: engine.clone(),
-            complete: complete.clone(),
-        };
-        (
-            GeneralizedRequest {
-                complete,
-                callbacks,
-            },
-            completer,
-        )
+        let completer = Completer { engine: engine.clone(), complete: complete.clone() };
+        (GeneralizedRequest { complete, callbacks }, completer)
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -16,9 +16,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::pt2pt::SendMode;
 use crate::status::{PROC_NULL, Status};
 
-pub use family::{
-    Outcome, TestAny, start_all, test_all, test_any, test_some, wait_all, wait_any, wait_some,
-};
+pub use family::{Outcome, TestAny, start_all, test_all, test_any, test_some, wait_all, wait_any, wait_some};
 pub use generalized::{Completer, Generalized};
 
 use generalized::GeneralizedRequest;
@@ -45,59 +43,25 @@ enum Active {
 
 /// How to start a persistent request.
 pub(crate) enum Recipe {
-    Send {
-        comm: Comm,
-        mode: SendMode,
-        mem: ConstMem,
-        count: usize,
-        ty: Datatype,
-        dest: i32,
-        tag: i32,
-    },
-    Recv {
-        comm: Comm,
-        mem: MutMem,
-        count: usize,
-        ty: Datatype,
-        source: i32,
-        tag: i32,
-    },
+    Send { comm: Comm, mode: SendMode, mem: ConstMem, count: usize, ty: Datatype, dest: i32, tag: i32 },
+    Recv { comm: Comm, mem: MutMem, count: usize, ty: Datatype, source: i32, tag: i32 },
     Schedule(ScheduleMaker),
 }
 
 impl Request {
     /// A request for an operation; `done` is the status when the operation is [`RawOp::DONE`].
     pub(crate) fn of_op(engine: &Engine, op: RawOp, done: Status, what: Waiting) -> Request {
-        let active = if op == RawOp::DONE {
-            Active::Complete(Ok(done))
-        } else {
-            Active::Op(op)
-        };
-        Request {
-            engine: engine.clone(),
-            active,
-            recipe: None,
-            what,
-        }
+        let active = if op == RawOp::DONE { Active::Complete(Ok(done)) } else { Active::Op(op) };
+        Request { engine: engine.clone(), active, recipe: None, what }
     }
 
     pub(crate) fn of_schedule(engine: &Engine, id: ScheduleId) -> Request {
         let what = Waiting::on("collective", 0);
-        Request {
-            engine: engine.clone(),
-            active: Active::Schedule(id),
-            recipe: None,
-            what,
-        }
+        Request { engine: engine.clone(), active: Active::Schedule(id), recipe: None, what }
     }
 
     pub(crate) fn of_recipe(engine: &Engine, recipe: Recipe, what: Waiting) -> Request {
-        Request {
-            engine: engine.clone(),
-            active: Active::Idle,
-            recipe: Some(Box::new(recipe)),
-            what,
-        }
+        Request { engine: engine.clone(), active: Active::Idle, recipe: Some(Box::new(recipe)), what }
     }
 
     pub(crate) fn of_maker(engine: &Engine, make: ScheduleMaker) -> Request {
@@ -118,15 +82,7 @@ impl Request {
     pub fn generalized(engine: &Engine, callbacks: Box<dyn Generalized>) -> (Request, Completer) {
         let (request, completer) = GeneralizedRequest::new(engine, callbacks);
         let active = Active::Generalized(Box::new(request));
-        (
-            Request {
-                engine: engine.clone(),
-                active,
-                recipe: None,
-                what: Waiting::on("Grequest", 0),
-            },
-            completer,
-        )
+        (Request { engine: engine.clone(), active, recipe: None, what: Waiting::on("Grequest", 0) }, completer)
     }
 
     /// The engine it belongs to.
@@ -157,11 +113,7 @@ impl Request {
         if !self.is_active() {
             return Ok(Some(Status::EMPTY));
         }
-        if self.look()? {
-            self.finish().map(Some)
-        } else {
-            Ok(None)
-        }
+        if self.look()? { self.finish().map(Some) } else { Ok(None) }
     }
 
     /// Whether and how the operation has completed, without completing it (`MPI_Request_get_status`).
@@ -178,18 +130,8 @@ impl Request {
         let outcome = match &mut self.active {
             Active::Idle => Ok(Status::EMPTY),
             Active::Complete(outcome) => outcome.clone(),
-            Active::Op(op) => self
-                .engine
-                .core()
-                .ops
-                .peek(*op)
-                .unwrap_or(Ok(Status::EMPTY)),
-            Active::Schedule(id) => self
-                .engine
-                .core()
-                .schedules
-                .peek(*id)
-                .unwrap_or(Ok(Status::EMPTY)),
+            Active::Op(op) => self.engine.core().ops.peek(*op).unwrap_or(Ok(Status::EMPTY)),
+            Active::Schedule(id) => self.engine.core().schedules.peek(*id).unwrap_or(Ok(Status::EMPTY)),
             Active::Generalized(request) => request.query(),
         };
         outcome.map(Some)
@@ -232,12 +174,7 @@ impl Request {
             Active::Idle => Ok(Status::EMPTY),
             Active::Complete(outcome) => outcome,
             Active::Op(op) => self.engine.core().ops.take(op).unwrap_or(Ok(Status::EMPTY)),
-            Active::Schedule(id) => self
-                .engine
-                .core()
-                .schedules
-                .take(id)
-                .unwrap_or(Ok(Status::EMPTY)),
+            Active::Schedule(id) => self.engine.core().schedules.take(id).unwrap_or(Ok(Status::EMPTY)),
             Active::Generalized(mut request) => {
                 let status = request.query();
                 let freed = request.free();
@@ -262,10 +199,9 @@ impl Request {
                 core.settle();
                 Ok(())
             }
-            Active::Schedule(_) => Err(Error::new(
-                ErrorClass::Request,
-                "a collective operation cannot be cancelled; wait for it",
-            )),
+            Active::Schedule(_) => {
+                Err(Error::new(ErrorClass::Request, "a collective operation cannot be cancelled; wait for it"))
+            }
             Active::Generalized(request) => request.cancel(),
         }
     }
@@ -290,10 +226,7 @@ impl Request {
     /// Class `Request` when it is not persistent or is active already; else as the operation's start.
     pub fn start(&mut self) -> Result<()> {
         if self.is_active() {
-            return Err(Error::new(
-                ErrorClass::Request,
-                "the request is active: wait for it before starting it again",
-            ));
+            return Err(Error::new(ErrorClass::Request, "the request is active: wait for it before starting it again"));
         }
         let Some(recipe) = self.recipe.as_deref_mut() else {
             return Err(Error::new(
@@ -302,35 +235,12 @@ impl Request {
             ));
         };
         let (op, done) = match recipe {
-            Recipe::Send {
-                comm,
-                mode,
-                mem,
-                count,
-                ty,
-                dest,
-                tag,
-            } => (
-                comm.start_send(*mode, &SendBuf::raw(*mem, *count, ty), *dest, *tag)?,
-                Status::EMPTY,
-            ),
-            Recipe::Recv {
-                comm,
-                mem,
-                count,
-                ty,
-                source,
-                tag,
-            } => {
-                let done = if *source == PROC_NULL {
-                    Status::PROC_NULL
-                } else {
-                    Status::EMPTY
-                };
-                (
-                    comm.start_recv(&RecvBuf::raw(*mem, *count, ty), *source, *tag)?,
-                    done,
-                )
+            Recipe::Send { comm, mode, mem, count, ty, dest, tag } => {
+                (comm.start_send(*mode, &SendBuf::raw(*mem, *count, ty), *dest, *tag)?, Status::EMPTY)
+            }
+            Recipe::Recv { comm, mem, count, ty, source, tag } => {
+                let done = if *source == PROC_NULL { Status::PROC_NULL } else { Status::EMPTY };
+                (comm.start_recv(&RecvBuf::raw(*mem, *count, ty), *source, *tag)?, done)
             }
             Recipe::Schedule(make) => {
                 let schedule = make(&self.engine)?;
@@ -338,11 +248,7 @@ impl Request {
                 return Ok(());
             }
         };
-        self.active = if op == RawOp::DONE {
-            Active::Complete(Ok(done))
-        } else {
-            Active::Op(op)
-        };
+        self.active = if op == RawOp::DONE { Active::Complete(Ok(done)) } else { Active::Op(op) };
         Ok(())
     }
 

@@ -15,13 +15,7 @@ use crate::job;
 pub(super) const PROBE: &str = "--probe-peer";
 
 pub(super) fn examine() -> Vec<Finding> {
-    let mut findings = vec![
-        cpus(),
-        memory(),
-        descriptors(),
-        single_copy_finding(),
-        orphans(),
-    ];
+    let mut findings = vec![cpus(), memory(), descriptors(), single_copy_finding(), orphans()];
     findings.extend(surroundings());
     findings
 }
@@ -33,9 +27,7 @@ fn cpus() -> Finding {
     match quota() {
         Some(quota) if quota < usable as f64 => Finding::note(
             "cpus",
-            format!(
-                "{usable} usable, but the cgroup's quota is {quota:.2} CPUs (online: {online})"
-            ),
+            format!("{usable} usable, but the cgroup's quota is {quota:.2} CPUs (online: {online})"),
             "more ranks than the quota work, and take turns",
         ),
         _ => Finding::ok("cpus", format!("{usable} usable (online: {online})")),
@@ -70,26 +62,17 @@ fn memory() -> Finding {
     if let Some(bytes) = group.and_then(|text| text.trim().parse::<u64>().ok()) {
         limits.push(format!("cgroup {}", mebibytes(bytes)));
     }
-    let limits = if limits.is_empty() {
-        "no limits".to_owned()
-    } else {
-        format!("limits: {}", limits.join(", "))
-    };
+    let limits = if limits.is_empty() { "no limits".to_owned() } else { format!("limits: {}", limits.join(", ")) };
     let ranks = u32::try_from(job::usable_cpus().len().max(2)).unwrap_or(2);
     let trial = Universe::create(UniverseConfig::for_ranks(ranks)).and_then(|universe| {
         universe.claim_slots(ranks)?;
         universe.alloc(1 << 20)
     });
     match trial {
-        Ok(_) => Finding::ok(
-            "memory",
-            format!("a shared segment for {ranks} ranks can be made; {limits}"),
-        ),
-        Err(error) => Finding::wrong(
-            "memory",
-            format!("a shared segment cannot be made: {error}; {limits}"),
-            "raise that limit",
-        ),
+        Ok(_) => Finding::ok("memory", format!("a shared segment for {ranks} ranks can be made; {limits}")),
+        Err(error) => {
+            Finding::wrong("memory", format!("a shared segment cannot be made: {error}; {limits}"), "raise that limit")
+        }
     }
 }
 
@@ -102,10 +85,7 @@ fn descriptors() -> Finding {
         // A rank takes three descriptors of the launcher.
         Some(most) if most < 256 => Finding::note(
             "descriptors",
-            format!(
-                "at most {most} open files: about {} ranks",
-                most.saturating_sub(16) / 4
-            ),
+            format!("at most {most} open files: about {} ranks", most.saturating_sub(16) / 4),
             "raise it with ulimit -n",
         ),
         Some(most) => Finding::ok("descriptors", format!("up to {most} open files")),
@@ -128,23 +108,14 @@ fn single_copy_finding() -> Finding {
     let _ = rustix::process::set_ptracer(rustix::process::PTracer::Any);
     let status = install::executable().and_then(|exe| {
         Command::new(exe)
-            .args([
-                "doctor",
-                PROBE,
-                &std::process::id().to_string(),
-                &WORD.addr().to_string(),
-                &WORD_VALUE.to_string(),
-            ])
+            .args(["doctor", PROBE, &std::process::id().to_string(), &WORD.addr().to_string(), &WORD_VALUE.to_string()])
             .stdin(Stdio::null())
             .status()
             .ok()
     });
     let _ = rustix::process::set_ptracer(rustix::process::PTracer::None);
     match status.and_then(|status| status.code()) {
-        Some(0) => Finding::ok(
-            "single copy",
-            format!("large messages may be copied once, process to process{yama}"),
-        ),
+        Some(0) => Finding::ok("single copy", format!("large messages may be copied once, process to process{yama}")),
         Some(3) => Finding::note(
             "single copy",
             format!("reading allowed, writing refused{yama}"),
@@ -174,10 +145,7 @@ pub(super) fn probe_peer(pid: &str, address: &str, value: &str) -> u8 {
 fn orphans() -> Finding {
     let this = std::process::id();
     if Path::new(&format!("/proc/{this}/task/{this}/children")).exists() {
-        Finding::ok(
-            "processes",
-            "descendants of ranks can be found, and are ended with the job",
-        )
+        Finding::ok("processes", "descendants of ranks can be found, and are ended with the job")
     } else {
         Finding::note(
             "processes",
@@ -196,11 +164,8 @@ fn surroundings() -> Vec<Finding> {
         ("PMI_RANK", "a PMI job"),
         ("PBS_JOBID", "a PBS job"),
     ];
-    let inside: Vec<&str> = known
-        .iter()
-        .filter(|(name, _)| std::env::var_os(name).is_some())
-        .map(|(_, what)| *what)
-        .collect();
+    let inside: Vec<&str> =
+        known.iter().filter(|(name, _)| std::env::var_os(name).is_some()).map(|(_, what)| *what).collect();
     if inside.is_empty() {
         return Vec::new();
     }

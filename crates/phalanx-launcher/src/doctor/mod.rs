@@ -34,38 +34,15 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn ok(name: &'static str, text: impl Into<String>) -> Self {
-        Self {
-            name,
-            verdict: Verdict::Ok,
-            text: text.into(),
-            advice: String::new(),
-        }
+        Self { name, verdict: Verdict::Ok, text: text.into(), advice: String::new() }
     }
 
-    pub(crate) fn note(
-        name: &'static str,
-        text: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            name,
-            verdict: Verdict::Note,
-            text: text.into(),
-            advice: advice.into(),
-        }
+    pub(crate) fn note(name: &'static str, text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Note, text: text.into(), advice: advice.into() }
     }
 
-    pub(crate) fn wrong(
-        name: &'static str,
-        text: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            name,
-            verdict: Verdict::Wrong,
-            text: text.into(),
-            advice: advice.into(),
-        }
+    pub(crate) fn wrong(name: &'static str, text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Wrong, text: text.into(), advice: advice.into() }
     }
 }
 
@@ -75,10 +52,7 @@ impl Finding {
 /// Bad arguments.
 pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     let mut json = false;
-    let words: Vec<String> = args
-        .iter()
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     if let [flag, pid, address, value] = &words[..]
         && flag == machine::PROBE
     {
@@ -102,14 +76,8 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     }
     let mut findings = python::examine();
     findings.extend(machine::examine());
-    output::print(&if json {
-        as_json(&findings)
-    } else {
-        as_text(&findings)
-    });
-    Ok(u8::from(
-        findings.iter().any(|f| f.verdict == Verdict::Wrong),
-    ))
+    output::print(&if json { as_json(&findings) } else { as_text(&findings) });
+    Ok(u8::from(findings.iter().any(|f| f.verdict == Verdict::Wrong)))
 }
 
 fn as_text(findings: &[Finding]) -> String {
@@ -176,16 +144,10 @@ mod tests {
 
     #[test]
     fn findings_are_told_with_their_advice() {
-        let findings = [
-            Finding::ok("python", "3.11"),
-            Finding::wrong("module", "missing \"x\"\n", "install it"),
-        ];
+        let findings = [Finding::ok("python", "3.11"), Finding::wrong("module", "missing \"x\"\n", "install it")];
         let text = as_text(&findings);
         assert!(text.contains("ok    python       3.11\n"), "{text}");
-        assert!(
-            text.contains("-> install it") && text.ends_with("1 wrong\n"),
-            "{text}"
-        );
+        assert!(text.contains("-> install it") && text.ends_with("1 wrong\n"), "{text}");
         let json = as_json(&findings);
         assert!(json.contains(r#""text": "missing \"x\"\n""#), "{json}");
         assert_eq!(string("a\u{1}"), "\"a\\u0001\"");

@@ -58,22 +58,11 @@ except BaseException as error:
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Variables that would make the child take part in a job.
-const JOB_VARIABLES: &[&str] = &[
-    "PHALANX_UNIVERSE",
-    "PHALANX_WORLD",
-    "PMI_FD",
-    "PMI_RANK",
-    "PMI_SIZE",
-    "PMI_PORT",
-];
+const JOB_VARIABLES: &[&str] = &["PHALANX_UNIVERSE", "PHALANX_WORLD", "PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_PORT"];
 
 pub(super) fn examine() -> Vec<Finding> {
-    let binary = install::executable()
-        .map_or_else(|| "unknown".to_owned(), |path| path.display().to_string());
-    let mut findings = vec![Finding::ok(
-        "phalanx",
-        format!("{} at {binary}", env!("CARGO_PKG_VERSION")),
-    )];
+    let binary = install::executable().map_or_else(|| "unknown".to_owned(), |path| path.display().to_string());
+    let mut findings = vec![Finding::ok("phalanx", format!("{} at {binary}", env!("CARGO_PKG_VERSION")))];
     let package = match install::package() {
         Ok(package) => {
             findings.push(Finding::ok("package", package.display().to_string()));
@@ -101,10 +90,7 @@ pub(super) fn examine() -> Vec<Finding> {
         Some(python) => match ask(&python, doors.as_ref()) {
             Ok(answers) => {
                 let version = answers.get("version").cloned().unwrap_or_default();
-                findings.push(Finding::ok(
-                    "python",
-                    format!("{version} at {}", python.display()),
-                ));
+                findings.push(Finding::ok("python", format!("{version} at {}", python.display())));
                 Some(answers)
             }
             Err(problem) => {
@@ -128,20 +114,14 @@ pub(super) fn examine() -> Vec<Finding> {
 
 fn ask(python: &Path, doors: Option<&Doors>) -> Result<HashMap<String, String>, String> {
     let mut command = Command::new(python);
-    command
-        .args(["-c", QUESTIONS])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(["-c", QUESTIONS]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in JOB_VARIABLES {
         command.env_remove(name);
     }
     if let Some(doors) = doors {
         command.envs(doors.variables(|name| std::env::var_os(name)));
     }
-    let mut child = command
-        .spawn()
-        .map_err(|e| format!("cannot be started: {e}"))?;
+    let mut child = command.spawn().map_err(|e| format!("cannot be started: {e}"))?;
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         match child.try_wait() {
@@ -162,22 +142,13 @@ fn ask(python: &Path, doors: Option<&Doors>) -> Result<HashMap<String, String>, 
     };
     let out = read(child.stdout.as_mut().map(|pipe| pipe as &mut dyn Read));
     let err = read(child.stderr.as_mut().map(|pipe| pipe as &mut dyn Read));
-    let mut answers: HashMap<String, String> = out
-        .lines()
-        .filter_map(|line| line.split_once('\t'))
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect();
+    let mut answers: HashMap<String, String> =
+        out.lines().filter_map(|line| line.split_once('\t')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     if !status.success() {
         let last = err.lines().last().unwrap_or("").to_owned();
-        answers
-            .entry("problem".to_owned())
-            .or_insert(format!("importing phalanx.MPI ended with {status}. {last}"));
+        answers.entry("problem".to_owned()).or_insert(format!("importing phalanx.MPI ended with {status}. {last}"));
     }
-    if answers.contains_key("version") {
-        Ok(answers)
-    } else {
-        Err(format!("ended with {status}: {}", err.trim()))
-    }
+    if answers.contains_key("version") { Ok(answers) } else { Err(format!("ended with {status}: {}", err.trim())) }
 }
 
 /// The engine that was chosen, and the file that is its library.
@@ -186,24 +157,13 @@ fn engine(package: Option<&Path>) -> Finding {
     match chosen.as_str() {
         "" | "embedded" => {
             let Some(package) = package else {
-                return Finding::wrong(
-                    "engine",
-                    "embedded, but the package is missing",
-                    "see 'package' above",
-                );
+                return Finding::wrong("engine", "embedded, but the package is missing", "see 'package' above");
             };
-            library(
-                "embedded",
-                &package.join("_native").join(cc::LIBRARY),
-                "install the wheel again (pip install .)",
-            )
+            library("embedded", &package.join("_native").join(cc::LIBRARY), "install the wheel again (pip install .)")
         }
         "site" => Finding::note(
             "engine",
-            format!(
-                "the site's library: whatever the loader finds as {}",
-                cc::LIBRARY
-            ),
+            format!("the site's library: whatever the loader finds as {}", cc::LIBRARY),
             format!("unset {} for the embedded engine", run::LIBRARY),
         ),
         path => library(
@@ -217,29 +177,16 @@ fn engine(package: Option<&Path>) -> Finding {
 fn library(what: &str, path: &Path, advice: &str) -> Finding {
     let shown = path.display();
     if !path.is_file() {
-        return Finding::wrong(
-            "engine",
-            format!("{what} {shown}: there is no such file"),
-            advice,
-        );
+        return Finding::wrong("engine", format!("{what} {shown}: there is no such file"), advice);
     }
     match elf::soname(path) {
-        Some(name) if name == cc::LIBRARY => {
-            Finding::ok("engine", format!("{what} {shown} (SONAME {name})"))
-        }
+        Some(name) if name == cc::LIBRARY => Finding::ok("engine", format!("{what} {shown} (SONAME {name})")),
         Some(name) => Finding::wrong(
             "engine",
-            format!(
-                "{what} {shown} has the SONAME {name}, and programs look for {}",
-                cc::LIBRARY
-            ),
+            format!("{what} {shown} has the SONAME {name}, and programs look for {}", cc::LIBRARY),
             advice,
         ),
-        None => Finding::wrong(
-            "engine",
-            format!("{what} {shown} is not a shared library of this machine"),
-            advice,
-        ),
+        None => Finding::wrong("engine", format!("{what} {shown} is not a shared library of this machine"), advice),
     }
 }
 
@@ -247,32 +194,14 @@ fn module(answers: &HashMap<String, String>) -> Vec<Finding> {
     let get = |key: &str| answers.get(key).map_or("", String::as_str);
     if let Some(problem) = answers.get("problem") {
         let advice = "run 'pip install .' with this Python; if that was done, the message above says what it lacks";
-        return vec![Finding::wrong(
-            "module",
-            format!("phalanx.MPI cannot be imported: {problem}"),
-            advice,
-        )];
+        return vec![Finding::wrong("module", format!("phalanx.MPI cannot be imported: {problem}"), advice)];
     }
     let mut findings = vec![Finding::ok("module", get("module"))];
-    let text = format!(
-        "{} (MPI {}, ABI {}) from {}",
-        get("library"),
-        get("standard"),
-        get("abi"),
-        get("loaded")
-    );
+    let text = format!("{} (MPI {}, ABI {}) from {}", get("library"), get("standard"), get("abi"), get("loaded"));
     findings.push(if get("loaded").contains(", ") {
-        Finding::wrong(
-            "library",
-            text,
-            "two MPI libraries in one process: unset LD_PRELOAD and LD_LIBRARY_PATH",
-        )
+        Finding::wrong("library", text, "two MPI libraries in one process: unset LD_PRELOAD and LD_LIBRARY_PATH")
     } else if let Some(problem) = answers.get("abi-problem") {
-        Finding::wrong(
-            "library",
-            format!("{text}: {problem}"),
-            "this library does not have the MPI 5.0 standard ABI",
-        )
+        Finding::wrong("library", format!("{text}: {problem}"), "this library does not have the MPI 5.0 standard ABI")
     } else {
         Finding::ok("library", text)
     });
@@ -293,37 +222,24 @@ fn door(doors: Option<&Doors>, answers: Option<&HashMap<String, String>>) -> Fin
     }
     let answering = answers.and_then(|answers| answers.get("mpi4py"));
     match answering {
-        Some(path) if Path::new(path).starts_with(&doors.python) => Finding::ok(
-            "doors",
-            format!(
-                "mpi4py, mpiexec, mpirun, mpicc answered from {}",
-                doors.python.display()
-            ),
-        ),
+        Some(path) if Path::new(path).starts_with(&doors.python) => {
+            Finding::ok("doors", format!("mpi4py, mpiexec, mpirun, mpicc answered from {}", doors.python.display()))
+        }
         Some(path) => Finding::wrong(
             "doors",
             format!("'import mpi4py' is answered by {path}"),
             "something puts that directory before PYTHONPATH; remove it there",
         ),
         None => {
-            let problem = answers
-                .and_then(|a| a.get("mpi4py-problem"))
-                .map_or("not asked", String::as_str);
-            Finding::wrong(
-                "doors",
-                format!("'import mpi4py' fails: {problem}"),
-                "see 'module' above",
-            )
+            let problem = answers.and_then(|a| a.get("mpi4py-problem")).map_or("not asked", String::as_str);
+            Finding::wrong("doors", format!("'import mpi4py' fails: {problem}"), "see 'module' above")
         }
     }
 }
 
 fn compiler(package: Option<&Path>) -> Finding {
     let header = package.map(|package| package.join("include/mpi.h"));
-    let name = std::env::var("CC")
-        .ok()
-        .filter(|cc| !cc.is_empty())
-        .unwrap_or_else(|| "cc".to_owned());
+    let name = std::env::var("CC").ok().filter(|cc| !cc.is_empty()).unwrap_or_else(|| "cc".to_owned());
     let program = name.split_whitespace().next().unwrap_or("cc").to_owned();
     let search = std::env::var_os("PATH").unwrap_or_default();
     let found = if program.contains('/') {
@@ -332,18 +248,10 @@ fn compiler(package: Option<&Path>) -> Finding {
         install::find_on_path(OsStr::new(&program), &search)
     };
     match (header.filter(|h| h.is_file()), found) {
-        (Some(header), Some(cc)) => {
-            Finding::ok("cc", format!("{} with {}", cc.display(), header.display()))
+        (Some(header), Some(cc)) => Finding::ok("cc", format!("{} with {}", cc.display(), header.display())),
+        (None, _) => {
+            Finding::note("cc", "mpi.h is not installed: C programs cannot be compiled", "install the wheel again")
         }
-        (None, _) => Finding::note(
-            "cc",
-            "mpi.h is not installed: C programs cannot be compiled",
-            "install the wheel again",
-        ),
-        (_, None) => Finding::note(
-            "cc",
-            format!("no C compiler '{program}'"),
-            "set CC, if you compile C programs",
-        ),
+        (_, None) => Finding::note("cc", format!("no C compiler '{program}'"), "set CC, if you compile C programs"),
     }
 }

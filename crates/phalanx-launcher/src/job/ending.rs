@@ -97,44 +97,25 @@ impl Job {
     }
 
     fn slot_abort(&self, rank: &Rank) -> Option<i32> {
-        if self.manner.foreign {
-            None
-        } else {
-            self.universe.abort_code(rank.slot)
-        }
+        if self.manner.foreign { None } else { self.universe.abort_code(rank.slot) }
     }
 
     /// Whether a rank called `MPI_Init` and not `MPI_Finalize`. The slot knows it for the embedded engine; for any other
     /// library its PMI conversation does.
     fn is_unfinished(&self, rank: &Rank) -> bool {
-        let standing = if self.manner.foreign {
-            Standing::Untouched
-        } else {
-            self.universe.standing(rank.slot)
-        };
+        let standing = if self.manner.foreign { Standing::Untouched } else { self.universe.standing(rank.slot) };
         match standing {
             Standing::Running => true,
             Standing::Finalized => false,
-            Standing::Untouched => {
-                self.connections[rank.connection].client.stage == Stage::Initialised
-            }
+            Standing::Untouched => self.connections[rank.connection].client.stage == Stage::Initialised,
         }
     }
 
     /// How messages call a rank.
     pub(super) fn name_of(&self, index: usize) -> String {
         let rank = &self.ranks[index];
-        let world = if rank.world == 0 {
-            String::new()
-        } else {
-            format!(" of spawned world {}", rank.world)
-        };
-        format!(
-            "rank {}{world} (pid {}, {})",
-            rank.rank,
-            rank.pid.as_raw_nonzero(),
-            rank.program
-        )
+        let world = if rank.world == 0 { String::new() } else { format!(" of spawned world {}", rank.world) };
+        format!("rank {}{world} (pid {}, {})", rank.rank, rank.pid.as_raw_nonzero(), rank.program)
     }
 
     /// A rank failed: says so and ends the job, unless it is ending already.
@@ -158,29 +139,18 @@ impl Job {
             self.say(&format!("{what}; the others go on (--keep-going)"));
             return;
         }
-        let others: Vec<usize> = self
-            .by_pid
-            .values()
-            .copied()
-            .filter(|other| *other != index)
-            .collect();
+        let others: Vec<usize> = self.by_pid.values().copied().filter(|other| *other != index).collect();
         match others.len() {
             0 => self.say(&what),
-            _ => self.say(&format!(
-                "{what}; ending the job ({} still running)",
-                self.list(&others)
-            )),
+            _ => self.say(&format!("{what}; ending the job ({} still running)", self.list(&others))),
         }
         self.end_job(GRACE);
     }
 
     /// Names ranks of the first world by number, others by how many they are.
     fn list(&self, indices: &[usize]) -> String {
-        let mut numbers: Vec<u32> = indices
-            .iter()
-            .filter(|i| self.ranks[**i].world == 0)
-            .map(|i| self.ranks[*i].rank)
-            .collect();
+        let mut numbers: Vec<u32> =
+            indices.iter().filter(|i| self.ranks[**i].world == 0).map(|i| self.ranks[*i].rank).collect();
         numbers.sort_unstable();
         let spawned = indices.len() - numbers.len();
         let mut parts = Vec::new();
@@ -266,16 +236,10 @@ impl Job {
         }
         let problem = self.sinks[0].problem;
         if let Some(error) = problem {
-            self.say(&format!(
-                "phalanx: standard output cannot be written: {error}; ending the job"
-            ));
+            self.say(&format!("phalanx: standard output cannot be written: {error}; ending the job"));
         }
         if !self.course.ending {
-            let lost = if problem.is_some() {
-                1
-            } else {
-                Cause::Signal(libc::SIGPIPE).status()
-            };
+            let lost = if problem.is_some() { 1 } else { Cause::Signal(libc::SIGPIPE).status() };
             self.course.verdict.get_or_insert(lost);
             self.end_job(GRACE);
         }
@@ -284,9 +248,7 @@ impl Job {
     /// No rank runs any more: looks for what they left, and gives it a moment to end.
     pub(super) fn all_ended(&mut self) {
         let guard = self.guard.pid;
-        self.course.orphans = process::own_children()
-            .iter()
-            .any(|pid| Some(*pid) != guard);
+        self.course.orphans = process::own_children().iter().any(|pid| Some(*pid) != guard);
         self.course.kill_at = None;
         self.course.note_at = None;
         if self.course.orphans && self.course.ending {
@@ -300,9 +262,7 @@ impl Job {
     /// When something has to be done next, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let course = &self.course;
-        let deadline = course
-            .deadline
-            .filter(|_| !course.ending && !self.by_pid.is_empty());
+        let deadline = course.deadline.filter(|_| !course.ending && !self.by_pid.is_empty());
         [
             deadline,
             course.note_at,
@@ -356,11 +316,7 @@ impl Job {
         }
         if due(self.input.flush_at()) {
             self.input.flushed();
-            if let Some(stream) = self
-                .ranks
-                .first_mut()
-                .and_then(|rank| rank.streams[0].as_mut())
-            {
+            if let Some(stream) = self.ranks.first_mut().and_then(|rank| rank.streams[0].as_mut()) {
                 stream.end(&mut self.sinks[0]);
             }
         }
@@ -397,16 +353,10 @@ impl Job {
     pub(super) fn last_word(&mut self) -> u8 {
         let course = &self.course;
         let interrupted = (course.interrupts > 0 && course.failure.is_some()).then_some(130);
-        let status = course
-            .verdict
-            .or(interrupted)
-            .or(course.failure)
-            .unwrap_or(0);
+        let status = course.verdict.or(interrupted).or(course.failure).unwrap_or(0);
         if self.manner.verbose {
             let time = failure::seconds(self.started.elapsed());
-            self.say(&format!(
-                "phalanx: the job ended with status {status} after {time}"
-            ));
+            self.say(&format!("phalanx: the job ended with status {status} after {time}"));
         }
         status
     }

@@ -59,8 +59,7 @@ impl Job {
     /// Watches the terminal while we are in its foreground; reading it from the background would stop us.
     pub(super) fn watch_terminal(&mut self) {
         let terminal = rustix::stdio::stdin();
-        let foreground = rustix::termios::tcgetpgrp(terminal)
-            .is_ok_and(|group| group == rustix::process::getpgrp());
+        let foreground = rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp());
         let wanted = foreground && self.input.pipe.is_some() && self.input.waiting.is_empty();
         let later = self.input.pipe.is_some() && !foreground;
         self.input.look_at = later.then(|| Instant::now() + LOOK);

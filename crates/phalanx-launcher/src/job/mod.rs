@@ -139,17 +139,10 @@ impl Job {
     ///
     /// # Errors
     /// When the system refuses descriptors or the guard process.
-    pub(crate) fn new(
-        manner: Manner,
-        universe: JobUniverse,
-        universe_size: u32,
-    ) -> Result<Self, LaunchError> {
+    pub(crate) fn new(manner: Manner, universe: JobUniverse, universe_size: u32) -> Result<Self, LaunchError> {
         let refused = |doing: &str| {
             let doing = doing.to_owned();
-            move |error: io::Error| LaunchError::System {
-                doing,
-                source: error,
-            }
+            move |error: io::Error| LaunchError::System { doing, source: error }
         };
         let started = Instant::now();
         let id = rustix::process::getpid().as_raw_nonzero();
@@ -158,8 +151,7 @@ impl Job {
         let guard = Guard::start(&mark).map_err(refused("starting the guard process"))?;
         let signals = Signals::new().map_err(refused("watching for signals"))?;
         process::adopt_orphans().map_err(refused("adopting orphaned processes"))?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(|e| LaunchError::system("epoll", e))?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| LaunchError::system("epoll", e))?;
         let sinks = Sink::both().map_err(refused("opening standard output and error"))?;
         let job = Self {
             course: ending::Course::new(started, manner.timeout),
@@ -178,13 +170,8 @@ impl Job {
             scratch: vec![0; 64 * 1024],
             started,
         };
-        epoll::add(
-            &job.epoll,
-            &job.signals,
-            data(Source::Signals),
-            epoll::EventFlags::IN,
-        )
-        .map_err(|e| LaunchError::system("watching signals", e))?;
+        epoll::add(&job.epoll, &job.signals, data(Source::Signals), epoll::EventFlags::IN)
+            .map_err(|e| LaunchError::system("watching signals", e))?;
         Ok(job)
     }
 
@@ -194,18 +181,13 @@ impl Job {
         while !self.is_over() {
             let timeout = self.next_deadline().map(|at| {
                 let left = at.saturating_duration_since(Instant::now());
-                Timespec {
-                    tv_sec: left.as_secs() as i64,
-                    tv_nsec: i64::from(left.subsec_nanos()),
-                }
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
             });
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => {
-                    self.say(&format!(
-                        "phalanx: waiting for events: {error}; ending the job"
-                    ));
+                    self.say(&format!("phalanx: waiting for events: {error}; ending the job"));
                     self.kill_everything();
                     break;
                 }
@@ -249,26 +231,16 @@ impl Job {
     fn is_over(&mut self) -> bool {
         self.by_pid.is_empty()
             && self.course.nobody_left()
-            && self
-                .ranks
-                .iter()
-                .all(|rank| rank.streams.iter().all(Option::is_none))
+            && self.ranks.iter().all(|rank| rank.streams.iter().all(Option::is_none))
             && !self.sinks.iter().any(Sink::is_waiting)
-            && self
-                .connections
-                .iter()
-                .all(|c| c.rank.is_some() || c.descriptor.is_none())
+            && self.connections.iter().all(|c| c.rank.is_some() || c.descriptor.is_none())
     }
 
     /// Reads what a rank wrote; false when nothing more is there now.
     fn read_stream(&mut self, id: usize) -> bool {
         let (index, which) = (id / 2, id % 2);
         let (alone, sink) = (self.ranks.len() == 1, self.sink_of(which));
-        let Some(slot) = self
-            .ranks
-            .get_mut(index)
-            .and_then(|rank| rank.streams.get_mut(which))
-        else {
+        let Some(slot) = self.ranks.get_mut(index).and_then(|rank| rank.streams.get_mut(which)) else {
             return false;
         };
         let Some(stream) = slot else { return false };
@@ -303,12 +275,7 @@ impl Job {
             let waiting = sink.is_waiting();
             if waiting != sink.watched {
                 let done = if waiting {
-                    epoll::add(
-                        &self.epoll,
-                        sink.watch(),
-                        data(Source::Sink(which)),
-                        epoll::EventFlags::OUT,
-                    )
+                    epoll::add(&self.epoll, sink.watch(), data(Source::Sink(which)), epoll::EventFlags::OUT)
                 } else {
                     epoll::delete(&self.epoll, sink.watch())
                 };
@@ -322,12 +289,7 @@ impl Job {
             let full = sink.is_full();
             if full != sink.held {
                 sink.held = full;
-                hold_streams(
-                    &self.epoll,
-                    &mut self.ranks,
-                    |stream| shared || stream == which,
-                    full,
-                );
+                hold_streams(&self.epoll, &mut self.ranks, |stream| shared || stream == which, full);
             }
         }
         if self.sinks[0].broken {
@@ -399,12 +361,7 @@ impl Job {
 /// Stops or resumes reading all streams of the chosen kind (0: standard output, 1: error).
 fn hold_streams(epoll: &OwnedFd, ranks: &mut [Rank], chosen: impl Fn(usize) -> bool, hold: bool) {
     for rank in ranks {
-        for (_, stream) in rank
-            .streams
-            .iter_mut()
-            .enumerate()
-            .filter(|(which, _)| chosen(*which))
-        {
+        for (_, stream) in rank.streams.iter_mut().enumerate().filter(|(which, _)| chosen(*which)) {
             let Some(stream) = stream else { continue };
             if stream.paused == hold {
                 continue;

@@ -17,18 +17,13 @@ impl Job {
     /// # Errors
     /// When the descriptor cannot be watched.
     pub(crate) fn serve_controller(&mut self, descriptor: OwnedFd) -> Result<(), LaunchError> {
-        crate::process::nonblocking(&descriptor)
-            .map_err(|e| LaunchError::system("the control descriptor", e))?;
+        crate::process::nonblocking(&descriptor).map_err(|e| LaunchError::system("the control descriptor", e))?;
         let world = self.service.add_world(vec![0], &[]);
         let index = self.connections.len();
         watch(&self.epoll, &descriptor, Source::Connection(index))
             .map_err(|e| LaunchError::system("watching the control descriptor", e))?;
         let client = Client::of(world, 0);
-        self.connections.push(Connection {
-            descriptor: Some(descriptor),
-            client,
-            rank: None,
-        });
+        self.connections.push(Connection { descriptor: Some(descriptor), client, rank: None });
         Ok(())
     }
 
@@ -41,10 +36,7 @@ impl Job {
             };
             match rustix::io::read(descriptor, &mut self.scratch[..]) {
                 Ok(0) => return self.connection_ended(index),
-                Ok(n) => match self
-                    .service
-                    .receive(&mut connection.client, &self.scratch[..n])
-                {
+                Ok(n) => match self.service.receive(&mut connection.client, &self.scratch[..n]) {
                     Ok(actions) => {
                         for action in actions {
                             self.act(index, action);
@@ -55,9 +47,7 @@ impl Job {
                             Some(rank) => self.name_of(rank),
                             None => "the spawning process".to_owned(),
                         };
-                        self.say(&format!(
-                            "phalanx: {who} sent {problem}; its PMI connection is closed"
-                        ));
+                        self.say(&format!("phalanx: {who} sent {problem}; its PMI connection is closed"));
                         return self.connection_ended(index);
                     }
                 },
@@ -79,11 +69,8 @@ impl Job {
                 }
             }
             Action::Spawn(commands) => {
-                let outcome = if self.course.is_ending() {
-                    Err("the job is ending".to_owned())
-                } else {
-                    self.spawn(&commands)
-                };
+                let outcome =
+                    if self.course.is_ending() { Err("the job is ending".to_owned()) } else { self.spawn(&commands) };
                 self.reply(index, &pmi::spawn_result(outcome));
             }
             Action::Abort(code) => match self.connections[index].rank {
@@ -119,8 +106,7 @@ impl Job {
             return;
         }
         // The process we serve is gone. Its children may finish if it did; else nobody will ever answer them.
-        let finished = connection.client.stage == Stage::Finalized
-            || self.universe.standing(0) == Standing::Finalized;
+        let finished = connection.client.stage == Stage::Finalized || self.universe.standing(0) == Standing::Finalized;
         if !finished && !self.by_pid.is_empty() {
             self.kill_everything();
         }
@@ -128,10 +114,7 @@ impl Job {
 
     /// Signals the process we serve, if it is still our parent.
     pub(super) fn end_controllers(&self, signal: Signal) {
-        let served = self
-            .connections
-            .iter()
-            .any(|c| c.rank.is_none() && c.descriptor.is_some());
+        let served = self.connections.iter().any(|c| c.rank.is_none() && c.descriptor.is_some());
         if served
             && let Some(parent) = rustix::process::getppid()
             && Some(parent) != Pid::from_raw(1)

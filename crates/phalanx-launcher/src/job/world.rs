@@ -45,19 +45,11 @@ pub(crate) struct Planned {
 impl Planned {
     /// What messages call it: a Python script rather than the Python that runs it.
     fn label(&self) -> String {
-        let interpreter = self
-            .program
-            .path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"));
-        let script = self
-            .args
-            .iter()
-            .find(|arg| Path::new(arg).extension().is_some_and(|e| e == "py"));
+        let interpreter =
+            self.program.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"));
+        let script = self.args.iter().find(|arg| Path::new(arg).extension().is_some_and(|e| e == "py"));
         match script {
-            Some(script) if interpreter && self.program.before.is_empty() => {
-                script.to_string_lossy().into_owned()
-            }
+            Some(script) if interpreter && self.program.before.is_empty() => script.to_string_lossy().into_owned(),
             _ => self.program.name.clone(),
         }
     }
@@ -113,12 +105,10 @@ impl Job {
     ) -> Result<(), LaunchError> {
         let doing = |what: &str| format!("starting rank {rank} of {size}: {what}");
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-                .map_err(|e| LaunchError::system(doing("its PMI socket"), e))?;
-        let blocking = rustix::fs::fcntl_getfl(&theirs).and_then(|now| {
-            rustix::fs::fcntl_setfl(&theirs, now.difference(rustix::fs::OFlags::NONBLOCK))
-        });
+        let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .map_err(|e| LaunchError::system(doing("its PMI socket"), e))?;
+        let blocking = rustix::fs::fcntl_getfl(&theirs)
+            .and_then(|now| rustix::fs::fcntl_setfl(&theirs, now.difference(rustix::fs::OFlags::NONBLOCK)));
         blocking.map_err(|e| LaunchError::system(doing("its PMI socket"), e))?;
         let slot = plan.place.first + rank;
         let mut env = self.manner.env.clone();
@@ -128,13 +118,7 @@ impl Job {
         keep.push(self.universe.descriptor());
         let spawn = Spawn {
             program: &planned.program.path,
-            args: planned
-                .program
-                .before
-                .iter()
-                .chain(&planned.args)
-                .cloned()
-                .collect(),
+            args: planned.program.before.iter().chain(&planned.args).cloned().collect(),
             env,
             unset: FOREIGN,
             wdir: planned.wdir.as_deref(),
@@ -172,11 +156,7 @@ impl Job {
             connection,
         });
         let watched = watch(&self.epoll, &ours, Source::Connection(connection));
-        self.connections.push(Connection {
-            descriptor: Some(ours),
-            client,
-            rank: Some(index),
-        });
+        self.connections.push(Connection { descriptor: Some(ours), client, rank: Some(index) });
         watched.map_err(|e| LaunchError::system(doing("watching its socket"), e))?;
         for (which, descriptor) in [started.stdout, started.stderr].into_iter().enumerate() {
             if let Some(descriptor) = descriptor {
@@ -206,45 +186,27 @@ impl Job {
             (true, 0) => format!("[{}] ", rank.rank),
             (true, world) => format!("[{world}.{}] ", rank.rank),
         };
-        watch(&self.epoll, &descriptor, Source::Output(id))
-            .map_err(|e| LaunchError::system(doing, e))?;
+        watch(&self.epoll, &descriptor, Source::Output(id)).map_err(|e| LaunchError::system(doing, e))?;
         self.ranks[index].streams[which] = Some(Stream::new(descriptor, id, tag.into_bytes()));
         Ok(())
     }
 
     /// Who a rank is, in its environment.
-    fn identity(
-        &self,
-        plan: &Plan,
-        socket: i32,
-        rank: u32,
-        size: u32,
-        app: u32,
-    ) -> Vec<(OsString, OsString)> {
-        let Place {
-            first,
-            context,
-            parent,
-        } = plan.place;
+    fn identity(&self, plan: &Plan, socket: i32, rank: u32, size: u32, app: u32) -> Vec<(OsString, OsString)> {
+        let Place { first, context, parent } = plan.place;
         let mut env = vec![
             ("PMI_FD".into(), socket.to_string().into()),
             ("PMI_RANK".into(), rank.to_string().into()),
             ("PMI_SIZE".into(), size.to_string().into()),
             (process::JOB.into(), self.mark.clone().into()),
-            (
-                "PHALANX_WORLD".into(),
-                format!("{first}:{size}:{rank}:{context}:{app}:{parent}").into(),
-            ),
+            ("PHALANX_WORLD".into(), format!("{first}:{size}:{rank}:{context}:{app}:{parent}").into()),
         ];
         // A bound rank cannot see how many CPUs the job has, and spins or sleeps by that.
         env.push((JOB_CPUS.into(), usable_cpus().len().to_string().into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }
-        env.push((
-            "PHALANX_UNIVERSE".into(),
-            self.universe.descriptor().as_raw_fd().to_string().into(),
-        ));
+        env.push(("PHALANX_UNIVERSE".into(), self.universe.descriptor().as_raw_fd().to_string().into()));
         env
     }
 
@@ -254,17 +216,12 @@ impl Job {
             return Ok(None);
         };
         if let Some(directory) = prefix.parent() {
-            std::fs::create_dir_all(directory).map_err(|e| {
-                LaunchError::system(format!("--output-filename {}", prefix.display()), e)
-            })?;
+            std::fs::create_dir_all(directory)
+                .map_err(|e| LaunchError::system(format!("--output-filename {}", prefix.display()), e))?;
         }
         let with = |kind: &str| {
             let mut name = prefix.clone().into_os_string();
-            name.push(if world == 0 {
-                format!(".{rank}.{kind}")
-            } else {
-                format!(".{world}.{rank}.{kind}")
-            });
+            name.push(if world == 0 { format!(".{rank}.{kind}") } else { format!(".{world}.{rank}.{kind}") });
             PathBuf::from(name)
         };
         Ok(Some((with("out"), with("err"))))
@@ -275,11 +232,7 @@ impl Job {
         let (usable, rank, size) = (usable_cpus(), rank as usize, size as usize);
         let slot = plan.place.first as usize + rank;
         match self.manner.binding {
-            Binding::Core => usable
-                .get(slot % usable.len().max(1))
-                .copied()
-                .into_iter()
-                .collect(),
+            Binding::Core => usable.get(slot % usable.len().max(1)).copied().into_iter().collect(),
             Binding::Auto if !plan.spawned && size > 1 && size <= usable.len() => {
                 let at = |rank: usize| rank * usable.len() / size;
                 usable[at(rank)..at(rank + 1)].to_vec()
@@ -290,25 +243,17 @@ impl Job {
 
     /// Starts the world that a rank asked for; the message of an error is for that rank.
     pub(super) fn spawn(&mut self, commands: &[SpawnCommand]) -> Result<u32, String> {
-        let preput = commands
-            .first()
-            .map(|command| command.preput.clone())
-            .unwrap_or_default();
-        let size = commands
-            .iter()
-            .try_fold(0u32, |sum, command| sum.checked_add(command.ranks));
+        let preput = commands.first().map(|command| command.preput.clone()).unwrap_or_default();
+        let size = commands.iter().try_fold(0u32, |sum, command| sum.checked_add(command.ranks));
         let Some(size) = size.filter(|size| *size > 0) else {
             return Err("no ranks to spawn, or more than can be numbered".to_owned());
         };
-        let number =
-            |key: &str| SpawnCommand::value(&preput, key).and_then(|text| text.parse::<u64>().ok());
+        let number = |key: &str| SpawnCommand::value(&preput, key).and_then(|text| text.parse::<u64>().ok());
         // Another library's ranks do not know about slots: theirs are drawn here, and stay empty.
         let first = match number("phalanx_world_first").and_then(|n| u32::try_from(n).ok()) {
             Some(first) if self.universe.holds(first, size) => first,
             Some(first) => {
-                return Err(format!(
-                    "slots from {first} on have not been drawn for {size} ranks"
-                ));
+                return Err(format!("slots from {first} on have not been drawn for {size} ranks"));
             }
             None => self.universe.claim(size).map_err(|e| e.reason())?,
         };
@@ -321,26 +266,13 @@ impl Job {
         for command in commands {
             programs.push(self.planned(command).map_err(|e| e.reason())?);
         }
-        let place = Place {
-            first,
-            context,
-            parent,
-        };
-        let plan = Plan {
-            programs,
-            place,
-            preput,
-            stdin: Stdin::Null,
-            spawned: true,
-        };
+        let place = Place { first, context, parent };
+        let plan = Plan { programs, place, preput, stdin: Stdin::Null, spawned: true };
         self.launch(&plan).map_err(|e| e.reason())
     }
 
     fn planned(&self, command: &SpawnCommand) -> Result<Planned, LaunchError> {
-        let wdir = ["wdir", "wd"]
-            .iter()
-            .find_map(|key| SpawnCommand::value(&command.info, key))
-            .map(PathBuf::from);
+        let wdir = ["wdir", "wd"].iter().find_map(|key| SpawnCommand::value(&command.info, key)).map(PathBuf::from);
         let mut search = OsString::new();
         if let Some(path) = SpawnCommand::value(&command.info, "path") {
             search.push(path);
@@ -371,11 +303,7 @@ pub(crate) fn path_of(env: &[(OsString, OsString)]) -> OsString {
 /// The CPUs this process may run on.
 pub(crate) fn usable_cpus() -> Vec<usize> {
     rustix::thread::sched_getaffinity(None)
-        .map(|set| {
-            (0..rustix::thread::CpuSet::MAX_CPU)
-                .filter(|cpu| set.is_set(*cpu))
-                .collect()
-        })
+        .map(|set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
         .unwrap_or_default()
 }
 
@@ -389,15 +317,7 @@ fn make_room_for_descriptors(ranks: u32) -> Result<(), LaunchError> {
         return Ok(());
     };
     let current = limit.maximum.map_or(wanted, |hard| hard.min(wanted));
-    let raised = current > soft
-        && setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(current),
-                ..limit
-            },
-        )
-        .is_ok();
+    let raised = current > soft && setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit }).is_ok();
     let allowed = if raised { current } else { soft };
     // The reserve may be missing; the ranks' own descriptors may not.
     if allowed < u64::from(ranks) * 3 + 16 {

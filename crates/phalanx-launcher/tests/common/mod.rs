@@ -38,11 +38,7 @@ impl Ended {
     /// Asserts the status, showing everything else when it is another.
     #[track_caller]
     pub(crate) fn expect(self, status: i32) -> Self {
-        assert_eq!(
-            self.status, status,
-            "\n--- out\n{}\n--- err\n{}",
-            self.out, self.err
-        );
+        assert_eq!(self.status, status, "\n--- out\n{}\n--- err\n{}", self.out, self.err);
         self
     }
 
@@ -60,10 +56,7 @@ pub(crate) fn phalanx() -> &'static str {
 
 /// The helper that plays a rank.
 pub(crate) fn rank() -> String {
-    let path = Path::new(phalanx())
-        .parent()
-        .expect("a directory")
-        .join("examples/rank");
+    let path = Path::new(phalanx()).parent().expect("a directory").join("examples/rank");
     assert!(path.is_file(), "{} is not built", path.display());
     path.display().to_string()
 }
@@ -71,11 +64,7 @@ pub(crate) fn rank() -> String {
 /// A directory of this test's own.
 pub(crate) fn folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!(
-        "phalanx-test-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    );
+    let name = format!("phalanx-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let path = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&path).expect("a directory");
     path
@@ -89,26 +78,13 @@ pub(crate) fn start(flags: &str, script: &[&str]) -> Running {
 }
 
 /// The same, with changes to how it is started.
-pub(crate) fn start_with(
-    flags: &str,
-    script: &[&str],
-    change: impl FnOnce(&mut Command),
-) -> Running {
+pub(crate) fn start_with(flags: &str, script: &[&str], change: impl FnOnce(&mut Command)) -> Running {
     let folder = folder();
     let mark = folder.display().to_string();
     let mut command = Command::new(phalanx());
-    command
-        .arg("run")
-        .args(flags.split(' ').filter(|word| !word.is_empty()))
-        .args(script);
+    command.arg("run").args(flags.split(' ').filter(|word| !word.is_empty())).args(script);
     command.env(MARK, &mark).current_dir(&folder);
-    for name in [
-        "PHALANX_MPI",
-        "PHALANX_HOME",
-        "PMI_FD",
-        "PHALANX_UNIVERSE",
-        "PHALANX_WORLD",
-    ] {
+    for name in ["PHALANX_MPI", "PHALANX_HOME", "PMI_FD", "PHALANX_UNIVERSE", "PHALANX_WORLD"] {
         command.env_remove(name);
     }
     command.stdout(File::create(folder.join("out")).expect("a file"));
@@ -116,13 +92,7 @@ pub(crate) fn start_with(
     change(&mut command);
     let started = Instant::now();
     let child = command.spawn().expect("the launcher starts");
-    Running {
-        child,
-        mark,
-        folder,
-        started,
-        ended: false,
-    }
+    Running { child, mark, folder, started, ended: false }
 }
 
 /// Runs a shell script in each rank, to the end.
@@ -156,12 +126,7 @@ impl Running {
     pub(crate) fn wait_for(&self, text: &str, times: usize) {
         let deadline = Instant::now() + WATCHDOG;
         while self.out().matches(text).count() < times {
-            assert!(
-                Instant::now() < deadline,
-                "never printed: {text}\n{}\n{}",
-                self.out(),
-                self.err()
-            );
+            assert!(Instant::now() < deadline, "never printed: {text}\n{}\n{}", self.out(), self.err());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -174,11 +139,7 @@ impl Running {
                 break status;
             }
             if self.started.elapsed() > WATCHDOG {
-                panic!(
-                    "the job hangs\n--- out\n{}\n--- err\n{}",
-                    self.out(),
-                    self.err()
-                );
+                panic!("the job hangs\n--- out\n{}\n--- err\n{}", self.out(), self.err());
             }
             std::thread::sleep(Duration::from_millis(1));
         };
@@ -187,15 +148,8 @@ impl Running {
         let left = self.wait_for_nobody();
         assert!(left.is_empty(), "left behind: {left:?}");
         use std::os::unix::process::ExitStatusExt;
-        let code = status
-            .code()
-            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-        Ended {
-            status: code,
-            out: self.out(),
-            err: self.err(),
-            time,
-        }
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        Ended { status: code, out: self.out(), err: self.err(), time }
     }
 
     /// What is alive of the job after a moment.
@@ -226,9 +180,7 @@ impl Drop for Running {
 
 fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
-        .expect("output");
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).expect("output");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -237,18 +189,11 @@ fn marked(mark: &str) -> Vec<i32> {
     let wanted = format!("{MARK}={mark}");
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == wanted.as_bytes())
-        {
+        if environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()) {
             found.push(pid);
         }
     }

@@ -36,7 +36,9 @@ fn gather(
     root: c_int,
     comm: CommRef,
 ) -> Done {
-    with::gather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.gather(s, d, r))
+    with::gather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| {
+        c.gather(s, d, r)
+    })
 }
 
 /// Collects blocks of different sizes at the root.
@@ -52,7 +54,9 @@ fn gatherv(
     root: c_int,
     comm: CommRef,
 ) -> Done {
-    with::gatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), root, |c, s, d, r| c.gatherv(s, d, r))
+    with::gatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), root, |c, s, d, r| {
+        c.gatherv(s, d, r)
+    })
 }
 
 /// Deals equal blocks out from the root.
@@ -67,7 +71,9 @@ fn scatter(
     root: c_int,
     comm: CommRef,
 ) -> Done {
-    with::scatter(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.scatter(s, d, r))
+    with::scatter(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| {
+        c.scatter(s, d, r)
+    })
 }
 
 /// Deals blocks of different sizes out from the root.
@@ -83,7 +89,13 @@ fn scatterv(
     root: c_int,
     comm: CommRef,
 ) -> Done {
-    with::scatterv(&comm, (sendbuf, sendcounts, displs, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.scatterv(s, d, r))
+    with::scatterv(
+        &comm,
+        (sendbuf, sendcounts, displs, sendtype),
+        (recvbuf, recvcount, recvtype),
+        root,
+        |c, s, d, r| c.scatterv(s, d, r),
+    )
 }
 
 /// Collects equal blocks at every rank.
@@ -112,7 +124,9 @@ fn allgatherv(
     recvtype: RawType,
     comm: CommRef,
 ) -> Done {
-    with::allgatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), |c, s, d| c.allgatherv(s, d))
+    with::allgatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), |c, s, d| {
+        c.allgatherv(s, d)
+    })
 }
 
 /// Sends an equal block from every rank to every rank.
@@ -142,7 +156,12 @@ fn alltoallv(
     recvtype: RawType,
     comm: CommRef,
 ) -> Done {
-    with::alltoallv(&comm, (sendbuf, sendcounts, sdispls, sendtype), (recvbuf, recvcounts, rdispls, recvtype), |c, s, d| c.alltoallv(s, d))
+    with::alltoallv(
+        &comm,
+        (sendbuf, sendcounts, sdispls, sendtype),
+        (recvbuf, recvcounts, rdispls, recvtype),
+        |c, s, d| c.alltoallv(s, d),
+    )
 }
 
 /// Sends blocks of different sizes and types from every rank to every rank.
@@ -158,7 +177,12 @@ fn alltoallw(
     recvtypes: In<RawType>,
     comm: CommRef,
 ) -> Done {
-    with::alltoallw(&comm, (sendbuf, sendcounts, sdispls, &sendtypes), (recvbuf, recvcounts, rdispls, &recvtypes), |c, s, d| c.alltoallw(s, d))
+    with::alltoallw(
+        &comm,
+        (sendbuf, sendcounts, sdispls, &sendtypes),
+        (recvbuf, recvcounts, rdispls, &recvtypes),
+        |c, s, d| c.alltoallw(s, d),
+    )
 }
 
 /// Combines the ranks' data at the root.
@@ -191,7 +215,9 @@ fn reduce_scatter(
     op: OpRef,
     comm: CommRef,
 ) -> Done {
-    with::reduce_scatter(&comm, sendbuf, recvbuf, (recvcounts, &datatype), &op, |c, s, d, n, o| c.reduce_scatter(s, d, n, o))
+    with::reduce_scatter(&comm, sendbuf, recvbuf, (recvcounts, &datatype), &op, |c, s, d, n, o| {
+        c.reduce_scatter(s, d, n, o)
+    })
 }
 
 /// Combines the ranks' data and deals the result out in equal blocks.
@@ -204,7 +230,9 @@ fn reduce_scatter_block(
     op: OpRef,
     comm: CommRef,
 ) -> Done {
-    with::reduce_scatter_block(&comm, sendbuf, recvbuf, (recvcount, &datatype), &op, |c, s, d, o| c.reduce_scatter_block(s, d, o))
+    with::reduce_scatter_block(&comm, sendbuf, recvbuf, (recvcount, &datatype), &op, |c, s, d, o| {
+        c.reduce_scatter_block(s, d, o)
+    })
 }
 
 /// Combines the data of the ranks up to and with this one.

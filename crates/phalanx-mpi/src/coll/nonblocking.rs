@@ -46,7 +46,10 @@ fn igather(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::gather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.igather(s, d, r))?;
+    let under_way =
+        with::gather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| {
+            c.igather(s, d, r)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -64,7 +67,13 @@ fn igatherv(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::gatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), root, |c, s, d, r| c.igatherv(s, d, r))?;
+    let under_way = with::gatherv(
+        &comm,
+        (sendbuf, sendcount, sendtype),
+        (recvbuf, recvcounts, displs, recvtype),
+        root,
+        |c, s, d, r| c.igatherv(s, d, r),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -81,7 +90,10 @@ fn iscatter(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::scatter(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.iscatter(s, d, r))?;
+    let under_way =
+        with::scatter(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| {
+            c.iscatter(s, d, r)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -99,7 +111,13 @@ fn iscatterv(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::scatterv(&comm, (sendbuf, sendcounts, displs, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.iscatterv(s, d, r))?;
+    let under_way = with::scatterv(
+        &comm,
+        (sendbuf, sendcounts, displs, sendtype),
+        (recvbuf, recvcount, recvtype),
+        root,
+        |c, s, d, r| c.iscatterv(s, d, r),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -115,7 +133,10 @@ fn iallgather(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::allgather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| c.iallgather(s, d))?;
+    let under_way =
+        with::allgather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| {
+            c.iallgather(s, d)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -132,7 +153,10 @@ fn iallgatherv(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::allgatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), |c, s, d| c.iallgatherv(s, d))?;
+    let under_way =
+        with::allgatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), |c, s, d| {
+            c.iallgatherv(s, d)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -148,7 +172,10 @@ fn ialltoall(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::alltoall(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| c.ialltoall(s, d))?;
+    let under_way =
+        with::alltoall(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| {
+            c.ialltoall(s, d)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -166,7 +193,12 @@ fn ialltoallv(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::alltoallv(&comm, (sendbuf, sendcounts, sdispls, sendtype), (recvbuf, recvcounts, rdispls, recvtype), |c, s, d| c.ialltoallv(s, d))?;
+    let under_way = with::alltoallv(
+        &comm,
+        (sendbuf, sendcounts, sdispls, sendtype),
+        (recvbuf, recvcounts, rdispls, recvtype),
+        |c, s, d| c.ialltoallv(s, d),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -184,7 +216,12 @@ fn ialltoallw(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::alltoallw(&comm, (sendbuf, sendcounts, sdispls, &sendtypes), (recvbuf, recvcounts, rdispls, &recvtypes), |c, s, d| c.ialltoallw(s, d))?;
+    let under_way = with::alltoallw(
+        &comm,
+        (sendbuf, sendcounts, sdispls, &sendtypes),
+        (recvbuf, recvcounts, rdispls, &recvtypes),
+        |c, s, d| c.ialltoallw(s, d),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -200,7 +237,8 @@ fn ireduce(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::reduce(&comm, sendbuf, recvbuf, (count, datatype), &op, root, |c, s, d, o, r| c.ireduce(s, d, o, r))?;
+    let under_way =
+        with::reduce(&comm, sendbuf, recvbuf, (count, datatype), &op, root, |c, s, d, o, r| c.ireduce(s, d, o, r))?;
     start(&comm, &request, under_way)
 }
 
@@ -230,7 +268,9 @@ fn ireduce_scatter(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::reduce_scatter(&comm, sendbuf, recvbuf, (recvcounts, &datatype), &op, |c, s, d, n, o| c.ireduce_scatter(s, d, n, o))?;
+    let under_way = with::reduce_scatter(&comm, sendbuf, recvbuf, (recvcounts, &datatype), &op, |c, s, d, n, o| {
+        c.ireduce_scatter(s, d, n, o)
+    })?;
     start(&comm, &request, under_way)
 }
 
@@ -245,7 +285,9 @@ fn ireduce_scatter_block(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    let under_way = with::reduce_scatter_block(&comm, sendbuf, recvbuf, (recvcount, &datatype), &op, |c, s, d, o| c.ireduce_scatter_block(s, d, o))?;
+    let under_way = with::reduce_scatter_block(&comm, sendbuf, recvbuf, (recvcount, &datatype), &op, |c, s, d, o| {
+        c.ireduce_scatter_block(s, d, o)
+    })?;
     start(&comm, &request, under_way)
 }
 

@@ -52,7 +52,10 @@ fn gather_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::gather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.gather_init(s, d, r))?;
+    let under_way =
+        with::gather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| {
+            c.gather_init(s, d, r)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -72,7 +75,13 @@ fn gatherv_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::gatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), root, |c, s, d, r| c.gatherv_init(s, d, r))?;
+    let under_way = with::gatherv(
+        &comm,
+        (sendbuf, sendcount, sendtype),
+        (recvbuf, recvcounts, displs, recvtype),
+        root,
+        |c, s, d, r| c.gatherv_init(s, d, r),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -91,7 +100,10 @@ fn scatter_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::scatter(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.scatter_init(s, d, r))?;
+    let under_way =
+        with::scatter(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| {
+            c.scatter_init(s, d, r)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -111,7 +123,13 @@ fn scatterv_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::scatterv(&comm, (sendbuf, sendcounts, displs, sendtype), (recvbuf, recvcount, recvtype), root, |c, s, d, r| c.scatterv_init(s, d, r))?;
+    let under_way = with::scatterv(
+        &comm,
+        (sendbuf, sendcounts, displs, sendtype),
+        (recvbuf, recvcount, recvtype),
+        root,
+        |c, s, d, r| c.scatterv_init(s, d, r),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -129,7 +147,10 @@ fn allgather_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::allgather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| c.allgather_init(s, d))?;
+    let under_way =
+        with::allgather(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| {
+            c.allgather_init(s, d)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -148,7 +169,10 @@ fn allgatherv_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::allgatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), |c, s, d| c.allgatherv_init(s, d))?;
+    let under_way =
+        with::allgatherv(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcounts, displs, recvtype), |c, s, d| {
+            c.allgatherv_init(s, d)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -166,7 +190,10 @@ fn alltoall_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::alltoall(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| c.alltoall_init(s, d))?;
+    let under_way =
+        with::alltoall(&comm, (sendbuf, sendcount, sendtype), (recvbuf, recvcount, recvtype), |c, s, d| {
+            c.alltoall_init(s, d)
+        })?;
     start(&comm, &request, under_way)
 }
 
@@ -186,7 +213,12 @@ fn alltoallv_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::alltoallv(&comm, (sendbuf, sendcounts, sdispls, sendtype), (recvbuf, recvcounts, rdispls, recvtype), |c, s, d| c.alltoallv_init(s, d))?;
+    let under_way = with::alltoallv(
+        &comm,
+        (sendbuf, sendcounts, sdispls, sendtype),
+        (recvbuf, recvcounts, rdispls, recvtype),
+        |c, s, d| c.alltoallv_init(s, d),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -206,7 +238,12 @@ fn alltoallw_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::alltoallw(&comm, (sendbuf, sendcounts, sdispls, &sendtypes), (recvbuf, recvcounts, rdispls, &recvtypes), |c, s, d| c.alltoallw_init(s, d))?;
+    let under_way = with::alltoallw(
+        &comm,
+        (sendbuf, sendcounts, sdispls, &sendtypes),
+        (recvbuf, recvcounts, rdispls, &recvtypes),
+        |c, s, d| c.alltoallw_init(s, d),
+    )?;
     start(&comm, &request, under_way)
 }
 
@@ -224,7 +261,8 @@ fn reduce_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::reduce(&comm, sendbuf, recvbuf, (count, datatype), &op, root, |c, s, d, o, r| c.reduce_init(s, d, o, r))?;
+    let under_way =
+        with::reduce(&comm, sendbuf, recvbuf, (count, datatype), &op, root, |c, s, d, o, r| c.reduce_init(s, d, o, r))?;
     start(&comm, &request, under_way)
 }
 
@@ -241,7 +279,8 @@ fn allreduce_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::both(&comm, sendbuf, recvbuf, (count, &datatype), &op, |c, s, d, o| c.allreduce_init(s, d, o))?;
+    let under_way =
+        with::both(&comm, sendbuf, recvbuf, (count, &datatype), &op, |c, s, d, o| c.allreduce_init(s, d, o))?;
     start(&comm, &request, under_way)
 }
 
@@ -258,7 +297,9 @@ fn reduce_scatter_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::reduce_scatter(&comm, sendbuf, recvbuf, (recvcounts, &datatype), &op, |c, s, d, n, o| c.reduce_scatter_init(s, d, n, o))?;
+    let under_way = with::reduce_scatter(&comm, sendbuf, recvbuf, (recvcounts, &datatype), &op, |c, s, d, n, o| {
+        c.reduce_scatter_init(s, d, n, o)
+    })?;
     start(&comm, &request, under_way)
 }
 
@@ -275,7 +316,9 @@ fn reduce_scatter_block_init(
     request: Out<RawRequest>,
 ) -> Done {
     let _ = info;
-    let under_way = with::reduce_scatter_block(&comm, sendbuf, recvbuf, (recvcount, &datatype), &op, |c, s, d, o| c.reduce_scatter_block_init(s, d, o))?;
+    let under_way = with::reduce_scatter_block(&comm, sendbuf, recvbuf, (recvcount, &datatype), &op, |c, s, d, o| {
+        c.reduce_scatter_block_init(s, d, o)
+    })?;
     start(&comm, &request, under_way)
 }
 

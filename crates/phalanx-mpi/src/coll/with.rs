@@ -53,14 +53,15 @@ fn no_recv() -> RecvBuf<'static, 'static> {
 }
 
 fn elements(count: Number) -> Result<usize, Failure> {
-    usize::try_from(count.0).map_err(|_| wrong(ErrorClass::Count, format!("the count is {}; it must not be negative", count.0)))
+    usize::try_from(count.0)
+        .map_err(|_| wrong(ErrorClass::Count, format!("the count is {}; it must not be negative", count.0)))
 }
 
 /// Elements of all blocks together.
 fn all(count: usize, comm: &Comm) -> Result<usize, Failure> {
-    count
-        .checked_mul(blocks(comm))
-        .ok_or_else(|| wrong(ErrorClass::Count, format!("{count} elements for each rank are more than fits an address space")))
+    count.checked_mul(blocks(comm)).ok_or_else(|| {
+        wrong(ErrorClass::Count, format!("{count} elements for each rank are more than fits an address space"))
+    })
 }
 
 /// The memory behind an address that blocks are counted from; their displacements may reach anywhere.

@@ -23,7 +23,9 @@ fn wrong_type(key: &str, expected: &str) -> PyErr {
 /// The memory of `object` when it has the interface, None when it has not.
 pub(super) fn view(object: &Bound<'_, PyAny>, access: Access, with_format: bool) -> PyResult<Option<View>> {
     let py = object.py();
-    let Some(interface) = attribute(object, intern!(py, "__cuda_array_interface__"))? else { return Ok(None) };
+    let Some(interface) = attribute(object, intern!(py, "__cuda_array_interface__"))? else {
+        return Ok(None);
+    };
     let interface =
         interface.cast::<PyDict>().map_err(|_| PyTypeError::new_err("__cuda_array_interface__ must be a dict"))?;
 
@@ -47,11 +49,15 @@ pub(super) fn view(object: &Bound<'_, PyAny>, access: Access, with_format: bool)
 
     let elements = shape.iter().try_fold(1i64, |total, extent| total.checked_mul(*extent));
     let bytes = elements.and_then(|n| n.checked_mul(itemsize)).and_then(|n| isize::try_from(n).ok());
-    let Some(bytes) = bytes else { return Err(bad(format_args!("shape {shape:?} does not fit in memory"))) };
+    let Some(bytes) = bytes else {
+        return Err(bad(format_args!("shape {shape:?} does not fit in memory")));
+    };
     let pointer = match pointer {
         Some(pointer) => pointer,
         None if bytes == 0 => 0,
-        None => return Err(wrong_type("data", "a tuple (address, read_only) whose address is an integer")),
+        None => {
+            return Err(wrong_type("data", "a tuple (address, read_only) whose address is an integer"));
+        }
     };
 
     if with_format {
@@ -59,8 +65,12 @@ pub(super) fn view(object: &Bound<'_, PyAny>, access: Access, with_format: bool)
             b'<' if cfg!(target_endian = "little") => {}
             b'>' if cfg!(target_endian = "big") => {}
             b'|' => {}
-            b'<' | b'>' => return Err(bad(format_args!("typestr '{typestr}' with non-native byte order"))),
-            _ => return Err(bad(format_args!("typestr '{typestr}' with unrecognized byte order"))),
+            b'<' | b'>' => {
+                return Err(bad(format_args!("typestr '{typestr}' with non-native byte order")));
+            }
+            _ => {
+                return Err(bad(format_args!("typestr '{typestr}' with unrecognized byte order")));
+            }
         }
     }
     if optional(interface, "mask")?.is_some() {

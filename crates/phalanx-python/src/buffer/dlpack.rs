@@ -106,8 +106,12 @@ fn bad(text: impl std::fmt::Display) -> PyErr {
 /// The memory of `object` when it has `__dlpack__`, None when it has not.
 pub(super) fn view(object: &Bound<'_, PyAny>, access: Access, with_format: bool) -> PyResult<Option<View>> {
     let py = object.py();
-    let Some(export) = attribute(object, intern!(py, "__dlpack__"))? else { return Ok(None) };
-    let Some(device) = attribute(object, intern!(py, "__dlpack_device__"))? else { return Ok(None) };
+    let Some(export) = attribute(object, intern!(py, "__dlpack__"))? else {
+        return Ok(None);
+    };
+    let Some(device) = attribute(object, intern!(py, "__dlpack_device__"))? else {
+        return Ok(None);
+    };
     let device_type = device_type(&device.call0()?)?;
 
     let (capsule, versioned) = call_export(&export, device_type)?;

@@ -310,7 +310,9 @@ fn explain(object: &Bound<'_, PyAny>, access: Access, error: &PyErr) -> PyResult
         better.set_cause(py, Some(error.clone_ref(py)));
         Some(better)
     };
-    let Some(probe) = Probe::of(object) else { return Ok(None) };
+    let Some(probe) = Probe::of(object) else {
+        return Ok(None);
+    };
     if !probe.is_contiguous() {
         return Ok(reworded(format!(
             "buffer of type '{kind}' is not contiguous ({}): pass a contiguous copy (for example numpy.ascontiguousarray(a)), \

@@ -60,7 +60,9 @@ fn each<'py, T>(
 where
     T: Clone,
 {
-    let Some(values) = values else { return Ok(vec![default; n]) };
+    let Some(values) = values else {
+        return Ok(vec![default; n]);
+    };
     if let Some(value) = single(values) {
         return Ok(vec![value; n]);
     }
@@ -181,11 +183,8 @@ impl Intracomm {
         }
         let programs = if is_root { commands.len() } else { maxprocs.map_or(0, |list| list.len().unwrap_or(0)) };
         let single = |object: &Bound<'_, PyAny>| object.extract::<c_int>().ok();
-        let mut sizes = if is_root || errcodes.is_some() {
-            each(maxprocs, programs, 1, single, "maxprocs")?
-        } else {
-            Vec::new()
-        };
+        let mut sizes =
+            if is_root || errcodes.is_some() { each(maxprocs, programs, 1, single, "maxprocs")? } else { Vec::new() };
         let total: usize = sizes.iter().map(|n| usize::try_from(*n).unwrap_or(0)).sum();
         let mut codes = vec![MPI_SUCCESS; total];
         let ignored = std::ptr::null_mut();
@@ -287,12 +286,7 @@ fn Close_port(py: Python<'_>, port_name: Text) -> PyResult<()> {
 /// Make a port known under a name, for `Lookup_name` in other programs. Local.
 #[pyfunction]
 #[pyo3(signature = (service_name, port_name, info=None))]
-fn Publish_name(
-    py: Python<'_>,
-    service_name: Text,
-    port_name: Text,
-    info: Option<&Bound<'_, Info>>,
-) -> PyResult<()> {
+fn Publish_name(py: Python<'_>, service_name: Text, port_name: Text, info: Option<&Bound<'_, Info>>) -> PyResult<()> {
     let info = handle::raw_or_null(info);
     // SAFETY: both names are NUL-terminated and outlive the call.
     gil::blocking(py, || unsafe { MPI_Publish_name(service_name.as_ptr(), info, port_name.as_ptr()) })
@@ -303,12 +297,7 @@ fn Publish_name(
 /// Withdraw a published name. Local.
 #[pyfunction]
 #[pyo3(signature = (service_name, port_name, info=None))]
-fn Unpublish_name(
-    py: Python<'_>,
-    service_name: Text,
-    port_name: Text,
-    info: Option<&Bound<'_, Info>>,
-) -> PyResult<()> {
+fn Unpublish_name(py: Python<'_>, service_name: Text, port_name: Text, info: Option<&Bound<'_, Info>>) -> PyResult<()> {
     let info = handle::raw_or_null(info);
     // SAFETY: both names are NUL-terminated and outlive the call.
     gil::blocking(py, || unsafe { MPI_Unpublish_name(service_name.as_ptr(), info, port_name.as_ptr()) })

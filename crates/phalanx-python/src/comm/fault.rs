@@ -6,9 +6,7 @@ use pyo3::prelude::*;
 use super::Comm;
 
 fn missing<T>(method: &str) -> PyResult<T> {
-    Err(PyNotImplementedError::new_err(format!(
-        "{method}: the MPI 5.0 ABI has no fault tolerance (ULFM)"
-    )))
+    Err(PyNotImplementedError::new_err(format!("{method}: the MPI 5.0 ABI has no fault tolerance (ULFM)")))
 }
 
 /// Methods that take no part of the standard ABI.

@@ -121,9 +121,10 @@ fn contexts_keyval(py: Python<'_>) -> PyResult<c_int> {
     if let Some(keyval) = CONTEXTS.get() {
         return Ok(*keyval);
     }
-    let delete = PyCFunction::new_closure(py, None, None, |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
-        delete_contexts(args)
-    })?;
+    let delete =
+        PyCFunction::new_closure(py, None, None, |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| {
+            delete_contexts(args)
+        })?;
     let fresh = attribute::create_keyval(Kind::Comm, None, Some(delete.as_any()), false)?;
     Ok(*CONTEXTS.get_or_init(|| fresh))
 }
@@ -136,8 +137,7 @@ fn context<'py>(comm: &Bound<'py, Comm>) -> PyResult<(Bound<'py, PyDict>, c_int)
         let context = PyDict::new(py);
         let class = if comm.get().inter_now()? { py.get_type::<Intercomm>() } else { py.get_type::<Intracomm>() };
         // SAFETY: the result pointer is valid for the write.
-        let duplicate =
-            handle::create_blocking::<Comm>(&class, |out| unsafe { MPI_Comm_dup(raw, out) })?;
+        let duplicate = handle::create_blocking::<Comm>(&class, |out| unsafe { MPI_Comm_dup(raw, out) })?;
         context.set_item("comm", duplicate)?;
         context.set_item("tag", 0)?;
         Ok(context.into_any())

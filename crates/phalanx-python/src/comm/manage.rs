@@ -414,11 +414,7 @@ impl Intracomm {
     ///
     /// Return a communicator of a subgroup. Collective over the group only, blocks.
     #[pyo3(signature = (group, tag=0))]
-    fn Create_group<'py>(
-        slf: &Bound<'py, Self>,
-        group: &Bound<'py, Group>,
-        tag: c_int,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn Create_group<'py>(slf: &Bound<'py, Self>, group: &Bound<'py, Group>, tag: c_int) -> PyResult<Bound<'py, PyAny>> {
         let (raw, group) = (slf.as_super().get().raw(), group.get().raw());
         // SAFETY: the result pointer is valid for the write.
         created(&slf.py().get_type::<Intracomm>(), |out| unsafe { MPI_Comm_create_group(raw, group, tag, out) })

@@ -57,7 +57,9 @@ fn receive(
 
 /// Runs a call that fills a status, and copies that to the caller's object, errors or not. Nobody to tell: it is ignored.
 pub(super) fn reporting<T>(status: Option<&Bound<'_, Status>>, call: impl FnOnce(*mut MPI_Status) -> T) -> T {
-    let Some(status) = status else { return call(std::ptr::null_mut()) };
+    let Some(status) = status else {
+        return call(std::ptr::null_mut());
+    };
     let mut value = status.get().get();
     let result = call(&mut value);
     status.get().set(value);

@@ -35,7 +35,9 @@ enum Landing {
 impl Landing {
     /// The memory that an `irecv` argument asks for: nothing, a size, or a buffer.
     fn new(buf: Option<&Bound<'_, PyAny>>) -> PyResult<Landing> {
-        let Some(buf) = buf else { return Memory::for_message(init::irecv_bufsz()).map(Landing::Memory) };
+        let Some(buf) = buf else {
+            return Memory::for_message(init::irecv_bufsz()).map(Landing::Memory);
+        };
         if let Ok(size) = buf.extract::<i64>() {
             let size = usize::try_from(size)
                 .map_err(|_| PyValueError::new_err(format!("expected a buffer or a size of at least 0, got {size}")))?;
@@ -71,7 +73,9 @@ impl Landing {
 
 impl Held for Receiving {
     fn finish(&self, py: Python<'_>, status: &mut MPI_Status) -> PyResult<Py<PyAny>> {
-        let Some(landing) = self.0.take(py) else { return Ok(py.None()) };
+        let Some(landing) = self.0.take(py) else {
+            return Ok(py.None());
+        };
         let mut cancelled = 0;
         // SAFETY: both pointers are valid for the call.
         let code = unsafe { MPI_Test_cancelled(status, &mut cancelled) };

@@ -6,9 +6,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyType};
 
+use super::Comm;
 use super::p2p_matched::{improbe, mprobe};
 use super::p2p_obj::start_matched;
-use super::Comm;
 use crate::ffi::*;
 use crate::handle::{self, Handle as _};
 use crate::msg::Message as Matched;
@@ -49,7 +49,9 @@ fn iprobe<'py>(
     status: Option<&Bound<'py, Status>>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let probed = Bound::new(cls.py(), Status::with(MPI_Status::EMPTY))?;
-    let Some(message) = improbe(cls, comm.raw(), source, tag, Some(&probed))? else { return Ok(None) };
+    let Some(message) = improbe(cls, comm.raw(), source, tag, Some(&probed))? else {
+        return Ok(None);
+    };
     status::give(status, probed.get().get());
     note(message, &probed).map(Some)
 }

@@ -23,7 +23,11 @@ struct Place {
 }
 
 /// The operation applied to two objects; the left one is that of the lower ranks.
-fn combine<'py>(op: &Bound<'py, PyAny>, left: Bound<'py, PyAny>, right: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+fn combine<'py>(
+    op: &Bound<'py, PyAny>,
+    left: Bound<'py, PyAny>,
+    right: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
     op.call1((left, right))
 }
 

@@ -1,7 +1,7 @@
 //! Communicators with a topology (MPI 5.0 chapter 8): construction and inquiry.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::PyClass;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
@@ -17,7 +17,9 @@ fn grid(dims: &Bound<'_, PyAny>, periods: Option<&Bound<'_, PyAny>>) -> PyResult
     let dims = numbers::ints(dims)?;
     let periods = match periods {
         None => vec![0; dims.len()],
-        Some(flag) if flag.is_instance_of::<PyBool>() => vec![c_int::from(flag.is_truthy()?); dims.len()],
+        Some(flag) if flag.is_instance_of::<PyBool>() => {
+            vec![c_int::from(flag.is_truthy()?); dims.len()]
+        }
         Some(list) => numbers::ints(list)?,
     };
     numbers::expect_length(periods.len(), dims.len(), "periods")?;
@@ -42,7 +44,9 @@ enum Weights {
 
 impl Weights {
     fn of(weights: Option<&Bound<'_, PyAny>>, edges: usize) -> PyResult<Weights> {
-        let Some(weights) = weights else { return Ok(Weights::Mark(MPI_UNWEIGHTED)) };
+        let Some(weights) = weights else {
+            return Ok(Weights::Mark(MPI_UNWEIGHTED));
+        };
         match weights.extract::<usize>() {
             Ok(MPI_UNWEIGHTED) => Ok(Weights::Mark(MPI_UNWEIGHTED)),
             Ok(MPI_WEIGHTS_EMPTY) if edges == 0 => Ok(Weights::Mark(MPI_WEIGHTS_EMPTY)),
@@ -207,11 +211,7 @@ impl Intracomm {
     ///
     /// Return the rank that would suit this process in a grid. Collective.
     #[pyo3(signature = (dims, periods=None))]
-    fn Cart_map(
-        slf: &Bound<'_, Self>,
-        dims: &Bound<'_, PyAny>,
-        periods: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<c_int> {
+    fn Cart_map(slf: &Bound<'_, Self>, dims: &Bound<'_, PyAny>, periods: Option<&Bound<'_, PyAny>>) -> PyResult<c_int> {
         let (n, dims, periods) = grid(dims, periods)?;
         let (raw, mut rank) = (slf.as_super().get().raw(), MPI_PROC_NULL);
         // SAFETY: the arrays hold `n` items; `rank` is valid for the write.

@@ -18,7 +18,11 @@ fn derive<'py>(
 }
 
 /// Two sequences that must be equally long, and their length.
-fn pair(a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>, what: &str) -> PyResult<(MPI_Count, Vec<MPI_Count>, Vec<MPI_Count>)> {
+fn pair(
+    a: &Bound<'_, PyAny>,
+    b: &Bound<'_, PyAny>,
+    what: &str,
+) -> PyResult<(MPI_Count, Vec<MPI_Count>, Vec<MPI_Count>)> {
     let (a, b) = (numbers::counts(a)?, numbers::counts(b)?);
     numbers::expect_length(b.len(), a.len(), what)?;
     Ok((numbers::large_count(a.len()), a, b))
@@ -105,9 +109,7 @@ impl Datatype {
         let places = numbers::counts(displacements)?;
         let n = numbers::large_count(places.len());
         // SAFETY: the array holds `n` items; the result pointer is valid for the write.
-        derive(slf, |raw, out| unsafe {
-            MPI_Type_create_indexed_block_c(n, blocklength, places.as_ptr(), raw, out)
-        })
+        derive(slf, |raw, out| unsafe { MPI_Type_create_indexed_block_c(n, blocklength, places.as_ptr(), raw, out) })
     }
 
     /// Create_hindexed_block(self, blocklength: int, displacements: Sequence[int]) -> Self
@@ -121,9 +123,7 @@ impl Datatype {
         let places = numbers::counts(displacements)?;
         let n = numbers::large_count(places.len());
         // SAFETY: the array holds `n` items; the result pointer is valid for the write.
-        derive(slf, |raw, out| unsafe {
-            MPI_Type_create_hindexed_block_c(n, blocklength, places.as_ptr(), raw, out)
-        })
+        derive(slf, |raw, out| unsafe { MPI_Type_create_hindexed_block_c(n, blocklength, places.as_ptr(), raw, out) })
     }
 
     /// Create_struct(cls, blocklengths: Sequence[int], displacements: Sequence[int], datatypes: Sequence[Datatype]) -> Self

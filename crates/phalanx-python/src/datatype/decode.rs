@@ -232,7 +232,9 @@ fn decode<'py>(slf: &Bound<'py, Datatype>) -> PyResult<(Decoded<'py>, Vec<Bound<
             params.set_item("extent", read.bytes()?)?;
         }
         "VALUE_INDEX" => {
-            let [value, index] = &types[..] else { return Err(Reader::short()) };
+            let [value, index] = &types[..] else {
+                return Err(Reader::short());
+            };
             params.set_item("value", value)?;
             params.set_item("index", index)?;
         }

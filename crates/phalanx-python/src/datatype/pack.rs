@@ -31,7 +31,10 @@ fn checked(position: MPI_Count, packed: &View) -> PyResult<MPI_Count> {
     if (0..=packed.bytes() as MPI_Count).contains(&position) {
         return Ok(position);
     }
-    Err(PyValueError::new_err(format!("position {position} lies outside of the packed buffer of {} bytes", packed.bytes())))
+    Err(PyValueError::new_err(format!(
+        "position {position} lies outside of the packed buffer of {} bytes",
+        packed.bytes()
+    )))
 }
 
 #[pymethods]
@@ -131,7 +134,15 @@ impl Datatype {
         let (count, room) = (self.entries_in(&to)?, from.bytes() as MPI_Count);
         // SAFETY: the views hold `room` bytes and `count` entries; MPI checks that there is enough data.
         check(unsafe {
-            MPI_Unpack_external_c(datarep.as_ptr(), from.address(), room, &mut position, to.address(), count, self.raw())
+            MPI_Unpack_external_c(
+                datarep.as_ptr(),
+                from.address(),
+                room,
+                &mut position,
+                to.address(),
+                count,
+                self.raw(),
+            )
         })?;
         Ok(position)
     }

@@ -114,9 +114,7 @@ impl Parcel {
         let count = pieces.len() as MPI_Count;
         let mut whole = MPI_DATATYPE_NULL;
         // SAFETY: both arrays have `count` items; `whole` is valid for the write.
-        check(unsafe {
-            MPI_Type_create_hindexed_c(count, lengths.as_ptr(), places.as_ptr(), MPI_BYTE, &mut whole)
-        })?;
+        check(unsafe { MPI_Type_create_hindexed_c(count, lengths.as_ptr(), places.as_ptr(), MPI_BYTE, &mut whole) })?;
         // SAFETY: the datatype was just made.
         let committed = check(unsafe { MPI_Type_commit(&mut whole) });
         let sent = committed.map(|()| send(MPI_BOTTOM as *const c_void, 1, whole));

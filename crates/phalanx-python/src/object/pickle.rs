@@ -5,10 +5,10 @@
 //! replace `dumps` and `loads`; their streams are sent as they are.
 
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
-use pyo3::intern;
 
 use super::block::{Block, Memory};
 use super::frame::Layout;

@@ -24,15 +24,8 @@ pub(crate) type SendCall =
     unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm) -> c_int;
 
 /// A nonblocking send of MPI.
-pub(crate) type IsendCall = unsafe extern "C" fn(
-    *const c_void,
-    MPI_Count,
-    MPI_Datatype,
-    c_int,
-    c_int,
-    MPI_Comm,
-    *mut MPI_Request,
-) -> c_int;
+pub(crate) type IsendCall =
+    unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm, *mut MPI_Request) -> c_int;
 
 /// Where a message goes to or comes from.
 #[derive(Clone, Copy)]
@@ -127,11 +120,7 @@ pub(crate) fn matched(py: Python<'_>, from: Route, status: &mut MPI_Status) -> P
 ///
 /// # Errors
 /// `MPI.Exception`; `MemoryError`.
-pub(crate) fn receive_matched(
-    py: Python<'_>,
-    mut message: MPI_Message,
-    status: &mut MPI_Status,
-) -> PyResult<Memory> {
+pub(crate) fn receive_matched(py: Python<'_>, mut message: MPI_Message, status: &mut MPI_Status) -> PyResult<Memory> {
     let length = message_bytes(status)?;
     receive_known(py, &mut message, length, status)
 }
@@ -151,7 +140,11 @@ pub(crate) fn receive_known(
     let address = memory.address();
     // SAFETY: the memory has room for the message; the other pointers are valid for the call.
     let call = || unsafe { MPI_Mrecv_c(address, length as MPI_Count, MPI_BYTE, place, status) };
-    if length <= PROMPT { check(gil::starting(py, call))? } else { gil::blocking(py, call)? }
+    if length <= PROMPT {
+        check(gil::starting(py, call))?
+    } else {
+        gil::blocking(py, call)?
+    }
     Ok(memory)
 }
 

@@ -225,7 +225,9 @@ impl<'py> Parts<'py> {
                 }
             }
             3 => Parts { buffer: next(), counts: next(), displacements: None, datatype: next() },
-            4 => return Ok(Parts { buffer: next(), counts: next(), displacements: next(), datatype: next() }),
+            4 => {
+                return Ok(Parts { buffer: next(), counts: next(), displacements: next(), datatype: next() });
+            }
             _ => return Err(wrong_length(number)),
         };
         if let Some(pair) = parts.counts.take_if(|counts| is_pair(counts)) {

@@ -216,7 +216,9 @@ impl Form for VectorW {
                 (integers(&counts, blocks, "counts")?, integers(&displacements, blocks, "displacements")?)
             }
             _ => {
-                return Err(PyTypeError::new_err("message: counts and displacements go together: give both or neither"));
+                return Err(PyTypeError::new_err(
+                    "message: counts and displacements go together: give both or neither",
+                ));
             }
         };
         let number = length_of(datatypes, "datatypes")?;

@@ -389,11 +389,7 @@ impl Win {
         Bound::new(slf.py(), Buffer::of_view(view))
     }
 
-    unsafe fn __getbuffer__(
-        slf: &Bound<'_, Self>,
-        view: *mut cpython::Py_buffer,
-        flags: int,
-    ) -> PyResult<()> {
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut cpython::Py_buffer, flags: int) -> PyResult<()> {
         let (base, size) = (slf.get().base()?, slf.get().bytes()?);
         // SAFETY: the interpreter passes a view to fill; the memory lives as long as the window.
         let code = unsafe { cpython::PyBuffer_FillInfo(view, slf.as_ptr(), base, size, 0, flags) };

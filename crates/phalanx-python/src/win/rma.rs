@@ -28,7 +28,9 @@ impl Target {
     /// A displacement, or (displacement, count, datatype) with the last ones optional; else those of the origin.
     fn of(target: Option<&Bound<'_, PyAny>>, origin: &Message) -> PyResult<Target> {
         let mut result = Target { displacement: 0, count: origin.count, datatype: origin.datatype };
-        let Some(target) = target else { return Ok(result) };
+        let Some(target) = target else {
+            return Ok(result);
+        };
         if target.is_instance_of::<PyTuple>() || target.is_instance_of::<PyList>() {
             let items: Vec<Bound<'_, PyAny>> = target.try_iter()?.collect::<PyResult<_>>()?;
             if items.len() > 3 {

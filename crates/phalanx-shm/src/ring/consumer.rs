@@ -35,15 +35,7 @@ impl RingConsumer {
         }
         let position = control.head.load(Ordering::Relaxed);
         let shift = (ring.mask() + 1).trailing_zeros();
-        Some(RingConsumer {
-            ring,
-            position,
-            published: position,
-            peeked: 0,
-            shift,
-            from,
-            to,
-        })
+        Some(RingConsumer { ring, position, published: position, peeked: 0, shift, from, to })
     }
 
     /// The sending process's slot.
@@ -101,12 +93,7 @@ impl RingConsumer {
             len: words[2],
             token: words[3],
         };
-        Ok(Some(Record {
-            envelope,
-            payload,
-            position: self.position,
-            ring: &self.ring,
-        }))
+        Ok(Some(Record { envelope, payload, position: self.position, ring: &self.ring }))
     }
 
     #[cold]

@@ -71,12 +71,7 @@ impl Word0 {
     #[inline]
     fn new(stamp: u32, payload: usize, e: &Envelope) -> Word0 {
         debug_assert!(payload <= PAYLOAD_LIMIT);
-        Word0(
-            u64::from(stamp) << 32
-                | (payload as u64) << 16
-                | u64::from(e.flags) << 8
-                | u64::from(e.kind),
-        )
+        Word0(u64::from(stamp) << 32 | (payload as u64) << 16 | u64::from(e.flags) << 8 | u64::from(e.kind))
     }
 
     #[inline]

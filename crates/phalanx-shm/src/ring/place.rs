@@ -52,14 +52,7 @@ mod real {
             park: NonNull<ParkWord>,
         ) -> RingRef {
             debug_assert!(count.is_power_of_two());
-            RingRef {
-                control,
-                lines,
-                mask: count - 1,
-                bell,
-                park,
-                _mapped: mapped,
-            }
+            RingRef { control, lines, mask: count - 1, bell, park, _mapped: mapped }
         }
 
         #[inline]
@@ -90,11 +83,7 @@ mod real {
         #[inline]
         fn line(&self, position: u64) -> *mut u8 {
             // SAFETY: the masked index is within the lines.
-            unsafe {
-                self.lines
-                    .as_ptr()
-                    .add((position & self.mask) as usize * LINE)
-            }
+            unsafe { self.lines.as_ptr().add((position & self.mask) as usize * LINE) }
         }
 
         /// First word of the line at `position`.
@@ -145,13 +134,7 @@ mod real {
         /// lines, `at >= 8`), `len` is at most the ring's size, and `from` is
         /// readable for `len` bytes.
         #[inline]
-        pub(in crate::ring) unsafe fn copy_in(
-            &self,
-            position: u64,
-            at: usize,
-            from: *const u8,
-            len: usize,
-        ) {
+        pub(in crate::ring) unsafe fn copy_in(&self, position: u64, at: usize, from: *const u8, len: usize) {
             let (to, room) = self.byte(position, at);
             // SAFETY: the caller's contract; the split keeps both copies inside
             // the lines, and user memory does not overlap ring lines.
@@ -174,18 +157,10 @@ mod real {
         /// The one or two stretches of memory that hold `len` bytes from byte
         /// `at` of the record at `position`. `len` at most the ring's size.
         #[inline]
-        pub(in crate::ring) fn stretches(
-            &self,
-            position: u64,
-            at: usize,
-            len: usize,
-        ) -> [(*const u8, usize); 2] {
+        pub(in crate::ring) fn stretches(&self, position: u64, at: usize, len: usize) -> [(*const u8, usize); 2] {
             let (start, room) = self.byte(position, at);
             let first = len.min(room);
-            [
-                (start.cast_const(), first),
-                (self.lines.as_ptr().cast_const(), len - first),
-            ]
+            [(start.cast_const(), first), (self.lines.as_ptr().cast_const(), len - first)]
         }
 
         /// Zeroes the first words of `count` lines from `position` on.
@@ -271,10 +246,7 @@ mod model {
             Arc::new(LoomRing {
                 control: Control::new(),
                 lines: (0..lines)
-                    .map(|_| Line {
-                        word0: AtomicU64::new(0),
-                        bytes: UnsafeCell::new([0; LINE]),
-                    })
+                    .map(|_| Line { word0: AtomicU64::new(0), bytes: UnsafeCell::new([0; LINE]) })
                     .collect(),
                 bell: Doorbell::new(),
                 park: ParkWord::new(),
@@ -349,22 +321,13 @@ mod model {
             })
         }
 
-        pub(in crate::ring) unsafe fn copy_in(
-            &self,
-            position: u64,
-            at: usize,
-            from: *const u8,
-            len: usize,
-        ) {
+        pub(in crate::ring) unsafe fn copy_in(&self, position: u64, at: usize, from: *const u8, len: usize) {
             for i in 0..len {
                 let line = self.line(position + ((at + i) / LINE) as u64);
-                line.bytes
-                    .with_mut(|b| unsafe { (*b)[(at + i) % LINE] = *from.add(i) });
+                line.bytes.with_mut(|b| unsafe { (*b)[(at + i) % LINE] = *from.add(i) });
                 if (at + i) % LINE == 7 || ((at + i) % LINE < 8 && i + 1 == len) {
                     // Payload over a first word: what a later poll would see.
-                    let word = line
-                        .bytes
-                        .with(|b| u64::from_ne_bytes(unsafe { (&*b)[..8].try_into().unwrap() }));
+                    let word = line.bytes.with(|b| u64::from_ne_bytes(unsafe { (&*b)[..8].try_into().unwrap() }));
                     line.word0.store(word, Ordering::Relaxed);
                 }
             }

@@ -34,14 +34,7 @@ impl RingProducer {
         // SYNC POINT ring-head: see `room`.
         let head = control.head.load(Ordering::Acquire);
         let shift = (ring.mask() + 1).trailing_zeros();
-        Some(RingProducer {
-            ring,
-            tail,
-            head,
-            shift,
-            from,
-            to,
-        })
+        Some(RingProducer { ring, tail, head, shift, from, to })
     }
 
     /// The sending process's slot.
@@ -98,8 +91,7 @@ impl RingProducer {
             self.ring.write_header(self.tail, words);
             let mut at = HEADER;
             for part in parts {
-                self.ring
-                    .copy_in(self.tail, at, part.mem().as_ptr(), part.len());
+                self.ring.copy_in(self.tail, at, part.mem().as_ptr(), part.len());
                 at += part.len();
             }
         }

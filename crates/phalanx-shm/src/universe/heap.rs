@@ -94,19 +94,13 @@ impl Heap<'_> {
             return Ok(Block { at, fresh: false });
         }
         if size > SMALL {
-            return Ok(Block {
-                at: self.extend(size)?,
-                fresh: true,
-            });
+            return Ok(Block { at: self.extend(size)?, fresh: true });
         }
         let slab = self.extend(SLAB)?;
         for i in 1..SLAB / size {
             self.push(class, slab + i * size);
         }
-        Ok(Block {
-            at: slab,
-            fresh: true,
-        })
+        Ok(Block { at: slab, fresh: true })
     }
 
     /// Gives back the block at `at` that was taken for `bytes`.
@@ -127,16 +121,10 @@ impl Heap<'_> {
 
     /// Whether a block of `size` bytes at `at` lies in the used part of the heap.
     pub(crate) fn holds(&self, at: u64, size: u64) -> bool {
-        let used = self
-            .header
-            .frontier
-            .load(Ordering::Acquire)
-            .min(self.layout.heap_len());
+        let used = self.header.frontier.load(Ordering::Acquire).min(self.layout.heap_len());
         at.is_multiple_of(UNIT)
             && at >= self.layout.heap_at
-            && at
-                .checked_add(size)
-                .is_some_and(|end| end <= self.layout.heap_at + used)
+            && at.checked_add(size).is_some_and(|end| end <= self.layout.heap_at + used)
     }
 
     /// Moves the frontier over `bytes` after reserving their pages.
@@ -144,9 +132,7 @@ impl Heap<'_> {
         let frontier = &self.header.frontier;
         let mut used = frontier.load(Ordering::Relaxed);
         loop {
-            let end = used
-                .checked_add(bytes)
-                .filter(|end| *end <= self.layout.heap_len());
+            let end = used.checked_add(bytes).filter(|end| *end <= self.layout.heap_len());
             let end = end.ok_or_else(|| self.full(bytes))?;
             let at = self.layout.heap_at + used;
             self.segment.commit(at, bytes, "the shared heap")?;
@@ -174,13 +160,7 @@ impl Heap<'_> {
         // SAFETY: callers pass numbers of blocks inside the heap, which are
         // aligned to 64 bytes. A popped block's owner may write it without
         // atomics while a slow `pop` reads it here; that value is discarded.
-        unsafe {
-            &*self
-                .segment
-                .base()
-                .add((number * UNIT) as usize)
-                .cast::<AtomicU64>()
-        }
+        unsafe { &*self.segment.base().add((number * UNIT) as usize).cast::<AtomicU64>() }
     }
 
     fn push(&self, class: usize, at: u64) {
@@ -206,11 +186,7 @@ mod tests {
             let size = class_bytes(class);
             assert!(size > previous);
             assert_eq!(class_of(size), Some(class), "class {class} of {size} bytes");
-            assert_eq!(
-                class_of(previous + 1),
-                Some(class),
-                "just above {previous} bytes"
-            );
+            assert_eq!(class_of(previous + 1), Some(class), "just above {previous} bytes");
             if previous >= 4 * UNIT {
                 assert!((size - previous) * 4 <= size);
             }

@@ -75,26 +75,14 @@ impl Layout {
     /// The layout for a geometry; `heap_bytes` is rounded up to pages.
     pub(crate) fn new(capacity: u32, ring_bytes: u64, heap_bytes: u64) -> Result<Layout, ShmError> {
         if capacity == 0 || capacity > MAX_SLOTS {
-            return Err(ShmError::SlotCount {
-                requested: capacity.into(),
-                max: MAX_SLOTS,
-            });
+            return Err(ShmError::SlotCount { requested: capacity.into(), max: MAX_SLOTS });
         }
-        let ring_bytes = ring_bytes
-            .clamp(MIN_LINES * LINE as u64, 1 << 30)
-            .next_power_of_two();
+        let ring_bytes = ring_bytes.clamp(MIN_LINES * LINE as u64, 1 << 30).next_power_of_two();
         let slots_at = pages(size_of::<Header>() as u64);
         let pairs_at = slots_at + pages(u64::from(capacity) * size_of::<Slot>() as u64);
         let heap_at = pairs_at + pages(u64::from(capacity) * u64::from(capacity) * 8);
         let total = heap_at + pages(heap_bytes.clamp(1, 1 << 46));
-        Ok(Layout {
-            capacity,
-            ring_bytes,
-            slots_at,
-            pairs_at,
-            heap_at,
-            total,
-        })
+        Ok(Layout { capacity, ring_bytes, slots_at, pairs_at, heap_at, total })
     }
 
     /// Whether a segment of `len` bytes that claims this layout is sound.
@@ -103,9 +91,7 @@ impl Layout {
         let foreign = |reason: String| ShmError::NotAUniverse { reason };
         let magic = header.magic.load(Acquire);
         if magic != MAGIC {
-            return Err(foreign(format!(
-                "it begins with {magic:#018x}, not with Phalanx's mark"
-            )));
+            return Err(foreign(format!("it begins with {magic:#018x}, not with Phalanx's mark")));
         }
         let version = header.version.load(Relaxed);
         if version != VERSION {

@@ -73,11 +73,7 @@ impl UniverseConfig {
     /// for processes it spawns.
     pub fn for_ranks(ranks: u32) -> UniverseConfig {
         let slots = ranks.saturating_mul(4).max(1024).min(MAX_SLOTS.max(ranks));
-        UniverseConfig {
-            slots,
-            ring_bytes: ring_bytes(ranks),
-            heap_bytes: heap_range(),
-        }
+        UniverseConfig { slots, ring_bytes: ring_bytes(ranks), heap_bytes: heap_range() }
     }
 }
 
@@ -103,12 +99,8 @@ fn heap_range() -> usize {
     let info = rustix::system::sysinfo();
     let memory = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit));
     let range = memory.clamp(1 << 30, 1 << 42);
-    let allowed = getrlimit(Resource::As)
-        .current
-        .map_or(u64::MAX, |limit| limit / 8);
-    let file = getrlimit(Resource::Fsize)
-        .current
-        .map_or(u64::MAX, |limit| limit / 2);
+    let allowed = getrlimit(Resource::As).current.map_or(u64::MAX, |limit| limit / 8);
+    let file = getrlimit(Resource::Fsize).current.map_or(u64::MAX, |limit| limit / 2);
     usize::try_from(range.min(allowed).min(file).max(16 << 20)).unwrap_or(1 << 30)
 }
 
@@ -138,11 +130,7 @@ impl Universe {
     /// [`ShmError::SlotCount`], [`ShmError::Limit`], [`ShmError::OutOfMemory`], or
     /// [`ShmError::System`] when the kernel has no memfd.
     pub fn create(config: UniverseConfig) -> Result<Universe, ShmError> {
-        let layout = Layout::new(
-            config.slots,
-            config.ring_bytes as u64,
-            config.heap_bytes as u64,
-        )?;
+        let layout = Layout::new(config.slots, config.ring_bytes as u64, config.heap_bytes as u64)?;
         let total = usize::try_from(layout.total).map_err(|_| ShmError::Limit {
             limit: "address space",
             allowed: usize::MAX as u64,
@@ -150,21 +138,14 @@ impl Universe {
         })?;
         let segment = Segment::create(total)?;
         segment.commit(0, layout.slots_at, "the universe's header")?;
-        let universe = Universe(Arc::new(Inner {
-            segment: Arc::new(segment),
-            layout,
-        }));
+        let universe = Universe(Arc::new(Inner { segment: Arc::new(segment), layout }));
         let header = universe.header();
         header.version.store(VERSION, Ordering::Relaxed);
         header.capacity.store(layout.capacity, Ordering::Relaxed);
-        header
-            .ring_bytes
-            .store(layout.ring_bytes, Ordering::Relaxed);
+        header.ring_bytes.store(layout.ring_bytes, Ordering::Relaxed);
         header.total.store(layout.total, Ordering::Relaxed);
         // Contexts 0 to 7 are reserved, 8 is the first world's.
-        header
-            .next_context
-            .store(FIRST_CONTEXT + CONTEXT_STEP, Ordering::Relaxed);
+        header.next_context.store(FIRST_CONTEXT + CONTEXT_STEP, Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
         Ok(universe)
     }
@@ -179,18 +160,13 @@ impl Universe {
     pub fn attach(fd: OwnedFd) -> Result<Universe, ShmError> {
         let segment = Segment::attach(fd)?;
         if segment.len() < size_of::<Header>() {
-            return Err(ShmError::NotAUniverse {
-                reason: "it is smaller than a header".into(),
-            });
+            return Err(ShmError::NotAUniverse { reason: "it is smaller than a header".into() });
         }
         // SAFETY: the mapping is page-aligned, large enough, and Header is all
         // atomics, for which every bit pattern is valid.
         let header = unsafe { &*segment.base().cast::<Header>() };
         let layout = Layout::from_header(header, segment.len() as u64)?;
-        Ok(Universe(Arc::new(Inner {
-            segment: Arc::new(segment),
-            layout,
-        })))
+        Ok(Universe(Arc::new(Inner { segment: Arc::new(segment), layout })))
     }
 
     /// The segment's descriptor, to be inherited or passed.
@@ -213,10 +189,7 @@ impl Universe {
     /// Slots claimed so far: the ids below this exist.
     #[inline]
     pub fn claimed(&self) -> u32 {
-        self.header()
-            .slots_used
-            .load(Ordering::Acquire)
-            .min(self.capacity())
+        self.header().slots_used.load(Ordering::Acquire).min(self.capacity())
     }
 
     /// Claims `n` slots in a row; returns the first.
@@ -241,13 +214,9 @@ impl Universe {
             if n > 0 {
                 let slot = size_of::<Slot>() as u64;
                 let at = layout.slots_at + u64::from(first) * slot;
-                self.0
-                    .segment
-                    .commit(at, u64::from(n) * slot, "process slots")?;
+                self.0.segment.commit(at, u64::from(n) * slot, "process slots")?;
                 let (at, row) = layout.pair_row(first);
-                self.0
-                    .segment
-                    .commit(at, u64::from(n) * row, "the table of rings")?;
+                self.0.segment.commit(at, u64::from(n) * row, "the table of rings")?;
             }
             // Release: who sees the new count may touch the slots' pages.
             match used.compare_exchange(first, end, Ordering::AcqRel, Ordering::Acquire) {
@@ -260,9 +229,7 @@ impl Universe {
     /// Draws `n` context ids (each with three more behind it for internal use):
     /// the first; the others follow in steps of 4.
     pub fn next_contexts(&self, n: u32) -> u32 {
-        self.header()
-            .next_context
-            .fetch_add(n.saturating_mul(CONTEXT_STEP), Ordering::Relaxed)
+        self.header().next_context.fetch_add(n.saturating_mul(CONTEXT_STEP), Ordering::Relaxed)
     }
 
     /// The slot of process `p`.
@@ -327,10 +294,7 @@ impl Universe {
 
     /// Bytes of the heap ever handed out, freed blocks included.
     pub fn heap_used(&self) -> u64 {
-        self.header()
-            .frontier
-            .load(Ordering::Relaxed)
-            .min(self.0.layout.heap_len())
+        self.header().frontier.load(Ordering::Relaxed).min(self.0.layout.heap_len())
     }
 
     /// `len` bytes at `at`, for copies in and out.
@@ -363,20 +327,10 @@ impl Universe {
     #[inline]
     fn checked(&self, at: Offset, len: usize, align: u64) -> Result<*mut u8, ShmError> {
         let layout = &self.0.layout;
-        let used = self
-            .header()
-            .frontier
-            .load(Ordering::Acquire)
-            .min(layout.heap_len());
+        let used = self.header().frontier.load(Ordering::Acquire).min(layout.heap_len());
         let end = at.0.checked_add(len as u64);
-        if at.0 < layout.heap_at
-            || !at.0.is_multiple_of(align)
-            || end.is_none_or(|end| end > layout.heap_at + used)
-        {
-            return Err(ShmError::BadRange {
-                offset: at.0,
-                bytes: len as u64,
-            });
+        if at.0 < layout.heap_at || !at.0.is_multiple_of(align) || end.is_none_or(|end| end > layout.heap_at + used) {
+            return Err(ShmError::BadRange { offset: at.0, bytes: len as u64 });
         }
         Ok(self.0.segment.base().wrapping_add(at.0 as usize))
     }
@@ -405,11 +359,7 @@ impl Universe {
             }
         }
         let ring = self.ring_at(at, from, to)?;
-        RingProducer::claim(ring, from.0, to.0).ok_or(ShmError::RingTaken {
-            from: from.0,
-            to: to.0,
-            side: "sending",
-        })
+        RingProducer::claim(ring, from.0, to.0).ok_or(ShmError::RingTaken { from: from.0, to: to.0, side: "sending" })
     }
 
     /// The receiving end of the ring `from` -> `to`; `None` until the sender has
@@ -427,11 +377,7 @@ impl Universe {
         }
         let ring = self.ring_at(at, from, to)?;
         let end = RingConsumer::claim(ring, from.0, to.0);
-        end.map(Some).ok_or(ShmError::RingTaken {
-            from: from.0,
-            to: to.0,
-            side: "receiving",
-        })
+        end.map(Some).ok_or(ShmError::RingTaken { from: from.0, to: to.0, side: "receiving" })
     }
 
     /// The pair table's entry: offset of the ring, 0 while there is none.
@@ -450,11 +396,9 @@ impl Universe {
 
     fn ring_at(&self, at: u64, from: ProcId, to: ProcId) -> Result<RingRef, ShmError> {
         let layout = &self.0.layout;
-        let control = self
-            .checked(Offset(at), layout.ring_footprint(), 128)
-            .map_err(|_| ShmError::Corrupt {
-                what: format!("the ring from process {from} to process {to} is said to be at {at}"),
-            })?;
+        let control = self.checked(Offset(at), layout.ring_footprint(), 128).map_err(|_| ShmError::Corrupt {
+            what: format!("the ring from process {from} to process {to} is said to be at {at}"),
+        })?;
         let lines = control.wrapping_add(size_of::<Control>());
         // SAFETY: the range was checked to lie in the heap with 128-byte
         // alignment; the ring's block is used through ring handles only.
@@ -471,11 +415,7 @@ impl Universe {
     }
 
     fn heap(&self) -> Heap<'_> {
-        Heap {
-            segment: &self.0.segment,
-            header: self.header(),
-            layout: &self.0.layout,
-        }
+        Heap { segment: &self.0.segment, header: self.header(), layout: &self.0.layout }
     }
 
     #[inline]

@@ -64,10 +64,7 @@ impl Slot {
     ///
     /// The process that has it, when that is another one.
     pub fn claim(&self, pid: i32) -> Result<(), i32> {
-        match self
-            .pid
-            .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire)
-        {
+        match self.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(()),
             Err(owner) if owner == pid => Ok(()),
             Err(owner) => Err(owner),
@@ -92,9 +89,7 @@ impl Slot {
     /// Records that this process aborts the job with `code`. The first call counts.
     pub fn record_abort(&self, code: i32) {
         let value = SET | u64::from(code as u32);
-        let _ = self
-            .abort
-            .compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.abort.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// The code this process aborted with, if it did.
@@ -109,9 +104,7 @@ impl Slot {
             Exit::Status(n) => SET | u64::from(n),
             Exit::Signal(n) => SET | 1 << 8 | u64::from(n),
         };
-        let _ = self
-            .exit
-            .compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.exit.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// How the process ended, if its parent has seen that.

@@ -56,18 +56,12 @@ pub(super) struct Layout {
 impl Layout {
     /// For small data: a part of at least 128 KiB, at least 4 KiB of it for each rank.
     pub(super) fn small(ranks: usize) -> Layout {
-        Layout {
-            ranks,
-            part: (ranks * 4096).next_power_of_two().max(128 * 1024),
-        }
+        Layout { ranks, part: (ranks * 4096).next_power_of_two().max(128 * 1024) }
     }
 
     /// For large data: as few chunks as the caches allow, since each costs the ranks a wait for each other.
     pub(super) fn large(ranks: usize) -> Layout {
-        Layout {
-            ranks,
-            part: (ranks * 32 * 1024).next_power_of_two().max(1024 * 1024),
-        }
+        Layout { ranks, part: (ranks * 32 * 1024).next_power_of_two().max(1024 * 1024) }
     }
 
     /// Bytes of a rank's share of a part, in whole cache lines.
@@ -100,16 +94,9 @@ impl Area {
     /// Makes an area in the heap; `None` when there is no room (then collectives go by messages).
     pub(super) fn make(universe: &Universe, layout: Layout) -> Option<Area> {
         let at = universe.alloc(layout.bytes()).ok()?;
-        let area = Area {
-            universe: universe.clone(),
-            at,
-            layout,
-        };
+        let area = Area { universe: universe.clone(), at, layout };
         // The heap's memory may have been used before. (Relaxed: the others hear of the area by message.)
-        area.words()
-            .ok()?
-            .iter()
-            .for_each(|w| w.store(0, Ordering::Relaxed));
+        area.words().ok()?.iter().for_each(|w| w.store(0, Ordering::Relaxed));
         Some(area)
     }
 
@@ -117,11 +104,7 @@ impl Area {
     pub(super) fn join(universe: &Universe, at: u64, layout: Layout) -> Option<Area> {
         let at = Offset::new(at);
         universe.words(at, layout.control_words()).ok()?;
-        Some(Area {
-            universe: universe.clone(),
-            at,
-            layout,
-        })
+        Some(Area { universe: universe.clone(), at, layout })
     }
 
     /// Position in the segment, for [`Area::join`].
@@ -130,24 +113,17 @@ impl Area {
     }
 
     fn words(&self) -> Result<&[AtomicU64]> {
-        self.universe
-            .words(self.at, self.layout.control_words())
-            .map_err(outside)
+        self.universe.words(self.at, self.layout.control_words()).map_err(outside)
     }
 
     fn data(&self, part: usize) -> Result<SharedBytes<'_>> {
         let start = self.layout.control_words() * 8 + part * self.layout.part;
-        self.universe
-            .bytes(self.at.plus(start), self.layout.part)
-            .map_err(outside)
+        self.universe.bytes(self.at.plus(start), self.layout.part).map_err(outside)
     }
 }
 
 fn outside(e: ShmError) -> Error {
-    Error::new(
-        ErrorClass::Intern,
-        format!("the shared area of a communicator: {e}"),
-    )
+    Error::new(ErrorClass::Intern, format!("the shared area of a communicator: {e}"))
 }
 
 /// Word of the first rank line that counts the ranks that have let go.
@@ -157,8 +133,7 @@ impl Drop for Area {
     fn drop(&mut self) {
         let last = self.words().is_ok_and(|words| {
             // AcqRel: the last one sees that all others are done with the memory.
-            words[LINE * PARTS + LEFT].fetch_add(1, Ordering::AcqRel) + 1
-                == self.layout.ranks as u64
+            words[LINE * PARTS + LEFT].fetch_add(1, Ordering::AcqRel) + 1 == self.layout.ranks as u64
         });
         if last {
             self.universe.free(self.at, self.layout.bytes());
@@ -215,25 +190,13 @@ fn count(word: u64) -> u32 {
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn begin(
-        comm: &'a Comm,
-        area: &'a Area,
-        counters: &'a mut Counters,
-        id: Identity,
-    ) -> Result<Steps<'a>> {
+    pub(super) fn begin(comm: &'a Comm, area: &'a Area, counters: &'a mut Counters, id: Identity) -> Result<Steps<'a>> {
         let words = area.words()?;
         let line = &words[LINE * (PARTS + comm.rank() as usize)..][..LINE];
         line[0].store(id.kind as u64, Ordering::Relaxed);
         line[1].store(id.root as u64, Ordering::Relaxed);
         line[2].store(id.bytes as u64, Ordering::Relaxed);
-        Ok(Steps {
-            comm,
-            area,
-            counters,
-            words,
-            id,
-            fingerprint: id.fingerprint(),
-        })
+        Ok(Steps { comm, area, counters, words, id, fingerprint: id.fingerprint() })
     }
 
     /// Sizes of the area.
@@ -242,12 +205,7 @@ impl<'a> Steps<'a> {
     }
 
     fn waiting(&self) -> Waiting {
-        Waiting {
-            operation: self.id.kind.name(Mode::Blocking),
-            ctx: self.comm.ctx() + 1,
-            peer: -1,
-            tag: 0,
-        }
+        Waiting { operation: self.id.kind.name(Mode::Blocking), ctx: self.comm.ctx() + 1, peer: -1, tag: 0 }
     }
 
     fn wait(&self, mut flag: impl FnMut() -> bool) -> Result<()> {
@@ -272,17 +230,11 @@ impl<'a> Steps<'a> {
         self.counters.step += 1;
         let step = self.counters.step;
         let before = (step as usize + 1) % PARTS;
-        let (arrivals, expected) = (
-            &self.words[LINE * before],
-            count(self.counters.expected[before]),
-        );
+        let (arrivals, expected) = (&self.words[LINE * before], count(self.counters.expected[before]));
         // Others may be a step ahead, in this very part: at least is enough.
         // SYNC POINT area-arrive: Acquire; the others' reads of this part, PARTS steps ago, are over.
         self.wait(|| count(arrivals.load(Ordering::Acquire)).wrapping_sub(expected) as i32 >= 0)?;
-        Ok(Entered {
-            step,
-            part: step as usize % PARTS,
-        })
+        Ok(Entered { step, part: step as usize % PARTS })
     }
 
     /// The memory of a step.
@@ -321,10 +273,7 @@ impl<'a> Steps<'a> {
     /// The root says that its data is there.
     pub(super) fn publish(&self, at: Entered) {
         // SYNC POINT area-ready: Release, for the root's data.
-        self.words[LINE * at.part + 1].store(
-            self.fingerprint << 32 | at.step & 0xffff_ffff,
-            Ordering::Release,
-        );
+        self.words[LINE * at.part + 1].store(self.fingerprint << 32 | at.step & 0xffff_ffff, Ordering::Release);
         self.notify_others();
     }
 
@@ -373,11 +322,7 @@ impl<'a> Steps<'a> {
             format!(
                 "the ranks disagree: this rank calls {}, but {}; all ranks must make the same collective call",
                 describe(&self.id),
-                if others.is_empty() {
-                    "another rank called something else".to_owned()
-                } else {
-                    others.join(", ")
-                }
+                if others.is_empty() { "another rank called something else".to_owned() } else { others.join(", ") }
             ),
         )
     }

@@ -62,11 +62,7 @@ pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
         Err(TryLockError::Poisoned(local)) => local.into_inner(),
         Err(TryLockError::WouldBlock) => return Some(concurrent()),
     };
-    let (tier, layout) = if fits {
-        (&mut local.small, small)
-    } else {
-        (&mut local.large, large)
-    };
+    let (tier, layout) = if fits { (&mut local.small, small) } else { (&mut local.large, large) };
     let Tier { area, counters } = tier;
     if matches!(area, AreaState::Unmade) {
         match make(comm, layout) {
@@ -79,8 +75,7 @@ pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
         AreaState::Broken => return Some(broken()),
         AreaState::Unmade | AreaState::Absent => return None,
     };
-    let done =
-        Steps::begin(comm, ready, counters, id).and_then(|mut steps| perform(&mut steps, call));
+    let done = Steps::begin(comm, ready, counters, id).and_then(|mut steps| perform(&mut steps, call));
     if let Err(e) = &done
         && e.is_interrupted()
     {
@@ -108,11 +103,7 @@ fn broken() -> Result<()> {
 /// Rank 0 makes the area and tells the others where it is.
 fn make(comm: &Comm, layout: Layout) -> Result<AreaState> {
     let universe = comm.engine().universe();
-    let made = if comm.rank() == 0 {
-        Area::make(universe, layout)
-    } else {
-        None
-    };
+    let made = if comm.rank() == 0 { Area::make(universe, layout) } else { None };
     let mut at = [made.as_ref().map_or(0, Area::position)];
     let call = Call::bcast(comm, RecvBuf::of(&mut at), 0)?;
     comm.run_plan(plan::plan(comm, &call)?, "Bcast", comm.coll().next_tag())?;
@@ -137,74 +128,35 @@ fn eligible(comm: &Comm, call: &Call, small: Layout, large: Layout) -> Option<(I
         Body::Barrier => (0, 0, 0, 0),
         Body::Bcast { buf, root } => (rank_of(root), buf.bytes(), small.part, usize::MAX),
         Body::Gather { send, recv, root } if call.kind == Kind::Gather => {
-            let bytes = recv
-                .as_ref()
-                .map(|r| r.block(0).bytes())
-                .or(send.as_ref().map(Src::bytes))?;
+            let bytes = recv.as_ref().map(|r| r.block(0).bytes()).or(send.as_ref().map(Src::bytes))?;
             (rank_of(root), bytes, small.share(), share)
         }
         Body::Scatter { send, recv, root } if call.kind == Kind::Scatter => {
-            let bytes = send
-                .as_ref()
-                .map(|s| s.block(0).bytes())
-                .or(recv.as_ref().map(Dst::bytes))?;
+            let bytes = send.as_ref().map(|s| s.block(0).bytes()).or(recv.as_ref().map(Dst::bytes))?;
             (rank_of(root), bytes, small.share(), share)
         }
         Body::Allgather { recv, .. } if call.kind == Kind::Allgather => {
             (0, recv.block(0).bytes(), small.share(), usize::MAX)
         }
-        Body::Alltoall { recv, .. } if call.kind == Kind::Alltoall => (
-            0,
-            recv.block(0).bytes(),
-            small.pair_share(),
-            moving::alltoall_limit(large),
-        ),
-        Body::Reduce {
-            send, recv, root, ..
-        } => {
+        Body::Alltoall { recv, .. } if call.kind == Kind::Alltoall => {
+            (0, recv.block(0).bytes(), small.pair_share(), moving::alltoall_limit(large))
+        }
+        Body::Reduce { send, recv, root, .. } => {
             let (count, ty) = match (send, recv) {
                 (Some(send), _) => (send.count, &send.ty),
                 (None, Some(recv)) => (recv.count, &recv.ty),
                 (None, None) => return None,
             };
-            (
-                rank_of(root),
-                reducing::dense(ty, count, share)?,
-                small.share(),
-                usize::MAX,
-            )
+            (rank_of(root), reducing::dense(ty, count, share)?, small.share(), usize::MAX)
         }
-        Body::Allreduce { recv, .. } => (
-            0,
-            reducing::dense(&recv.ty, recv.count, share)?,
-            small.share(),
-            usize::MAX,
-        ),
-        Body::Scan { recv, .. } => (
-            0,
-            reducing::dense(&recv.ty, recv.count, share)?,
-            small.share(),
-            share,
-        ),
-        Body::ReduceScatter { recv, counts, .. } => (
-            0,
-            reducing::dense(&recv.ty, counts.iter().sum(), share)?,
-            small.share(),
-            share,
-        ),
-        Body::Gather { .. }
-        | Body::Scatter { .. }
-        | Body::Allgather { .. }
-        | Body::Alltoall { .. } => return None,
+        Body::Allreduce { recv, .. } => (0, reducing::dense(&recv.ty, recv.count, share)?, small.share(), usize::MAX),
+        Body::Scan { recv, .. } => (0, reducing::dense(&recv.ty, recv.count, share)?, small.share(), share),
+        Body::ReduceScatter { recv, counts, .. } => {
+            (0, reducing::dense(&recv.ty, counts.iter().sum(), share)?, small.share(), share)
+        }
+        Body::Gather { .. } | Body::Scatter { .. } | Body::Allgather { .. } | Body::Alltoall { .. } => return None,
     };
-    (bytes <= most).then_some((
-        Identity {
-            kind: call.kind,
-            root,
-            bytes,
-        },
-        bytes <= few,
-    ))
+    (bytes <= most).then_some((Identity { kind: call.kind, root, bytes }, bytes <= few))
 }
 
 fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {
@@ -220,32 +172,17 @@ fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {
             steps.full(at)
         }
         Body::Bcast { buf, root } => moving::bcast(steps, buf, rank_of(root)),
-        Body::Gather { send, recv, root } => {
-            moving::gather(steps, send.as_ref(), recv.as_ref(), rank_of(root))
-        }
-        Body::Scatter { send, recv, root } => {
-            moving::scatter(steps, send.as_ref(), recv.as_ref(), rank_of(root))
-        }
+        Body::Gather { send, recv, root } => moving::gather(steps, send.as_ref(), recv.as_ref(), rank_of(root)),
+        Body::Scatter { send, recv, root } => moving::scatter(steps, send.as_ref(), recv.as_ref(), rank_of(root)),
         Body::Allgather { send, recv } => moving::allgather(steps, send.as_ref(), recv),
         Body::Alltoall { send, recv } => moving::alltoall(steps, send.as_ref(), recv),
-        Body::Reduce {
-            send,
-            recv,
-            op,
-            root,
-        } => reducing::reduce(steps, send.as_ref(), recv.as_ref(), op, rank_of(root)),
+        Body::Reduce { send, recv, op, root } => {
+            reducing::reduce(steps, send.as_ref(), recv.as_ref(), op, rank_of(root))
+        }
         Body::Allreduce { send, recv, op } => reducing::allreduce(steps, send.as_ref(), recv, op),
-        Body::Scan {
-            send,
-            recv,
-            op,
-            exclusive,
-        } => reducing::scan(steps, send.as_ref(), recv, op, *exclusive),
-        Body::ReduceScatter {
-            send,
-            recv,
-            counts,
-            op,
-        } => reducing::reduce_scatter(steps, send.as_ref(), recv, counts, op),
+        Body::Scan { send, recv, op, exclusive } => reducing::scan(steps, send.as_ref(), recv, op, *exclusive),
+        Body::ReduceScatter { send, recv, counts, op } => {
+            reducing::reduce_scatter(steps, send.as_ref(), recv, counts, op)
+        }
     }
 }

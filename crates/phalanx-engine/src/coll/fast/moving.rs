@@ -19,9 +19,7 @@ fn lines(bytes: usize) -> usize {
 
 /// Positions and lengths of the chunks of `bytes`, at least one.
 fn chunks(bytes: usize, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..bytes.max(1))
-        .step_by(chunk)
-        .map(move |at| (at, chunk.min(bytes - at)))
+    (0..bytes.max(1)).step_by(chunk).map(move |at| (at, chunk.min(bytes - at)))
 }
 
 /// The root writes chunks, all others read them.
@@ -44,23 +42,12 @@ pub(super) fn bcast(steps: &mut Steps<'_>, buf: &Dst, root: usize) -> Result<()>
 }
 
 /// All write their block; the root reads.
-pub(super) fn gather(
-    steps: &mut Steps<'_>,
-    send: Option<&Src>,
-    recv: Option<&DstBlocks>,
-    root: usize,
-) -> Result<()> {
+pub(super) fn gather(steps: &mut Steps<'_>, send: Option<&Src>, recv: Option<&DstBlocks>, root: usize) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let at = steps.enter()?;
     if me != root {
         if let Some(send) = send {
-            put(
-                &steps.data(at)?,
-                me * lines(send.bytes()),
-                send,
-                0,
-                send.bytes(),
-            )?;
+            put(&steps.data(at)?, me * lines(send.bytes()), send, 0, send.bytes())?;
         }
         steps.arrive(at);
         return Ok(());
@@ -80,12 +67,7 @@ pub(super) fn gather(
 }
 
 /// The root writes all blocks; each other rank reads its own.
-pub(super) fn scatter(
-    steps: &mut Steps<'_>,
-    send: Option<&SrcBlocks>,
-    recv: Option<&Dst>,
-    root: usize,
-) -> Result<()> {
+pub(super) fn scatter(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: Option<&Dst>, root: usize) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let at = steps.enter()?;
     let data = steps.data(at)?;
@@ -134,11 +116,7 @@ pub(super) fn allgather(steps: &mut Steps<'_>, send: Option<&Src>, recv: &DstBlo
 }
 
 /// All write all their blocks (in chunks that fit) and read those for them.
-pub(super) fn alltoall(
-    steps: &mut Steps<'_>,
-    send: Option<&SrcBlocks>,
-    recv: &DstBlocks,
-) -> Result<()> {
+pub(super) fn alltoall(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: &DstBlocks) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let outgoing = |r: usize| send.map_or_else(|| recv.block(r).src(), |s| s.block(r));
     if let Some(send) = send {

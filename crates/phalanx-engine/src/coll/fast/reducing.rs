@@ -26,8 +26,7 @@ pub(super) fn dense(ty: &Datatype, count: usize, share: usize) -> Option<usize> 
     let whole = ty.true_lb() == 0 && ty.true_extent() <= extent;
     // Elements with gaps inside (value and index pairs) are copied with their gaps; only predefined types have
     // the same ones on all ranks for sure.
-    (whole && extent > 0 && extent <= share && (ty.is_contiguous() || ty.is_predefined()))
-        .then(|| count * extent)
+    (whole && extent > 0 && extent <= share && (ty.is_contiguous() || ty.is_predefined())).then(|| count * extent)
 }
 
 /// A position in the area's data.
@@ -41,22 +40,13 @@ fn of(mem: ConstMem, start: usize, len: usize) -> ConstMem {
 }
 
 /// Combines what `part(r)` gives for the ranks `0..n` into `into`.
-fn fold(
-    op: &Op,
-    ty: &Datatype,
-    count: usize,
-    n: usize,
-    part: impl Fn(usize) -> ConstMem,
-    into: MutMem,
-) -> Result<()> {
+fn fold(op: &Op, ty: &Datatype, count: usize, n: usize, part: impl Fn(usize) -> ConstMem, into: MutMem) -> Result<()> {
     if op.is_commutative() {
         part(0).copy_to_mem(into);
         (1..n).try_for_each(|r| op.reduce(ty, part(r), into, count))
     } else {
         part(n - 1).copy_to_mem(into);
-        (0..n - 1)
-            .rev()
-            .try_for_each(|r| op.reduce(ty, part(r), into, count))
+        (0..n - 1).rev().try_for_each(|r| op.reduce(ty, part(r), into, count))
     }
 }
 
@@ -111,9 +101,7 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> 
         steps.arrive(reduced);
         if let Some(into) = into {
             steps.full(reduced)?;
-            at(&result, 0, bytes)
-                .as_const()
-                .copy_to_mem(into.at(start as isize, bytes));
+            at(&result, 0, bytes).as_const().copy_to_mem(into.at(start as isize, bytes));
         }
     }
     failed
@@ -130,21 +118,12 @@ pub(super) fn reduce(
     let Some(data) = contribution(send, recv) else {
         return Ok(());
     };
-    let into = recv
-        .filter(|_| steps.comm.rank() as usize == root)
-        .map(room);
-    let (bytes, n) = (
-        data.count * data.ty.extent() as usize,
-        steps.comm.size() as usize,
-    );
+    let into = recv.filter(|_| steps.comm.rank() as usize == root).map(room);
+    let (bytes, n) = (data.count * data.ty.extent() as usize, steps.comm.size() as usize);
     if bytes == 0 {
         return Ok(());
     }
-    let at_once = if op.is_predefined() {
-        lines(bytes) * n <= TOGETHER
-    } else {
-        bytes <= USER_DIVIDE
-    };
+    let at_once = if op.is_predefined() { lines(bytes) * n <= TOGETHER } else { bytes <= USER_DIVIDE };
     if at_once && bytes <= steps.layout().share() {
         together(steps, &data, op, into)
     } else {
@@ -159,17 +138,9 @@ fn room(recv: &Dst) -> MutMem {
 
 /// Small: every rank combines everything. Large: in slices. A small user operation runs on rank 0 only: its calls may be
 /// expensive, and all ranks get the same answer even from one that is not exact.
-pub(super) fn allreduce(
-    steps: &mut Steps<'_>,
-    send: Option<&Src>,
-    recv: &Dst,
-    op: &Op,
-) -> Result<()> {
+pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &Op) -> Result<()> {
     let data = send.cloned().unwrap_or_else(|| recv.src());
-    let (bytes, n) = (
-        data.count * data.ty.extent() as usize,
-        steps.comm.size() as usize,
-    );
+    let (bytes, n) = (data.count * data.ty.extent() as usize, steps.comm.size() as usize);
     if bytes == 0 {
         return Ok(());
     }
@@ -196,13 +167,7 @@ pub(super) fn allreduce(
 }
 
 /// All write; each rank combines the contributions of the ranks up to it, or before it.
-pub(super) fn scan(
-    steps: &mut Steps<'_>,
-    send: Option<&Src>,
-    recv: &Dst,
-    op: &Op,
-    exclusive: bool,
-) -> Result<()> {
+pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &Op, exclusive: bool) -> Result<()> {
     let me = steps.comm.rank() as usize;
     let data = send.cloned().unwrap_or_else(|| recv.src());
     let bytes = data.count * data.ty.extent() as usize;
@@ -219,14 +184,7 @@ pub(super) fn scan(
         return Ok(());
     }
     steps.full(step)?;
-    fold(
-        op,
-        &data.ty,
-        data.count,
-        ranks,
-        |r| part(r).as_const(),
-        room(recv),
-    )
+    fold(op, &data.ty, data.count, ranks, |r| part(r).as_const(), room(recv))
 }
 
 /// All write; each rank combines its block.

@@ -15,13 +15,7 @@ pub(super) fn allgather(p: &mut Plan, team: &Team<'_>, send: Option<&Src>, recv:
     {
         let mine = contribution(send, &recv.block(me));
         // In place, rank 0's block is where it belongs already.
-        fanout::gather(
-            p,
-            team,
-            0,
-            Some(&mine).filter(|_| me != 0 || send.is_some()),
-            Some(recv),
-        );
+        fanout::gather(p, team, 0, Some(&mine).filter(|_| me != 0 || send.is_some()), Some(recv));
         p.fence();
         fanout::bcast(p, team, 0, &whole);
         return;
@@ -41,12 +35,7 @@ pub(super) fn allgather(p: &mut Plan, team: &Team<'_>, send: Option<&Src>, recv:
 }
 
 /// Everybody sends to everybody, in place by way of a copy.
-pub(super) fn alltoall(
-    p: &mut Plan,
-    team: &Team<'_>,
-    send: Option<&SrcBlocks>,
-    recv: &DstBlocks,
-) -> Result<()> {
+pub(super) fn alltoall(p: &mut Plan, team: &Team<'_>, send: Option<&SrcBlocks>, recv: &DstBlocks) -> Result<()> {
     let (me, n) = (team.me, team.size());
     if let Some(send) = send {
         p.copy(send.block(me), recv.block(me));
@@ -68,8 +57,7 @@ pub(super) fn alltoall(
         }
     }
     if send.is_none() {
-        team.others()
-            .for_each(|r| p.recv(team.peer(r), recv.block(r)));
+        team.others().for_each(|r| p.recv(team.peer(r), recv.block(r)));
     }
     Ok(())
 }

@@ -44,11 +44,7 @@ pub(super) fn bcast(p: &mut Plan, team: &Team<'_>, root: usize, buf: &Dst) {
     }
     // Ranks are counted from the root: the parent of v is v without its lowest bit.
     let v = (me + n - root) % n;
-    let lowest = if v == 0 {
-        n.next_power_of_two()
-    } else {
-        v & v.wrapping_neg()
-    };
+    let lowest = if v == 0 { n.next_power_of_two() } else { v & v.wrapping_neg() };
     if v != 0 {
         p.recv(team.peer((v - lowest + root) % n), buf.clone());
         p.fence();
@@ -63,13 +59,7 @@ pub(super) fn bcast(p: &mut Plan, team: &Team<'_>, root: usize, buf: &Dst) {
 }
 
 /// Everybody sends to the root.
-pub(super) fn gather(
-    p: &mut Plan,
-    team: &Team<'_>,
-    root: usize,
-    send: Option<&Src>,
-    recv: Option<&DstBlocks>,
-) {
+pub(super) fn gather(p: &mut Plan, team: &Team<'_>, root: usize, send: Option<&Src>, recv: Option<&DstBlocks>) {
     if team.me == root {
         let Some(recv) = recv else { return };
         if let Some(send) = send {
@@ -82,12 +72,7 @@ pub(super) fn gather(
 }
 
 /// Receives the blocks of `ranks`.
-pub(super) fn gather_from(
-    p: &mut Plan,
-    team: &Team<'_>,
-    ranks: impl Iterator<Item = usize>,
-    recv: &DstBlocks,
-) {
+pub(super) fn gather_from(p: &mut Plan, team: &Team<'_>, ranks: impl Iterator<Item = usize>, recv: &DstBlocks) {
     for (i, r) in ranks.enumerate() {
         if i > 0 && i % WINDOW == 0 {
             p.fence();
@@ -98,13 +83,7 @@ pub(super) fn gather_from(
 }
 
 /// The root sends to everybody.
-pub(super) fn scatter(
-    p: &mut Plan,
-    team: &Team<'_>,
-    root: usize,
-    send: Option<&SrcBlocks>,
-    recv: Option<&Dst>,
-) {
+pub(super) fn scatter(p: &mut Plan, team: &Team<'_>, root: usize, send: Option<&SrcBlocks>, recv: Option<&Dst>) {
     if team.me == root {
         let Some(send) = send else { return };
         scatter_to(p, team, team.others(), send);
@@ -118,12 +97,7 @@ pub(super) fn scatter(
 }
 
 /// Sends the blocks of `ranks`.
-pub(super) fn scatter_to(
-    p: &mut Plan,
-    team: &Team<'_>,
-    ranks: impl Iterator<Item = usize>,
-    send: &SrcBlocks,
-) {
+pub(super) fn scatter_to(p: &mut Plan, team: &Team<'_>, ranks: impl Iterator<Item = usize>, send: &SrcBlocks) {
     for (i, r) in ranks.enumerate() {
         if i > 0 && i % WINDOW == 0 {
             p.fence();

@@ -67,19 +67,10 @@ pub(super) fn plan(p: &mut Plan, comm: &Comm, call: &Call) -> Result<()> {
                 }
             }
         }
-        Body::Reduce {
-            send,
-            recv,
-            op,
-            root,
-        } => match (root, send, recv) {
+        Body::Reduce { send, recv, op, root } => match (root, send, recv) {
             (Root::Here, _, Some(recv)) => p.recv(remote.peer(0), recv.clone()),
             (Root::Rank(r), Some(send), _) => {
-                let result = if me == 0 {
-                    Some(p.scratch(&send.ty, send.count)?)
-                } else {
-                    None
-                };
+                let result = if me == 0 { Some(p.scratch(&send.ty, send.count)?) } else { None };
                 reduction::reduce(p, &local, 0, Some(send), result.as_ref(), op)?;
                 if let Some(result) = result {
                     p.fence();
@@ -91,11 +82,7 @@ pub(super) fn plan(p: &mut Plan, comm: &Comm, call: &Call) -> Result<()> {
         Body::Allreduce { send, recv, op } => {
             let Some(send) = send else { return Ok(()) };
             // Each group's product goes to the other group.
-            let result = if me == 0 {
-                Some(p.scratch(&send.ty, send.count)?)
-            } else {
-                None
-            };
+            let result = if me == 0 { Some(p.scratch(&send.ty, send.count)?) } else { None };
             reduction::reduce(p, &local, 0, Some(send), result.as_ref(), op)?;
             p.fence();
             if let Some(result) = result {
@@ -105,19 +92,10 @@ pub(super) fn plan(p: &mut Plan, comm: &Comm, call: &Call) -> Result<()> {
             }
             fanout::bcast(p, &local, 0, recv);
         }
-        Body::ReduceScatter {
-            send,
-            recv,
-            counts,
-            op,
-        } => {
+        Body::ReduceScatter { send, recv, counts, op } => {
             let Some(send) = send else { return Ok(()) };
             let mine = recv.part(0, counts[me]);
-            let result = if me == 0 {
-                Some(p.scratch(&send.ty, send.count)?)
-            } else {
-                None
-            };
+            let result = if me == 0 { Some(p.scratch(&send.ty, send.count)?) } else { None };
             reduction::reduce(p, &local, 0, Some(send), result.as_ref(), op)?;
             p.fence();
             let mut theirs = None;
@@ -130,10 +108,7 @@ pub(super) fn plan(p: &mut Plan, comm: &Comm, call: &Call) -> Result<()> {
             }
             fanout::scatter(p, &local, 0, theirs.as_ref(), Some(&mine));
         }
-        Body::Scan { .. } => fail!(
-            Comm,
-            "the standard defines no prefix reductions on intercommunicators"
-        ),
+        Body::Scan { .. } => fail!(Comm, "the standard defines no prefix reductions on intercommunicators"),
     }
     Ok(())
 }

@@ -51,30 +51,18 @@ impl<'a> Team<'a> {
 
     /// The ranks of an intracommunicator.
     pub(crate) fn intra(comm: &'a Comm) -> Team<'a> {
-        Team {
-            group: comm.group(),
-            ctx: comm.ctx() + 1,
-            me: comm.rank() as usize,
-        }
+        Team { group: comm.group(), ctx: comm.ctx() + 1, me: comm.rank() as usize }
     }
 
     /// The ranks of the local group of an intercommunicator, among themselves.
     pub(crate) fn local(comm: &'a Comm) -> Team<'a> {
         let ctx = comm.local_comm().map_or(comm.ctx(), Comm::ctx) + 3;
-        Team {
-            group: comm.group(),
-            ctx,
-            me: comm.rank() as usize,
-        }
+        Team { group: comm.group(), ctx, me: comm.rank() as usize }
     }
 
     /// The ranks of the remote group of an intercommunicator.
     pub(crate) fn remote(comm: &'a Comm) -> Team<'a> {
-        Team {
-            group: comm.peers(),
-            ctx: comm.ctx() + 1,
-            me: comm.rank() as usize,
-        }
+        Team { group: comm.peers(), ctx: comm.ctx() + 1, me: comm.rank() as usize }
     }
 
     /// Number of ranks.
@@ -84,11 +72,7 @@ impl<'a> Team<'a> {
 
     /// The process at `rank`.
     pub(crate) fn peer(&self, rank: usize) -> Peer {
-        Peer {
-            proc: self.group.members()[rank],
-            rank: rank as i32,
-            ctx: self.ctx,
-        }
+        Peer { proc: self.group.members()[rank], rank: rank as i32, ctx: self.ctx }
     }
 
     /// The other ranks, beginning after me: so that not everybody turns to the same rank first.
@@ -135,37 +119,15 @@ pub(crate) fn plan(comm: &Comm, call: &Call) -> Result<Plan> {
         }
         Body::Allgather { send, recv } => exchange::allgather(p, &team, send.as_ref(), recv),
         Body::Alltoall { send, recv } => exchange::alltoall(p, &team, send.as_ref(), recv)?,
-        Body::Reduce {
-            send,
-            recv,
-            op,
-            root,
-        } => {
+        Body::Reduce { send, recv, op, root } => {
             reduction::reduce(p, &team, rank_of(*root), send.as_ref(), recv.as_ref(), op)?;
         }
-        Body::Allreduce { send, recv, op } => {
-            reduction::allreduce(p, &team, send.as_ref(), recv, op)?
-        }
-        Body::ReduceScatter {
-            send,
-            recv,
-            counts,
-            op,
-        } => {
+        Body::Allreduce { send, recv, op } => reduction::allreduce(p, &team, send.as_ref(), recv, op)?,
+        Body::ReduceScatter { send, recv, counts, op } => {
             reduction::reduce_scatter(p, &team, send.as_ref(), recv, counts, op)?;
         }
-        Body::Scan {
-            send,
-            recv,
-            op,
-            exclusive: false,
-        } => prefix::scan(p, &team, send.as_ref(), recv, op)?,
-        Body::Scan {
-            send,
-            recv,
-            op,
-            exclusive: true,
-        } => prefix::exscan(p, &team, send.as_ref(), recv, op)?,
+        Body::Scan { send, recv, op, exclusive: false } => prefix::scan(p, &team, send.as_ref(), recv, op)?,
+        Body::Scan { send, recv, op, exclusive: true } => prefix::exscan(p, &team, send.as_ref(), recv, op)?,
     }
     Ok(plan)
 }

@@ -13,28 +13,16 @@ const SEGMENT: usize = 64 * 1024;
 fn segments(data: &Dst) -> impl Iterator<Item = (usize, usize)> + use<> {
     let count = data.count;
     let step = (SEGMENT / data.ty.size().max(1)).max(1);
-    (0..count.max(1))
-        .step_by(step)
-        .map(move |first| (first, step.min(count - first)))
+    (0..count.max(1)).step_by(step).map(move |first| (first, step.min(count - first)))
 }
 
 /// `recv = prefix of the ranks before me op mine`.
-pub(super) fn scan(
-    p: &mut Plan,
-    team: &Team<'_>,
-    send: Option<&Src>,
-    recv: &Dst,
-    op: &Op,
-) -> Result<()> {
+pub(super) fn scan(p: &mut Plan, team: &Team<'_>, send: Option<&Src>, recv: &Dst, op: &Op) -> Result<()> {
     let (me, n) = (team.me, team.size());
     if let Some(send) = send {
         p.copy(send.clone(), recv.clone());
     }
-    let prefix = if me > 0 {
-        Some(p.scratch(&recv.ty, recv.count)?)
-    } else {
-        None
-    };
+    let prefix = if me > 0 { Some(p.scratch(&recv.ty, recv.count)?) } else { None };
     for (first, count) in segments(recv) {
         let mine = recv.part(first, count);
         if let Some(prefix) = &prefix {
@@ -50,13 +38,7 @@ pub(super) fn scan(
 }
 
 /// `recv = prefix of the ranks before me`; rank 0's is left alone.
-pub(super) fn exscan(
-    p: &mut Plan,
-    team: &Team<'_>,
-    send: Option<&Src>,
-    recv: &Dst,
-    op: &Op,
-) -> Result<()> {
+pub(super) fn exscan(p: &mut Plan, team: &Team<'_>, send: Option<&Src>, recv: &Dst, op: &Op) -> Result<()> {
     let (me, n) = (team.me, team.size());
     let mine = contribution(send, recv);
     if me == 0 {
@@ -68,11 +50,7 @@ pub(super) fn exscan(
         return Ok(());
     }
     // What goes on to the next rank: the prefix with mine. The copy also saves mine when it lies in `recv`.
-    let total = if me + 1 < n {
-        Some(p.scratch(&recv.ty, recv.count)?)
-    } else {
-        None
-    };
+    let total = if me + 1 < n { Some(p.scratch(&recv.ty, recv.count)?) } else { None };
     if let Some(total) = &total {
         p.copy(mine, total.clone());
     }

@@ -19,28 +19,16 @@ fn fold(p: &mut Plan, op: &Op, parts: &[Src], into: &Dst) {
     let n = parts.len();
     if op.is_commutative() {
         p.copy(parts[0].clone(), into.clone());
-        parts[1..]
-            .iter()
-            .for_each(|part| p.reduce(op, part.clone(), into.clone()));
+        parts[1..].iter().for_each(|part| p.reduce(op, part.clone(), into.clone()));
     } else {
         p.copy(parts[n - 1].clone(), into.clone());
-        parts[..n - 1]
-            .iter()
-            .rev()
-            .for_each(|part| p.reduce(op, part.clone(), into.clone()));
+        parts[..n - 1].iter().rev().for_each(|part| p.reduce(op, part.clone(), into.clone()));
     }
 }
 
 /// Receives the contributions of all others and folds them with mine into `into`.
 /// In place, `mine` lies in `into` and is saved first.
-fn collect(
-    p: &mut Plan,
-    team: &Team<'_>,
-    op: &Op,
-    mine: Src,
-    into: &Dst,
-    in_place: bool,
-) -> Result<()> {
+fn collect(p: &mut Plan, team: &Team<'_>, op: &Op, mine: Src, into: &Dst, in_place: bool) -> Result<()> {
     let n = team.size();
     let mut parts = Vec::with_capacity(n);
     for r in 0..n {
@@ -75,14 +63,7 @@ fn divided(team: &Team<'_>, data: &Src) -> bool {
 
 /// Each rank folds its slice of everybody's data; the results are `result(r)` for the slice of rank `r` where
 /// this rank has a place for it.
-fn reduce_slices(
-    p: &mut Plan,
-    team: &Team<'_>,
-    op: &Op,
-    data: &Src,
-    into: &Dst,
-    in_place: bool,
-) -> Result<()> {
+fn reduce_slices(p: &mut Plan, team: &Team<'_>, op: &Op, data: &Src, into: &Dst, in_place: bool) -> Result<()> {
     let n = team.size();
     for r in team.others() {
         let (first, count) = slice(data.count, r, n);
@@ -130,24 +111,11 @@ pub(super) fn reduce(
 }
 
 /// At rank 0 and broadcast, or divided among the ranks and gathered by all.
-pub(super) fn allreduce(
-    p: &mut Plan,
-    team: &Team<'_>,
-    send: Option<&Src>,
-    recv: &Dst,
-    op: &Op,
-) -> Result<()> {
+pub(super) fn allreduce(p: &mut Plan, team: &Team<'_>, send: Option<&Src>, recv: &Dst, op: &Op) -> Result<()> {
     let (me, n) = (team.me, team.size());
     let data = contribution(send, recv);
     if !divided(team, &data) {
-        reduce(
-            p,
-            team,
-            0,
-            Some(&data).filter(|_| me != 0 || send.is_some()),
-            Some(recv),
-            op,
-        )?;
+        reduce(p, team, 0, Some(&data).filter(|_| me != 0 || send.is_some()), Some(recv), op)?;
         p.fence();
         fanout::bcast(p, team, 0, recv);
         return Ok(());

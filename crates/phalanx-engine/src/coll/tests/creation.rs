@@ -10,22 +10,10 @@ fn works(comm: &Comm) {
     let (n, sum) = (comm.size(), Op::predefined(Builtin::Sum));
     for count in [1, 4_000] {
         let result = Data::filled(count, -1);
-        comm.allreduce(
-            Data::filled(count, comm.rank()).as_arg(),
-            result.recv(),
-            &sum,
-        )
-        .unwrap();
+        comm.allreduce(Data::filled(count, comm.rank()).as_arg(), result.recv(), &sum).unwrap();
         assert_eq!(result.0, vec![n * (n - 1) / 2; count]);
         let result = Data::filled(count, -1);
-        comm.iallreduce(
-            Data::filled(count, comm.rank()).as_arg(),
-            result.recv(),
-            &sum,
-        )
-        .unwrap()
-        .wait()
-        .unwrap();
+        comm.iallreduce(Data::filled(count, comm.rank()).as_arg(), result.recv(), &sum).unwrap().wait().unwrap();
         assert_eq!(result.0, vec![n * (n - 1) / 2; count]);
     }
 }
@@ -78,10 +66,7 @@ fn split_orders_by_key_then_rank() {
             works(&part);
             // Equal keys keep the order; some take no part.
             let part = comm.split(if m == 0 { UNDEFINED } else { 5 }, 1).unwrap();
-            assert_eq!(
-                part.as_ref().map(|p| (p.rank(), p.size())),
-                (m > 0).then_some((m - 1, n - 1))
-            );
+            assert_eq!(part.as_ref().map(|p| (p.rank(), p.size())), (m > 0).then_some((m - 1, n - 1)));
             if let Some(part) = part {
                 works(&part);
             }
@@ -93,17 +78,10 @@ fn split_orders_by_key_then_rank() {
 fn split_type_shared_is_everybody() {
     for n in [1, 3] {
         testing::run(n, |comm| {
-            let shared = comm
-                .split_type(Some(SplitType::Shared), 0, None)
-                .unwrap()
-                .unwrap();
+            let shared = comm.split_type(Some(SplitType::Shared), 0, None).unwrap().unwrap();
             assert_eq!((shared.rank(), shared.size()), (comm.rank(), comm.size()));
             works(&shared);
-            assert!(
-                comm.split_type(Some(SplitType::HwUnguided), 0, None)
-                    .unwrap()
-                    .is_none()
-            );
+            assert!(comm.split_type(Some(SplitType::HwUnguided), 0, None).unwrap().is_none());
             assert!(comm.split_type(None, 0, None).unwrap().is_none());
         });
     }
@@ -163,9 +141,7 @@ fn merge_orders_the_groups() {
         testing::run(a + b, |world| {
             let first = me(world) < a;
             let local = world.split(i32::from(!first), 0).unwrap().unwrap();
-            let inter = local
-                .intercomm_create(0, Some(world), if first { a as i32 } else { 0 }, 3)
-                .unwrap();
+            let inter = local.intercomm_create(0, Some(world), if first { a as i32 } else { 0 }, 3).unwrap();
             let merged = inter.intercomm_merge(!first).unwrap();
             assert_eq!((merged.rank(), merged.size()), (world.rank(), world.size()));
             works(&merged);
@@ -185,14 +161,9 @@ fn intercommunicators_can_be_divided() {
     testing::run(6, |world| {
         let first = me(world) < 4;
         let local = world.split(i32::from(!first), 0).unwrap().unwrap();
-        let inter = local
-            .intercomm_create(0, Some(world), if first { 4 } else { 0 }, 3)
-            .unwrap();
+        let inter = local.intercomm_create(0, Some(world), if first { 4 } else { 0 }, 3).unwrap();
         let part = inter.split(inter.rank() % 2, 0).unwrap().unwrap();
-        assert_eq!(
-            (part.size(), part.remote_size()),
-            if first { (2, 1) } else { (1, 2) }
-        );
+        assert_eq!((part.size(), part.remote_size()), if first { (2, 1) } else { (1, 2) });
         works(&part.intercomm_merge(first).unwrap());
         // A color that only one group has gives nothing.
         assert!(inter.split(i32::from(first), 0).unwrap().is_none());

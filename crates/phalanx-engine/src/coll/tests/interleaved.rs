@@ -14,31 +14,18 @@ fn nonblocking_operations_complete_in_any_order() {
             let sources: Vec<Data<i32>> = sizes.iter().map(|&c| values(m, c)).collect();
             let sums: Vec<Data<i32>> = sizes.iter().map(|&c| Data::filled(c, -1)).collect();
             let casts: Vec<Data<i32>> = (0..rounds)
-                .map(|k| {
-                    if m == k % n {
-                        values(m, sizes[k])
-                    } else {
-                        Data::filled(sizes[k], -1)
-                    }
-                })
+                .map(|k| if m == k % n { values(m, sizes[k]) } else { Data::filled(sizes[k], -1) })
                 .collect();
             let alls: Vec<Data<i32>> = sizes.iter().map(|&c| Data::filled(c * n, -1)).collect();
             let mut requests = Vec::new();
             for k in 0..rounds {
-                requests.push(
-                    comm.iallreduce(sources[k].as_arg(), sums[k].recv(), &sum)
-                        .unwrap(),
-                );
+                requests.push(comm.iallreduce(sources[k].as_arg(), sums[k].recv(), &sum).unwrap());
                 requests.push(comm.ibcast(casts[k].recv(), (k % n) as i32).unwrap());
-                requests.push(
-                    comm.iallgather(sources[k].as_arg(), alls[k].recv().into())
-                        .unwrap(),
-                );
+                requests.push(comm.iallgather(sources[k].as_arg(), alls[k].recv().into()).unwrap());
                 requests.push(comm.ibarrier().unwrap());
                 // A blocking one in between must not be confused by those under way.
                 let x = Data::filled(1, -1);
-                comm.allreduce(Data::new([m as i32]).as_arg(), x.recv(), &sum)
-                    .unwrap();
+                comm.allreduce(Data::new([m as i32]).as_arg(), x.recv(), &sum).unwrap();
                 assert_eq!(x.0, [(0..n as i32).sum::<i32>()]);
             }
             // Each rank waits in another order: forwards, backwards, every third first.
@@ -53,20 +40,9 @@ fn nonblocking_operations_complete_in_any_order() {
                 slots[i].take().unwrap().wait().unwrap();
             }
             for k in 0..rounds {
-                assert!(
-                    sums[k]
-                        .0
-                        .iter()
-                        .enumerate()
-                        .all(|(i, x)| *x == (0..n).map(|r| value(r, i)).sum::<i32>())
-                );
+                assert!(sums[k].0.iter().enumerate().all(|(i, x)| *x == (0..n).map(|r| value(r, i)).sum::<i32>()));
                 assert!(casts[k].0 == values(k % n, sizes[k]).0);
-                assert!(
-                    alls[k].0
-                        == (0..n)
-                            .flat_map(|r| values(r, sizes[k]).0)
-                            .collect::<Vec<_>>()
-                );
+                assert!(alls[k].0 == (0..n).flat_map(|r| values(r, sizes[k]).0).collect::<Vec<_>>());
             }
         });
     }
@@ -80,10 +56,8 @@ fn persistent_operations_run_many_times() {
             let mine = [values(m, 3), values(m, 9_000)];
             let alls = [Data::filled(3 * n, -1), Data::filled(9_000 * n, -1)];
             let mut requests = [
-                comm.allgather_init(mine[0].as_arg(), alls[0].recv().into())
-                    .unwrap(),
-                comm.allgather_init(mine[1].as_arg(), alls[1].recv().into())
-                    .unwrap(),
+                comm.allgather_init(mine[0].as_arg(), alls[0].recv().into()).unwrap(),
+                comm.allgather_init(mine[1].as_arg(), alls[1].recv().into()).unwrap(),
             ];
             for round in 0..20 {
                 // Ranks start the two in different orders: they are different operations.
@@ -97,12 +71,7 @@ fn persistent_operations_run_many_times() {
                     assert!(r.is_persistent());
                 }
                 for (all, mine) in alls.iter().zip(&mine) {
-                    assert!(
-                        all.0
-                            == (0..n)
-                                .flat_map(|r| values(r, mine.0.len()).0)
-                                .collect::<Vec<_>>()
-                    );
+                    assert!(all.0 == (0..n).flat_map(|r| values(r, mine.0.len()).0).collect::<Vec<_>>());
                 }
             }
             for r in requests {
@@ -128,15 +97,14 @@ fn threads_use_communicators_of_their_own() {
                             if round % 2 == 0 {
                                 comm.allreduce(mine.as_arg(), result.recv(), &sum).unwrap();
                             } else {
-                                comm.iallreduce(mine.as_arg(), result.recv(), &sum)
-                                    .unwrap()
-                                    .wait()
-                                    .unwrap();
+                                comm.iallreduce(mine.as_arg(), result.recv(), &sum).unwrap().wait().unwrap();
                             }
                             assert!(
-                                result.0.iter().enumerate().all(
-                                    |(i, x)| *x == (0..n).map(|r| value(r + t, i)).sum::<i32>()
-                                )
+                                result
+                                    .0
+                                    .iter()
+                                    .enumerate()
+                                    .all(|(i, x)| *x == (0..n).map(|r| value(r + t, i)).sum::<i32>())
                             );
                             comm.barrier().unwrap();
                         }
@@ -156,31 +124,17 @@ fn messages_pass_a_rank_that_waits_in_a_collective() {
             let len = 400_000;
             if m == 0 {
                 let incoming: Vec<Data<i32>> = (1..n).map(|_| Data::filled(len, -1)).collect();
-                let mut requests: Vec<Request> = incoming
-                    .iter()
-                    .enumerate()
-                    .map(|(i, d)| comm.irecv(d.recv(), i as i32 + 1, 7).unwrap())
-                    .collect();
+                let mut requests: Vec<Request> =
+                    incoming.iter().enumerate().map(|(i, d)| comm.irecv(d.recv(), i as i32 + 1, 7).unwrap()).collect();
                 comm.barrier().unwrap();
                 let mut slots: Vec<Option<&mut Request>> = requests.iter_mut().map(Some).collect();
                 for outcome in request::wait_all(&mut slots).unwrap() {
                     outcome.unwrap();
                 }
-                assert!(
-                    incoming
-                        .iter()
-                        .enumerate()
-                        .all(|(i, d)| d.0 == values(i + 1, len).0)
-                );
+                assert!(incoming.iter().enumerate().all(|(i, d)| d.0 == values(i + 1, len).0));
             } else {
                 // The send completes only when rank 0, inside its barrier, has received.
-                comm.send_mode(
-                    crate::pt2pt::SendMode::Synchronous,
-                    values(m, len).send(),
-                    0,
-                    7,
-                )
-                .unwrap();
+                comm.send_mode(crate::pt2pt::SendMode::Synchronous, values(m, len).send(), 0, 7).unwrap();
                 comm.barrier().unwrap();
             }
         });

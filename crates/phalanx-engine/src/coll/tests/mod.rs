@@ -1,10 +1,7 @@
 //! Collectives on ranks as threads, against serial oracles.
 //!
 //! Each test goes through the rank counts of [`RANKS`] and the three forms of an operation; `testing::run` has a watchdog.
-#![expect(
-    unsafe_code,
-    reason = "test buffers that outlive the requests using them"
-)]
+#![expect(unsafe_code, reason = "test buffers that outlive the requests using them")]
 
 mod creation;
 mod intercomm;
@@ -36,9 +33,7 @@ const FORMS: [Form; 3] = [Form::Blocking, Form::Nonblocking, Form::Persistent];
 /// Runs `body` on every rank of worlds of every size, once for each form.
 fn everywhere(body: impl Fn(&Comm, Form) + Send + Sync) {
     for n in RANKS {
-        testing::run(n, |comm| {
-            FORMS.into_iter().for_each(|form| body(comm, form))
-        });
+        testing::run(n, |comm| FORMS.into_iter().for_each(|form| body(comm, form)));
     }
 }
 

@@ -8,12 +8,7 @@ use super::super::*;
 fn distributed_arrays_deal_out_every_element_once() {
     use Distribution::*;
     let int = Datatype::predefined(Basic::Int);
-    type Case = (
-        &'static [i64],
-        &'static [Distribution],
-        &'static [i64],
-        &'static [i64],
-    );
+    type Case = (&'static [i64], &'static [Distribution], &'static [i64], &'static [i64]);
     let cases: [Case; 7] = [
         (&[10], &[Block], &[19], &[3]),
         (&[10], &[Block], &[6], &[3]),
@@ -29,8 +24,7 @@ fn distributed_arrays_deal_out_every_element_once() {
             let total: i64 = gsizes.iter().product();
             let mut owners = vec![-1; total as usize];
             for rank in 0..size {
-                let ty = Datatype::darray(size, rank, gsizes, distribs, dargs, psizes, order, int)
-                    .unwrap();
+                let ty = Datatype::darray(size, rank, gsizes, distribs, dargs, psizes, order, int).unwrap();
                 assert_eq!((ty.lb(), ty.extent()), (0, total as isize * 4));
                 let mut last = -1;
                 ty.visit_basics(&mut |_, at| {
@@ -62,10 +56,7 @@ fn distributed_arrays_deal_out_every_element_once() {
                     };
                     rank * psizes[d] + index[d] / block % psizes[d]
                 });
-                assert_eq!(
-                    owner, expected,
-                    "element {element} of {gsizes:?} {distribs:?} {order:?}"
-                );
+                assert_eq!(owner, expected, "element {element} of {gsizes:?} {distribs:?} {order:?}");
             }
         }
     }
@@ -79,90 +70,25 @@ fn wrong_arguments_are_named() {
     assert_eq!(class(Datatype::vector(-1, 1, 1, int)), ErrorClass::Count);
     assert_eq!(class(Datatype::vector(1, -1, 1, int)), ErrorClass::Arg);
     assert_eq!(class(Datatype::hvector(1, -1, 1, int)), ErrorClass::Arg);
-    assert_eq!(
-        class(Datatype::indexed(&[1, -2], &[0, 0], int)),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        class(Datatype::indexed(&[1], &[0, 0], int)),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        class(Datatype::indexed_block(-1, &[0], int)),
-        ErrorClass::Arg
-    );
+    assert_eq!(class(Datatype::indexed(&[1, -2], &[0, 0], int)), ErrorClass::Arg);
+    assert_eq!(class(Datatype::indexed(&[1], &[0, 0], int)), ErrorClass::Arg);
+    assert_eq!(class(Datatype::indexed_block(-1, &[0], int)), ErrorClass::Arg);
     assert_eq!(class(Datatype::structure(&[1], &[0], &[])), ErrorClass::Arg);
+    assert_eq!(class(Datatype::subarray(&[4], &[5], &[0], Order::C, int)), ErrorClass::Arg);
+    assert_eq!(class(Datatype::subarray(&[4], &[2], &[3], Order::C, int)), ErrorClass::Arg);
+    assert_eq!(class(Datatype::subarray(&[], &[], &[], Order::C, int)), ErrorClass::Arg);
     assert_eq!(
-        class(Datatype::subarray(&[4], &[5], &[0], Order::C, int)),
+        class(Datatype::darray(4, 4, &[8], &[Distribution::Block], &[19], &[4], Order::C, int)),
         ErrorClass::Arg
     );
     assert_eq!(
-        class(Datatype::subarray(&[4], &[2], &[3], Order::C, int)),
+        class(Datatype::darray(4, 0, &[8], &[Distribution::Block], &[19], &[3], Order::C, int)),
         ErrorClass::Arg
     );
-    assert_eq!(
-        class(Datatype::subarray(&[], &[], &[], Order::C, int)),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        class(Datatype::darray(
-            4,
-            4,
-            &[8],
-            &[Distribution::Block],
-            &[19],
-            &[4],
-            Order::C,
-            int
-        )),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        class(Datatype::darray(
-            4,
-            0,
-            &[8],
-            &[Distribution::Block],
-            &[19],
-            &[3],
-            Order::C,
-            int
-        )),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        class(Datatype::darray(
-            4,
-            0,
-            &[8],
-            &[Distribution::Block],
-            &[1],
-            &[4],
-            Order::C,
-            int
-        )),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        class(Datatype::darray(
-            2,
-            0,
-            &[8],
-            &[Distribution::None],
-            &[19],
-            &[2],
-            Order::C,
-            int
-        )),
-        ErrorClass::Arg
-    );
-    let text = Datatype::indexed(&[1, -2], &[0, 0], int)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        text.contains("block length 1") && text.contains("-2"),
-        "{text}"
-    );
+    assert_eq!(class(Datatype::darray(4, 0, &[8], &[Distribution::Block], &[1], &[4], Order::C, int)), ErrorClass::Arg);
+    assert_eq!(class(Datatype::darray(2, 0, &[8], &[Distribution::None], &[19], &[2], Order::C, int)), ErrorClass::Arg);
+    let text = Datatype::indexed(&[1, -2], &[0, 0], int).unwrap_err().to_string();
+    assert!(text.contains("block length 1") && text.contains("-2"), "{text}");
 }
 
 #[test]
@@ -171,34 +97,13 @@ fn sizes_beyond_an_address_space_are_errors() {
     let large = Datatype::contiguous(1 << 40, double).unwrap();
     assert_eq!(large.size(), 1 << 43);
     let class = |result: Result<Datatype>| result.unwrap_err().class();
+    assert_eq!(class(Datatype::contiguous(1 << 40, &large)), ErrorClass::ValueTooLarge);
+    assert_eq!(class(Datatype::vector(2, 1, i64::MAX, double)), ErrorClass::ValueTooLarge);
+    assert_eq!(class(Datatype::hvector(3, 1, i64::MAX, double)), ErrorClass::ValueTooLarge);
+    assert_eq!(class(Datatype::hindexed(&[1, 1], &[i64::MIN, i64::MAX], double)), ErrorClass::ValueTooLarge);
+    assert_eq!(class(Datatype::resized(double, i64::MAX, 1)), ErrorClass::ValueTooLarge);
     assert_eq!(
-        class(Datatype::contiguous(1 << 40, &large)),
-        ErrorClass::ValueTooLarge
-    );
-    assert_eq!(
-        class(Datatype::vector(2, 1, i64::MAX, double)),
-        ErrorClass::ValueTooLarge
-    );
-    assert_eq!(
-        class(Datatype::hvector(3, 1, i64::MAX, double)),
-        ErrorClass::ValueTooLarge
-    );
-    assert_eq!(
-        class(Datatype::hindexed(&[1, 1], &[i64::MIN, i64::MAX], double)),
-        ErrorClass::ValueTooLarge
-    );
-    assert_eq!(
-        class(Datatype::resized(double, i64::MAX, 1)),
-        ErrorClass::ValueTooLarge
-    );
-    assert_eq!(
-        class(Datatype::subarray(
-            &[1 << 40, 1 << 40],
-            &[1, 1],
-            &[0, 0],
-            Order::C,
-            double
-        )),
+        class(Datatype::subarray(&[1 << 40, 1 << 40], &[1, 1], &[0, 0], Order::C, double)),
         ErrorClass::ValueTooLarge
     );
     assert_eq!(large.bytes(1 << 30).unwrap_err().class(), ErrorClass::Count);
@@ -212,19 +117,13 @@ fn sizes_beyond_an_address_space_are_errors() {
 fn absolute_addresses_are_fine_as_displacements() {
     let at = 0x7fff_1234_5678;
     let ty = Datatype::hindexed(&[2, 1], &[at, at - 64], Datatype::predefined(Basic::Int)).unwrap();
-    assert_eq!(
-        ty.segments(1).collect::<Vec<_>>(),
-        [(at as isize, 8), (at as isize - 64, 4)]
-    );
+    assert_eq!(ty.segments(1).collect::<Vec<_>>(), [(at as isize, 8), (at as isize - 64, 4)]);
     assert_eq!(ty.span(1).unwrap(), (at as isize - 64, at as isize + 8));
 }
 
 #[test]
 fn struct_extent_is_padded_to_the_alignment() {
-    let types = [
-        Datatype::predefined(Basic::Double).clone(),
-        Datatype::predefined(Basic::Char).clone(),
-    ];
+    let types = [Datatype::predefined(Basic::Double).clone(), Datatype::predefined(Basic::Char).clone()];
     let ty = Datatype::structure(&[1, 1], &[0, 8], &types).unwrap();
     assert_eq!((ty.size(), ty.extent(), ty.true_extent()), (9, 16, 9));
     let resized = Datatype::resized(&ty, 0, 9).unwrap();
@@ -238,39 +137,23 @@ fn common_shapes_become_one_step() {
     let steps = |ty: &Datatype| ty.layout().program().steps.len();
     let column = Datatype::vector(1000, 1, 50, double).unwrap();
     assert_eq!(steps(&column), 1);
-    let face =
-        Datatype::subarray(&[20, 30, 40], &[20, 30, 1], &[0, 0, 7], Order::C, double).unwrap();
+    let face = Datatype::subarray(&[20, 30, 40], &[20, 30, 1], &[0, 0, 7], Order::C, double).unwrap();
     assert_eq!(steps(&face), 1);
     assert_eq!(face.segments(1).count(), 600);
-    let inner =
-        Datatype::subarray(&[20, 30, 40], &[18, 28, 38], &[1, 1, 1], Order::C, double).unwrap();
+    let inner = Datatype::subarray(&[20, 30, 40], &[18, 28, 38], &[1, 1, 1], Order::C, double).unwrap();
     assert_eq!(steps(&inner), 1);
     let rows = Datatype::indexed(&[3, 3, 3], &[0, 3, 6], double).unwrap();
     assert!(rows.is_contiguous());
     let regular: Vec<i64> = (0..1000).map(|i| i * 3).collect();
     let irregular: Vec<i64> = (0..1000).map(|i| i * i).collect();
-    assert_eq!(
-        steps(&Datatype::indexed_block(1, &irregular, double).unwrap()),
-        2
-    );
+    assert_eq!(steps(&Datatype::indexed_block(1, &irregular, double).unwrap()), 2);
     // An irregular part, a regular one, and again an irregular one.
-    let mixed: Vec<i64> = irregular[2..20]
-        .iter()
-        .copied()
-        .chain((0..100).map(|i| 1000 + 2 * i))
-        .collect();
-    let mixed: Vec<i64> = mixed
-        .iter()
-        .copied()
-        .chain(irregular[40..60].iter().copied())
-        .collect();
+    let mixed: Vec<i64> = irregular[2..20].iter().copied().chain((0..100).map(|i| 1000 + 2 * i)).collect();
+    let mixed: Vec<i64> = mixed.iter().copied().chain(irregular[40..60].iter().copied()).collect();
     let mixed = Datatype::indexed_block(1, &mixed, double).unwrap();
     assert_eq!(steps(&mixed), 3);
     assert_eq!(mixed.segments(1).count(), 138);
-    assert_eq!(
-        steps(&Datatype::indexed_block(1, &regular, double).unwrap()),
-        1
-    );
+    assert_eq!(steps(&Datatype::indexed_block(1, &regular, double).unwrap()), 1);
 }
 
 #[test]
@@ -279,11 +162,7 @@ fn contents_tell_the_constructor_call() {
     let check = |ty: Datatype, combiner, integers: &[i32], addresses: &[i64], large: &[i64]| {
         let contents = ty.contents().unwrap();
         assert_eq!(
-            (
-                contents.combiner,
-                &contents.integers[..],
-                &contents.addresses[..]
-            ),
+            (contents.combiner, &contents.integers[..], &contents.addresses[..]),
             (combiner, integers, addresses)
         );
         assert!(contents.large_counts.is_empty());
@@ -296,34 +175,13 @@ fn contents_tell_the_constructor_call() {
         assert!(contents.datatypes.iter().all(|t| t.is_same(int)));
         let ty = ty.into_large();
         let contents = ty.contents().unwrap();
-        assert_eq!(
-            (contents.combiner, &contents.large_counts[..]),
-            (combiner, large)
-        );
+        assert_eq!((contents.combiner, &contents.large_counts[..]), (combiner, large));
         assert!(contents.addresses.is_empty());
     };
     check(int.dup().unwrap(), Combiner::Dup, &[], &[], &[]);
-    check(
-        Datatype::contiguous(3, int).unwrap(),
-        Combiner::Contiguous,
-        &[3],
-        &[],
-        &[3],
-    );
-    check(
-        Datatype::vector(3, 2, -1, int).unwrap(),
-        Combiner::Vector,
-        &[3, 2, -1],
-        &[],
-        &[3, 2, -1],
-    );
-    check(
-        Datatype::hvector(3, 2, 9, int).unwrap(),
-        Combiner::Hvector,
-        &[3, 2],
-        &[9],
-        &[3, 2, 9],
-    );
+    check(Datatype::contiguous(3, int).unwrap(), Combiner::Contiguous, &[3], &[], &[3]);
+    check(Datatype::vector(3, 2, -1, int).unwrap(), Combiner::Vector, &[3, 2, -1], &[], &[3, 2, -1]);
+    check(Datatype::hvector(3, 2, 9, int).unwrap(), Combiner::Hvector, &[3, 2], &[9], &[3, 2, 9]);
     check(
         Datatype::indexed(&[1, 2], &[3, 4], int).unwrap(),
         Combiner::Indexed,
@@ -338,20 +196,8 @@ fn contents_tell_the_constructor_call() {
         &[3, 4],
         &[2, 1, 2, 3, 4],
     );
-    check(
-        Datatype::indexed_block(7, &[3, 4], int).unwrap(),
-        Combiner::IndexedBlock,
-        &[2, 7, 3, 4],
-        &[],
-        &[2, 7, 3, 4],
-    );
-    check(
-        Datatype::hindexed_block(7, &[3, 4], int).unwrap(),
-        Combiner::HindexedBlock,
-        &[2, 7],
-        &[3, 4],
-        &[2, 7, 3, 4],
-    );
+    check(Datatype::indexed_block(7, &[3, 4], int).unwrap(), Combiner::IndexedBlock, &[2, 7, 3, 4], &[], &[2, 7, 3, 4]);
+    check(Datatype::hindexed_block(7, &[3, 4], int).unwrap(), Combiner::HindexedBlock, &[2, 7], &[3, 4], &[2, 7, 3, 4]);
     let types = [int.clone(), int.clone()];
     check(
         Datatype::structure(&[1, 2], &[3, 4], &types).unwrap(),
@@ -360,51 +206,17 @@ fn contents_tell_the_constructor_call() {
         &[3, 4],
         &[2, 1, 2, 3, 4],
     );
-    check(
-        Datatype::resized(int, -1, 9).unwrap(),
-        Combiner::Resized,
-        &[],
-        &[-1, 9],
-        &[-1, 9],
-    );
+    check(Datatype::resized(int, -1, 9).unwrap(), Combiner::Resized, &[], &[-1, 9], &[-1, 9]);
     let sub = Datatype::subarray(&[4, 5], &[2, 3], &[1, 0], Order::C, int).unwrap();
-    check(
-        sub,
-        Combiner::Subarray,
-        &[2, 4, 5, 2, 3, 1, 0, 12],
-        &[],
-        &[4, 5, 2, 3, 1, 0],
-    );
+    check(sub, Combiner::Subarray, &[2, 4, 5, 2, 3, 1, 0, 12], &[], &[4, 5, 2, 3, 1, 0]);
     let distribs = [Distribution::Cyclic, Distribution::Block];
-    let dar = Datatype::darray(
-        2,
-        1,
-        &[4, 5],
-        &distribs,
-        &[2, 19],
-        &[2, 1],
-        Order::Fortran,
-        int,
-    )
-    .unwrap();
-    check(
-        dar,
-        Combiner::Darray,
-        &[2, 1, 2, 4, 5, 18, 17, 2, 19, 2, 1, 15],
-        &[],
-        &[4, 5],
-    );
+    let dar = Datatype::darray(2, 1, &[4, 5], &distribs, &[2, 19], &[2, 1], Order::Fortran, int).unwrap();
+    check(dar, Combiner::Darray, &[2, 1, 2, 4, 5, 18, 17, 2, 19, 2, 1, 15], &[], &[4, 5]);
     assert_eq!(int.contents().unwrap_err().class(), ErrorClass::Type);
     assert_eq!(int.envelope().combiner, Combiner::Named);
     // Counts beyond int are reported as large counts even when made by the small constructor.
     let big = Datatype::contiguous(1 << 33, int).unwrap();
-    assert_eq!(
-        (
-            big.envelope().integers,
-            big.contents().unwrap().large_counts
-        ),
-        (0, vec![1 << 33])
-    );
+    assert_eq!((big.envelope().integers, big.contents().unwrap().large_counts), (0, vec![1 << 33]));
 }
 
 #[test]
@@ -419,11 +231,7 @@ fn combiners_are_those_of_the_abi() {
 #[test]
 fn numbers_are_those_of_the_abi() {
     use crate::group::{Comparison, UNDEFINED};
-    let value = |name: &str| {
-        crate::abi_table::rows()
-            .find(|row| row.0 == name)
-            .map(|row| row.2)
-    };
+    let value = |name: &str| crate::abi_table::rows().find(|row| row.0 == name).map(|row| row.2);
     let numbers = [
         ("MPI_ORDER_C", Order::C as i64),
         ("MPI_ORDER_FORTRAN", Order::Fortran as i64),
@@ -448,32 +256,15 @@ fn numbers_are_those_of_the_abi() {
     for order in [Order::C, Order::Fortran] {
         assert_eq!(Order::from_code(order as i32).unwrap(), order);
     }
-    for distribution in [
-        Distribution::None,
-        Distribution::Block,
-        Distribution::Cyclic,
-    ] {
-        assert_eq!(
-            Distribution::from_code(distribution as i32).unwrap(),
-            distribution
-        );
+    for distribution in [Distribution::None, Distribution::Block, Distribution::Cyclic] {
+        assert_eq!(Distribution::from_code(distribution as i32).unwrap(), distribution);
     }
     assert_eq!(Order::from_code(0).unwrap_err().class(), ErrorClass::Arg);
-    assert_eq!(
-        Distribution::from_code(0).unwrap_err().class(),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        TypeClass::from_code(0).unwrap_err().class(),
-        ErrorClass::Arg
-    );
+    assert_eq!(Distribution::from_code(0).unwrap_err().class(), ErrorClass::Arg);
+    assert_eq!(TypeClass::from_code(0).unwrap_err().class(), ErrorClass::Arg);
     for handle in 0..1024 {
         let found = Datatype::from_handle(handle).and_then(|ty| ty.predefined_handle());
-        assert_eq!(
-            found,
-            Basic::from_handle(handle).map(Basic::handle),
-            "{handle}"
-        );
+        assert_eq!(found, Basic::from_handle(handle).map(Basic::handle), "{handle}");
     }
 }
 
@@ -484,20 +275,14 @@ fn types_outlive_what_they_were_made_of() {
         inner.set_name("inner");
         Datatype::contiguous(2, &inner).unwrap()
     };
-    assert_eq!(
-        ty.segments(1).collect::<Vec<_>>(),
-        [(0, 2), (4, 4), (10, 2)]
-    );
+    assert_eq!(ty.segments(1).collect::<Vec<_>>(), [(0, 2), (4, 4), (10, 2)]);
     assert_eq!(ty.contents().unwrap().datatypes[0].name(), "inner");
 }
 
 #[test]
 fn names_commit_state_and_identity_belong_to_the_object() {
     let int = Datatype::predefined(Basic::Int);
-    assert_eq!(
-        (int.name().as_str(), int.is_committed(), int.is_predefined()),
-        ("MPI_INT", true, true)
-    );
+    assert_eq!((int.name().as_str(), int.is_committed(), int.is_predefined()), ("MPI_INT", true, true));
     let ty = Datatype::contiguous(2, int).unwrap();
     assert_eq!((ty.name().as_str(), ty.is_committed()), ("", false));
     assert_eq!(ty.check_committed().unwrap_err().class(), ErrorClass::Type);
@@ -506,14 +291,7 @@ fn names_commit_state_and_identity_belong_to_the_object() {
     ty.commit();
     ty.set_name("pair");
     let dup = ty.dup().unwrap();
-    assert_eq!(
-        (
-            dup.name().as_str(),
-            dup.is_committed(),
-            ty.to_string().as_str()
-        ),
-        ("", true, "pair")
-    );
+    assert_eq!((dup.name().as_str(), dup.is_committed(), ty.to_string().as_str()), ("", true, "pair"));
     assert!(!dup.is_same(&ty) && ty.clone().is_same(&ty));
     ty.set_name(&"é".repeat(100));
     assert_eq!(ty.name().len(), 126);
@@ -544,49 +322,20 @@ fn types_by_precision_and_size() {
     assert_eq!(size(Datatype::f90_real(-32766, 308)), 16);
     assert_eq!(size(Datatype::f90_complex(15, -32766)), 16);
     assert_eq!(size(Datatype::f90_integer(9)), 4);
-    assert_eq!(
-        Datatype::f90_real(34, 0).unwrap_err().class(),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        Datatype::f90_real(-32766, -32766).unwrap_err().class(),
-        ErrorClass::Arg
-    );
-    assert_eq!(
-        Datatype::f90_integer(39).unwrap_err().class(),
-        ErrorClass::Arg
-    );
+    assert_eq!(Datatype::f90_real(34, 0).unwrap_err().class(), ErrorClass::Arg);
+    assert_eq!(Datatype::f90_real(-32766, -32766).unwrap_err().class(), ErrorClass::Arg);
+    assert_eq!(Datatype::f90_integer(39).unwrap_err().class(), ErrorClass::Arg);
     let ty = Datatype::f90_real(6, 30).unwrap();
-    assert!(
-        ty.is_same(&Datatype::f90_real(6, 30).unwrap())
-            && ty.is_predefined()
-            && ty.predefined_handle().is_none()
-    );
-    assert_eq!(
-        (ty.envelope().combiner, ty.contents().unwrap().integers),
-        (Combiner::F90Real, vec![6, 30])
-    );
-    assert_eq!(
-        Datatype::match_size(TypeClass::Complex, 16).unwrap().name(),
-        "MPI_COMPLEX16"
-    );
-    assert_eq!(
-        Datatype::match_size(TypeClass::Integer, 3)
-            .unwrap_err()
-            .class(),
-        ErrorClass::Arg
-    );
+    assert!(ty.is_same(&Datatype::f90_real(6, 30).unwrap()) && ty.is_predefined() && ty.predefined_handle().is_none());
+    assert_eq!((ty.envelope().combiner, ty.contents().unwrap().integers), (Combiner::F90Real, vec![6, 30]));
+    assert_eq!(Datatype::match_size(TypeClass::Complex, 16).unwrap().name(), "MPI_COMPLEX16");
+    assert_eq!(Datatype::match_size(TypeClass::Integer, 3).unwrap_err().class(), ErrorClass::Arg);
 }
 
 #[test]
 fn value_and_index_make_the_predefined_pairs() {
-    let of = |v, i| {
-        Datatype::value_index(Datatype::predefined(v), Datatype::predefined(i)).map(|ty| ty.name())
-    };
-    assert_eq!(
-        of(Basic::LongDouble, Basic::Int).as_deref(),
-        Some("MPI_LONG_DOUBLE_INT")
-    );
+    let of = |v, i| Datatype::value_index(Datatype::predefined(v), Datatype::predefined(i)).map(|ty| ty.name());
+    assert_eq!(of(Basic::LongDouble, Basic::Int).as_deref(), Some("MPI_LONG_DOUBLE_INT"));
     assert_eq!(of(Basic::Int, Basic::Int).as_deref(), Some("MPI_2INT"));
     assert_eq!(of(Basic::Int, Basic::Float), None);
 }
@@ -599,10 +348,7 @@ fn counts_in_received_bytes() {
     assert_eq!(ty.elements_in(8), ElementCount::Whole(4));
     assert_eq!(ty.elements_in(9), ElementCount::Partial);
     let empty = Datatype::contiguous(0, &ty).unwrap();
-    assert_eq!(
-        (empty.count_in(0), empty.count_in(4)),
-        (ElementCount::Whole(0), ElementCount::Partial)
-    );
+    assert_eq!((empty.count_in(0), empty.count_in(4)), (ElementCount::Whole(0), ElementCount::Partial));
 }
 
 #[test]

@@ -15,37 +15,21 @@ struct Model {
 
 impl Model {
     fn basic(basic: Basic) -> Model {
-        Model {
-            map: vec![(basic, 0)],
-            lb: 0,
-            ub: basic.extent() as i64,
-            marked: false,
-        }
+        Model { map: vec![(basic, 0)], lb: 0, ub: basic.extent() as i64, marked: false }
     }
 
     /// The type maps placed at displacements: bounds are those of the parts, markers first.
     fn placed(parts: &[(i64, &Model)]) -> Model {
-        let map: Vec<(Basic, i64)> = parts
-            .iter()
-            .flat_map(|(at, model)| model.map.iter().map(move |&(b, d)| (b, d + at)))
-            .collect();
+        let map: Vec<(Basic, i64)> =
+            parts.iter().flat_map(|(at, model)| model.map.iter().map(move |&(b, d)| (b, d + at))).collect();
         let marked = parts.iter().any(|(_, model)| model.marked);
         let counts = |model: &Model| {
-            if marked {
-                model.marked
-            } else {
-                !model.map.is_empty()
-            }
+            if marked { model.marked } else { !model.map.is_empty() }
         };
         let bounds = || parts.iter().filter(|(_, model)| counts(model));
         let lb = bounds().map(|(at, model)| at + model.lb).min().unwrap_or(0);
         let ub = bounds().map(|(at, model)| at + model.ub).max().unwrap_or(0);
-        Model {
-            map,
-            lb,
-            ub,
-            marked,
-        }
+        Model { map, lb, ub, marked }
     }
 
     /// The same with the epsilon of a structure.
@@ -70,9 +54,7 @@ impl Model {
     /// The bytes of the packed stream of `count` elements, as offsets from the base.
     fn stream(&self, count: usize) -> Vec<i64> {
         let one = |i: i64| {
-            self.map.iter().flat_map(move |&(basic, d)| {
-                bytes_of(basic).map(move |b| i * self.extent() + d + b)
-            })
+            self.map.iter().flat_map(move |&(basic, d)| bytes_of(basic).map(move |b| i * self.extent() + d + b))
         };
         (0..count as i64).flat_map(one).collect()
     }
@@ -81,11 +63,9 @@ impl Model {
 /// Offsets of the data bytes of a basic element.
 fn bytes_of(basic: Basic) -> Box<dyn Iterator<Item = i64>> {
     match basic.kind() {
-        Kind::Pair {
-            value_size,
-            index_at,
-            ..
-        } => Box::new((0..value_size as i64).chain(index_at as i64..basic.true_extent() as i64)),
+        Kind::Pair { value_size, index_at, .. } => {
+            Box::new((0..value_size as i64).chain(index_at as i64..basic.true_extent() as i64))
+        }
         _ => Box::new(0..basic.size() as i64),
     }
 }
@@ -108,10 +88,7 @@ fn basics() -> impl Strategy<Value = Both> {
         Basic::DoubleInt,
         Basic::ShortInt,
     ])
-    .prop_map(|basic| Both {
-        ty: Datatype::predefined(basic).clone(),
-        model: Model::basic(basic),
-    })
+    .prop_map(|basic| Both { ty: Datatype::predefined(basic).clone(), model: Model::basic(basic) })
 }
 
 /// Positions of `block` elements from `at` on.
@@ -131,59 +108,37 @@ fn derived(inner: impl Strategy<Value = Both> + Clone + 'static) -> impl Strateg
             let e = old.model.extent();
             Both {
                 ty: Datatype::vector(count, len, stride, &old.ty).unwrap(),
-                model: old
-                    .model
-                    .repeated((0..count).flat_map(|i| block(&old.model, i * stride * e, len))),
+                model: old.model.repeated((0..count).flat_map(|i| block(&old.model, i * stride * e, len))),
             }
         }),
         (inner.clone(), 0i64..4, 0i64..4, -40i64..90).prop_map(|(old, count, len, stride)| Both {
             ty: Datatype::hvector(count, len, stride, &old.ty).unwrap(),
-            model: old
-                .model
-                .repeated((0..count).flat_map(|i| block(&old.model, i * stride, len))),
+            model: old.model.repeated((0..count).flat_map(|i| block(&old.model, i * stride, len))),
         }),
         (inner.clone(), blocks()).prop_map(|(old, blocks)| {
             let (lens, displs): (Vec<i64>, Vec<i64>) = blocks.iter().copied().unzip();
             let e = old.model.extent();
             Both {
                 ty: Datatype::indexed(&lens, &displs, &old.ty).unwrap(),
-                model: old.model.repeated(
-                    blocks
-                        .iter()
-                        .flat_map(|&(len, d)| block(&old.model, d * e, len)),
-                ),
+                model: old.model.repeated(blocks.iter().flat_map(|&(len, d)| block(&old.model, d * e, len))),
             }
         }),
         (inner.clone(), blocks()).prop_map(|(old, blocks)| {
             let (lens, displs): (Vec<i64>, Vec<i64>) = blocks.iter().copied().unzip();
             Both {
                 ty: Datatype::hindexed(&lens, &displs, &old.ty).unwrap(),
-                model: old.model.repeated(
-                    blocks
-                        .iter()
-                        .flat_map(|&(len, d)| block(&old.model, d, len)),
-                ),
+                model: old.model.repeated(blocks.iter().flat_map(|&(len, d)| block(&old.model, d, len))),
             }
         }),
-        (
-            inner.clone(),
-            0i64..4,
-            prop::collection::vec(-9i64..20, 0..12)
-        )
-            .prop_map(|(old, len, displs)| {
-                let e = old.model.extent();
-                let by_bytes: Vec<i64> = displs.iter().map(|d| d * e).collect();
-                let ty = Datatype::indexed_block(len, &displs, &old.ty).unwrap();
-                let same = Datatype::hindexed_block(len, &by_bytes, &old.ty).unwrap();
-                assert_eq!(
-                    ty.segments(1).collect::<Vec<_>>(),
-                    same.segments(1).collect::<Vec<_>>()
-                );
-                let model = old
-                    .model
-                    .repeated(displs.iter().flat_map(|&d| block(&old.model, d * e, len)));
-                Both { ty, model }
-            }),
+        (inner.clone(), 0i64..4, prop::collection::vec(-9i64..20, 0..12)).prop_map(|(old, len, displs)| {
+            let e = old.model.extent();
+            let by_bytes: Vec<i64> = displs.iter().map(|d| d * e).collect();
+            let ty = Datatype::indexed_block(len, &displs, &old.ty).unwrap();
+            let same = Datatype::hindexed_block(len, &by_bytes, &old.ty).unwrap();
+            assert_eq!(ty.segments(1).collect::<Vec<_>>(), same.segments(1).collect::<Vec<_>>());
+            let model = old.model.repeated(displs.iter().flat_map(|&d| block(&old.model, d * e, len)));
+            Both { ty, model }
+        }),
         prop::collection::vec((inner.clone(), 0i64..3, -30i64..100), 0..4).prop_map(|members| {
             let lens: Vec<i64> = members.iter().map(|m| m.1).collect();
             let displs: Vec<i64> = members.iter().map(|m| m.2).collect();
@@ -192,54 +147,24 @@ fn derived(inner: impl Strategy<Value = Both> + Clone + 'static) -> impl Strateg
                 .iter()
                 .flat_map(|(old, len, d)| block(&old.model, *d, *len).map(|at| (at, &old.model)))
                 .collect();
-            Both {
-                ty: Datatype::structure(&lens, &displs, &types).unwrap(),
-                model: Model::placed(&parts).padded(),
-            }
+            Both { ty: Datatype::structure(&lens, &displs, &types).unwrap(), model: Model::placed(&parts).padded() }
         }),
         (inner.clone(), -20i64..20, 0i64..80).prop_map(|(old, lb, extent)| Both {
             ty: Datatype::resized(&old.ty, lb, extent).unwrap(),
-            model: Model {
-                lb,
-                ub: lb + extent,
-                marked: true,
-                ..old.model
-            },
+            model: Model { lb, ub: lb + extent, marked: true, ..old.model },
         }),
-        (inner, 1i64..4, 1i64..4, 0i64..3, 0i64..3).prop_map(
-            |(old, sub0, sub1, start0, start1)| {
-                let sizes = [sub0 + start0 + 1, sub1 + start1];
-                let ty =
-                    Datatype::subarray(&sizes, &[sub0, sub1], &[start0, start1], Order::C, &old.ty)
-                        .unwrap();
-                let transposed = Datatype::subarray(
-                    &[sizes[1], sizes[0]],
-                    &[sub1, sub0],
-                    &[start1, start0],
-                    Order::Fortran,
-                    &old.ty,
-                )
-                .unwrap();
-                assert_eq!(
-                    ty.segments(2).collect::<Vec<_>>(),
-                    transposed.segments(2).collect::<Vec<_>>()
-                );
-                let e = old.model.extent();
-                let positions = (0..sub0).flat_map(|i| {
-                    (0..sub1).map(move |j| ((start0 + i) * sizes[1] + start1 + j) * e)
-                });
-                let model = old.model.repeated(positions);
-                Both {
-                    ty,
-                    model: Model {
-                        lb: 0,
-                        ub: sizes[0] * sizes[1] * e,
-                        marked: true,
-                        ..model
-                    },
-                }
-            }
-        ),
+        (inner, 1i64..4, 1i64..4, 0i64..3, 0i64..3).prop_map(|(old, sub0, sub1, start0, start1)| {
+            let sizes = [sub0 + start0 + 1, sub1 + start1];
+            let ty = Datatype::subarray(&sizes, &[sub0, sub1], &[start0, start1], Order::C, &old.ty).unwrap();
+            let transposed =
+                Datatype::subarray(&[sizes[1], sizes[0]], &[sub1, sub0], &[start1, start0], Order::Fortran, &old.ty)
+                    .unwrap();
+            assert_eq!(ty.segments(2).collect::<Vec<_>>(), transposed.segments(2).collect::<Vec<_>>());
+            let e = old.model.extent();
+            let positions = (0..sub0).flat_map(|i| (0..sub1).map(move |j| ((start0 + i) * sizes[1] + start1 + j) * e));
+            let model = old.model.repeated(positions);
+            Both { ty, model: Model { lb: 0, ub: sizes[0] * sizes[1] * e, marked: true, ..model } }
+        }),
     ]
 }
 
@@ -256,9 +181,7 @@ fn memory(model: &Model, count: usize) -> (Vec<u8>, isize) {
     let stream = model.stream(count);
     let low = stream.iter().copied().min().unwrap_or(0).min(0);
     let high = stream.iter().copied().max().unwrap_or(0).max(0) + 1;
-    let bytes = (0..(high - low) as u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let bytes = (0..(high - low) as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     (bytes, -low as isize)
 }
 
