@@ -278,6 +278,8 @@ pub(crate) fn raws<H: Handle + PyTypeInfo>(sequence: &Bound<'_, PyAny>) -> PyRes
 /// The methods every handle class has: comparison, truth, `handle`, `fromhandle`, `free`, integer conversions, pickling.
 ///
 /// The class itself provides its struct with a field `handle: HandleCell<_>` and implements [`Handle`].
+// rustfmt indents the lines of `concat!` further at each run.
+#[rustfmt::skip]
 macro_rules! handle_methods {
     ($class:ident, $raw:ident, $reduce:path) => {
         #[pymethods]
@@ -309,7 +311,7 @@ macro_rules! handle_methods {
             }
 
             #[doc = concat!("fromhandle(cls, handle: int) -> ", stringify!($class), "\n\n",
-                                "Create an object for a handle that other code owns.")]
+                "Create an object for a handle that other code owns.")]
             #[classmethod]
             fn fromhandle<'py>(
                 cls: &pyo3::Bound<'py, pyo3::types::PyType>,
@@ -335,7 +337,7 @@ macro_rules! handle_methods {
             }
 
             #[doc = concat!("fromint(cls, arg: int, /) -> ", stringify!($class), "\n\n",
-                                "Create an object for the small integer that `toint` returned.")]
+                "Create an object for the small integer that `toint` returned.")]
             #[classmethod]
             #[pyo3(signature = (arg, /))]
             fn fromint<'py>(
@@ -355,7 +357,7 @@ macro_rules! handle_methods {
             }
 
             #[doc = concat!("f2py(cls, arg: int) -> ", stringify!($class), "\n\n",
-                                "Create an object for a Fortran handle.")]
+                "Create an object for a Fortran handle.")]
             #[classmethod]
             fn f2py<'py>(
                 cls: &pyo3::Bound<'py, pyo3::types::PyType>,
