@@ -1,7 +1,7 @@
 """Boss and workers through Spawn: find primes with ranks started on demand.
 
-    python examples/spawn.py [WORKERS] [LIMIT]
     phalanx run -n 1 examples/spawn.py [WORKERS] [LIMIT]
+    phalanx shell -c 'python examples/spawn.py [WORKERS] [LIMIT]'
 
 The same file is both programs: a process that has a parent is a worker.
 """

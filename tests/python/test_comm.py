@@ -115,7 +115,9 @@ class TestErrors(unittest.TestCase):
 
     def test_error_handler_function_gets_object_and_code(self):
         calls = []
-        handler = MPI.Comm.Create_errhandler(lambda comm, code: calls.append((comm.rank, code)))
+        handler = MPI.Comm.Create_errhandler(
+            lambda comm, code: calls.append((comm.rank, code))
+        )
         comm = WORLD.Dup()
         comm.Set_errhandler(handler)
         comm.Call_errhandler(MPI.ERR_OTHER)

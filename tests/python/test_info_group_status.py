@@ -79,7 +79,9 @@ class TestRequest(unittest.TestCase):
             seen.append(("query", name))
             status.tag = 7
 
-        request = MPI.Grequest.Start(query, lambda name: seen.append(("free", name)), args=("x",))
+        request = MPI.Grequest.Start(
+            query, lambda name: seen.append(("free", name)), args=("x",)
+        )
         self.assertFalse(request.Test())
         request.complete("result")
         status = MPI.Status()

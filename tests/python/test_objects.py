@@ -92,6 +92,14 @@ class TestPointToPoint(unittest.TestCase):
         self.comm.send({"n": self.comm.rank}, self.next, tag=5)
         self.assertEqual(request.wait(), {"n": self.previous})
 
+    def test_nonblocking_receive_makes_room_for_any_size(self):
+        for thing in objects():
+            requests = [self.comm.irecv(source=self.previous) for _ in range(3)]
+            sends = [self.comm.isend(thing, self.next) for _ in range(3)]
+            for got in MPI.Request.waitall(requests):
+                self.assertTrue(same(thing, got), type(thing))
+            MPI.Request.waitall(sends)
+
     def test_waitall_returns_the_objects_in_order(self):
         receives = [self.comm.irecv(source=self.previous, tag=t) for t in range(5)]
         sends = [self.comm.isend(t * "x", self.next, tag=t) for t in range(5)]

@@ -1,6 +1,7 @@
 """Every example, at 1, 2, 3 and 8 ranks, with its result looked at."""
 
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,11 @@ def run_case(case: Case, ranks: int, counts: Counts, launcher: bool = True) -> N
     name = f"{case.command} at {ranks} ranks"
     with tempfile.TemporaryDirectory() as folder:
         script, *options = case.command.format(tmp=folder).split()
-        start = [PHALANX, "run", "-n", str(ranks)] if launcher else []
-        done = run([*start, PYTHON, str(EXAMPLES / script), *options], 120)
+        program = [PYTHON, str(EXAMPLES / script), *options]
+        if launcher:
+            done = run([PHALANX, "run", "-n", str(ranks), *program], 120)
+        else:
+            done = run([PHALANX, "shell", "-c", shlex.join(program)], 120)
         found = re.search(case.expected, done.output, re.DOTALL)
         good = done.code == 0 and found is not None
         if good and case.picture:
@@ -89,7 +93,7 @@ def run_all() -> Counts:
     for case in CASES:
         for ranks in case.ranks:
             run_case(case, ranks, counts)
-    # A plain `python spawn.py` starts its workers without a launcher.
+    # A process that nobody launched starts a launcher of its own for its workers.
     spawn = next(case for case in CASES if case.command.startswith("spawn"))
     run_case(spawn, 1, counts, launcher=False)
     run_rust(counts)

@@ -29,8 +29,8 @@ missing_methods! {
     Is_revoked () "(self) -> bool"
     Get_failed () "(self) -> Group"
     Ack_failed (num_to_ack) "(self, num_to_ack: int | None = None) -> int"
-    Agree (flag) "(self, flag: int) -> int"
-    Iagree (flag) "(self, flag: Buffer) -> Request"
+    Agree (flag) "(self, flag: int | None = None) -> int"
+    Iagree (flag) "(self, flag: Buffer | None = None) -> Request"
     Shrink () "(self) -> Comm"
     Ishrink () "(self) -> tuple[Comm, Request]"
 }

@@ -462,7 +462,7 @@ impl Intracomm {
 
 #[pymethods]
 impl Intercomm {
-    /// Create_from_groups(cls, local_group, local_leader, remote_group, remote_leader, stringtag='org.mpi4py', ...) -> Intercomm
+    /// Create_from_groups(cls, local_group, local_leader, remote_group, remote_leader, stringtag='org.mpi4py', info=INFO_NULL, errhandler=None) -> Intercomm
     ///
     /// Return an intercommunicator between two groups. Collective, blocks.
     #[classmethod]

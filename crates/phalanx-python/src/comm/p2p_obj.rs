@@ -36,7 +36,8 @@ impl Landing {
     /// The memory that an `irecv` argument asks for: nothing, a size, or a buffer.
     fn new(buf: Option<&Bound<'_, PyAny>>) -> PyResult<Landing> {
         let Some(buf) = buf else {
-            return Memory::for_message(init::irecv_bufsz()).map(Landing::Memory);
+            let memory = Memory::reserve().map_or_else(|| Memory::for_message(init::irecv_bufsz()), Ok);
+            return memory.map(Landing::Memory);
         };
         if let Ok(size) = buf.extract::<i64>() {
             let size = usize::try_from(size)
@@ -56,10 +57,7 @@ impl Landing {
     /// The object in the first `length` bytes.
     fn load(self, py: Python<'_>, length: usize) -> PyResult<Bound<'_, PyAny>> {
         match self {
-            Landing::Memory(mut memory) => {
-                memory.truncate(length);
-                object::load(py, memory)
-            }
+            Landing::Memory(memory) => object::load(py, memory.settle(length)?),
             Landing::Buffer(view) => {
                 let memory = Memory::for_message(length)?;
                 let length = length.min(view.bytes().unsigned_abs());
@@ -251,7 +249,7 @@ impl Comm {
     ///
     /// Start to receive an object, which the request's `wait` or `test` returns. Does not block.
     ///
-    /// `buf` is memory for the message, or its size in bytes, for libraries that cannot receive a message of any size.
+    /// There is room for an object of a gibibyte; `buf` is other memory for the message, or its size in bytes.
     #[pyo3(signature = (buf = None, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG))]
     fn irecv<'py>(
         &self,

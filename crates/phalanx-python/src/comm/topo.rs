@@ -135,7 +135,7 @@ impl Intracomm {
         })
     }
 
-    /// Create_dist_graph_adjacent(self, sources, destinations, sourceweights=None, destweights=None, ...) -> Distgraphcomm
+    /// Create_dist_graph_adjacent(self, sources, destinations, sourceweights=None, destweights=None, info=INFO_NULL, reorder=False) -> Distgraphcomm
     ///
     /// Return a communicator whose processes form a graph; each gives its own neighbors. Collective, blocks.
     #[pyo3(signature = (sources, destinations, sourceweights=None, destweights=None, info=None, reorder=false))]

@@ -22,6 +22,16 @@ const LARGE: usize = 256 << 10;
 /// How many bytes of unused large blocks are kept for later messages.
 const CACHE_LIMIT: usize = 512 << 20;
 
+/// Address space for a message whose size is not known when its receive is posted. Only pages that a message touches
+/// become memory. No size class of [`size_class`], so that a capacity tells the two kinds apart.
+const RESERVED: usize = (1 << 30) + 4096;
+
+/// Messages up to this size are copied out of reserved address space, which then serves again.
+const COPIED: usize = 64 << 10;
+
+/// How many unused pieces of reserved address space are kept.
+const RESERVED_KEPT: usize = 32;
+
 /// Memory of a fixed size, uninitialised until somebody writes it.
 pub(crate) struct Memory {
     start: NonNull<u8>,
@@ -48,30 +58,28 @@ unsafe impl Send for Cache {}
 
 static CACHE: Mutex<Cache> = Mutex::new(Cache { blocks: Vec::new(), bytes: 0 });
 
+/// Unused reserved address space, [`RESERVED`] bytes each.
+static SPACES: Mutex<Cache> = Mutex::new(Cache { blocks: Vec::new(), bytes: 0 });
+
 /// The size class of a large block: sixteen steps to every power of two, so that at most a sixteenth is wasted.
 fn size_class(length: usize) -> Option<usize> {
     let step = length.checked_next_power_of_two()? >> 4;
     length.checked_next_multiple_of(step.max(4096))
 }
 
-fn map(capacity: usize) -> Option<NonNull<u8>> {
+fn map(capacity: usize, flags: libc::c_int) -> Option<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
     // SAFETY: asks for fresh private memory; nothing existing is touched.
-    let start = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            capacity,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    if start == libc::MAP_FAILED {
-        return None;
-    }
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), capacity, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
+}
+
+/// As [`map`], in huge pages where the system has them.
+fn map_huge(capacity: usize) -> Option<NonNull<u8>> {
+    let start = map(capacity, 0)?;
     // SAFETY: the range was just mapped; the advice changes nothing but the page size.
-    unsafe { libc::madvise(start, capacity, libc::MADV_HUGEPAGE) };
-    NonNull::new(start.cast())
+    unsafe { libc::madvise(start.as_ptr().cast(), capacity, libc::MADV_HUGEPAGE) };
+    Some(start)
 }
 
 fn unmap(start: NonNull<u8>, capacity: usize) {
@@ -97,7 +105,7 @@ impl Memory {
             return Some(Memory { start, length, capacity });
         }
         drop(cache);
-        Some(Memory { start: map(capacity)?, length, capacity })
+        Some(Memory { start: map_huge(capacity)?, length, capacity })
     }
 
     /// As [`Memory::new`], for a length that a message told.
@@ -109,6 +117,39 @@ impl Memory {
             .ok_or_else(|| PyMemoryError::new_err(format!("no memory for an object message of {length} bytes")))
     }
 
+    /// Address space for a message of any size up to [`RESERVED`] bytes; `None` when the process may not have so much.
+    pub(crate) fn reserve() -> Option<Memory> {
+        let mut spaces = SPACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = match spaces.blocks.pop() {
+            Some((start, _)) => start,
+            None => map(RESERVED, libc::MAP_NORESERVE)?,
+        };
+        Some(Memory { start, length: RESERVED, capacity: RESERVED })
+    }
+
+    /// The first `length` bytes, which hold a message, in memory of about that size.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub(crate) fn settle(mut self, length: usize) -> PyResult<Memory> {
+        if self.capacity == RESERVED && length <= COPIED {
+            let memory = Memory::for_message(length)?;
+            // SAFETY: both have room for `length` bytes, which a message has filled here.
+            unsafe { std::ptr::copy_nonoverlapping(self.start.as_ptr(), memory.start.as_ptr(), length) };
+            return Ok(memory);
+        }
+        if let Some(capacity) =
+            size_class(length.max(LARGE)).filter(|capacity| self.capacity == RESERVED && *capacity < RESERVED)
+        {
+            // SAFETY: the tail is ours and nobody uses it: the message ends before it.
+            let tail = unsafe { self.start.add(capacity) };
+            unmap(tail, RESERVED - capacity);
+            self.capacity = capacity;
+        }
+        self.length = length.min(self.length);
+        Ok(self)
+    }
+
     /// Where the memory begins.
     pub(crate) fn address(&self) -> *mut c_void {
         self.start.as_ptr().cast()
@@ -117,11 +158,6 @@ impl Memory {
     /// How many bytes were asked for.
     pub(crate) fn length(&self) -> usize {
         self.length
-    }
-
-    /// Says that only the first bytes hold a message.
-    pub(crate) fn truncate(&mut self, length: usize) {
-        self.length = length.min(self.length);
     }
 
     /// The bytes, which a receive has filled.
@@ -143,6 +179,12 @@ impl Drop for Memory {
                 unsafe { dealloc(self.start.as_ptr(), layout) };
             }
             return;
+        }
+        if self.capacity == RESERVED {
+            let mut spaces = SPACES.lock().unwrap_or_else(PoisonError::into_inner);
+            if spaces.blocks.len() < RESERVED_KEPT {
+                return spaces.blocks.push((self.start, RESERVED));
+            }
         }
         if self.capacity > CACHE_LIMIT / 2 {
             return unmap(self.start, self.capacity);
