@@ -8,6 +8,7 @@ every process it starts has a time limit.
 """
 
 import argparse
+import signal
 import sys
 import time
 
@@ -37,6 +38,10 @@ def main() -> int:
             else options.all or not tier.long
         )
     ]
+
+    # A shell that runs this in the background ignores interrupts, and the jobs of
+    # the tests, which are interrupted on purpose, would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     results: list[tuple[str, Counts, float]] = []
     for tier in chosen:

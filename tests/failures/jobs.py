@@ -47,9 +47,6 @@ class Job:
             cwd=folder,
             env={**os.environ, MARK: mark, "TMPDIR": str(Path(folder, "tmp"))},
             start_new_session=True,
-            # A shell that runs the tests in the background ignores interrupts, and
-            # its children inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def wait_for(self, text: str, times: int = 1) -> None:
