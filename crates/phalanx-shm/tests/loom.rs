@@ -287,6 +287,7 @@ fn a_block_has_one_owner_at_a_time() {
         let shared = Arc::new((LoomStack::new(3), cells));
         let own = |shared: &(LoomStack, Vec<loom::cell::UnsafeCell<u64>>), n: u64| {
             // Loom reports it when another owner is here too.
+            // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
             shared.1[n as usize].with_mut(|cell| unsafe { *cell += 1 });
         };
         let other = thread::spawn({
@@ -328,6 +329,7 @@ fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
                         continue;
                     }
                     let cell = &shared.1[(filled % CAPACITY) as usize];
+                    // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
                     cell.with_mut(|byte| unsafe { *byte = filled });
                     filled += 1;
                     shared.0.put(filled);
@@ -338,6 +340,7 @@ fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
         while drained < TOTAL {
             for _ in 0..shared.0.available(drained, CAPACITY).unwrap() {
                 let cell = &shared.1[(drained % CAPACITY) as usize];
+                // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
                 assert_eq!(cell.with(|byte| unsafe { *byte }), drained);
                 drained += 1;
                 shared.0.taken(drained);

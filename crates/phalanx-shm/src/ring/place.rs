@@ -307,6 +307,7 @@ mod model {
         pub(in crate::ring) unsafe fn write_header(&self, position: u64, words: [u64; 4]) {
             self.line(position).bytes.with_mut(|b| {
                 for (i, w) in words.iter().enumerate() {
+                    // SAFETY: loom lends the bytes to this closure only, and reports whoever else touches them.
                     unsafe { (&mut *b)[8 + i * 8..16 + i * 8].copy_from_slice(&w.to_ne_bytes()) };
                 }
             });
@@ -316,6 +317,7 @@ mod model {
             self.line(position).bytes.with(|b| {
                 std::array::from_fn(|i| {
                     let at = 8 + i * 8;
+                    // SAFETY: loom lends the bytes to this closure only, and reports whoever else touches them.
                     u64::from_ne_bytes(unsafe { (&*b)[at..at + 8].try_into().unwrap() })
                 })
             })
@@ -324,9 +326,11 @@ mod model {
         pub(in crate::ring) unsafe fn copy_in(&self, position: u64, at: usize, from: *const u8, len: usize) {
             for i in 0..len {
                 let line = self.line(position + ((at + i) / LINE) as u64);
+                // SAFETY: as in `write_header`; `from` has `len` readable bytes by this function's contract.
                 line.bytes.with_mut(|b| unsafe { (*b)[(at + i) % LINE] = *from.add(i) });
                 if (at + i) % LINE == 7 || ((at + i) % LINE < 8 && i + 1 == len) {
                     // Payload over a first word: what a later poll would see.
+                    // SAFETY: as in `write_header`.
                     let word = line.bytes.with(|b| u64::from_ne_bytes(unsafe { (&*b)[..8].try_into().unwrap() }));
                     line.word0.store(word, Ordering::Relaxed);
                 }
@@ -338,6 +342,7 @@ mod model {
             (at..at + len)
                 .map(|i| {
                     let line = self.line(position + (i / LINE) as u64);
+                    // SAFETY: as in `write_header`.
                     line.bytes.with(|b| unsafe { (*b)[i % LINE] })
                 })
                 .collect()
@@ -346,6 +351,7 @@ mod model {
         pub(in crate::ring) unsafe fn clear(&self, position: u64, count: u64) {
             for at in position..position + count {
                 let line = self.line(at);
+                // SAFETY: as in `write_header`.
                 line.bytes.with_mut(|b| unsafe { (&mut *b)[..8].fill(0) });
                 line.word0.store(0, Ordering::Relaxed);
             }
