@@ -35,6 +35,7 @@ mod msg;
 mod numbers;
 mod object;
 mod op;
+mod prequest;
 mod request;
 mod session;
 mod spec;
@@ -79,6 +80,7 @@ fn mpi(m: &Bound<'_, PyModule>) -> PyResult<()> {
     status::register(m)?;
     datatype::register(m)?;
     request::register(m)?;
+    prequest::register(m)?;
     grequest::register(m)?;
     msg::register(m)?;
     op::register(m)?;

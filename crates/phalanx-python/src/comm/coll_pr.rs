@@ -8,7 +8,7 @@ use crate::ffi::*;
 use crate::handle::{self, Handle as _};
 use crate::info::Info;
 use crate::op::Op;
-use crate::request::Prequest;
+use crate::prequest::Prequest;
 use crate::spec::collective::{self, ReduceScatter};
 use crate::spec::{Message, Vector, VectorW};
 

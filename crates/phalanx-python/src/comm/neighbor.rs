@@ -8,7 +8,8 @@ use crate::ffi::*;
 use crate::gil;
 use crate::handle::{self, Handle as _};
 use crate::info::Info;
-use crate::request::{Prequest, Request};
+use crate::prequest::Prequest;
+use crate::request::Request;
 use crate::spec::collective;
 use crate::spec::{Message, Vector, VectorW};
 

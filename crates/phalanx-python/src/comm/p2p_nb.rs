@@ -9,7 +9,8 @@ use super::p2p_buf::busier;
 use super::pending::{prepare, start};
 use crate::ffi::*;
 use crate::handle::Handle as _;
-use crate::request::{Prequest, Request};
+use crate::prequest::Prequest;
+use crate::request::Request;
 use crate::spec::Message;
 
 /// Sends that differ only in the C function behind them.

@@ -8,7 +8,7 @@ use crate::buffer::Access;
 use crate::ffi::*;
 use crate::handle::{self, Handle as _};
 use crate::info::Info;
-use crate::request::Prequest;
+use crate::prequest::Prequest;
 use crate::spec::{Form as _, Message};
 
 /// `MPI_Psend_init` and `MPI_Precv_init`, with a wide count.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::ffi::*;
-use crate::request::{Held, Keep, Prequest, Request};
+use crate::prequest::Prequest;
+use crate::request::{Held, Keep, Request};
 
 /// Messages of an operation under way.
 struct Messages<T>(T);
