@@ -1009,6 +1009,7 @@ class Request:
     @classmethod
     def waitsome(cls, requests: Any, statuses: Any = None) -> tuple[list[int] | None, list[Any] | None]: ...
 
+REQUEST_NULL: Final[Request]
 
 class Prequest(Request):
     def __new__(cls, request: Any = ...) -> Self: ...
@@ -1020,7 +1021,6 @@ class Prequest(Request):
     @classmethod
     def Startall(cls, requests: list[Prequest]) -> None: ...
 
-REQUEST_NULL: Final[Request]
 
 @disjoint_base
 class Grequest(Request):
