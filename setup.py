@@ -1,6 +1,6 @@
 """Build one wheel that carries the extension, the library, and the command.
 
-The wheel holds ``phalanx.MPI`` (a CPython extension), the embedded engine
+The wheel holds ``phalanx.MPI`` and ``phalanx._workers`` (CPython extensions), the embedded engine
 ``phalanx/_native/libmpi_abi.so.1`` (a plain shared library that C programs
 can link to as well), its header, and the ``phalanx`` binary.
 """
@@ -59,6 +59,13 @@ setup(
         RustExtension(
             "phalanx.MPI",
             crate("phalanx-python"),
+            binding=Binding.PyO3,
+            py_limited_api=True,
+            **common,
+        ),
+        RustExtension(
+            "phalanx._workers",
+            crate("phalanx-workers"),
             binding=Binding.PyO3,
             py_limited_api=True,
             **common,

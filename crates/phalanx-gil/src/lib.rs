@@ -1,0 +1,74 @@
+//! The global interpreter lock: giving it up around calls that wait, and data it protects. Shared by the extensions.
+
+#![expect(unsafe_code, reason = "the lock is a proof that the compiler cannot see")]
+
+use std::cell::UnsafeCell;
+
+use pyo3::prelude::*;
+
+/// A closure that may cross the boundary at which the interpreter lock is given up.
+///
+/// PyO3 asks for `Send`, a stand-in for "touches no Python object". The closures here hold raw addresses and handles,
+/// which are not `Send` but do qualify: the same thread runs them, only without the lock.
+struct Detached<F>(F);
+
+// SAFETY: `Python::detach` runs the closure on the calling thread; nothing moves to another one. `detached` demands of
+// its callers that the closure touches no Python object.
+unsafe impl<F> Send for Detached<F> {}
+
+impl<F: FnOnce() -> T, T> Detached<F> {
+    fn call(self) -> Detached<T> {
+        Detached((self.0)())
+    }
+}
+
+/// Calls `call` without the interpreter lock. For every call that may wait for another process.
+///
+/// `call` must not touch Python objects; memory behind Python buffers stays put because the caller holds the buffer.
+pub fn detached<T>(py: Python<'_>, call: impl FnOnce() -> T) -> T {
+    let call = Detached(call);
+    py.detach(move || call.call()).0
+}
+
+/// A value that only a thread holding the interpreter lock reads or writes.
+///
+/// Cheaper than a mutex in a class that is `frozen`: no borrow flag, no atomic. Values move in and out whole and no
+/// method runs foreign code while it holds a reference, so no reference outlives the call that made it.
+pub struct GilCell<T>(UnsafeCell<T>);
+
+// SAFETY: every access takes a `Python<'py>` token, the proof that this thread holds the interpreter lock, and abi3
+// builds have one; `T: Send` since the threads that take turns may drop or take what another one stored.
+unsafe impl<T: Send> Sync for GilCell<T> {}
+
+impl<T> GilCell<T> {
+    /// A cell with a first value.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Stores `value` and returns what was there. The caller drops that: foreign destructors run outside the cell.
+    pub fn replace(&self, _py: Python<'_>, value: T) -> T {
+        // SAFETY: the lock is held and `mem::replace` runs no foreign code, so this is the only reference.
+        std::mem::replace(unsafe { &mut *self.0.get() }, value)
+    }
+
+    /// Reads through a closure that must not run Python code.
+    pub fn peek<R>(&self, _py: Python<'_>, read: impl FnOnce(&T) -> R) -> R {
+        // SAFETY: the lock is held; the closure runs no Python code by contract, so nobody replaces the value meanwhile.
+        read(unsafe { &*self.0.get() })
+    }
+}
+
+impl<T: Default> GilCell<T> {
+    /// Takes the value out, leaving the default.
+    pub fn take(&self, py: Python<'_>) -> T {
+        self.replace(py, T::default())
+    }
+}
+
+impl GilCell<Option<Py<PyAny>>> {
+    /// A new reference to the stored object.
+    pub fn get(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.peek(py, |value| value.as_ref().map(|object| object.clone_ref(py)))
+    }
+}
