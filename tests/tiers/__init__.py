@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import c_programs, crossing, examples, failures, python, rust
+from . import c_programs, crossing, examples, failures, pools, python, rust
 from .process import Counts
 
 
@@ -29,6 +29,7 @@ TIERS = {
         Tier(
             "failures", "jobs that fail, are killed, or get bad input", failures.run_all
         ),
+        Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
         Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
         Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),
