@@ -1,4 +1,4 @@
-"""Write python/phalanx/MPI.pyi from the extension's docstrings.
+"""Write the stubs of the extensions, python/phalanx/*.pyi, from their docstrings.
 
     python tests/stub.py [--check]
 
@@ -14,11 +14,13 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from phalanx import MPI
+from phalanx import MPI, _workers
 
-TARGET = Path(__file__).resolve().parent.parent / "python" / "phalanx" / "MPI.pyi"
+PACKAGE = Path(__file__).resolve().parent.parent / "python" / "phalanx"
 
-HEADER = '''\
+# Of each extension: what its stub begins with.
+HEADERS = {
+    MPI: '''\
 """Message Passing Interface."""
 
 # Made by tests/stub.py from the docstrings of the extension: do not edit.
@@ -38,7 +40,18 @@ from phalanx.typing import (
     TypeSpec,
 )
 from typing_extensions import disjoint_base
-'''
+''',
+    _workers: '''\
+"""Pools, queues, locks and shared memory of Phalanx."""
+
+# Made by tests/stub.py from the docstrings of the extension: do not edit.
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Final, Self, final
+
+from typing_extensions import disjoint_base
+''',
+}
 
 # Methods that Python calls: their docstrings are Python's own.
 SPECIAL = {
@@ -235,7 +248,7 @@ def module_lines(module: ModuleType) -> list[str]:
             lines += [f"def {name}{text}: ..."]
         else:
             kind = type(thing).__name__
-            known = hasattr(MPI, kind) or kind in ("int", "str", "float")
+            known = hasattr(module, kind) or kind in ("int", "str", "float")
             lines += [f"{name}: Final[{kind}]" if known else f"{name}: Any"]
     return lines
 
@@ -244,14 +257,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     options = parser.parse_args()
-    text = HEADER + "\n" + "\n".join(module_lines(MPI)) + "\n"
-    if not options.check:
-        TARGET.write_text(text)
-        return 0
-    if TARGET.read_text() == text:
-        return 0
-    print(f"{TARGET.name} is out of date: run tests/stub.py", file=sys.stderr)
-    return 1
+    stale = []
+    for module, header in HEADERS.items():
+        target = PACKAGE / f"{module.__name__.rpartition('.')[2]}.pyi"
+        text = header + "\n" + "\n".join(module_lines(module)) + "\n"
+        if not options.check:
+            target.write_text(text)
+        elif not target.is_file() or target.read_text() != text:
+            stale.append(target.name)
+    if stale:
+        print(f"out of date: {', '.join(stale)}; run tests/stub.py", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":
