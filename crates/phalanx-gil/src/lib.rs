@@ -57,6 +57,12 @@ impl<T> GilCell<T> {
         // SAFETY: the lock is held; the closure runs no Python code by contract, so nobody replaces the value meanwhile.
         read(unsafe { &*self.0.get() })
     }
+
+    /// Changes the value through a closure that must not run Python code (drop no Python object in it, either).
+    pub fn with<R>(&self, _py: Python<'_>, change: impl FnOnce(&mut T) -> R) -> R {
+        // SAFETY: the lock is held; the closure runs no Python code by contract, so this is the only reference.
+        change(unsafe { &mut *self.0.get() })
+    }
 }
 
 impl<T: Default> GilCell<T> {

@@ -1,12 +1,15 @@
 //! The extension module `phalanx._workers`: what `phalanx.multiprocessing`, `phalanx.futures`, `phalanx.shared` and
 //! `phalanx.native` need from Rust. No MPI here, and no launcher.
 
+#![expect(unsafe_code, reason = "calls Python's C API")]
+
+mod codec;
+
 use pyo3::prelude::*;
 
 /// Pools, queues, locks and shared memory of Phalanx.
 #[pymodule]
 #[pyo3(name = "_workers")]
 fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    let _ = m;
-    Ok(())
+    codec::register(m)
 }

@@ -1,0 +1,86 @@
+//! The reducers that objects are pickled with: those of `copyreg` and of `multiprocessing.reduction.ForkingPickler`
+//! (bound methods, partial functions, sockets, connections, whatever users register), in one plain dictionary.
+//!
+//! The standard module makes a dictionary for every pickle. Here it is made once, and again when one of its sources has
+//! changed, which a fingerprint of their contents tells: some 15 pairs of addresses.
+
+use std::ptr;
+
+use phalanx_gil::GilCell;
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+
+/// Where reducers are registered.
+struct Sources {
+    copyreg: Py<PyDict>,
+    forking: Py<PyDict>,
+    modules: Py<PyDict>,
+}
+
+static SOURCES: PyOnceLock<Sources> = PyOnceLock::new();
+
+fn sources(py: Python<'_>) -> PyResult<&'static Sources> {
+    SOURCES.get_or_try_init(py, || {
+        let pickler = py.import("multiprocessing.reduction")?.getattr("ForkingPickler")?;
+        // Registers how to pickle connections.
+        py.import("multiprocessing.connection")?;
+        Ok(Sources {
+            copyreg: py.import("copyreg")?.getattr("dispatch_table")?.cast_into::<PyDict>()?.unbind(),
+            forking: pickler.getattr("_extra_reducers")?.cast_into::<PyDict>()?.unbind(),
+            modules: py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?.unbind(),
+        })
+    })
+}
+
+/// The dictionary in use.
+struct Table {
+    reducers: Py<PyDict>,
+    print: u64,
+}
+
+static TABLE: GilCell<Option<Table>> = GilCell::new(None);
+
+/// A number that changes when a type or its reducer does: the table holds what it was made of, so that no address is
+/// used twice.
+fn fingerprint(dict: &Bound<'_, PyDict>, mut print: u64) -> u64 {
+    let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+    // SAFETY: a dictionary that nothing changes meanwhile: the lock is held and no Python code runs.
+    while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) } != 0 {
+        print = (print ^ key.addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        print = (print ^ value.addr() as u64).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
+    }
+    print
+}
+
+/// The fingerprint of the reducers of now; a pickler that has those of another one asks for [`reducers`].
+///
+/// # Errors
+/// What importing `multiprocessing.reduction` raises.
+pub(super) fn print(py: Python<'_>) -> PyResult<u64> {
+    let sources = sources(py)?;
+    let numpy = sources.modules.bind(py).contains(intern!(py, "numpy"))?;
+    Ok(fingerprint(sources.forking.bind(py), fingerprint(sources.copyreg.bind(py), u64::from(numpy))))
+}
+
+/// The reducers, whose fingerprint is `print`.
+///
+/// # Errors
+/// As [`print`].
+pub(super) fn reducers(py: Python<'_>, print: u64) -> PyResult<Py<PyDict>> {
+    let known = TABLE.peek(py, |table| {
+        table.as_ref().filter(|table| table.print == print).map(|table| table.reducers.clone_ref(py))
+    });
+    if let Some(reducers) = known {
+        return Ok(reducers);
+    }
+    let sources = sources(py)?;
+    let reducers = PyDict::new(py);
+    reducers.update(sources.copyreg.bind(py).as_mapping())?;
+    reducers.update(sources.forking.bind(py).as_mapping())?;
+    let table = Table { reducers: reducers.clone().unbind(), print };
+    drop(TABLE.replace(py, Some(table)));
+    Ok(reducers.unbind())
+}

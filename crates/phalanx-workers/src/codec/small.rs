@@ -1,0 +1,331 @@
+//! Small plain values, written straight into a message without pickle and without the heap.
+//!
+//! A value is a tag and its contents, and tells its own length:
+//!
+//! ```text
+//! NONE | FALSE | TRUE
+//! INT    i64             LONGER INTEGERS ARE PICKLED
+//! FLOAT  f64
+//! STR    u16 n, n bytes of UTF-8
+//! BYTES  u16 n, n bytes
+//! TUPLE  u16 n, n values
+//! LIST   u16 n, n values
+//! DICT   u16 n, n times key and value
+//! ```
+//!
+//! Only exact types are written so: a subclass has a pickle of its own. Lists and dictionaries can be shared or contain
+//! themselves, which pickle preserves; so at most one of them is in a value, where neither can show.
+
+use std::ffi::c_char;
+use std::ptr::{self, NonNull};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// The first byte of a value. Pickle streams begin with 0x80, so that they need no tag.
+pub(super) mod tag {
+    pub(in crate::codec) const NONE: u8 = 1;
+    pub(in crate::codec) const FALSE: u8 = 2;
+    pub(in crate::codec) const TRUE: u8 = 3;
+    pub(in crate::codec) const INT: u8 = 4;
+    pub(in crate::codec) const FLOAT: u8 = 5;
+    pub(in crate::codec) const STR: u8 = 6;
+    pub(in crate::codec) const BYTES: u8 = 7;
+    pub(in crate::codec) const TUPLE: u8 = 8;
+    pub(in crate::codec) const LIST: u8 = 9;
+    pub(in crate::codec) const DICT: u8 = 10;
+    /// The one value of a `str`, as UTF-8 in a block.
+    pub(in crate::codec) const BLOCK_STR: u8 = 11;
+    /// The one value of a `bytes` in a block.
+    pub(in crate::codec) const BLOCK_BYTES: u8 = 12;
+    /// Begins a bare pickle stream, whose first byte it is.
+    pub(in crate::codec) const PROTO: u8 = 0x80;
+    /// A pickle stream with blocks beside it.
+    pub(in crate::codec) const PICKLE: u8 = 13;
+}
+
+/// How deep containers may nest before pickle takes over.
+const DEPTH: u32 = 6;
+
+/// Bytes on their way into a message of limited size.
+struct Writer<'a> {
+    out: &'a mut [u8],
+    at: usize,
+    /// Whether a list or a dictionary has been written.
+    mutable: bool,
+}
+
+impl Writer<'_> {
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Option<()> {
+        *self.out.get_mut(self.at..)?.first_chunk_mut()? = bytes;
+        self.at += N;
+        Some(())
+    }
+
+    #[inline]
+    fn put_counted(&mut self, tag: u8, bytes: &[u8]) -> Option<()> {
+        let [low, high] = u16::try_from(bytes.len()).ok()?.to_le_bytes();
+        self.put([tag, low, high])?;
+        self.out.get_mut(self.at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        self.at += bytes.len();
+        Some(())
+    }
+
+    /// Writes the head of a container whose items need at least `least` bytes each.
+    fn put_head(&mut self, tag: u8, count: ffi::Py_ssize_t, least: usize) -> Option<()> {
+        let count = u16::try_from(count).ok()?;
+        if usize::from(count) * least > self.out.len() - self.at {
+            return None;
+        }
+        let [low, high] = count.to_le_bytes();
+        self.put([tag, low, high])
+    }
+
+    /// Writes a value; `None` when it is not a small plain one or there is no room.
+    #[inline]
+    fn value(&mut self, py: Python<'_>, object: NonNull<ffi::PyObject>, depth: u32) -> Option<()> {
+        let raw = object.as_ptr();
+        // SAFETY (here and below): the interpreter lock is held and the caller holds `object`; each function is called
+        // on an object of the exact type it is for, as the type's address tells.
+        let kind = unsafe { ffi::Py_TYPE(raw) };
+        if ptr::eq(kind, &raw const ffi::PyLong_Type) {
+            let mut overflow = 0;
+            // SAFETY: an int, and a place for the flag.
+            let number = unsafe { ffi::PyLong_AsLongLongAndOverflow(raw, &mut overflow) };
+            if overflow != 0 {
+                return None;
+            }
+            self.put([tag::INT])?;
+            return self.put(number.to_le_bytes());
+        }
+        if ptr::eq(kind, &raw const ffi::PyFloat_Type) {
+            self.put([tag::FLOAT])?;
+            // SAFETY: a float.
+            return self.put(unsafe { ffi::PyFloat_AsDouble(raw) }.to_le_bytes());
+        }
+        if ptr::eq(kind, &raw const ffi::PyUnicode_Type) {
+            // SAFETY: a str.
+            return self.put_counted(tag::STR, unsafe { utf8(raw) }?);
+        }
+        // SAFETY: None lives for ever.
+        if ptr::eq(raw, unsafe { ffi::Py_None() }) {
+            return self.put([tag::NONE]);
+        }
+        if ptr::eq(kind, &raw const ffi::PyBool_Type) {
+            // SAFETY: True lives for ever.
+            let truth = ptr::eq(raw, unsafe { ffi::Py_True() });
+            return self.put([if truth { tag::TRUE } else { tag::FALSE }]);
+        }
+        if ptr::eq(kind, &raw const ffi::PyBytes_Type) {
+            // SAFETY: a bytes.
+            return self.put_counted(tag::BYTES, unsafe { bytes_of(raw) });
+        }
+        if depth == DEPTH { None } else { self.container(py, object, kind, depth + 1) }
+    }
+
+    fn container(
+        &mut self,
+        py: Python<'_>,
+        object: NonNull<ffi::PyObject>,
+        kind: *mut ffi::PyTypeObject,
+        depth: u32,
+    ) -> Option<()> {
+        let raw = object.as_ptr();
+        if ptr::eq(kind, &raw const ffi::PyTuple_Type) {
+            // SAFETY: a tuple.
+            let count = unsafe { ffi::PyTuple_Size(raw) };
+            self.put_head(tag::TUPLE, count, 1)?;
+            for index in 0..count {
+                // SAFETY: an index within the tuple, which keeps its items as long as the caller holds it.
+                let item = NonNull::new(unsafe { ffi::PyTuple_GetItem(raw, index) })?;
+                self.value(py, item, depth)?;
+            }
+            return Some(());
+        }
+        if std::mem::replace(&mut self.mutable, true) {
+            return None;
+        }
+        if ptr::eq(kind, &raw const ffi::PyList_Type) {
+            // SAFETY: a list.
+            let count = unsafe { ffi::PyList_Size(raw) };
+            self.put_head(tag::LIST, count, 1)?;
+            for index in 0..count {
+                // SAFETY: the index is within the list: nothing below runs Python code that could change it, except
+                // after an error, after which nothing is read any more.
+                let item = NonNull::new(unsafe { ffi::PyList_GetItem(raw, index) })?;
+                self.value(py, item, depth)?;
+            }
+            return Some(());
+        }
+        if ptr::eq(kind, &raw const ffi::PyDict_Type) {
+            // SAFETY: a dict.
+            let count = unsafe { ffi::PyDict_Size(raw) };
+            self.put_head(tag::DICT, count, 2)?;
+            let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+            // SAFETY: a dict, which nothing below changes (see the list); three places to write to.
+            while unsafe { ffi::PyDict_Next(raw, &mut place, &mut key, &mut value) } != 0 {
+                self.value(py, NonNull::new(key)?, depth)?;
+                self.value(py, NonNull::new(value)?, depth)?;
+            }
+            return Some(());
+        }
+        None
+    }
+}
+
+/// The UTF-8 of a string, `None` where it has none (lone surrogates).
+///
+/// # Safety
+/// `raw` is a str, which outlives the result; the interpreter lock is held.
+pub(super) unsafe fn utf8<'a>(raw: *mut ffi::PyObject) -> Option<&'a [u8]> {
+    let mut length = 0;
+    // SAFETY: the caller's promise; the string keeps its UTF-8.
+    unsafe {
+        let text = ffi::PyUnicode_AsUTF8AndSize(raw, &mut length);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(std::slice::from_raw_parts(text.cast(), length.unsigned_abs()))
+    }
+}
+
+/// The contents of a bytes object.
+///
+/// # Safety
+/// `raw` is a bytes object, which outlives the result; the interpreter lock is held.
+pub(super) unsafe fn bytes_of<'a>(raw: *mut ffi::PyObject) -> &'a [u8] {
+    // SAFETY: the caller's promise; a bytes object never changes.
+    unsafe { std::slice::from_raw_parts(ffi::PyBytes_AsString(raw).cast(), ffi::PyBytes_Size(raw).unsigned_abs()) }
+}
+
+/// Writes a small plain value to the beginning of `out` and returns its length; `None` when the object is something else,
+/// or too large for `out`. No heap, no Python code; `out` may be the message's place in a ring.
+#[inline]
+pub(crate) fn encode_small(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer { out, at: 0, mutable: false };
+    writer.value(object.py(), NonNull::new(object.as_ptr())?, 0)?;
+    Some(writer.at)
+}
+
+/// Bytes of a message that is being read.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+/// What a message that breaks off, or is none, ends in.
+#[cold]
+pub(super) fn damaged() -> PyErr {
+    PyValueError::new_err("a message between processes is damaged: its contents do not end where its length says")
+}
+
+impl<'a> Reader<'a> {
+    #[inline]
+    fn take(&mut self, count: usize) -> PyResult<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(count).ok_or_else(damaged)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    #[inline]
+    fn take_array<const N: usize>(&mut self) -> PyResult<[u8; N]> {
+        let (head, rest) = self.rest.split_first_chunk().ok_or_else(damaged)?;
+        self.rest = rest;
+        Ok(*head)
+    }
+
+    #[inline]
+    fn take_count(&mut self) -> PyResult<usize> {
+        self.take_array().map(u16::from_le_bytes).map(usize::from)
+    }
+
+    #[inline]
+    fn value<'py>(&mut self, py: Python<'py>, depth: u32) -> PyResult<Bound<'py, PyAny>> {
+        let [kind] = self.take_array()?;
+        // SAFETY (of all blocks below): the interpreter lock is held, the functions make new objects (or report an
+        // error by null) from a value or from memory of the given length, and nothing else owns what they return.
+        match kind {
+            tag::INT => {
+                let number = i64::from_le_bytes(self.take_array()?);
+                // SAFETY: see above.
+                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLongLong(number)) }
+            }
+            tag::FLOAT => {
+                let number = f64::from_le_bytes(self.take_array()?);
+                // SAFETY: see above.
+                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(number)) }
+            }
+            tag::NONE => Ok(py.None().into_bound(py)),
+            tag::TRUE | tag::FALSE => Ok(pyo3::types::PyBool::new(py, kind == tag::TRUE).to_owned().into_any()),
+            tag::STR => {
+                let count = self.take_count()?;
+                text(py, self.take(count)?)
+            }
+            tag::BYTES => {
+                let count = self.take_count()?;
+                Ok(pyo3::types::PyBytes::new(py, self.take(count)?).into_any())
+            }
+            _ if depth < DEPTH => self.container(py, kind, depth + 1),
+            _ => Err(damaged()),
+        }
+    }
+
+    fn container<'py>(&mut self, py: Python<'py>, kind: u8, depth: u32) -> PyResult<Bound<'py, PyAny>> {
+        let count = self.take_count()?;
+        if count > self.rest.len() {
+            return Err(damaged());
+        }
+        let size = count as ffi::Py_ssize_t;
+        match kind {
+            tag::TUPLE => {
+                // SAFETY: a new tuple, all of whose items are set before anybody else sees it; on an error the tuple
+                // is dropped with the rest of its items null, which tuples allow.
+                let tuple = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(size)) }?;
+                for index in 0..size {
+                    let item = self.value(py, depth)?;
+                    // SAFETY: an index within the new tuple, which takes the reference over.
+                    unsafe { ffi::PyTuple_SetItem(tuple.as_ptr(), index, item.into_ptr()) };
+                }
+                Ok(tuple)
+            }
+            tag::LIST => {
+                // SAFETY: as for the tuple.
+                let list = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyList_New(size)) }?;
+                for index in 0..size {
+                    let item = self.value(py, depth)?;
+                    // SAFETY: an index within the new list, which takes the reference over.
+                    unsafe { ffi::PyList_SetItem(list.as_ptr(), index, item.into_ptr()) };
+                }
+                Ok(list)
+            }
+            tag::DICT => {
+                let dict = pyo3::types::PyDict::new(py);
+                for _ in 0..count {
+                    let key = self.value(py, depth)?;
+                    let value = self.value(py, depth)?;
+                    dict.set_item(key, value)?;
+                }
+                Ok(dict.into_any())
+            }
+            _ => Err(damaged()),
+        }
+    }
+}
+
+/// A `str` of UTF-8.
+pub(super) fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let start = bytes.as_ptr().cast::<c_char>();
+    // SAFETY: memory of that length; Python checks that it is UTF-8.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_FromStringAndSize(start, bytes.len() as ffi::Py_ssize_t)) }
+}
+
+/// The object of a message that [`encode_small`] wrote; bytes after the value are ignored.
+///
+/// # Errors
+/// `ValueError` for a damaged message, `MemoryError`.
+#[inline]
+pub(super) fn decode_small<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    Reader { rest: wire }.value(py, 0)
+}
