@@ -1,5 +1,6 @@
 """Unmodified scripts and commands are answered by Phalanx, and by nobody else."""
 
+import os
 import subprocess
 import sys
 import unittest
@@ -66,6 +67,90 @@ class TestDoors(JobCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("all is well", done.stdout)
         self.assertIn("embedded engine", done.stdout)
+
+
+# Who answers in the script, in its children of every kind, and in a command it runs.
+MULTIPROCESSING = """
+import multiprocessing, subprocess, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnContext
+import sitecustomize
+
+def answers():
+    names = [multiprocessing.Process, multiprocessing.get_context().Process]
+    return {name.__module__.partition(".")[0] for name in names}
+
+def report(end):
+    end.send(answers())
+
+if __name__ == "__main__":
+    seen = answers()
+    assert isinstance(multiprocessing.get_context("spawn"), SpawnContext)
+    seen.add(ProcessPoolExecutor.__module__.partition(".")[0])
+    for method in multiprocessing.get_all_start_methods():
+        context = multiprocessing.get_context(method)
+        mine, other = context.Pipe()
+        process = context.Process(target=report, args=(other,))
+        process.start()
+        seen |= mine.recv()
+        process.join()
+    command = [sys.executable, "-c", "import multiprocessing as m; print(m.Process)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seen.add(done.stdout.split("'")[1].partition(".")[0])
+    print(sorted(seen), getattr(sitecustomize, "MARK", None))
+"""
+
+
+class TestMultiprocessingDoor(JobCase):
+    def setUp(self) -> None:
+        super().setUp()
+        Path(self.folder, "script.py").write_text(MULTIPROCESSING)
+        Path(self.folder, "sitecustomize.py").write_text('MARK = "the user\'s own"\n')
+
+    def check(self, *command: str, env: dict[str, str], answers: list[str]) -> None:
+        path = os.pathsep.join([self.folder, os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=WATCHDOG,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": path, **env},
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stdout.strip(), f"{answers} the user's own")
+
+    def test_it_is_closed_unless_asked_for(self):
+        std = ["concurrent", "multiprocessing"]
+        self.check(PHALANX, "run", "script.py", env={}, answers=std)
+        closed = {"PHALANX_DOORS": "multiprocessing"}
+        command = (PHALANX, "run", "--no-doors", "script.py")
+        self.check(*command, env=closed, answers=std)
+
+    def test_it_reaches_the_script_and_its_children(self):
+        flag = (PHALANX, "run", "--doors", "multiprocessing", "script.py")
+        self.check(*flag, env={}, answers=["phalanx"])
+        variable = {"PHALANX_DOORS": "multiprocessing"}
+        self.check(PHALANX, "run", "script.py", env=variable, answers=["phalanx"])
+
+    def test_it_is_open_in_a_shell(self):
+        shell = (PHALANX, "shell", "--doors=multiprocessing", "-c", "python3 script.py")
+        self.check(*shell, env={}, answers=["phalanx"])
+
+    def test_a_shell_can_close_it_again(self):
+        inner = "PHALANX_DOORS=off python3 script.py"
+        shell = (PHALANX, "shell", "--doors=multiprocessing", "-c", inner)
+        self.check(*shell, env={}, answers=["concurrent", "multiprocessing"])
+
+    def test_an_unknown_door_is_refused(self):
+        done = subprocess.run(
+            [PHALANX, "run", "--doors", "threading", "script.py"],
+            capture_output=True,
+            text=True,
+            timeout=WATCHDOG,
+        )
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("no door 'threading'", done.stderr)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::LaunchError;
+use crate::install::Opened;
 use crate::suggest;
 
 /// Which CPUs each rank may use.
@@ -44,8 +45,8 @@ pub struct RunOptions {
     pub verbose: bool,
     /// A rank that fails does not end the job.
     pub keep_going: bool,
-    /// Leave `PYTHONPATH` and `PATH` as they are.
-    pub no_doors: bool,
+    /// The doors to open (`--doors`, `--no-doors`); `None` leaves it to the environment.
+    pub doors: Option<Opened>,
     /// What was accepted without effect and deserves a word.
     pub warnings: Vec<String>,
     /// Only show the help text.
@@ -100,6 +101,7 @@ enum Id {
     HostFile,
     Verbose,
     KeepGoing,
+    Doors,
     NoDoors,
     Module,
     Mca,
@@ -136,6 +138,7 @@ const FLAGS: &[(&str, Id)] = &[
     ("v", Id::Verbose),
     ("verbose", Id::Verbose),
     ("keep-going", Id::KeepGoing),
+    ("doors", Id::Doors),
     ("no-doors", Id::NoDoors),
     ("m", Id::Module),
     ("mca", Id::Mca),
@@ -276,7 +279,11 @@ fn flag(
         Id::HostFile => host_file(Path::new(&reader.value(&typed, inline, "a file of host names")?))?,
         Id::Verbose => options.verbose = true,
         Id::KeepGoing => options.keep_going = true,
-        Id::NoDoors => options.no_doors = true,
+        Id::Doors => {
+            let list = reader.value(&typed, inline, "names of doors, for example multiprocessing")?;
+            options.doors = Some(Opened::parse(&list, &typed).map_err(LaunchError::usage)?);
+        }
+        Id::NoDoors => options.doors = Some(Opened::None),
         Id::Module => {
             return Ok(Some(reader.value(&typed, inline, "the name of a Python module")?));
         }

@@ -37,6 +37,9 @@ program; ':' begins another program of the same job.
   --keep-going            a rank that fails does not end the job: the others go
                           on. What waits for the failed rank may wait for ever:
                           give a --timeout as well
+  --doors multiprocessing
+                          answer 'import multiprocessing' (and the pools of
+                          concurrent.futures) in ranks as well
   --no-doors              do not answer 'import mpi4py' and 'mpiexec' in ranks
   -v, --verbose           say what is started and how it ended
   --host, --hostfile      this machine only; for several machines start the
@@ -53,17 +56,20 @@ is well, 2 for a bad command line, 127 if the program is not found.
 Ctrl-C reaches every rank as SIGINT; a second one kills the job.
 
 Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
-ranks; PHALANX_DOORS=off is --no-doors.
+ranks; PHALANX_DOORS=multiprocessing is --doors multiprocessing, and
+PHALANX_DOORS=off is --no-doors.
 ";
 
 /// `phalanx shell --help`.
 pub const SHELL: &str = "\
-usage: phalanx shell [-c COMMAND [NAME ARGUMENTS...]]
+usage: phalanx shell [--doors LIST] [-c COMMAND [NAME ARGUMENTS...]]
 
 Starts a shell in which scripts written for mpi4py run on Phalanx unchanged:
 'import mpi4py' (also python -m mpi4py), mpiexec, mpirun and mpicc are answered
 by Phalanx, and python3 is the Python that Phalanx is installed in.
 
+  --doors LIST  with 'multiprocessing': pools, queues and locks of that module
+                are Phalanx's, too (PHALANX_DOORS says the same)
   -c COMMAND    run one command, by $SHELL if it is a POSIX shell, else /bin/sh
 ";
 

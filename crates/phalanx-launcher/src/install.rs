@@ -13,7 +13,8 @@ use crate::error::LaunchError;
 
 /// The directory of the Python package, for installations in unusual places.
 pub const HOME: &str = "PHALANX_HOME";
-/// `off` leaves `PYTHONPATH` and `PATH` of ranks as they are.
+/// Which doors are open: a list of names with commas between them, or `off`. Set for ranks and shells, too, where the
+/// Python part of the doors reads it.
 pub const DOORS: &str = "PHALANX_DOORS";
 
 /// This executable, with symbolic links resolved.
@@ -110,6 +111,66 @@ fn ask(python: &Path) -> Option<Option<PathBuf>> {
     Some(is_package(&path).then_some(path))
 }
 
+/// Which doors are open: for which modules unmodified scripts get Phalanx's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opened {
+    /// `off`: none.
+    None,
+    /// `mpi4py`, and the commands `mpiexec`, `mpirun` and `mpicc`: what is open when nothing is said.
+    Mpi4py,
+    /// The same, and `multiprocessing` with `concurrent.futures`.
+    Multiprocessing,
+}
+
+impl Opened {
+    /// Reads a list such as `mpi4py,multiprocessing`, given by `source` (a flag or a variable). `mpi4py` needs no
+    /// mention.
+    ///
+    /// # Errors
+    /// The problem, when a name is not that of a door.
+    pub fn parse(list: &OsStr, source: &str) -> Result<Self, String> {
+        let text = list.to_string_lossy();
+        let mut opened = Self::Mpi4py;
+        let mut names = text.split(',').map(str::trim).filter(|name| !name.is_empty()).peekable();
+        while let Some(name) = names.next() {
+            match name {
+                "mpi4py" => {}
+                "multiprocessing" => opened = Self::Multiprocessing,
+                "off" | "none" | "no" | "0" if names.peek().is_none() && text.trim() == name => opened = Self::None,
+                _ => {
+                    return Err(format!(
+                        "{source} {text}: there is no door '{name}'; there are mpi4py (always open) and \
+                         multiprocessing, or 'off' alone to close all"
+                    ));
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    /// What the flag says, else the environment, else the doors that are open anyway.
+    ///
+    /// # Errors
+    /// As [`Opened::parse`].
+    pub fn choose(flag: Option<Self>) -> Result<Self, String> {
+        match (flag, std::env::var_os(DOORS)) {
+            (Some(opened), _) => Ok(opened),
+            (None, Some(list)) => Self::parse(&list, DOORS),
+            (None, None) => Ok(Self::Mpi4py),
+        }
+    }
+
+    /// The value of [`DOORS`] that says the same.
+    #[must_use]
+    pub fn list(self) -> &'static str {
+        match self {
+            Self::None => "off",
+            Self::Mpi4py => "mpi4py",
+            Self::Multiprocessing => "mpi4py,multiprocessing",
+        }
+    }
+}
+
 /// The directories that answer `import mpi4py` and `mpiexec`.
 #[derive(Debug, Clone)]
 pub struct Doors {
@@ -131,8 +192,13 @@ impl Doors {
 
     /// The variables that open them, given the environment they are added to.
     #[must_use]
-    pub fn variables(&self, current: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
-        let mut variables = vec![(OsString::from("PYTHONPATH"), first_in_list(&self.python, current("PYTHONPATH")))];
+    pub fn variables(&self, opened: Opened, current: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
+        let mut modules = first_in_list(&self.python, current("PYTHONPATH"));
+        if opened == Opened::Multiprocessing {
+            // Holds the `sitecustomize` that every Python runs when it starts.
+            modules = first_in_list(&self.python.join("start"), Some(modules));
+        }
+        let mut variables = vec![("PYTHONPATH".into(), modules), (DOORS.into(), opened.list().into())];
         if self.bin.is_dir() {
             variables.push(("PATH".into(), first_in_list(&self.bin, current("PATH"))));
         }
@@ -182,6 +248,21 @@ mod tests {
         let list = first_in_list(Path::new("/d"), Some("/a:/d::/b".into()));
         assert_eq!(list, "/d:/a:/b");
         assert_eq!(first_in_list(Path::new("/d"), None), "/d");
+    }
+
+    #[test]
+    fn doors_are_chosen_by_name() {
+        let parse = |text: &str| Opened::parse(OsStr::new(text), "--doors");
+        assert_eq!(parse(""), Ok(Opened::Mpi4py));
+        assert_eq!(parse("multiprocessing"), Ok(Opened::Multiprocessing));
+        assert_eq!(parse("mpi4py, multiprocessing,"), Ok(Opened::Multiprocessing));
+        assert_eq!(parse("off"), Ok(Opened::None));
+        for wrong in ["threading", "off,mpi4py", "multiprocessing,off"] {
+            assert!(parse(wrong).is_err_and(|problem| problem.contains("no door")), "{wrong}");
+        }
+        for opened in [Opened::None, Opened::Mpi4py, Opened::Multiprocessing] {
+            assert_eq!(parse(opened.list()), Ok(opened));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use crate::cli::{self, RunOptions};
 use crate::error::LaunchError;
 use crate::help;
-use crate::install::{self, Doors};
+use crate::install::{self, Doors, Opened};
 use crate::job::{self, Job, Manner, Place, Plan, Planned};
 use crate::output;
 use crate::process::Stdin;
@@ -34,7 +34,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     for warning in &options.warnings {
         output::say(&format!("phalanx run: warning: {warning}"));
     }
-    let mut env = doors(options.no_doors);
+    let mut env = doors(Opened::choose(options.doors).map_err(LaunchError::usage)?);
     env.extend(options.env.iter().cloned());
     let programs = programs(&options, &env)?;
     let size = programs.iter().try_fold(0u32, |sum, planned| sum.checked_add(planned.ranks));
@@ -86,7 +86,8 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
     };
     let universe = JobUniverse::attach(take(universe, "--universe-fd")?)?;
     let control = take(control, "--control-fd")?;
-    let env = doors(false);
+    // The first launcher of the job, or the user, has chosen; a list that cannot be read opens what is open anyway.
+    let env = doors(Opened::choose(None).unwrap_or(Opened::Mpi4py));
     let manner = Manner { foreign: is_foreign(&env), env, ..Manner::default() };
     let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
     let mut job = Job::new(manner, universe, cpus)?;
@@ -95,12 +96,14 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
 }
 
 /// What opens the doors in the environment of ranks.
-fn doors(closed: bool) -> Vec<(OsString, OsString)> {
-    let off = std::env::var_os(install::DOORS)
-        .is_some_and(|value| ["off", "none", "no", "0"].iter().any(|word| value == *word));
+fn doors(opened: Opened) -> Vec<(OsString, OsString)> {
     match Doors::find() {
-        Ok(Some(doors)) if !closed && !off => doors.variables(|name| std::env::var_os(name)),
-        _ => install::executable().map(|exe| (install::LAUNCHER.into(), exe.into())).into_iter().collect(),
+        Ok(Some(doors)) if opened != Opened::None => doors.variables(opened, |name| std::env::var_os(name)),
+        _ => {
+            let launcher = install::executable().map(|exe| (install::LAUNCHER.into(), exe.into()));
+            // Doors that an outer launcher has opened see that they are closed here.
+            launcher.into_iter().chain([(install::DOORS.into(), Opened::None.list().into())]).collect()
+        }
     }
 }
 

@@ -1,13 +1,14 @@
-//! `phalanx shell`: a shell in which `mpi4py`, `mpiexec`, `mpirun` and `mpicc` are answered by Phalanx.
+//! `phalanx shell`: a shell in which `mpi4py`, `mpiexec`, `mpirun` and `mpicc` are answered by Phalanx, and
+//! `multiprocessing` when that door is opened.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::LaunchError;
 use crate::help;
-use crate::install::{self, Doors};
+use crate::install::{self, Doors, Opened};
 use crate::output;
 
 /// Shells that take `-c COMMAND` as a POSIX shell does.
@@ -19,7 +20,9 @@ const POSIX: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash"];
 /// When the doors are not part of the installation, or the shell cannot be started.
 pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     let usage = |problem: String| LaunchError::Usage { command: "shell", problem };
-    let mut words = args.iter();
+    let (chosen, rest) = doors_flag(args).map_err(usage)?;
+    let opened = Opened::choose(chosen).map_err(usage)?;
+    let mut words = rest.iter();
     let given = match words.next() {
         None => None,
         Some(flag) if flag == "-c" => {
@@ -44,7 +47,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     };
     let shell = shell(given.is_some());
     let mut command = Command::new(&shell);
-    command.envs(environment(&doors));
+    command.envs(environment(&doors, opened));
     match given {
         Some((text, more)) => {
             // $0 of the commands, then their own arguments.
@@ -53,20 +56,47 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
                 command.arg(&shell).args(more);
             }
         }
-        None => output::say(
-            "phalanx: mpi4py, mpiexec, mpirun and mpicc are answered by Phalanx in this shell (exit leaves it)",
-        ),
+        None => output::say(match opened {
+            Opened::None => "phalanx: a shell with the doors closed (exit leaves it)",
+            Opened::Mpi4py => {
+                "phalanx: mpi4py, mpiexec, mpirun and mpicc are answered by Phalanx in this shell (exit leaves it)"
+            }
+            Opened::Multiprocessing => {
+                "phalanx: mpi4py, mpiexec, mpirun, mpicc and multiprocessing are answered by Phalanx in this shell \
+                 (exit leaves it)"
+            }
+        }),
     }
     Err(LaunchError::system(format!("starting {}", shell.display()), command.exec()))
 }
 
+/// `--doors LIST` or `--doors=LIST` at the head of the arguments, and what follows it.
+fn doors_flag(args: &[OsString]) -> Result<(Option<Opened>, &[OsString]), String> {
+    let Some((first, rest)) = args.split_first() else {
+        return Ok((None, args));
+    };
+    let first = first.to_string_lossy();
+    let parse = |list: &OsStr| Opened::parse(list, "--doors").map(Some);
+    if let Some(list) = first.strip_prefix("--doors=") {
+        Ok((parse(OsStr::new(list))?, rest))
+    } else if first == "--doors" {
+        let (list, rest) = rest.split_first().ok_or("flag '--doors' needs names of doors after it")?;
+        Ok((parse(list)?, rest))
+    } else {
+        Ok((None, args))
+    }
+}
+
 /// What opens the doors in a shell: theirs, and the environment's own programs first, so that `python3` is the one
 /// that Phalanx is installed in.
-fn environment(doors: &Doors) -> Vec<(OsString, OsString)> {
+fn environment(doors: &Doors, opened: Opened) -> Vec<(OsString, OsString)> {
+    if opened == Opened::None {
+        return vec![(install::DOORS.into(), opened.list().into())];
+    }
     let own = install::executable()
         .and_then(|exe| exe.parent().map(Path::to_path_buf))
         .filter(|bin| install::is_executable(&bin.join("python3")) || install::is_executable(&bin.join("python")));
-    doors.variables(|name| {
+    doors.variables(opened, |name| {
         let current = std::env::var_os(name);
         match (&own, name) {
             (Some(bin), "PATH") => Some(install::first_in_list(bin, current)),

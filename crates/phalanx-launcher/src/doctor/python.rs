@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Finding;
 use crate::cc;
 use crate::elf;
-use crate::install::{self, Doors};
+use crate::install::{self, Doors, Opened};
 use crate::run;
 
 /// What a child of the Python at hand finds out: a line `key TAB value` for each fact. It does not call `MPI_Init`.
@@ -119,7 +119,7 @@ fn ask(python: &Path, doors: Option<&Doors>) -> Result<HashMap<String, String>, 
         command.env_remove(name);
     }
     if let Some(doors) = doors {
-        command.envs(doors.variables(|name| std::env::var_os(name)));
+        command.envs(doors.variables(Opened::Mpi4py, |name| std::env::var_os(name)));
     }
     let mut child = command.spawn().map_err(|e| format!("cannot be started: {e}"))?;
     let deadline = Instant::now() + PATIENCE;
