@@ -3,6 +3,7 @@
 //! Small plain values are written directly ([`encode_small`], `small.rs`); everything else is pickled (`pickler.rs`)
 //! with the reducers of the standard module, large buffers beside the stream.
 
+mod array;
 mod pickler;
 mod reducers;
 mod small;
@@ -118,6 +119,7 @@ fn _decode<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, PyAny>> {
 
 /// Adds what this folder has to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    array::functions(m)?;
     m.add_function(wrap_pyfunction!(_encode, m)?)?;
     m.add_function(wrap_pyfunction!(_decode, m)?)
 }

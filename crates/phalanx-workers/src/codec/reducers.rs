@@ -13,6 +13,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use super::array;
+
 /// Where reducers are registered.
 struct Sources {
     copyreg: Py<PyDict>,
@@ -43,16 +45,17 @@ struct Table {
 
 static TABLE: GilCell<Option<Table>> = GilCell::new(None);
 
-/// A number that changes when a type or its reducer does: the table holds what it was made of, so that no address is
-/// used twice.
-fn fingerprint(dict: &Bound<'_, PyDict>, mut print: u64) -> u64 {
-    let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+/// A number that changes when a type or its reducer does. The table holds what it was made of, so that no address can
+/// mean another object meanwhile. The sum has no order, which lets the entries be mixed side by side.
+fn fingerprint(dict: &Bound<'_, PyDict>) -> u64 {
+    let (mut place, mut key, mut value, mut sum) = (0, ptr::null_mut(), ptr::null_mut(), 0_u64);
     // SAFETY: a dictionary that nothing changes meanwhile: the lock is held and no Python code runs.
     while unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut place, &mut key, &mut value) } != 0 {
-        print = (print ^ key.addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
-        print = (print ^ value.addr() as u64).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
+        let both = key.addr() as u64 ^ (value.addr() as u64).rotate_left(32);
+        let mixed = both.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        sum = sum.wrapping_add(mixed ^ (mixed >> 32));
     }
-    print
+    sum
 }
 
 /// The fingerprint of the reducers of now; a pickler that has those of another one asks for [`reducers`].
@@ -62,7 +65,8 @@ fn fingerprint(dict: &Bound<'_, PyDict>, mut print: u64) -> u64 {
 pub(super) fn print(py: Python<'_>) -> PyResult<u64> {
     let sources = sources(py)?;
     let numpy = sources.modules.bind(py).contains(intern!(py, "numpy"))?;
-    Ok(fingerprint(sources.forking.bind(py), fingerprint(sources.copyreg.bind(py), u64::from(numpy))))
+    let both = fingerprint(sources.copyreg.bind(py)).rotate_left(1) ^ fingerprint(sources.forking.bind(py));
+    Ok(both ^ u64::from(numpy))
 }
 
 /// The reducers, whose fingerprint is `print`.
@@ -78,6 +82,9 @@ pub(super) fn reducers(py: Python<'_>, print: u64) -> PyResult<Py<PyDict>> {
     }
     let sources = sources(py)?;
     let reducers = PyDict::new(py);
+    if sources.modules.bind(py).contains(intern!(py, "numpy"))? {
+        array::register(&reducers)?;
+    }
     reducers.update(sources.copyreg.bind(py).as_mapping())?;
     reducers.update(sources.forking.bind(py).as_mapping())?;
     let table = Table { reducers: reducers.clone().unbind(), print };

@@ -1,0 +1,128 @@
+//! A reducer for NumPy arrays of numbers that lie in one piece.
+//!
+//! NumPy's own sends the element type as an object and rebuilds arrays in Python code. This one sends its letter, the
+//! shape and the buffer. Other arrays (objects, records, dates, swapped bytes, slices with gaps) are left to NumPy's.
+//!
+//! An array always arrives writable, as it does from the standard module, where the receiver's copy has nothing to do
+//! with whether the sender's array could be written.
+
+use std::ffi::c_int;
+
+use pyo3::exceptions::PyBufferError;
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyTuple};
+
+use super::view::View;
+
+/// The element types this is for: Python's letter and NumPy's.
+const ELEMENTS: [(&[u8], &str); 18] = [
+    (b"d", "d"),
+    (b"f", "f"),
+    (b"l", "l"),
+    (b"i", "i"),
+    (b"B", "B"),
+    (b"?", "?"),
+    (b"b", "b"),
+    (b"h", "h"),
+    (b"H", "H"),
+    (b"I", "I"),
+    (b"L", "L"),
+    (b"q", "q"),
+    (b"Q", "Q"),
+    (b"e", "e"),
+    (b"g", "g"),
+    (b"Zf", "F"),
+    (b"Zd", "D"),
+    (b"Zg", "G"),
+];
+
+/// The memory of an array, lent to pickle as if it could be written: see above.
+#[pyclass(module = "phalanx._workers", name = "_Lent", frozen)]
+struct Lent {
+    view: View,
+}
+
+#[pymethods]
+impl Lent {
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let lent = &slf.get().view;
+        let length = isize::try_from(lent.length()).map_err(|_| PyBufferError::new_err("array too large"))?;
+        // SAFETY: Python gives a `view` to fill; the array's memory stays while the object lives, of which the view
+        // keeps a reference. Only this module's sink asks for the buffer, and it reads.
+        let code =
+            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), lent.address().cast_mut().cast(), length, 0, flags) };
+        if code == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}
+
+/// The classes this needs.
+struct Classes {
+    pickle_buffer: Py<PyAny>,
+    rebuild: Py<PyAny>,
+}
+
+static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+
+fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
+    CLASSES.get_or_try_init(py, || {
+        Ok(Classes {
+            pickle_buffer: py.import("pickle")?.getattr("PickleBuffer")?.unbind(),
+            rebuild: py.import("phalanx._workers")?.getattr("_array")?.unbind(),
+        })
+    })
+}
+
+/// `__reduce__` of an array.
+#[pyfunction]
+fn _reduce_array<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = array.py();
+    if let Ok(view) = View::of(array)
+        && let Some((_, letter)) = ELEMENTS.iter().find(|(format, _)| *format == view.format())
+    {
+        let shape = PyTuple::new(py, view.shape())?;
+        let fortran = view.is_fortran();
+        let classes = classes(py)?;
+        let lent = Bound::new(py, Lent { view })?;
+        let buffer = classes.pickle_buffer.bind(py).call1((lent,))?;
+        let letter = PyString::intern(py, letter);
+        let arguments = (letter, shape, fortran, buffer).into_pyobject(py)?;
+        return Ok((&classes.rebuild, arguments).into_pyobject(py)?.into_any());
+    }
+    // Protocol 5 would hand on that an array is read-only; protocol 4 does not.
+    let writable = array.getattr(intern!(py, "flags"))?.getattr(intern!(py, "writeable"))?.is_truthy()?;
+    array.call_method1(intern!(py, "__reduce_ex__"), (if writable { 5 } else { 4 },))
+}
+
+/// The array of a letter, a shape, an order and a buffer.
+#[pyfunction]
+fn _array<'py>(
+    letter: &Bound<'py, PyAny>,
+    shape: &Bound<'py, PyAny>,
+    fortran: bool,
+    buffer: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = letter.py();
+    let ndarray = NDARRAY.get_or_try_init(py, || py.import("numpy")?.getattr("ndarray").map(Bound::unbind))?.bind(py);
+    if fortran {
+        return ndarray.call1((shape, letter, buffer, 0, py.None(), intern!(py, "F")));
+    }
+    ndarray.call1((shape, letter, buffer))
+}
+
+/// Adds the reducer to a table of reducers; NumPy has been imported.
+pub(super) fn register(reducers: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = reducers.py();
+    // Whatever stands under that name need not be NumPy, and it may be half imported.
+    let Some(ndarray) = py.import("numpy")?.getattr_opt(intern!(py, "ndarray"))? else { return Ok(()) };
+    reducers.set_item(ndarray, py.import("phalanx._workers")?.getattr("_reduce_array")?)
+}
+
+/// Adds the functions of this file to the module.
+pub(super) fn functions(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(_reduce_array, m)?)?;
+    m.add_function(wrap_pyfunction!(_array, m)?)
+}
