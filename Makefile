@@ -1,6 +1,7 @@
 # make test    the wheel in a virtual environment, and every test tier
 # make lint    formatters, linters and type checks, without changing a file
 # make bench   against mpi4py on MPICH and on Open MPI, in the same run
+# make bench-pools   pools, queues and locks against six others, in the same run
 # make format  rustfmt and ruff, in place
 
 PYTHON ?= python3
@@ -8,10 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help venv wheel install test test-all lint format bench chart clean
+.PHONY: help venv wheel install test test-all lint format bench bench-pools chart clean
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +51,9 @@ format:
 
 bench: install
 	@$(BIN)/python bench/run.py
+
+bench-pools: install
+	@cd bench && $(abspath $(BIN))/python -m pools
 
 # The picture in the README.
 chart: install

@@ -11,9 +11,6 @@ Writes `build/bench/results.json`, and with `--chart` the picture in the docs.
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -21,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from engines import WORK, Engine, engines
+from report import Figures, machine, medians, time_text
 from rows import ROWS
 
 HERE = Path(__file__).resolve().parent
@@ -39,8 +37,6 @@ else:
 used = c.gather(used if c.rank else 0.0)
 if c.rank == 0: print(sum(used))
 """
-
-Figures = dict[str, dict[str, list[float]]]  # row -> engine -> seconds
 
 
 def start(engine: Engine, ranks: int, *program: str, seconds: float = 600) -> str:
@@ -73,30 +69,6 @@ def measure_round(engine: Engine, wanted: list[str], figures: Figures) -> None:
             figures[START][engine.name].append(time.perf_counter() - begin)
     if not wanted or IDLE in wanted:
         figures[IDLE][engine.name].append(float(start(engine, 8, "-c", IDLE_PROGRAM)))
-
-
-def time_text(seconds: float) -> str:
-    for unit, text in ((1.0, "s"), (1e-3, "ms")):
-        if seconds >= unit:
-            return f"{seconds / unit:.3g} {text}"
-    return f"{seconds * 1e6:.3g} us"
-
-
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    kernel, cores = platform.release(), len(os.sched_getaffinity(0))
-    return f"{model}, {cores} CPUs, Linux {kernel}, Python {platform.python_version()}"
-
-
-def medians(figures: Figures) -> dict[str, dict[str, float]]:
-    return {
-        row: {name: statistics.median(seconds) for name, seconds in by_engine.items()}
-        for row, by_engine in figures.items()
-    }
 
 
 def show(table: dict[str, dict[str, float]], names: list[str]) -> None:

@@ -1,0 +1,202 @@
+"""Compare Phalanx's pools, queues and locks with the others, in one run.
+
+    make bench-pools                     everything, a few minutes
+    cd bench && python -m pools --rounds 1 --only "Phalanx fork" loky
+
+The engines take turns, round by round, so that a machine whose speed drifts
+treats them alike. A figure is the median over all batches of all rounds; "times
+faster" compares it with the best of the others. Exits with 1 when one of ours
+failed. Writes `build/bench/pools.json`.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from engines import WORK, make_environment
+from report import Figures, machine, medians, time_text
+
+from .rows import TABLES, Column, Engine, Table
+
+BENCH = Path(__file__).resolve().parents[1]
+LIMIT = 60.0  # seconds for one process that measures
+ALONE = ("import", "script", "lost")  # columns with a process of their own
+Words = dict[str, dict[str, str]]  # column -> engine -> word instead of a figure
+
+
+def run(command: list[str], *, seconds: float) -> tuple[int | None, str, str]:
+    """Status (None for a time-out), output and errors; nothing stays behind."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(
+            command,
+            cwd=BENCH,
+            env={**os.environ, "PYTHONPATH": path_of(command)},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            status: int | None = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        out.seek(0)
+        err.seek(0)
+        return status, out.read(), err.read()
+
+
+def path_of(command: list[str]) -> str:
+    """The peers see nothing of ours but the benchmark."""
+    given = os.environ.get("PYTHONPATH")
+    return f"{BENCH}:{given}" if given and command[0] == sys.executable else str(BENCH)
+
+
+class Bench:
+    """The figures so far."""
+
+    def __init__(self, places: dict[str, Path]) -> None:
+        self.places = places
+        self.figures: Figures = defaultdict(lambda: defaultdict(list))
+        self.words: Words = defaultdict(dict)
+        self.failures: list[str] = []
+
+    def measure(self, engine: Engine, columns: list[str]) -> None:
+        """One process; what it could not finish becomes a word."""
+        program = ("-m", "pools.measure", engine.name, *columns)
+        start = time.perf_counter()
+        status, out, err = run(engine.command(self.places, *program), seconds=LIMIT)
+        elapsed = time.perf_counter() - start
+        current = ""
+        for line in out.splitlines():
+            if line.startswith('{"begin"'):
+                current = json.loads(line)["begin"]
+            elif line.startswith('{"column"'):
+                current, result = "", json.loads(line)
+                if isinstance(result["figure"], str):
+                    self.words[result["column"]][engine.name] = result["figure"]
+                else:
+                    self.figures[result["column"]][engine.name] += result["figure"]
+        if columns == ["script"] and status == 0:
+            self.figures["script"][engine.name].append(elapsed)
+        elif status != 0:
+            expected = engine.launched and current == "lost"
+            word = "hangs" if status is None else "ends" if expected else "fails"
+            for name in [current] if current else columns:
+                self.words[name][engine.name] = word
+            if not expected:
+                self.failures.append(f"{engine.name}, {current or columns}: {word}")
+                print(err[-2000:], file=sys.stderr)
+
+    def round(self, table: Table, engine: Engine) -> None:
+        names = [column.name for column in table.columns]
+        together = [name for name in names if name not in ALONE]
+        self.measure(engine, together)
+        for name in names:
+            if name in ALONE and engine.name not in self.words[name]:
+                self.measure(engine, [name])
+
+
+def show(table: Table, engines: list[Engine], bench: Bench) -> None:
+    """Engines down, columns across, then how much faster ours are."""
+    figures = medians(bench.figures)
+
+    def cell(column: Column, engine: Engine) -> str:
+        word = bench.words.get(column.name, {}).get(engine.name)
+        seconds = figures.get(column.name, {}).get(engine.name)
+        if word or seconds is None:
+            return word or "-"
+        if column.rate:
+            rate = 1 / seconds
+            return f"{rate / 1e6:.3g}M" if rate >= 1e6 else f"{rate / 1e3:.3g}k"
+        return time_text(seconds, "")
+
+    def faster(column: Column, ours: Engine) -> str:
+        """Against the best of those that start their workers the same way."""
+        by_engine = figures.get(column.name, {})
+        peers = [
+            by_engine[engine.name]
+            for engine in engines
+            if not engine.ours
+            and engine.name in by_engine
+            and (ours.forks or not engine.forks)
+        ]
+        mine = by_engine.get(ours.name)
+        return f"{min(peers) / mine:.3g}" if peers and mine else "-"
+
+    columns = table.columns
+    print(f"{table.title}\n")
+    lines = [("", [column.name for column in columns])]
+    lines += [(e.name, [cell(c, e) for c in columns]) for e in engines]
+    lines += [
+        (f"{engine.name}: x", [faster(column, engine) for column in columns])
+        for engine in engines
+        if engine.ours
+    ]
+    if any(column.aim for column in columns):
+        aims = [f"{column.aim:g}" if column.aim else "" for column in columns]
+        lines.append(("aimed at: x", aims))
+    widths = [max(7, len(column.name) + 1) for column in columns]
+    for name, cells in lines:
+        padded = (f"{text:>{width}}" for text, width in zip(cells, widths, strict=True))
+        print(f"{name:19}" + "".join(padded).rstrip())
+    print()
+    for column in columns:
+        print(f"  {column.name:10} {column.what}")
+    print()
+
+
+def main() -> int:
+    known = [engine.name for table in TABLES for engine in table.engines]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--only", nargs="+", metavar="ENGINE", choices=known, help="; ".join(known)
+    )
+    options = parser.parse_args()
+    chosen = [
+        (
+            table,
+            [e for e in table.engines if not options.only or e.name in options.only],
+        )
+        for table in TABLES
+    ]
+
+    needed = {e.environment for _, engines in chosen for e in engines if not e.ours}
+    bench = Bench({name: make_environment(name) for name in sorted(needed)})
+    for number in range(options.rounds):
+        for table, engines in chosen:
+            for engine in engines:
+                where = f"round {number + 1}: {engine.name}"
+                print(where, file=sys.stderr, flush=True)
+                bench.round(table, engine)
+
+    print(f"{machine()}\nmedians of {options.rounds} rounds\n")
+    for table, engines in chosen:
+        if engines:
+            show(table, engines, bench)
+    for failure in bench.failures:
+        print(f"FAILED {failure}")
+    WORK.mkdir(parents=True, exist_ok=True)
+    results = {
+        "machine": machine(),
+        "seconds": medians(bench.figures),
+        "words": bench.words,
+    }
+    (WORK / "pools.json").write_text(json.dumps(results, indent=1) + "\n")
+    ours = {engine.name for table in TABLES for engine in table.engines if engine.ours}
+    return int(any(failure.partition(",")[0] in ours for failure in bench.failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

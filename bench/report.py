@@ -1,0 +1,32 @@
+"""What every benchmark prints: the machine, times with units, medians."""
+
+import os
+import platform
+import statistics
+from pathlib import Path
+
+Figures = dict[str, dict[str, list[float]]]  # row -> engine -> seconds
+
+
+def time_text(seconds: float, space: str = " ") -> str:
+    for unit, text in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= unit:
+            return f"{seconds / unit:.3g}{space}{text}"
+    return f"{seconds * 1e9:.3g}{space}ns"
+
+
+def machine() -> str:
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    kernel, cores = platform.release(), len(os.sched_getaffinity(0))
+    return f"{model}, {cores} CPUs, Linux {kernel}, Python {platform.python_version()}"
+
+
+def medians(figures: Figures) -> dict[str, dict[str, float]]:
+    return {
+        row: {name: statistics.median(seconds) for name, seconds in by_engine.items()}
+        for row, by_engine in figures.items()
+    }
