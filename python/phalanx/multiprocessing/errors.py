@@ -16,7 +16,10 @@ from multiprocessing import (
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+    from multiprocessing.pool import (  # type: ignore[attr-defined]
+        MaybeEncodingError,
+        RemoteTraceback,
+    )
 
     from ._lost import InitializerError, WorkerLostError
 

@@ -1,0 +1,217 @@
+"""The joblib backend ``"phalanx"``.
+
+    import phalanx.futures
+
+    with joblib.parallel_config(backend="phalanx"):
+        ...
+
+joblib knows its backends by name in a table. It is entered there when joblib is
+imported, before or after `phalanx.futures`; joblib is never imported for that.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .futures import ProcessPoolExecutor
+
+__all__ = ["register_when_imported"]
+
+NAME = "phalanx"
+_JOBLIB = "joblib.parallel"
+
+
+def register_when_imported() -> None:
+    """Enter the backend in joblib's table, as soon as there is one."""
+    parallel = sys.modules.get(_JOBLIB)
+    if parallel is not None:
+        _register(parallel)
+    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds one module, as the others do, and has it followed by the entry."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != _JOBLIB:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads the module, and then enters the backend in its table."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _register(module)
+
+
+def _register(parallel: ModuleType) -> None:
+    make: list[type] = []
+
+    def factory(**options: Any) -> Any:
+        if not make:
+            make.append(_backend_class())
+        return make[0](**options)
+
+    parallel.register_parallel_backend(NAME, factory)
+
+
+# One executor serves one `Parallel` after the other, as long as they ask for the same.
+
+_lock = threading.Lock()
+_idle: dict[tuple[Any, ...], "ProcessPoolExecutor"] = {}
+
+
+def _take(key: tuple[Any, ...], make: Callable[[], Any]) -> "ProcessPoolExecutor":
+    with _lock:
+        executor = _idle.pop(key, None)
+        others = list(_idle.values())
+        _idle.clear()
+    for other in others:
+        other.shutdown(wait=False)
+    if executor is not None and executor.is_usable():
+        return executor
+    made: ProcessPoolExecutor = make()
+    return made
+
+
+def _give_back(key: tuple[Any, ...], executor: "ProcessPoolExecutor") -> None:
+    with _lock:
+        if key not in _idle:
+            _idle[key] = executor
+            return
+    executor.shutdown(wait=False)
+
+
+def _backend_class() -> type:
+    """Make the class; its bases are joblib's."""
+    from joblib._parallel_backends import (  # type: ignore[import-untyped,unused-ignore]
+        AutoBatchingMixin,
+        FallbackToBackend,
+        ParallelBackendBase,
+        SequentialBackend,
+    )
+    from joblib.externals.loky import (  # type: ignore[import-untyped,unused-ignore]
+        cpu_count,
+    )
+
+    from . import multiprocessing as mp
+    from .futures import ProcessPoolExecutor
+
+    class PhalanxBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc,unused-ignore]
+        """joblib's interface to `phalanx.futures.ProcessPoolExecutor`.
+
+        Keyword arguments of `parallel_config` go to the executor: `retries`,
+        `timeout`, `memory_limit`, `pin`, `mp_context`, `initializer`, `initargs`.
+        """
+
+        supports_retrieve_callback = True
+        supports_inner_max_num_threads = True
+        uses_threads = False
+        supports_sharedmem = False
+
+        _executor: ProcessPoolExecutor | None = None
+
+        def effective_n_jobs(self, n_jobs: int | None) -> int:
+            """Return the number of workers for joblib's `n_jobs`."""
+            if n_jobs == 0:
+                raise ValueError("n_jobs == 0 in Parallel has no meaning")
+            if n_jobs is None or mp.current_process().daemon:
+                return 1
+            if n_jobs < 0:
+                return max(int(cpu_count()) + 1 + n_jobs, 1)
+            return n_jobs
+
+        def configure(
+            self,
+            n_jobs: int = 1,
+            parallel: Any = None,
+            prefer: str | None = None,
+            require: str | None = None,
+            **options: Any,
+        ) -> int:
+            """Get the workers for one `Parallel`; return how many."""
+            n_jobs = self.effective_n_jobs(n_jobs)
+            if n_jobs == 1:
+                raise FallbackToBackend(
+                    SequentialBackend(nesting_level=self.nesting_level)
+                )
+            options = {**self.backend_kwargs, **options}
+            for name in ("temp_folder", "max_nbytes", "mmap_mode", "verbose"):
+                options.pop(name, None)  # For joblib's own way of sharing arrays.
+            context = options.pop("context", None)  # From JOBLIB_START_METHOD.
+            if context is not None:
+                options.setdefault("mp_context", context)
+            if self.inner_max_num_threads is not None:
+                options["threads_per_worker"] = self.inner_max_num_threads
+            else:
+                share = max(1, int(cpu_count()) // n_jobs)
+                options.setdefault("threads_per_worker", share)
+            self.parallel = parallel
+            self._n_jobs = n_jobs
+            self._options = options
+            self._key = (n_jobs, mp.get_start_method(), *sorted(options.items()))
+            self._executor = _take(
+                self._key, lambda: ProcessPoolExecutor(n_jobs, **options)
+            )
+            return n_jobs
+
+        def submit(
+            self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None
+        ) -> Any:
+            """Have a worker do one batch."""
+            assert self._executor is not None
+            future = self._executor.submit(func)
+            if callback is not None:
+                future.add_done_callback(callback)
+            return future
+
+        def retrieve_result_callback(self, future: Any) -> Any:
+            """Return the results of a batch."""
+            return future.result()
+
+        def terminate(self) -> None:
+            """Keep the workers for the next `Parallel`."""
+            executor, self._executor = self._executor, None
+            if executor is not None:
+                _give_back(self._key, executor)
+            self.reset_batch_stats()
+
+        def abort_everything(self, ensure_ready: bool = True) -> None:
+            """End the workers: a batch failed, and the rest is not wanted."""
+            executor, self._executor = self._executor, None
+            if executor is not None:
+                executor.terminate_workers()
+            if ensure_ready:
+                self.configure(self._n_jobs, self.parallel, **self._options)
+
+    return PhalanxBackend

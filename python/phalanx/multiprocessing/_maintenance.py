@@ -1,0 +1,283 @@
+"""The workers of a pool, and the threads that look after them.
+
+A `Crew` starts the workers, replaces those that end, and runs callbacks. It knows
+nothing of the `Pool` that it serves, so that a forgotten pool can be collected. Its two
+threads are separate because a callback may take its time, or wait for another result,
+and a lost worker has to be replaced meanwhile.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import pool as _std
+from multiprocessing import util
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from .. import _workers
+from . import context as _context
+from ._placement import Placement
+from ._worker import Initializer, work
+
+__all__ = ["Crew", "our_context", "report"]
+
+RUN: str = _std.RUN
+CLOSE: str = _std.CLOSE
+TERMINATE: str = _std.TERMINATE
+
+# How long a worker has to end after it was asked to, before it is killed.
+GRACE = 1.0
+# How long it is tried to start a worker when the system has no room for a process.
+PATIENCE = 10.0
+
+
+class Waiting(Protocol):
+    """A result with something to run when its job has ended."""
+
+    def _call_back(self) -> None: ...
+
+    def _abandon(self) -> None: ...
+
+
+def our_context(given: Any) -> Any:
+    """Return the context of this package for one of the standard library's.
+
+    A context of another class, which may start processes of its own kind, is kept.
+    """
+    if type(given).__module__ == "multiprocessing.context":
+        return _context._ours(given)
+    return given
+
+
+def report(error: BaseException) -> None:
+    """Report an exception in a callback, which has nobody to be raised to."""
+    thread = threading.current_thread()
+    threading.excepthook(
+        threading.ExceptHookArgs((type(error), error, error.__traceback__, thread))
+    )
+
+
+class Crew:
+    """The workers of one pool.
+
+    Attributes
+    ----------
+    supervisor : phalanx._workers.Supervisor
+        Who gives the workers their tasks.
+    workers : list of Process
+        The running workers, in no order.
+    state : str
+        `RUN`, `CLOSE` or `TERMINATE` of the standard library's module.
+    pid : int
+        The process that the pool belongs to.
+    """
+
+    def __init__(
+        self,
+        supervisor: _workers.Supervisor,
+        process: Callable[..., Any],
+        slots: int,
+        initializer: Initializer,
+        placements: list[Placement],
+        *,
+        daemon: bool,
+    ) -> None:
+        self.supervisor = supervisor
+        self.workers: list[Any] = []
+        self.state = RUN
+        self.pid = os.getpid()
+        self._process = process
+        self._initializer = initializer
+        self._placements = placements
+        self._daemon = daemon
+        self._slots: list[BaseProcess | None] = [None] * slots
+        self._lock = threading.Lock()
+        self._waiting: dict[_workers.Job, Waiting | None] = {}
+        self._due: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._watcher = threading.Thread(
+            target=self._watch, name="phalanx-pool", daemon=True
+        )
+        self._caller: threading.Thread | None = None
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The thread that replaces workers."""
+        return self._watcher
+
+    # Workers
+
+    def start(self) -> None:
+        """Start all workers and then the thread that watches them."""
+        try:
+            self.fill()
+        except BaseException:
+            self.state = TERMINATE
+            self.supervisor.terminate()
+            self._end_workers()
+            raise
+        self.watch()
+
+    def watch(self) -> None:
+        """Start the thread that watches the workers, if it does not run yet."""
+        if self._watcher.ident is None:
+            self._watcher.start()
+
+    def fill(self, limit: int | None = None) -> None:
+        """Start a worker for every slot that has none; at most `limit` in all."""
+        with self._lock:
+            for slot, process in enumerate(self._slots):
+                if limit is not None and len(self.workers) >= limit:
+                    break
+                if process is None and self.state != TERMINATE:
+                    self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        process = self._process(
+            target=work,
+            args=(
+                self._placements[slot % len(self._placements)],
+                self.supervisor.ticket(slot),
+                self._initializer,
+            ),
+        )
+        process.name = process.name.replace("Process", "PoolWorker")
+        process.daemon = self._daemon
+        process._is_pool_worker = True
+        process.start()
+        self.supervisor.started(slot, process.pid)
+        self._slots[slot] = process
+        self.workers.append(process)
+        util.debug("added worker")
+
+    def _watch(self) -> None:
+        """Join workers that ended and start others, until the supervisor is done."""
+        while (event := self.supervisor.next_event()) is not None:
+            if event[0] == "ended":
+                self._replace(event[1], event[2])
+            elif event[0] == "call":
+                self._call_due(event[1])
+        self._due.put(None)
+        if self.state == TERMINATE:
+            self._end_workers()  # One may have started while the others were ended.
+        util.debug("worker handler exiting")
+
+    def _replace(self, slot: int, pid: int) -> None:
+        with self._lock:
+            process = self._slots[slot]
+            if process is None or process.pid != pid:
+                return
+            util.debug("cleaning up worker %d", slot)
+            process.join()
+            self._slots[slot] = None
+            self.workers.remove(process)
+        if self.state == RUN or (self.state == CLOSE and not self.supervisor.is_idle()):
+            self._refill()
+
+    def _refill(self) -> None:
+        """Start missing workers; try for a while if the system has no room for them."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.fill()
+                return
+            except Exception as error:
+                if isinstance(error, OSError) and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                left = len(self.workers)
+                print(
+                    f"phalanx: a pool cannot start a worker: {error}; "
+                    + (f"it goes on with {left}" if left else "it has none left"),
+                    file=sys.stderr,
+                )
+                if not left:
+                    self.supervisor.terminate()
+                return
+
+    # Callbacks
+
+    def expect(self, job: _workers.Job, result: Waiting) -> None:
+        """Run what `result` has to run when the job has ended."""
+        if self._caller is None:
+            with self._lock:
+                if self._caller is None:
+                    self._caller = threading.Thread(
+                        target=self._call, name="phalanx-callbacks", daemon=True
+                    )
+                    self._caller.start()
+        # The event may have come before this entry; then it has left `None`.
+        if self._waiting.setdefault(job, result) is None:
+            del self._waiting[job]
+            self._due.put(result)
+
+    def expected(self) -> list[Waiting]:
+        """Return the results whose jobs have not ended."""
+        return [result for result in list(self._waiting.values()) if result is not None]
+
+    def _call_due(self, job: _workers.Job) -> None:
+        result = self._waiting.setdefault(job, None)
+        if result is not None:
+            del self._waiting[job]
+            self._due.put(result)
+
+    def _call(self) -> None:
+        while (result := self._due.get()) is not None:
+            try:
+                if self.state == TERMINATE:
+                    result._abandon()
+                else:
+                    result._call_back()
+            except BaseException as error:
+                report(error)
+            del result
+
+    # The end
+
+    def close(self) -> None:
+        """Take no more tasks; the workers end when all are done."""
+        if self.state == RUN:
+            self.state = CLOSE
+            self.supervisor.close()
+
+    def join(self) -> None:
+        """Wait for the end of the threads and of the workers."""
+        self._join(self._watcher)
+        self._join(self._caller)
+        for process in list(self.workers):
+            process.join()
+
+    def terminate(self) -> None:
+        """End the workers now; what is not done will not be."""
+        self.state = TERMINATE
+        self.supervisor.terminate()
+        self._join(self._watcher)
+        self._end_workers()
+        self._due.put(None)
+        self._join(self._caller)
+        for result in self.expected():
+            result._abandon()
+        self._waiting.clear()
+
+    @staticmethod
+    def _join(thread: threading.Thread | None) -> None:
+        if (
+            thread is not None
+            and thread.ident is not None
+            and thread is not threading.current_thread()
+        ):
+            thread.join()
+
+    def _end_workers(self) -> None:
+        for process in self.workers:
+            if process.exitcode is None:
+                process.terminate()
+        deadline = time.monotonic() + GRACE
+        for process in self.workers:
+            process.join(max(0.0, deadline - time.monotonic()))
+        for process in self.workers:
+            if process.exitcode is None:
+                process.kill()
+                process.join()

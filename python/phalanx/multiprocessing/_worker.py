@@ -1,0 +1,74 @@
+"""What a worker's process runs, and how it gets its initializer."""
+
+import pickle
+import signal
+from collections.abc import Callable, Iterable
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from .. import _workers
+from ._placement import Placement
+
+__all__ = ["Initializer", "work"]
+
+
+class Initializer:
+    """A pool's initializer and its arguments, on their way to a worker.
+
+    They are pickled like any argument of a process. A worker that does without the
+    main module (see `_popen.imports_main`) gets what is defined there by value.
+    """
+
+    __slots__ = ("args", "function")
+
+    def __init__(
+        self, function: Callable[..., object] | None, args: Iterable[Any]
+    ) -> None:
+        self.function = function
+        self.args = tuple(args)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.function is None:
+            return Initializer, (None, self.args)
+        from ._popen import imports_main
+
+        if imports_main():
+            try:
+                ForkingPickler.dumps(self.function)
+            except (pickle.PicklingError, AttributeError, TypeError):
+                pass  # A lambda or a local function.
+            else:
+                return Initializer, (self.function, self.args)
+        return _from_bytes, (_by_value((self.function, self.args)),)
+
+
+def _by_value(value: object) -> bytes:
+    """Pickle with cloudpickle and the reducers of multiprocessing."""
+    import io
+
+    import cloudpickle  # type: ignore[import-untyped,unused-ignore]
+
+    stream = io.BytesIO()
+    pickler = cloudpickle.Pickler(stream)
+    extra = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+    pickler.dispatch_table = pickler.dispatch_table.new_child(dict(extra))
+    pickler.dump(value)
+    return stream.getvalue()
+
+
+def _from_bytes(data: bytes) -> Initializer:
+    return Initializer(*pickle.loads(data))
+
+
+def work(
+    placement: Placement, ticket: _workers.Ticket, initializer: Initializer
+) -> None:
+    """Be a worker until the pool ends, or this worker's time is over."""
+    placement.apply()
+    # A forked process has its parent's handlers: an event loop's would wake the
+    # parent's loop, and others could keep `terminate` from ending this process.
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _workers.run_worker(ticket, initializer.function, initializer.args)
