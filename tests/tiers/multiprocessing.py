@@ -1,0 +1,320 @@
+"""CPython's own tests of multiprocessing and concurrent.futures, with the door open.
+
+Every case runs with Phalanx's pools, queues and locks. What does not pass runs
+with the standard library's as well, under the same Python on the same machine:
+a case that fails there too is no fault of ours. What only the standard library
+passes has to be in `tests/multiprocessing/exceptions.txt`, with its reason.
+"""
+
+import fnmatch
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from .process import PYTHON, TESTS, Counts, run
+from .python import other_pythons
+
+FOLDER = TESTS / "multiprocessing"
+METHODS = ("fork", "spawn", "forkserver")
+FUTURES = ("as_completed", "deadlock", "init", "process_pool", "shutdown", "wait")
+SHARDS = 4  # runs per start method
+LIMIT = 60.0  # seconds in one case, until it counts as hung
+
+_say = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a case ended: passed, failed, skipped, hung or died."""
+
+    kind: str
+    text: str = ""
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.kind in ("passed", "skipped")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Whose multiprocessing runs: an interpreter, and what is in its environment."""
+
+    name: str
+    python: str
+    env: dict[str, str]
+
+
+def sides(python: str) -> tuple[Side, Side]:
+    """Phalanx's and the standard library's, under one Python."""
+    code = "import cloudpickle, phalanx; print(cloudpickle.__file__, phalanx.__file__)"
+    pickle, package = (
+        Path(p).parent for p in run([PYTHON, "-c", code], 60).output.split()
+    )
+    path = [package / "doors" / "start"]
+    if python != PYTHON:
+        # The extension serves every Python; the environment's other packages do not.
+        link = Path(tempfile.mkdtemp(prefix="phalanx-"))
+        for part in (pickle, package):
+            (link / part.name).symlink_to(part)
+        path.append(link)
+    elif "PYTHONPATH" in os.environ:
+        path.append(Path(os.environ["PYTHONPATH"]))
+    ours = {
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "PHALANX_DOORS": "mpi4py,multiprocessing",
+    }
+    return Side("phalanx", python, ours), Side(
+        "standard", python, {"PHALANX_DOORS": "off"}
+    )
+
+
+def listed(side: Side, module: str) -> list[str]:
+    """The cases of a module; none if this Python comes without them."""
+    done = run(
+        [side.python, str(FOLDER / "suite.py"), "--list", module], 120, env=side.env
+    )
+    try:
+        found = json.loads(done.output.splitlines()[-1])
+    except (IndexError, ValueError):
+        return []
+    return [name for name in found if "unittest.loader._FailedTest" not in name]
+
+
+class Shard:
+    """Some cases of one module, run in as few processes as they allow."""
+
+    def __init__(self, side: Side, module: str, names: Iterable[str]) -> None:
+        self.side, self.module = side, module
+        self.left = list(names)
+        self.outcomes: dict[str, Outcome] = {}
+
+    def run(self) -> dict[str, Outcome]:
+        while self.left:
+            before = len(self.left)
+            self.run_process()
+            if len(self.left) == before:
+                for name in self.left:
+                    self.outcomes[name] = Outcome("died", "the suite does not start")
+                break
+        return self.outcomes
+
+    def run_process(self) -> None:
+        """One process: until all is done, or a case hangs, or one takes it down."""
+        folder = Path(tempfile.mkdtemp(prefix="phx"))
+        events = folder / "events"
+        events.touch()
+        command = [self.side.python, str(FOLDER / "suite.py"), "--events", str(events)]
+        with (folder / "output").open("w") as output:
+            process = subprocess.Popen(
+                [*command, self.module],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                text=True,
+                env={**os.environ, **self.side.env, "TMPDIR": str(folder)},
+                start_new_session=True,
+            )
+        assert process.stdin is not None
+        try:
+            process.stdin.write(json.dumps(self.left))
+            process.stdin.close()
+            ending = self.watch(process, events)
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        current = self.read(events)
+        if current is not None:
+            output_end = (folder / "output").read_text(errors="replace")[-4000:]
+            self.outcomes[current] = Outcome(ending, output_end, LIMIT)
+        self.left = [name for name in self.left if name not in self.outcomes]
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def watch(self, process: "subprocess.Popen[str]", events: Path) -> str:
+        """Wait for the end, or for a case that takes too long."""
+        size, since = 0, time.monotonic()
+        while process.poll() is None:
+            time.sleep(0.05)
+            now = events.stat().st_size
+            if now != size:
+                size, since = now, time.monotonic()
+            elif time.monotonic() - since > LIMIT:
+                return "hung"
+        return "died"
+
+    def read(self, events: Path) -> str | None:
+        """Take over what was reported; give the case that never ended."""
+        current = None
+        for line in events.read_text().splitlines():
+            event = json.loads(line)
+            current = event.get("start")
+            if current is None:
+                self.outcomes[event["end"]] = Outcome(
+                    event["outcome"], event["text"], event["seconds"]
+                )
+        return current
+
+
+def by_class(names: Iterable[str]) -> dict[str, list[str]]:
+    classes: dict[str, list[str]] = {}
+    for name in names:
+        classes.setdefault(name.rpartition(".")[0], []).append(name)
+    return classes
+
+
+def run_cases(side: Side, cases: dict[str, list[str]]) -> dict[str, Outcome]:
+    """Run the cases of several modules, two processes at a time."""
+    shards = []
+    for module, names in cases.items():
+        parts: list[list[str]] = [[] for _ in range(SHARDS)]
+        for n, group in enumerate(by_class(names).values()):
+            parts[n % SHARDS] += group
+        shards += [Shard(side, module, part) for part in parts if part]
+    outcomes: dict[str, Outcome] = {}
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as threads:
+        for part in threads.map(Shard.run, shards):
+            outcomes.update(part)
+    return outcomes
+
+
+def exceptions() -> list[tuple[str, str]]:
+    """Patterns of cases, each with the reason why it cannot pass."""
+    lines = (FOLDER / "exceptions.txt").read_text().splitlines()
+    pairs = (line.split(None, 1) for line in lines if line and line[0] != "#")
+    return [(pattern, reason) for pattern, reason in pairs]
+
+
+def reason_for(name: str, known: list[tuple[str, str]]) -> str | None:
+    short = ".".join(name.split(".")[-2:])
+    for pattern, reason in known:
+        if fnmatch.fnmatchcase(short, pattern):
+            return reason
+    return None
+
+
+def modules(side: Side) -> dict[str, list[str]]:
+    """The cases this Python brings: by start method, then those of the executor."""
+    found = {f"cases_{m}": listed(side, f"cases_{m}") for m in METHODS}
+    package = "test.test_concurrent_futures"
+    for part in (f"{package}.test_{part}" for part in FUTURES):
+        found[part] = [name for name in listed(side, part) if "ProcessPool" in name]
+    if not any(found[f"{package}.test_{part}"] for part in FUTURES):
+        found[package] = [n for n in listed(side, package) if "ProcessPool" in n]
+    return {module: names for module, names in found.items() if names}
+
+
+def title(module: str) -> str:
+    return "futures" if module.startswith("test.") else module.removeprefix("cases_")
+
+
+def compare(python: str, kinds: Iterable[str], everything: bool = False) -> Counts:
+    """Run the cases of both under one Python, and count ours."""
+    counts = Counts()
+    ours, std = sides(python)
+    wanted = {m: c for m, c in modules(std).items() if title(m) in kinds}
+    if not wanted:
+        print(f"   {python} comes without these tests of CPython's")
+        counts.skipped += 1
+        return counts
+    known = exceptions()
+    first = run_cases(ours, wanted)
+    # The suite measures time, and other programs may have had the machine.
+    again = {m: [n for n in c if not first[n].good] for m, c in wanted.items()}
+    again = {
+        m: [n for n in c if reason_for(n, known) is None] for m, c in again.items()
+    }
+    second = run_cases(ours, again)
+    result = first | second
+    bad = {m: [n for n in c if not result[n].good] for m, c in wanted.items()}
+    with_std = run_cases(std, wanted if everything else bad)
+    for kind in sorted({title(m) for m in wanted}):
+        names = [n for m, c in wanted.items() if title(m) == kind for n in c]
+        counts += judge(kind, names, result, with_std, known)
+    for name in sorted(set(result) - {n for c in wanted.values() for n in c}):
+        counts.expect(result[name].good, name, result[name].text)
+    slow = [n for n in second if second[n].good]
+    if slow:
+        print(f"   passed at the second attempt: {', '.join(map(short, slow))}")
+    return counts
+
+
+def short(name: str) -> str:
+    return ".".join(name.split(".")[-2:])
+
+
+def judge(
+    kind: str,
+    names: list[str],
+    ours: dict[str, Outcome],
+    std: dict[str, Outcome],
+    known: list[tuple[str, str]],
+) -> Counts:
+    """Count the cases of one kind, and say both numbers."""
+    counts = Counts()
+    tally: Counter[str] = Counter()
+    for name in names:
+        outcome = ours[name]
+        other = std.get(name)
+        # What passes with ours was not run with the other, unless both were to be.
+        tally["std"] += other is None and outcome.kind == "passed"
+        tally["std"] += other is not None and other.kind == "passed"
+        if outcome.kind == "passed":
+            counts.passed += 1
+            tally["ours"] += 1
+            if reason_for(name, known):
+                tally["needless"] += 1
+                print(f"   {kind}: {short(name)} passes; its exception can go")
+        elif outcome.kind == "skipped":
+            counts.skipped += 1
+            tally["skipped"] += 1
+        elif other is not None and not other.good:
+            counts.skipped += 1
+            tally["both"] += 1
+        elif reason_for(name, known):
+            counts.skipped += 1
+            tally["excepted"] += 1
+        else:
+            what = f"{kind} {short(name)} ({outcome.kind})"
+            counts.fail(what, outcome.text)
+    print(
+        f"   {kind}: {len(names)} cases; the standard module passes {tally['std']}, "
+        f"ours {tally['ours']}; {tally['skipped']} skipped by the suite, "
+        f"{tally['both']} fail with both, {tally['excepted']} excepted"
+    )
+    return counts
+
+
+def run_all() -> Counts:
+    """All start methods, and the executor where a Python has its tests."""
+    counts = compare(PYTHON, METHODS)
+    for python in (PYTHON, *other_pythons()):
+        if any(m.startswith("test.") for m in modules(sides(python)[1])):
+            print(f"   concurrent.futures under {python}")
+            counts += compare(python, ("futures",))
+            break
+    else:
+        print("   no Python here comes with test_concurrent_futures")
+        counts.skipped += 1
+    return counts
+
+
+def run_both() -> Counts:
+    """Every case with both, under every Python."""
+    counts = Counts()
+    for python in (PYTHON, *other_pythons()):
+        print(f"   {python}")
+        counts += compare(python, (*METHODS, "futures"), everything=True)
+    return counts
