@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import c_programs, crossing, examples, failures, pools, python, rust
+from . import (
+    c_programs,
+    crossing,
+    examples,
+    failures,
+    multiprocessing,
+    pools,
+    python,
+    rust,
+)
 from .process import Counts
 
 
@@ -30,9 +39,20 @@ TIERS = {
             "failures", "jobs that fail, are killed, or get bad input", failures.run_all
         ),
         Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
+        Tier(
+            "multiprocessing",
+            "CPython's own cases for multiprocessing, with ours and with its own",
+            multiprocessing.run_all,
+        ),
         Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
         Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),
+        Tier(
+            "multiprocessings",
+            "the same under the other CPythons",
+            multiprocessing.run_others,
+            True,
+        ),
         Tier("wider", "more of mpi4py's own test files", crossing.run_wider, True),
     )
 }
