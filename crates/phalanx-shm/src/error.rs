@@ -79,6 +79,27 @@ pub enum ShmError {
         /// Bytes in the heap.
         capacity: u64,
     },
+    /// The arena's address range is used up.
+    #[error(
+        "the shared memory of this family of processes cannot hold {bytes} bytes more ({live} of {capacity} bytes are in \
+         use); let go of arrays and results that are no longer needed"
+    )]
+    ArenaFull {
+        /// Bytes asked for.
+        bytes: u64,
+        /// Bytes of blocks that somebody holds.
+        live: u64,
+        /// Bytes in the heap.
+        capacity: u64,
+    },
+    /// A handle to a block that is no longer there, or never was.
+    #[error(
+        "shared block {handle:#x} does not exist any more: its last user let go of it before this process opened it"
+    )]
+    Freed {
+        /// The handle.
+        handle: u64,
+    },
     /// A descriptor that is not a universe of this version.
     #[error("the inherited descriptor is not a usable Phalanx universe: {reason}")]
     NotAUniverse {
@@ -128,6 +149,12 @@ pub enum ShmError {
 impl ShmError {
     /// Whether the reason is missing memory (machine, container, limit or heap).
     pub fn is_no_memory(&self) -> bool {
-        matches!(self, ShmError::OutOfMemory { .. } | ShmError::Limit { .. } | ShmError::HeapFull { .. })
+        matches!(
+            self,
+            ShmError::OutOfMemory { .. }
+                | ShmError::Limit { .. }
+                | ShmError::HeapFull { .. }
+                | ShmError::ArenaFull { .. }
+        )
     }
 }

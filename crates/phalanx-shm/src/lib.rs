@@ -33,6 +33,10 @@ pub mod park;
 pub mod ring;
 
 #[cfg(not(loom))]
+pub mod alive;
+#[cfg(not(loom))]
+pub mod arena;
+#[cfg(not(loom))]
 pub mod budget;
 mod combine;
 #[cfg(not(loom))]
@@ -60,6 +64,10 @@ pub mod universe;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub mod x87;
 
+#[cfg(not(loom))]
+pub use alive::ProcessTag;
+#[cfg(not(loom))]
+pub use arena::{Arena, ArenaConfig, Block, BlockKind, Handle};
 #[cfg(not(loom))]
 pub use budget::CpuBudget;
 pub use doorbell::HotSet;

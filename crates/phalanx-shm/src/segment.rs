@@ -122,6 +122,12 @@ impl Segment {
         }
     }
 
+    /// Leaves the segment out of core dumps: most of its range is empty.
+    pub(crate) fn keep_from_dumps(&self) {
+        // SAFETY: advice about our own mapping that changes no contents. A refusal only makes dumps larger.
+        let _ = unsafe { rustix::mm::madvise(self.base.as_ptr().cast(), self.len, rustix::mm::Advice::LinuxDontDump) };
+    }
+
     /// Gives the pages of a page-aligned range back to the machine. The range
     /// reads as zero afterwards and must be committed again before use.
     pub(crate) fn release(&self, at: u64, len: u64) {

@@ -1,6 +1,6 @@
 //! The universe: one segment that every process of a launch maps.
 
-mod heap;
+pub(crate) mod heap;
 mod layout;
 mod slot;
 

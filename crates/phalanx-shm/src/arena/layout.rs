@@ -1,0 +1,74 @@
+//! Where things are in an arena.
+//!
+//! ```text
+//! 0        header: identity, frontier, free lists, figures
+//! 4 KiB    member records, 16 bytes each
+//! 68 KiB   heap: raw blocks, each with a 64-byte head before its payload
+//! ```
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::universe::heap::CLASSES;
+
+pub(crate) const PAGE: u64 = 4096;
+
+/// "PHALANXA", and a layout version.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXA");
+pub(crate) const VERSION: u64 = 1;
+
+/// Processes that can be members at the same time.
+pub(crate) const MEMBERS: usize = 4096;
+pub(crate) const MEMBERS_AT: u64 = PAGE;
+pub(crate) const HEAP_AT: u64 = MEMBERS_AT + (MEMBERS * size_of::<Member>()) as u64;
+
+/// First bytes of the arena. Zero in a new segment.
+#[repr(C)]
+pub(crate) struct Header {
+    /// Written last by the creator (Release), checked by whoever attaches.
+    pub(crate) magic: AtomicU64,
+    pub(crate) version: AtomicU64,
+    /// Random: tells one arena from another. Written by the creator only.
+    pub(crate) id: AtomicU64,
+    /// Bytes of free large blocks that may keep their pages.
+    pub(crate) budget: AtomicU64,
+    /// Bytes of the heap handed out so far. Only grows.
+    pub(crate) frontier: AtomicU64,
+    /// Bytes of blocks that somebody holds. For people and tests.
+    pub(crate) live: AtomicU64,
+    /// Bytes of free large blocks that keep their pages.
+    pub(crate) cached: AtomicU64,
+    /// One more than the highest member record ever used.
+    pub(crate) members: AtomicU64,
+    /// Free raw blocks of each size class (see `stack.rs`).
+    pub(crate) free: [AtomicU64; CLASSES],
+}
+
+/// A process and the blocks it holds.
+#[repr(C)]
+pub(crate) struct Member {
+    /// `ProcessTag` bits and the flags of `members.rs`; 0 = unused.
+    pub(crate) tag: AtomicU64,
+    /// Its first chunk of entries, 0 = none.
+    pub(crate) chunks: AtomicU64,
+}
+
+/// What stands before each payload.
+#[repr(C, align(64))]
+pub(crate) struct Head {
+    /// `generation << 32 | holds`. Holds 0 = free.
+    pub(crate) state: AtomicU64,
+    /// Bytes that the owner asked for.
+    pub(crate) len: AtomicU64,
+    /// The next free block's number, while this one is free.
+    pub(crate) link: AtomicU64,
+    /// Size class.
+    pub(crate) class: AtomicU32,
+    /// `BlockKind`.
+    pub(crate) kind: AtomicU32,
+    /// 1 while the payload's pages are given back.
+    pub(crate) bare: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Header>() <= PAGE as usize);
+const _: () = assert!(size_of::<Head>() == 64);
+const _: () = assert!(HEAP_AT.is_multiple_of(PAGE));

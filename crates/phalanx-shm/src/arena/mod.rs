@@ -1,0 +1,511 @@
+//! The shared memory of a family of processes: blocks that are held, counted, and freed with their last holder.
+//!
+//! A *family* is the first process that needs shared memory and everything it starts. It has one arena: one sealed,
+//! sparse, anonymous segment. See README.md beside this file for what happens when processes are killed.
+
+mod fork;
+mod heap;
+mod layout;
+mod members;
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::segment::Segment;
+use crate::{SharedBytes, ShmError};
+use heap::Heap;
+use layout::{HEAP_AT, Header, MAGIC, MEMBERS_AT, PAGE, VERSION};
+use members::{Entry, Record};
+
+/// How large an arena is.
+#[derive(Clone, Copy, Debug)]
+pub struct ArenaConfig {
+    /// Bytes of address range. Only what is used becomes memory.
+    pub bytes: u64,
+    /// Bytes of free large blocks that keep their pages for the next user.
+    pub cached: u64,
+}
+
+impl ArenaConfig {
+    /// For this machine: four times its memory, at least 64 GiB, at most half of what the process may map; an eighth of
+    /// its memory as cache.
+    #[must_use]
+    pub fn for_machine() -> ArenaConfig {
+        let memory = rustix::system::sysinfo();
+        let memory = (memory.totalram as u64).saturating_mul(u64::from(memory.mem_unit).max(1));
+        let mut bytes = memory.saturating_mul(4).max(64 << 30);
+        for which in [rustix::process::Resource::As, rustix::process::Resource::Fsize] {
+            if let Some(limit) = rustix::process::getrlimit(which).current {
+                bytes = bytes.min(limit / 2);
+            }
+        }
+        ArenaConfig { bytes: bytes.clamp(16 << 20, 1 << 40) / PAGE * PAGE, cached: memory / 8 }
+    }
+}
+
+/// What a block is, for whoever opens it, and for what it holds itself when it is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum BlockKind {
+    /// Bytes.
+    Plain = 0,
+    /// A lock or semaphore.
+    Lock = 1,
+    /// A condition variable.
+    Condition = 2,
+    /// A queue: releases its chunks and what waits in them.
+    Queue = 3,
+    /// The task board of a pool.
+    Board = 4,
+}
+
+impl BlockKind {
+    fn from_number(number: u32) -> BlockKind {
+        match number {
+            1 => BlockKind::Lock,
+            2 => BlockKind::Condition,
+            3 => BlockKind::Queue,
+            4 => BlockKind::Board,
+            _ => BlockKind::Plain,
+        }
+    }
+}
+
+/// Names a block within its family. Not a hold: opening it fails once the block is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle(u64);
+
+/// Bits of a handle that say where; the rest say which of the blocks that were there.
+const PLACE_BITS: u32 = 34;
+const GENERATIONS: u64 = 1 << (64 - PLACE_BITS);
+
+impl Handle {
+    fn new(at: u64, generation: u64) -> Handle {
+        Handle(at / 64 | (generation % GENERATIONS) << PLACE_BITS)
+    }
+
+    /// Position of the payload.
+    fn at(self) -> u64 {
+        (self.0 & ((1 << PLACE_BITS) - 1)) * 64
+    }
+
+    fn generation(self) -> u64 {
+        self.0 >> PLACE_BITS
+    }
+
+    /// As one word, never 0.
+    #[must_use]
+    pub fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// From [`Handle::to_u64`]. Any number may be passed: opening it checks.
+    #[must_use]
+    pub fn from_u64(word: u64) -> Handle {
+        Handle(word)
+    }
+}
+
+/// One process's mapping of an arena. Stays until the process ends.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    segment: Segment,
+    record: Mutex<Record>,
+}
+
+impl Inner {
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping is at least a page and page-aligned, and the header is all atomics.
+        unsafe { &*self.segment.base().cast::<Header>() }
+    }
+
+    fn heap(&self) -> Heap<'_> {
+        Heap { segment: &self.segment, header: self.header() }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more hold on a live block; tells whether it still lives.
+    fn count_up(&self, handle: u64) -> bool {
+        let handle = Handle(handle);
+        if !self.heap().holds(handle.at()) {
+            return false;
+        }
+        let state = &self.heap().head(handle.at()).state;
+        let mut seen = state.load(Ordering::Relaxed);
+        loop {
+            let (generation, holds) = (seen >> 32, seen & 0xffff_ffff);
+            if holds == 0 || holds == 0xffff_ffff || generation % GENERATIONS != handle.generation() {
+                return false;
+            }
+            // SYNC POINT arena hold: Acquire, pairs with the Release of the previous holders' changes.
+            match state.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Gives one hold back; the last one frees the block and what it holds itself.
+    fn count_down(&'static self, handle: u64) {
+        let handle = Handle(handle);
+        if !self.heap().holds(handle.at()) {
+            return;
+        }
+        let head = self.heap().head(handle.at());
+        let mut seen = head.state.load(Ordering::Relaxed);
+        loop {
+            let (generation, holds) = (seen >> 32, seen & 0xffff_ffff);
+            if holds == 0 || generation % GENERATIONS != handle.generation() {
+                return; // Somebody wrote over the head: better a lost block than one in use.
+            }
+            let last = holds == 1;
+            let next = if last { ((generation + 1) & 0xffff_ffff) << 32 } else { seen - 1 };
+            // SYNC POINT arena hold: Release, so that whoever frees or reuses the block sees the end of every use;
+            // Acquire for that one.
+            match head.state.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) if last => break,
+                Ok(_) => return,
+                Err(now) => seen = now,
+            }
+        }
+        let len = head.len.load(Ordering::Relaxed);
+        let kind = BlockKind::from_number(head.kind.load(Ordering::Relaxed));
+        release_contents(Arena(self), kind, handle, len);
+        self.header().live.fetch_sub(len, Ordering::Relaxed);
+        self.heap().give(handle.at());
+    }
+}
+
+/// Gives back what a block that nobody holds any more holds itself.
+fn release_contents(arena: Arena, kind: BlockKind, handle: Handle, len: u64) {
+    let _ = (arena, handle, len);
+    match kind {
+        BlockKind::Plain | BlockKind::Lock | BlockKind::Condition | BlockKind::Queue | BlockKind::Board => {}
+    }
+}
+
+/// The shared memory of a family, as mapped by this process. Copies are the same arena.
+#[derive(Clone, Copy, Debug)]
+pub struct Arena(&'static Inner);
+
+impl PartialEq for Arena {
+    fn eq(&self, other: &Arena) -> bool {
+        core::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Arena {}
+
+impl Arena {
+    /// A new arena, with this process as its first member.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::System`], [`ShmError::Limit`] or [`ShmError::OutOfMemory`] when the segment cannot be made.
+    pub fn create(config: ArenaConfig) -> Result<Arena, ShmError> {
+        let bytes = usize::try_from(config.bytes).unwrap_or(usize::MAX) / PAGE as usize * PAGE as usize;
+        let segment = Segment::create(bytes.max((HEAP_AT + (1 << 20)) as usize))?;
+        segment.commit(0, HEAP_AT, "the member table of an arena")?;
+        segment.keep_from_dumps();
+        let mut id = [0; 8];
+        while u64::from_ne_bytes(id) == 0 {
+            rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
+                .map_err(|e| ShmError::System { what: "draw a random number", source: e.into() })?;
+        }
+        let arena = fork::keep(Inner { segment, record: Mutex::default() });
+        let header = arena.header();
+        header.id.store(u64::from_ne_bytes(id), Ordering::Relaxed);
+        header.budget.store(config.cached, Ordering::Relaxed);
+        header.version.store(VERSION, Ordering::Relaxed);
+        header.magic.store(MAGIC, Ordering::Release);
+        Ok(Arena(arena))
+    }
+
+    /// Maps an arena that another process of the family made. One that is mapped already is found again.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::NotAUniverse`] when the descriptor is something else; as [`Arena::create`].
+    pub fn attach(fd: OwnedFd) -> Result<Arena, ShmError> {
+        let segment = Segment::attach(fd)?;
+        let foreign = |reason: &str| ShmError::NotAUniverse { reason: reason.to_owned() };
+        if segment.len() < HEAP_AT as usize {
+            return Err(foreign("it is too small for an arena"));
+        }
+        segment.keep_from_dumps();
+        let inner = Inner { segment, record: Mutex::default() };
+        let header = inner.header();
+        if header.magic.load(Ordering::Acquire) != MAGIC {
+            return Err(foreign("it is not an arena"));
+        }
+        if header.version.load(Ordering::Relaxed) != VERSION {
+            return Err(foreign("it was made by another version of Phalanx"));
+        }
+        let id = header.id.load(Ordering::Relaxed);
+        Ok(Arena::find(id).unwrap_or_else(|| Arena(fork::keep(inner))))
+    }
+
+    /// The arena with that number, if this process has mapped it.
+    #[must_use]
+    pub fn find(id: u64) -> Option<Arena> {
+        fork::kept().into_iter().map(Arena).find(|arena| arena.id() == id)
+    }
+
+    /// The segment's descriptor, close-on-exec. Passing it to another process makes that one part of the family.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'static> {
+        self.0.segment.fd()
+    }
+
+    /// A random number that tells this arena from others.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.header().id.load(Ordering::Relaxed)
+    }
+
+    /// Takes a block of `bytes` bytes, 64-byte aligned, page-aligned from 64 KiB on. Its contents are undefined.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::ArenaFull`] or [`ShmError::OutOfMemory`].
+    pub fn alloc(&self, bytes: usize, kind: BlockKind) -> Result<Block, ShmError> {
+        self.take(bytes, kind).map(|(block, _)| block)
+    }
+
+    /// [`Arena::alloc`] with all bytes zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`Arena::alloc`].
+    pub fn alloc_zeroed(&self, bytes: usize, kind: BlockKind) -> Result<Block, ShmError> {
+        let (block, fresh) = self.take(bytes, kind)?;
+        if !fresh {
+            // SAFETY: this process has just become the block's only holder.
+            unsafe { block.as_ptr().write_bytes(0, block.len()) };
+        }
+        Ok(block)
+    }
+
+    fn take(&self, bytes: usize, kind: BlockKind) -> Result<(Block, bool), ShmError> {
+        let inner = self.0;
+        // Before the arena grows by a large block: what do dead processes still hold?
+        let (at, fresh) = inner.heap().take(bytes as u64, || members::sweep(inner, |_| true) > 0)?;
+        let head = inner.heap().head(at);
+        head.len.store(bytes as u64, Ordering::Relaxed);
+        head.kind.store(kind as u32, Ordering::Relaxed);
+        let generation = head.state.load(Ordering::Relaxed) >> 32;
+        inner.header().live.fetch_add(bytes as u64, Ordering::Relaxed);
+        let mut record = inner.record();
+        head.state.store(generation << 32 | 1, Ordering::Release);
+        let handle = Handle::new(at, generation);
+        let entry = record.note(inner, handle.to_u64());
+        drop(record);
+        Ok((Block(Arc::new(Hold { arena: *self, handle, len: bytes, kind, entry })), fresh))
+    }
+
+    /// One more hold on a live block.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::Freed`] when its last holder has let go of it.
+    pub fn open(&self, handle: Handle) -> Result<Block, ShmError> {
+        let mut record = self.0.record();
+        if !self.0.count_up(handle.to_u64()) {
+            return Err(ShmError::Freed { handle: handle.to_u64() });
+        }
+        let entry = record.note(self.0, handle.to_u64());
+        drop(record);
+        Ok(self.held(handle, entry))
+    }
+
+    /// Takes over the hold that a message carried: see [`Block::into_transit`]. To be done once per such hold.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::Freed`] for a handle that names no live block.
+    pub fn adopt(&self, handle: Handle) -> Result<Block, ShmError> {
+        let live = self.0.heap().holds(handle.at()) && {
+            let state = self.0.heap().head(handle.at()).state.load(Ordering::Acquire);
+            state & 0xffff_ffff != 0 && (state >> 32) % GENERATIONS == handle.generation()
+        };
+        if !live {
+            return Err(ShmError::Freed { handle: handle.to_u64() });
+        }
+        let entry = self.0.record().note(self.0, handle.to_u64());
+        Ok(self.held(handle, entry))
+    }
+
+    /// Gives back the hold that a message carried, unread.
+    pub fn discard(&self, handle: Handle) {
+        self.0.count_down(handle.to_u64());
+    }
+
+    fn held(&self, handle: Handle, entry: Entry) -> Block {
+        let head = self.0.heap().head(handle.at());
+        let room = (self.0.segment.len() as u64).saturating_sub(handle.at());
+        let len = head.len.load(Ordering::Relaxed).min(room) as usize;
+        let kind = BlockKind::from_number(head.kind.load(Ordering::Relaxed));
+        Block(Arc::new(Hold { arena: *self, handle, len, kind, entry }))
+    }
+
+    /// Gives back what dead processes hold. Returns how many there were.
+    pub fn sweep(&self) -> usize {
+        members::sweep(self.0, |_| true)
+    }
+
+    /// Gives back what the ended process `pid` holds. Nothing happens while it lives.
+    pub fn sweep_process(&self, pid: u32) {
+        members::sweep(self.0, |found| found == pid);
+    }
+
+    /// Bytes of all blocks that somebody holds.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.0.header().live.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the arena handed out so far, freed blocks included: a bound of the memory it keeps.
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.0.header().frontier.load(Ordering::Relaxed)
+    }
+}
+
+/// What a [`Block`] shares with its clones.
+#[derive(Debug)]
+struct Hold {
+    arena: Arena,
+    handle: Handle,
+    len: usize,
+    kind: BlockKind,
+    entry: Entry,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let inner = self.arena.0;
+        let there = inner.record().strike(inner, self.entry, self.handle.to_u64());
+        if there {
+            inner.count_down(self.handle.to_u64());
+        }
+    }
+}
+
+/// A hold on a block: the block exists while this does. Clones share the hold; the last of them gives it back.
+#[derive(Clone, Debug)]
+pub struct Block(Arc<Hold>);
+
+impl Block {
+    /// The block's name in its family.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.0.handle
+    }
+
+    /// The arena it lies in.
+    #[must_use]
+    pub fn arena(&self) -> Arena {
+        self.0.arena
+    }
+
+    /// Bytes asked for when it was taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// What it was taken for.
+    #[must_use]
+    pub fn kind(&self) -> BlockKind {
+        self.0.kind
+    }
+
+    /// Its first byte, valid while this hold lives. Other processes may access the same bytes.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.arena().0.segment.base().wrapping_add(self.0.handle.at() as usize)
+    }
+
+    /// All of its bytes, for copies in and out.
+    #[must_use]
+    pub fn bytes(&self) -> SharedBytes<'_> {
+        // SAFETY: inside the mapping, and the block is held while the result is used.
+        unsafe { SharedBytes::new(self.as_ptr(), self.0.len) }
+    }
+
+    /// The 32-bit word at byte `at`.
+    ///
+    /// # Panics
+    ///
+    /// When it is misaligned or outside the block: a mistake in this program, never a matter of input.
+    #[must_use]
+    pub fn word32(&self, at: usize) -> &AtomicU32 {
+        assert!(at.is_multiple_of(4) && at + 4 <= self.0.len, "word at {at} of a block of {} bytes", self.0.len);
+        // SAFETY: inside the block, aligned, held while borrowed; atomics accept every bit pattern.
+        unsafe { &*self.as_ptr().add(at).cast::<AtomicU32>() }
+    }
+
+    /// The 64-bit word at byte `at`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Block::word32`].
+    #[must_use]
+    pub fn word64(&self, at: usize) -> &AtomicU64 {
+        &self.words(at, 1)[0]
+    }
+
+    /// `n` 64-bit words from byte `at` on.
+    ///
+    /// # Panics
+    ///
+    /// As [`Block::word32`].
+    #[must_use]
+    pub fn words(&self, at: usize, n: usize) -> &[AtomicU64] {
+        let end = n.checked_mul(8).and_then(|bytes| at.checked_add(bytes));
+        assert!(
+            at.is_multiple_of(8) && end.is_some_and(|end| end <= self.0.len),
+            "{n} words at {at} of {} bytes",
+            self.0.len
+        );
+        // SAFETY: inside the block, aligned, held while borrowed; atomics accept every bit pattern.
+        unsafe { core::slice::from_raw_parts(self.as_ptr().add(at).cast::<AtomicU64>(), n) }
+    }
+
+    /// Leaves this hold to a message in shared memory; whoever reads the message [adopts](Arena::adopt) it. Other
+    /// clones in this process keep a hold of their own.
+    #[must_use]
+    pub fn into_transit(self) -> Handle {
+        let handle = self.0.handle;
+        let inner = self.0.arena.0;
+        match Arc::try_unwrap(self.0) {
+            Ok(hold) => {
+                let there = inner.record().strike(inner, hold.entry, handle.to_u64());
+                // The count stays; only the note of it goes.
+                std::mem::forget(hold);
+                debug_assert!(there, "a held block was swept");
+            }
+            // The clones keep the noted hold: count one for the message.
+            Err(shared) => {
+                inner.count_up(shared.handle.to_u64());
+            }
+        }
+        handle
+    }
+}
+
+/// Bytes from the start of an arena to its first block, for tests of the layout.
+const _: () = assert!(MEMBERS_AT < HEAP_AT);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+use super::*;
+
+fn arena() -> Arena {
+    Arena::create(ArenaConfig { bytes: 1 << 30, cached: 64 << 20 }).expect("there is memory for a test")
+}
+
+/// Runs `body` in a forked child that ends without running destructors, and waits for it.
+fn in_child(body: impl FnOnce()) {
+    // SAFETY: the child calls only the body and `_exit`; the tests' bodies use memory and atomics.
+    match unsafe { libc::fork() } {
+        0 => {
+            body();
+            // SAFETY: ends this child at once.
+            unsafe { libc::_exit(0) };
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: waits for the child just made.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!(status, 0, "the child failed");
+        }
+    }
+}
+
+#[test]
+fn blocks_are_reused_and_handles_of_freed_ones_open_nothing() {
+    let arena = arena();
+    let before = arena.used();
+    let block = arena.alloc(100, BlockKind::Lock).unwrap();
+    assert_eq!((block.len(), block.kind()), (100, BlockKind::Lock));
+    let handle = block.handle();
+    assert_eq!(arena.used(), before + 100);
+    let second = arena.open(handle).unwrap();
+    drop(block);
+    assert_eq!(arena.open(handle).unwrap().len(), 100);
+    drop(second);
+    assert!(matches!(arena.open(handle), Err(ShmError::Freed { .. })));
+    assert!(matches!(arena.adopt(handle), Err(ShmError::Freed { .. })));
+    let again = arena.alloc(90, BlockKind::Plain).unwrap();
+    assert_ne!(again.handle(), handle, "same place, another generation");
+    assert_eq!(again.handle().at(), handle.at());
+}
+
+#[test]
+fn garbage_handles_open_nothing() {
+    let arena = arena();
+    let held = arena.alloc(64, BlockKind::Plain).unwrap();
+    for word in [0, 1, u64::MAX, held.handle().to_u64() + 1, held.handle().to_u64() ^ 1 << 40] {
+        assert!(arena.open(Handle::from_u64(word)).is_err(), "{word:#x}");
+        arena.discard(Handle::from_u64(word));
+    }
+    assert!(arena.open(held.handle()).is_ok());
+}
+
+#[test]
+fn large_blocks_begin_on_a_page_and_small_ones_on_a_line() {
+    let arena = arena();
+    for bytes in [0, 1, 64, 960, 16 << 10, (64 << 10) - 64, 64 << 10, 1 << 20, 5 << 20] {
+        let block = arena.alloc_zeroed(bytes, BlockKind::Plain).unwrap();
+        let alignment = if bytes >= 64 << 10 { 4096 } else { 64 };
+        assert!((block.as_ptr() as usize).is_multiple_of(alignment), "{bytes} bytes");
+        let mut all = vec![1; bytes];
+        block.bytes().read(0, &mut all).unwrap();
+        assert!(all.iter().all(|byte| *byte == 0));
+        block.bytes().write(0, &vec![7; bytes]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_too_large_is_an_error() {
+    let arena = arena();
+    assert!(matches!(arena.alloc(2 << 30, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
+    assert!(matches!(arena.alloc(usize::MAX, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
+    assert_eq!(arena.used(), 0);
+}
+
+#[test]
+fn a_message_carries_a_hold() {
+    let arena = arena();
+    let block = arena.alloc(200, BlockKind::Plain).unwrap();
+    let other = block.clone();
+    let handle = block.into_transit();
+    drop(other);
+    let read = arena.adopt(handle).unwrap();
+    assert_eq!(arena.used(), 200);
+    let handle = read.into_transit();
+    assert_eq!(arena.used(), 200);
+    arena.discard(handle);
+    assert_eq!(arena.used(), 0);
+}
+
+#[test]
+fn a_child_holds_what_it_inherited_until_it_is_swept() {
+    let arena = arena();
+    let block = arena.alloc(1 << 20, BlockKind::Plain).unwrap();
+    let handle = block.handle();
+    let freed = arena.alloc(64, BlockKind::Plain).unwrap();
+    drop(freed);
+    in_child(|| {
+        let more = arena.alloc(1 << 20, BlockKind::Plain).unwrap();
+        more.bytes().write(0, b"child").unwrap();
+        std::mem::forget(more);
+    });
+    assert_eq!(arena.used(), 2 << 20, "the child's own block is still counted");
+    drop(block);
+    assert!(arena.open(handle).is_ok(), "the dead child still holds it");
+    assert_eq!(arena.sweep(), 1);
+    assert!(arena.open(handle).is_err());
+    assert_eq!(arena.used(), 0);
+    assert_eq!(arena.sweep(), 0);
+}
+
+#[test]
+fn a_child_that_lets_go_frees_nothing_of_its_parent() {
+    let arena = arena();
+    let block = arena.alloc(300, BlockKind::Plain).unwrap();
+    let clone = block.clone();
+    in_child(move || {
+        drop(clone);
+    });
+    // The child dropped a clone only; let it drop everything it has.
+    let handle = block.handle();
+    let held = std::cell::Cell::new(Some(block));
+    in_child(|| drop(held.take()));
+    assert!(arena.open(handle).is_ok());
+    drop(held.take());
+    arena.sweep();
+    assert_eq!(arena.used(), 0);
+}
+
+#[test]
+fn growing_sweeps_the_dead_first() {
+    let arena = arena();
+    for _ in 0..40 {
+        in_child(|| std::mem::forget(arena.alloc(100 << 20, BlockKind::Plain).unwrap()));
+    }
+    assert!(arena.reserved() < 400 << 20, "{} bytes", arena.reserved());
+}
+
+#[test]
+fn many_holds_and_threads() {
+    let arena = arena();
+    let blocks: Vec<Block> = (0..1000).map(|n| arena.alloc(n * 10, BlockKind::Plain).unwrap()).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for block in &blocks {
+                    let open = arena.open(block.handle()).unwrap();
+                    let own = arena.alloc(open.len(), BlockKind::Plain).unwrap();
+                    drop(open);
+                    arena.discard(own.into_transit());
+                }
+            });
+        }
+    });
+    drop(blocks);
+    assert_eq!(arena.used(), 0);
+}
+
+#[test]
+fn attaching_again_finds_the_same_mapping() {
+    let arena = arena();
+    let fd = arena.fd().try_clone_to_owned().unwrap();
+    assert_eq!(Arena::attach(fd).unwrap(), arena);
+    assert_eq!(Arena::find(arena.id()), Some(arena));
+    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    assert!(Arena::attach(file.into()).is_err());
+}
