@@ -4,6 +4,8 @@
 #![expect(unsafe_code, reason = "calls Python's C API")]
 
 mod codec;
+mod family;
+mod shared;
 
 use pyo3::prelude::*;
 
@@ -11,5 +13,7 @@ use pyo3::prelude::*;
 #[pymodule]
 #[pyo3(name = "_workers")]
 fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    codec::register(m)
+    codec::register(m)?;
+    family::register(m)?;
+    shared::register(m)
 }

@@ -4,13 +4,16 @@
 //! with the reducers of the standard module, large buffers beside the stream.
 
 mod array;
+mod frame;
 mod pickler;
 mod reducers;
 mod small;
 mod view;
 
+use std::cell::RefCell;
 use std::ptr;
 
+use phalanx_shm::Block;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -47,17 +50,54 @@ pub(crate) type Wire = SmallVec<[u8; 192]>;
 /// An object that is ready to be sent.
 #[derive(Default)]
 pub(crate) struct Encoded {
-    /// The message.
+    /// The message: up to some 4 KiB, and 8 bytes for each shared object in it.
     pub(crate) wire: Wire,
+    /// The blocks that it names.
+    pub(crate) blocks: Vec<Block>,
     /// Objects that must live until the message has been read.
     pub(crate) keep: Vec<Py<PyAny>>,
 }
 
 impl Encoded {
-    /// The message for a reader with [`Source::Transit`]: it holds the blocks now.
+    /// The message for a reader with [`Source::Transit`]: it holds the blocks from now on.
     pub(crate) fn into_transit(self) -> Wire {
+        for block in self.blocks {
+            let _ = block.into_transit();
+        }
         self.wire
     }
+}
+
+/// What family objects leave for the message that they are pickled into.
+#[derive(Default)]
+struct Cargo {
+    blocks: Vec<Block>,
+    keep: Vec<Py<PyAny>>,
+}
+
+thread_local! {
+    /// The messages that this thread is making, the innermost last.
+    static CARGO: RefCell<Vec<Cargo>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Called while a family object is pickled: the message that is being made, if one is, holds the block until it has been
+/// read, so that the object may be dropped meanwhile. Whether there is such a message.
+pub(crate) fn carry(block: &Block) -> bool {
+    CARGO.with_borrow_mut(|cargo| cargo.last_mut().map(|cargo| cargo.blocks.push(block.clone()))).is_some()
+}
+
+/// As [`carry`], for a Python object that must outlive the message.
+pub(crate) fn keep(object: &Bound<'_, PyAny>) -> bool {
+    let kept = object.clone().unbind();
+    CARGO.with_borrow_mut(|cargo| cargo.last_mut().map(|cargo| cargo.keep.push(kept))).is_some()
+}
+
+/// Runs `pickle`, and returns with its result what [`carry`] and [`keep`] left.
+fn with_cargo<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Cargo)> {
+    CARGO.with_borrow_mut(|cargo| cargo.push(Cargo::default()));
+    let result = pickle();
+    let cargo = CARGO.with_borrow_mut(Vec::pop).unwrap_or_default();
+    Ok((result?, cargo))
 }
 
 /// Makes a message of an object. May run Python code and switch threads.
@@ -71,9 +111,18 @@ pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyRes
         encoded.wire.extend_from_slice(&small[..length]);
         return Ok(encoded);
     }
-    let written = pickler::dump(object, by)?;
-    for piece in &written.stream {
-        encoded.wire.extend_from_slice(piece.as_bytes(py));
+    if let Some((kind, bytes)) = small::long_bytes(object) {
+        frame::write_bytes(py, kind, bytes, &mut encoded)?;
+        return Ok(encoded);
+    }
+    let (written, cargo) = with_cargo(|| pickler::dump(object, by))?;
+    encoded.keep = cargo.keep;
+    if written.length <= frame::INLINE && written.buffers.is_empty() && cargo.blocks.is_empty() {
+        for piece in &written.stream {
+            encoded.wire.extend_from_slice(piece.as_bytes(py));
+        }
+    } else {
+        frame::write(py, &written, cargo.blocks, &mut encoded)?;
     }
     Ok(encoded)
 }
@@ -82,10 +131,12 @@ pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyRes
 ///
 /// # Errors
 /// What unpickling raises; `ValueError` for a damaged message.
+#[inline]
 pub(crate) fn decode<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
-    let _ = source;
     match wire.first() {
         Some(&tag::PROTO) => loads(PyBytes::new(py, wire).as_any()),
+        Some(&tag::PICKLE) => frame::read(py, wire, source),
+        Some(&(tag::BLOCK_STR | tag::BLOCK_BYTES)) => frame::read_bytes(py, wire, source),
         _ => small::decode_small(py, wire),
     }
 }

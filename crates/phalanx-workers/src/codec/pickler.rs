@@ -19,7 +19,7 @@ use super::reducers;
 use super::view::View;
 
 /// Buffers from this size on leave the stream. Below, a block costs more than the copy.
-const OUT_OF_BAND: usize = usize::MAX;
+const OUT_OF_BAND: usize = 8 << 10;
 
 /// A pickler that wrote more than this is not used again: clearing its memo takes as long as it has grown.
 const REUSED: usize = 16 << 10;

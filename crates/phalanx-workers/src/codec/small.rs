@@ -45,6 +45,9 @@ pub(super) mod tag {
     pub(in crate::codec) const PICKLE: u8 = 13;
 }
 
+/// From this many bytes on, a `str` or `bytes` is copied into a block without pickle in between.
+const LONG: usize = 2 << 10;
+
 /// How deep containers may nest before pickle takes over.
 const DEPTH: u32 = 6;
 
@@ -199,6 +202,22 @@ pub(super) unsafe fn utf8<'a>(raw: *mut ffi::PyObject) -> Option<&'a [u8]> {
 pub(super) unsafe fn bytes_of<'a>(raw: *mut ffi::PyObject) -> &'a [u8] {
     // SAFETY: the caller's promise; a bytes object never changes.
     unsafe { std::slice::from_raw_parts(ffi::PyBytes_AsString(raw).cast(), ffi::PyBytes_Size(raw).unsigned_abs()) }
+}
+
+/// The tag and the bytes of a `str` or `bytes` that is worth a block of its own.
+pub(super) fn long_bytes<'a>(object: &'a Bound<'_, PyAny>) -> Option<(u8, &'a [u8])> {
+    let raw = object.as_ptr();
+    // SAFETY: each function is called on an object of the exact type it is for; `object` outlives the result.
+    let (kind, bytes) = unsafe {
+        if ptr::eq(ffi::Py_TYPE(raw), &raw const ffi::PyUnicode_Type) {
+            (tag::BLOCK_STR, utf8(raw)?)
+        } else if ptr::eq(ffi::Py_TYPE(raw), &raw const ffi::PyBytes_Type) {
+            (tag::BLOCK_BYTES, bytes_of(raw))
+        } else {
+            return None;
+        }
+    };
+    (bytes.len() > LONG).then_some((kind, bytes))
 }
 
 /// Writes a small plain value to the beginning of `out` and returns its length; `None` when the object is something else,

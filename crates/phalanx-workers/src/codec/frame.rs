@@ -1,0 +1,248 @@
+//! A pickle stream and the blocks that belong to it, as one message.
+//!
+//! ```text
+//! wire    PICKLE, u8 where (0: the frame follows, 1: it lies in the first block)
+//!         u16 0, u32 n blocks, u64 length of the frame
+//!         n times u64 handle
+//!         the frame
+//! frame   u64 m buffers
+//!         m times: u64 block, u64 offset, u64 length
+//!         the stream
+//! ```
+//!
+//! Large buffers have a block each, which lives as long as the arrays that view it. Smaller ones, and a frame that is too
+//! long for the wire, share the first block. Blocks that nothing in the frame names came with family objects (locks,
+//! shared arrays): the message only keeps them alive until those are unpickled.
+
+use phalanx_shm::{Block, BlockKind, Handle};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView};
+
+use super::pickler::Written;
+use super::small::{damaged, tag};
+use super::view::View;
+use super::{Encoded, Source, Wire};
+use crate::family;
+use crate::shared::{SharedBuffer, copy_in};
+
+/// Frames up to this size travel in the wire.
+pub(super) const INLINE: usize = 4 << 10;
+
+/// Buffers from this size on have a block of their own...
+const OWN_BLOCK: usize = 256 << 10;
+
+/// ... as long as there are no more of them in one message.
+const MOST_BLOCKS: usize = 64;
+
+/// Where buffers begin in a block.
+const ALIGNMENT: usize = 64;
+
+const FRAME_HEAD: usize = 8;
+const ENTRY: usize = 24;
+
+/// Where a buffer goes: the number of its block, offset, length.
+struct Place {
+    block: usize,
+    offset: usize,
+    length: usize,
+}
+
+/// Makes a message of what a pickler wrote.
+///
+/// # Errors
+/// `MemoryError` when the shared memory is full.
+pub(super) fn write(py: Python<'_>, written: &Written, carried: Vec<Block>, encoded: &mut Encoded) -> PyResult<()> {
+    let buffers = &written.buffers;
+    let frame = FRAME_HEAD + ENTRY * buffers.len() + written.length;
+    let inline = frame <= INLINE;
+    let mut packed = if inline { 0 } else { frame };
+    let own = |view: &View| view.length() >= OWN_BLOCK && buffers.len() <= MOST_BLOCKS;
+    let shares = !inline || buffers.iter().any(|view| !own(view));
+    let mut places = Vec::with_capacity(buffers.len());
+    let mut blocks = usize::from(shares);
+    for view in buffers {
+        let length = view.length();
+        if own(view) {
+            places.push(Place { block: blocks, offset: 0, length });
+            blocks += 1;
+        } else {
+            let offset = packed.next_multiple_of(ALIGNMENT);
+            places.push(Place { block: 0, offset, length });
+            packed = offset + length;
+        }
+    }
+    if shares {
+        encoded.blocks.push(allocate(py, packed)?);
+    }
+    for view in buffers.iter().filter(|view| own(view)) {
+        encoded.blocks.push(allocate(py, view.length())?);
+    }
+    for (view, place) in buffers.iter().zip(&places) {
+        if let Some(block) = encoded.blocks.get(place.block) {
+            copy_in(py, block, place.offset, view.address(), place.length)?;
+        }
+    }
+    encoded.blocks.extend(carried);
+    let wire = &mut encoded.wire;
+    wire.extend_from_slice(&[tag::PICKLE, u8::from(!inline), 0, 0]);
+    wire.extend_from_slice(&(encoded.blocks.len() as u32).to_le_bytes());
+    wire.extend_from_slice(&(frame as u64).to_le_bytes());
+    for block in &encoded.blocks {
+        wire.extend_from_slice(&block.handle().to_u64().to_le_bytes());
+    }
+    let mut table = Wire::with_capacity(FRAME_HEAD + ENTRY * places.len());
+    table.extend_from_slice(&(places.len() as u64).to_le_bytes());
+    for place in &places {
+        for number in [place.block as u64, place.offset as u64, place.length as u64] {
+            table.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+    if inline {
+        wire.extend_from_slice(&table);
+        for piece in &written.stream {
+            wire.extend_from_slice(piece.as_bytes(py));
+        }
+        return Ok(());
+    }
+    let Some(block) = encoded.blocks.first() else { return Err(damaged()) };
+    copy_in(py, block, 0, table.as_ptr(), table.len())?;
+    let mut at = table.len();
+    for piece in &written.stream {
+        let bytes = piece.as_bytes(py);
+        copy_in(py, block, at, bytes.as_ptr(), bytes.len())?;
+        at += bytes.len();
+    }
+    Ok(())
+}
+
+/// A block of this size.
+fn allocate(py: Python<'_>, bytes: usize) -> PyResult<Block> {
+    family::arena(py)?.alloc(bytes, BlockKind::Plain).map_err(|error| family::refused(&error))
+}
+
+/// Makes a message of one `str` or `bytes`, whose bytes are these.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn write_bytes(py: Python<'_>, kind: u8, bytes: &[u8], encoded: &mut Encoded) -> PyResult<()> {
+    let block = allocate(py, bytes.len())?;
+    copy_in(py, &block, 0, bytes.as_ptr(), bytes.len())?;
+    encoded.wire.push(kind);
+    encoded.wire.extend_from_slice(&block.handle().to_u64().to_le_bytes());
+    encoded.wire.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    encoded.blocks.push(block);
+    Ok(())
+}
+
+/// The number at the beginning of some bytes, and the rest.
+fn number(bytes: &[u8]) -> PyResult<(u64, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
+    Ok((u64::from_le_bytes(*head), rest))
+}
+
+fn size(bytes: &[u8]) -> PyResult<(usize, &[u8])> {
+    let (number, rest) = number(bytes)?;
+    Ok((usize::try_from(number).map_err(|_| damaged())?, rest))
+}
+
+/// The block of a handle in a message.
+fn block_of(py: Python<'_>, handle: u64, source: Source) -> PyResult<Block> {
+    let arena = family::arena(py)?;
+    let handle = Handle::from_u64(handle);
+    match source {
+        Source::Transit => arena.adopt(handle),
+        Source::Borrowed => arena.open(handle),
+    }
+    .map_err(|error| family::gone(&error))
+}
+
+/// The `str` or `bytes` of a message that [`write_bytes`] made.
+///
+/// # Errors
+/// `ValueError` for a damaged message; `MemoryError`.
+pub(super) fn read_bytes<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
+    let (kind, rest) = wire.split_first().ok_or_else(damaged)?;
+    let (handle, rest) = number(rest)?;
+    let (length, _) = size(rest)?;
+    let block = block_of(py, handle, source)?;
+    if length > block.len() {
+        return Err(damaged());
+    }
+    // SAFETY: the block has so many bytes; the sender wrote them before it sent the message, and nobody writes them
+    // any more.
+    let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) };
+    match *kind {
+        tag::BLOCK_STR => super::small::text(py, bytes),
+        _ => Ok(PyBytes::new(py, bytes).into_any()),
+    }
+}
+
+/// The object of a message that [`write`] made.
+///
+/// # Errors
+/// `ValueError` for a damaged message; what unpickling raises.
+pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
+    let [_, place, _, _, rest @ ..] = wire else { return Err(damaged()) };
+    let (count, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+    let count = u32::from_le_bytes(*count) as usize;
+    let (length, mut rest) = size(rest)?;
+    if count > rest.len() / 8 {
+        return Err(damaged());
+    }
+    // All blocks first: whatever happens then, dropping them gives them back.
+    let mut blocks = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (handle, after) = number(rest)?;
+        blocks.push(block_of(py, handle, source)?);
+        rest = after;
+    }
+    if *place == 0 {
+        let (frame, _) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        let (buffers, stream) = table(py, frame, &blocks)?;
+        return loads(py, PyBytes::new(py, stream).as_any(), buffers);
+    }
+    let block = blocks.first().filter(|block| length <= block.len()).ok_or_else(damaged)?;
+    // SAFETY: as in `read_bytes`.
+    let frame = unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) };
+    let (buffers, stream) = table(py, frame, &blocks)?;
+    let view = memory(py, block, length - stream.len(), stream.len())?;
+    loads(py, &view, buffers)
+}
+
+/// The buffers of a frame, as views, and its stream.
+fn table<'py, 'a>(py: Python<'py>, frame: &'a [u8], blocks: &[Block]) -> PyResult<(Bound<'py, PyList>, &'a [u8])> {
+    let (count, mut rest) = size(frame)?;
+    if count > rest.len() / ENTRY {
+        return Err(damaged());
+    }
+    let buffers = PyList::empty(py);
+    for _ in 0..count {
+        let (place, offset, length);
+        (place, rest) = size(rest)?;
+        (offset, rest) = size(rest)?;
+        (length, rest) = size(rest)?;
+        let block = blocks.get(place).ok_or_else(damaged)?;
+        if offset.checked_add(length).is_none_or(|end| end > block.len()) {
+            return Err(damaged());
+        }
+        buffers.append(memory(py, block, offset, length)?)?;
+    }
+    Ok((buffers, rest))
+}
+
+/// A writable `memoryview` of a part of a block, which keeps the block.
+fn memory<'py>(py: Python<'py>, block: &Block, offset: usize, length: usize) -> PyResult<Bound<'py, PyAny>> {
+    let buffer = Bound::new(py, SharedBuffer::part(block.clone(), offset, length))?;
+    Ok(PyMemoryView::from(buffer.as_any())?.into_any())
+}
+
+/// `pickle.loads` with buffers.
+fn loads<'py>(py: Python<'py>, stream: &Bound<'py, PyAny>, buffers: Bound<'py, PyList>) -> PyResult<Bound<'py, PyAny>> {
+    if buffers.is_empty() {
+        return super::loads(stream);
+    }
+    let options = PyDict::new(py);
+    options.set_item(intern!(py, "buffers"), buffers)?;
+    super::pickle_loads(py)?.call((stream,), Some(&options))
+}

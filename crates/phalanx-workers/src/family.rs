@@ -1,0 +1,155 @@
+//! The arena of this process's family: made by the first process that needs one, inherited by those that it starts.
+//!
+//! A forked child has it from its parent. A spawned one is given the descriptor with the process object that it unpickles
+//! ([`family_fd`], [`join_family`]). Whoever else unpickles something of the family opens it in the process that pickled
+//! it, by number ([`Token`]); a process without a family then belongs to that one.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use phalanx_gil::detached;
+use phalanx_shm::{Arena, ArenaConfig, Block, Handle, ShmError};
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use rustix::fs::{Mode, OFlags};
+
+/// The arena, once there is one.
+static ARENA: OnceLock<Arena> = OnceLock::new();
+
+/// Held while the arena is made or joined.
+static MAKING: Mutex<()> = Mutex::new(());
+
+/// The family's arena; makes one when there is none yet.
+///
+/// # Errors
+/// `OSError` or `MemoryError` when it cannot be made.
+#[inline]
+pub(crate) fn arena(py: Python<'_>) -> PyResult<&'static Arena> {
+    match ARENA.get() {
+        Some(arena) => Ok(arena),
+        None => make(py),
+    }
+}
+
+#[cold]
+fn make(py: Python<'_>) -> PyResult<&'static Arena> {
+    detached(py, || {
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(arena) = ARENA.get() {
+            return Ok(arena);
+        }
+        let arena = Arena::create(ArenaConfig::for_machine())?;
+        Ok(ARENA.get_or_init(|| arena))
+    })
+    .map_err(|error| refused(&error))
+}
+
+/// Maps the arena of a descriptor. It becomes this process's own when it has none.
+fn attach(py: Python<'_>, fd: OwnedFd) -> PyResult<Arena> {
+    detached(py, || {
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let arena = Arena::attach(fd)?;
+        let _ = ARENA.set(arena);
+        Ok(arena)
+    })
+    .map_err(|error| refused(&error))
+}
+
+/// An error of the shared memory as Python's: `MemoryError` when there is no more of it, else `OSError`.
+#[cold]
+pub(crate) fn refused(error: &ShmError) -> PyErr {
+    let text = error.to_string();
+    if error.is_no_memory() { PyMemoryError::new_err(text) } else { PyOSError::new_err(text) }
+}
+
+/// The error of opening a block that is gone.
+#[cold]
+pub(crate) fn gone(error: &ShmError) -> PyErr {
+    PyRuntimeError::new_err(error.to_string())
+}
+
+/// How a block is named in a pickle: arena, a process that has it and its descriptor there, handle.
+pub(crate) type Token = (u64, u32, i32, u64);
+
+/// The name of a block for any process on this machine, good while the block is held.
+pub(crate) fn token(block: &Block) -> Token {
+    let arena = block.arena();
+    (arena.id(), std::process::id(), arena.fd().as_raw_fd(), block.handle().to_u64())
+}
+
+/// The block of a name, with a hold of its own.
+///
+/// # Errors
+/// `RuntimeError` when the block is gone, or its family's memory cannot be reached.
+pub(crate) fn open(py: Python<'_>, (id, pid, fd, handle): Token) -> PyResult<Block> {
+    let arena = match ARENA.get().filter(|arena| arena.id() == id) {
+        Some(arena) => *arena,
+        None => match Arena::find(id) {
+            Some(arena) => arena,
+            None => reach(py, id, pid, fd)?,
+        },
+    };
+    arena.open(Handle::from_u64(handle)).map_err(|error| gone(&error))
+}
+
+/// The arena that another process has under a descriptor.
+#[cold]
+fn reach(py: Python<'_>, id: u64, pid: u32, fd: i32) -> PyResult<Arena> {
+    let path = format!("/proc/{pid}/fd/{fd}");
+    let lost = |why: String| {
+        PyRuntimeError::new_err(format!(
+            "a shared object of process {pid} cannot be opened here, in process {}: {why}. Pass such objects to processes \
+             that were started through phalanx.multiprocessing, or while process {pid} runs",
+            std::process::id()
+        ))
+    };
+    let opened = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+    let opened = opened.map_err(|error| lost(format!("{path}: {error}")))?;
+    let arena = attach(py, opened)?;
+    if arena.id() == id { Ok(arena) } else { Err(lost(format!("{path} is another family's memory"))) }
+}
+
+/// family_fd() -> int
+///
+/// The descriptor of the family's shared memory, which is made when there is none yet.
+#[pyfunction]
+fn family_fd(py: Python<'_>) -> PyResult<i32> {
+    Ok(arena(py)?.fd().as_raw_fd())
+}
+
+/// join_family(fd: int) -> None
+///
+/// Make this process part of the family whose shared memory the descriptor is. The descriptor is taken over.
+#[pyfunction]
+fn join_family(py: Python<'_>, fd: i32) -> PyResult<()> {
+    if fd < 0 {
+        return Err(PyOSError::new_err(format!("{fd} is no file descriptor")));
+    }
+    // SAFETY: the caller gives the descriptor away, as documented.
+    attach(py, unsafe { OwnedFd::from_raw_fd(fd) }).map(drop)
+}
+
+/// family_used() -> int
+///
+/// Bytes of shared memory that somebody in the family holds.
+#[pyfunction]
+fn family_used(py: Python<'_>) -> PyResult<u64> {
+    Ok(arena(py)?.used())
+}
+
+/// family_sweep() -> int
+///
+/// Free what killed processes still hold; return how many there were. Done anyway when memory runs short.
+#[pyfunction]
+fn family_sweep(py: Python<'_>) -> PyResult<usize> {
+    let arena = arena(py)?;
+    Ok(detached(py, || arena.sweep()))
+}
+
+/// Adds the functions of this file to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(family_fd, m)?)?;
+    m.add_function(wrap_pyfunction!(join_family, m)?)?;
+    m.add_function(wrap_pyfunction!(family_used, m)?)?;
+    m.add_function(wrap_pyfunction!(family_sweep, m)?)
+}
