@@ -11,6 +11,7 @@
 //! | [`universe`] | the segment's layout, slots, heap, pair table, context counter |
 //! | [`ring`] | [`RingProducer`] and [`RingConsumer`]: messages between one pair |
 //! | [`doorbell`] | [`HotSet`]: which rings are worth polling |
+//! | [`queue`] | [`Queue`](queue::Queue): records from many processes to many |
 //! | [`park`] | [`Parker`]: sleeping without losing a wake-up |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
 //! | [`budget`] | [`CpuBudget`]: how long to spin before sleeping |
@@ -30,6 +31,7 @@ pub(crate) mod sync;
 
 pub mod lock;
 pub mod park;
+pub mod queue;
 pub mod ring;
 
 #[cfg(not(loom))]

@@ -74,11 +74,11 @@ mod real {
             }
         }
 
-        /// Wakes up to `count` sleepers.
+        /// Wakes up to `count` sleepers; returns how many there were.
         #[cold]
-        pub(crate) fn wake(&self, scope: Scope, count: u32) {
+        pub(crate) fn wake(&self, scope: Scope, count: u32) -> usize {
             // The only errors are about the address, which is valid.
-            let _ = futex::wake(&self.0, scope.flags(), count);
+            futex::wake(&self.0, scope.flags(), count).unwrap_or(0)
         }
     }
 }
@@ -109,13 +109,14 @@ mod model {
     #[derive(Debug)]
     pub(crate) struct FutexWord {
         value: AtomicU32,
-        queue: Mutex<()>,
+        /// How many sleep.
+        queue: Mutex<usize>,
         woken: Condvar,
     }
 
     impl FutexWord {
         pub(crate) fn new(value: u32) -> FutexWord {
-            FutexWord { value: AtomicU32::new(value), queue: Mutex::new(()), woken: Condvar::new() }
+            FutexWord { value: AtomicU32::new(value), queue: Mutex::new(0), woken: Condvar::new() }
         }
 
         pub(crate) fn word(&self) -> &AtomicU32 {
@@ -123,21 +124,25 @@ mod model {
         }
 
         pub(crate) fn wait(&self, _: Scope, expected: u32, _: Option<Duration>) -> FutexWake {
-            let queue = self.queue.lock().unwrap();
+            let mut queue = self.queue.lock().unwrap();
             // The kernel reads the word under its hash-bucket lock.
             if self.value.load(Ordering::SeqCst) == expected {
+                *queue += 1;
                 drop(self.woken.wait(queue).unwrap());
             }
             FutexWake::Changed
         }
 
-        pub(crate) fn wake(&self, _: Scope, count: u32) {
-            let _queue = self.queue.lock().unwrap();
+        pub(crate) fn wake(&self, _: Scope, count: u32) -> usize {
+            let mut queue = self.queue.lock().unwrap();
+            let woken = (*queue).min(count as usize);
+            *queue -= woken;
             if count == 1 {
                 self.woken.notify_one();
             } else {
                 self.woken.notify_all();
             }
+            woken
         }
     }
 }
