@@ -10,6 +10,7 @@
 use loom::sync::Arc;
 use loom::thread;
 use phalanx_shm::park::ParkWord;
+use phalanx_shm::queue::LoomQueue;
 use phalanx_shm::{
     EngineLock, Envelope, HotSet, LoomRing, LoomStack, Part, Positions, RingConsumer, RingProducer, Woken,
 };
@@ -348,5 +349,46 @@ fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
             thread::yield_now();
         }
         sender.join().unwrap();
+    });
+}
+
+#[test]
+fn each_record_of_a_queue_is_got_once() {
+    model(2, || {
+        let queue = Arc::new(LoomQueue::new(1));
+        let putters = [1, 2].map(|n| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || queue.put(n))
+        });
+        assert_eq!(queue.get() + queue.get(), 3);
+        assert_eq!(queue.try_get(), None);
+        putters.into_iter().for_each(|putter| putter.join().unwrap());
+    });
+}
+
+#[test]
+fn a_queue_keeps_the_order_and_uses_its_room_again() {
+    model(2, || {
+        let queue = Arc::new(LoomQueue::new(1));
+        let putter = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || (1..=3).for_each(|n| queue.put(n)))
+        };
+        (1..=3).for_each(|n| assert_eq!(queue.get(), n));
+        putter.join().unwrap();
+    });
+}
+
+#[test]
+fn each_record_of_a_queue_wakes_a_sleeper() {
+    model(2, || {
+        let queue = Arc::new(LoomQueue::new(2));
+        let getters = [(); 2].map(|()| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || queue.get())
+        });
+        assert!(queue.try_put(1));
+        assert!(queue.try_put(2));
+        assert_eq!(getters.into_iter().map(|getter| getter.join().unwrap()).sum::<u64>(), 3);
     });
 }

@@ -9,6 +9,7 @@
 
 mod lock;
 mod side;
+#[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
 mod wake;
 
 #[cfg(not(loom))]
