@@ -182,9 +182,12 @@ impl Inner {
 
 /// Gives back what a block that nobody holds any more holds itself.
 fn release_contents(arena: Arena, kind: BlockKind, handle: Handle, len: u64) {
-    let _ = (arena, handle, len);
     match kind {
-        BlockKind::Plain | BlockKind::Lock | BlockKind::Condition | BlockKind::Queue | BlockKind::Board => {}
+        BlockKind::Plain | BlockKind::Lock | BlockKind::Condition | BlockKind::Board => {}
+        BlockKind::Queue => {
+            let start = arena.0.segment.base().wrapping_add(handle.at() as usize);
+            crate::queue::dismantle(arena, start, len);
+        }
     }
 }
 
@@ -350,6 +353,15 @@ impl Arena {
         let len = head.len.load(Ordering::Relaxed).min(room) as usize;
         let kind = BlockKind::from_number(head.kind.load(Ordering::Relaxed));
         Block(Arc::new(Hold { arena: *self, handle, len, kind, entry }))
+    }
+
+    /// Where a block is whose hold is not this process's but that of something it uses (a queue, for its chunks); `None`
+    /// when `len` bytes from there are not all in the arena.
+    #[inline]
+    pub(crate) fn place(&self, handle: Handle, len: usize) -> Option<core::ptr::NonNull<u8>> {
+        let at = handle.at() as usize;
+        let inside = at.checked_add(len).is_some_and(|end| end <= self.0.segment.len());
+        core::ptr::NonNull::new(self.0.segment.base().wrapping_add(at)).filter(|_| inside)
     }
 
     /// Gives back what dead processes hold. Returns how many there were.

@@ -114,15 +114,21 @@ impl<M: Memory> Queue<M> {
     ///
     /// As [`Queue::try_get`].
     pub fn get(&self, record: &mut Record, deadline: Option<Instant>, turn: u32) -> Result<Turn, ShmError> {
-        self.wait(&self.header().waits.items, deadline, turn, || !self.is_empty(), |until| {
-            let Some(guard) = self.header().get.lock.lock(&self.life, until) else { return Ok(None) };
-            let got = self.get_locked(record)?;
-            drop(guard);
-            if let Some(last) = got {
-                self.has_got(last);
-            }
-            Ok(Some(got.is_some()))
-        })
+        self.wait(
+            &self.header().waits.items,
+            deadline,
+            turn,
+            || !self.is_empty(),
+            |until| {
+                let Some(guard) = self.header().get.lock.lock(&self.life, until) else { return Ok(None) };
+                let got = self.get_locked(record)?;
+                drop(guard);
+                if let Some(last) = got {
+                    self.has_got(last);
+                }
+                Ok(Some(got.is_some()))
+            },
+        )
     }
 
     /// Waits until there is a record, without getting it: one turn of it. Somebody else may get it first.
@@ -179,13 +185,14 @@ impl<M: Memory> Queue<M> {
     #[inline]
     pub(super) fn record_at(&self, place: Place) -> Result<(ptr::NonNull<u8>, Mark), ShmError> {
         let (at, len) = (place.at as usize, place.len as usize);
-        if at % 8 == 0 && at + RECORD + LINK <= len {
-            if let Some(start) = self.memory.at(place.chunk, len) {
-                // SAFETY: in bounds by the two checks, aligned, and published.
-                let (start, mark) = unsafe { (start.add(at), Mark(start.add(at).cast::<u64>().read())) };
-                if !mark.is_link() && mark.size() <= len - at - LINK {
-                    return Ok((start, mark));
-                }
+        if at % 8 == 0
+            && at + RECORD + LINK <= len
+            && let Some(start) = self.memory.at(place.chunk, len)
+        {
+            // SAFETY: in bounds by the two checks, aligned, and published.
+            let (start, mark) = unsafe { (start.add(at), Mark(start.add(at).cast::<u64>().read())) };
+            if !mark.is_link() && mark.size() <= len - at - LINK {
+                return Ok((start, mark));
             }
         }
         Err(corrupt("a record that does not fit its chunk"))

@@ -140,8 +140,8 @@ mod process {
     pub(in crate::queue) struct Processes;
 
     impl Processes {
-        fn word(tag: ProcessTag) -> u32 {
-            let hash = (tag.to_u64() ^ tag.to_u64() >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - HASH_BITS);
+        pub(in crate::queue) fn word(tag: ProcessTag) -> u32 {
+            let hash = tag.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - HASH_BITS);
             (hash as u32) << PID_BITS | tag.pid()
         }
     }
@@ -163,10 +163,8 @@ mod process {
         }
 
         fn is_dead(&self, word: u32) -> bool {
-            match ProcessTag::of(word & ((1 << PID_BITS) - 1)) {
-                Some(tag) => Self::word(tag) != word || !tag.is_alive(),
-                None => true,
-            }
+            let now = ProcessTag::of(word & ((1 << PID_BITS) - 1));
+            Self::word(now) != word || !now.is_alive()
         }
     }
 }

@@ -38,44 +38,48 @@ mod tests;
 #[cfg(not(loom))]
 pub use get::{Record, TryGet};
 #[cfg(not(loom))]
-pub use memory::Memory;
+pub(crate) use memory::dismantle;
+#[cfg(not(loom))]
+pub use memory::{ArenaMemory, Memory};
 #[cfg(not(loom))]
 pub use put::TryPut;
 #[cfg(not(loom))]
 pub use real::{HEADER, Queue};
 #[cfg(not(loom))]
-pub use wait::Turn;
-#[cfg(not(loom))]
 pub use unfinished::Joining;
+#[cfg(not(loom))]
+pub use wait::Turn;
 #[cfg(not(loom))]
 pub use watch::Watch;
 
 #[cfg(not(loom))]
 mod real {
+    use super::Memory;
     use super::lock::{Processes, SideLock};
     use super::side::{Place, Places};
     use super::wait::Patience;
     use super::wake::Sleepers;
-    use super::Memory;
     use crate::ShmError;
     use crate::sync::{AtomicU64, Ordering};
 
     /// A side of a queue: the line that only those who put (or only those who get) write.
     #[derive(Debug)]
-    #[repr(C, align(128))]
+    #[repr(C, align(64))]
     pub(super) struct Side {
         pub(super) lock: SideLock,
         pub(super) places: Places,
+        /// Neighbouring lines travel in pairs.
+        _line: [u64; 8],
     }
 
-    /// A word on cache lines of its own.
+    /// A word on two cache lines of its own.
     #[derive(Debug)]
-    #[repr(C, align(128))]
-    pub(super) struct Alone<T>(pub(super) T);
+    #[repr(C, align(64))]
+    pub(super) struct Alone<T>(pub(super) T, [u64; 8]);
 
     /// Who sleeps because of what. Read after every operation, written around sleeps.
     #[derive(Debug)]
-    #[repr(C, align(128))]
+    #[repr(C, align(64))]
     pub(super) struct Waits {
         /// Until there is a record.
         pub(super) items: Sleepers,
@@ -85,16 +89,18 @@ mod real {
         pub(super) watchers: Sleepers,
         /// Until nothing is unfinished.
         pub(super) finished: Sleepers,
+        _line: [u64; 8],
     }
 
     /// The queue's own block. All zero but for `magic`, `maxsize` and the first places.
     #[derive(Debug)]
-    #[repr(C, align(128))]
+    #[repr(C, align(64))]
     pub(super) struct Header {
         /// [`MAGIC`]. Written once, last.
         magic: AtomicU64,
         /// Most records at a time; 0 for no limit. Written once.
         maxsize: AtomicU64,
+        _line: [u64; 8],
         pub(super) put: Side,
         pub(super) get: Side,
         /// Records ever put. Written under the lock of `put`; the store publishes a record.
@@ -113,9 +119,9 @@ mod real {
     /// Bytes of a queue's own block.
     pub const HEADER: usize = size_of::<Header>();
 
-    /// Bytes of a queue's first chunk; each further one is twice as long, up to [`LARGEST`].
-    const SMALLEST: usize = 4096;
-    pub(super) const LARGEST: usize = 64 << 10;
+    /// Bytes of a queue's first chunk; each further one is twice as long, up to [`LARGEST`]. An arena adds a head to each.
+    const SMALLEST: usize = (4 << 10) - 64;
+    pub(super) const LARGEST: usize = (64 << 10) - 64;
 
     /// Where the records of a chunk begin: behind its length.
     pub(super) const FIRST: usize = 8;
@@ -223,7 +229,7 @@ mod real {
         pub(super) fn header(&self) -> &Header {
             let start = self.memory.header().cast::<Header>();
             debug_assert!(start.is_aligned());
-            // SAFETY: `Memory::header` gives HEADER bytes, zeroed when new and aligned to 128, that live as long as the
+            // SAFETY: `Memory::header` gives HEADER bytes, zeroed when new and aligned to 64, that live as long as the
             // memory; the header is made of atomics, for which every bit pattern is valid.
             unsafe { start.as_ref() }
         }
@@ -257,7 +263,7 @@ mod real {
         pub(super) fn new_chunk(&self, bytes: usize) -> Result<(u64, u32), ShmError> {
             let (chunk, len) = self.memory.alloc(bytes)?;
             // Longer blocks are used in part.
-            let len = u32::try_from(len).unwrap_or(u32::MAX & !7);
+            let len = u32::try_from(len).unwrap_or(!7);
             match self.memory.at(chunk, FIRST) {
                 Some(start) => {
                     // SAFETY: `at` gives FIRST bytes, aligned to 8, of a block that nobody else knows yet.

@@ -46,15 +46,21 @@ impl<M: Memory> Queue<M> {
     ///
     /// As [`Queue::try_put`].
     pub fn put(&self, wire: &[u8], handles: &[u64], deadline: Option<Instant>, turn: u32) -> Result<Turn, ShmError> {
-        self.wait(&self.header().waits.room, deadline, turn, || !self.is_full(), |until| {
-            let Some(guard) = self.header().put.lock.lock(&self.life, until) else { return Ok(None) };
-            let put = self.put_locked(wire, handles)?;
-            drop(guard);
-            if put == TryPut::Done {
-                self.has_put();
-            }
-            Ok(Some(put == TryPut::Done))
-        })
+        self.wait(
+            &self.header().waits.room,
+            deadline,
+            turn,
+            || !self.is_full(),
+            |until| {
+                let Some(guard) = self.header().put.lock.lock(&self.life, until) else { return Ok(None) };
+                let put = self.put_locked(wire, handles)?;
+                drop(guard);
+                if put == TryPut::Done {
+                    self.has_put();
+                }
+                Ok(Some(put == TryPut::Done))
+            },
+        )
     }
 
     /// The holder of the put side's lock puts a record.

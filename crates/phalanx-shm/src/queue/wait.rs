@@ -4,9 +4,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::Memory;
 use super::real::Queue;
 use super::wake::{SLICE, Sleepers, WAITING};
-use super::Memory;
 use crate::{CpuBudget, ShmError};
 
 /// What became of a turn of waiting.
@@ -77,7 +77,8 @@ impl<M: Memory> Queue<M> {
     ) -> Result<Turn, ShmError> {
         let turn_ends = Instant::now() + SLICE;
         let until = deadline.map_or(turn_ends, |deadline| deadline.min(turn_ends));
-        let over = || if deadline.is_some_and(|deadline| deadline <= Instant::now()) { Turn::TimedOut } else { Turn::Again };
+        let over =
+            || if deadline.is_some_and(|deadline| deadline <= Instant::now()) { Turn::TimedOut } else { Turn::Again };
         let mut polled = turn > 0;
         let mut slept = false;
         let ended = loop {

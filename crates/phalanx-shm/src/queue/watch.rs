@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use rustix::event::EventfdFlags;
 
+use super::Memory;
 use super::real::Queue;
 use super::wake::{Token, WAITING, WAITING_TOO};
-use super::Memory;
 use crate::ShmError;
 
 /// Longest sleep of the thread: only a waker that was killed while waking makes it wait so long.
