@@ -3,27 +3,27 @@
 import os
 import warnings
 from collections.abc import Iterable
-from pathlib import Path
+from os.path import dirname, exists, isfile, join, realpath
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = dirname(realpath(__file__))
 
 Name = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 
 def get_include() -> str:
     """Return the directory of the C headers (``mpi.h``)."""
-    return str(PACKAGE / "include")
+    return join(PACKAGE, "include")
 
 
 def get_config() -> dict[str, str]:
     """Return what there is to know for building against the MPI library."""
     config: dict[str, str] = {}
-    launcher = PACKAGE / "bin" / "phalanx"
-    if launcher.exists():
+    launcher = join(PACKAGE, "bin", "phalanx")
+    if exists(launcher):
         config["mpicc"] = f"{launcher} cc"
-    library = PACKAGE / "_native" / "libmpi_abi.so.1"
-    if library.exists():
-        config["library"] = str(library)
+    library = join(PACKAGE, "_native", "libmpi_abi.so.1")
+    if exists(library):
+        config["library"] = library
     return config
 
 
@@ -50,8 +50,8 @@ def profile(name: Name, *, path: Name | Iterable[Name] | None = None) -> None:
     plain = os.fsdecode(name)
     for directory in map(os.fsdecode, directories):
         for candidate in (plain, f"lib{plain}.so"):
-            file = Path(directory, candidate)
-            if file.is_file():
+            file = join(directory, candidate)
+            if isfile(file):
                 break
         else:
             continue
@@ -59,7 +59,7 @@ def profile(name: Name, *, path: Name | Iterable[Name] | None = None) -> None:
     else:
         raise ValueError(f"profiler {plain!r} not found")
     try:
-        handle = dlopen(str(file.resolve()), os.RTLD_NOW | os.RTLD_GLOBAL)
+        handle = dlopen(realpath(file), os.RTLD_NOW | os.RTLD_GLOBAL)
     except OSError as error:
         warnings.warn(str(error), stacklevel=2)
     else:

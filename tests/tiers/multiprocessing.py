@@ -252,9 +252,7 @@ def compare(python: str, kinds: Iterable[str]) -> Counts:
     late = [short(n) for n, outcome in second.items() if outcome.good]
     if late:
         print(f"   passed at the second attempt: {', '.join(late)}")
-    print(
-        f"   {between - start:.0f} s with the standard module, {seconds:.0f} s with ours"
-    )
+    print(f"   {between - start:.0f} s with the standard module, {seconds:.0f} s ours")
     return counts
 
 

@@ -27,7 +27,7 @@ from multiprocessing.context import (
     get_spawning_popen,
     set_spawning_popen,
 )
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import pool, queues, synchronize
@@ -51,9 +51,6 @@ __all__ = [
     "reduction",
     "set_spawning_popen",
 ]
-
-_Context: TypeAlias = "DefaultContext | ForkContext | SpawnContext | ForkServerContext"
-
 
 # Processes
 
