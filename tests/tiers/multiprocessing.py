@@ -35,7 +35,7 @@ _say = threading.Lock()
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended: passed, failed, skipped, hung or died."""
+    """How a case ended: passed, failed, skipped, hung, died or not run."""
 
     kind: str
     text: str = ""
@@ -102,15 +102,18 @@ class Shard:
     def run(self) -> dict[str, Outcome]:
         while self.left:
             before = len(self.left)
-            self.run_process()
+            output = self.run_process()
             if len(self.left) == before:
                 for name in self.left:
-                    self.outcomes[name] = Outcome("died", "the suite does not start")
+                    self.outcomes[name] = Outcome("not run", output)
                 break
         return self.outcomes
 
-    def run_process(self) -> None:
-        """One process: until all is done, or a case hangs, or one takes it down."""
+    def run_process(self) -> str:
+        """One process: until all is done, or a case hangs, or one takes it down.
+
+        Gives the end of what it printed.
+        """
         folder = Path(tempfile.mkdtemp(prefix="phx"))
         events = folder / "events"
         events.touch()
@@ -136,12 +139,13 @@ class Shard:
             except ProcessLookupError:
                 pass
             process.wait()
+        printed = (folder / "output").read_text(errors="replace")[-4000:]
         current = self.read(events)
         if current is not None:
-            output_end = (folder / "output").read_text(errors="replace")[-4000:]
-            self.outcomes[current] = Outcome(ending, output_end, LIMIT)
+            self.outcomes[current] = Outcome(ending, printed, LIMIT)
         self.left = [name for name in self.left if name not in self.outcomes]
         shutil.rmtree(folder, ignore_errors=True)
+        return printed
 
     def watch(self, process: "subprocess.Popen[str]", events: Path) -> str:
         """Wait for the end, or for a case that takes too long."""
