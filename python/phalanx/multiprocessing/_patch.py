@@ -17,9 +17,9 @@ derived from them as well, so ``isinstance`` answers as before.
 import importlib
 import multiprocessing
 import sys
-from collections.abc import Callable
 from multiprocessing import context as _std
 from types import ModuleType
+from typing import Any
 
 from .._opening import AfterImport
 from . import context
@@ -37,7 +37,35 @@ _NAMES = (
     ("concurrent.futures.process", "phalanx.futures", ("ProcessPoolExecutor",)),
 )
 
-_hook = AfterImport()
+
+class _Replaced:
+    """An attribute of a module that another module has instead.
+
+    It is looked up when it is asked for, so that nothing is imported without need,
+    and only from outside: the module's own functions find their own names, as
+    ``ThreadPool`` does, which calls ``Pool.__init__``. While the other module is
+    being imported, and derives its class from this one's, it gets this one's.
+    """
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source, self.name = source, name
+        self.given: list[Any] = []
+
+    def __get__(self, module: ModuleType | None, kind: type | None = None) -> Any:
+        if module is None:
+            return self
+        if self.given:
+            return self.given[-1]
+        source = importlib.import_module(self.source)
+        own = vars(module).get(self.name)
+        return getattr(source, self.name, own)
+
+    def __set__(self, module: ModuleType, value: Any) -> None:
+        # Somebody replaces the name in turn, as tests do.
+        self.given.append(value)
+
+    def __delete__(self, module: ModuleType) -> None:
+        self.given.clear()
 
 
 def install() -> None:
@@ -45,12 +73,18 @@ def install() -> None:
     if _std._concrete_contexts is context._concrete_contexts:  # type: ignore[attr-defined]
         return
     _contexts()
-    for std, ours, names in _NAMES:
-        replace = _replacer(std, ours, names)
-        # Either may be imported first, and ours imports the other one.
-        _hook.add(std, replace)
-        if ours not in sys.modules:
-            _hook.add(ours, replace)
+    hook = AfterImport()
+    for module, source, names in _NAMES:
+        changes = {name: _Replaced(source, name) for name in names}
+        kind = type(ModuleType.__name__, (ModuleType,), {"__slots__": (), **changes})
+        hook.add(module, lambda module, kind=kind: _change(module, kind))  # type: ignore[misc]
+
+
+def _change(module: ModuleType, kind: type[ModuleType]) -> None:
+    module.__class__ = kind
+    if module.__name__ == "concurrent.futures.process":
+        # The package keeps what it was asked for before, and asks again without.
+        vars(sys.modules["concurrent.futures"]).pop("ProcessPoolExecutor", None)
 
 
 def _contexts() -> None:
@@ -63,27 +97,3 @@ def _contexts() -> None:
     state = context._state
     state._default_context = context._ours(state._default_context)
     state._actual_context = context._ours(state._actual_context)
-
-
-def _replacer(
-    std: str, ours: str, names: tuple[str, ...]
-) -> Callable[[ModuleType], None]:
-    def replace(_module: ModuleType) -> None:
-        target = sys.modules.get(std)
-        if target is None:
-            return
-        source = sys.modules.get(ours)
-        if source is None:
-            source = importlib.import_module(ours)
-        if not all(hasattr(source, name) for name in names):
-            # It is being imported, and is the one that imports the other.
-            return
-        for name in names:
-            setattr(target, name, getattr(source, name))
-        if std.startswith("concurrent."):
-            package = sys.modules["concurrent.futures"]
-            for name in names:
-                if name in vars(package):
-                    setattr(package, name, getattr(source, name))
-
-    return replace
