@@ -26,6 +26,8 @@ thread_local! {
 pub(crate) fn keep(inner: Inner) -> &'static Inner {
     static HANDLERS: Once = Once::new();
     HANDLERS.call_once(|| {
+        // Its handler first: ours asks who the child is, which is found out anew when the number of forks has changed.
+        crate::fork::generation();
         // SAFETY: the three handlers have the right type and live as long as the program. Failure (no memory) would
         // leave children without holds of their own, as if there were no room for their records.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
