@@ -1,0 +1,276 @@
+"""Arrays in shared memory: by handle to other processes, freed with the last user."""
+
+import copy
+import functools
+import gc
+import os
+import pickle
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+import phalanx.multiprocessing as mp
+from phalanx import _workers, shared
+from phalanx.shared import SharedArray
+from watch import HereCase, ScriptCase
+
+MIB = 1 << 20
+
+
+def fill(array: np.ndarray, value: float) -> None:
+    array[...] = value
+
+
+def send_back(pipe: object, *values: object) -> None:
+    for value in values:
+        pipe.send(value)
+
+
+def report(pipe: object, array: np.ndarray) -> None:
+    pipe.send((type(array).__name__, array.flags.writeable, float(array.sum())))
+
+
+class Arrays(HereCase):
+    def test_arrays_are_made_like_numpys(self) -> None:
+        for shape in (5, (2, 3), [4], (), (0, 3), np.int64(2)):
+            zeros = shared.zeros(shape, "f4")
+            self.assertEqual(zeros.shape, np.zeros(shape).shape)
+            self.assertEqual(zeros.dtype, np.float32)
+            np.testing.assert_array_equal(zeros, np.zeros(shape))
+            self.assertEqual(shared.empty(shape, np.uint8).shape, zeros.shape)
+        full = shared.full((2, 2), 7)
+        self.assertEqual((full.dtype, full.sum()), (np.dtype(int), 28))
+        self.assertEqual(shared.full(3, 1.5, "f4").dtype, np.float32)
+        fortran = shared.zeros((3, 4), order="F")
+        self.assertTrue(fortran.flags.f_contiguous)
+        records = shared.zeros(4, [("x", "i4"), ("y", "f8")])
+        records["y"] = 2.0
+        self.assertEqual(records["y"].sum(), 8.0)
+
+    def test_copies_keep_order_and_values(self) -> None:
+        for source in (
+            np.arange(12.0).reshape(3, 4),
+            np.asfortranarray(np.arange(12).reshape(3, 4)),
+            np.arange(20)[::3],
+        ):
+            array = shared.copy(source)
+            np.testing.assert_array_equal(array, source)
+            self.assertEqual(array.dtype, source.dtype)
+            self.assertEqual(array.flags.fnc, source.flags.fnc)
+        self.assertEqual(shared.copy([1, 2], "f8").dtype, np.float64)
+
+    def test_results_are_ordinary_arrays(self) -> None:
+        array = shared.full((4, 4), 2.0)
+        for result in (array + 1, -array, array @ array, np.sqrt(array), 1 / array):
+            self.assertIs(type(result), np.ndarray)
+        self.assertIs(type(array.sum()), np.float64)
+        self.assertIs(type(array[[0, 1]]), np.ndarray)
+        self.assertIs(type(array[array > 0]), np.ndarray)
+        self.assertIs(type(array[0, 0]), np.float64)
+        for view in (array[0], array[::2, 1:], array.T, array.reshape(2, 8)):
+            self.assertIs(type(view), SharedArray)
+            self.assertTrue(shared.is_shared(view))
+        array += 1
+        self.assertIs(type(array), SharedArray)
+        self.assertIs(np.add(array, 1, out=array), array)
+        self.assertFalse(shared.is_shared(array.copy()))
+        self.assertFalse(shared.is_shared(np.zeros(3)))
+        self.assertTrue(shared.is_shared(np.asarray(array)))
+
+    def test_pickles_are_handles_to_the_same_memory(self) -> None:
+        array = shared.copy(np.arange(1_000_000.0).reshape(1000, 1000))
+        views = [array, array[5], array[10:20, ::3], array.T, array[::-1, ::-2]]
+        views += [array[3:3], array.reshape(-1)[::7]]
+        for view in views:
+            for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+                data = pickle.dumps(view, protocol)
+                self.assertLess(len(data), 600)
+                other = pickle.loads(data)
+                np.testing.assert_array_equal(other, view)
+                self.assertEqual(other.strides, view.strides)
+                self.assertIs(type(other), SharedArray)
+            if view.size:
+                before = float(other.flat[0])
+                other.flat[0] = -1.0
+                self.assertEqual(view.flat[0], -1.0)
+                other.flat[0] = before
+        decoded = _workers._decode(_workers._encode((views, array)))
+        decoded[1][0, 0] = 77.0
+        self.assertEqual(array[0, 0], 77.0)
+
+    def test_what_is_not_shared_pickles_as_an_ordinary_array(self) -> None:
+        array = shared.full(1000, 1.0)
+        for value in (array.copy(), copy.deepcopy(array), array.astype("f4")):
+            other = pickle.loads(pickle.dumps(value))
+            self.assertIs(type(other), np.ndarray)
+            np.testing.assert_array_equal(other, value)
+            other[:] = 2
+            self.assertEqual(array.sum(), 1000.0)
+
+    def test_errors_say_what_to_do(self) -> None:
+        with self.assertRaisesRegex(TypeError, "Python objects.*choose numbers"):
+            shared.zeros(3, object)
+        with self.assertRaisesRegex(ValueError, "negative"):
+            shared.zeros((3, -1))
+        with self.assertRaisesRegex(MemoryError, "shared memory"):
+            shared.empty(1 << 62, "u1")
+
+    def test_memory_is_freed_with_the_last_array(self) -> None:
+        before = _workers.family_used()
+        array = shared.zeros(64 * MIB, "u1")
+        view = array[5:]
+        other = pickle.loads(pickle.dumps(view))
+        self.assertGreaterEqual(_workers.family_used(), before + 64 * MIB)
+        del array, view
+        self.assertEqual(other[0], 0)
+        self.assertGreaterEqual(_workers.family_used(), before + 64 * MIB)
+        del other
+        gc.collect()
+        self.assertLess(_workers.family_used(), before + MIB)
+
+
+class Files(HereCase):
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name, "data.bin")
+        np.arange(1000.0).tofile(self.path)
+
+    def test_a_file_is_an_array(self) -> None:
+        array = shared.from_file(self.path, "f8")
+        np.testing.assert_array_equal(array, np.arange(1000.0))
+        self.assertFalse(array.flags.writeable)
+        part = shared.from_file(self.path, "f8", (2, 3), offset=80)
+        np.testing.assert_array_equal(part, np.arange(10.0, 16.0).reshape(2, 3))
+        other = pickle.loads(pickle.dumps(part[1]))
+        np.testing.assert_array_equal(other, part[1])
+        self.assertLess(len(pickle.dumps(array)), 1000)
+
+    def test_writing_changes_the_file(self) -> None:
+        array = shared.from_file(self.path, "f8", mode="r+")
+        array[0] = -1.0
+        pickle.loads(pickle.dumps(array))[1] = -2.0
+        found = np.fromfile(self.path, "f8", 2)
+        np.testing.assert_array_equal(found, [-1.0, -2.0])
+        fresh = shared.from_file(self.path, "i4", (5, 5), mode="w+")
+        fresh[...] = 3
+        self.assertEqual(np.fromfile(self.path, "i4").tolist(), [3] * 25)
+
+    def test_files_that_do_not_fit(self) -> None:
+        with self.assertRaisesRegex(ValueError, "8000 bytes, but shape.*needs 8008"):
+            shared.from_file(self.path, "f8", 1001)
+        with self.assertRaisesRegex(ValueError, "no multiple of the 8 bytes"):
+            shared.from_file(self.path, "f8", offset=4)
+        with self.assertRaisesRegex(ValueError, "mode='c'"):
+            shared.from_file(self.path, mode="c")
+        with self.assertRaisesRegex(ValueError, "shape"):
+            shared.from_file(self.path, mode="w+")
+        with self.assertRaises(FileNotFoundError):
+            shared.from_file(self.path.with_name("gone"))
+        array = shared.from_file(self.path)
+        data = pickle.dumps(array)
+        self.path.rename(self.path.with_name("moved"))
+        self.path.write_bytes(b"another")
+        with self.assertRaisesRegex(FileNotFoundError, "was replaced"):
+            pickle.loads(data)
+        self.path.write_bytes(b"")
+        self.assertEqual(shared.from_file(self.path).shape, (0,))
+
+
+class BetweenProcesses(HereCase):
+    def test_workers_write_into_one_memory(self) -> None:
+        for method in ("fork", "spawn", "forkserver"):
+            with self.subTest(method):
+                context = mp.get_context(method)
+                array = shared.zeros((4, 1000))
+                for row in range(4):
+                    process = context.Process(target=fill, args=(array[row], row + 1))
+                    process.start()
+                    process.join()
+                    self.assertEqual(process.exitcode, 0)
+                np.testing.assert_array_equal(array.sum(axis=1), [1e3, 2e3, 3e3, 4e3])
+
+    def test_an_array_that_only_the_child_knows_by_now(self) -> None:
+        for method in ("fork", "spawn", "forkserver"):
+            with self.subTest(method):
+                context = mp.get_context(method)
+                reader, writer = context.Pipe(False)
+                array = shared.full(100_000, 2.0)
+                process = context.Process(target=report, args=(writer, array))
+                process.start()
+                del array
+                self.assertEqual(reader.recv(), ("SharedArray", True, 200_000.0))
+                process.join()
+
+    def test_a_pool_gets_and_returns_handles(self) -> None:
+        array = shared.zeros((8, 100_000))
+        with mp.Pool(2) as pool:
+            pool.starmap(fill, [(array[row], row) for row in range(8)])
+            self.assertEqual(array.sum(), 100_000.0 * sum(range(8)))
+            # Only the result holds what a worker made.
+            made = pool.map(functools.partial(shared.full, 50_000), [1.0, 2.0, 3.0])
+        for number, result in enumerate(made):
+            self.assertIs(type(result), SharedArray)
+            self.assertEqual(result.sum(), 50_000.0 * (number + 1))
+
+    def test_a_queue_item_holds_its_array(self) -> None:
+        queue = mp.Queue()
+        for number in range(20):
+            array = shared.full(100_000, float(number))
+            queue.put((number, array[10:]))
+            del array
+        for _ in range(20):
+            number, array = queue.get(timeout=30)
+            self.assertEqual(array.sum(), 99_990.0 * number)
+        queue.close()
+
+
+class NothingLeft(ScriptCase):
+    def test_after_a_kill_of_the_program_and_of_a_worker(self) -> None:
+        done = self.run_script(
+            """
+            import os, signal
+            import numpy as np
+            import phalanx.multiprocessing as mp
+            from phalanx import _workers, shared
+
+            def hold(array):
+                mine = shared.zeros(10_000_000)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            if __name__ == "__main__":
+                array = shared.zeros(10_000_000)
+                before = _workers.family_used()
+                for _ in range(3):
+                    process = mp.Process(target=hold, args=(array,))
+                    process.start()
+                    process.join()
+                _workers.family_sweep()
+                assert _workers.family_used() < before + 10_000_000
+                array[:] = 1.0
+                print(array.sum())
+                os.kill(os.getpid(), signal.SIGKILL)
+            """,
+            status=-9,
+        )
+        self.assertEqual(done.lines, ["10000000.0"])
+
+    def test_without_numpy_the_import_says_what_to_install(self) -> None:
+        done = self.run_script(
+            """
+            import sys
+            sys.modules["numpy"] = None
+            try:
+                import phalanx.shared
+            except ImportError as error:
+                print(error)
+            """
+        )
+        self.assertIn("pip install numpy", done.out)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    unittest.main()
