@@ -1,10 +1,8 @@
-"""Starting processes: the arena goes with them, and main stays out where it must.
+"""Spawning processes: the main module stays out where it must.
 
-The classes start a process as the standard library's do. Two things are added:
-before the start, the family's arena exists, so that parent and child share one;
-and a worker of a pool that is spawned from a main module without a guard
-(``if __name__ == "__main__"``) leaves that module out, as importing it would
-run the script again.
+The classes start a process as the standard library's do, but a worker of a pool
+that is started from a main module without a guard (``if __name__ == "__main__"``)
+leaves that module out, as importing it would run the script again.
 """
 
 from __future__ import annotations
@@ -14,43 +12,15 @@ import functools
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import popen_fork, popen_forkserver, popen_spawn_posix, spawn
+from multiprocessing import popen_spawn_posix, spawn
 from multiprocessing import process as _process
-from multiprocessing.reduction import DupFd
 from types import FrameType
 from typing import Any
 
-from .. import _workers
+__all__ = ["SpawnPopen", "about_to_launch", "imports_main"]
 
-__all__ = ["ForkPopen", "ForkServerPopen", "SpawnPopen", "imports_main"]
-
-
-# The arena
-
-_family_fd: Callable[[], int] = getattr(_workers, "family_fd", lambda: 0)
-_join_family: Callable[[int], None] = getattr(_workers, "join_family", lambda fd: None)
-
-
-class Passage:
-    """Pickled ahead of a process object: gives the child the family's arena."""
-
-    def __reduce__(self) -> Any:
-        return _board, (DupFd(_family_fd()),)
-
-
-def _board(fd: Any) -> None:
-    """Map the arena in the child, unless it has it already."""
-    _join_family(fd.detach())
-
-
-def arrive(_passage: None, make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Make the process object, as `make` would have been called without passage."""
-    return make(*args)
-
-
-# The main module
 
 _launching = threading.local()
 
@@ -111,7 +81,7 @@ def imports_main() -> bool:
 
 
 @contextmanager
-def _about_to_launch(process: Any) -> Iterator[None]:
+def about_to_launch(process: Any) -> Iterator[None]:
     """Note for `_preparation_data` whether this process leaves main out."""
     outer = getattr(_launching, "without_main", False)
     worker = getattr(process, "_is_pool_worker", False)
@@ -163,28 +133,9 @@ def _main_name() -> str:
     return "the script"
 
 
-# The launchers
-
-
-class ForkPopen(popen_fork.Popen):
-    """Forks a member of the family."""
-
-    def _launch(self, process_obj: Any) -> None:
-        _family_fd()
-        super()._launch(process_obj)  # type: ignore[misc]
-
-
 class SpawnPopen(popen_spawn_posix.Popen):
     """Spawns a member of the family."""
 
     def _launch(self, process_obj: Any) -> None:
-        with _about_to_launch(process_obj):
-            super()._launch(process_obj)  # type: ignore[misc]
-
-
-class ForkServerPopen(popen_forkserver.Popen):
-    """Has the fork server fork a member of the family."""
-
-    def _launch(self, process_obj: Any) -> None:
-        with _about_to_launch(process_obj):
+        with about_to_launch(process_obj):
             super()._launch(process_obj)  # type: ignore[misc]

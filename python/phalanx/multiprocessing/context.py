@@ -67,7 +67,7 @@ class _FamilyProcess(_process.BaseProcess):
         reduced = super().__reduce_ex__(protocol)
         if get_spawning_popen() is None or isinstance(reduced, str):
             return reduced
-        from ._popen import Passage, arrive
+        from ._passage import Passage, arrive
 
         # The passage is unpickled before what follows it, which may need the arena.
         return (arrive, (Passage(), *reduced[:2]), *reduced[2:])
@@ -86,7 +86,7 @@ class ForkProcess(_FamilyProcess, _std.ForkProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        from ._popen import ForkPopen
+        from ._passage import ForkPopen
 
         return ForkPopen(process_obj)
 
@@ -106,7 +106,7 @@ class ForkServerProcess(_FamilyProcess, _std.ForkServerProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
-        from ._popen import ForkServerPopen
+        from ._popen_forkserver import ForkServerPopen
 
         return ForkServerPopen(process_obj)
 
