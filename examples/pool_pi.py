@@ -1,18 +1,20 @@
 """Pi in two ways that pools offer: `starmap` and `apply_async`.
 
     python examples/pool_pi.py [POINTS] [--workers N]
+    phalanx run --doors multiprocessing examples/pool_pi.py
 
-`starmap` throws darts: each task gets a seed and a number of points. `apply_async`
-integrates a quarter circle, one call per piece, and a callback adds up the pieces
-as they arrive.
+This script knows nothing of Phalanx: the first line runs it on the standard pool,
+the second one on ours, and it prints which one it had. `starmap` throws darts: each task gets a seed and
+a number of points. `apply_async` integrates a quarter circle, one call per piece,
+and a callback adds up the pieces as they arrive.
 """
 
 import argparse
 import math
+import multiprocessing
 import time
 
 import numpy as np
-import phalanx.multiprocessing as mp
 
 PIECES = 40
 
@@ -37,7 +39,7 @@ def main() -> None:
     each = max(int(options.points) // PIECES, 1)
     points = each * PIECES
 
-    with mp.Pool(options.workers) as pool:
+    with multiprocessing.Pool(options.workers) as pool:
         start = time.perf_counter()
         inside = pool.starmap(darts_inside, [(seed, each) for seed in range(PIECES)])
         darts, middle = 4 * sum(inside) / points, time.perf_counter()
@@ -55,6 +57,8 @@ def main() -> None:
         pool.join()
         integral, end = math.fsum(parts), time.perf_counter()
 
+    kind = type(pool)
+    print(f"on {kind.__module__}.{kind.__qualname__}")
     expected = math.sqrt(math.pi * (4 - math.pi) / points)  # of the darts
     print(
         f"{points:,} darts:     {darts:.6f}, off by {abs(darts - math.pi):.1e}", end=""

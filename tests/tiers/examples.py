@@ -1,4 +1,4 @@
-"""Every example, at 1, 2, 3 and 8 ranks, with its result looked at."""
+"""Every example, those with ranks at 1, 2, 3 and 8, with its result looked at."""
 
 import re
 import shlex
@@ -46,6 +46,37 @@ CASES = (
     Case("spawn.py 2 2e6", r"148,933 primes below 2,000,000", ranks=(1,)),
     Case("overlap.py --frames 6 --points 20000", r"spread of the swarm: \d"),
 )
+
+
+# Without ranks: plain Python; with a door: under `phalanx run`.
+POOL_CASES = (
+    Case("samples.py", r"[\d,]+ files, [\d,]+ lines.*NumPy on the whole array agrees"),
+    Case("pool_pi.py 2e6", r"on multiprocessing\.pool\.Pool\n.*: 3\.14159265358\d"),
+    Case("thumbnails.py --count 8", r"skipped: letter\.pgm.*8 thumbnails in"),
+    Case(
+        "study.py --points 200 --quiet",
+        r"200 rates, \d+ of them chaotic; one worker was killed\n.*"
+        r"without retries: .*\nand the other 199 results arrived",
+    ),
+    Case("in_order.py", r"in order .*; a serial run agrees"),
+    Case("logbook.py", r"repaired the file: .*\n200 entries by 4 writers, all whole"),
+)
+DOOR_CASE = Case(
+    "pool_pi.py 2e6",
+    r"on phalanx\.multiprocessing\.pool\.Pool\n.*: 3\.14159265358\d",
+)
+
+
+def run_pool_case(case: Case, counts: Counts, door: str = "") -> None:
+    script, *options = case.command.split()
+    program = [PYTHON, str(EXAMPLES / script), *options]
+    if door:
+        done = run([PHALANX, "run", "--doors", door, *program], 120)
+    else:
+        done = run(program, 120)
+    good = done.code == 0 and re.search(case.expected, done.output, re.DOTALL)
+    name = f"{case.command}{' through the door' if door else ''}"
+    counts.expect(bool(good), f"{name} (status {done.code})", done.output)
 
 
 def run_case(case: Case, ranks: int, counts: Counts, launcher: bool = True) -> None:
@@ -96,5 +127,8 @@ def run_all() -> Counts:
     # A process that nobody launched starts a launcher of its own for its workers.
     spawn = next(case for case in CASES if case.command.startswith("spawn"))
     run_case(spawn, 1, counts, launcher=False)
+    for case in POOL_CASES:
+        run_pool_case(case, counts)
+    run_pool_case(DOOR_CASE, counts, door="multiprocessing")
     run_rust(counts)
     return counts
