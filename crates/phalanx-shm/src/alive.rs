@@ -4,6 +4,7 @@
 //! it is. A process that has ended but was not yet waited for (a zombie) is dead here: it will never release anything.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Once;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -101,6 +102,92 @@ impl ProcessTag {
     }
 }
 
+/// A process in 31 bits, for words that have no more room: its number and 9 bits that depend on when it started.
+///
+/// A process that was given the number of a dead one passes for it once in 512 times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShortTag(u32);
+
+const HASH_BITS: u32 = 9;
+
+/// This process's short tag, 0 before it was asked for and again in a forked child.
+static SHORT: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn forget_short() {
+    SHORT.store(0, Ordering::Relaxed);
+}
+
+impl ShortTag {
+    /// The calling process. One load after the first call.
+    #[inline]
+    #[must_use]
+    pub fn me() -> ShortTag {
+        match SHORT.load(Ordering::Relaxed) {
+            0 => ShortTag::find_me(),
+            tag => ShortTag(tag),
+        }
+    }
+
+    #[cold]
+    fn find_me() -> ShortTag {
+        static HANDLER: Once = Once::new();
+        HANDLER.call_once(|| {
+            // SAFETY: a function without captures that stores to an atomic, which is allowed between fork and exec.
+            unsafe { libc::pthread_atfork(None, None, Some(forget_short)) };
+        });
+        let tag = ProcessTag::me().short();
+        SHORT.store(tag.0, Ordering::Relaxed);
+        tag
+    }
+
+    /// The process that has number `pid` now.
+    #[must_use]
+    pub fn of(pid: u32) -> ShortTag {
+        ProcessTag::of(pid).short()
+    }
+
+    /// As a number below 2^31, never 0.
+    #[inline]
+    #[must_use]
+    pub fn to_u32(self) -> u32 {
+        self.0
+    }
+
+    /// The tag of [`ShortTag::to_u32`]; the upper bit is ignored, and 0 is none.
+    #[inline]
+    #[must_use]
+    pub fn from_u32(tag: u32) -> Option<ShortTag> {
+        let tag = tag & !(1 << 31);
+        (tag != 0).then_some(ShortTag(tag))
+    }
+
+    /// The process number.
+    #[inline]
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        self.0 & ((1 << PID_BITS) - 1)
+    }
+
+    /// Whether that process still runs. Some system calls.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        if self == ShortTag::me() {
+            return true;
+        }
+        let now = ProcessTag::of(self.pid());
+        now.short() == self && now.is_alive()
+    }
+}
+
+impl ProcessTag {
+    /// The tag cut to 31 bits.
+    #[must_use]
+    pub fn short(self) -> ShortTag {
+        let hash = self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - HASH_BITS);
+        ShortTag((hash as u32) << PID_BITS | self.pid())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +199,9 @@ mod tests {
         assert_eq!(me, ProcessTag::of(std::process::id()));
         assert_eq!(ProcessTag::from_bits(me.bits() | 1 << 63), me);
         assert!(me.is_alive());
+        assert_eq!(ShortTag::from_u32(ShortTag::me().to_u32() | 1 << 31), Some(me.short()));
+        assert_eq!(me.short().pid(), me.pid());
+        assert!(me.short().is_alive());
     }
 
     #[test]
@@ -125,8 +215,9 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(!tag.is_alive(), "a zombie is dead");
+        assert!(!tag.short().is_alive());
         child.wait().expect("can be waited for");
-        assert!(!tag.is_alive());
+        assert!(!tag.is_alive() && !tag.short().is_alive());
     }
 
     #[test]

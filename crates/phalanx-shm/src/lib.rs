@@ -15,6 +15,8 @@
 //! | [`park`] | [`Parker`]: sleeping without losing a wake-up |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
 //! | [`budget`] | [`CpuBudget`]: how long to spin before sleeping |
+//! | [`wait`] | sleeping on shared words in slices, with a deadline |
+//! | [`owned`], [`semaphore`] | locks that know their owner; counting semaphores |
 //! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners |
 //! | [`single_copy`] | copies straight from another process's memory |
 //! | [`transfer`] | large messages: a pipe through shared memory that both sides advance |
@@ -50,11 +52,15 @@ pub mod fork;
 #[cfg(not(loom))]
 pub mod inherit;
 pub mod mem;
+#[cfg(not(loom))]
+pub mod owned;
 #[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
 mod positions;
 mod process;
 #[cfg(not(loom))]
 mod segment;
+#[cfg(not(loom))]
+pub mod semaphore;
 #[cfg(not(loom))]
 pub mod single_copy;
 mod stack;
@@ -63,11 +69,13 @@ mod strided;
 pub mod transfer;
 #[cfg(not(loom))]
 pub mod universe;
+#[cfg(not(loom))]
+pub mod wait;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub mod x87;
 
 #[cfg(not(loom))]
-pub use alive::ProcessTag;
+pub use alive::{ProcessTag, ShortTag};
 #[cfg(not(loom))]
 pub use arena::{Arena, ArenaConfig, Block, BlockKind, Handle};
 #[cfg(not(loom))]
@@ -78,6 +86,8 @@ pub use lock::{EngineGuard, EngineLock};
 #[cfg(not(loom))]
 pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
+#[cfg(not(loom))]
+pub use owned::{Acquired, OwnedLock};
 pub use park::{ParkToken, Parker, Woken};
 #[cfg(loom)]
 pub use positions::Positions;
@@ -85,6 +95,8 @@ pub use process::{MAX_SLOTS, ProcId};
 #[cfg(loom)]
 pub use ring::LoomRing;
 pub use ring::{Envelope, Record, RingConsumer, RingProducer};
+#[cfg(not(loom))]
+pub use semaphore::Semaphore;
 #[cfg(loom)]
 pub use stack::LoomStack;
 #[cfg(not(loom))]

@@ -58,6 +58,13 @@ mod real {
             &self.0
         }
 
+        /// A word of shared memory as one threads can sleep on.
+        #[inline]
+        pub(crate) fn over(word: &AtomicU32) -> &FutexWord {
+            // SAFETY: `FutexWord` is a transparent wrapper of `AtomicU32`; the lifetime is the argument's.
+            unsafe { &*core::ptr::from_ref(word).cast::<FutexWord>() }
+        }
+
         /// Sleeps while the word holds `expected`.
         #[cold]
         pub(crate) fn wait(&self, scope: Scope, expected: u32, timeout: Option<Duration>) -> FutexWake {
