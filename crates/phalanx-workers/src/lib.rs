@@ -5,6 +5,7 @@
 
 mod codec;
 mod family;
+mod queue;
 mod shared;
 
 use pyo3::prelude::*;
@@ -15,5 +16,6 @@ use pyo3::prelude::*;
 fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(m)?;
     family::register(m)?;
+    queue::register(m)?;
     shared::register(m)
 }

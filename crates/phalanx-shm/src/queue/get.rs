@@ -108,6 +108,21 @@ impl<M: Memory> Queue<M> {
         Ok(if got.is_some() { TryGet::Done } else { TryGet::Empty })
     }
 
+    /// As [`Queue::try_get`], but waits for those who are getting, until `until`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::try_get`].
+    pub fn try_get_until(&self, record: &mut Record, until: Instant) -> Result<TryGet, ShmError> {
+        let Some(guard) = self.header().get.lock.lock(&self.life, until) else { return Ok(TryGet::Busy) };
+        let got = self.get_locked(record)?;
+        drop(guard);
+        if let Some(last) = got {
+            self.has_got(last);
+        }
+        Ok(if got.is_some() { TryGet::Done } else { TryGet::Empty })
+    }
+
     /// Gets the oldest record, waiting for one until `deadline` (for ever without one): one turn of it.
     ///
     /// # Errors
@@ -119,14 +134,9 @@ impl<M: Memory> Queue<M> {
             deadline,
             turn,
             || !self.is_empty(),
-            |until| {
-                let Some(guard) = self.header().get.lock.lock(&self.life, until) else { return Ok(None) };
-                let got = self.get_locked(record)?;
-                drop(guard);
-                if let Some(last) = got {
-                    self.has_got(last);
-                }
-                Ok(Some(got.is_some()))
+            |until| match self.try_get_until(record, until)? {
+                TryGet::Busy => Ok(None),
+                got => Ok(Some(got == TryGet::Done)),
             },
         )
     }
@@ -134,7 +144,13 @@ impl<M: Memory> Queue<M> {
     /// Waits until there is a record, without getting it: one turn of it. Somebody else may get it first.
     pub fn poll(&self, deadline: Option<Instant>, turn: u32) -> Turn {
         let there = || !self.is_empty();
-        self.wait(&self.header().waits.items, deadline, turn, there, |_| Ok(Some(there()))).unwrap_or(Turn::Again)
+        let waited = self.wait(&self.header().waits.items, deadline, turn, there, |_| Ok(Some(there())));
+        if matches!(waited, Ok(Turn::Done)) {
+            // The wake-up is for somebody who gets it.
+            Sleepers::published();
+            self.header().waits.items.notify_one();
+        }
+        waited.unwrap_or(Turn::Again)
     }
 
     /// The holder of the get side's lock takes a record; whether it may have been the last one.

@@ -40,6 +40,33 @@ impl<M: Memory> Queue<M> {
         Ok(put)
     }
 
+    /// As [`Queue::try_put`], but waits for those who are putting, until `until`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::try_put`].
+    pub fn try_put_until(&self, wire: &[u8], handles: &[u64], until: Instant) -> Result<TryPut, ShmError> {
+        let Some(guard) = self.header().put.lock.lock(&self.life, until) else { return Ok(TryPut::Busy) };
+        let put = self.put_locked(wire, handles)?;
+        drop(guard);
+        if put == TryPut::Done {
+            self.has_put();
+        }
+        Ok(put)
+    }
+
+    /// Waits until there is room, without using it: one turn of it. Somebody else may use it first.
+    pub fn wait_for_room(&self, deadline: Option<Instant>, turn: u32) -> Turn {
+        let room = || !self.is_full();
+        let waited = self.wait(&self.header().waits.room, deadline, turn, room, |_| Ok(Some(room())));
+        if matches!(waited, Ok(Turn::Done)) {
+            // The wake-up is for somebody who may use it.
+            Sleepers::published();
+            self.header().waits.room.notify_one();
+        }
+        waited.unwrap_or(Turn::Again)
+    }
+
     /// Puts a record, waiting for room until `deadline` (for ever without one): one turn of it.
     ///
     /// # Errors
@@ -51,14 +78,9 @@ impl<M: Memory> Queue<M> {
             deadline,
             turn,
             || !self.is_full(),
-            |until| {
-                let Some(guard) = self.header().put.lock.lock(&self.life, until) else { return Ok(None) };
-                let put = self.put_locked(wire, handles)?;
-                drop(guard);
-                if put == TryPut::Done {
-                    self.has_put();
-                }
-                Ok(Some(put == TryPut::Done))
+            |until| match self.try_put_until(wire, handles, until)? {
+                TryPut::Busy => Ok(None),
+                put => Ok(Some(put == TryPut::Done)),
             },
         )
     }
