@@ -4,9 +4,11 @@
     phalanx run --doors multiprocessing examples/pool_pi.py
 
 This script knows nothing of Phalanx: the first line runs it on the standard pool,
-the second one on ours, and it prints which one it had. `starmap` throws darts: each task gets a seed and
-a number of points. `apply_async` integrates a quarter circle, one call per piece,
-and a callback adds up the pieces as they arrive.
+the second one on ours, and it prints which one it had.
+
+`starmap` throws darts: each task gets a seed and a number of points. `apply_async`
+integrates a quarter circle, one call per piece, and a callback adds up the pieces
+as they arrive.
 """
 
 import argparse
