@@ -16,6 +16,7 @@
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
 //! | [`budget`] | [`CpuBudget`]: how long to spin before sleeping |
 //! | [`wait`] | sleeping on shared words in slices, with a deadline |
+//! | [`condition`], [`barrier`] | waiting for a notification, an event, or for each other |
 //! | [`owned`], [`semaphore`] | locks that know their owner; counting semaphores |
 //! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners |
 //! | [`single_copy`] | copies straight from another process's memory |
@@ -41,8 +42,12 @@ pub mod alive;
 #[cfg(not(loom))]
 pub mod arena;
 #[cfg(not(loom))]
+pub mod barrier;
+#[cfg(not(loom))]
 pub mod budget;
 mod combine;
+#[cfg(not(loom))]
+pub mod condition;
 #[cfg(not(loom))]
 mod copy;
 pub mod doorbell;

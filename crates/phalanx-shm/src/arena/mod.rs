@@ -183,7 +183,16 @@ impl Inner {
 /// Gives back what a block that nobody holds any more holds itself.
 fn release_contents(arena: Arena, kind: BlockKind, handle: Handle, len: u64) {
     match kind {
-        BlockKind::Plain | BlockKind::Lock | BlockKind::Condition | BlockKind::Board => {}
+        BlockKind::Plain | BlockKind::Lock | BlockKind::Board => {}
+        BlockKind::Condition => {
+            let next = crate::condition::NEXT_AT as u64;
+            if next + 8 <= len {
+                let at = (handle.at() + next) as usize;
+                // SAFETY: inside the block, which lies in the mapping, aligned, and nobody's any more.
+                let next = unsafe { &*arena.0.segment.base().add(at).cast::<AtomicU64>() };
+                crate::condition::dismantle(arena, next.load(Ordering::Acquire));
+            }
+        }
         BlockKind::Queue => {
             let start = arena.0.segment.base().wrapping_add(handle.at() as usize);
             crate::queue::dismantle(arena, start, len);

@@ -1,0 +1,395 @@
+//! A barrier whose waiters notice that one of them has died.
+//!
+//! ```text
+//! state = arrived << 32 | round << 2 | phase
+//! ```
+//!
+//! Every step is one compare-and-swap of the state, so there is no lock to be
+//! left behind. The last to arrive turns [`FILLING`] into [`ACTING`], runs the
+//! action, and opens the next round. Who waits sleeps on the state's lower half
+//! and looks, after each slice, whether all who arrived still live; if not, it
+//! breaks the barrier.
+//!
+//! A round that was broken and reset is remembered in a table by its number, so
+//! that a waiter that wakes late does not take the reset for an opening. (The
+//! table has 16 entries: it would have to sleep through 16 resets.)
+//!
+//! A process killed between its arrival and writing its name counts as arrived
+//! and is not missed: the others still open the barrier.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::ShmError;
+use crate::alive::ShortTag;
+use crate::arena::{Arena, Block, BlockKind};
+use crate::wait::{Deadline, Slept, Slices, sleep, wake};
+
+/// Waiting for the rest.
+const FILLING: u64 = 0;
+/// All have arrived, the last one runs the action.
+const ACTING: u64 = 1;
+/// Of no use until it is reset.
+const BROKEN: u64 = 2;
+
+const PHASE: u64 = 3;
+const ROUND: u64 = 0xffff_fffc;
+const ONE_ROUND: u64 = 4;
+const ONE_ARRIVED: u64 = 1 << 32;
+
+/// Byte of the state.
+const STATE: usize = 0;
+/// Byte of the table of rounds that were broken and reset.
+const RESETS: usize = 8;
+const RESETS_LEN: usize = 16;
+/// Byte of the names of those who arrived: `round << 32 | ShortTag`, by order of arrival.
+const NAMES: usize = 128;
+
+/// A barrier in the arena.
+#[derive(Debug)]
+pub struct Barrier {
+    block: Block,
+    parties: u32,
+}
+
+/// What [`Barrier::arrive`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Wait for the others.
+    Wait(Turn),
+    /// All are here: run the action, then [open](Barrier::open).
+    Last(Turn),
+    /// The action of the round before is running: come back.
+    Busy,
+    /// It is broken.
+    Broken,
+}
+
+/// One process's part in one round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    round: u32,
+    /// Order of arrival, from 0.
+    pub index: u32,
+}
+
+/// How a wait at a barrier ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// All have come.
+    Yes,
+    /// The barrier is broken, by somebody else or because somebody died.
+    Broken,
+    /// The deadline has passed, so the barrier is broken now.
+    TimedOut,
+    /// A signal handler ran in this thread: wait again.
+    Interrupted,
+}
+
+impl Barrier {
+    /// A new barrier.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::OutOfMemory`] or [`ShmError::ArenaFull`].
+    pub fn create(arena: Arena, parties: u32) -> Result<Barrier, ShmError> {
+        let bytes = NAMES + parties as usize * 8;
+        Ok(Barrier { block: arena.alloc_zeroed(bytes, BlockKind::Plain)?, parties })
+    }
+
+    /// The barrier in a block that another process made.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::Corrupt`] when the block is too small for one.
+    pub fn over(block: Block, parties: u32) -> Result<Barrier, ShmError> {
+        if block.len() < NAMES + parties as usize * 8 {
+            return Err(ShmError::Corrupt { what: format!("a barrier in a block of {} bytes", block.len()) });
+        }
+        Ok(Barrier { block, parties })
+    }
+
+    /// The block, to be named in messages.
+    #[must_use]
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// How many have to come.
+    #[must_use]
+    pub fn parties(&self) -> u32 {
+        self.parties
+    }
+
+    fn state(&self) -> &AtomicU64 {
+        self.block.word64(STATE)
+    }
+
+    /// The state's lower half, on which waiters sleep.
+    fn word(&self) -> &AtomicU32 {
+        self.block.word32(if cfg!(target_endian = "big") { STATE + 4 } else { STATE })
+    }
+
+    fn name(&self, index: u32) -> &AtomicU64 {
+        self.block.word64(NAMES + index as usize * 8)
+    }
+
+    fn reset_of(&self, round: u32) -> &AtomicU32 {
+        self.block.word32(RESETS + (round as usize / 4 % RESETS_LEN) * 4)
+    }
+
+    /// How many wait now.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        let state = self.state().load(Ordering::Acquire);
+        if state & PHASE == FILLING { (state >> 32) as u32 } else { 0 }
+    }
+
+    /// Whether it is broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.state().load(Ordering::Acquire) & PHASE == BROKEN
+    }
+
+    /// Arrives.
+    pub fn arrive(&self) -> Arrival {
+        let mut seen = self.state().load(Ordering::Acquire);
+        loop {
+            match seen & PHASE {
+                FILLING => {}
+                ACTING => return Arrival::Busy,
+                _ => return Arrival::Broken,
+            }
+            let index = (seen >> 32) as u32;
+            let last = index + 1 >= self.parties;
+            let next = (seen + ONE_ARRIVED) | if last { ACTING } else { FILLING };
+            // SYNC POINT barrier: AcqRel, what each party wrote before it arrived is seen by all who pass.
+            match self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    let turn = Turn { round: (seen & ROUND) as u32, index };
+                    if index < self.parties {
+                        let name = u64::from(turn.round) << 32 | u64::from(ShortTag::me().to_u32());
+                        self.name(index).store(name, Ordering::Release);
+                    }
+                    return if last { Arrival::Last(turn) } else { Arrival::Wait(turn) };
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// After the action: lets all pass and begins the next round. False when the barrier was broken meanwhile.
+    pub fn open(&self, turn: Turn) -> bool {
+        let mut seen = self.state().load(Ordering::Acquire);
+        loop {
+            if seen & PHASE != ACTING || (seen & ROUND) as u32 != turn.round {
+                return self.passed(turn);
+            }
+            let next = (seen & ROUND).wrapping_add(ONE_ROUND) & ROUND;
+            // SYNC POINT barrier: AcqRel, as in `arrive`.
+            match self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    wake(self.word(), i32::MAX as u32);
+                    return true;
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Whether a round that is over was opened, not reset.
+    fn passed(&self, turn: Turn) -> bool {
+        let state = self.state().load(Ordering::Acquire);
+        let over = (state & ROUND) as u32 != turn.round;
+        over && self.reset_of(turn.round).load(Ordering::Acquire) != turn.round | 1
+    }
+
+    /// Waits until all have come.
+    pub fn wait(&self, turn: Turn, deadline: Deadline) -> Passed {
+        let mut slices = Slices::new();
+        loop {
+            // SYNC POINT barrier: Acquire, pairs with `open`.
+            let state = self.state().load(Ordering::Acquire);
+            if (state & ROUND) as u32 != turn.round {
+                return if self.passed(turn) { Passed::Yes } else { Passed::Broken };
+            }
+            if state & PHASE == BROKEN {
+                return Passed::Broken;
+            }
+            // While the action runs, all are there: nobody's time runs out.
+            let until = if state & PHASE == ACTING { Deadline::NEVER } else { deadline };
+            match sleep(self.word(), state as u32, &mut slices, until) {
+                Slept::Woken => {}
+                Slept::SliceOver => self.look(turn),
+                Slept::Interrupted => return Passed::Interrupted,
+                Slept::TimedOut => {
+                    if self.break_round(turn, FILLING) {
+                        return Passed::TimedOut;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Breaks the barrier when somebody who arrived has died.
+    #[cold]
+    fn look(&self, turn: Turn) {
+        let state = self.state().load(Ordering::Acquire);
+        if (state & ROUND) as u32 != turn.round || state & PHASE == BROKEN {
+            return;
+        }
+        let arrived = ((state >> 32) as u32).min(self.parties);
+        let died = (0..arrived).any(|index| {
+            // SYNC POINT barrier: Acquire, a name of this round is whole.
+            let name = self.name(index).load(Ordering::Acquire);
+            (name >> 32) as u32 == turn.round && ShortTag::from_u32(name as u32).is_some_and(|tag| !tag.is_alive())
+        });
+        if died {
+            self.break_round(turn, state & PHASE);
+        }
+    }
+
+    /// Breaks a round that is in `phase`. False when it has gone on.
+    fn break_round(&self, turn: Turn, phase: u64) -> bool {
+        let mut seen = self.state().load(Ordering::Acquire);
+        loop {
+            if (seen & ROUND) as u32 != turn.round || seen & PHASE != phase {
+                return false;
+            }
+            // SYNC POINT barrier: AcqRel, as in `arrive`.
+            match self.state().compare_exchange(seen, seen & ROUND | BROKEN, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    wake(self.word(), i32::MAX as u32);
+                    return true;
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Sleeps until the action of a running round is over.
+    pub fn wait_idle(&self, deadline: Deadline) -> Passed {
+        let mut slices = Slices::new();
+        loop {
+            let state = self.state().load(Ordering::Acquire);
+            if state & PHASE != ACTING {
+                return Passed::Yes;
+            }
+            match sleep(self.word(), state as u32, &mut slices, deadline) {
+                Slept::Woken => {}
+                Slept::SliceOver => self.look(Turn { round: (state & ROUND) as u32, index: 0 }),
+                Slept::Interrupted => return Passed::Interrupted,
+                Slept::TimedOut => return Passed::TimedOut,
+            }
+        }
+    }
+
+    /// Breaks the barrier: all who wait or come later learn of it.
+    pub fn abort(&self) {
+        let state = self.state();
+        let _ = state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| Some(seen & ROUND | BROKEN));
+        wake(self.word(), i32::MAX as u32);
+    }
+
+    /// Makes it as new. Those who wait learn that it was broken.
+    pub fn reset(&self) {
+        loop {
+            let seen = self.state().load(Ordering::Acquire);
+            let round = (seen & ROUND) as u32;
+            match seen & PHASE {
+                // Only a broken round is never opened, so that its mark stays true.
+                FILLING if seen >> 32 != 0 => {
+                    self.break_round(Turn { round, index: 0 }, FILLING);
+                    continue;
+                }
+                BROKEN => self.reset_of(round).store(round | 1, Ordering::Release),
+                // Nobody is there; or all are and pass after the action.
+                _ => return,
+            }
+            let next = (seen & ROUND).wrapping_add(ONE_ROUND) & ROUND;
+            // SYNC POINT barrier: AcqRel, publishes the mark of the reset.
+            if self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                wake(self.word(), i32::MAX as u32);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::arena::ArenaConfig;
+
+    fn barrier(parties: u32) -> Barrier {
+        Barrier::create(Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).unwrap(), parties).unwrap()
+    }
+
+    fn pass(barrier: &Barrier, deadline: Deadline) -> Passed {
+        match barrier.arrive() {
+            Arrival::Last(turn) => {
+                assert!(barrier.open(turn));
+                Passed::Yes
+            }
+            Arrival::Wait(turn) => barrier.wait(turn, deadline),
+            Arrival::Busy => {
+                barrier.wait_idle(Deadline::NEVER);
+                pass(barrier, deadline)
+            }
+            Arrival::Broken => Passed::Broken,
+        }
+    }
+
+    #[test]
+    fn many_rounds_with_everybody() {
+        let barrier = barrier(3);
+        let count = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for round in 0..500 {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        assert_eq!(pass(&barrier, Deadline::NEVER), Passed::Yes);
+                        assert!(count.load(Ordering::Relaxed) >= 3 * (round + 1));
+                    }
+                });
+            }
+        });
+        assert_eq!(barrier.waiting(), 0);
+    }
+
+    #[test]
+    fn a_timeout_breaks_it_until_it_is_reset() {
+        let barrier = barrier(2);
+        assert_eq!(pass(&barrier, Deadline::after(Some(Duration::from_millis(1)))), Passed::TimedOut);
+        assert!(barrier.is_broken());
+        assert_eq!(pass(&barrier, Deadline::NEVER), Passed::Broken);
+        barrier.reset();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| assert_eq!(pass(&barrier, Deadline::NEVER), Passed::Yes));
+            }
+        });
+    }
+
+    #[test]
+    fn a_reset_is_no_opening() {
+        let barrier = barrier(2);
+        let Arrival::Wait(turn) = barrier.arrive() else { panic!("the first of two") };
+        barrier.reset();
+        assert_eq!(barrier.wait(turn, Deadline::NEVER), Passed::Broken);
+        assert!(!barrier.is_broken());
+    }
+
+    #[test]
+    fn a_dead_party_breaks_it() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let tag = ShortTag::of(child.id());
+        child.wait().unwrap();
+        let barrier = barrier(3);
+        let Arrival::Wait(turn) = barrier.arrive() else { panic!("the first of three") };
+        barrier.name(turn.index).store(u64::from(turn.round) << 32 | u64::from(tag.to_u32()), Ordering::Release);
+        assert_eq!(pass(&barrier, Deadline::NEVER), Passed::Broken);
+    }
+}

@@ -1,0 +1,498 @@
+//! Waiting for a notification: a record per waiter, which says whose it is.
+//!
+//! ```text
+//! record = 0                    free
+//!          waiter (a ShortTag)  waits; the waiter sleeps on the record
+//!          waiter | NOTIFIED    was chosen; the waiter frees the record
+//! ```
+//!
+//! Every change of a record is one compare-and-swap, so none needs a lock, and a
+//! process killed anywhere leaves at most a record with its own name. Notifying
+//! chooses the waiter that came first. When nobody was asleep on its record the
+//! notifier looks whether the waiter lives: a dead one's record is freed and the
+//! next waiter chosen, so that the dead swallow nothing.
+//!
+//! The block holds 60 records; when all are taken by living waiters, another
+//! block follows, which the first one holds in transit.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::ShmError;
+use crate::alive::ShortTag;
+use crate::arena::{Arena, Block, BlockKind, Handle};
+use crate::owned::Acquired;
+use crate::wait::{Deadline, Slept, Slices, sleep, wake};
+
+/// The waiter has been chosen.
+const NOTIFIED: u32 = 1 << 31;
+
+/// Byte of the next ticket.
+const TICKET: usize = 0;
+/// Byte of the handle of the block that continues this one.
+const NEXT: usize = 8;
+/// Byte of the first record.
+const RECORDS: usize = 64;
+/// Bytes of a record: the word, its upper half free, the ticket.
+const RECORD: usize = 16;
+/// Records of a block.
+const PER_BLOCK: usize = 60;
+const BYTES: usize = RECORDS + RECORD * PER_BLOCK;
+
+/// A condition variable in the arena.
+#[derive(Debug)]
+pub struct Condition {
+    first: Block,
+    /// The blocks that continue the first one, as far as this process has opened them.
+    more: Mutex<Vec<Block>>,
+}
+
+/// The record of a waiter: see [`Condition::enter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+impl Place {
+    /// As a number.
+    #[must_use]
+    pub fn to_u32(self) -> u32 {
+        self.0
+    }
+
+    /// From [`Place::to_u32`]. Any number may be passed: a place that is not this process's is refused.
+    #[must_use]
+    pub fn from_u32(place: u32) -> Place {
+        Place(place)
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notified {
+    /// Chosen by a notifier. The place is given up.
+    Yes,
+    /// Not chosen before the deadline. The place is given up.
+    TimedOut,
+    /// A signal handler ran in this thread. The place is kept: wait again or [leave](Condition::leave).
+    Interrupted,
+}
+
+impl Condition {
+    /// A new condition that nobody waits for.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::OutOfMemory`] or [`ShmError::ArenaFull`].
+    pub fn create(arena: Arena) -> Result<Condition, ShmError> {
+        Ok(Condition { first: arena.alloc_zeroed(BYTES, BlockKind::Condition)?, more: Mutex::default() })
+    }
+
+    /// The condition in a block that another process made.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::Corrupt`] when the block holds no condition.
+    pub fn over(block: Block) -> Result<Condition, ShmError> {
+        if block.kind() != BlockKind::Condition || block.len() < BYTES {
+            return Err(ShmError::Corrupt { what: format!("a condition in a block of {} bytes", block.len()) });
+        }
+        Ok(Condition { first: block, more: Mutex::default() })
+    }
+
+    /// The block, to be named in messages.
+    #[must_use]
+    pub fn block(&self) -> &Block {
+        &self.first
+    }
+
+    /// All blocks, in order.
+    fn blocks(&self) -> Result<Vec<Block>, ShmError> {
+        // SYNC POINT condition-next: Acquire, pairs with the change in `grow`.
+        if self.first.word64(NEXT).load(Ordering::Acquire) == 0 {
+            return Ok(vec![self.first.clone()]);
+        }
+        let mut more = self.more.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let last = more.last().unwrap_or(&self.first);
+            // SYNC POINT condition-next: as above.
+            let next = last.word64(NEXT).load(Ordering::Acquire);
+            if next == 0 {
+                break;
+            }
+            let opened = self.first.arena().open(Handle::from_u64(next))?;
+            if opened.len() < BYTES {
+                return Err(ShmError::Corrupt { what: "the continuation of a condition is too short".to_owned() });
+            }
+            more.push(opened);
+        }
+        Ok(std::iter::once(self.first.clone()).chain(more.iter().cloned()).collect())
+    }
+
+    fn grow(&self, last: &Block) -> Result<(), ShmError> {
+        let handle = self.first.arena().alloc_zeroed(BYTES, BlockKind::Condition)?.into_transit();
+        // SYNC POINT condition-next: Release, the new block is zero for whoever finds it.
+        let next = last.word64(NEXT);
+        if next.compare_exchange(0, handle.to_u64(), Ordering::Release, Ordering::Relaxed).is_err() {
+            self.first.arena().discard(handle);
+        }
+        Ok(())
+    }
+
+    /// Takes a record: from now on notifications reach this waiter.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::OutOfMemory`] or [`ShmError::ArenaFull`] when there is no room for one more waiter.
+    pub fn enter(&self) -> Result<Place, ShmError> {
+        let me = ShortTag::me().to_u32();
+        if let Some(place) = take(&self.first, me) {
+            return Ok(self.stamp(Place(place)));
+        }
+        loop {
+            let blocks = self.blocks()?;
+            for pass in 0..2 {
+                for (n, block) in blocks.iter().enumerate() {
+                    if let Some(place) = take(block, me) {
+                        return Ok(self.stamp(Place((n * PER_BLOCK) as u32 + place)));
+                    }
+                    if pass == 0 {
+                        bury(block);
+                    }
+                }
+            }
+            if let Some(last) = blocks.last() {
+                self.grow(last)?;
+            }
+        }
+    }
+
+    fn stamp(&self, place: Place) -> Place {
+        let ticket = self.first.word64(TICKET).fetch_add(1, Ordering::Relaxed);
+        self.with(place, |_, stamped| stamped.store(ticket, Ordering::Relaxed));
+        place
+    }
+
+    /// Calls `what` with the word and the ticket of a record.
+    fn with<T>(&self, place: Place, what: impl FnOnce(&AtomicU32, &AtomicU64) -> T) -> Option<T> {
+        let (block, at) = (place.0 as usize / PER_BLOCK, place.0 as usize % PER_BLOCK);
+        if block == 0 {
+            return Some(what(word(&self.first, at), ticket(&self.first, at)));
+        }
+        let block = self.more.lock().unwrap_or_else(PoisonError::into_inner).get(block - 1)?.clone();
+        Some(what(word(&block, at), ticket(&block, at)))
+    }
+
+    /// Waits on a record of this process until a notifier chooses it or the deadline passes.
+    pub fn wait(&self, place: Place, deadline: Deadline) -> Notified {
+        let me = ShortTag::me().to_u32();
+        let waited = self.with(place, |word, _| {
+            let mut slices = Slices::new();
+            loop {
+                // SYNC POINT condition: Acquire, sees what the notifier wrote before it chose.
+                let seen = word.load(Ordering::Acquire);
+                if seen == me | NOTIFIED {
+                    word.store(0, Ordering::Release);
+                    return Notified::Yes;
+                }
+                if seen != me {
+                    // Not a place of this process (any more).
+                    return Notified::TimedOut;
+                }
+                match sleep(word, me, &mut slices, deadline) {
+                    Slept::Woken | Slept::SliceOver => {}
+                    Slept::Interrupted => return Notified::Interrupted,
+                    Slept::TimedOut => {
+                        // SYNC POINT condition: as above; a notifier that was faster counts.
+                        if word.compare_exchange(me, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                            return Notified::TimedOut;
+                        }
+                    }
+                }
+            }
+        });
+        waited.unwrap_or(Notified::TimedOut)
+    }
+
+    /// Gives a record up. A notification that had come for it goes to the next waiter.
+    pub fn leave(&self, place: Place) {
+        let me = ShortTag::me().to_u32();
+        let notified = self.with(place, |word, _| {
+            if word.compare_exchange(me, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return false;
+            }
+            word.compare_exchange(me | NOTIFIED, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        });
+        if notified == Some(true) {
+            self.notify(1);
+        }
+    }
+
+    /// Chooses up to `count` living waiters, those that came first, and wakes them. How many there were.
+    pub fn notify(&self, count: usize) -> usize {
+        let Ok(blocks) = self.blocks() else {
+            return 0;
+        };
+        let mut waiting: Vec<(u64, &AtomicU32, u32)> = Vec::new();
+        for block in &blocks {
+            for at in 0..PER_BLOCK {
+                let word = word(block, at);
+                let seen = word.load(Ordering::Relaxed);
+                if seen != 0 && seen & NOTIFIED == 0 {
+                    waiting.push((ticket(block, at).load(Ordering::Relaxed), word, seen));
+                }
+            }
+        }
+        if waiting.len() > 1 {
+            waiting.sort_unstable_by_key(|(ticket, ..)| *ticket);
+        }
+        let mut chosen = 0;
+        for (_, word, waiter) in waiting {
+            if chosen == count {
+                break;
+            }
+            // SYNC POINT condition: Release, for what the notifier wrote before.
+            if word.compare_exchange(waiter, waiter | NOTIFIED, Ordering::Release, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            if wake(word, 1) == 0 && !ShortTag::from_u32(waiter).is_some_and(ShortTag::is_alive) {
+                let _ = word.compare_exchange(waiter | NOTIFIED, 0, Ordering::Relaxed, Ordering::Relaxed);
+                continue;
+            }
+            chosen += 1;
+        }
+        chosen
+    }
+
+    /// Waiters that nobody has chosen yet, dead ones included, and those chosen that have not woken yet.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let mut counts = (0, 0);
+        for block in self.blocks().unwrap_or_default() {
+            for at in 0..PER_BLOCK {
+                match word(&block, at).load(Ordering::Relaxed) {
+                    0 => {}
+                    seen if seen & NOTIFIED == 0 => counts.0 += 1,
+                    _ => counts.1 += 1,
+                }
+            }
+        }
+        counts
+    }
+}
+
+fn word(block: &Block, at: usize) -> &AtomicU32 {
+    block.word32(RECORDS + at * RECORD)
+}
+
+fn ticket(block: &Block, at: usize) -> &AtomicU64 {
+    block.word64(RECORDS + at * RECORD + 8)
+}
+
+/// Takes a free record of a block.
+fn take(block: &Block, me: u32) -> Option<u32> {
+    (0..PER_BLOCK).find_map(|at| {
+        let word = word(block, at);
+        let free = word.load(Ordering::Relaxed) == 0;
+        let taken = free && word.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        taken.then_some(at as u32)
+    })
+}
+
+/// Frees the records of dead waiters.
+#[cold]
+fn bury(block: &Block) {
+    for at in 0..PER_BLOCK {
+        let seen = word(block, at).load(Ordering::Relaxed);
+        if ShortTag::from_u32(seen).is_some_and(|waiter| !waiter.is_alive()) {
+            let _ = word(block, at).compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a block of a condition holds itself: the one that continues it.
+pub(crate) fn dismantle(arena: Arena, next: u64) {
+    if next != 0 {
+        arena.discard(Handle::from_u64(next));
+    }
+}
+
+/// Byte of the word that [`dismantle`] wants.
+pub(crate) const NEXT_AT: usize = NEXT;
+
+/// An event: a flag that processes wait for. Two words of shared memory, zero is "not set".
+///
+/// The first word is `settings << 1 | set`. A waiter that sleeps through a setting and a clearing finds another number
+/// of settings, so it misses nothing. A waiter killed in its sleep leaves the count of sleepers too high, which costs
+/// later calls of [`Event::set`] a needless system call.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Event {
+    state: AtomicU32,
+    sleepers: AtomicU32,
+}
+
+impl Event {
+    /// The event in two words, which are used for nothing else.
+    #[inline]
+    pub fn over(words: &[AtomicU32; 2]) -> &Event {
+        // SAFETY: same size, alignment and fields, and the same lifetime.
+        unsafe { &*core::ptr::from_ref(words).cast::<Event>() }
+    }
+
+    /// Whether it is set.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        // SYNC POINT event: Acquire, sees what was written before it was set.
+        self.state.load(Ordering::Acquire) & 1 != 0
+    }
+
+    /// Sets it and wakes all waiters.
+    pub fn set(&self) {
+        let mut seen = self.state.load(Ordering::Relaxed);
+        while seen & 1 == 0 {
+            // SYNC POINT event: SeqCst for the order with `sleepers`.
+            match self.state.compare_exchange(seen, seen.wrapping_add(3), Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            wake(&self.state, i32::MAX as u32);
+        }
+    }
+
+    /// Clears it.
+    pub fn clear(&self) {
+        self.state.fetch_and(!1, Ordering::AcqRel);
+    }
+
+    /// Waits until it is set. [`Acquired::Yes`] when it was, even if it is clear again.
+    pub fn wait(&self, deadline: Deadline) -> Acquired {
+        if self.is_set() {
+            return Acquired::Yes;
+        }
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let first = self.state.load(Ordering::SeqCst);
+        let mut slices = Slices::new();
+        let end = loop {
+            let seen = self.state.load(Ordering::Acquire);
+            if seen & 1 != 0 || seen != first {
+                break Acquired::Yes;
+            }
+            match sleep(&self.state, seen, &mut slices, deadline) {
+                Slept::Woken | Slept::SliceOver => {}
+                Slept::TimedOut => {
+                    let set = self.state.load(Ordering::Acquire) != first;
+                    break if set { Acquired::Yes } else { Acquired::TimedOut };
+                }
+                Slept::Interrupted => break Acquired::Interrupted,
+            }
+        };
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::arena::ArenaConfig;
+
+    fn condition() -> Condition {
+        Condition::create(Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).unwrap()).unwrap()
+    }
+
+    /// Puts the record of a process that was killed while it waited.
+    fn dead_waiter(condition: &Condition) {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let tag = ShortTag::of(child.id());
+        child.wait().unwrap();
+        let place = Place(take(&condition.first, tag.to_u32()).unwrap());
+        condition.stamp(place);
+    }
+
+    #[test]
+    fn those_who_came_first_are_chosen_first_and_the_dead_are_passed_over() {
+        let condition = condition();
+        dead_waiter(&condition);
+        let first = condition.enter().unwrap();
+        dead_waiter(&condition);
+        let second = condition.enter().unwrap();
+        assert_eq!(condition.waiting(), (4, 0));
+        assert_eq!(condition.notify(1), 1);
+        let soon = || Deadline::after(Some(Duration::from_millis(1)));
+        assert_eq!(condition.wait(first, soon()), Notified::Yes);
+        assert_eq!(condition.wait(second, soon()), Notified::TimedOut);
+        assert_eq!(condition.notify(usize::MAX), 0);
+        assert_eq!(condition.waiting(), (0, 0));
+    }
+
+    #[test]
+    fn whoever_leaves_hands_the_notification_on() {
+        let condition = condition();
+        let first = condition.enter().unwrap();
+        let second = condition.enter().unwrap();
+        assert_eq!(condition.notify(1), 1);
+        condition.leave(first);
+        assert_eq!(condition.wait(second, Deadline::NEVER), Notified::Yes);
+    }
+
+    #[test]
+    fn there_is_room_for_any_number_of_waiters() {
+        let condition = condition();
+        let arena = condition.first.arena();
+        let places: Vec<_> = (0..500).map(|_| condition.enter().unwrap()).collect();
+        assert_eq!(condition.notify(400), 400);
+        let soon = Deadline::after(Some(Duration::ZERO));
+        let woken = places.iter().filter(|place| condition.wait(**place, soon) == Notified::Yes).count();
+        assert_eq!(woken, 400);
+        drop(condition);
+        assert_eq!(arena.used(), 0, "the blocks that followed are freed too");
+    }
+
+    #[test]
+    fn a_condition_full_of_dead_waiters_has_room() {
+        let condition = condition();
+        let used = condition.first.arena().used();
+        for _ in 0..PER_BLOCK {
+            dead_waiter(&condition);
+        }
+        condition.enter().unwrap();
+        assert_eq!(condition.first.arena().used(), used);
+    }
+
+    #[test]
+    fn threads_wake_each_other() {
+        let condition = condition();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let place = condition.enter().unwrap();
+                let condition = &condition;
+                scope.spawn(move || assert_eq!(condition.wait(place, Deadline::NEVER), Notified::Yes));
+            }
+            assert_eq!(condition.notify(usize::MAX), 4);
+        });
+    }
+
+    #[test]
+    fn an_event_is_seen_by_all_even_when_it_is_cleared_at_once() {
+        let words = [AtomicU32::new(0), AtomicU32::new(0)];
+        let event = Event::over(&words);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| assert_eq!(event.wait(Deadline::NEVER), Acquired::Yes));
+            }
+            while event.sleepers.load(Ordering::Relaxed) < 3 {
+                std::thread::yield_now();
+            }
+            // Between announcing a sleep and looking at the state lies no setting yet.
+            std::thread::sleep(Duration::from_millis(5));
+            event.set();
+            event.clear();
+        });
+        assert!(!event.is_set());
+        event.set();
+        assert_eq!(event.wait(Deadline::NEVER), Acquired::Yes);
+    }
+}
