@@ -67,7 +67,8 @@ pub enum Arrival {
 /// One process's part in one round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    round: u32,
+    /// Which round.
+    pub round: u32,
     /// Order of arrival, from 0.
     pub index: u32,
 }

@@ -4,14 +4,20 @@
 //! ([`family_fd`], [`join_family`]). Whoever else unpickles something of the family opens it in the process that pickled
 //! it, by number ([`Token`]); a process without a family then belongs to that one.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use phalanx_gil::detached;
 use phalanx_shm::{Arena, ArenaConfig, Block, Handle, ShmError};
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyRuntimeError};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyList;
 use rustix::fs::{Mode, OFlags};
+
+use crate::codec;
 
 /// The arena, once there is one.
 static ARENA: OnceLock<Arena> = OnceLock::new();
@@ -75,6 +81,45 @@ pub(crate) type Token = (u64, u32, i32, u64);
 pub(crate) fn token(block: &Block) -> Token {
     let arena = block.arena();
     (arena.id(), std::process::id(), arena.fd().as_raw_fd(), block.handle().to_u64())
+}
+
+/// While a process is being spawned: keeps `object` as long as the object that stands for that process, which is longer
+/// than the child takes to open it. Whether a process is being spawned.
+///
+/// # Errors
+/// What Python raises.
+pub(crate) fn keep_for_child(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static SPAWNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = object.py();
+    let spawning = SPAWNING.get_or_try_init(py, || {
+        py.import("multiprocessing.context")?.getattr("get_spawning_popen").map(Bound::unbind)
+    })?;
+    let popen = spawning.bind(py).call0()?;
+    if popen.is_none() {
+        return Ok(false);
+    }
+    let name = intern!(py, "_phalanx_kept");
+    match popen.getattr_opt(name)? {
+        Some(kept) => kept.cast_into::<PyList>()?.append(object)?,
+        None => popen.setattr(name, PyList::new(py, [object])?)?,
+    }
+    Ok(true)
+}
+
+/// Called while a lock or the like is pickled: its block lives until the pickle has been read.
+///
+/// The message or the process that it is pickled for holds it. A pickle that goes elsewhere may be read at any time, so
+/// the block is then held as long as this process lives; such blocks are small.
+///
+/// # Errors
+/// What Python raises.
+pub(crate) fn passed(object: &Bound<'_, PyAny>, block: &Block) -> PyResult<()> {
+    static HELD: Mutex<BTreeMap<u64, Block>> = Mutex::new(BTreeMap::new());
+    if !codec::carry(block) && !keep_for_child(object)? {
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        held.entry(block.handle().to_u64()).or_insert_with(|| block.clone());
+    }
+    Ok(())
 }
 
 /// The block of a name, with a hold of its own.

@@ -7,6 +7,7 @@ mod codec;
 mod family;
 mod queue;
 mod shared;
+mod sync;
 
 use pyo3::prelude::*;
 
@@ -17,5 +18,6 @@ fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(m)?;
     family::register(m)?;
     queue::register(m)?;
-    shared::register(m)
+    shared::register(m)?;
+    sync::register(m)
 }

@@ -12,8 +12,6 @@ use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::PyList;
 
 use crate::{codec, family};
 
@@ -68,25 +66,6 @@ impl SharedBuffer {
     }
 }
 
-/// While a process is being spawned: keeps the memory as long as the object that stands for that process, which is
-/// longer than the child takes to open it.
-fn keep_for_child(buffer: &Bound<'_, SharedBuffer>) -> PyResult<()> {
-    static SPAWNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = buffer.py();
-    let spawning = SPAWNING.get_or_try_init(py, || {
-        py.import("multiprocessing.context")?.getattr("get_spawning_popen").map(Bound::unbind)
-    })?;
-    let popen = spawning.bind(py).call0()?;
-    if popen.is_none() {
-        return Ok(());
-    }
-    let name = intern!(py, "_phalanx_kept");
-    match popen.getattr_opt(name)? {
-        Some(kept) => kept.cast_into::<PyList>()?.append(buffer),
-        None => popen.setattr(name, PyList::new(py, [buffer])?),
-    }
-}
-
 #[pymethods]
 impl SharedBuffer {
     #[new]
@@ -123,7 +102,7 @@ impl SharedBuffer {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
         if !codec::carry(&this.block) {
-            keep_for_child(slf)?;
+            family::keep_for_child(slf.as_any())?;
         }
         let open = py.import("phalanx._workers")?.getattr(intern!(py, "_open_buffer"))?;
         let arguments = (family::token(&this.block), this.offset, this.length);

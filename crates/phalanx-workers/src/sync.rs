@@ -3,9 +3,7 @@
 //! [`SemLock`] has the interface of `_multiprocessing.SemLock`, over a block of the arena instead of a named semaphore.
 //! Count and owning thread are this process's, as there; a forked child starts with none.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use phalanx_gil::detached;
@@ -238,7 +236,9 @@ impl SemLock {
         }
         let unit = |number: i64, what: &str| {
             u32::try_from(number).ok().filter(|n| *n <= SEMAPHORE_MAX).ok_or_else(|| {
-                PyValueError::new_err(format!("the {what} of a semaphore is between 0 and {SEMAPHORE_MAX}, not {number}"))
+                PyValueError::new_err(format!(
+                    "the {what} of a semaphore is between 0 and {SEMAPHORE_MAX}, not {number}"
+                ))
             })
         };
         let (value, maxvalue) = (unit(value, "value")?, unit(maxvalue, "largest value")?);
@@ -494,115 +494,84 @@ fn _open_flag(py: Python<'_>, token: family::Token) -> PyResult<Flag> {
 ///
 /// A place where processes wait for each other: the shared part of a barrier.
 #[pyclass(frozen, module = "phalanx._workers")]
-pub(crate) struct Gate {
-    barrier: Barrier,
-    /// Turns of this process's threads that have arrived and not passed, by number.
-    turns: Mutex<Vec<(u64, Turn)>>,
-    next: AtomicU64,
-}
-
-impl Gate {
-    fn over(barrier: Barrier) -> Gate {
-        Gate { barrier, turns: Mutex::default(), next: AtomicU64::new(0) }
-    }
-
-    fn keep(&self, turn: Turn) -> u64 {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).push((number, turn));
-        number
-    }
-
-    fn take(&self, number: u64) -> PyResult<Turn> {
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = turns.iter().position(|(kept, _)| *kept == number);
-        let at = at.ok_or_else(|| PyValueError::new_err(format!("nobody arrived under number {number}")))?;
-        Ok(turns.swap_remove(at).1)
-    }
-}
+pub(crate) struct Gate(Barrier);
 
 #[pymethods]
 impl Gate {
     #[new]
     fn new(py: Python<'_>, parties: u32) -> PyResult<Gate> {
-        let barrier = Barrier::create(*family::arena(py)?, parties).map_err(|e| family::refused(&e))?;
-        Ok(Gate::over(barrier))
+        Barrier::create(*family::arena(py)?, parties).map(Gate).map_err(|e| family::refused(&e))
     }
 
-    /// arrive(timeout=None) -> tuple[int, int, bool] | None
+    /// arrive() -> tuple[int, int, bool] | None
     ///
-    /// Arrive: the order of arrival, the number for `wait` or `open`, and whether this is the last one, who has to run
-    /// the action and then `open` the gate. None when the barrier is broken.
-    #[pyo3(signature = (timeout = None))]
-    fn arrive(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<(u32, u64, bool)>> {
-        let until = deadline(timeout)?;
+    /// Arrive: the round and the order of arrival, for `wait` or `open`, and whether this is the last one, who has to
+    /// run the action and then `open` the gate. None when the barrier is broken.
+    fn arrive(&self, py: Python<'_>) -> PyResult<Option<(u32, u32, bool)>> {
         loop {
-            match self.barrier.arrive() {
-                Arrival::Wait(turn) => return Ok(Some((turn.index, self.keep(turn), false))),
-                Arrival::Last(turn) => return Ok(Some((turn.index, self.keep(turn), true))),
+            match self.0.arrive() {
+                Arrival::Wait(turn) => return Ok(Some((turn.round, turn.index, false))),
+                Arrival::Last(turn) => return Ok(Some((turn.round, turn.index, true))),
                 Arrival::Broken => return Ok(None),
-                Arrival::Busy => match detached(py, || self.barrier.wait_idle(until)) {
-                    Passed::Yes => {}
-                    Passed::Interrupted => py.check_signals()?,
-                    Passed::TimedOut | Passed::Broken => {
-                        self.barrier.abort();
-                        return Ok(None);
+                Arrival::Busy => {
+                    if detached(py, || self.0.wait_idle(Deadline::NEVER)) == Passed::Interrupted {
+                        py.check_signals()?;
                     }
-                },
+                }
             }
         }
     }
 
-    /// wait(number, timeout=None) -> bool
+    /// wait(round, index, timeout=None) -> bool
     ///
     /// Wait for the others. False when the barrier is broken.
-    #[pyo3(signature = (number, timeout = None))]
-    fn wait(&self, py: Python<'_>, number: u64, timeout: Option<f64>) -> PyResult<bool> {
-        let turn = self.take(number)?;
-        let until = deadline(timeout).inspect_err(|_| self.barrier.abort())?;
+    #[pyo3(signature = (round, index, timeout = None))]
+    fn wait(&self, py: Python<'_>, round: u32, index: u32, timeout: Option<f64>) -> PyResult<bool> {
+        let until = deadline(timeout).inspect_err(|_| self.0.abort())?;
         loop {
-            match detached(py, || self.barrier.wait(turn, until)) {
+            match detached(py, || self.0.wait(Turn { round, index }, until)) {
                 Passed::Yes => return Ok(true),
                 Passed::Broken | Passed::TimedOut => return Ok(false),
-                Passed::Interrupted => py.check_signals().inspect_err(|_| self.barrier.abort())?,
+                Passed::Interrupted => py.check_signals().inspect_err(|_| self.0.abort())?,
             }
         }
     }
 
-    /// open(number) -> bool
+    /// open(round, index) -> bool
     ///
     /// After the action: let all pass. False when the barrier was broken meanwhile.
-    fn open(&self, number: u64) -> PyResult<bool> {
-        Ok(self.barrier.open(self.take(number)?))
+    fn open(&self, round: u32, index: u32) -> bool {
+        self.0.open(Turn { round, index })
     }
 
     /// abort() -> None
     ///
     /// Break the barrier.
     fn abort(&self) {
-        self.barrier.abort();
+        self.0.abort();
     }
 
     /// reset() -> None
     ///
     /// Make it as new; those who wait learn that it was broken.
     fn reset(&self) {
-        self.barrier.reset();
+        self.0.reset();
     }
 
     /// n_waiting: int
     #[getter]
     fn n_waiting(&self) -> u32 {
-        self.barrier.waiting()
+        self.0.waiting()
     }
 
     /// broken: bool
     #[getter]
     fn broken(&self) -> bool {
-        self.barrier.is_broken()
+        self.0.is_broken()
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let (py, barrier) = (slf.py(), &slf.get().barrier);
+        let (py, barrier) = (slf.py(), &slf.get().0);
         family::passed(slf.as_any(), barrier.block())?;
         let open = py.import("phalanx._workers")?.getattr(intern!(py, "_open_gate"))?;
         Ok((open, (family::token(barrier.block()), barrier.parties())).into_pyobject(py)?.into_any())
@@ -612,7 +581,7 @@ impl Gate {
 /// The barrier that another process pickled.
 #[pyfunction]
 fn _open_gate(py: Python<'_>, token: family::Token, parties: u32) -> PyResult<Gate> {
-    Barrier::over(family::open(py, token)?, parties).map(Gate::over).map_err(|e| broken(&e))
+    Barrier::over(family::open(py, token)?, parties).map(Gate).map_err(|e| broken(&e))
 }
 
 /// Adds the classes to the module.
