@@ -14,6 +14,7 @@
 //! | [`queue`] | [`Queue`](queue::Queue): records from many processes to many |
 //! | [`park`] | [`Parker`]: sleeping without losing a wake-up |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
+//! | [`board`] | the task board of a pool: claims, results, who is in what |
 //! | [`budget`] | [`CpuBudget`]: how long to spin before sleeping |
 //! | [`wait`] | sleeping on shared words in slices, with a deadline |
 //! | [`condition`], [`barrier`] | waiting for a notification, an event, or for each other |
@@ -32,6 +33,7 @@
 
 pub(crate) mod sync;
 
+pub mod board;
 pub mod lock;
 pub mod park;
 pub mod queue;
