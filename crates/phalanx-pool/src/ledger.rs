@@ -357,9 +357,9 @@ impl Ledger {
         }
     }
 
-    /// Whether outcomes have arrived since they were last taken.
-    pub fn has_arrived(&self, id: JobId) -> bool {
-        self.jobs.get(&id).is_some_and(|job| !job.arrived.is_empty())
+    /// How many outcomes have arrived since they were last taken.
+    pub fn arrived(&self, id: JobId) -> usize {
+        self.jobs.get(&id).map_or(0, |job| job.arrived.len())
     }
 
     /// Whether all items of a job are done.
@@ -397,7 +397,8 @@ impl Ledger {
             }
             redo.job != id
         });
-        let out: Vec<u64> = self.out.iter().filter(|(_, d)| d.job == id && d.owner.is_none()).map(|(n, _)| *n).collect();
+        let out: Vec<u64> =
+            self.out.iter().filter(|(_, d)| d.job == id && d.owner.is_none()).map(|(n, _)| *n).collect();
         for number in out {
             if withdraw(number)
                 && let Some(dispatch) = self.out.remove(&number)
@@ -573,7 +574,8 @@ impl Ledger {
             return None;
         }
         let slow = function.pace.item().is_none_or(|nanos| nanos * u64::from(taken) > 1_000_000);
-        let last = job.spec.total.is_none_or(|total| first + u64::from(taken) + 2 * workers * u64::from(taken) >= total);
+        let last =
+            job.spec.total.is_none_or(|total| first + u64::from(taken) + 2 * workers * u64::from(taken) >= total);
         let mut bits = match job.spec.form {
             Form::One => 0,
             Form::Star => flags::STAR,

@@ -5,6 +5,7 @@
 
 mod codec;
 mod family;
+mod pool;
 mod queue;
 mod shared;
 mod sync;
@@ -17,6 +18,7 @@ use pyo3::prelude::*;
 fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::register(m)?;
     family::register(m)?;
+    pool::register(m)?;
     queue::register(m)?;
     shared::register(m)?;
     sync::register(m)

@@ -51,7 +51,9 @@ impl Word {
             Phase::Claimed => 2,
             Phase::Taken => 3,
         };
-        (self.position & POSITION) << (WORKER_BITS + PHASE_BITS) | u64::from(self.worker & PUBLISHER) << PHASE_BITS | phase
+        (self.position & POSITION) << (WORKER_BITS + PHASE_BITS)
+            | u64::from(self.worker & PUBLISHER) << PHASE_BITS
+            | phase
     }
 
     pub(super) fn unpack(word: u64) -> Word {

@@ -36,14 +36,10 @@ pub(super) mod cell {
     pub(in super::super) const FUNCTION: usize = 16;
     /// Byte position of the payload, not reduced by the size of the payload ring.
     pub(in super::super) const PAYLOAD: usize = 24;
-    /// Bytes of the payload.
+    /// Bytes of the payload; in the upper half, how many of them are the function.
     pub(in super::super) const BYTES: usize = 32;
-    /// Bytes of the payload that are the function.
-    pub(in super::super) const FUNCTION_BYTES: usize = 36;
-    /// Items.
+    /// Items; in the upper half, the flags of the dispatch.
     pub(in super::super) const COUNT: usize = 40;
-    /// Flags of the dispatch.
-    pub(in super::super) const FLAGS: usize = 44;
 }
 const CELL: usize = LINE;
 
@@ -82,7 +78,12 @@ pub struct Shape {
 impl Shape {
     /// For a pool of `workers`.
     pub fn for_workers(workers: u32) -> Shape {
-        Shape { cells: (workers * 64).next_power_of_two().clamp(512, 1 << 14), payload: 1 << 20, workers, results: 1 << 17 }
+        Shape {
+            cells: (workers * 64).next_power_of_two().clamp(512, 1 << 14),
+            payload: 1 << 20,
+            workers,
+            results: 1 << 17,
+        }
     }
 
     fn valid(&self) -> bool {

@@ -43,7 +43,7 @@ mod real {
     pub use super::worker::{Claim, WorkerEnd};
     use crate::park::ParkWord;
     use crate::sync::{AtomicU32, AtomicU64, Ordering};
-    use crate::{MutMem, ShmError};
+    use crate::{Block, MutMem, ShmError};
 
     /// A board: everybody's view of the shared memory.
     #[derive(Clone)]
@@ -159,6 +159,27 @@ mod real {
                 return Err(ShmError::BadRange { offset: 0, bytes: shape.bytes() as u64 });
             }
             Ok(Board(Arc::new(Mapped { memory, shape, _hold: hold })))
+        }
+
+        /// Lays a board out in a block of shared memory.
+        ///
+        /// # Errors
+        ///
+        /// As for [`Board::create`].
+        pub fn in_block(block: Block, shape: Shape) -> Result<Board, ShmError> {
+            // SAFETY: the block's bytes are there while the hold lives, 64-byte aligned; it is new, so whoever gets at it
+            // gets it as a board.
+            unsafe { Board::create(MutMem::new(block.as_ptr(), block.len()), shape, Box::new(block)) }
+        }
+
+        /// The board that [`Board::in_block`] laid out in this block.
+        ///
+        /// # Errors
+        ///
+        /// As for [`Board::open`].
+        pub fn of_block(block: Block) -> Result<Board, ShmError> {
+            // SAFETY: as above; a block of another kind is refused.
+            unsafe { Board::open(MutMem::new(block.as_ptr(), block.len()), Box::new(block)) }
         }
 
         /// A board of this process and its forked children, in anonymous memory.

@@ -3,8 +3,8 @@
 //! A record is its header (24 bytes), then its bytes, padded to 8. It is there when the worker's store to `WRITTEN`
 //! says so: a worker that is killed before has sent nothing, one that is killed after has sent all of it.
 
-use super::layout::slot;
 use super::Board;
+use super::layout::slot;
 use crate::ShmError;
 use crate::sync::{AtomicU64, Ordering};
 

@@ -152,8 +152,7 @@ impl WorkerEnd {
         }
         self.record.clear();
         let dispatch = record.dispatch;
-        for word in
-            [length as u32, record.kind, dispatch as u32, (dispatch >> 32) as u32, record.ordinal, record.nanos]
+        for word in [length as u32, record.kind, dispatch as u32, (dispatch >> 32) as u32, record.ordinal, record.nanos]
         {
             self.record.extend_from_slice(&word.to_le_bytes());
         }

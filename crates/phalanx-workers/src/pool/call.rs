@@ -1,0 +1,119 @@
+//! One item in a worker: arguments from bytes, the call, and what becomes of it as bytes.
+
+use phalanx_pool::protocol::{Kind, flags};
+use pyo3::exceptions::{PyAttributeError, PyImportError, PyKeyboardInterrupt, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::codec::{By, Encoded, Source, decode, encode};
+
+/// What a worker reports of an item.
+pub(super) struct Report {
+    pub(super) kind: Kind,
+    pub(super) encoded: Encoded,
+}
+
+impl Report {
+    fn text(kind: Kind, text: &str) -> Report {
+        let mut encoded = Encoded::default();
+        encoded.wire.extend_from_slice(text.as_bytes());
+        Report { kind, encoded }
+    }
+}
+
+/// Whether an exception says that something is not where its name says.
+pub(super) fn is_missing(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyAttributeError>(py) || error.is_instance_of::<PyImportError>(py)
+}
+
+/// Calls `function` with the item of these bytes.
+#[inline]
+pub(super) fn item(py: Python<'_>, function: &Bound<'_, PyAny>, bits: u32, bytes: &[u8]) -> Report {
+    let argument = match decode(py, bytes, Source::Borrowed) {
+        Ok(argument) => argument,
+        Err(error) if bits & flags::ITEMS_BY_VALUE == 0 && is_missing(py, &error) => {
+            return Report { kind: Kind::ItemUnknown, ..raised(py, error) };
+        }
+        Err(error) => return raised(py, error),
+    };
+    match call(function, bits, argument) {
+        Ok(value) => match encode(py, &value, By::Reference) {
+            Ok(encoded) => Report { kind: Kind::Returned, encoded },
+            Err(error) => unsendable(py, &error, &value),
+        },
+        Err(error) => raised(py, error),
+    }
+}
+
+#[inline]
+fn call<'py>(function: &Bound<'py, PyAny>, bits: u32, argument: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = function.py();
+    if bits & (flags::STAR | flags::CALL) == 0 {
+        return function.call1((argument,));
+    }
+    if bits & flags::CALL != 0 {
+        let (args, kwds): (Bound<'py, PyTuple>, Bound<'py, PyDict>) = argument.extract()?;
+        return function.call(args, Some(&kwds));
+    }
+    let args = match argument.cast_into_exact::<PyTuple>() {
+        Ok(args) => args,
+        Err(other) => PyTuple::new(py, other.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
+    };
+    function.call1(args)
+}
+
+/// An exception with its traceback as text. One that does not arrive whole is replaced by what says so.
+pub(super) fn raised(py: Python<'_>, error: PyErr) -> Report {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return Report::text(Kind::Interrupted, "");
+    }
+    if error.is_instance_of::<PySystemExit>(py) {
+        let code = error.value(py).getattr("code");
+        let text = code.ok().filter(|code| !code.is_none()).map_or_else(String::new, |code| code.to_string());
+        return Report::text(Kind::Exited, &text);
+    }
+    let text = traceback(py, &error);
+    let value = error.value(py).as_any();
+    let sent = encode(py, &pair(py, value, &text), By::Reference);
+    // It must not fail in the parent, where it would be somebody else's error.
+    let sent = sent.and_then(|encoded| decode(py, &encoded.wire, Source::Borrowed).map(|_| encoded));
+    match sent {
+        Ok(encoded) => Report { kind: Kind::Raised, encoded },
+        Err(problem) => unsendable(py, &problem, value),
+    }
+}
+
+fn pair<'py>(py: Python<'py>, value: &Bound<'py, PyAny>, text: &str) -> Bound<'py, PyAny> {
+    match (value, text).into_pyobject(py) {
+        Ok(pair) => pair.into_any(),
+        Err(_) => py.None().into_bound(py),
+    }
+}
+
+fn traceback(py: Python<'_>, error: &PyErr) -> String {
+    let format = || -> PyResult<String> {
+        let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
+        let lines: Vec<String> = lines.extract()?;
+        Ok(lines.concat())
+    };
+    format().unwrap_or_else(|_| error.to_string())
+}
+
+/// `MaybeEncodingError`: a result or an exception that cannot be sent.
+fn unsendable(py: Python<'_>, problem: &PyErr, value: &Bound<'_, PyAny>) -> Report {
+    let make = || -> PyResult<Encoded> {
+        let class = py.import("multiprocessing.pool")?.getattr("MaybeEncodingError")?;
+        let exception = class.call1((problem.value(py), value))?;
+        encode(py, &pair(py, &exception, &traceback(py, problem)), By::Reference)
+    };
+    match make() {
+        Ok(encoded) => Report { kind: Kind::Raised, encoded },
+        // Not even its repr works.
+        Err(error) => {
+            let text = format!("the result or exception of a task cannot be sent, nor described: {error}");
+            let error = pyo3::exceptions::PyRuntimeError::new_err(text);
+            let encoded = encode(py, &pair(py, error.value(py).as_any(), ""), By::Reference);
+            Report { kind: Kind::Raised, encoded: encoded.unwrap_or_default() }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! `run_worker`: a worker's whole life.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use phalanx_gil::detached;
+use phalanx_pool::protocol::{ItemReader, Kind, flags};
+use phalanx_shm::board::{Claim, Idle, Phase, Record, WorkerEnd};
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, set_parent_process_death_signal};
+
+use super::call::{self, Report};
+use super::ticket::Ticket;
+use crate::codec::{Encoded, Source, decode};
+use crate::family;
+
+/// So many functions are remembered.
+const FUNCTIONS: usize = 1024;
+
+/// The longest sleep without a look at the parent.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// Why a worker ends.
+enum Over {
+    /// The pool has nothing for it any more.
+    Done,
+    /// `KeyboardInterrupt`: quietly.
+    Interrupted,
+}
+
+/// Sees to it that this process ends with the supervisor's, whatever happens to that.
+fn end_with_parent(ticket: &Ticket) {
+    let Some(parent) = i32::try_from(ticket.parent).ok().and_then(Pid::from_raw) else { return };
+    if ticket.main_thread && getppid() == Some(parent) {
+        // The kernel sends it when the thread ends that started this process: the main one.
+        if set_parent_process_death_signal(Some(Signal::KILL)).is_ok() {
+            if getppid() != Some(parent) {
+                std::process::exit(1);
+            }
+            return;
+        }
+    }
+    match pidfd_open(parent, PidfdFlags::empty()) {
+        Ok(fd) => {
+            let watch = move || {
+                let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+                let day = Timespec { tv_sec: 86_400, tv_nsec: 0 };
+                while !poll(&mut fds, Some(&day)).is_ok_and(|ready| ready > 0) {}
+                // Python's clean-up could wait for the parent; there is nobody left to clean up for.
+                let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+            };
+            // Without a thread (a limit on processes) the idle worker still notices.
+            let _ = std::thread::Builder::new().name("phalanx-parent".to_owned()).stack_size(64 << 10).spawn(watch);
+        }
+        // Gone already.
+        Err(_) => std::process::exit(1),
+    }
+}
+
+fn orphaned(ticket: &Ticket) -> bool {
+    let parent = i32::try_from(ticket.parent).ok().and_then(Pid::from_raw);
+    parent.is_none_or(|parent| pidfd_open(parent, PidfdFlags::empty()).is_err())
+}
+
+/// run_worker(ticket: Ticket, initializer: Callable | None = None, initargs: Iterable = ()) -> None
+///
+/// Be a worker, until the pool ends or this worker's time is over. The target of the worker's process.
+#[pyfunction]
+#[pyo3(signature = (ticket, initializer=None, initargs=None))]
+pub(super) fn run_worker(
+    py: Python<'_>,
+    ticket: &Ticket,
+    initializer: Option<&Bound<'_, PyAny>>,
+    initargs: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    end_with_parent(ticket);
+    let end = WorkerEnd::new(ticket.board()?, ticket.slot).map_err(|error| family::refused(&error))?;
+    let mut worker = Worker { end, ticket, functions: HashMap::new(), silent: false };
+    if let Some(initializer) = initializer
+        && let Err(error) = initialize(initializer, initargs)
+    {
+        let report = call::raised(py, error);
+        // SystemExit and KeyboardInterrupt say nothing: their process has just ended too early.
+        if report.kind == Kind::Raised {
+            let _ = worker.send(py, Kind::InitializerRaised, 0, 0, 0, report.encoded);
+        }
+        return Err(PySystemExit::new_err(1));
+    }
+    let ready = worker.send(py, Kind::Ready, 0, 0, 0, Encoded::default());
+    match ready.and_then(|()| worker.run(py)) {
+        Ok(()) | Err(Over::Done | Over::Interrupted) => Ok(()),
+    }
+}
+
+fn initialize(initializer: &Bound<'_, PyAny>, args: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    let args = match args {
+        Some(args) => args.try_iter()?.collect::<PyResult<Vec<_>>>()?,
+        None => Vec::new(),
+    };
+    initializer.call1(PyTuple::new(initializer.py(), args)?).map(drop)
+}
+
+struct Worker<'a> {
+    end: WorkerEnd,
+    ticket: &'a Ticket,
+    functions: HashMap<u64, Py<PyAny>>,
+    /// Whether something was sent without ringing for it.
+    silent: bool,
+}
+
+impl Worker<'_> {
+    fn run(&mut self, py: Python<'_>) -> Result<(), Over> {
+        let mut dispatches = 0;
+        loop {
+            if self.end.over() {
+                return Err(Over::Done);
+            }
+            // Functions in C do not look at signals themselves.
+            py.check_signals().map_err(|_| Over::Interrupted)?;
+            let Some(claim) = self.end.claim() else {
+                self.idle(py)?;
+                continue;
+            };
+            self.dispatch(py, &claim)?;
+            dispatches += 1;
+            if claim.flags & flags::RING != 0 || self.end.crowded() {
+                self.ring();
+            }
+            if self.ticket.maxtasks == Some(dispatches) {
+                self.ring();
+                return Err(Over::Done);
+            }
+        }
+    }
+
+    fn ring(&mut self) {
+        self.silent = false;
+        self.end.ring();
+    }
+
+    fn idle(&mut self, py: Python<'_>) -> Result<(), Over> {
+        if self.silent {
+            self.ring();
+        }
+        let start = WorkerEnd::now();
+        let idle = detached(py, || self.end.wait_for_work(SLICE));
+        self.end.add_idle(WorkerEnd::now() - start);
+        match idle {
+            Idle::Work => Ok(()),
+            Idle::Over => Err(Over::Done),
+            Idle::Look if orphaned(self.ticket) => Err(Over::Done),
+            Idle::Look => Ok(()),
+        }
+    }
+
+    fn dispatch(&mut self, py: Python<'_>, claim: &Claim) -> Result<(), Over> {
+        let payload = self.end.take_payload();
+        let (function_bytes, items) = payload.split_at(claim.function_bytes);
+        self.end.begin(claim.dispatch, 0, WorkerEnd::now());
+        let done = match self.function(py, claim, function_bytes) {
+            Ok(function) => self.items(py, claim, &function, items),
+            Err(error) => self.unknown(py, claim, error),
+        };
+        self.end.rest();
+        self.end.put_payload(payload);
+        done
+    }
+
+    fn function<'py>(&mut self, py: Python<'py>, claim: &Claim, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(function) = self.functions.get(&claim.function) {
+            return Ok(function.bind(py).clone());
+        }
+        let function = decode(py, bytes, Source::Borrowed)?;
+        if self.functions.len() >= FUNCTIONS {
+            self.functions.clear();
+        }
+        self.functions.insert(claim.function, function.clone().unbind());
+        Ok(function)
+    }
+
+    /// The function could not be made: once, that is asked for by value; then it is what becomes of the items.
+    fn unknown(&mut self, py: Python<'_>, claim: &Claim, error: PyErr) -> Result<(), Over> {
+        if claim.flags & flags::FUNCTION_BY_VALUE == 0 && call::is_missing(py, &error) {
+            let encoded = call::raised(py, error).encoded;
+            return self.send(py, Kind::FunctionUnknown, claim.dispatch, 0, 0, encoded);
+        }
+        for ordinal in 0..claim.count {
+            let Report { kind, encoded } = call::raised(py, error.clone_ref(py));
+            self.send(py, kind, claim.dispatch, ordinal, 0, encoded)?;
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, py: Python<'_>, claim: &Claim, function: &Bound<'_, PyAny>, items: &[u8]) -> Result<(), Over> {
+        let mut since = WorkerEnd::now();
+        for (ordinal, item) in (0..claim.count).zip(ItemReader::new(items)) {
+            self.end.begin(claim.dispatch, ordinal, since);
+            let Report { kind, encoded } = call::item(py, function, claim.flags, item);
+            let now = WorkerEnd::now();
+            let nanos = u32::try_from(now - since).unwrap_or(u32::MAX);
+            self.send(py, kind, claim.dispatch, ordinal, nanos, encoded)?;
+            if kind == Kind::Interrupted {
+                self.ring();
+                return Err(Over::Interrupted);
+            }
+            since = now;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        py: Python<'_>,
+        kind: Kind,
+        dispatch: u64,
+        ordinal: u32,
+        nanos: u32,
+        encoded: Encoded,
+    ) -> Result<(), Over> {
+        let wire = encoded.into_transit();
+        let record = Record { kind: kind as u32, dispatch, ordinal, nanos, bytes: &wire };
+        self.silent = true;
+        loop {
+            match self.end.send(&record) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // The codec keeps messages short.
+                Err(_) => return Err(Over::Done),
+            }
+            self.end.ring();
+            detached(py, || self.end.wait_for_room(Duration::from_millis(100)));
+            py.check_signals().map_err(|_| Over::Interrupted)?;
+            if self.end.board().phase() == Phase::Abandoned || orphaned(self.ticket) {
+                return Err(Over::Done);
+            }
+        }
+    }
+}
