@@ -149,7 +149,7 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
     widths = [max(7, len(column.name) + 1) for column in columns]
     for name, cells in lines:
         padded = (f"{text:>{width}}" for text, width in zip(cells, widths, strict=True))
-        print(f"{name:19}" + "".join(padded).rstrip())
+        print(f"{name:22}" + "".join(padded).rstrip())
     print()
     for column in columns:
         print(f"  {column.name:10} {column.what}")
