@@ -4,7 +4,8 @@
 
 Several processes write numbered entries of several lines into one file. A lock
 keeps the entries whole. One more process is killed while it holds the lock, in the
-middle of its entry: the next one learns of it, repairs the file, and all go on.
+middle of its entry: another one learns of it, whoever is next repairs the file, and
+all go on.
 """
 
 import argparse
@@ -19,38 +20,34 @@ from phalanx.multiprocessing.errors import OwnerDiedError
 LINES = 3
 
 
-def repair(path: Path) -> None:
-    """Cut off the entry that was begun and not finished."""
-    whole, end, _ = path.read_text().rpartition("end\n")
-    path.write_text(whole + end)
-
-
-def write_entry(path: Path, who: str) -> None:
-    """Number and write an entry; the number is that of the last one plus one."""
-    number = path.read_text().count("entry ") + 1
+def write_entry(path: Path, who: str) -> bool:
+    """Append an entry with the next number; tell whether the last one was broken."""
+    whole, end, broken = path.read_text().rpartition("end\n")
+    if broken:
+        path.write_text(whole + end)
+    number = whole.count("entry ") + 1
     with path.open("a") as file:
         file.write(f"entry {number} by {who}\n")
         for line in range(LINES):
             file.write(f"  line {line} of {number}\n")
             file.flush()
         file.write("end\n")
+    return bool(broken)
 
 
-def write_many(lock, held, path: Path, who: str, entries: int, repaired) -> None:
+def write_many(lock, held, path: Path, who: str, entries: int, notes) -> None:
     held.wait()
     for _ in range(entries):
         try:
             lock.acquire()
-        except OwnerDiedError as error:
-            with lock:  # free again: the error is raised once
-                repair(path)
-                repaired.put(f"{who} repaired the file: {error}")
-                write_entry(path, who)
-        else:
-            try:
-                write_entry(path, who)
-            finally:
-                lock.release()
+        except OwnerDiedError as error:  # one process is told, once
+            notes.put(f"{who} was told: {error}")
+            lock.acquire()
+        try:
+            if write_entry(path, who):
+                notes.put(f"{who} cut off the entry that was not finished")
+        finally:
+            lock.release()
 
 
 def die_with_it(lock, held, path: Path) -> None:
@@ -82,7 +79,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=50, help="by each writer")
     options = parser.parse_args()
 
-    lock, held, repaired = mp.Lock(), mp.Event(), mp.Queue()
+    lock, held, notes = mp.Lock(), mp.Event(), mp.Queue()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "logbook")
         path.touch()
@@ -90,7 +87,7 @@ def main() -> None:
         writers = [
             mp.Process(
                 target=write_many,
-                args=(lock, held, path, f"writer {i}", options.entries, repaired),
+                args=(lock, held, path, f"writer {i}", options.entries, notes),
             )
             for i in range(options.writers)
         ]
@@ -100,7 +97,7 @@ def main() -> None:
             process.join()
         if victim.exitcode != -signal.SIGKILL or any(p.exitcode for p in writers):
             raise SystemExit(f"exit codes {[p.exitcode for p in (victim, *writers)]}")
-        print(repaired.get())
+        print(notes.get(), notes.get(), sep="\n")
         entries = options.writers * options.entries
         check(path, entries)
         print(f"{entries} entries by {options.writers} writers, all whole")
