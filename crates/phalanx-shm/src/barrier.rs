@@ -30,6 +30,8 @@ const FILLING: u64 = 0;
 const ACTING: u64 = 1;
 /// Of no use until it is reset.
 const BROKEN: u64 = 2;
+/// Broken for those who wait, and about to be as new. Whoever arrives completes it, should the resetter be dead.
+const RESETTING: u64 = 3;
 
 const PHASE: u64 = 3;
 const ROUND: u64 = 0xffff_fffc;
@@ -158,7 +160,11 @@ impl Barrier {
             match seen & PHASE {
                 FILLING => {}
                 ACTING => return Arrival::Busy,
-                _ => return Arrival::Broken,
+                BROKEN => return Arrival::Broken,
+                _ => {
+                    seen = self.finish_reset(seen);
+                    continue;
+                }
             }
             let index = (seen >> 32) as u32;
             let last = index + 1 >= self.parties;
@@ -213,7 +219,7 @@ impl Barrier {
             if (state & ROUND) as u32 != turn.round {
                 return if self.passed(turn) { Passed::Yes } else { Passed::Broken };
             }
-            if state & PHASE == BROKEN {
+            if matches!(state & PHASE, BROKEN | RESETTING) {
                 return Passed::Broken;
             }
             // While the action runs, all are there: nobody's time runs out.
@@ -235,7 +241,7 @@ impl Barrier {
     #[cold]
     fn look(&self, turn: Turn) {
         let state = self.state().load(Ordering::Acquire);
-        if (state & ROUND) as u32 != turn.round || state & PHASE == BROKEN {
+        if (state & ROUND) as u32 != turn.round || matches!(state & PHASE, BROKEN | RESETTING) {
             return;
         }
         let arrived = ((state >> 32) as u32).min(self.parties);
@@ -293,25 +299,38 @@ impl Barrier {
 
     /// Makes it as new. Those who wait learn that it was broken.
     pub fn reset(&self) {
+        let mut seen = self.state().load(Ordering::Acquire);
         loop {
-            let seen = self.state().load(Ordering::Acquire);
-            let round = (seen & ROUND) as u32;
             match seen & PHASE {
-                // Only a broken round is never opened, so that its mark stays true.
-                FILLING if seen >> 32 != 0 => {
-                    self.break_round(Turn { round, index: 0 }, FILLING);
-                    continue;
+                FILLING if seen >> 32 != 0 => {}
+                BROKEN => {}
+                RESETTING => {
+                    self.finish_reset(seen);
+                    return;
                 }
-                BROKEN => self.reset_of(round).store(round | 1, Ordering::Release),
                 // Nobody is there; or all are and pass after the action.
                 _ => return,
             }
-            let next = (seen & ROUND).wrapping_add(ONE_ROUND) & ROUND;
-            // SYNC POINT barrier: AcqRel, publishes the mark of the reset.
-            if self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                wake(self.word(), i32::MAX as u32);
-                return;
+            let next = seen & ROUND | RESETTING;
+            match self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => seen = next,
+                Err(now) => seen = now,
             }
+        }
+    }
+
+    /// Marks a round that is being reset, which can never be opened any more, and begins the next. The state after.
+    fn finish_reset(&self, seen: u64) -> u64 {
+        let round = (seen & ROUND) as u32;
+        self.reset_of(round).store(round | 1, Ordering::Release);
+        let next = (seen & ROUND).wrapping_add(ONE_ROUND) & ROUND;
+        // SYNC POINT barrier: AcqRel, publishes the mark.
+        match self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                wake(self.word(), i32::MAX as u32);
+                next
+            }
+            Err(now) => now,
         }
     }
 }
