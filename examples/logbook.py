@@ -97,7 +97,8 @@ def main() -> None:
             process.join()
         if victim.exitcode != -signal.SIGKILL or any(p.exitcode for p in writers):
             raise SystemExit(f"exit codes {[p.exitcode for p in (victim, *writers)]}")
-        print(notes.get(), notes.get(), sep="\n")
+        for note in sorted([notes.get(), notes.get()], key=lambda note: "cut" in note):
+            print(note)
         entries = options.writers * options.entries
         check(path, entries)
         print(f"{entries} entries by {options.writers} writers, all whole")

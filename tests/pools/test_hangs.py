@@ -507,6 +507,45 @@ class Ends(HangCase):
             "True",
         )
 
+    def test_memory_that_killed_processes_held_comes_back(self) -> None:
+        self.run_each(
+            """
+            import gc
+            import numpy as np
+            from phalanx import _workers
+            def keep(queue, ready):
+                kept = [queue.get() for _ in range(4)]
+                ready.release()
+                time.sleep(60)
+            def produce(queue):
+                while True:
+                    queue.put(np.ones(500_000))
+            def turn():
+                queue, ready = ctx.Queue(maxsize=6), ctx.Semaphore(0)
+                makers = [ctx.Process(target=produce, args=(queue,)) for _ in "ab"]
+                takers = [ctx.Process(target=keep, args=(queue, ready)) for _ in "ab"]
+                for process in makers + takers:
+                    process.start()
+                for _ in takers:
+                    ready.acquire()
+                while not queue.full():
+                    time.sleep(0.001)
+                for process in makers + takers:
+                    process.kill()
+                    process.join()
+                return int(queue.get().sum())
+            if __name__ == "__main__":
+                print({turn() for _ in range(3)})
+                gc.collect()
+                _workers.family_sweep()
+                # A process killed between two steps may cost a block: 4 MB each.
+                print(_workers.family_used() < 20_000_000)
+            """,
+            "{500000}",
+            "True",
+            methods=("fork",),
+        )
+
     def test_a_program_that_ends_by_an_exception_or_os_exit(self) -> None:
         text = """
             def work(number):
