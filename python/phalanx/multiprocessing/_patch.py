@@ -56,7 +56,11 @@ class _Replaced:
             return self
         if self.given:
             return self.given[-1]
-        source = importlib.import_module(self.source)
+        try:
+            source = importlib.import_module(self.source)
+        except AttributeError as error:
+            # It would look as if only this name were missing.
+            raise ImportError(f"{self.source} cannot be imported: {error}") from error
         own = vars(module).get(self.name)
         return getattr(source, self.name, own)
 
