@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .futures import ProcessPoolExecutor
 
-__all__ = ["register_when_imported"]
+__all__ = ["close", "register_when_imported"]
 
 NAME = "phalanx"
 _JOBLIB = "joblib.parallel"
@@ -110,6 +110,15 @@ def _give_back(key: tuple[Any, ...], executor: "ProcessPoolExecutor") -> None:
             _idle[key] = executor
             return
     executor.shutdown(wait=False)
+
+
+def close() -> None:
+    """End the workers that wait for the next `Parallel`."""
+    with _lock:
+        executors = list(_idle.values())
+        _idle.clear()
+    for executor in executors:
+        executor.shutdown()
 
 
 def _backend_class() -> type:

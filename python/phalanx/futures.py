@@ -64,6 +64,7 @@ class PoolFuture(Future[Any]):
     def __init__(self, job: "_workers.Job") -> None:
         super().__init__()
         self._job = job
+        self._cancelling = False
 
     def running(self) -> bool:
         """Return whether a worker is doing the call now."""
@@ -77,10 +78,14 @@ class PoolFuture(Future[Any]):
         """
         if self.cancelled():
             return True
-        if self.done() or not self._job.cancel():
+        if self.done():
             return False
-        super().cancel()
-        self._notify_cancel()
+        # Another thread may see the end of the job before this one does.
+        self._cancelling = True
+        if not self._job.cancel():
+            self._cancelling = False
+            return False
+        self._take_back()
         return True
 
     def result(self, timeout: float | None = None) -> Any:
@@ -109,7 +114,8 @@ class PoolFuture(Future[Any]):
                 if self._state == "PENDING":
                     self._state = "RUNNING"
 
-    def _notify_cancel(self) -> None:
+    def _take_back(self) -> None:
+        super().cancel()
         with self._condition:
             if self._state == "CANCELLED":
                 self.set_running_or_notify_cancel()
@@ -120,7 +126,10 @@ class PoolFuture(Future[Any]):
             try:
                 value = self._job.get(0)
             except BaseException as error:
-                self.set_exception(_as_futures_do(error))
+                if self._cancelling and isinstance(error, CancelledError):
+                    self._take_back()
+                else:
+                    self.set_exception(_as_futures_do(error))
             else:
                 self.set_result(value)
         except InvalidStateError:

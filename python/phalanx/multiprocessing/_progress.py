@@ -63,7 +63,7 @@ class Line:
             facts = f"{self.n}/{self.total} ({share}%), {rate:.4g}/s"
             if self.n >= self.total:
                 facts += f", {_clock(seconds)}"
-            elif self.n:
+            elif rate:
                 facts += f", {_clock((self.total - self.n) / rate)} left"
         room = COLUMNS - len(facts) - 2
         name = self._name if len(self._name) <= room else self._name[: room - 3] + "..."

@@ -363,6 +363,8 @@ class Pool(_std.Pool):
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
         self._crew.join()
+        if self._meter is not None:
+            self._meter.stop()
 
     def _check_running(self) -> None:
         if self._state != RUN:
