@@ -259,7 +259,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             job = self._supervisor.apply(fn, args, kwargs, callbacks=True)
             future = PoolFuture(job)
             self._crew.expect(job, future)
-            self._start_workers(1)
+            self._start_workers(0)
             return future
 
     def map(
@@ -342,7 +342,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         if self._at_once:
             limit = self._max_workers
         else:
-            limit = min(self._max_workers, self._supervisor.unfinished())
+            limit = min(self._max_workers, crew.pending() + calls)
         crew.fill(limit)
         crew.watch()
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from multiprocessing import pool as _std
 from multiprocessing import util
-from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -93,7 +92,7 @@ class Crew:
         self._initializer = initializer
         self._placements = placements
         self._daemon = daemon
-        self._slots: list[BaseProcess | None] = [None] * slots
+        self._slots: list[Any] = [None] * slots
         self._lock = threading.Lock()
         self._waiting: dict[_workers.Job, Waiting | None] = {}
         self._due: SimpleQueue[Waiting | None] = SimpleQueue()
@@ -212,6 +211,10 @@ class Crew:
         if self._waiting.setdefault(job, result) is None:
             del self._waiting[job]
             self._due.put(result)
+
+    def pending(self) -> int:
+        """Return how many results there are whose jobs have not ended."""
+        return len(self._waiting)
 
     def expected(self) -> list[Waiting]:
         """Return the results whose jobs have not ended."""

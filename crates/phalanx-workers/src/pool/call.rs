@@ -92,7 +92,9 @@ fn pair<'py>(py: Python<'py>, value: &Bound<'py, PyAny>, text: &str) -> Bound<'p
 
 fn traceback(py: Python<'_>, error: &PyErr) -> String {
     let format = || -> PyResult<String> {
-        let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
+        // Before Python 3.12 the traceback is apart from the value, until they are put together.
+        let value = error.clone_ref(py).into_value(py);
+        let lines = py.import("traceback")?.call_method1("format_exception", (value,))?;
         let lines: Vec<String> = lines.extract()?;
         Ok(lines.concat())
     };
