@@ -1,0 +1,344 @@
+"""Locks, conditions, events and barriers, some of whose users are killed."""
+
+import multiprocessing.synchronize as std
+import os
+import pickle
+import signal
+import threading
+import time
+import unittest
+from typing import Any
+
+import phalanx.multiprocessing as mp
+from phalanx import _workers
+from phalanx.multiprocessing.errors import OwnerDiedError
+from watch import HereCase, wait_until
+
+METHODS = mp.get_all_start_methods()
+
+
+def take_and_stay(lock: Any, ready: Any) -> None:
+    lock.acquire()
+    ready.set()
+    time.sleep(600)
+
+
+def take_and_end(lock: Any) -> None:
+    lock.acquire()
+
+
+def give_back(lock: Any) -> None:
+    lock.release()
+
+
+def count_up(lock: Any, number: Any, times: int) -> None:
+    for _ in range(times):
+        with lock:
+            number.value += 1
+
+
+def wait_and_set(condition: Any, done: Any) -> None:
+    with condition:
+        condition.wait()
+    done.set()
+
+
+def wait_at(barrier: Any, broken: Any) -> None:
+    try:
+        barrier.wait()
+    except threading.BrokenBarrierError:
+        broken.release()
+
+
+def wait_for_event(event: Any, seen: Any) -> None:
+    event.wait()
+    seen.release()
+
+
+def take_out_of(queue_end: Any) -> None:
+    lock, done = queue_end.recv()
+    with lock:
+        done.set()
+
+
+class LockCase(HereCase):
+    """Starts processes that are killed at the end at the latest."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.context = mp.get_context("fork")
+
+    def start(self, target: Any, *args: Any) -> Any:
+        process = self.context.Process(target=target, args=args)
+        process.start()
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process: Any) -> None:
+        process.kill()
+        process.join()
+
+    def killed(self, target: Any, lock: Any) -> Any:
+        """A process that was killed and not yet waited for, once `lock` was its."""
+        ready = self.context.Event()
+        process = self.start(target, lock, ready)
+        self.assertTrue(ready.wait(30))
+        os.kill(process.pid, signal.SIGKILL)
+        return process
+
+
+class TestOwners(LockCase):
+    def test_a_waiter_is_told_that_the_owner_died_and_the_lock_is_usable(self) -> None:
+        for method in METHODS:
+            for kind in ("Lock", "RLock"):
+                with self.subTest(method=method, kind=kind):
+                    self.context = mp.get_context(method)
+                    lock = getattr(self.context, kind)()
+                    process = self.killed(take_and_stay, lock)
+                    with self.assertRaises(OwnerDiedError) as caught:
+                        lock.acquire()
+                    self.assertIn(f"process {process.pid} died", str(caught.exception))
+                    with lock:
+                        self.assertFalse(lock._semlock._get_value())
+                    self.assertTrue(lock.acquire(timeout=0))
+                    lock.release()
+
+    def test_one_of_many_waiters_is_told(self) -> None:
+        lock, ready = self.context.Lock(), self.context.Event()
+        process = self.start(take_and_stay, lock, ready)
+        self.assertTrue(ready.wait(30))
+        told = []
+
+        def wait() -> None:
+            try:
+                lock.acquire()
+            except OwnerDiedError:
+                told.append(True)
+                lock.acquire()
+            lock.release()
+
+        threads = [threading.Thread(target=wait) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        process.kill()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(told, [True])
+
+    def test_asking_without_waiting_and_with_a_timeout_tells_too(self) -> None:
+        for arguments in ({"block": False}, {"timeout": 30}):
+            lock = self.context.Lock()
+            self.killed(take_and_stay, lock).join()
+            with self.assertRaises(OwnerDiedError):
+                lock.acquire(**arguments)
+            self.assertTrue(lock.acquire(block=False))
+
+    def test_a_process_that_ends_with_the_lock_counts_as_dead(self) -> None:
+        lock = self.context.Lock()
+        self.start(take_and_end, lock).join()
+        with self.assertRaises(OwnerDiedError):
+            lock.acquire()
+
+    def test_another_process_may_release_a_lock(self) -> None:
+        lock = self.context.Lock()
+        lock.acquire()
+        self.start(give_back, lock).join()
+        self.assertTrue(lock.acquire(timeout=0))
+        lock.release()
+        self.start(take_and_end, lock).join()
+        lock.release()
+        self.assertTrue(lock.acquire(timeout=0))
+
+    def test_a_child_does_not_own_what_its_parent_has(self) -> None:
+        lock = self.context.RLock()
+        with lock:
+            pid = os.fork()
+            if pid == 0:
+                mine = lock._semlock._is_mine() or lock.acquire(block=False)
+                os._exit(1 if mine else 0)
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            self.assertTrue(lock._semlock._is_mine())
+
+    def test_a_signal_handler_runs_while_a_lock_is_waited_for(self) -> None:
+        lock, seen = self.context.Lock(), []
+        lock.acquire()
+        before = signal.signal(signal.SIGALRM, lambda *_: seen.append(1))
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        self.assertFalse(lock.acquire(timeout=0.2))
+        self.assertEqual(seen, [1])
+
+
+class TestUse(LockCase):
+    def test_processes_count_without_losing_one(self) -> None:
+        for kind in ("Lock", "RLock", "Semaphore", "BoundedSemaphore"):
+            with self.subTest(kind=kind):
+                lock = getattr(self.context, kind)()
+                number = self.context.Value("L", 0, lock=False)
+                workers = [self.start(count_up, lock, number, 2000) for _ in range(3)]
+                for worker in workers:
+                    worker.join()
+                self.assertEqual(number.value, 6000)
+
+    def test_they_are_the_standard_librarys_classes(self) -> None:
+        context = self.context
+        for made, kind in (
+            (context.Lock(), std.Lock),
+            (context.RLock(), std.RLock),
+            (context.Semaphore(), std.Semaphore),
+            (context.BoundedSemaphore(), std.BoundedSemaphore),
+            (context.Condition(), std.Condition),
+            (context.Event(), std.Event),
+            (context.Barrier(2), std.Barrier),
+        ):
+            self.assertIsInstance(made, kind)
+            self.assertEqual(
+                type(made).__module__, "phalanx.multiprocessing.synchronize"
+            )
+
+    def test_errors_are_the_standard_modules(self) -> None:
+        lock, rlock = self.context.Lock(), self.context.RLock()
+        bounded = self.context.BoundedSemaphore(2)
+        for object_ in (lock, bounded):
+            with self.assertRaisesRegex(ValueError, "released too many times"):
+                object_.release()
+        with self.assertRaisesRegex(AssertionError, "not owned by thread"):
+            rlock.release()
+        for value in (-1, 1 << 31):
+            with self.assertRaises(ValueError):
+                self.context.Semaphore(value)
+        with self.assertRaises(ValueError):
+            lock.acquire()
+            lock.acquire(timeout=float("nan"))
+
+    def test_a_pickle_opens_the_same_lock(self) -> None:
+        lock = self.context.Lock()
+        copy = pickle.loads(pickle.dumps(lock))
+        with lock:
+            self.assertFalse(copy.acquire(block=False))
+        # A pickle that is read after the lock was dropped finds it alive.
+        text = pickle.dumps(lock)
+        handle = lock._semlock.handle
+        del lock, copy
+        self.assertEqual(pickle.loads(text)._semlock.handle, handle)
+
+    def test_locks_go_through_pipes(self) -> None:
+        here, there = self.context.Pipe()
+        lock, done = self.context.Lock(), self.context.Event()
+        self.start(take_out_of, there)
+        here.send((lock, done))
+        self.assertTrue(done.wait(30))
+
+    def test_dropped_locks_give_their_memory_back(self) -> None:
+        before = _workers.family_used()
+        locks = [self.context.Lock() for _ in range(100)]
+        conditions = [self.context.Condition() for _ in range(10)]
+        barrier, event = self.context.Barrier(100), self.context.Event()
+        self.assertGreater(_workers.family_used(), before)
+        del locks, conditions, barrier, event
+        self.assertEqual(_workers.family_used(), before)
+
+
+class TestConditions(LockCase):
+    def waiting(self, condition: Any, number: int) -> bool:
+        return wait_until(lambda: condition._waiters.counts()[0] == number)
+
+    def test_a_killed_waiter_swallows_no_notification(self) -> None:
+        condition, done = self.context.Condition(), self.context.Event()
+        first = self.start(wait_and_set, condition, done)
+        self.assertTrue(self.waiting(condition, 1))
+        self.start(wait_and_set, condition, done)
+        self.assertTrue(self.waiting(condition, 2))
+        self.end(first)
+        with condition:
+            condition.notify()
+        self.assertTrue(done.wait(30))
+        self.assertEqual(condition._waiters.counts(), (0, 0))
+
+    def test_notifying_only_dead_waiters_returns(self) -> None:
+        condition, done = self.context.Condition(), self.context.Event()
+        waiters = [self.start(wait_and_set, condition, done) for _ in range(3)]
+        self.assertTrue(self.waiting(condition, 3))
+        for waiter in waiters:
+            self.end(waiter)
+        with condition:
+            condition.notify()
+            condition.notify_all()
+        self.assertFalse(done.is_set())
+
+    def test_wait_holds_the_lock_again_though_its_owner_died(self) -> None:
+        condition = self.context.Condition()
+        caught = []
+
+        def wait() -> None:
+            try:
+                with condition:
+                    condition.wait()
+            except OwnerDiedError as error:
+                caught.append(error)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        self.assertTrue(self.waiting(condition, 1))
+        ready = self.context.Event()
+        process = self.start(take_and_stay, condition, ready)
+        self.assertTrue(ready.wait(30))
+        condition._waiters.notify(1)
+        process.kill()
+        waiter.join()
+        self.assertEqual(len(caught), 1)
+        self.assertTrue(condition.acquire(timeout=0))
+        condition.release()
+
+    def test_wait_for_and_timeouts(self) -> None:
+        condition = self.context.Condition(self.context.Lock())
+        with condition:
+            self.assertFalse(condition.wait(0.01))
+            self.assertFalse(condition.wait_for(lambda: False, 0.01))
+            self.assertTrue(condition.wait_for(lambda: True))
+        with self.assertRaises(AssertionError):
+            condition.wait()
+        with self.assertRaises(AssertionError):
+            condition.notify()
+
+
+class TestEventsAndBarriers(LockCase):
+    def test_an_event_wakes_all_though_a_waiter_was_killed(self) -> None:
+        event, seen = self.context.Event(), self.context.Semaphore(0)
+        waiters = [self.start(wait_for_event, event, seen) for _ in range(3)]
+        self.end(waiters[0])
+        event.set()
+        for _ in range(2):
+            self.assertTrue(seen.acquire(timeout=30))
+        self.assertTrue(event.wait(0))
+        event.clear()
+        self.assertFalse(event.wait(0))
+
+    def test_a_killed_waiter_breaks_the_barrier(self) -> None:
+        barrier, broken = self.context.Barrier(3), self.context.Semaphore(0)
+        waiters = [self.start(wait_at, barrier, broken) for _ in range(2)]
+        self.assertTrue(wait_until(lambda: barrier.n_waiting == 2))
+        self.end(waiters[0])
+        self.assertTrue(broken.acquire(timeout=30))
+        with self.assertRaises(threading.BrokenBarrierError):
+            barrier.wait()
+        barrier.reset()
+        self.assertFalse(barrier.broken)
+        again = [self.start(wait_at, barrier, broken) for _ in range(2)]
+        self.assertIn(barrier.wait(), range(3))
+        for process in again:
+            process.join()
+            self.assertEqual(process.exitcode, 0)
+
+    def test_a_process_killed_in_the_action_breaks_the_barrier(self) -> None:
+        barrier = self.context.Barrier(2, action=lambda: os.kill(os.getpid(), 9))
+        broken = self.context.Semaphore(0)
+        self.start(wait_at, barrier, broken)
+        self.assertTrue(wait_until(lambda: barrier.n_waiting == 1))
+        self.start(wait_at, barrier, broken).join()
+        self.assertTrue(broken.acquire(timeout=30))
+
+
+if __name__ == "__main__":
+    unittest.main()
