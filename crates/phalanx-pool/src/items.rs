@@ -46,6 +46,8 @@ pub struct Items {
     end: u64,
     /// Items whose bytes were replaced.
     replaced: HashMap<u64, Vec<u8>>,
+    /// What was kept for items that are done. Dropping it may run foreign code, so the owner says when.
+    garbage: Vec<Keep>,
 }
 
 impl std::fmt::Debug for Items {
@@ -91,7 +93,7 @@ impl Items {
             if self.replaced.is_empty() {
                 let start = segment.start_of(from);
                 // The last of these items that still fits.
-                let limit = start + (most - out.len().min(most));
+                let limit = start.saturating_add(most - out.len().min(most));
                 let fits = segment.ends[from..to].partition_point(|end| *end as usize <= limit);
                 if fits > 0 {
                     out.extend_from_slice(&segment.bytes[start..segment.ends[from + fits - 1] as usize]);
@@ -148,7 +150,7 @@ impl Items {
         if segment.undone == 0 {
             // The memory goes now; the place in the middle of the queue when those before it are done.
             segment.bytes = Vec::new();
-            segment.keeps = Vec::new();
+            self.garbage.append(&mut segment.keeps);
             while self.segments.len() > 1 && self.segments[0].undone == 0 {
                 self.segments.pop_front();
             }
@@ -160,8 +162,15 @@ impl Items {
 
     /// Everything goes.
     pub fn clear(&mut self) {
-        self.segments.clear();
+        for mut segment in self.segments.drain(..) {
+            self.garbage.append(&mut segment.keeps);
+        }
         self.replaced.clear();
+    }
+
+    /// What was kept for items that are done: to be dropped where foreign code may run.
+    pub fn take_garbage(&mut self, into: &mut Vec<Keep>) {
+        into.append(&mut self.garbage);
     }
 }
 
@@ -218,6 +227,8 @@ mod tests {
         items.push(b"a", [Box::new(kept.clone()) as Keep]);
         assert_eq!(std::sync::Arc::strong_count(&kept), 2);
         items.done(0);
+        assert_eq!(std::sync::Arc::strong_count(&kept), 2);
+        items.take_garbage(&mut Vec::new());
         assert_eq!(std::sync::Arc::strong_count(&kept), 1);
     }
 }

@@ -113,6 +113,7 @@ struct Dispatch {
     done: u32,
     owner: Option<u32>,
     published: u64,
+    bytes: u64,
 }
 
 impl Dispatch {
@@ -128,11 +129,20 @@ struct Redo {
     items: Range<u64>,
 }
 
+/// Why a worker was stopped.
+#[derive(Debug)]
+enum Stopped {
+    /// An item took too long, which was dealt with: what the worker is in now is not to blame.
+    Late,
+    /// For something that the item it is in is to blame for.
+    For(End),
+}
+
 #[derive(Debug, Default)]
 struct Worker {
     ready: bool,
     /// Why this side stopped it.
-    stopped: Option<End>,
+    stopped: Option<Stopped>,
     stats: WorkerStats,
 }
 
@@ -186,6 +196,18 @@ pub struct Ledger {
     limited: u32,
     /// Unfinished jobs somebody waits for each item of, or is called back for.
     eager: u32,
+    /// What was kept for items that are done.
+    garbage: Garbage,
+}
+
+/// Things that only wait to be dropped.
+#[derive(Default)]
+struct Garbage(Vec<Keep>);
+
+impl std::fmt::Debug for Garbage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Garbage({})", self.0.len())
+    }
 }
 
 impl Ledger {
@@ -210,6 +232,7 @@ impl Ledger {
             raised: None,
             limited: 0,
             eager: 0,
+            garbage: Garbage::default(),
         }
     }
 
@@ -370,6 +393,11 @@ impl Ledger {
     /// Items done, and items in all when that is known.
     pub fn progress(&self, id: JobId) -> Option<(u64, Option<u64>)> {
         self.jobs.get(&id).map(|job| (job.delivered, job.spec.total))
+    }
+
+    /// No more items of this job will come than were given.
+    pub fn give_up(&mut self, id: JobId) {
+        self.set_total(id, 0);
     }
 
     /// Nobody asks for this job's results any more. What is not done of it is done nevertheless.
@@ -598,7 +626,15 @@ impl Ledger {
             count: taken,
         };
         self.last_dispatch += 1;
-        let dispatch = Dispatch { job: id, first, count: taken, done: 0, owner: None, published: now };
+        let dispatch = Dispatch {
+            job: id,
+            first,
+            count: taken,
+            done: 0,
+            owner: None,
+            published: now,
+            bytes: payload.len() as u64,
+        };
         self.out.insert(handout.dispatch, dispatch);
         Some(handout)
     }
@@ -656,6 +692,7 @@ impl Ledger {
         let (id, index) = (dispatch.job, dispatch.first + u64::from(ordinal));
         if ordinal == 0 {
             worker.stats.dispatches += 1;
+            worker.stats.bytes_in += dispatch.bytes;
             worker.stats.queued += now.saturating_sub(dispatch.published + u64::from(nanos));
         }
         if result {
@@ -731,9 +768,10 @@ impl Ledger {
         let (was_ready, stopped) = (worker.ready, worker.stopped.take());
         worker.ready = false;
         worker.stats.pid = 0;
-        let end = match stopped {
-            Some(reason) => reason,
-            None => end,
+        let (current, end) = match stopped {
+            Some(Stopped::Late) => (None, end),
+            Some(Stopped::For(reason)) => (current, reason),
+            None => (current, end),
         };
         let had: Vec<u64> = self.out.iter().filter(|(_, d)| d.owner == Some(slot)).map(|(number, _)| *number).collect();
         for number in had {
@@ -783,7 +821,7 @@ impl Ledger {
         }
         let worker = self.workers.get_mut(slot as usize)?;
         let pid = worker.stats.pid;
-        worker.stopped = Some(End::Unknown);
+        worker.stopped = Some(Stopped::Late);
         dispatch.owner = Some(slot);
         let (id, index) = (dispatch.job, dispatch.first + u64::from(dispatch.done));
         dispatch.done += 1;
@@ -801,20 +839,13 @@ impl Ledger {
     /// The worker of a slot is being stopped, for this reason: an item that it is in is lost so.
     pub fn stopping(&mut self, slot: u32, reason: End) {
         if let Some(worker) = self.workers.get_mut(slot as usize) {
-            worker.stopped = Some(reason);
+            worker.stopped = Some(Stopped::For(reason));
         }
     }
 
     /// What the workers have done.
     pub fn stats(&self) -> impl Iterator<Item = &WorkerStats> {
         self.workers.iter().map(|worker| &worker.stats)
-    }
-
-    /// Adds to the bytes a slot's worker has read.
-    pub fn add_bytes_in(&mut self, slot: u32, bytes: u64) {
-        if let Some(worker) = self.workers.get_mut(slot as usize) {
-            worker.stats.bytes_in += bytes;
-        }
     }
 
     /// The next event.
@@ -825,6 +856,11 @@ impl Ledger {
     /// Results that nobody will take: what they hold is to be released.
     pub fn take_discarded(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.discarded)
+    }
+
+    /// What was kept for items that are done: to be dropped where foreign code may run.
+    pub fn take_garbage(&mut self) -> Vec<Keep> {
+        std::mem::take(&mut self.garbage.0)
     }
 
     // Delivery
@@ -852,6 +888,7 @@ impl Ledger {
     fn deliver(&mut self, id: JobId, index: u64, outcome: Outcome) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.items.done(index);
+        job.items.take_garbage(&mut self.garbage.0);
         job.delivered += 1;
         self.outstanding -= 1;
         if job.forgotten {
@@ -874,6 +911,7 @@ impl Ledger {
             return;
         }
         job.items.clear();
+        job.items.take_garbage(&mut self.garbage.0);
         if job.spec.callbacks {
             self.events.push_back(Event::Done(id));
         }

@@ -39,7 +39,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
             shared.end_if_over(&mut engine);
         }
         let ledger = engine.ledger();
-        let events = ledger.has_events();
+        let events = ledger.has_events() || (any && shared.pulling.load(Ordering::Relaxed));
         let (outstanding, backlog) = (ledger.outstanding() > 0, ledger.has_waiting());
         let (limits, eager) = (ledger.has_limits(), ledger.is_eager());
         drop(engine);

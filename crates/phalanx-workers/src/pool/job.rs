@@ -31,6 +31,17 @@ pub(super) enum Mode {
     Unordered,
 }
 
+/// How many items to take from an iterable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// All.
+    All,
+    /// As many as are wanted ahead of the results that were given out.
+    Ahead,
+    /// As many as keep the workers busy.
+    Regardless,
+}
+
 /// What is known of the results.
 #[derive(Default)]
 struct State {
@@ -78,15 +89,17 @@ impl Job {
         self.source.replace(py, Some(source));
     }
 
-    /// Takes items from the iterable: all, or as many as are wanted ahead.
-    pub(super) fn feed(&self, py: Python<'_>, all: bool) -> PyResult<()> {
-        let Some(mut source) = self.source.take(py) else { return Ok(()) };
-        let count = if all {
-            u64::MAX
-        } else {
-            let ahead = self.ahead.unwrap_or_else(|| self.shared.engine().ledger().lookahead(self.id)).max(1);
-            let given = self.state.peek(py, |state| state.given);
-            (given + ahead).saturating_sub(source.taken)
+    /// Takes items from the iterable, as many as `want` says.
+    pub(super) fn feed(&self, py: Python<'_>, want: Want) {
+        let Some(mut source) = self.source.take(py) else { return };
+        let mut engine = self.shared.engine();
+        let ahead = self.ahead.unwrap_or_else(|| engine.ledger().lookahead(self.id)).max(1);
+        let delivered = engine.ledger().progress(self.id).map_or(0, |(done, _)| done);
+        drop(engine);
+        let count = match want {
+            Want::All => u64::MAX,
+            Want::Ahead => (self.state.peek(py, |state| state.given) + ahead).saturating_sub(source.taken),
+            Want::Regardless => (delivered + ahead.max(1024)).saturating_sub(source.taken),
         };
         let fed = source.feed(py, &self.shared, self.id, count);
         self.shared.call_collector(false);
@@ -101,7 +114,23 @@ impl Job {
         if !fed.exhausted {
             self.source.replace(py, Some(source));
         }
-        Ok(())
+    }
+
+    /// Whether items are still to be taken, and results were taken already.
+    pub(super) fn is_open(&self, py: Python<'_>) -> (bool, bool) {
+        let total = self.state.peek(py, |state| state.total);
+        (total.is_none(), self.state.peek(py, |state| state.given > 0))
+    }
+
+    /// Takes no more items.
+    pub(super) fn give_up(&self, py: Python<'_>) {
+        drop(self.source.take(py));
+        let mut engine = self.shared.engine();
+        engine.ledger().give_up(self.id);
+        let total = engine.ledger().progress(self.id).and_then(|(_, total)| total);
+        self.shared.end_if_over(&mut engine);
+        drop(engine);
+        self.state.with(py, |state| state.total = total);
     }
 
     /// The item of a single call could not be pickled.
@@ -330,7 +359,7 @@ impl Job {
                 let opened = self.open(py, index, &outcome).map(Bound::unbind);
                 return opened.map_err(PyErr::from_value);
             }
-            self.feed(py, false)?;
+            self.feed(py, Want::Ahead);
             let over = self.state.peek(py, |state| state.total.is_some_and(|total| state.given >= total));
             if over {
                 let raised = self.state.with(py, |state| state.raised.take());

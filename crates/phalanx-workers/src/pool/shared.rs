@@ -1,12 +1,13 @@
 //! What the threads of a supervisor share, and how they wait.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use phalanx_gil::detached;
-use phalanx_pool::{Engine, JobId};
+use phalanx_pool::{Engine, JobId, Keep};
 use phalanx_shm::board::Board;
 use phalanx_shm::park::{ParkWord, Woken};
 use phalanx_shm::{Arena, ShmError};
@@ -18,6 +19,9 @@ use super::watch::Watch;
 
 /// The longest a thread sleeps without a look around.
 const SLICE: Duration = Duration::from_millis(100);
+
+/// The longest `next_event` sleeps while nothing can be wanted of it without a call.
+const LONG: Duration = Duration::from_secs(10);
 
 /// How long a thread that waits for a result spins before it sleeps: longer than a wake-up takes.
 const SPIN: Duration = Duration::from_micros(150);
@@ -38,6 +42,12 @@ pub(super) struct Shared {
     notices: Mutex<VecDeque<Notice>>,
     /// Jobs somebody is called back for.
     pub(super) jobs: Mutex<HashMap<JobId, Py<Job>>>,
+    /// Jobs whose items are taken as they are wanted, until the last one was taken.
+    pub(super) lazy: Mutex<Vec<Py<Job>>>,
+    /// Whether `next_event` takes items for some of them, and wants to hear of every result.
+    pub(super) pulling: AtomicBool,
+    /// Whether somebody waits for the end of all jobs: whatever was asked for is done, wanted or not.
+    pub(super) draining: AtomicBool,
     /// What `next_event` sleeps on.
     events: ParkWord,
     /// What the collecting thread sleeps on when it need not hear the doorbell.
@@ -61,6 +71,34 @@ pub(super) struct Shared {
     pub(super) cpus: u32,
 }
 
+/// The engine, locked. What was kept for items that are done is dropped after it is unlocked: a Python destructor may
+/// run, switch threads, and use the pool.
+pub(super) struct Locked<'a> {
+    /// Dropped first, being declared first.
+    engine: MutexGuard<'a, Engine>,
+    garbage: Vec<Keep>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Engine;
+
+    fn deref(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.garbage = self.engine.ledger().take_garbage();
+    }
+}
+
 /// Why a wait ended.
 enum Waited<T> {
     Found(T),
@@ -79,6 +117,9 @@ impl Shared {
             watch,
             notices: Mutex::default(),
             jobs: Mutex::default(),
+            lazy: Mutex::default(),
+            pulling: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             events: ParkWord::new(),
             collector: ParkWord::new(),
             collector_sleeps: AtomicBool::new(false),
@@ -112,8 +153,8 @@ impl Shared {
     }
 
     /// The engine. Not to be held while waiting for the interpreter lock or anything else.
-    pub(super) fn engine(&self) -> MutexGuard<'_, Engine> {
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn engine(&self) -> Locked<'_> {
+        Locked { engine: self.engine.lock().unwrap_or_else(PoisonError::into_inner), garbage: Vec::new() }
     }
 
     /// To be called after every change of the ledger, without the engine: wakes who may wait for it.
@@ -147,9 +188,10 @@ impl Shared {
 
     /// Sleeps until something may have come for `next_event`. `there` looks once more before.
     pub(super) fn wait_events(&self, there: impl FnOnce() -> bool) {
+        let lazy = !self.lazy.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
         let token = self.events.parker().prepare();
         if !there() {
-            let _ = self.events.parker().park(token, Some(SLICE));
+            let _ = self.events.parker().park(token, Some(if lazy { SLICE } else { LONG }));
         }
     }
 
@@ -174,7 +216,7 @@ impl Shared {
         let mut engine = self.engine();
         let any = engine.poll()?;
         let found = look(&mut engine);
-        let events = any && engine.ledger().has_events();
+        let events = any && (engine.ledger().has_events() || self.pulling.load(Ordering::Relaxed));
         if any {
             self.end_if_over(&mut engine);
         }

@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use super::collect;
 use super::functions::{self, Functions};
-use super::job::{Job, Mode, seconds};
+use super::job::{Job, Mode, Want, seconds};
 use super::shared::{Notice, Shared};
 use super::source::Source;
 use super::ticket::Ticket;
@@ -158,6 +158,39 @@ impl Supervisor {
         self.shared.tell(false);
     }
 
+    /// Takes items for jobs whose results nobody takes: those whose iterator was dropped before its first result was
+    /// taken (asked for what the function does, not for what it returns), and all while somebody waits for the end. A
+    /// job whose iterator was dropped later takes no more items.
+    fn pull(&self, py: Python<'_>) {
+        let lock = || self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = std::mem::take(&mut *lock());
+        if jobs.is_empty() {
+            return;
+        }
+        let draining = self.shared.draining.load(Ordering::Relaxed);
+        let mut pulling = false;
+        jobs.retain(|job| {
+            let (open, begun) = job.get().is_open(py);
+            // SAFETY: a live object, and the lock is held: only this list has it when the count is one.
+            let dropped = unsafe { pyo3::ffi::Py_REFCNT(job.as_ptr()) } == 1;
+            if !open {
+                return false;
+            }
+            if dropped && begun {
+                job.get().give_up(py);
+                return false;
+            }
+            if dropped || draining {
+                pulling = true;
+                self.shared.pulling.store(true, Ordering::Relaxed);
+                job.get().feed(py, Want::Regardless);
+            }
+            true
+        });
+        self.shared.pulling.store(pulling, Ordering::Relaxed);
+        lock().append(&mut jobs);
+    }
+
     fn lock_functions(&self) -> std::sync::MutexGuard<'_, Functions> {
         self.functions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -281,6 +314,7 @@ impl Supervisor {
                 // What it refers to goes with the object.
                 drop(codec::decode(py, &bytes, codec::Source::Transit));
             }
+            self.pull(py);
             match event {
                 Some(Event::Done(id)) => {
                     let job = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -429,7 +463,16 @@ impl Supervisor {
         };
         let job = self.job(py, func, spec, mode, ahead)?;
         job.get().set_source(py, Source::new(iterator));
-        job.get().feed(py, mode == Mode::List)?;
+        if mode == Mode::List {
+            job.get().feed(py, Want::All);
+        } else {
+            job.get().feed(py, Want::Ahead);
+            if job.get().is_open(py).0 {
+                self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone_ref(py));
+                // Whether its results are wanted is looked at from time to time.
+                self.shared.ring_events();
+            }
+        }
         if mode == Mode::List
             && let Some(error) = job.get().raised(py)
         {
@@ -471,6 +514,8 @@ impl Supervisor {
         drop(engine);
         shared.over.store(true, Ordering::Relaxed);
         shared.board.end(Phase::Abandoned);
+        let lazy = std::mem::take(&mut *shared.lazy.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(lazy);
         shared.board.doorbell().notify();
         shared.tell(true);
         shared.shutdown.store(true, Ordering::Relaxed);
@@ -491,9 +536,12 @@ impl Supervisor {
 
     /// wait_idle(timeout: float | None = None) -> bool
     ///
-    /// Wait until all that was asked for is done; whether it is.
+    /// Wait until all that was asked for is done; whether it is. From now on items are taken from the iterables of all
+    /// jobs, whether their results are taken or not.
     #[pyo3(signature = (timeout=None))]
     fn wait_idle(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.ring_events();
         Ok(self.shared.wait_for(py, seconds(timeout), |engine| engine.ledger().is_idle().then_some(()))?.is_some())
     }
 
