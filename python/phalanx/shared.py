@@ -124,7 +124,7 @@ def _base(array: Any) -> Any:
 
 
 def _attach(
-    memory: SharedBuffer | _FileMap,
+    memory: Any,
     first: int,
     shape: tuple[int, ...],
     strides: tuple[int, ...],
@@ -180,7 +180,7 @@ def _make(shape: Shape, dtype: DTypeLike, order: Any, zero: bool) -> SharedArray
         count *= int(size)
     if count < 0 or any(size < 0 for size in sizes):
         raise ValueError(f"shape {sizes}: negative dimensions are not possible")
-    memory = SharedBuffer(max(1, count * kind.itemsize), zero=zero)
+    memory: Any = SharedBuffer(max(1, count * kind.itemsize), zero=zero)
     return SharedArray(sizes, kind, memory, order=order)
 
 

@@ -39,6 +39,10 @@ pub(crate) struct Header {
     pub(crate) cached: AtomicU64,
     /// One more than the highest member record ever used.
     pub(crate) members: AtomicU64,
+    /// The first entry of the list of names, 0 when it is empty (see `names.rs`).
+    pub(crate) names: AtomicU64,
+    /// `ProcessTag` bits of the process that has the list of names, 0 = nobody.
+    pub(crate) names_owner: AtomicU64,
     /// Free raw blocks of each size class (see `stack.rs`).
     pub(crate) free: [AtomicU64; CLASSES],
 }

@@ -7,6 +7,7 @@ mod fork;
 mod heap;
 mod layout;
 mod members;
+mod names;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::os::fd::{BorrowedFd, OwnedFd};
