@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use phalanx_gil::GilCell;
+use phalanx_gil::{GilCell, detached};
 use phalanx_pool::{JobId, Outcome};
 use pyo3::exceptions::{PyStopIteration, PyValueError};
 use pyo3::prelude::*;
@@ -42,6 +43,18 @@ pub(super) enum Want {
     Regardless,
 }
 
+/// How long a thread sleeps between looks at what another one does with results of the same job.
+const NAP: Duration = Duration::from_micros(50);
+
+/// While it lives, its thread has outcomes that are no longer in the ledger and not yet in the state.
+struct Absorbing<'a>(&'a AtomicU32);
+
+impl Drop for Absorbing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
 /// What is known of the results.
 #[derive(Default)]
 struct State {
@@ -77,12 +90,23 @@ pub(super) struct Job {
     state: GilCell<State>,
     /// Absent while a thread takes items from it, and once it is exhausted.
     source: GilCell<Option<Source>>,
+    /// Threads that have an [`Absorbing`].
+    absorbing: AtomicU32,
 }
 
 impl Job {
     pub(super) fn new(shared: Arc<Shared>, id: JobId, mode: Mode, name: String, ahead: Option<u64>) -> Job {
         let state = State { total: (mode == Mode::Single).then_some(1), ..State::default() };
-        Job { shared, id, mode, name, ahead, state: GilCell::new(state), source: GilCell::new(None) }
+        Job {
+            shared,
+            id,
+            mode,
+            name,
+            ahead,
+            state: GilCell::new(state),
+            source: GilCell::new(None),
+            absorbing: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn set_source(&self, py: Python<'_>, source: Source) {
@@ -165,6 +189,16 @@ impl Job {
         }
     }
 
+    /// Waits while another thread has outcomes of this job in hand. They have arrived, so this counts for no timeout.
+    fn wait_for_others(&self, py: Python<'_>) -> PyResult<()> {
+        while self.absorbing.load(Ordering::Acquire) > 0 {
+            // The other thread needs the interpreter lock.
+            detached(py, || std::thread::sleep(NAP));
+            py.check_signals()?;
+        }
+        Ok(())
+    }
+
     /// Takes over outcomes that have arrived: decodes those that are asked for together, keeps the others.
     fn absorb(&self, py: Python<'_>, arrived: Vec<(u64, Outcome)>) -> PyResult<()> {
         match self.mode {
@@ -214,7 +248,7 @@ impl Job {
 
     /// Waits until all is done; false when the time is over. Decodes what has arrived meanwhile.
     fn wait_all(&self, py: Python<'_>, timeout: Option<Duration>) -> PyResult<bool> {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         loop {
             let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
             let (id, mut arrived) = (self.id, Vec::new());
@@ -223,13 +257,16 @@ impl Job {
                 let ledger = engine.ledger();
                 let done = ledger.is_done(id);
                 (done || ledger.arrived(id) >= batch).then(|| {
+                    self.absorbing.fetch_add(1, Ordering::Relaxed);
                     ledger.take_arrived(id, &mut arrived);
                     done
                 })
             })?;
+            let absorbing = done.map(|_| Absorbing(&self.absorbing));
             self.absorb(py, arrived)?;
+            drop(absorbing);
             match done {
-                Some(true) => return Ok(true),
+                Some(true) => return self.wait_for_others(py).map(|()| true),
                 Some(false) => {}
                 None => return Ok(false),
             }
@@ -353,7 +390,7 @@ impl Job {
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Py<PyAny>> {
         self.only("next", true)?;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         loop {
             if let Some((index, outcome)) = self.take_next(py) {
                 let opened = self.open(py, index, &outcome).map(Bound::unbind);
@@ -371,9 +408,18 @@ impl Job {
                 let ledger = engine.ledger();
                 ledger.take_arrived(id, &mut arrived);
                 // Without anything to come (the pool was terminated) the total is known now.
-                (!arrived.is_empty() || ledger.is_done(id)).then(|| ledger.progress(id).and_then(|(_, total)| total))
+                (!arrived.is_empty() || ledger.is_done(id)).then(|| {
+                    self.absorbing.fetch_add(1, Ordering::Relaxed);
+                    ledger.progress(id).and_then(|(_, total)| total)
+                })
             })?;
+            let absorbing = found.map(|_| Absorbing(&self.absorbing));
+            let none = arrived.is_empty();
             self.absorb(py, arrived)?;
+            drop(absorbing);
+            if none && found.is_some() {
+                self.wait_for_others(py)?;
+            }
             match found {
                 None => return Err(timed_out(py)),
                 Some(Some(total)) => self.state.with(py, |state| state.total = Some(total)),
