@@ -9,7 +9,7 @@ __all__ = ["ForkServerPopen"]
 
 #: Imported once by the fork server, and then there in all that it forks. They start
 #: no thread and map no memory.
-_PRELOAD = ("phalanx.multiprocessing._passage",)
+_PRELOAD = ("phalanx.multiprocessing._passage", "phalanx.multiprocessing._worker")
 
 
 class ForkServerPopen(popen_forkserver.Popen):
