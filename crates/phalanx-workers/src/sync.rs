@@ -3,6 +3,9 @@
 //! [`SemLock`] has the interface of `_multiprocessing.SemLock`, over a block of the arena instead of a named semaphore.
 //! Count and owning thread are this process's, as there; a forked child starts with none.
 
+mod calls;
+
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use phalanx_shm::barrier::{Arrival, Barrier, Passed, Turn};
 use phalanx_shm::condition::{Condition, Event, Notified, Place};
 use phalanx_shm::semaphore::SEMAPHORE_MAX;
 use phalanx_shm::wait::Deadline;
-use phalanx_shm::{Acquired, Block, BlockKind, OwnedLock, Semaphore, ShmError};
+use phalanx_shm::{Acquired, Block, BlockKind, OwnedLock, Semaphore, ShmError, ShortTag};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -28,11 +31,28 @@ const SEMAPHORE: i32 = 1;
 /// Bytes of a lock's block: the lock's word, or the semaphore's two, on a line of their own.
 const LOCK_BYTES: usize = 64;
 
-/// A number that no two running threads of a process share: the address of a variable of the thread.
-#[inline]
+/// A number that no two running threads of a process share: where the thread's control block is.
+#[inline(always)]
 fn this_thread() -> usize {
-    thread_local!(static MARK: u8 = const { 0 });
-    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+    #[cfg(target_arch = "x86_64")]
+    {
+        let block: usize;
+        // SAFETY: reads the first word of the thread's control block, which on Linux is its own address.
+        unsafe { std::arch::asm!("mov {}, fs:0", out(reg) block, options(nostack, preserves_flags, readonly)) };
+        block
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        let block: usize;
+        // SAFETY: reads the thread pointer.
+        unsafe { std::arch::asm!("mrs {}, tpidr_el0", out(reg) block, options(nostack, preserves_flags, nomem)) };
+        block
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        thread_local!(static MARK: u8 = const { 0 });
+        MARK.with(|mark| std::ptr::from_ref(mark).addr())
+    }
 }
 
 /// A timeout as Python gives it: `None` is for ever, below zero is at once.
@@ -99,30 +119,47 @@ pub(crate) struct SemLock {
     count: AtomicI64,
     /// The thread that took the last one.
     owner: AtomicUsize,
-    /// The fork generation that `count` belongs to.
-    forks: AtomicU32,
+    /// The process that `count` belongs to: its [`ShortTag`].
+    process: AtomicU32,
+    /// The block's first two words.
+    words: Words,
 }
+
+/// Two words of a block that its holder keeps beside the block: finding them costs as much as taking a lock.
+struct Words(NonNull<[AtomicU32; 2]>);
+
+// SAFETY: atomics in shared memory that the block beside keeps, reachable from any thread.
+unsafe impl Send for Words {}
+// SAFETY: as for Send.
+unsafe impl Sync for Words {}
 
 impl SemLock {
     fn over(block: Block, core: Core, kind: i32, maxvalue: u32) -> SemLock {
-        let forks = AtomicU32::new(phalanx_shm::fork::generation());
-        SemLock { block, core, kind, maxvalue, count: AtomicI64::new(0), owner: AtomicUsize::new(0), forks }
+        let process = AtomicU32::new(ShortTag::me().to_u32());
+        let words = Words(NonNull::from(two_words(&block, 0)));
+        SemLock { block, core, kind, maxvalue, count: AtomicI64::new(0), owner: AtomicUsize::new(0), process, words }
+    }
+
+    #[inline]
+    fn words(&self) -> &[AtomicU32; 2] {
+        // SAFETY: they lie in the block, which is held as long as `self`.
+        unsafe { self.words.0.as_ref() }
     }
 
     #[inline]
     fn lock(&self) -> &OwnedLock {
-        OwnedLock::over(self.block.word32(0))
+        OwnedLock::over(&self.words()[0])
     }
 
     #[inline]
     fn semaphore(&self) -> &Semaphore {
-        Semaphore::over(two_words(&self.block, 0))
+        Semaphore::over(self.words())
     }
 
     /// Levels that threads of this process have; none of what a forked child has inherited.
     #[inline]
     fn count_here(&self) -> i64 {
-        if self.forks.load(Ordering::Relaxed) != phalanx_shm::fork::generation() {
+        if self.process.load(Ordering::Relaxed) != ShortTag::me().to_u32() {
             self.forget();
         }
         self.count.load(Ordering::Relaxed)
@@ -131,7 +168,7 @@ impl SemLock {
     #[cold]
     fn forget(&self) {
         self.count.store(0, Ordering::Relaxed);
-        self.forks.store(phalanx_shm::fork::generation(), Ordering::Relaxed);
+        self.process.store(ShortTag::me().to_u32(), Ordering::Relaxed);
     }
 
     #[inline]
@@ -174,45 +211,42 @@ impl SemLock {
         }
     }
 
+    /// Takes it if that needs no waiting. [`Acquired::TimedOut`] when it does.
     #[inline]
-    fn take(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+    fn take_at_once(&self) -> Acquired {
         let count = self.count_here();
         if self.kind == RECURSIVE_MUTEX && count > 0 && self.owner.load(Ordering::Relaxed) == this_thread() {
             self.count.store(count + 1, Ordering::Relaxed);
-            return Ok(true);
+            return Acquired::Yes;
         }
-        match self.try_take() {
-            Acquired::Yes => {
-                self.took(count);
-                Ok(true)
-            }
-            Acquired::OwnerDied { pid } => Err(owner_died(py, pid, "lock")),
-            Acquired::TimedOut | Acquired::Interrupted if !block => Ok(false),
-            Acquired::TimedOut | Acquired::Interrupted => self.wait(py, deadline(timeout)?),
+        let taken = self.try_take();
+        if taken == Acquired::Yes {
+            self.took(count);
         }
+        taken
     }
 
+    /// Gives it back; false when it is not there to be given, and nothing has changed.
     #[inline]
-    fn give(&self) -> PyResult<()> {
+    fn give_if_taken(&self) -> bool {
         let count = self.count_here();
         if self.kind == RECURSIVE_MUTEX {
             if count <= 0 || self.owner.load(Ordering::Relaxed) != this_thread() {
-                return Err(PyAssertionError::new_err("attempt to release recursive lock not owned by thread"));
+                return false;
             }
             if count > 1 {
                 self.count.store(count - 1, Ordering::Relaxed);
-                return Ok(());
+                return true;
             }
         }
         let given = match self.core {
             Core::Owned => self.lock().release(),
             Core::Counting => self.semaphore().release(self.maxvalue),
         };
-        if !given {
-            return Err(PyValueError::new_err("semaphore or lock released too many times"));
+        if given {
+            self.count.store(count - 1, Ordering::Relaxed);
         }
-        self.count.store(count - 1, Ordering::Relaxed);
-        Ok(())
+        given
     }
 
     fn value(&self) -> u32 {
@@ -250,23 +284,50 @@ impl SemLock {
         Ok(SemLock::over(block, core, kind, maxvalue))
     }
 
-    /// acquire(block=True, timeout=None) -> bool
+    /// acquire: Callable[..., bool]
     ///
-    /// Take the lock or a unit of the semaphore.
-    #[pyo3(signature = (block = true, timeout = None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        self.take(py, block, timeout)
+    /// Take the lock or a unit of the semaphore: `acquire(block=True, timeout=None)`.
+    #[getter]
+    fn acquire<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        calls::acquire_of(slf)
     }
 
-    /// release() -> None
+    /// release: Callable[[], None]
     ///
     /// Give it back.
-    fn release(&self) -> PyResult<()> {
-        self.give()
+    #[getter]
+    fn release<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        calls::release_of(slf)
+    }
+
+    /// _acquire(block=True, timeout=None) -> bool
+    ///
+    /// What `acquire` does when it has to wait, or is given arguments.
+    #[pyo3(signature = (block = true, timeout = None))]
+    fn _acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
+        match self.take_at_once() {
+            Acquired::Yes => Ok(true),
+            Acquired::OwnerDied { pid } => Err(owner_died(py, pid, "lock")),
+            Acquired::TimedOut | Acquired::Interrupted if !block => Ok(false),
+            Acquired::TimedOut | Acquired::Interrupted => self.wait(py, deadline(timeout)?),
+        }
+    }
+
+    /// _release() -> None
+    ///
+    /// What `release` does when there is nothing to release.
+    fn _release(&self) -> PyResult<()> {
+        if self.give_if_taken() {
+            Ok(())
+        } else if self.kind == RECURSIVE_MUTEX && !self.mine() {
+            Err(PyAssertionError::new_err("attempt to release recursive lock not owned by thread"))
+        } else {
+            Err(PyValueError::new_err("semaphore or lock released too many times"))
+        }
     }
 
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.take(py, true, None)
+        self._acquire(py, true, None)
     }
 
     #[pyo3(signature = (_kind = None, _error = None, _traceback = None))]
@@ -276,7 +337,7 @@ impl SemLock {
         _error: Option<&Bound<'_, PyAny>>,
         _traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        self.give()
+        self._release()
     }
 
     /// How often threads of this process have it.

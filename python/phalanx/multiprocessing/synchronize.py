@@ -66,6 +66,13 @@ class SemLock(_std.SemLock):
         self.acquire = self._semlock.acquire
         self.release = self._semlock.release
 
+    def __enter__(self) -> bool:
+        taken: bool = self.acquire()
+        return taken
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self.release()
+
     def __getstate__(self) -> Any:
         return self._semlock
 
