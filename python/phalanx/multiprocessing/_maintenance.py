@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from .. import _workers
 from . import context as _context
+from ._forking import without_loggers
 from ._placement import Placement
 from ._worker import Initializer, work
 
@@ -145,7 +146,8 @@ class Crew:
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = self._daemon
         process._is_pool_worker = True
-        process.start()
+        with without_loggers():
+            process.start()
         self.supervisor.started(slot, process.pid)
         self._slots[slot] = process
         self.workers.append(process)
@@ -249,8 +251,10 @@ class Crew:
         """Wait for the end of the threads and of the workers."""
         self._join(self._watcher)
         self._join(self._caller)
-        for process in list(self.workers):
-            process.join()
+        for slot, process in enumerate(self._slots):
+            if process is not None:
+                process.join()
+                self.supervisor.reaped(slot, process.pid, process.exitcode)
 
     def terminate(self) -> None:
         """End the workers now; what is not done will not be."""
@@ -280,7 +284,9 @@ class Crew:
         deadline = time.monotonic() + GRACE
         for process in self.workers:
             process.join(max(0.0, deadline - time.monotonic()))
-        for process in self.workers:
-            if process.exitcode is None:
-                process.kill()
-                process.join()
+        for slot, process in enumerate(self._slots):
+            if process is not None:
+                if process.exitcode is None:
+                    process.kill()
+                    process.join()
+                self.supervisor.reaped(slot, process.pid, process.exitcode)

@@ -94,11 +94,14 @@ class Placement:
     unpickles nothing, and applies it when it starts.
     """
 
-    __slots__ = ("cpu", "threads")
+    __slots__ = ("cpu", "forked", "threads")
 
-    def __init__(self, cpu: int | None, threads: int | None) -> None:
+    def __init__(
+        self, cpu: int | None, threads: int | None, *, forked: bool = True
+    ) -> None:
         self.cpu = cpu
         self.threads = threads
+        self.forked = forked
 
     @staticmethod
     def choose(pin: bool, threads: int | None) -> "list[Placement]":
@@ -129,7 +132,7 @@ class Placement:
 
 def _arrive(cpu: int | None, threads: int | None) -> Placement:
     Placement(cpu, threads).apply()
-    return Placement(None, None)
+    return Placement(None, None, forked=False)
 
 
 def _limit_loaded_libraries(threads: int) -> None:

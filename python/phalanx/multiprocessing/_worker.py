@@ -7,6 +7,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from .. import _workers
+from ._forking import renew_streams
 from ._placement import Placement
 
 __all__ = ["Initializer", "work"]
@@ -64,6 +65,8 @@ def work(
     placement: Placement, ticket: _workers.Ticket, initializer: Initializer
 ) -> None:
     """Be a worker until the pool ends, or this worker's time is over."""
+    if placement.forked:
+        renew_streams()
     placement.apply()
     # A forked process has its parent's handlers: an event loop's would wake the
     # parent's loop, and others could keep `terminate` from ending this process.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use phalanx_gil::detached;
 use phalanx_pool::protocol::{ItemReader, Kind, flags};
 use phalanx_shm::board::{Claim, Idle, Phase, Record, WorkerEnd};
-use pyo3::exceptions::PySystemExit;
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -103,6 +103,15 @@ fn initialize(initializer: &Bound<'_, PyAny>, args: Option<&Bound<'_, PyAny>>) -
     initializer.call1(PyTuple::new(initializer.py(), args)?).map(drop)
 }
 
+/// Runs Python's signal handlers. An interrupt between two items is not for any of them: the supervisor's process has it
+/// as well, and decides.
+fn look_at_signals(py: Python<'_>) -> Result<(), Over> {
+    match py.check_signals() {
+        Err(error) if !error.is_instance_of::<PyKeyboardInterrupt>(py) => Err(Over::Interrupted),
+        _ => Ok(()),
+    }
+}
+
 struct Worker<'a> {
     end: WorkerEnd,
     ticket: &'a Ticket,
@@ -119,7 +128,7 @@ impl Worker<'_> {
                 return Err(Over::Done);
             }
             // Functions in C do not look at signals themselves.
-            py.check_signals().map_err(|_| Over::Interrupted)?;
+            look_at_signals(py)?;
             let Some(claim) = self.end.claim() else {
                 self.idle(py)?;
                 continue;
@@ -232,7 +241,7 @@ impl Worker<'_> {
             }
             self.end.ring();
             detached(py, || self.end.wait_for_room(Duration::from_millis(100)));
-            py.check_signals().map_err(|_| Over::Interrupted)?;
+            look_at_signals(py)?;
             if self.end.board().phase() == Phase::Abandoned || orphaned(self.ticket) {
                 return Err(Over::Done);
             }

@@ -1,0 +1,69 @@
+"""Forking a worker from a process that has other threads.
+
+A lock that another thread holds at that moment stays locked in the worker for ever.
+Python and the C library put their own locks right, except those inside of buffered
+files: a worker that prints, or logs, could wait without end for the lock of a stream
+that some thread of the parent was just writing to. So loggers are kept from writing
+while a worker is forked, and the worker gets new buffers for its standard streams.
+"""
+
+import io
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["renew_streams", "without_loggers"]
+
+# How long to wait for a logger that is writing; it may be stuck in that.
+PATIENCE = 0.5
+
+
+@contextmanager
+def without_loggers() -> Iterator[None]:
+    """Keep the handlers of `logging` from writing."""
+    logging = sys.modules.get("logging")
+    held = []
+    deadline = time.monotonic() + PATIENCE
+    for reference in list(getattr(logging, "_handlerList", ())):
+        handler = reference()
+        lock = getattr(handler, "lock", None)
+        if lock is not None and lock.acquire(
+            timeout=max(0.0, deadline - time.monotonic())
+        ):
+            held.append(lock)
+    try:
+        yield
+    finally:
+        for lock in reversed(held):
+            lock.release()
+
+
+# The old buffers: closing one would take its lock.
+_kept: list[Any] = []
+
+
+def renew_streams() -> None:
+    """Give the standard streams of a forked process buffers of their own."""
+    for stream in (sys.stdout, sys.stderr):
+        if type(stream) is not io.TextIOWrapper:
+            continue
+        old = stream.buffer
+        if type(old) is not io.BufferedWriter or type(old.raw) is not io.FileIO:
+            continue
+        try:
+            descriptor = old.raw.fileno()
+            os.fstat(descriptor)
+        except (OSError, ValueError):
+            continue
+        _kept.append(old)
+        # The stream stays the object that everybody refers to.
+        stream.__init__(  # type: ignore[misc]
+            open(descriptor, "wb", closefd=False),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
