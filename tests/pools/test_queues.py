@@ -117,18 +117,18 @@ class Behaviour(HereCase):
         self.assertEqual(small.get(), 1)
 
     def test_a_class_may_handle_objects_that_do_not_pickle(self) -> None:
-        class Quiet(mp.queues.Queue):
-            errors: list[Any] = []
+        errors = []
 
+        class Quiet(mp.queues.Queue):
             @staticmethod
             def _on_queue_feeder_error(e: Exception, obj: Any) -> None:
-                Quiet.errors.append((type(e), type(obj)))
+                errors.append((type(e), type(obj)))
 
         quiet = Quiet(ctx=ctx)
         quiet.put(Unpicklable())
         quiet.put(1)
         self.assertEqual(quiet.get(), 1)
-        self.assertEqual(Quiet.errors, [(AttributeError, Unpicklable)])
+        self.assertEqual(errors, [(AttributeError, Unpicklable)])
 
     def test_an_object_that_does_not_unpickle_costs_itself(self) -> None:
         many = ctx.Queue()
@@ -399,8 +399,9 @@ class Life(HereCase):
                 many.put(bytes(size))
         many.put([ctx.Queue(), b"x" * 10_000])
         self.assertGreater(self.used(), before + 5_000_000)
-        child = run(lambda: [many.get() for _ in range(75)])
+        child = run(lambda many: [many.get() for _ in range(75)], many)
         child.join()
+        del child
         del many
         gc.collect()
         self.assertEqual(self.used(), before)
