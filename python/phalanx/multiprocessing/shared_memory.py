@@ -57,8 +57,7 @@ class SharedMemory(_std.SharedMemory):
                 raise ValueError("'name' can only be None if create=True")
             self._create_anonymous(size)
         else:
-            if "\0" in name:
-                raise ValueError("embedded null byte in the name of a SharedMemory")
+            _check(name)
             self._name = "/" + name if self._prepend_leading_slash else name
             self._open(size)
 
@@ -134,12 +133,21 @@ class SharedMemory(_std.SharedMemory):
 
         Raises FileNotFoundError when the name has been removed before.
         """
-        if not self._name or names_remove(self.name):
+        if not self._name:
+            return
+        _check(self.name)
+        if names_remove(self.name):
             return
         path = os.path.join(_FOLDER, self.name)
         if "/" in self.name or not os.path.exists(path):
             raise _error(errno.ENOENT, self.name)
         os.unlink(path)
+
+
+def _check(name: str) -> None:
+    """Refuse a name that no file could have."""
+    if "\0" in name:
+        raise ValueError("embedded null byte in the name of a SharedMemory")
 
 
 def _error(code: int, name: str) -> OSError:
