@@ -163,7 +163,7 @@ class Arrays(HereCase):
     def test_all_kinds_of_arrays(self) -> None:
         for size in (0, 1, 3, 2000, 100_000):
             for kind in "?bBhHiIlLqQefdgFDG":
-                self.check(np.arange(size).astype(kind))
+                self.check((np.arange(size) % 100).astype(kind))
             self.check(np.arange(size).astype(">i4"))
             self.check(np.arange(size).astype("M8[s]"))
             self.check(np.arange(size).astype("S5"))
@@ -176,8 +176,8 @@ class Arrays(HereCase):
             self.check(np.broadcast_to(1.0, (size, 2)))
             self.check(np.array(["a", None] * size, object))
         self.check(np.array(3.0))
-        matrix = np.asmatrix(np.ones((100, 100)))
-        self.assertIs(type(back(matrix)), np.matrix)
+        records = np.zeros(1000, "i4,f8").view(np.recarray)
+        self.assertIs(type(back(records)), np.recarray)
 
     def test_an_array_twice_in_an_object_arrives_as_one(self) -> None:
         array = np.zeros(50_000)

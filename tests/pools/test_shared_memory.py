@@ -87,7 +87,10 @@ class Named(HereCase):
         memory.close()
         memory.unlink()
         self.assertIsNone(memory.buf)
+        others = [SharedMemory(create=True, size=80) for _ in range(20)]
         self.assertEqual(array.sum(), 10.0)
+        for other in others:
+            other.unlink()
 
     def test_processes_open_it_by_name_and_by_object(self) -> None:
         for method in ("fork", "spawn", "forkserver"):

@@ -74,6 +74,11 @@ pub(crate) fn gone(error: &ShmError) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
 
+/// Whether a block lies in the arena of this process's own family.
+pub(crate) fn owns(block: &Block) -> bool {
+    ARENA.get() == Some(&block.arena())
+}
+
 /// How a block is named in a pickle: arena, a process that has it and its descriptor there, handle.
 pub(crate) type Token = (u64, u32, i32, u64);
 

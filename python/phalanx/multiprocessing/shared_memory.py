@@ -125,8 +125,11 @@ class SharedMemory(_std.SharedMemory):
 
         Arrays that were made of `buf` stay valid, and keep the memory.
         """
+        if self._memory is not None:
+            # Not released: an array over it would lose its memory, unnoticed.
+            self._buf = None
+            self._memory = None
         super().close()
-        self._memory = None
 
     def unlink(self) -> None:
         """Remove the name; the memory is freed when its last user closes it.

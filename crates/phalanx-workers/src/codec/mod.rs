@@ -20,6 +20,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 use smallvec::SmallVec;
 
+use crate::family;
+
 pub(crate) use small::encode_small;
 use small::tag;
 
@@ -81,8 +83,12 @@ thread_local! {
 }
 
 /// Called while a family object is pickled: the message that is being made, if one is, holds the block until it has been
-/// read, so that the object may be dropped meanwhile. Whether there is such a message.
+/// read, so that the object may be dropped meanwhile. Whether there is such a message; none can hold a block of another
+/// family.
 pub(crate) fn carry(block: &Block) -> bool {
+    if !family::owns(block) {
+        return false;
+    }
     CARGO.with_borrow_mut(|cargo| cargo.last_mut().map(|cargo| cargo.blocks.push(block.clone()))).is_some()
 }
 

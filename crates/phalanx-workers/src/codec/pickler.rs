@@ -208,11 +208,12 @@ fn is_refusal(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
 
 /// The first of two errors, with a note about the second.
 fn with_hint(py: Python<'_>, first: PyErr, second: &PyErr) -> PyErr {
+    let said = if second.to_string() == first.to_string() { String::new() } else { format!(" ({second})") };
     let note = if second.is_instance_of::<pyo3::exceptions::PyImportError>(py) {
         format!("pickle cannot send this object to another process, and cloudpickle could not be tried: {second}")
     } else {
         format!(
-            "neither pickle nor cloudpickle can send this object to another process ({second}); \
+            "neither pickle nor cloudpickle can send this object to another process{said}; \
              send what it can be made of again, or create it in the worker"
         )
     };
