@@ -8,12 +8,14 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use super::Inner;
 use super::members::Record;
+use crate::ProcessTag;
 
 /// Every arena that this process has mapped.
 static KEPT: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
 
 /// What the forking thread holds between the handlers.
 struct Forking {
+    parent: ProcessTag,
     kept: MutexGuard<'static, Vec<&'static Inner>>,
     records: Vec<(&'static Inner, MutexGuard<'static, Record>, Record)>,
 }
@@ -52,7 +54,7 @@ extern "C" fn before() {
             (*inner, record, childs)
         })
         .collect();
-    let _ = FORKING.try_with(|forking| forking.replace(Some(Forking { kept, records })));
+    let _ = FORKING.try_with(|forking| forking.replace(Some(Forking { parent: ProcessTag::me(), kept, records })));
 }
 
 extern "C" fn in_parent() {
@@ -65,7 +67,7 @@ extern "C" fn in_child() {
         return;
     };
     for (inner, record, childs) in &mut forking.records {
-        childs.adopt(inner);
+        childs.adopt(inner, forking.parent);
         **record = std::mem::take(childs);
     }
     drop(forking.kept);

@@ -12,7 +12,7 @@ use super::layout::{HEAP_AT, Head, Header, PAGE};
 use crate::ShmError;
 use crate::segment::Segment;
 use crate::stack;
-use crate::universe::heap::{class_bytes, class_of};
+use crate::universe::heap::{CLASSES, class_bytes, class_of};
 
 /// Raw blocks above this size have a payload that begins on a page: all payloads of 64 KiB and more.
 const PAGED: u64 = 64 << 10;
@@ -27,6 +27,11 @@ const SLAB: u64 = 64 << 10;
 fn paged(class: usize) -> Option<u64> {
     let size = class_bytes(class);
     (size > PAGED).then(|| size - PAGE)
+}
+
+/// Bytes of pages that `len` bytes of payload need.
+fn wanted(len: u64) -> u64 {
+    len.max(1).next_multiple_of(PAGE)
 }
 
 /// The allocator's view of one arena.
@@ -51,46 +56,61 @@ impl<'a> Heap<'a> {
     }
 
     /// Takes a block for `len` bytes; gives its payload's position and whether that is zero. `relief` is called before
-    /// the heap grows by a large block, and may have freed something when it says so.
+    /// the heap grows by a large block and when memory runs out, and may have freed something when it says so.
     pub(crate) fn take(&self, len: u64, relief: impl Fn() -> bool) -> Result<(u64, bool), ShmError> {
         let large = len.saturating_add(HEAD) > PAGED;
         let size = len.max(1).checked_add(if large { PAGE } else { HEAD });
         let class = size.and_then(class_of).ok_or_else(|| self.full(len))?;
-        let found = match self.reuse(class)? {
-            None if large && relief() => self.reuse(class)?,
+        match self.find(class, len, || large && relief()) {
+            Err(e) if e.is_no_memory() => self.find_after_all(class, len, relief).ok_or(e),
             found => found,
-        };
-        if let Some(at) = found {
-            return Ok((at, false));
         }
-        let size = class_bytes(class);
-        let raw = match self.extend(size, class) {
-            Err(ShmError::HeapFull { .. }) if relief() => match self.reuse(class)? {
-                Some(at) => return Ok((at, false)),
-                None => return Err(self.full(len)),
-            },
-            raw => raw?,
-        };
-        let at = raw + if large { PAGE } else { HEAD };
-        self.head(at).class.store(class as u32, Ordering::Relaxed);
-        Ok((at, true))
     }
 
-    fn reuse(&self, class: usize) -> Result<Option<u64>, ShmError> {
+    fn find(&self, class: usize, len: u64, relief: impl Fn() -> bool) -> Result<(u64, bool), ShmError> {
+        let found = match self.reuse(class, len)? {
+            None if relief() => self.reuse(class, len)?,
+            found => found,
+        };
+        match found {
+            Some(at) => Ok((at, false)),
+            None => Ok((self.extend(class, len)?, true)),
+        }
+    }
+
+    /// When memory has run out: what the dead held, the pages of free blocks, and blocks of larger classes.
+    #[cold]
+    fn find_after_all(&self, class: usize, len: u64, relief: impl Fn() -> bool) -> Option<(u64, bool)> {
+        relief();
+        self.drop_cached();
+        if let Ok(found) = self.find(class, len, || false) {
+            return Some(found);
+        }
+        let larger = (class + 1..CLASSES).find_map(|larger| self.reuse(larger, len).ok().flatten());
+        larger.map(|at| (at, false))
+    }
+
+    fn pop(&self, class: usize) -> Option<u64> {
         let valid = |number: u64| number.checked_mul(64).is_some_and(|at| self.holds(at));
         let link = |number: u64| &self.head(number * 64).link;
-        let Some(number) = stack::pop(&self.header.free[class], link, valid) else {
+        stack::pop(&self.header.free[class], link, valid).map(|number| number * 64)
+    }
+
+    fn reuse(&self, class: usize, len: u64) -> Result<Option<u64>, ShmError> {
+        let Some(at) = self.pop(class) else {
             return Ok(None);
         };
-        let (at, head) = (number * 64, self.head(number * 64));
         if let Some(payload) = paged(class) {
-            if head.bare.swap(0, Ordering::Relaxed) == 0 {
-                self.header.cached.fetch_sub(payload, Ordering::Relaxed);
-            } else if let Err(e) = self.segment.commit(at, payload, "a block of shared memory") {
-                head.bare.store(1, Ordering::Relaxed);
-                self.push(class, at);
-                return Err(e);
+            let pages = &self.head(at).pages;
+            let (have, want) = (pages.load(Ordering::Relaxed), wanted(len).min(payload));
+            if have < want {
+                if let Err(e) = self.segment.commit(at, want, "a block of shared memory") {
+                    self.push(class, at);
+                    return Err(e);
+                }
+                pages.store(want, Ordering::Relaxed);
             }
+            self.header.cached.fetch_sub(have, Ordering::Relaxed);
         }
         Ok(Some(at))
     }
@@ -102,12 +122,13 @@ impl<'a> Heap<'a> {
         let Some(free) = self.header.free.get(class) else {
             return; // Somebody wrote over the head: the block is lost.
         };
-        if let Some(payload) = paged(class) {
-            let cached = self.header.cached.fetch_add(payload, Ordering::Relaxed) + payload;
+        if paged(class).is_some() {
+            let have = head.pages.load(Ordering::Relaxed);
+            let cached = self.header.cached.fetch_add(have, Ordering::Relaxed) + have;
             if cached > self.header.budget.load(Ordering::Relaxed) {
-                self.header.cached.fetch_sub(payload, Ordering::Relaxed);
-                self.segment.release(at, payload);
-                head.bare.store(1, Ordering::Relaxed);
+                self.header.cached.fetch_sub(have, Ordering::Relaxed);
+                head.pages.store(0, Ordering::Relaxed);
+                self.segment.release(at, have);
             }
         }
         stack::push(free, at / 64, |number| &self.head(number * 64).link);
@@ -117,31 +138,56 @@ impl<'a> Heap<'a> {
         stack::push(&self.header.free[class], at / 64, |number| &self.head(number * 64).link);
     }
 
-    /// A raw block of `size` bytes from beyond everything used so far.
-    fn extend(&self, size: u64, class: usize) -> Result<u64, ShmError> {
-        if size > SMALL {
-            return self.advance(size);
+    /// Gives the pages of all free large blocks back to the machine.
+    #[cold]
+    fn drop_cached(&self) {
+        for class in (0..CLASSES).filter(|class| paged(*class).is_some()) {
+            let mut popped = Vec::new();
+            while let Some(at) = self.pop(class) {
+                let have = self.head(at).pages.swap(0, Ordering::Relaxed);
+                if have > 0 {
+                    self.header.cached.fetch_sub(have, Ordering::Relaxed);
+                    self.segment.release(at, have);
+                }
+                popped.push(at);
+            }
+            popped.into_iter().for_each(|at| self.push(class, at));
         }
-        let slab = self.advance(SLAB)?;
-        for n in 1..SLAB / size {
-            let at = slab + n * size + HEAD;
-            self.head(at).class.store(class as u32, Ordering::Relaxed);
-            self.push(class, at);
-        }
-        Ok(slab)
     }
 
-    /// Moves the frontier over `bytes` after reserving their pages.
-    fn advance(&self, bytes: u64) -> Result<u64, ShmError> {
+    /// A block from beyond everything used so far: the position of its payload.
+    fn extend(&self, class: usize, len: u64) -> Result<u64, ShmError> {
+        let size = class_bytes(class);
+        if let Some(payload) = paged(class) {
+            let want = wanted(len).min(payload);
+            let at = self.advance(size, PAGE + want)? + PAGE;
+            self.head(at).class.store(class as u32, Ordering::Relaxed);
+            self.head(at).pages.store(want, Ordering::Relaxed);
+            return Ok(at);
+        }
+        let slab = if size > SMALL { size } else { SLAB };
+        let first = self.advance(slab, slab)? + HEAD;
+        for n in 0..slab / size {
+            let at = first + n * size;
+            self.head(at).class.store(class as u32, Ordering::Relaxed);
+            if n > 0 {
+                self.push(class, at);
+            }
+        }
+        Ok(first)
+    }
+
+    /// Moves the frontier over `bytes` after reserving the pages of the first `reserved` of them.
+    fn advance(&self, bytes: u64, reserved: u64) -> Result<u64, ShmError> {
         let frontier = &self.header.frontier;
         let capacity = (self.segment.len() as u64).saturating_sub(HEAP_AT);
         let mut used = frontier.load(Ordering::Relaxed);
         loop {
             let end = used.checked_add(bytes).filter(|end| *end <= capacity).ok_or_else(|| self.full(bytes))?;
             let at = HEAP_AT + used;
-            self.segment.commit(at, bytes, "shared memory of a family of processes")?;
-            // SYNC POINT arena frontier: Release, so that whoever finds a block inside the frontier finds its pages
-            // reserved; pairs with the Acquire in `holds`.
+            self.segment.commit(at, reserved, "shared memory of a family of processes")?;
+            // SYNC POINT arena frontier: Release, so that whoever finds a block inside the frontier finds the page of
+            // its head reserved; pairs with the Acquire in `holds`.
             match frontier.compare_exchange(used, end, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Ok(at),
                 // Somebody else got this range, pages and all.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! 0        header: identity, frontier, free lists, figures
-//! 4 KiB    member records, 16 bytes each
-//! 68 KiB   heap: raw blocks, each with a 64-byte head before its payload
+//! 4 KiB    member records, 32 bytes each
+//! 132 KiB  heap: raw blocks, each with a 64-byte head before its payload
 //! ```
 
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -54,6 +54,9 @@ pub(crate) struct Member {
     pub(crate) tag: AtomicU64,
     /// Its first chunk of entries, 0 = none.
     pub(crate) chunks: AtomicU64,
+    /// When the record was reserved for a child: milliseconds of the machine's uptime.
+    pub(crate) since: AtomicU64,
+    _spare: AtomicU64,
 }
 
 /// What stands before each payload.
@@ -69,8 +72,9 @@ pub(crate) struct Head {
     pub(crate) class: AtomicU32,
     /// `BlockKind`.
     pub(crate) kind: AtomicU32,
-    /// 1 while the payload's pages are given back.
-    pub(crate) bare: AtomicU32,
+    /// Bytes of the payload whose pages are reserved, where the payload begins on a page: what its users asked for so
+    /// far, 0 once the pages are given back.
+    pub(crate) pages: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE as usize);

@@ -10,7 +10,8 @@
 //!
 //! A sweeper puts its own tag into the record, with [`SWEEPING`], before it touches anything; one that is killed
 //! leaves a record with a dead tag, which the next sweeper finds. A record for a child that is being forked carries its
-//! parent's tag and [`FORKING`] until the child puts its own there.
+//! parent's tag and [`FORKING`] until the child puts its own there; one that nobody has taken up after a minute is as
+//! good as dead.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +23,15 @@ use crate::{ProcessTag, ShmError};
 const SWEEPING: u64 = 1 << 63;
 /// The tag of the parent of the member to be.
 const FORKING: u64 = 1 << 62;
+
+/// A reservation that no child has taken up after this long: the fork failed, or the child died at once.
+const RESERVATION_MS: u64 = 60_000;
+
+/// Milliseconds of the machine's uptime: one clock for all processes.
+fn uptime_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
 
 /// Bytes of a chunk: the position of the next one, and entries.
 const CHUNK: u64 = 960;
@@ -80,8 +90,10 @@ impl Record {
         let Some(word) = self.entry(inner, entry) else {
             return false;
         };
-        let there = word.swap(0, Ordering::AcqRel) == handle;
-        self.free.push(entry);
+        let there = word.compare_exchange(handle, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if there {
+            self.free.push(entry);
+        }
         there
     }
 
@@ -134,10 +146,16 @@ impl Record {
         copy
     }
 
-    /// In the child of a fork: the record is this process's now.
-    pub(crate) fn adopt(&self, inner: &'static Inner) {
-        if let Some(number) = self.number {
-            member(inner, number).tag.store(ProcessTag::me().bits(), Ordering::Release);
+    /// In the child of a fork: the record is this process's now. When it is not any more (the child was stopped for a
+    /// minute at this point), the child notes nothing and gives nothing back.
+    pub(crate) fn adopt(&mut self, inner: &'static Inner, parent: ProcessTag) {
+        let Some(number) = self.number else {
+            return;
+        };
+        let (reserved, me) = (parent.bits() | FORKING, ProcessTag::me().bits());
+        let tag = &member(inner, number).tag;
+        if tag.compare_exchange(reserved, me, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            *self = Record::default();
         }
     }
 }
@@ -157,6 +175,9 @@ fn join(inner: &'static Inner, tag: u64) -> Option<u32> {
         let known = used.load(Ordering::Acquire).min(MEMBERS as u64) as u32;
         for number in 0..MEMBERS as u32 {
             let free = number >= known || member(inner, number).tag.load(Ordering::Relaxed) == 0;
+            if free {
+                member(inner, number).since.store(uptime_ms(), Ordering::Relaxed);
+            }
             let taken =
                 free && member(inner, number).tag.compare_exchange(0, tag, Ordering::AcqRel, Ordering::Relaxed).is_ok();
             if taken {
@@ -180,7 +201,13 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool) -> usiz
         let record = member(inner, number);
         let tag = record.tag.load(Ordering::Acquire);
         let who = ProcessTag::from_bits(tag);
-        if tag == 0 || who.bits() == me || !chosen(who.pid()) || who.is_alive() {
+        if tag == 0 || tag == me || !chosen(who.pid()) {
+            continue;
+        }
+        let since = record.since.load(Ordering::Relaxed);
+        let lives =
+            if tag & FORKING == 0 { who.is_alive() } else { uptime_ms().saturating_sub(since) < RESERVATION_MS };
+        if lives {
             continue;
         }
         // SYNC POINT arena sweep: AcqRel, one sweeper gets the record; what the dead process wrote is visible.

@@ -1,0 +1,254 @@
+//! The arena: blocks, holds, forked and killed processes.
+//!
+//! Forked children only use atomics and the arena, whose private lists are allocated by the C library's allocator,
+//! which stays usable after a fork.
+#![cfg(not(loom))]
+#![expect(unsafe_code, reason = "the tests fork and kill")]
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use phalanx_shm::{Arena, ArenaConfig, BlockKind, Handle, ShmError};
+
+/// A new arena, and the right to be the only test: a fork gives the child a hold on all blocks of its parent.
+fn arena() -> (Arena, MutexGuard<'static, ()>) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    (Arena::create(ArenaConfig { bytes: 1 << 30, cached: 16 << 20 }).unwrap(), alone)
+}
+
+/// A forked process that runs `body` and ends, or is killed on drop.
+struct Child(libc::pid_t);
+
+impl Child {
+    fn run(body: impl FnOnce()) -> Child {
+        // SAFETY: see the head of this file for what the child does.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0);
+        if pid == 0 {
+            // SAFETY: no pointers; the child ends by SIGALRM if it is forgotten.
+            unsafe { libc::alarm(60) };
+            body();
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(0) };
+        }
+        Child(pid)
+    }
+
+    fn wait(mut self) -> i32 {
+        let pid = std::mem::replace(&mut self.0, 0);
+        let mut status = 0;
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        status
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.0 != 0 {
+            // SAFETY: our own child, which nobody has waited for.
+            unsafe {
+                libc::kill(self.0, libc::SIGKILL);
+                libc::waitpid(self.0, std::ptr::null_mut(), 0);
+            }
+        }
+    }
+}
+
+fn until(what: &str, ready: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+#[test]
+fn blocks_are_aligned_apart_and_freed_with_the_last_hold() {
+    let (arena, _alone) = arena();
+    let start = arena.used();
+    let sizes = [1, 64, 65, 1000, 16 << 10, (16 << 10) + 1, 64 << 10, 100_000, 1 << 20, 3_000_000];
+    let blocks: Vec<_> = sizes.iter().map(|n| arena.alloc_zeroed(*n, BlockKind::Plain).unwrap()).collect();
+    for (i, (block, size)) in blocks.iter().zip(sizes).enumerate() {
+        assert_eq!(block.len(), size);
+        let align = if size >= 64 << 10 { 4096 } else { 64 };
+        assert_eq!(block.as_ptr() as usize % align, 0, "{size} bytes");
+        block.bytes().write(0, &vec![i as u8 + 1; size]).unwrap();
+    }
+    for (i, block) in blocks.iter().enumerate() {
+        let mut seen = vec![0; block.len()];
+        block.bytes().read(0, &mut seen).unwrap();
+        assert!(seen.iter().all(|b| *b == i as u8 + 1));
+    }
+    let handle = blocks[3].handle();
+    let again = arena.open(handle).unwrap();
+    assert_eq!(again.as_ptr(), blocks[3].as_ptr());
+    drop(blocks);
+    assert!(arena.open(handle).is_ok(), "one hold is left");
+    drop(again);
+    assert!(matches!(arena.open(handle), Err(ShmError::Freed { .. })));
+    assert_eq!(arena.used() - start, 0);
+}
+
+#[test]
+fn a_handle_does_not_find_the_next_user_of_its_block() {
+    let (arena, _alone) = arena();
+    let first = arena.alloc(100, BlockKind::Plain).unwrap();
+    let (old, place) = (first.handle(), first.as_ptr());
+    drop(first);
+    let second = arena.alloc(100, BlockKind::Plain).unwrap();
+    assert_eq!(second.as_ptr(), place, "the block is used again");
+    assert!(arena.open(old).is_err());
+    assert!(arena.open(Handle::from_u64(0)).is_err());
+    assert!(arena.open(Handle::from_u64(u64::MAX)).is_err());
+}
+
+#[test]
+fn a_message_carries_a_hold() {
+    let (arena, _alone) = arena();
+    let start = arena.used();
+    let block = arena.alloc(5000, BlockKind::Plain).unwrap();
+    let kept = block.clone();
+    let message = block.into_transit();
+    drop(kept);
+    let block = arena.adopt(message).unwrap();
+    let message = block.into_transit();
+    assert!(arena.used() > start);
+    arena.discard(message);
+    assert_eq!(arena.used(), start);
+}
+
+#[test]
+fn a_forked_child_holds_what_its_parent_held() {
+    let (arena, _alone) = arena();
+    let block = arena.alloc_zeroed(4096, BlockKind::Plain).unwrap();
+    let flag = arena.alloc_zeroed(64, BlockKind::Plain).unwrap();
+    let start = arena.used();
+    let child = {
+        let inherited = block.clone();
+        let go = flag.clone();
+        Child::run(move || {
+            until("the parent lets go", || go.word32(0).load(SeqCst) == 1);
+            inherited.word32(0).store(7, SeqCst);
+            go.word32(0).store(2, SeqCst);
+            until("never", || go.word32(0).load(SeqCst) == 3);
+        })
+    };
+    let handle = block.handle();
+    drop(block);
+    assert_eq!(arena.used(), start, "the child's hold");
+    flag.word32(0).store(1, SeqCst);
+    until("the child writes", || flag.word32(0).load(SeqCst) == 2);
+    assert_eq!(arena.open(handle).unwrap().word32(0).load(SeqCst), 7);
+    drop(child);
+    assert_eq!(arena.sweep(), 1);
+    assert!(arena.open(handle).is_err());
+    assert!(arena.used() < start);
+}
+
+#[test]
+fn what_killed_processes_held_is_taken_back() {
+    let (arena, _alone) = arena();
+    let count = arena.alloc_zeroed(64, BlockKind::Plain).unwrap();
+    let start = arena.used();
+    for round in 1..=20 {
+        let child = Child::run(|| {
+            let _held: Vec<_> = (0..100).map(|n| arena.alloc(n * 100, BlockKind::Plain).unwrap()).collect();
+            count.word32(0).store(round, SeqCst);
+            until("killed", || false);
+        });
+        until("the child allocates", || count.word32(0).load(SeqCst) == round);
+        assert!(arena.used() > start + 400_000);
+        let pid = child.0 as u32;
+        drop(child);
+        arena.sweep_process(pid);
+        assert_eq!(arena.used(), start, "round {round}");
+    }
+}
+
+#[test]
+fn processes_killed_at_any_instant_free_nothing_that_is_in_use() {
+    let (arena, _alone) = arena();
+    let mut kept = Vec::new();
+    for round in 0..60u64 {
+        let children: Vec<_> = (0..2)
+            .map(|_| {
+                Child::run(|| {
+                    for n in 0usize.. {
+                        let block = arena.alloc([64, 900, 20_000, 1 << 20][n % 4], BlockKind::Plain).unwrap();
+                        block.word64(0).store(u64::MAX, SeqCst);
+                        let copy = arena.open(block.handle()).unwrap();
+                        let message = block.into_transit();
+                        drop(copy);
+                        drop(arena.adopt(message).unwrap());
+                    }
+                })
+            })
+            .collect();
+        let until = Instant::now() + Duration::from_micros(300 + round * 30);
+        while Instant::now() < until {
+            let block = arena.alloc([64, 900, 20_000, 1 << 20][kept.len() % 4], BlockKind::Plain).unwrap();
+            block.word64(0).store(round, SeqCst);
+            kept.push((block, round));
+            if kept.len() > 40 {
+                let (block, mark) = kept.remove(round as usize % 40);
+                assert_eq!(block.word64(0).load(SeqCst), mark, "somebody else got this block too");
+            }
+        }
+        drop(children);
+        arena.sweep();
+    }
+    drop(kept);
+    println!("{} bytes lost with 120 killed processes", arena.used());
+    // Each dead process loses a block at most.
+    assert!(arena.used() < 120 * (1 << 20));
+}
+
+#[test]
+fn a_full_arena_says_so_and_recovers() {
+    let (_, _alone) = arena();
+    let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).unwrap();
+    let mut held = Vec::new();
+    let error = loop {
+        match arena.alloc(5 << 20, BlockKind::Plain) {
+            Ok(block) => held.push(block),
+            Err(e) => break e,
+        }
+    };
+    assert!(error.is_no_memory() && error.to_string().contains("in use"), "{error}");
+    assert!(held.len() >= 8, "{} blocks", held.len());
+    drop(held.pop());
+    let smaller = arena.alloc(4 << 20, BlockKind::Plain);
+    assert!(smaller.is_ok(), "a larger free block serves");
+}
+
+#[test]
+fn another_mapping_of_the_same_arena_sees_the_same_blocks() {
+    let (arena, _alone) = arena();
+    let block = arena.alloc_zeroed(64, BlockKind::Lock).unwrap();
+    let other = Arena::attach(arena.fd().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!(other.id(), arena.id());
+    let same = other.open(block.handle()).unwrap();
+    assert_eq!(same.kind(), BlockKind::Lock);
+    assert_eq!(same.as_ptr(), block.as_ptr(), "mapped once per process");
+    block.word32(8).store(5, SeqCst);
+    assert_eq!(same.word32(8).load(SeqCst), 5);
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert!(matches!(Arena::attach(file.into()), Err(ShmError::NotAUniverse { .. })));
+}
+
+#[test]
+fn many_holds_and_many_children() {
+    let (arena, _alone) = arena();
+    let held: Vec<_> = (0..3000).map(|_| arena.alloc(64, BlockKind::Plain).unwrap()).collect();
+    let start = arena.used();
+    for _ in 0..5 {
+        assert_eq!(Child::run(|| drop(held.clone())).wait(), 0);
+    }
+    assert_eq!(arena.sweep(), 5);
+    assert_eq!(arena.used(), start);
+    drop(held);
+    assert_eq!(arena.used(), start - 3000 * 64);
+}
