@@ -49,7 +49,8 @@ class Behaviour(HereCase):
         std = multiprocessing.queues
         self.assertIsInstance(ctx.Queue(), std.Queue)
         self.assertIsInstance(ctx.SimpleQueue(), std.SimpleQueue)
-        self.assertIsInstance(ctx.JoinableQueue(), std.JoinableQueue | mp.queues.Queue)
+        self.assertIsInstance(ctx.JoinableQueue(), std.JoinableQueue)
+        self.assertIsInstance(ctx.JoinableQueue(), mp.queues.Queue)
         for kind in (mp.queues.Queue, mp.queues.SimpleQueue, mp.queues.JoinableQueue):
             self.assertIs(kind[int].__origin__, kind)
 

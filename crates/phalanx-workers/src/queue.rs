@@ -382,7 +382,7 @@ impl QueueBase {
         }
     }
 
-    /// put(obj: Any, block: bool = True, timeout: float | None = None) -> None
+    /// put(self, obj: Any, block: bool = True, timeout: float | None = None) -> None
     ///
     /// Put an object into the queue. It is there when the call returns, also if this process ends at once.
     ///
@@ -411,7 +411,7 @@ impl QueueBase {
         if put { Ok(()) } else { Err(of_module_queue(slf.py(), "Full")) }
     }
 
-    /// get(block: bool = True, timeout: float | None = None) -> Any
+    /// get(self, block: bool = True, timeout: float | None = None) -> Any
     ///
     /// Remove and return the oldest object.
     ///
@@ -439,28 +439,28 @@ impl QueueBase {
         }
     }
 
-    /// put_nowait(obj: Any) -> None
+    /// put_nowait(self, obj: Any) -> None
     ///
     /// Put an object if there is room now; `queue.Full` otherwise.
     fn put_nowait(slf: &Bound<'_, Self>, obj: &Bound<'_, PyAny>) -> PyResult<()> {
         slf.call_method1("put", (obj, false)).map(drop)
     }
 
-    /// get_nowait() -> Any
+    /// get_nowait(self) -> Any
     ///
     /// Get an object if there is one now; `queue.Empty` otherwise.
     fn get_nowait<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.call_method1("get", (false,))
     }
 
-    /// qsize() -> int
+    /// qsize(self) -> int
     ///
     /// How many objects are in the queue.
     fn qsize(&self) -> PyResult<u64> {
         Ok(self.ends.queue()?.len())
     }
 
-    /// empty() -> bool
+    /// empty(self) -> bool
     ///
     /// Whether there is nothing to get now.
     fn empty(&self) -> PyResult<bool> {
@@ -472,33 +472,37 @@ impl QueueBase {
         Ok(self.ends.queue()?.is_empty())
     }
 
-    /// full() -> bool
+    /// full(self) -> bool
     ///
     /// Whether there is no room now.
     fn full(&self) -> PyResult<bool> {
         Ok(self.ends.queue()?.is_full())
     }
 
-    /// close() -> None
+    /// close(self) -> None
     ///
     /// Say that this process puts and gets nothing more. What it has put stays.
     fn close(&self) {
         self.closed.store(fork::generation() + 1, Ordering::Relaxed);
     }
 
+    /// _closed: bool
+    ///
     /// Whether `close` was called in this process.
     #[getter(_closed)]
     fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed) == fork::generation() + 1
     }
 
+    /// _maxsize: int
+    ///
     /// Most objects at a time, as a number.
     #[getter(_maxsize)]
     fn maxsize(&self) -> u64 {
         self.maxsize.load(Ordering::Relaxed)
     }
 
-    /// _create(maxsize: int, limit: int) -> None
+    /// _create(self, maxsize: int, limit: int) -> None
     ///
     /// Makes the shared part; `limit` is 0 for no limit.
     fn _create(&self, py: Python<'_>, maxsize: u64, limit: u64) -> PyResult<()> {
@@ -506,14 +510,14 @@ impl QueueBase {
         self.ends.create(py, limit)
     }
 
-    /// _token() -> Any
+    /// _token(self) -> Any
     ///
     /// What names the shared part in a pickle.
     fn _token(&self) -> PyResult<(Token, u64)> {
         Ok((self.ends.token()?, self.maxsize.load(Ordering::Relaxed)))
     }
 
-    /// _open(token: Any) -> None
+    /// _open(self, token: Any) -> None
     ///
     /// Opens the shared part that a pickle names.
     fn _open(&self, py: Python<'_>, token: (Token, u64)) -> PyResult<()> {
@@ -521,7 +525,7 @@ impl QueueBase {
         self.ends.open(py, token.0)
     }
 
-    /// _poll(timeout: float | None = 0.0) -> bool
+    /// _poll(self, timeout: float | None = 0.0) -> bool
     ///
     /// As a pipe's `poll`: whether there is something to get within so many seconds.
     #[pyo3(signature = (timeout=0.0))]
@@ -529,42 +533,42 @@ impl QueueBase {
         self.ends.poll(py, timeout)
     }
 
-    /// _fileno() -> int
+    /// _fileno(self) -> int
     ///
     /// A descriptor that is readable while there is something to get.
     fn _fileno(&self, py: Python<'_>) -> PyResult<i32> {
         self.ends.fileno(py)
     }
 
-    /// _close_end(reader: bool) -> None
+    /// _close_end(self, reader: bool) -> None
     ///
     /// Closes one end in this process.
     fn _close_end(&self, reader: bool) {
         if reader { &self.ends.reader_closed } else { &self.ends.writer_closed }.store(true, Ordering::Relaxed);
     }
 
-    /// _end_closed(reader: bool) -> bool
+    /// _end_closed(self, reader: bool) -> bool
     ///
     /// Whether one end is closed in this process.
     fn _end_closed(&self, reader: bool) -> bool {
         if reader { &self.ends.reader_closed } else { &self.ends.writer_closed }.load(Ordering::Relaxed)
     }
 
-    /// _unfinished() -> int
+    /// _unfinished(self) -> int
     ///
     /// How many objects were put and not yet declared done.
     fn _unfinished(&self) -> PyResult<u64> {
         Ok(self.ends.queue()?.unfinished())
     }
 
-    /// _task_done() -> bool
+    /// _task_done(self) -> bool
     ///
     /// Declares one object done; false when there is none.
     fn _task_done(&self) -> PyResult<bool> {
         Ok(self.ends.queue()?.task_done())
     }
 
-    /// _join() -> None
+    /// _join(self) -> None
     ///
     /// Waits until all objects are done.
     fn _join(&self, py: Python<'_>) -> PyResult<()> {
@@ -589,7 +593,7 @@ impl SimpleQueueBase {
         SimpleQueueBase { ends: Ends::new() }
     }
 
-    /// put(obj: Any) -> None
+    /// put(self, obj: Any) -> None
     ///
     /// Put an object into the queue. It is there when the call returns, also if this process ends at once.
     fn put(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -597,7 +601,7 @@ impl SimpleQueueBase {
         self.ends.put(obj, || Patience::Forever, Err).map(drop)
     }
 
-    /// get() -> Any
+    /// get(self) -> Any
     ///
     /// Remove and return the oldest object; wait until there is one.
     fn get<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -608,7 +612,7 @@ impl SimpleQueueBase {
         }
     }
 
-    /// empty() -> bool
+    /// empty(self) -> bool
     ///
     /// Whether there is nothing to get now.
     fn empty(&self) -> PyResult<bool> {
@@ -616,7 +620,7 @@ impl SimpleQueueBase {
         Ok(self.ends.queue()?.is_empty())
     }
 
-    /// close() -> None
+    /// close(self) -> None
     ///
     /// Say that this process puts and gets nothing more. What it has put stays.
     fn close(&self) {
@@ -624,28 +628,28 @@ impl SimpleQueueBase {
         self._close_end(false);
     }
 
-    /// _create() -> None
+    /// _create(self) -> None
     ///
     /// Makes the shared part.
     fn _create(&self, py: Python<'_>) -> PyResult<()> {
         self.ends.create(py, 0)
     }
 
-    /// _token() -> Any
+    /// _token(self) -> Any
     ///
     /// What names the shared part in a pickle.
     fn _token(&self) -> PyResult<Token> {
         self.ends.token()
     }
 
-    /// _open(token: Any) -> None
+    /// _open(self, token: Any) -> None
     ///
     /// Opens the shared part that a pickle names.
     fn _open(&self, py: Python<'_>, token: Token) -> PyResult<()> {
         self.ends.open(py, token)
     }
 
-    /// _poll(timeout: float | None = 0.0) -> bool
+    /// _poll(self, timeout: float | None = 0.0) -> bool
     ///
     /// As a pipe's `poll`: whether there is something to get within so many seconds.
     #[pyo3(signature = (timeout=0.0))]
@@ -653,21 +657,21 @@ impl SimpleQueueBase {
         self.ends.poll(py, timeout)
     }
 
-    /// _fileno() -> int
+    /// _fileno(self) -> int
     ///
     /// A descriptor that is readable while there is something to get.
     fn _fileno(&self, py: Python<'_>) -> PyResult<i32> {
         self.ends.fileno(py)
     }
 
-    /// _close_end(reader: bool) -> None
+    /// _close_end(self, reader: bool) -> None
     ///
     /// Closes one end in this process.
     fn _close_end(&self, reader: bool) {
         if reader { &self.ends.reader_closed } else { &self.ends.writer_closed }.store(true, Ordering::Relaxed);
     }
 
-    /// _end_closed(reader: bool) -> bool
+    /// _end_closed(self, reader: bool) -> bool
     ///
     /// Whether one end is closed in this process.
     fn _end_closed(&self, reader: bool) -> bool {

@@ -12,15 +12,13 @@ from __future__ import annotations
 import os
 import types
 from multiprocessing import queues as _std
-from multiprocessing.context import get_spawning_popen, reduction
-from multiprocessing.synchronize import SEM_VALUE_MAX
+from multiprocessing import reduction
+from multiprocessing.context import get_spawning_popen
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .. import _workers
-
-if TYPE_CHECKING:
-    from collections.abc import Buffer
+from .synchronize import SEM_VALUE_MAX
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 
@@ -28,18 +26,24 @@ _T = TypeVar("_T")
 
 if TYPE_CHECKING:
 
-    class _Base(_workers.QueueBase, _std.Queue[_T]):  # type: ignore[misc]
-        """The native part over the standard class."""
+    class _Base(_std.Queue[_T], _workers.QueueBase):
+        """The standard class over the native part."""
 
-    class _SimpleBase(_workers.SimpleQueueBase, _std.SimpleQueue[_T]):  # type: ignore[misc]
-        """The native part over the standard class."""
+    class _Joinable(_std.JoinableQueue[_T]):
+        """The standard class."""
+
+    class _Simple(_std.SimpleQueue[_T], _workers.SimpleQueueBase):
+        """The standard class over the native part."""
 
 else:
-    # Native methods come first; the standard class makes isinstance hold.
+    # Native methods come first; the standard classes make isinstance hold.
     class _Base(_workers.QueueBase, _std.Queue):
         __class_getitem__ = classmethod(types.GenericAlias)
 
-    class _SimpleBase(_workers.SimpleQueueBase, _std.SimpleQueue):
+    class _Joinable(_std.JoinableQueue):
+        __class_getitem__ = classmethod(types.GenericAlias)
+
+    class _Simple(_workers.SimpleQueueBase, _std.SimpleQueue):
         __class_getitem__ = classmethod(types.GenericAlias)
 
 
@@ -147,7 +151,12 @@ class _Writer(_End):
         self._check_closed()
         self._queue.put(obj)
 
-    def send_bytes(self, buf: Buffer, offset: int = 0, size: int | None = None) -> None:
+    def send_bytes(
+        self,
+        buf: bytes | bytearray | memoryview,
+        offset: int = 0,
+        size: int | None = None,
+    ) -> None:
         """Send the object of a pickle."""
         end = None if size is None else offset + size
         self.send(reduction.ForkingPickler.loads(memoryview(buf)[offset:end]))
@@ -220,7 +229,7 @@ class Queue(_HasEnds, _Base[_T]):
         self.close()
 
 
-class JoinableQueue(Queue[_T]):
+class JoinableQueue(Queue[_T], _Joinable[_T]):
     """A queue that counts what was put and not yet declared done.
 
     Parameters
@@ -241,7 +250,7 @@ class JoinableQueue(Queue[_T]):
         self._join()
 
 
-class SimpleQueue(_HasEnds, _SimpleBase[_T]):
+class SimpleQueue(_HasEnds, _Simple[_T]):
     """An unbounded queue with `put`, `get` and `empty`.
 
     Parameters
