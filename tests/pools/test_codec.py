@@ -120,6 +120,14 @@ class Values(HereCase):
         inner = [1]
         arrived = back((inner, inner))
         self.assertIs(arrived[0], arrived[1])
+        both = [inner, inner]
+        del inner
+        for value in (both, (both[0], both), {"a": both[0], "b": {"c": (both[1],)}}):
+            arrived = back([value, [], {}])[0]
+            self.assertEqual(arrived, value)
+        arrived = back([both, [both[0]]])
+        self.assertIs(arrived[0][0], arrived[0][1])
+        self.assertIs(arrived[0][0], arrived[1][0])
         loop: list = []
         loop.append(loop)
         arrived = back(loop)

@@ -13,8 +13,9 @@
 //! DICT   u16 n, n times key and value
 //! ```
 //!
-//! Only exact types are written so: a subclass has a pickle of its own. Lists and dictionaries can be shared or contain
-//! themselves, which pickle preserves; so at most one of them is in a value, where neither can show.
+//! Only exact types are written so: a subclass has a pickle of its own. Lists and dictionaries can be in several places of
+//! an object, or contain themselves, which pickle preserves. One with a single reference, that of its container, is in a
+//! single place. Of those with more references (somebody else's, perhaps) at most one is in a value, where it cannot show.
 
 use std::ffi::c_char;
 use std::ptr::{self, NonNull};
@@ -55,8 +56,8 @@ const DEPTH: u32 = 6;
 struct Writer<'a> {
     out: &'a mut [u8],
     at: usize,
-    /// Whether a list or a dictionary has been written.
-    mutable: bool,
+    /// Whether a list or a dictionary with several references has been written.
+    shared: bool,
 }
 
 impl Writer<'_> {
@@ -147,7 +148,8 @@ impl Writer<'_> {
             }
             return Some(());
         }
-        if std::mem::replace(&mut self.mutable, true) {
+        // SAFETY: reads the number of references of an object that the caller holds.
+        if unsafe { ffi::Py_REFCNT(raw) } != 1 && std::mem::replace(&mut self.shared, true) {
             return None;
         }
         if ptr::eq(kind, &raw const ffi::PyList_Type) {
@@ -224,7 +226,7 @@ pub(super) fn long_bytes<'a>(object: &'a Bound<'_, PyAny>) -> Option<(u8, &'a [u
 /// or too large for `out`. No heap, no Python code; `out` may be the message's place in a ring.
 #[inline]
 pub(crate) fn encode_small(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> {
-    let mut writer = Writer { out, at: 0, mutable: false };
+    let mut writer = Writer { out, at: 0, shared: false };
     writer.value(object.py(), NonNull::new(object.as_ptr())?, 0)?;
     Some(writer.at)
 }
