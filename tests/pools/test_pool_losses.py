@@ -348,14 +348,14 @@ class Scripts(ScriptCase):
                 log = logging.getLogger("busy")
                 while not stop:
                     log.warning("busy")
-                    sys.stderr.write(".")
+                    sys.stderr.write("")
                     sys.stdout.write("")
                     threading.Thread(target=int).start()
                     bytearray(random.randrange(1 << 16))
 
             def work(x):
                 logging.getLogger("work").warning("here")
-                sys.stderr.write("w")
+                sys.stderr.write("")
                 if x % 10 == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return x

@@ -160,6 +160,12 @@ impl Engine {
         })
     }
 
+    /// Whether a worker has begun with a job that is not done.
+    pub fn is_running(&mut self, job: JobId) -> bool {
+        self.publisher.note(|dispatch, slot| self.ledger.note_claim(dispatch, slot));
+        self.ledger.is_running(job)
+    }
+
     /// Ends everything: what is not done becomes `outcome`.
     pub fn end_all(&mut self, outcome: &Outcome) {
         self.publisher.withdraw(|_| true, |_| {});

@@ -395,6 +395,11 @@ impl Ledger {
         self.jobs.get(&id).map(|job| (job.delivered, job.spec.total))
     }
 
+    /// Whether a worker has items of this job that are not done.
+    pub fn is_running(&self, id: JobId) -> bool {
+        self.out.values().any(|dispatch| dispatch.job == id && dispatch.owner.is_some())
+    }
+
     /// No more items of this job will come than were given.
     pub fn give_up(&mut self, id: JobId) {
         self.set_total(id, 0);

@@ -131,6 +131,9 @@ class Placement:
 
 
 def _arrive(cpu: int | None, threads: int | None) -> Placement:
+    from ._by_value import without_main
+
+    without_main()
     Placement(cpu, threads).apply()
     return Placement(None, None, forked=False)
 

@@ -40,21 +40,9 @@ class Initializer:
                 pass  # A lambda or a local function.
             else:
                 return Initializer, (self.function, self.args)
-        return _from_bytes, (_by_value((self.function, self.args)),)
+        from ._by_value import dumps
 
-
-def _by_value(value: object) -> bytes:
-    """Pickle with cloudpickle and the reducers of multiprocessing."""
-    import io
-
-    import cloudpickle  # type: ignore[import-untyped,unused-ignore]
-
-    stream = io.BytesIO()
-    pickler = cloudpickle.Pickler(stream)
-    extra = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
-    pickler.dispatch_table = pickler.dispatch_table.new_child(dict(extra))
-    pickler.dump(value)
-    return stream.getvalue()
+        return _from_bytes, (dumps((self.function, self.args)),)
 
 
 def _from_bytes(data: bytes) -> Initializer:

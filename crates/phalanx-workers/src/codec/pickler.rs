@@ -224,7 +224,7 @@ fn with_hint(py: Python<'_>, first: PyErr, second: &PyErr) -> PyErr {
 /// Pickles functions and classes by value where they cannot be imported (cloudpickle).
 fn dump_by_value(object: &Bound<'_, PyAny>) -> PyResult<Written> {
     let py = object.py();
-    let class = py.import("cloudpickle")?.getattr("Pickler")?;
+    let class = py.import("phalanx.multiprocessing._by_value")?.getattr("Pickler")?;
     let own = class.getattr_opt(intern!(py, "dispatch_table"))?;
     Pickler::new(py, &class, own.as_ref())?.dump(object)
 }

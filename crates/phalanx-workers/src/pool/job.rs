@@ -441,6 +441,16 @@ impl Job {
         Ok(cancelled)
     }
 
+    /// running() -> bool
+    ///
+    /// Whether a worker has begun, and not all is done.
+    fn running(&self) -> PyResult<bool> {
+        self.shared.check_mine()?;
+        let mut engine = self.shared.engine();
+        engine.poll().map_err(|error| super::shared::damaged(&error))?;
+        Ok(engine.is_running(self.id))
+    }
+
     /// progress() -> tuple[int, int | None]
     ///
     /// How many items are done, and how many there are, if that is known.
