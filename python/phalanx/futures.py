@@ -154,6 +154,8 @@ class PoolFuture(Future[Any]):
 def _as_futures_do(error: BaseException) -> BaseException:
     """Give an exception of a worker the cause that `concurrent.futures` gives it."""
     cause = error.__cause__
+    if type(error) is mp.ProcessError and cause is None:
+        return BrokenProcessPool(str(error))  # The workers were terminated.
     if isinstance(cause, RemoteTraceback):
         error.__cause__ = process._RemoteTraceback(cause.tb)
     return error.with_traceback(None)

@@ -23,7 +23,8 @@ _alone = False
 def without_main() -> None:
     """Note that this process is a spawned worker; find out whether it has main."""
     global _alone
-    _alone = "__mp_main__" not in sys.modules
+    # That is the name of a main module that was imported for a worker.
+    _alone = sys.modules["__main__"].__name__ != "__mp_main__"
 
 
 class _Globals:
