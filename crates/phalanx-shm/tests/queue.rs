@@ -397,3 +397,62 @@ fn a_watch_follows_the_queue() {
         assert!(waited < 5000, "the thread did not end");
     }
 }
+
+/// Putters and getters are killed at any instant and replaced: no item comes twice, and each kill costs one at most.
+#[test]
+fn a_kill_costs_one_item_at_most() {
+    const ITEMS: u64 = 400_000;
+    for maxsize in [0, 4] {
+        let queue = queue(maxsize);
+        let (shared, seen) = (queue.memory().again(), Mapping::new());
+        let times = |n: u64| {
+            // SAFETY: below the end of the mapping, aligned, atomic.
+            unsafe { seen.0.add(HEADER + 256 + 8 * n as usize).cast::<AtomicU64>().as_ref() }
+        };
+        let next = shared.word(3);
+        let put_all = || {
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= ITEMS {
+                    return;
+                }
+                let mut wire = [0u8; 300];
+                wire[..8].copy_from_slice(&n.to_ne_bytes());
+                put(&queue, &wire[..8 + (n % 290) as usize]);
+            }
+        };
+        let get_all = || {
+            let mut record = Record::new();
+            loop {
+                let soon = Some(Instant::now() + Duration::from_millis(50));
+                while queue.get(&mut record, soon, 0).unwrap() == Turn::Done {
+                    let n = u64::from_ne_bytes(record.bytes()[..8].try_into().unwrap());
+                    times(n).fetch_add(1, Ordering::Relaxed);
+                }
+                if next.load(Ordering::Relaxed) >= ITEMS && queue.is_empty() {
+                    return;
+                }
+            }
+        };
+        let (mut putters, mut getters): (Vec<Child>, Vec<Child>) =
+            (0..2).map(|_| (Child::run(put_all), Child::run(get_all))).unzip();
+        let mut kills = 0;
+        while next.load(Ordering::Relaxed) < ITEMS && kills < 200 {
+            thread::sleep(Duration::from_micros(500 + 137 * (kills % 17)));
+            if kills % 2 == 0 {
+                putters.remove(0).kill();
+                putters.push(Child::run(put_all));
+            } else {
+                getters.remove(0).kill();
+                getters.push(Child::run(get_all));
+            }
+            kills += 1;
+        }
+        putters.into_iter().chain(getters).for_each(Child::join);
+        assert!(queue.is_empty());
+        let twice = (0..ITEMS).filter(|n| times(*n).load(Ordering::Relaxed) > 1).count();
+        let lost = (0..ITEMS).filter(|n| times(*n).load(Ordering::Relaxed) == 0).count() as u64;
+        println!("{ITEMS} items, {kills} kills, {lost} lost, bound {maxsize}");
+        assert!(kills > 0 && twice == 0 && lost <= kills, "{twice} twice, {lost} lost, {kills} kills");
+    }
+}
