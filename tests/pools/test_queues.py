@@ -420,6 +420,21 @@ class Life(HereCase):
             inner.put("again")
             self.assertEqual(inner.get(), "again")
 
+    def test_a_queue_travels_through_a_pipe(self) -> None:
+        reader, writer = Pipe(duplex=False)
+
+        def child(reader: Any) -> None:
+            time.sleep(0.1)
+            reader.recv().put("answer")
+
+        process = run(child, reader)
+        many = ctx.Queue()
+        back = ctx.Queue()
+        many.put(back)
+        writer.send(many.get())  # nobody here knows the copy any more
+        self.assertEqual(back.get(), "answer")
+        process.join()
+
     def test_a_bounded_queue_travels_with_its_limit(self) -> None:
         many, small = ctx.Queue(), ctx.Queue(1)
         small.put(1)

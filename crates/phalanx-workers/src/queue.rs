@@ -111,10 +111,10 @@ impl Ends {
         self.queue()?.memory().block().ok_or_else(|| PyRuntimeError::new_err("the queue has no block"))
     }
 
-    /// The queue's name in a pickle; the message it is for keeps the queue alive.
-    fn token(&self) -> PyResult<Token> {
+    /// The name in a pickle of the queue of `object`, which lives until the pickle has been read.
+    fn token(&self, object: &Bound<'_, PyAny>) -> PyResult<Token> {
         let block = self.block()?;
-        codec::carry(block);
+        family::passed(object, block)?;
         Ok(family::token(block))
     }
 
@@ -513,8 +513,9 @@ impl QueueBase {
     /// _token(self) -> Any
     ///
     /// What names the shared part in a pickle.
-    fn _token(&self) -> PyResult<(Token, u64)> {
-        Ok((self.ends.token()?, self.maxsize.load(Ordering::Relaxed)))
+    fn _token(slf: &Bound<'_, Self>) -> PyResult<(Token, u64)> {
+        let this = slf.get();
+        Ok((this.ends.token(slf.as_any())?, this.maxsize.load(Ordering::Relaxed)))
     }
 
     /// _open(self, token: Any) -> None
@@ -638,8 +639,8 @@ impl SimpleQueueBase {
     /// _token(self) -> Any
     ///
     /// What names the shared part in a pickle.
-    fn _token(&self) -> PyResult<Token> {
-        self.ends.token()
+    fn _token(slf: &Bound<'_, Self>) -> PyResult<Token> {
+        slf.get().ends.token(slf.as_any())
     }
 
     /// _open(self, token: Any) -> None

@@ -13,7 +13,6 @@ import os
 import types
 from multiprocessing import queues as _std
 from multiprocessing import reduction
-from multiprocessing.context import get_spawning_popen
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -45,16 +44,6 @@ else:
 
     class _Simple(_workers.SimpleQueueBase, _std.SimpleQueue):
         __class_getitem__ = classmethod(types.GenericAlias)
-
-
-def _hold_while_spawning(queue: object) -> None:
-    """Keep a queue that is passed to a new process as long as that process's object.
-
-    The child opens it some time after the parent has written its arguments.
-    """
-    popen = get_spawning_popen()
-    if popen is not None:
-        popen.__dict__.setdefault("_phalanx_held", []).append(queue)
 
 
 # Ends
@@ -209,7 +198,6 @@ class Queue(_HasEnds, _Base[_T]):
         self._opid = os.getpid()
 
     def __getstate__(self) -> Any:
-        _hold_while_spawning(self)
         return (self._ignore_epipe, self._opid, self._token())
 
     def __setstate__(self, state: Any) -> None:
@@ -263,7 +251,6 @@ class SimpleQueue(_HasEnds, _Simple[_T]):
         self._create()
 
     def __getstate__(self) -> Any:
-        _hold_while_spawning(self)
         return self._token()
 
     def __setstate__(self, state: Any) -> None:
