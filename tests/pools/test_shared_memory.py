@@ -3,7 +3,9 @@
 import multiprocessing.shared_memory as std
 import os
 import pickle
+import subprocess
 import sys
+import textwrap
 import unittest
 
 import numpy as np
@@ -133,6 +135,28 @@ class Named(HereCase):
         finally:
             if os.path.exists(path):
                 os.unlink(path)
+
+    def test_programs_started_by_other_means_find_their_ancestors_names(self) -> None:
+        memory = SharedMemory(create=True, size=100)
+        program = """
+            import os, subprocess, sys
+            from phalanx.multiprocessing.shared_memory import SharedMemory
+            memory = SharedMemory(sys.argv[1])
+            memory.buf[:5] = b"hello"
+            own = SharedMemory("test-of-a-program", create=True, size=10)
+            if len(sys.argv) > 2:
+                SharedMemory(sys.argv[2]).unlink()
+            """
+        other = SharedMemory("test-unlinked-elsewhere", create=True, size=10)
+        command = [sys.executable, "-c", textwrap.dedent(program), memory.name]
+        for more in ([], [other.name]):
+            subprocess.run([*command, *more], check=True, timeout=60)
+            self.assertEqual(bytes(memory.buf[:5]), b"hello")
+            with self.assertRaises(FileNotFoundError):
+                SharedMemory("test-of-a-program")
+        with self.assertRaises(FileNotFoundError):
+            SharedMemory(other.name)
+        memory.unlink()
 
     def test_lists(self) -> None:
         values = ["howdy", b"HoWdY", -273.154, 100, None, True, 42]

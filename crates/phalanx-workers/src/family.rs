@@ -50,6 +50,11 @@ fn make(py: Python<'_>) -> PyResult<&'static Arena> {
     .map_err(|error| refused(&error))
 }
 
+/// The number of the family's arena, if there is one yet.
+pub(crate) fn id() -> Option<u64> {
+    ARENA.get().map(Arena::id)
+}
+
 /// Maps the arena of a descriptor. It becomes this process's own when it has none.
 fn attach(py: Python<'_>, fd: OwnedFd) -> PyResult<Arena> {
     detached(py, || {

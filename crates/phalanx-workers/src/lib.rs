@@ -5,6 +5,7 @@
 
 mod codec;
 mod family;
+mod names;
 mod pool;
 mod queue;
 mod shared;
@@ -21,5 +22,6 @@ fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
     pool::register(m)?;
     queue::register(m)?;
     shared::register(m)?;
+    names::register(m)?;
     sync::register(m)
 }

@@ -61,6 +61,11 @@ impl SharedBuffer {
         SharedBuffer { block, offset, length }
     }
 
+    /// The block that it is a part of.
+    pub(crate) fn block(&self) -> &Block {
+        &self.block
+    }
+
     fn start(&self) -> *mut u8 {
         self.block.as_ptr().wrapping_add(self.offset)
     }
@@ -134,42 +139,8 @@ fn _open_buffer(py: Python<'_>, token: family::Token, offset: usize, length: usi
     Ok(SharedBuffer { block, offset, length })
 }
 
-/// names_add(name: str, buffer: SharedBuffer) -> bool
-///
-/// Give memory a name in the family, where it stays until names_remove. False when another one has it.
-#[pyfunction]
-fn names_add(py: Python<'_>, name: &str, buffer: &Bound<'_, SharedBuffer>) -> PyResult<bool> {
-    let (arena, block) = (family::arena(py)?, &buffer.get().block);
-    detached(py, || arena.name(name.as_bytes(), block)).map_err(|error| family::refused(&error))
-}
-
-/// names_get(name: str) -> SharedBuffer | None
-///
-/// The memory that has a name in the family.
-#[pyfunction]
-fn names_get(py: Python<'_>, name: &str) -> PyResult<Option<SharedBuffer>> {
-    let arena = family::arena(py)?;
-    let found = detached(py, || arena.named(name.as_bytes())).map_err(|error| family::gone(&error))?;
-    Ok(found.map(|block| {
-        let length = block.len();
-        SharedBuffer { block, offset: 0, length }
-    }))
-}
-
-/// names_remove(name: str) -> bool
-///
-/// Take a name away. False when nothing has it.
-#[pyfunction]
-fn names_remove(py: Python<'_>, name: &str) -> PyResult<bool> {
-    let arena = family::arena(py)?;
-    detached(py, || arena.unname(name.as_bytes())).map_err(|error| family::gone(&error))
-}
-
-/// Adds the class and the functions to the module.
+/// Adds the class to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(_open_buffer, m)?)?;
-    m.add_function(wrap_pyfunction!(names_add, m)?)?;
-    m.add_function(wrap_pyfunction!(names_get, m)?)?;
-    m.add_function(wrap_pyfunction!(names_remove, m)?)?;
     m.add_class::<SharedBuffer>()
 }

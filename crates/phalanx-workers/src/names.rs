@@ -1,0 +1,109 @@
+//! Names of shared memory: the functions behind `phalanx.multiprocessing.shared_memory`.
+//!
+//! A process that was started by other means than `multiprocessing` (`subprocess`, a shell) has a family of its own. Names
+//! that this one does not have are looked for in the families of its ancestors, whose memory is found under `/proc`. What
+//! it creates stays in its own: it is gone with it, however long its ancestors run.
+
+use phalanx_gil::detached;
+use phalanx_shm::Arena;
+use pyo3::prelude::*;
+use rustix::fs::{Mode, OFlags};
+
+use crate::family;
+use crate::shared::SharedBuffer;
+
+/// How many ancestors are looked at.
+const GENERATIONS: u32 = 32;
+
+/// The parent of a process.
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, which may hold anything.
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    let text = std::str::from_utf8(stat.get(after + 2..)?).ok()?;
+    text.split(' ').nth(1)?.parse().ok()
+}
+
+/// The arena that a process has open, if it has one and lets us see it.
+fn arena_of(pid: u32) -> Option<Arena> {
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+        let path = entry.path();
+        let Ok(target) = std::fs::read_link(&path) else { continue };
+        if !target.as_os_str().as_encoded_bytes().starts_with(b"/memfd:phalanx") {
+            continue;
+        }
+        // Segments of other kinds have the name too; attaching tells.
+        if let Ok(fd) = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            && let Ok(arena) = Arena::attach(fd)
+        {
+            return Some(arena);
+        }
+    }
+    None
+}
+
+/// What `look` finds in the memory of the nearest ancestor that has another family than this process and the name.
+fn among_ancestors<T>(look: impl Fn(&Arena) -> Option<T>) -> Option<T> {
+    let mut pid = std::process::id();
+    let mut seen = family::id();
+    for _ in 0..GENERATIONS {
+        pid = parent(pid).filter(|pid| *pid > 1)?;
+        let Some(arena) = arena_of(pid) else { continue };
+        if seen == Some(arena.id()) {
+            continue;
+        }
+        if let Some(found) = look(&arena) {
+            return Some(found);
+        }
+        seen = Some(arena.id());
+    }
+    None
+}
+
+/// names_add(name: str, buffer: SharedBuffer) -> bool
+///
+/// Give memory a name in the family, where it stays until names_remove. False when another one has it.
+#[pyfunction]
+fn names_add(py: Python<'_>, name: &str, buffer: &Bound<'_, SharedBuffer>) -> PyResult<bool> {
+    let (arena, block) = (family::arena(py)?, buffer.get().block());
+    detached(py, || arena.name(name.as_bytes(), block)).map_err(|error| family::refused(&error))
+}
+
+/// names_get(name: str) -> SharedBuffer | None
+///
+/// The memory that has a name in the family.
+#[pyfunction]
+fn names_get(py: Python<'_>, name: &str) -> PyResult<Option<SharedBuffer>> {
+    let name = name.as_bytes();
+    let own = if family::id().is_some() { Some(family::arena(py)?) } else { None };
+    let found = detached(py, || match own.map(|arena| arena.named(name)) {
+        None | Some(Ok(None)) => Ok(among_ancestors(|arena| arena.named(name).ok().flatten())),
+        Some(found) => found,
+    });
+    let found = found.map_err(|error| family::gone(&error))?;
+    Ok(found.map(|block| {
+        let length = block.len();
+        SharedBuffer::part(block, 0, length)
+    }))
+}
+
+/// names_remove(name: str) -> bool
+///
+/// Take a name away. False when nothing has it.
+#[pyfunction]
+fn names_remove(py: Python<'_>, name: &str) -> PyResult<bool> {
+    let name = name.as_bytes();
+    let own = if family::id().is_some() { Some(family::arena(py)?) } else { None };
+    let removed = detached(py, || match own.map(|arena| arena.unname(name)) {
+        None | Some(Ok(false)) => Ok(among_ancestors(|arena| arena.unname(name).ok().filter(|done| *done)).is_some()),
+        Some(removed) => removed,
+    });
+    removed.map_err(|error| family::gone(&error))
+}
+
+/// Adds the functions of this file to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(names_add, m)?)?;
+    m.add_function(wrap_pyfunction!(names_get, m)?)?;
+    m.add_function(wrap_pyfunction!(names_remove, m)?)
+}
