@@ -106,7 +106,7 @@ enum Core {
     Counting,
 }
 
-/// SemLock(kind, value, maxvalue, owned=False)
+/// SemLock(kind: int, value: int, maxvalue: int, owned: bool = False)
 ///
 /// A lock (owned) or a semaphore in the family's shared memory, with the interface of `_multiprocessing.SemLock`.
 #[pyclass(frozen, module = "phalanx._workers")]
@@ -300,7 +300,7 @@ impl SemLock {
         calls::release_of(slf)
     }
 
-    /// _acquire(block=True, timeout=None) -> bool
+    /// _acquire(self, block: bool = True, timeout: float | None = None) -> bool
     ///
     /// What `acquire` does when it has to wait, or is given arguments.
     #[pyo3(signature = (block = true, timeout = None))]
@@ -313,7 +313,7 @@ impl SemLock {
         }
     }
 
-    /// _release() -> None
+    /// _release(self) -> None
     ///
     /// What `release` does when there is nothing to release.
     fn _release(&self) -> PyResult<()> {
@@ -326,10 +326,16 @@ impl SemLock {
         }
     }
 
+    /// __enter__(self) -> bool
+    ///
+    /// Take it.
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
         self._acquire(py, true, None)
     }
 
+    /// __exit__(self, _kind: Any = None, _error: Any = None, _traceback: Any = None) -> None
+    ///
+    /// Give it back.
     #[pyo3(signature = (_kind = None, _error = None, _traceback = None))]
     fn __exit__(
         &self,
@@ -340,26 +346,36 @@ impl SemLock {
         self._release()
     }
 
+    /// _count(self) -> int
+    ///
     /// How often threads of this process have it.
     fn _count(&self) -> i64 {
         self.count_here()
     }
 
+    /// _is_mine(self) -> bool
+    ///
     /// Whether the calling thread has it.
     fn _is_mine(&self) -> bool {
         self.mine()
     }
 
+    /// _get_value(self) -> int
+    ///
     /// Units that are free.
     fn _get_value(&self) -> u32 {
         self.value()
     }
 
+    /// _is_zero(self) -> bool
+    ///
     /// Whether no unit is free.
     fn _is_zero(&self) -> bool {
         self.value() == 0
     }
 
+    /// _after_fork(self) -> None
+    ///
     /// Forget what threads of the parent had. Done anyway.
     fn _after_fork(&self) {
         self.forget();
@@ -373,11 +389,17 @@ impl SemLock {
         self.block.handle().to_u64()
     }
 
+    /// kind: int
+    ///
+    /// 0 for a lock that its owner may take again, else 1.
     #[getter]
     fn kind(&self) -> i32 {
         self.kind
     }
 
+    /// maxvalue: int
+    ///
+    /// The most units that it can have.
     #[getter]
     fn maxvalue(&self) -> u32 {
         self.maxvalue
@@ -400,6 +422,8 @@ impl SemLock {
     }
 }
 
+/// _open_semlock(token: Any, owned: bool, kind: int, maxvalue: int) -> SemLock
+///
 /// The lock or semaphore that another process pickled.
 #[pyfunction]
 fn _open_semlock(py: Python<'_>, token: family::Token, owned: bool, kind: i32, maxvalue: u32) -> PyResult<SemLock> {
@@ -423,14 +447,14 @@ impl Waiters {
         Condition::create(*family::arena(py)?).map(Waiters).map_err(|e| family::refused(&e))
     }
 
-    /// enter() -> int
+    /// enter(self) -> int
     ///
     /// Become one of those who wait; return the place for `wait`.
     fn enter(&self) -> PyResult<u32> {
         self.0.enter().map(Place::to_u32).map_err(|e| family::refused(&e))
     }
 
-    /// wait(place, timeout=None) -> bool
+    /// wait(self, place: int, timeout: float | None = None) -> bool
     ///
     /// Wait to be notified, and give the place up.
     #[pyo3(signature = (place, timeout = None))]
@@ -446,21 +470,21 @@ impl Waiters {
         }
     }
 
-    /// leave(place) -> None
+    /// leave(self, place: int) -> None
     ///
     /// Give a place up without waiting.
     fn leave(&self, place: u32) {
         self.0.leave(Place::from_u32(place));
     }
 
-    /// notify(n) -> int
+    /// notify(self, n: int) -> int
     ///
     /// Wake up to n of them, the longest waiting first; return how many there were.
     fn notify(&self, n: usize) -> usize {
         self.0.notify(n)
     }
 
-    /// counts() -> tuple[int, int]
+    /// counts(self) -> tuple[int, int]
     ///
     /// How many wait, and how many were notified and have not woken yet.
     fn counts(&self) -> (usize, usize) {
@@ -475,6 +499,8 @@ impl Waiters {
     }
 }
 
+/// _open_waiters(token: Any) -> Waiters
+///
 /// The condition that another process pickled.
 #[pyfunction]
 fn _open_waiters(py: Python<'_>, token: family::Token) -> PyResult<Waiters> {
@@ -500,22 +526,28 @@ impl Flag {
         family::arena(py)?.alloc_zeroed(LOCK_BYTES, BlockKind::Lock).map(Flag).map_err(|e| family::refused(&e))
     }
 
-    /// is_set() -> bool
+    /// is_set(self) -> bool
+    ///
+    /// Whether it is set.
     fn is_set(&self) -> bool {
         self.event().is_set()
     }
 
-    /// set() -> None
+    /// set(self) -> None
+    ///
+    /// Set it and wake everyone who waits for it.
     fn set(&self) {
         self.event().set();
     }
 
-    /// clear() -> None
+    /// clear(self) -> None
+    ///
+    /// Clear it.
     fn clear(&self) {
         self.event().clear();
     }
 
-    /// wait(timeout=None) -> bool
+    /// wait(self, timeout: float | None = None) -> bool
     ///
     /// Wait until it is set.
     #[pyo3(signature = (timeout = None))]
@@ -541,6 +573,8 @@ impl Flag {
     }
 }
 
+/// _open_flag(token: Any) -> Flag
+///
 /// The flag that another process pickled.
 #[pyfunction]
 fn _open_flag(py: Python<'_>, token: family::Token) -> PyResult<Flag> {
@@ -551,7 +585,7 @@ fn _open_flag(py: Python<'_>, token: family::Token) -> PyResult<Flag> {
     Ok(Flag(block))
 }
 
-/// Gate(parties)
+/// Gate(parties: int)
 ///
 /// A place where processes wait for each other: the shared part of a barrier.
 #[pyclass(frozen, module = "phalanx._workers")]
@@ -564,7 +598,7 @@ impl Gate {
         Barrier::create(*family::arena(py)?, parties).map(Gate).map_err(|e| family::refused(&e))
     }
 
-    /// arrive() -> tuple[int, int, bool] | None
+    /// arrive(self) -> tuple[int, int, bool] | None
     ///
     /// Arrive: the round and the order of arrival, for `wait` or `open`, and whether this is the last one, who has to
     /// run the action and then `open` the gate. None when the barrier is broken.
@@ -583,7 +617,7 @@ impl Gate {
         }
     }
 
-    /// wait(round, index, timeout=None) -> bool
+    /// wait(self, round: int, index: int, timeout: float | None = None) -> bool
     ///
     /// Wait for the others. False when the barrier is broken.
     #[pyo3(signature = (round, index, timeout = None))]
@@ -598,21 +632,21 @@ impl Gate {
         }
     }
 
-    /// open(round, index) -> bool
+    /// open(self, round: int, index: int) -> bool
     ///
     /// After the action: let all pass. False when the barrier was broken meanwhile.
     fn open(&self, round: u32, index: u32) -> bool {
         self.0.open(Turn { round, index })
     }
 
-    /// abort() -> None
+    /// abort(self) -> None
     ///
     /// Break the barrier.
     fn abort(&self) {
         self.0.abort();
     }
 
-    /// reset() -> None
+    /// reset(self) -> None
     ///
     /// Make it as new; those who wait learn that it was broken.
     fn reset(&self) {
@@ -620,12 +654,16 @@ impl Gate {
     }
 
     /// n_waiting: int
+    ///
+    /// How many wait now.
     #[getter]
     fn n_waiting(&self) -> u32 {
         self.0.waiting()
     }
 
     /// broken: bool
+    ///
+    /// Whether it is broken.
     #[getter]
     fn broken(&self) -> bool {
         self.0.is_broken()
@@ -639,6 +677,8 @@ impl Gate {
     }
 }
 
+/// _open_gate(token: Any, parties: int) -> Gate
+///
 /// The barrier that another process pickled.
 #[pyfunction]
 fn _open_gate(py: Python<'_>, token: family::Token, parties: u32) -> PyResult<Gate> {

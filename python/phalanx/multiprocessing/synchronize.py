@@ -41,7 +41,7 @@ __all__ = [
 
 RECURSIVE_MUTEX = 0
 SEMAPHORE = 1
-SEM_VALUE_MAX: int = _workers.SemLock.SEM_VALUE_MAX
+SEM_VALUE_MAX = 0x7FFF_FFFF
 
 
 class SemLock(_std.SemLock):
@@ -63,8 +63,8 @@ class SemLock(_std.SemLock):
         self._make_methods()
 
     def _make_methods(self) -> None:
-        self.acquire = self._semlock.acquire
-        self.release = self._semlock.release
+        self.acquire = self._semlock.acquire  # type: ignore[method-assign]
+        self.release = self._semlock.release  # type: ignore[method-assign]
 
     def __enter__(self) -> bool:
         taken: bool = self.acquire()
@@ -129,8 +129,8 @@ class Condition(_std.Condition):
         self._make_methods()
 
     def _make_methods(self) -> None:
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
+        self.acquire = self._lock.acquire  # type: ignore[method-assign]
+        self.release = self._lock.release  # type: ignore[method-assign]
 
     def __getstate__(self) -> Any:
         return self._lock, self._waiters
