@@ -29,8 +29,9 @@ SECONDS = 60.0  # until a script counts as hung
 MARK = "PHALANX_TEST_MARK"  # in the environment of every process of one test
 STACKS = "PHALANX_TEST_STACKS"  # the file that stacks are written to
 ASK = signal.SIGRTMAX - 3  # asks a process for its stacks
-# What other programs may put into /dev/shm while the tests run.
-FOREIGN = ("mpich_shm_", "sm_segment.", "vader_segment.")
+# What other programs may put into /dev/shm while the tests run ("sem.": the standard
+# module; ours has no names there at all).
+FOREIGN = ("mpich_shm_", "sm_segment.", "vader_segment.", "sem.")
 # Runs in every Python of a test (spawned ones too) before anything else.
 SITE = f"""
 import faulthandler, os
