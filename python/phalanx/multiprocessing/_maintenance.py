@@ -249,6 +249,9 @@ class Crew:
 
     def join(self) -> None:
         """Wait for the end of the threads and of the workers."""
+        if self.state == CLOSE and self.pid == os.getpid():
+            # Also what nobody takes the results of.
+            self.supervisor.wait_idle(None)
         self._join(self._watcher)
         self._join(self._caller)
         for slot, process in enumerate(self._slots):

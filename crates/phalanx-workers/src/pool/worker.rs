@@ -133,12 +133,11 @@ impl Worker<'_> {
                 self.idle(py)?;
                 continue;
             };
-            self.dispatch(py, &claim)?;
-            dispatches += 1;
+            dispatches += u64::from(self.dispatch(py, &claim)?);
             if claim.flags & flags::RING != 0 || self.end.crowded() {
                 self.ring();
             }
-            if self.ticket.maxtasks == Some(dispatches) {
+            if self.ticket.maxtasks.is_some_and(|most| dispatches >= most) {
                 self.ring();
                 return Err(Over::Done);
             }
@@ -165,12 +164,13 @@ impl Worker<'_> {
         }
     }
 
-    fn dispatch(&mut self, py: Python<'_>, claim: &Claim) -> Result<(), Over> {
+    /// Does a chunk. Whether it was begun: not, when the function is asked for once more.
+    fn dispatch(&mut self, py: Python<'_>, claim: &Claim) -> Result<bool, Over> {
         let payload = self.end.take_payload();
         let (function_bytes, items) = payload.split_at(claim.function_bytes);
         self.end.begin(claim.dispatch, 0, WorkerEnd::now());
         let done = match self.function(py, claim, function_bytes) {
-            Ok(function) => self.items(py, claim, &function, items),
+            Ok(function) => self.items(py, claim, &function, items).map(|()| true),
             Err(error) => self.unknown(py, claim, error),
         };
         self.end.rest();
@@ -191,16 +191,17 @@ impl Worker<'_> {
     }
 
     /// The function could not be made: once, that is asked for by value; then it is what becomes of the items.
-    fn unknown(&mut self, py: Python<'_>, claim: &Claim, error: PyErr) -> Result<(), Over> {
+    fn unknown(&mut self, py: Python<'_>, claim: &Claim, error: PyErr) -> Result<bool, Over> {
         if claim.flags & flags::FUNCTION_BY_VALUE == 0 && call::is_missing(py, &error) {
             let encoded = call::raised(py, error).encoded;
-            return self.send(py, Kind::FunctionUnknown, claim.dispatch, 0, 0, encoded);
+            self.send(py, Kind::FunctionUnknown, claim.dispatch, 0, 0, encoded)?;
+            return Ok(false);
         }
         for ordinal in 0..claim.count {
             let Report { kind, encoded } = call::raised(py, error.clone_ref(py));
             self.send(py, kind, claim.dispatch, ordinal, 0, encoded)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn items(&mut self, py: Python<'_>, claim: &Claim, function: &Bound<'_, PyAny>, items: &[u8]) -> Result<(), Over> {
