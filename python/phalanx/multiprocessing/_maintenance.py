@@ -7,6 +7,7 @@ and a lost worker has to be replaced meanwhile.
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -146,11 +147,20 @@ class Crew:
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = self._daemon
         process._is_pool_worker = True
-        with without_loggers():
-            process.start()
-        self.supervisor.started(slot, process.pid)
-        self._slots[slot] = process
-        self.workers.append(process)
+        if getattr(process, "_start_method", "fork") != "fork":
+            from multiprocessing import resource_tracker
+
+            resource_tracker.ensure_running()  # It unblocks interrupts when it starts.
+        # The worker takes interrupts when it is ready for them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            with without_loggers():
+                process.start()
+            self.supervisor.started(slot, process.pid)
+            self._slots[slot] = process
+            self.workers.append(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         util.debug("added worker")
 
     def _watch(self) -> None:

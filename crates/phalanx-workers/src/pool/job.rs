@@ -277,6 +277,8 @@ impl Job {
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let error = self.state.peek(py, |state| state.error.as_ref().map(|(_, exception)| exception.clone_ref(py)));
         if let Some(exception) = error {
+            // A worker may hear of an interrupt first, which this process has as well.
+            py.check_signals()?;
             return Err(PyErr::from_value(exception.into_bound(py)));
         }
         let raised = self.state.peek(py, |state| state.raised.as_ref().map(|error| error.clone_ref(py)));
@@ -394,6 +396,9 @@ impl Job {
         loop {
             if let Some((index, outcome)) = self.take_next(py) {
                 let opened = self.open(py, index, &outcome).map(Bound::unbind);
+                if opened.is_err() {
+                    py.check_signals()?;
+                }
                 return opened.map_err(PyErr::from_value);
             }
             self.feed(py, Want::Ahead);
