@@ -1,7 +1,6 @@
 //! How waiting goes: poll, give way, sleep.
 
 use core::sync::atomic::{AtomicU32, Ordering};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::Memory;
@@ -38,10 +37,8 @@ impl Patience {
 
     /// Polls `there` for a while.
     fn poll(&self, there: &impl Fn() -> bool) -> bool {
-        static ALONE: OnceLock<bool> = OnceLock::new();
-        let alone = *ALONE.get_or_init(|| CpuBudget::detect(2).oversubscribed());
         let most = self.0.load(Ordering::Relaxed);
-        let limit = Duration::from_micros(if alone { 0 } else { most.into() });
+        let limit = Duration::from_micros(if one_cpu() { 0 } else { most.into() });
         let start = Instant::now();
         let mut spent = Duration::ZERO;
         loop {
@@ -61,6 +58,20 @@ impl Patience {
         }
         self.0.store((most / 2).max(Self::LEAST), Ordering::Relaxed);
         there()
+    }
+}
+
+/// Whether this process may use one CPU only, so that polling keeps others from what it waits for.
+fn one_cpu() -> bool {
+    // Not a lock: a child that is forked while another thread finds out would wait for that thread for ever.
+    static KNOWN: AtomicU32 = AtomicU32::new(0);
+    match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            let one = CpuBudget::detect(2).oversubscribed();
+            KNOWN.store(1 + u32::from(one), Ordering::Relaxed);
+            one
+        }
+        known => known == 2,
     }
 }
 
