@@ -12,7 +12,9 @@ import unittest
 from pathlib import Path
 
 import numpy as np
-from phalanx import native
+import phalanx.multiprocessing as mp
+from phalanx import native, shared
+from phalanx.multiprocessing.errors import WorkerLostError
 from phalanx.native import CFunc
 from watch import HereCase
 
@@ -220,6 +222,23 @@ class Native(HereCase):
             native.map(scale, np.ones(3), extra=["two"])
         with self.assertRaisesRegex(TypeError, "needs argtypes"):
             native.map(CFunc(self.library, "scale"), np.ones(3))
+
+    def test_workers_call_functions_on_shared_arrays(self) -> None:
+        kinds = ("double*", "size_t", "double")
+        scale = self.function("scale", "void", *kinds)
+        total = self.function("sum", "double", "const double*", "size_t")
+        crash = self.function("count_letters", "int", "const char*")
+        for method in ("fork", "spawn"):
+            x = shared.copy(np.arange(1000.0))
+            with mp.get_context(method).Pool(2) as pool:
+                parts = [(x[at : at + 100], 100, 2.0) for at in range(0, 1000, 100)]
+                pool.starmap(scale, parts)
+                np.testing.assert_array_equal(x, 2.0 * np.arange(1000))
+                sums = pool.starmap(total, [(part, 100) for part, _, _ in parts])
+                self.assertEqual(sum(sums), x.sum())
+                with self.assertRaisesRegex(WorkerLostError, "SIGSEGV"):
+                    pool.apply(crash, (8,))
+                self.assertEqual(pool.apply(crash, (b"abc",)), 3)
 
     def test_threads_follow_the_environment(self) -> None:
         before = os.environ.get("OMP_NUM_THREADS")

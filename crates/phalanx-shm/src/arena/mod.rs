@@ -83,7 +83,7 @@ const GENERATIONS: u64 = 1 << (64 - PLACE_BITS);
 
 impl Handle {
     fn new(at: u64, generation: u64) -> Handle {
-        Handle(at / 64 | (generation % GENERATIONS) << PLACE_BITS)
+        Handle((at / 64) | ((generation % GENERATIONS) << PLACE_BITS))
     }
 
     /// Position of the payload.

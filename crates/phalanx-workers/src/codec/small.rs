@@ -91,8 +91,8 @@ impl Writer<'_> {
     #[inline]
     fn value(&mut self, py: Python<'_>, object: NonNull<ffi::PyObject>, depth: u32) -> Option<()> {
         let raw = object.as_ptr();
-        // SAFETY (here and below): the interpreter lock is held and the caller holds `object`; each function is called
-        // on an object of the exact type it is for, as the type's address tells.
+        // SAFETY: here and below, the interpreter lock is held and the caller holds `object`; each function is called on
+        // an object of the exact type it is for, as the type's address tells.
         let kind = unsafe { ffi::Py_TYPE(raw) };
         if ptr::eq(kind, &raw const ffi::PyLong_Type) {
             let mut overflow = 0;
