@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sync::{FutexWord, Ordering, Scope, spin_loop};
+use crate::sync::{FutexWake, FutexWord, Ordering, Scope, spin_loop};
 
 /// "Somebody may sleep on the word."
 const WAITERS: u32 = 1 << 31;
@@ -93,7 +93,9 @@ impl SideLock {
             }
             // From here on this thread takes the lock with the bit set: it cannot know whether others sleep.
             mine |= WAITERS;
-            self.0.wait(Scope::Shared, asleep, Some(left.min(SLICE)));
+            if self.0.wait(Scope::Shared, asleep, Some(left.min(SLICE))) == FutexWake::Changed {
+                continue; // Whoever woke this thread, or changed the word, was alive.
+            }
             let now = self.0.word().load(Ordering::Relaxed);
             if now & !WAITERS == seen & !WAITERS
                 && now != 0
