@@ -240,6 +240,18 @@ class TestUse(LockCase):
         self.assertEqual(_workers.family_used(), before)
 
 
+    def test_a_joined_process_holds_nothing_any_more(self) -> None:
+        before = _workers.family_used()
+        lock, ready = self.context.Lock(), self.context.Event()
+        process = self.start(take_and_stay, lock, ready)
+        self.assertTrue(ready.wait(30))
+        del lock, ready
+        self.assertGreater(_workers.family_used(), before)
+        process.kill()
+        process.join()
+        self.assertEqual(_workers.family_used(), before)
+
+
 class TestConditions(LockCase):
     def waiting(self, condition: Any, number: int) -> bool:
         return wait_until(lambda: condition._waiters.counts()[0] == number)

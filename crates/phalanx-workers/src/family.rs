@@ -192,13 +192,19 @@ fn family_used(py: Python<'_>) -> PyResult<u64> {
     Ok(arena(py)?.used())
 }
 
-/// family_sweep() -> int
+/// family_sweep(pid: int | None = None) -> int
 ///
-/// Free what killed processes still hold; return how many there were. Done anyway when memory runs short.
+/// Free what dead processes still hold, or one of them; return how many were found. Done anyway when memory runs short.
 #[pyfunction]
-fn family_sweep(py: Python<'_>) -> PyResult<usize> {
-    let arena = arena(py)?;
-    Ok(detached(py, || arena.sweep()))
+#[pyo3(signature = (pid = None))]
+fn family_sweep(py: Python<'_>, pid: Option<u32>) -> usize {
+    let Some(arena) = ARENA.get() else {
+        return 0;
+    };
+    detached(py, || match pid {
+        Some(pid) => arena.sweep_process(pid),
+        None => arena.sweep(),
+    })
 }
 
 /// Adds the functions of this file to the module.

@@ -72,6 +72,16 @@ class _FamilyProcess(_process.BaseProcess):
         # The passage is unpickled before what follows it, which may need the arena.
         return (arrive, (Passage(), *reduced[:2]), *reduced[2:])
 
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the process ends, at most `timeout` seconds."""
+        super().join(timeout)
+        popen: Any = getattr(self, "_popen", None)
+        if popen is not None and popen.returncode is not None:
+            from .. import _workers
+
+            # Shared memory that only this process used is free from now on.
+            _workers.family_sweep(popen.pid)
+
 
 class Process(_FamilyProcess, _std.Process):
     """A process of the start method that is chosen when it starts."""

@@ -379,9 +379,9 @@ impl Arena {
         members::sweep(self.0, |_| true)
     }
 
-    /// Gives back what the ended process `pid` holds. Nothing happens while it lives.
-    pub fn sweep_process(&self, pid: u32) {
-        members::sweep(self.0, |found| found == pid);
+    /// Gives back what the ended process `pid` holds; how many records it had. Nothing happens while it lives.
+    pub fn sweep_process(&self, pid: u32) -> usize {
+        members::sweep(self.0, |found| found == pid)
     }
 
     /// Bytes of all blocks that somebody holds.
