@@ -131,42 +131,20 @@ pub(super) use process::Processes;
 #[cfg(not(loom))]
 mod process {
     use super::Life;
-    use crate::alive::ProcessTag;
-
-    /// Bits of a process number.
-    const PID_BITS: u32 = 22;
-    const HASH_BITS: u32 = 9;
+    use crate::alive::ShortTag;
 
     /// The processes of this machine.
     #[derive(Clone, Copy, Debug)]
     pub(in crate::queue) struct Processes;
 
-    impl Processes {
-        pub(in crate::queue) fn word(tag: ProcessTag) -> u32 {
-            let hash = tag.bits().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - HASH_BITS);
-            (hash as u32) << PID_BITS | tag.pid()
-        }
-    }
-
     impl Life for Processes {
         #[inline]
         fn me(&self) -> u32 {
-            use core::sync::atomic::{AtomicU64, Ordering};
-            // Fork generation (shifted by one, so that 0 is "none") over the word it belongs to.
-            static CACHE: AtomicU64 = AtomicU64::new(0);
-            let generation = u64::from(crate::fork::generation()) + 1;
-            let cached = CACHE.load(Ordering::Relaxed);
-            if cached >> 32 == generation {
-                return cached as u32;
-            }
-            let word = Self::word(ProcessTag::me());
-            CACHE.store(generation << 32 | u64::from(word), Ordering::Relaxed);
-            word
+            ShortTag::me().to_u32()
         }
 
         fn is_dead(&self, word: u32) -> bool {
-            let now = ProcessTag::of(word & ((1 << PID_BITS) - 1));
-            Self::word(now) != word || !now.is_alive()
+            !ShortTag::from_u32(word).is_some_and(ShortTag::is_alive)
         }
     }
 }

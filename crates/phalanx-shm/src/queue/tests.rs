@@ -5,7 +5,7 @@ use std::thread;
 
 use super::lock::{Life, Processes};
 use super::{ArenaMemory, Queue, Record, TryGet, TryPut, Turn};
-use crate::alive::ProcessTag;
+use crate::alive::ShortTag;
 use crate::arena::{Arena, ArenaConfig, BlockKind};
 
 fn arena() -> Arena {
@@ -16,7 +16,7 @@ fn arena() -> Arena {
 fn a_side_whose_owner_is_dead_is_taken_over() {
     let queue = Queue::create(ArenaMemory::create(arena()).unwrap(), 0).unwrap();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    let word = Processes::word(ProcessTag::of(child.id()));
+    let word = ShortTag::of(child.id()).to_u32();
     assert!(word != 0 && word != Processes.me() && !Processes.is_dead(word) && !Processes.is_dead(Processes.me()));
     queue.header().put.lock.seize(word);
     queue.header().get.lock.seize(word);
