@@ -20,6 +20,10 @@ use crate::family;
 /// So many functions are remembered.
 const FUNCTIONS: usize = 1024;
 
+/// How long an interrupted item waits until it is reported as lost. Ctrl-C interrupts the supervisor's process at the
+/// same time, which then ends its pool with a `KeyboardInterrupt`: it is to see its own signal first.
+const CTRL_C: Duration = Duration::from_millis(200);
+
 /// The longest sleep without a look at the parent.
 const SLICE: Duration = Duration::from_secs(1);
 
@@ -209,6 +213,9 @@ impl Worker<'_> {
         for (ordinal, item) in (0..claim.count).zip(ItemReader::new(items)) {
             self.end.begin(claim.dispatch, ordinal, since);
             let Report { kind, encoded } = call::item(py, function, claim.flags, item);
+            if kind == Kind::Interrupted {
+                detached(py, || std::thread::sleep(CTRL_C));
+            }
             let now = WorkerEnd::now();
             let nanos = u32::try_from(now - since).unwrap_or(u32::MAX);
             self.send(py, kind, claim.dispatch, ordinal, nanos, encoded)?;

@@ -1,0 +1,148 @@
+"""The door: programs and packages that use `multiprocessing` get Phalanx's parts of it.
+
+How `phalanx run` opens it is tested in `tests/failures/test_doors.py`; here it is
+open, and what goes through it is tested.
+"""
+
+import importlib.util
+import unittest
+
+from watch import ScriptCase
+
+OPEN = """
+from phalanx.multiprocessing import _patch
+_patch.install()
+"""
+
+LAZY = """
+import multiprocessing, sys
+from concurrent import futures
+before = list(sys.modules)
+import multiprocessing.pool, multiprocessing.shared_memory, concurrent.futures.process
+ours = ("pool", "futures", "shared_memory", "queues", "synchronize")
+names = [f"phalanx.multiprocessing.{name}" for name in ours] + ["phalanx.futures"]
+print([name for name in names if name in sys.modules])
+print(multiprocessing.pool.Pool.__module__, futures.ProcessPoolExecutor.__module__)
+from multiprocessing.shared_memory import SharedMemory
+print(SharedMemory.__module__, multiprocessing.pool.__name__)
+"""
+
+NAMES = """
+import multiprocessing as mp
+import multiprocessing.pool, multiprocessing.queues
+from multiprocessing import context, synchronize
+
+print(type(mp.Lock()).__module__, type(mp.Queue()).__module__)
+for method in mp.get_all_start_methods():
+    for found in (mp.get_context(method), context._default_context.get_context(method)):
+        assert type(found).__module__ == "phalanx.multiprocessing.context", found
+assert isinstance(mp.Lock(), synchronize.Lock)
+assert isinstance(mp.Queue(), multiprocessing.queues.Queue)
+with mp.Pool(1) as pool, multiprocessing.pool.ThreadPool(1) as threads:
+    assert isinstance(pool, multiprocessing.pool.Pool)
+    print(pool.map(abs, [-1]), threads.map(abs, [-2]))
+"""
+
+# Recipes that people copy: pools in workers of a pool, and a queue with a method more.
+SUBCLASSES = """
+import multiprocessing as mp
+import multiprocessing.pool, multiprocessing.queues
+
+class NoDaemonProcess(mp.Process):
+    @property
+    def daemon(self):
+        return False
+
+    @daemon.setter
+    def daemon(self, value):
+        pass
+
+class NoDaemonContext(type(mp.get_context("fork"))):
+    Process = NoDaemonProcess
+
+class NestablePool(multiprocessing.pool.Pool):
+    def __init__(self, *args, **options):
+        super().__init__(*args, context=NoDaemonContext(), **options)
+
+class CountedQueue(multiprocessing.queues.Queue):
+    def __init__(self):
+        super().__init__(ctx=mp.get_context())
+        self.count = 0
+
+    def put(self, item):
+        self.count += 1
+        super().put(item)
+
+def nest(n):
+    with mp.Pool(2) as pool:
+        return pool.map(abs, range(-n, 0))
+
+if __name__ == "__main__":
+    with NestablePool(2) as pool:
+        print(pool.map(nest, [1, 2]))
+    queue = CountedQueue()
+    queue.put("item")
+    print(queue.get(), queue.count)
+"""
+
+PACKAGES = {
+    "joblib": """
+from joblib import Parallel, delayed
+def square(x):
+    return x * x
+if __name__ == "__main__":
+    for backend in ("loky", "multiprocessing", "threading"):
+        calls = (delayed(square)(i) for i in range(4))
+        print(Parallel(n_jobs=2, backend=backend)(calls))
+    from joblib.externals.loky import get_reusable_executor
+    get_reusable_executor().shutdown(wait=True)
+""",
+    "mpire": """
+from mpire import WorkerPool
+def square(x):
+    return x * x
+if __name__ == "__main__":
+    for method in ("fork", "spawn", "threading"):
+        with WorkerPool(2, start_method=method) as pool:
+            print(pool.map(square, range(4)))
+""",
+    "tqdm": """
+from tqdm.contrib.concurrent import process_map
+def square(x):
+    return x * x
+if __name__ == "__main__":
+    print(process_map(square, range(4), max_workers=2, disable=True))
+""",
+}
+
+
+class Door(ScriptCase):
+    def test_nothing_is_imported_before_it_is_asked_for(self) -> None:
+        ended = self.run_script(OPEN + LAZY)
+        expected = [
+            "[]",
+            "phalanx.multiprocessing.pool phalanx.futures",
+            "phalanx.multiprocessing.shared_memory multiprocessing.pool",
+        ]
+        self.assertEqual(ended.lines, expected)
+
+    def test_every_way_to_a_name_leads_to_the_same(self) -> None:
+        ended = self.run_script(OPEN + NAMES)
+        modules = "phalanx.multiprocessing.synchronize phalanx.multiprocessing.queues"
+        self.assertEqual(ended.lines, [modules, "[1] [2]"])
+
+    def test_classes_that_programs_derive(self) -> None:
+        ended = self.run_script(OPEN + SUBCLASSES)
+        self.assertEqual(ended.lines, ["[[1], [2, 1]]", "item 1"])
+
+    def test_packages_that_use_multiprocessing(self) -> None:
+        for package, text in PACKAGES.items():
+            with self.subTest(package=package):
+                if importlib.util.find_spec(package) is None:
+                    self.skipTest(f"{package} is not installed")
+                ended = self.run_script(OPEN + text)
+                self.assertEqual(set(ended.lines), {"[0, 1, 4, 9]"})
+
+
+if __name__ == "__main__":
+    unittest.main()
