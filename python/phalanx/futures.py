@@ -125,6 +125,8 @@ class PoolFuture(Future[Any]):
         try:
             try:
                 value = self._job.get(0)
+            except KeyboardInterrupt:
+                raise  # For this thread: one in a worker is not called so.
             except BaseException as error:
                 if self._cancelling and isinstance(error, CancelledError):
                     self._take_back()

@@ -39,7 +39,7 @@ pub(super) fn item(py: Python<'_>, function: &Bound<'_, PyAny>, bits: u32, bytes
     match call(function, bits, argument) {
         Ok(value) => match encode(py, &value, By::Reference) {
             Ok(encoded) => Report { kind: Kind::Returned, encoded },
-            Err(error) => unsendable(py, &error, &value),
+            Err(error) => unsendable(py, &error, &value, ""),
         },
         Err(error) => raised(py, error),
     }
@@ -79,7 +79,7 @@ pub(super) fn raised(py: Python<'_>, error: PyErr) -> Report {
     let sent = sent.and_then(|encoded| decode(py, &encoded.wire, Source::Borrowed).map(|_| encoded));
     match sent {
         Ok(encoded) => Report { kind: Kind::Raised, encoded },
-        Err(problem) => unsendable(py, &problem, value),
+        Err(problem) => unsendable(py, &problem, value, &text),
     }
 }
 
@@ -101,12 +101,12 @@ fn traceback(py: Python<'_>, error: &PyErr) -> String {
     format().unwrap_or_else(|_| error.to_string())
 }
 
-/// `MaybeEncodingError`: a result or an exception that cannot be sent.
-fn unsendable(py: Python<'_>, problem: &PyErr, value: &Bound<'_, PyAny>) -> Report {
+/// `MaybeEncodingError`: a result or an exception that cannot be sent. `text` is the traceback of the exception.
+fn unsendable(py: Python<'_>, problem: &PyErr, value: &Bound<'_, PyAny>, text: &str) -> Report {
     let make = || -> PyResult<Encoded> {
         let class = py.import("multiprocessing.pool")?.getattr("MaybeEncodingError")?;
         let exception = class.call1((problem.value(py), value))?;
-        encode(py, &pair(py, &exception, &traceback(py, problem)), By::Reference)
+        encode(py, &pair(py, &exception, &format!("{text}{}", traceback(py, problem))), By::Reference)
     };
     match make() {
         Ok(encoded) => Report { kind: Kind::Raised, encoded },

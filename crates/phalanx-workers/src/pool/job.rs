@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_gil::{GilCell, detached};
 use phalanx_pool::{JobId, Outcome};
-use pyo3::exceptions::{PyStopIteration, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyStopIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -185,7 +185,16 @@ impl Job {
                 let error = self.state.with(py, |state| state.unsent.remove(&index));
                 Err(error.map_or_else(|| failed(PyValueError::new_err("an item could not be pickled")), failed))
             }
-            other => Err(failure::exception(py, other, &self.place(index)).unwrap_or_else(failed)),
+            other => {
+                let make = || failure::exception(py, other, &self.place(index));
+                let mut made = make();
+                if made.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+                    // It came while the exception was made, and is for this thread, which will hear of it again.
+                    made = make();
+                    let _ = py.import("_thread").and_then(|module| module.call_method0("interrupt_main"));
+                }
+                Err(made.unwrap_or_else(failed))
+            }
         }
     }
 
