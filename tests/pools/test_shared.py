@@ -5,7 +5,9 @@ import functools
 import gc
 import os
 import pickle
+import signal
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -25,6 +27,24 @@ def fill(array: np.ndarray, value: float) -> None:
 def send_back(pipe: object, *values: object) -> None:
     for value in values:
         pipe.send(value)
+
+
+def count_here(
+    large: np.ndarray, small: np.ndarray, _: int
+) -> tuple[int, float, float]:
+    """How often this process was here, as the arrays say."""
+    large += 1
+    small += 1
+    time.sleep(0.005)
+    return os.getpid(), float(large[0]), float(small[-1])
+
+
+def killed_at_first(marker: Path, array: np.ndarray) -> float:
+    array += 1
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return float(array[0])
 
 
 def report(pipe: object, array: np.ndarray) -> None:
@@ -214,6 +234,24 @@ class BetweenProcesses(HereCase):
         for number, result in enumerate(made):
             self.assertIs(type(result), SharedArray)
             self.assertEqual(result.sum(), 50_000.0 * (number + 1))
+
+    def test_ordinary_arrays_of_a_function_are_each_workers_own(self) -> None:
+        large, small = np.zeros(1_000_000), np.zeros(2000)
+        with mp.Pool(2) as pool:
+            count = functools.partial(count_here, large, small)
+            found = pool.map(count, range(12), chunksize=1)
+        for pid in {pid for pid, _, _ in found}:
+            here = [(a, b) for other, a, b in found if other == pid]
+            expected = [(float(n), float(n)) for n in range(1, len(here) + 1)]
+            self.assertEqual(sorted(here), expected)
+        self.assertEqual((large.sum(), small.sum()), (0.0, 0.0))
+
+    def test_a_task_that_is_tried_again_gets_its_arrays_as_they_were(self) -> None:
+        for size in (1_000_000, 2000):
+            with tempfile.TemporaryDirectory() as folder:
+                work = functools.partial(killed_at_first, Path(folder, "marker"))
+                with mp.Pool(2, retries=1) as pool:
+                    self.assertEqual(pool.map(work, [np.zeros(size)]), [1.0])
 
     def test_a_queue_item_holds_its_array(self) -> None:
         queue = mp.Queue()

@@ -620,6 +620,9 @@ impl Ledger {
         if function.by_value {
             bits |= flags::FUNCTION_BY_VALUE;
         }
+        if job.spec.retries > 0 {
+            bits |= flags::RETRIED;
+        }
         if !job.by_value.is_empty() && job.by_value.range(first..first + u64::from(taken)).next().is_some() {
             bits |= flags::ITEMS_BY_VALUE;
         }

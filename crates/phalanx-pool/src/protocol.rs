@@ -51,6 +51,8 @@ pub mod flags {
     pub const FUNCTION_BY_VALUE: u32 = 8;
     /// The items are pickled by value.
     pub const ITEMS_BY_VALUE: u32 = 16;
+    /// An item whose worker is lost may be tried again.
+    pub const RETRIED: u32 = 32;
 }
 
 /// Reads the items of a payload: each is its length in four bytes, then its bytes.

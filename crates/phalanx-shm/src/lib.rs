@@ -84,7 +84,7 @@ pub mod x87;
 #[cfg(not(loom))]
 pub use alive::{ProcessTag, ShortTag};
 #[cfg(not(loom))]
-pub use arena::{Arena, ArenaConfig, Block, BlockKind, Handle};
+pub use arena::{Arena, ArenaConfig, Block, BlockKind, Handle, PrivateView};
 #[cfg(not(loom))]
 pub use budget::CpuBudget;
 pub use doorbell::HotSet;

@@ -8,6 +8,7 @@ mod heap;
 mod layout;
 mod members;
 mod names;
+mod private;
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -18,6 +19,8 @@ use crate::{SharedBytes, ShmError};
 use heap::Heap;
 use layout::{HEAP_AT, Header, MAGIC, MEMBERS_AT, PAGE, VERSION};
 use members::{Entry, Record};
+
+pub use private::PrivateView;
 
 /// How large an arena is.
 #[derive(Clone, Copy, Debug)]

@@ -14,10 +14,15 @@
 //! long for the wire, share the first block. Blocks that nothing in the frame names came with family objects (locks,
 //! shared arrays): the message only keeps them alive until those are unpickled.
 
-use phalanx_shm::{Block, BlockKind, Handle};
+use std::ffi::c_int;
+use std::sync::Arc;
+
+use phalanx_shm::{Block, BlockKind, Handle, PrivateView};
+use pyo3::exceptions::PyBufferError;
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyMemoryView};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView};
 
 use super::pickler::Written;
 use super::small::{damaged, tag};
@@ -152,7 +157,7 @@ fn block_of(py: Python<'_>, handle: u64, source: Source) -> PyResult<Block> {
     let handle = Handle::from_u64(handle);
     match source {
         Source::Transit => arena.adopt(handle),
-        Source::Borrowed => arena.open(handle),
+        Source::Borrowed | Source::Private => arena.open(handle),
     }
     .map_err(|error| family::gone(&error))
 }
@@ -199,24 +204,30 @@ pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResul
     }
     if *place == 0 {
         let (frame, _) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        let (buffers, stream) = table(py, frame, &blocks)?;
+        let (buffers, stream) = table(py, frame, &blocks, source)?;
         return loads(py, PyBytes::new(py, stream).as_any(), buffers);
     }
     let block = blocks.first().filter(|block| length <= block.len()).ok_or_else(damaged)?;
     // SAFETY: as in `read_bytes`.
     let frame = unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) };
-    let (buffers, stream) = table(py, frame, &blocks)?;
+    let (buffers, stream) = table(py, frame, &blocks, source)?;
     let view = memory(py, block, length - stream.len(), stream.len())?;
     loads(py, &view, buffers)
 }
 
 /// The buffers of a frame, as views, and its stream.
-fn table<'py, 'a>(py: Python<'py>, frame: &'a [u8], blocks: &[Block]) -> PyResult<(Bound<'py, PyList>, &'a [u8])> {
+fn table<'py, 'a>(
+    py: Python<'py>,
+    frame: &'a [u8],
+    blocks: &[Block],
+    source: Source,
+) -> PyResult<(Bound<'py, PyList>, &'a [u8])> {
     let (count, mut rest) = size(frame)?;
     if count > rest.len() / ENTRY {
         return Err(damaged());
     }
     let buffers = PyList::empty(py);
+    let mut views: Vec<Option<Option<Arc<PrivateView>>>> = vec![None; blocks.len()];
     for _ in 0..count {
         let (place, offset, length);
         (place, rest) = size(rest)?;
@@ -226,9 +237,48 @@ fn table<'py, 'a>(py: Python<'py>, frame: &'a [u8], blocks: &[Block]) -> PyResul
         if offset.checked_add(length).is_none_or(|end| end > block.len()) {
             return Err(damaged());
         }
-        buffers.append(memory(py, block, offset, length)?)?;
+        if source != Source::Private {
+            buffers.append(memory(py, block, offset, length)?)?;
+            continue;
+        }
+        let view = views.get_mut(place).ok_or_else(damaged)?;
+        if view.is_none() {
+            *view = Some(block.private_view().map_err(|error| family::refused(&error))?.map(Arc::new));
+        }
+        match view {
+            Some(Some(view)) => {
+                let buffer = PrivateBuffer { view: view.clone(), offset, length };
+                buffers.append(PyMemoryView::from(Bound::new(py, buffer)?.as_any())?)?;
+            }
+            _ => {
+                // SAFETY: inside the block, as checked; nobody writes to a block of a message.
+                let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr().wrapping_add(offset), length) };
+                buffers.append(PyMemoryView::from(PyByteArray::new(py, bytes).as_any())?)?;
+            }
+        }
     }
     Ok((buffers, rest))
+}
+
+/// A part of a private view of a block, with the buffer protocol.
+#[pyclass(module = "phalanx._workers", name = "_PrivateBuffer", frozen)]
+struct PrivateBuffer {
+    view: Arc<PrivateView>,
+    offset: usize,
+    length: usize,
+}
+
+#[pymethods]
+impl PrivateBuffer {
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let this = slf.get();
+        let length = isize::try_from(this.length).map_err(|_| PyBufferError::new_err("buffer too large"))?;
+        let start = this.view.as_ptr().wrapping_add(this.offset);
+        // SAFETY: Python gives a `view` to fill; the mapping stays as long as the object, of which the view keeps a
+        // reference; the part lies inside, as `table` has checked.
+        let code = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start.cast(), length, 0, flags) };
+        if code == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
 }
 
 /// A writable `memoryview` of a part of a block, which keeps the block.

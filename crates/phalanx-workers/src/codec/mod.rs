@@ -42,8 +42,10 @@ pub(crate) enum By {
 pub(crate) enum Source {
     /// The message: reading it takes its holds over. It can be read once.
     Transit,
-    /// The sender, until the reader is done. It can be read again.
+    /// The sender, until the reader is done. It can be read again, and readers see what others write into the arrays.
     Borrowed,
+    /// As `Borrowed`, but what a reader writes into the arrays, it alone sees (copy on write).
+    Private,
 }
 
 /// The bytes of a message: most are short, and then need no heap.

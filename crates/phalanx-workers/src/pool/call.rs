@@ -29,7 +29,9 @@ pub(super) fn is_missing(py: Python<'_>, error: &PyErr) -> bool {
 /// Calls `function` with the item of these bytes.
 #[inline]
 pub(super) fn item(py: Python<'_>, function: &Bound<'_, PyAny>, bits: u32, bytes: &[u8]) -> Report {
-    let argument = match decode(py, bytes, Source::Borrowed) {
+    // What a lost attempt wrote into the arrays, the next one must not see.
+    let source = if bits & flags::RETRIED == 0 { Source::Borrowed } else { Source::Private };
+    let argument = match decode(py, bytes, source) {
         Ok(argument) => argument,
         Err(error) if bits & flags::ITEMS_BY_VALUE == 0 && is_missing(py, &error) => {
             return Report { kind: Kind::ItemUnknown, ..raised(py, error) };

@@ -186,7 +186,8 @@ impl Worker<'_> {
         if let Some(function) = self.functions.get(&claim.function) {
             return Ok(function.bind(py).clone());
         }
-        let function = decode(py, bytes, Source::Borrowed)?;
+        // Private: arrays that it carries are each worker's own, as from the standard module.
+        let function = decode(py, bytes, Source::Private)?;
         if self.functions.len() >= FUNCTIONS {
             self.functions.clear();
         }
