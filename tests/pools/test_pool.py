@@ -317,7 +317,7 @@ class Results(HereCase):
         self.assertEqual(self.pool.apply(square, (3,)), 9)
 
     def test_system_exit_in_a_task(self) -> None:
-        with self.assertRaises(BaseException):
+        with self.assertRaisesRegex(errors.WorkerLostError, r"sys.exit\(5\)"):
             self.pool.map_async(exit_at_three, range(6), chunksize=1).get(30)
         self.assertEqual(self.pool.map(square, range(6)), [0, 1, 4, 9, 16, 25])
 

@@ -62,7 +62,7 @@ def work(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # It was blocked by the crew: an interrupt is for tasks, not for what is around them.
+    # The crew blocked it: an interrupt is for tasks, not for what is around them.
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
         _workers.run_worker(ticket, initializer.function, initializer.args)
