@@ -61,6 +61,28 @@ def take_out_of(queue_end: Any) -> None:
         done.set()
 
 
+def use_everything(
+    lock: Any, rlock: Any, condition: Any, event: Any, wrong: Any
+) -> None:
+    while True:
+        try:
+            with lock:
+                pass
+            with rlock, rlock:
+                pass
+            with condition:
+                condition.notify()
+                condition.wait(0.0005)
+            if not event.wait(0.0002):
+                event.set()
+                event.clear()
+        except OwnerDiedError:
+            continue
+        except BaseException:
+            wrong.release()
+            raise
+
+
 class LockCase(HereCase):
     """Starts processes that are killed at the end at the latest."""
 
@@ -239,7 +261,6 @@ class TestUse(LockCase):
         del locks, conditions, barrier, event
         self.assertEqual(_workers.family_used(), before)
 
-
     def test_a_joined_process_holds_nothing_any_more(self) -> None:
         before = _workers.family_used()
         lock, ready = self.context.Lock(), self.context.Event()
@@ -313,6 +334,31 @@ class TestConditions(LockCase):
             condition.wait()
         with self.assertRaises(AssertionError):
             condition.notify()
+
+
+class TestKills(LockCase):
+    def test_processes_killed_at_any_instant_make_nobody_hang(self) -> None:
+        context = self.context
+        wrong = context.Semaphore(0)
+        lock, rlock, condition = context.Lock(), context.RLock(), context.Condition()
+        shared = (lock, rlock, condition, context.Event(), wrong)
+        users = [self.start(use_everything, *shared) for _ in range(3)]
+        died = 0
+        for round_ in range(150):
+            time.sleep(round_ % 10 / 1000)
+            self.end(users[round_ % 3])
+            users[round_ % 3] = self.start(use_everything, *shared)
+            for one in (lock, rlock, condition):
+                try:
+                    self.assertTrue(one.acquire(timeout=30))
+                except OwnerDiedError:
+                    died += 1
+                    self.assertTrue(one.acquire(timeout=30))
+                one.release()
+        for user in users:
+            self.end(user)
+        self.assertEqual(wrong.get_value(), 0)
+        print(f"{died} of 150 killed processes had a lock")
 
 
 class TestEventsAndBarriers(LockCase):

@@ -1,4 +1,4 @@
-//! Waiting on a word of shared memory: spin, yield, then sleep in slices.
+//! Sleeping on a word of shared memory, in slices.
 //!
 //! Nobody sleeps for ever in one call: a waker may be killed between its change
 //! of the word and the wake-up, and whoever should change the word may be dead.
@@ -6,11 +6,9 @@
 //! waiter looks again after each.
 
 use core::sync::atomic::AtomicU32;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::CpuBudget;
-use crate::sync::{FutexWake, FutexWord, Scope, spin_loop};
+use crate::sync::{FutexWake, FutexWord, Scope};
 
 /// The time at which a wait gives up, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +32,6 @@ impl Deadline {
     /// What is left; `None` without an end.
     pub fn remaining(&self) -> Option<Duration> {
         self.0.map(|end| end.saturating_duration_since(Instant::now()))
-    }
-
-    /// Whether this deadline has no end.
-    pub fn is_never(&self) -> bool {
-        self.0.is_none()
     }
 }
 
@@ -101,31 +94,6 @@ pub fn wake(word: &AtomicU32, count: u32) -> usize {
     FutexWord::over(word).wake(Scope::Shared, count)
 }
 
-/// The processes' share of the machine: detected once, for two processes that work together.
-pub fn budget() -> CpuBudget {
-    static BUDGET: OnceLock<CpuBudget> = OnceLock::new();
-    *BUDGET.get_or_init(|| CpuBudget::detect(2))
-}
-
-/// Polls `ready` for up to `spins` turns with a pause between, then `yields` turns with `sched_yield` between.
-/// Whether it became true.
-#[inline]
-pub fn poll(spins: u32, yields: u32, mut ready: impl FnMut() -> bool) -> bool {
-    for _ in 0..spins {
-        if ready() {
-            return true;
-        }
-        spin_loop();
-    }
-    for _ in 0..yields {
-        if ready() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    ready()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +113,6 @@ mod tests {
         let soon = Deadline::after(Some(Duration::from_millis(1)));
         assert_eq!(sleep(&word, 1, &mut Slices::new(), soon), Slept::TimedOut);
         assert_eq!(sleep(&word, 1, &mut Slices::new(), soon), Slept::TimedOut);
-        assert!(Deadline::after(Some(Duration::MAX)).is_never());
+        assert_eq!(Deadline::after(Some(Duration::MAX)), Deadline::NEVER);
     }
 }
