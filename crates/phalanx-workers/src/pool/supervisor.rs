@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use phalanx_pool::job::Keep;
 use phalanx_pool::{End, Engine, Event, Form, FunctionId, JobSpec, Outcome};
@@ -23,6 +24,10 @@ use crate::family;
 
 /// How long an idle worker spins before it sleeps, in microseconds.
 const SPIN_MICROS: u32 = 150;
+
+/// How long the watching thread may take to settle what an ended worker leaves, and how often that is looked at.
+const BURIAL: Duration = Duration::from_secs(2);
+const BURIAL_LOOK: Duration = Duration::from_micros(100);
 
 /// Supervisor(workers: int, *, timeout: float | None = None, retries: int = 0, memory_limit: int | None = None,
 ///     maxtasksperchild: int | None = None)
@@ -271,9 +276,10 @@ impl Supervisor {
     /// reaped(slot: int, pid: int, exitcode: int | None) -> None
     ///
     /// Say how an ended worker ended, as in `Process.exitcode`. Needed where the worker is not this process's child
-    /// (forkserver); harmless otherwise.
+    /// (forkserver), or where somebody else took its exit status; harmless otherwise. Returns when the worker's slot is
+    /// free for another.
     #[pyo3(signature = (slot, pid, exitcode))]
-    fn reaped(&self, slot: u32, pid: u32, exitcode: Option<i32>) -> PyResult<()> {
+    fn reaped(&self, py: Python<'_>, slot: u32, pid: u32, exitcode: Option<i32>) -> PyResult<()> {
         self.check_slot(slot)?;
         let end = match exitcode {
             Some(status) if status < 0 => End::Signaled(-status),
@@ -281,6 +287,14 @@ impl Supervisor {
             None => End::Unknown,
         };
         self.shared.watch.reaped(slot, pid, end);
+        // What this worker leaves must not be taken for the next one's.
+        let start = Instant::now();
+        while !self.shared.terminated.load(Ordering::Relaxed) && start.elapsed() < BURIAL {
+            if self.shared.engine().ledger().stats().nth(slot as usize).is_none_or(|worker| worker.pid != pid) {
+                break;
+            }
+            phalanx_gil::detached(py, || std::thread::sleep(BURIAL_LOOK));
+        }
         Ok(())
     }
 
