@@ -9,6 +9,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
+use phalanx_shm::board::LoomClaims;
 use phalanx_shm::park::ParkWord;
 use phalanx_shm::queue::LoomQueue;
 use phalanx_shm::{
@@ -390,5 +391,68 @@ fn each_record_of_a_queue_wakes_a_sleeper() {
         assert!(queue.try_put(1));
         assert!(queue.try_put(2));
         assert_eq!(getters.into_iter().map(|getter| getter.join().unwrap()).sum::<u64>(), 3);
+    });
+}
+
+#[test]
+fn each_task_of_a_board_is_claimed_once() {
+    model(3, || {
+        let board = Arc::new(LoomClaims::new(2));
+        let workers = [1, 2].map(|worker| {
+            let board = Arc::clone(&board);
+            thread::spawn(move || board.claim(worker, false))
+        });
+        assert!(board.publish(0, 10));
+        assert!(board.publish(1, 11));
+        let mut seen: Vec<u64> = workers.into_iter().filter_map(|worker| worker.join().unwrap()).collect();
+        while let Some(value) = board.claim(3, false) {
+            seen.push(value);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, [10, 11]);
+    });
+}
+
+#[test]
+fn a_cell_of_a_board_is_filled_again_only_when_it_was_read() {
+    model(3, || {
+        let board = Arc::new(LoomClaims::new(1));
+        let worker = {
+            let board = Arc::clone(&board);
+            thread::spawn(move || {
+                let mut seen = Vec::new();
+                while seen.len() < 2 {
+                    match board.claim(1, false) {
+                        Some(value) => seen.push(value),
+                        None => thread::yield_now(),
+                    }
+                }
+                seen
+            })
+        };
+        for position in 0..2 {
+            while !board.publish(position, 20 + position) {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(worker.join().unwrap(), [20, 21]);
+    });
+}
+
+#[test]
+fn a_claim_that_died_is_known_and_passed_over() {
+    model(3, || {
+        let board = Arc::new(LoomClaims::new(2));
+        assert!(board.publish(0, 10));
+        assert!(board.publish(1, 11));
+        let dies = {
+            let board = Arc::clone(&board);
+            thread::spawn(move || board.claim(1, true))
+        };
+        let lives = board.claim(2, false);
+        let died = dies.join().unwrap();
+        assert_eq!([lives, died].iter().flatten().sum::<u64>(), 21);
+        let position = died.unwrap() - 10;
+        assert_eq!(board.owner(position), Some(1));
     });
 }
