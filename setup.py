@@ -1,8 +1,8 @@
 """Build one wheel that carries the extension, the library, and the command.
 
-The wheel holds ``phalanx.MPI`` and ``phalanx._workers`` (CPython extensions), the embedded engine
-``phalanx/_native/libmpi_abi.so.1`` (a plain shared library that C programs
-can link to as well), its header, and the ``phalanx`` binary.
+The wheel holds ``phalanx.MPI`` and ``phalanx._workers`` (CPython extensions),
+the embedded engine ``phalanx/_native/libmpi_abi.so.1`` (a plain shared library
+that C programs can link to as well), its header, and the ``phalanx`` binary.
 """
 
 import os

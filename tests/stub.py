@@ -86,7 +86,9 @@ ORDERED = {"__lt__", "__le__", "__gt__", "__ge__"}
 
 
 def first_line(thing: object) -> str:
-    return (getattr(thing, "__doc__", None) or "").partition("\n")[0].strip()
+    """The first paragraph of a docstring, on one line."""
+    first = (getattr(thing, "__doc__", None) or "").partition("\n\n")[0]
+    return " ".join(first.split())
 
 
 def split(text: str) -> list[str]:
@@ -146,6 +148,8 @@ def arguments(thing: object, *, bound: str) -> str:
     for parameter in known:
         text = str(parameter.replace(annotation=inspect.Parameter.empty))
         name, _, default = text.partition("=")
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
         if name not in ("self", "cls"):
             parts.append(f"{name}: Any" + (" = ..." if default else ""))
         if parameter.kind is parameter.POSITIONAL_ONLY and parameter is known[-1]:
@@ -189,6 +193,8 @@ def method(cls: type, name: str, thing: object) -> list[str]:
         text = arguments(getattr(cls, name), bound=bound) + " -> Any"
     elif static and text.startswith("(cls"):
         text = re.sub(r"^\(cls(, )?", "(", text)
+    elif bound and not re.match(r"\((self|cls)\b", text):
+        text = f"({bound}{text[1:]}".replace(", )", ")", 1)
     lines = ["@staticmethod"] if static else ["@classmethod"] if of_class else []
     return [*lines, f"def {name}{text}: ..."]
 

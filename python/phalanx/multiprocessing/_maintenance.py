@@ -17,7 +17,8 @@ from multiprocessing import util
 from queue import SimpleQueue
 from typing import Any, Protocol
 
-from .. import _workers
+import phalanx._workers as _workers
+
 from . import context as _context
 from ._forking import without_loggers
 from ._placement import Placement

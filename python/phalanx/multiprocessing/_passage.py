@@ -11,7 +11,7 @@ from multiprocessing import popen_fork
 from multiprocessing.reduction import DupFd
 from typing import Any
 
-from .. import _workers
+import phalanx._workers as _workers
 
 __all__ = ["ForkPopen", "Passage", "arrive"]
 

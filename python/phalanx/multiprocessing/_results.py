@@ -7,7 +7,8 @@ from multiprocessing import pool as _std
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .. import _workers
+    import phalanx._workers as _workers
+
     from ._progress import Display
     from .pool import Pool
 

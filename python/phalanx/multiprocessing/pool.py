@@ -12,7 +12,8 @@ from multiprocessing import util
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE, ThreadPool
 from typing import TYPE_CHECKING, Any
 
-from .. import _workers
+import phalanx._workers as _workers
+
 from . import get_context
 from ._maintenance import Crew, our_context
 from ._options import Settings

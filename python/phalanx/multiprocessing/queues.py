@@ -16,7 +16,8 @@ from multiprocessing import reduction
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .. import _workers
+import phalanx._workers as _workers
+
 from .synchronize import SEM_VALUE_MAX
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]

@@ -127,7 +127,7 @@ class SharedMemory(_std.SharedMemory):
         """
         if self._memory is not None:
             # Not released: an array over it would lose its memory, unnoticed.
-            self._buf = None
+            self._buf = None  # type: ignore[assignment]
             self._memory = None
         super().close()
 

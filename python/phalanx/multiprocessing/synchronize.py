@@ -22,7 +22,8 @@ from multiprocessing import synchronize as _std
 from threading import BrokenBarrierError
 from typing import Any
 
-from .. import _workers
+import phalanx._workers as _workers
+
 from .errors import OwnerDiedError
 
 __all__ = [

@@ -307,7 +307,7 @@ impl Supervisor {
             && self.shared.engine().ledger().broken().is_none()
     }
 
-    /// next_event() -> tuple | None
+    /// next_event() -> tuple[Any, ...] | None
     ///
     /// Wait for what is to be done: ("ended", slot, pid): join that process and start another one; ("call", job, None): a
     /// job made with callbacks is done. None when the pool is over. To be called in one thread only, all the time.
@@ -559,7 +559,7 @@ impl Supervisor {
         Ok(self.shared.wait_for(py, seconds(timeout), |engine| engine.ledger().is_idle().then_some(()))?.is_some())
     }
 
-    /// stats() -> dict
+    /// stats() -> dict[str, Any]
     ///
     /// What has been done: "outstanding" items, and for each of the "workers" its "slot", "pid" (None while there is
     /// none), "starts", "tasks" (items), "chunks", "busy", "idle" and "queued" (seconds; the last is how long its chunks

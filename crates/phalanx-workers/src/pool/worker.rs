@@ -69,7 +69,7 @@ fn orphaned(ticket: &Ticket) -> bool {
     parent.is_none_or(|parent| pidfd_open(parent, PidfdFlags::empty()).is_err())
 }
 
-/// run_worker(ticket: Ticket, initializer: Callable | None = None, initargs: Iterable = ()) -> None
+/// run_worker(ticket: Ticket, initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = ()) -> None
 ///
 /// Be a worker, until the pool ends or this worker's time is over. The target of the worker's process.
 #[pyfunction]
