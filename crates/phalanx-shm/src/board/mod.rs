@@ -155,7 +155,7 @@ mod real {
         }
 
         fn over(memory: MutMem, shape: Shape, hold: Box<dyn Any + Send + Sync>) -> Result<Board, ShmError> {
-            if memory.len() < shape.bytes() || memory.as_ptr().addr() % 64 != 0 {
+            if memory.len() < shape.bytes() || !memory.as_ptr().addr().is_multiple_of(64) {
                 return Err(ShmError::BadRange { offset: 0, bytes: shape.bytes() as u64 });
             }
             Ok(Board(Arc::new(Mapped { memory, shape, _hold: hold })))
@@ -202,7 +202,7 @@ mod real {
         /// The word at byte `at`, which is a constant of the layout or computed by [`Shape`] from checked numbers.
         #[inline]
         pub(super) fn word64(&self, at: usize) -> &AtomicU64 {
-            debug_assert!(at % 8 == 0 && at + 8 <= self.0.memory.len());
+            debug_assert!(at.is_multiple_of(8) && at + 8 <= self.0.memory.len());
             // SAFETY: inside the memory (the callers' offsets are below `shape.bytes()`, which `over` checked), aligned
             // (64-byte base, offsets multiples of 8), and only ever used as an atomic.
             unsafe { &*self.0.memory.as_ptr().add(at).cast::<AtomicU64>() }
@@ -211,7 +211,7 @@ mod real {
         /// The 32-bit word at byte `at`.
         #[inline]
         pub(super) fn word32(&self, at: usize) -> &AtomicU32 {
-            debug_assert!(at % 4 == 0 && at + 4 <= self.0.memory.len());
+            debug_assert!(at.is_multiple_of(4) && at + 4 <= self.0.memory.len());
             // SAFETY: as for `word64`, with offsets that are multiples of 4.
             unsafe { &*self.0.memory.as_ptr().add(at).cast::<AtomicU32>() }
         }

@@ -100,7 +100,7 @@ impl Results {
             return Ok(0);
         }
         let corrupt = |what: String| ShmError::Corrupt { what };
-        if ready > u64::from(self.board.shape().results) || ready % 8 != 0 {
+        if ready > u64::from(self.board.shape().results) || !ready.is_multiple_of(8) {
             let (number, read) = (self.number, self.read);
             return Err(corrupt(format!("results of worker {number} read to {read}, written to {written}")));
         }
