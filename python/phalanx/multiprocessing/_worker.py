@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from .. import _workers
+import phalanx._workers as _workers
+
 from ._forking import renew_streams
 from ._placement import Placement
 

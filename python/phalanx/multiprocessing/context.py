@@ -77,7 +77,7 @@ class _FamilyProcess(_process.BaseProcess):
         super().join(timeout)
         popen: Any = getattr(self, "_popen", None)
         if popen is not None and popen.returncode is not None:
-            from .. import _workers
+            import phalanx._workers as _workers
 
             # Shared memory that only this process used is free from now on.
             _workers.family_sweep(popen.pid)
