@@ -52,6 +52,11 @@ impl<T> GilCell<T> {
         std::mem::replace(unsafe { &mut *self.0.get() }, value)
     }
 
+    /// The value, for who has the only reference.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+
     /// Reads through a closure that must not run Python code.
     pub fn peek<R>(&self, _py: Python<'_>, read: impl FnOnce(&T) -> R) -> R {
         // SAFETY: the lock is held; the closure runs no Python code by contract, so nobody replaces the value meanwhile.

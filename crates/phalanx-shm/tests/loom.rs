@@ -456,3 +456,19 @@ fn a_claim_that_died_is_known_and_passed_over() {
         assert_eq!(board.owner(position), Some(1));
     });
 }
+
+#[test]
+fn a_task_of_a_board_is_either_withdrawn_or_claimed() {
+    model(3, || {
+        let board = Arc::new(LoomClaims::new(2));
+        assert!(board.publish(0, 10));
+        assert!(board.publish(1, 11));
+        let worker = {
+            let board = Arc::clone(&board);
+            thread::spawn(move || [board.claim(1, false), board.claim(1, false)])
+        };
+        let withdrawn = board.withdraw(0);
+        let claimed: u64 = worker.join().unwrap().into_iter().flatten().sum();
+        assert_eq!(claimed, if withdrawn { 11 } else { 21 });
+    });
+}

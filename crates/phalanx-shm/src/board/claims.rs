@@ -114,6 +114,7 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
 }
 
 /// Whether [`claim`] would find something.
+#[cfg(not(loom))]
 #[inline]
 pub(super) fn claimable<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64) -> bool {
     let position = next.load(Ordering::Relaxed);
@@ -194,6 +195,11 @@ impl LoomClaims {
             taken(&self.at(position).0, position, worker);
         }
         Some(value)
+    }
+
+    /// Takes the task of `position` back, if nobody has claimed it.
+    pub fn withdraw(&self, position: u64) -> bool {
+        withdraw(&self.at(position).0, position)
     }
 
     /// Who has the cell of `position`, when somebody has.

@@ -13,7 +13,7 @@ mod view;
 use std::cell::RefCell;
 use std::ptr;
 
-use phalanx_shm::Block;
+use phalanx_shm::{Arena, Block, Handle};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -146,6 +146,23 @@ pub(crate) fn decode<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyRes
         Some(&tag::PICKLE) => frame::read(py, wire, source),
         Some(&(tag::BLOCK_STR | tag::BLOCK_BYTES)) => frame::read_bytes(py, wire, source),
         _ => small::decode_small(py, wire),
+    }
+}
+
+/// Gives back what a message in [`Source::Transit`] holds, unread. Needs no interpreter lock.
+pub(crate) fn discard(arena: Arena, wire: &[u8]) {
+    let handles = match wire {
+        // See `frame.rs`.
+        [tag::PICKLE, _, _, _, rest @ ..] => rest
+            .split_first_chunk()
+            .and_then(|(count, rest)| rest.get(8..)?.get(..(u32::from_le_bytes(*count) as usize).checked_mul(8)?)),
+        [tag::BLOCK_STR | tag::BLOCK_BYTES, rest @ ..] => rest.get(..8),
+        _ => None,
+    };
+    let mut rest = handles.unwrap_or(&[]);
+    while let Some((handle, after)) = rest.split_first_chunk() {
+        arena.discard(Handle::from_u64(u64::from_le_bytes(*handle)));
+        rest = after;
     }
 }
 

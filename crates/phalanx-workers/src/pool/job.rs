@@ -482,8 +482,16 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if self.shared.is_mine() {
-            self.shared.engine().ledger().forget(self.id);
+        // The copy in a forked child has no say over what the parent's results hold.
+        if !self.shared.is_mine() {
+            return;
+        }
+        self.shared.engine().ledger().forget(self.id);
+        let state = std::mem::take(self.state.get_mut());
+        for outcome in state.ordered.into_values().chain(state.queue.into_iter().map(|(_, outcome)| outcome)) {
+            if let Outcome::Returned(bytes) | Outcome::Raised(bytes) = outcome {
+                codec::discard(self.shared.arena, &bytes);
+            }
         }
     }
 }

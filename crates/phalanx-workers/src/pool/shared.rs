@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use phalanx_gil::detached;
-use phalanx_pool::{Engine, JobId, Keep};
+use phalanx_pool::{Bytes, Engine, JobId, Keep};
 use phalanx_shm::board::Board;
 use phalanx_shm::park::{ParkWord, Woken};
 use phalanx_shm::{Arena, ShmError};
@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 
 use super::job::Job;
 use super::watch::Watch;
+use crate::codec;
 
 /// The longest a thread sleeps without a look around.
 const SLICE: Duration = Duration::from_millis(100);
@@ -71,12 +72,22 @@ pub(super) struct Shared {
     pub(super) cpus: u32,
 }
 
-/// The engine, locked. What was kept for items that are done is dropped after it is unlocked: a Python destructor may
-/// run, switch threads, and use the pool.
+/// The engine, locked. What was kept for items that are done, and results that nobody takes, are dropped after it is
+/// unlocked: a Python destructor may run, switch threads, and use the pool.
 pub(super) struct Locked<'a> {
     /// Dropped first, being declared first.
     engine: MutexGuard<'a, Engine>,
-    garbage: Vec<Keep>,
+    _garbage: Vec<Keep>,
+    unread: Unread,
+}
+
+/// Results that nobody takes, to be released.
+struct Unread(Arena, Vec<Bytes>);
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.1.iter().for_each(|bytes| codec::discard(self.0, bytes));
+    }
 }
 
 impl Deref for Locked<'_> {
@@ -95,7 +106,8 @@ impl DerefMut for Locked<'_> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.garbage = self.engine.ledger().take_garbage();
+        self._garbage = self.engine.ledger().take_garbage();
+        self.unread.1 = self.engine.ledger().take_discarded();
     }
 }
 
@@ -154,7 +166,11 @@ impl Shared {
 
     /// The engine. Not to be held while waiting for the interpreter lock or anything else.
     pub(super) fn engine(&self) -> Locked<'_> {
-        Locked { engine: self.engine.lock().unwrap_or_else(PoisonError::into_inner), garbage: Vec::new() }
+        Locked {
+            engine: self.engine.lock().unwrap_or_else(PoisonError::into_inner),
+            _garbage: Vec::new(),
+            unread: Unread(self.arena, Vec::new()),
+        }
     }
 
     /// To be called after every change of the ledger, without the engine: wakes who may wait for it.

@@ -322,12 +322,7 @@ impl Supervisor {
             }
             let mut engine = self.shared.engine();
             let event = engine.ledger().next_event();
-            let discarded = engine.ledger().take_discarded();
             drop(engine);
-            for bytes in discarded {
-                // What it refers to goes with the object.
-                drop(codec::decode(py, &bytes, codec::Source::Transit));
-            }
             self.pull(py);
             match event {
                 Some(Event::Done(id)) => {
