@@ -344,7 +344,7 @@ fn timed_out(py: Python<'_>) -> PyErr {
 
 #[pymethods]
 impl Job {
-    /// wait(timeout: float | None = None) -> bool
+    /// wait(self, timeout: float | None = None) -> bool
     ///
     /// Wait until all items are done; whether they are.
     #[pyo3(signature = (timeout=None))]
@@ -359,7 +359,7 @@ impl Job {
         }
     }
 
-    /// ready() -> bool
+    /// ready(self) -> bool
     ///
     /// Whether all items are done.
     fn ready(&self) -> PyResult<bool> {
@@ -369,7 +369,7 @@ impl Job {
         Ok(engine.ledger().is_done(self.id))
     }
 
-    /// successful() -> bool
+    /// successful(self) -> bool
     ///
     /// Whether no item failed. ValueError when not all are done.
     fn successful(&self, py: Python<'_>) -> PyResult<bool> {
@@ -381,7 +381,7 @@ impl Job {
         Ok(self.state.peek(py, |state| state.error.is_none() && state.raised.is_none()))
     }
 
-    /// get(timeout: float | None = None) -> object
+    /// get(self, timeout: float | None = None) -> Any
     ///
     /// Wait for the result, or the list of results, and return it; raise the exception of the first item that failed.
     /// Raises multiprocessing.TimeoutError when the time is over.
@@ -394,7 +394,7 @@ impl Job {
         self.result(py)
     }
 
-    /// next(timeout: float | None = None) -> object
+    /// next(self, timeout: float | None = None) -> Any
     ///
     /// Wait for the next result and return it, or raise its exception. Raises StopIteration after the last one, and
     /// multiprocessing.TimeoutError when the time is over.
@@ -442,7 +442,7 @@ impl Job {
         }
     }
 
-    /// cancel() -> bool
+    /// cancel(self) -> bool
     ///
     /// Take back what no worker has begun; whether there was anything. Those items raise CancelledError.
     fn cancel(&self) -> PyResult<bool> {
@@ -455,7 +455,7 @@ impl Job {
         Ok(cancelled)
     }
 
-    /// running() -> bool
+    /// running(self) -> bool
     ///
     /// Whether a worker has begun, and not all is done.
     fn running(&self) -> PyResult<bool> {
@@ -465,7 +465,7 @@ impl Job {
         Ok(engine.is_running(self.id))
     }
 
-    /// progress() -> tuple[int, int | None]
+    /// progress(self) -> tuple[int, int | None]
     ///
     /// How many items are done, and how many there are, if that is known.
     fn progress(&self) -> PyResult<(u64, Option<u64>)> {

@@ -242,7 +242,7 @@ impl Supervisor {
         })
     }
 
-    /// ticket(slot: int) -> Ticket
+    /// ticket(self, slot: int) -> Ticket
     ///
     /// What the next worker in the slot needs: an argument of `run_worker`. Ask for one for each start.
     fn ticket(&self, py: Python<'_>, slot: u32) -> PyResult<Ticket> {
@@ -259,7 +259,7 @@ impl Supervisor {
         })
     }
 
-    /// started(slot: int, pid: int) -> None
+    /// started(self, slot: int, pid: int) -> None
     ///
     /// Say that a worker was started in the slot.
     fn started(&self, slot: u32, pid: u32) -> PyResult<()> {
@@ -273,7 +273,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// reaped(slot: int, pid: int, exitcode: int | None) -> None
+    /// reaped(self, slot: int, pid: int, exitcode: int | None) -> None
     ///
     /// Say how an ended worker ended, as in `Process.exitcode`. Needed where the worker is not this process's child
     /// (forkserver), or where somebody else took its exit status; harmless otherwise. Returns when the worker's slot is
@@ -298,7 +298,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// wants_workers() -> bool
+    /// wants_workers(self) -> bool
     ///
     /// Whether an ended worker is to be replaced: not when all is done and no more comes, nor when workers cannot start.
     fn wants_workers(&self) -> bool {
@@ -307,7 +307,7 @@ impl Supervisor {
             && self.shared.engine().ledger().broken().is_none()
     }
 
-    /// next_event() -> tuple[Any, ...] | None
+    /// next_event(self) -> tuple[Any, ...] | None
     ///
     /// Wait for what is to be done: ("ended", slot, pid): join that process and start another one; ("call", job, None): a
     /// job made with callbacks is done. None when the pool is over. To be called in one thread only, all the time.
@@ -350,8 +350,7 @@ impl Supervisor {
         }
     }
 
-    /// apply(func, args=(), kwds={}, *, callbacks: bool = False, timeout: float | None = None,
-    ///     retries: int | None = None) -> Job
+    /// apply(self, func: Callable[..., Any], args: Any = None, kwds: Any = None, *, callbacks: bool = False, timeout: float | None = None, retries: int | None = None) -> Job
     ///
     /// Have `func(*args, **kwds)` done.
     #[pyo3(signature = (func, args=None, kwds=None, *, callbacks=false, timeout=None, retries=None))]
@@ -420,9 +419,7 @@ impl Supervisor {
         Ok(job)
     }
 
-    /// map(func, items, *, star: bool = False, chunksize: int | None = None, mode: str = "list",
-    ///     callbacks: bool = False, buffersize: int | None = None, timeout: float | None = None,
-    ///     retries: int | None = None) -> Job
+    /// map(self, func: Callable[..., Any], items: Iterable[Any], *, star: bool = False, chunksize: int | None = None, mode: str = "list", callbacks: bool = False, buffersize: int | None = None, timeout: float | None = None, retries: int | None = None) -> Job
     ///
     /// Have `func(item)`, or `func(*item)`, done for each item. For mode "list" all items are taken at once, and
     /// `Job.get` returns the list of results; for "ordered" and "unordered" `Job.next` returns one after the other, and
@@ -491,7 +488,7 @@ impl Supervisor {
         Ok(job)
     }
 
-    /// close() -> None
+    /// close(self) -> None
     ///
     /// Take no more jobs. Workers end when all is done.
     fn close(&self) -> PyResult<()> {
@@ -506,7 +503,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// terminate() -> None
+    /// terminate(self) -> None
     ///
     /// Give up: what is not done becomes an error, and workers end before their next task. Stopping them at once is left
     /// to the caller, who has the processes.
@@ -533,7 +530,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// is_idle() -> bool
+    /// is_idle(self) -> bool
     ///
     /// Whether all that was asked for is done.
     fn is_idle(&self) -> PyResult<bool> {
@@ -543,7 +540,7 @@ impl Supervisor {
         Ok(engine.ledger().is_idle())
     }
 
-    /// wait_idle(timeout: float | None = None) -> bool
+    /// wait_idle(self, timeout: float | None = None) -> bool
     ///
     /// Wait until all that was asked for is done; whether it is. From now on items are taken from the iterables of all
     /// jobs, whether their results are taken or not.
@@ -554,7 +551,7 @@ impl Supervisor {
         Ok(self.shared.wait_for(py, seconds(timeout), |engine| engine.ledger().is_idle().then_some(()))?.is_some())
     }
 
-    /// stats() -> dict[str, Any]
+    /// stats(self) -> dict[str, Any]
     ///
     /// What has been done: "outstanding" items, and for each of the "workers" its "slot", "pid" (None while there is
     /// none), "starts", "tasks" (items), "chunks", "busy", "idle" and "queued" (seconds; the last is how long its chunks
