@@ -673,6 +673,7 @@ impl Ledger {
     }
 
     /// A record of the worker of a slot. `now` is in nanoseconds.
+    #[expect(clippy::too_many_arguments, reason = "what a record says, in its order")]
     pub fn record(&mut self, slot: u32, kind: Kind, number: u64, ordinal: u32, nanos: u32, bytes: &[u8], now: u64) {
         let Some(worker) = self.workers.get_mut(slot as usize) else { return };
         match kind {
