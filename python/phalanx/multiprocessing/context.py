@@ -257,6 +257,10 @@ class DefaultContext(_Replacements, _std.DefaultContext):
 
     @_actual_context.setter
     def _actual_context(self, context: Any) -> None:
+        # The standard module goes on with its own contexts: its `Pool`, for one,
+        # needs its own queues.
+        if isinstance(context, _Replacements):
+            context = _state.get_context(context.get_start_method())
         _state._actual_context = context
 
 
