@@ -9,13 +9,15 @@ while a worker is forked, and the worker gets new buffers for its standard strea
 
 import io
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["renew_streams", "without_loggers"]
+__all__ = ["renew_streams", "uninterrupted", "without_loggers"]
 
 # How long to wait for a logger that is writing; it may be stuck in that.
 PATIENCE = 0.5
@@ -39,6 +41,32 @@ def without_loggers() -> Iterator[None]:
     finally:
         for lock in reversed(held):
             lock.release()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off interrupts, in this process and in one that is started meanwhile.
+
+    Python runs the handler in the main thread, wherever that is: between the functions
+    that run around a fork it would leave a lock taken. The new process inherits the
+    signal mask.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    came: list[int] = []
+    handler = None
+    if threading.current_thread() is threading.main_thread():
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        # What was put off comes here.
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if callable(handler):
+            signal.signal(signal.SIGINT, handler)
+            if came:
+                signal.raise_signal(signal.SIGINT)
 
 
 # The old buffers: closing one would take its lock.

@@ -7,7 +7,6 @@ and a lost worker has to be replaced meanwhile.
 """
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ from typing import Any, Protocol
 import phalanx._workers as _workers
 
 from . import context as _context
-from ._forking import without_loggers
+from ._forking import uninterrupted, without_loggers
 from ._placement import Placement
 from ._worker import Initializer, work
 
@@ -153,15 +152,12 @@ class Crew:
 
             resource_tracker.ensure_running()  # It unblocks interrupts when it starts.
         # The worker takes interrupts when it is ready for them.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-        try:
+        with uninterrupted():
             with without_loggers():
                 process.start()
             self.supervisor.started(slot, process.pid)
             self._slots[slot] = process
             self.workers.append(process)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         util.debug("added worker")
 
     def _watch(self) -> None:
