@@ -179,6 +179,8 @@ class Crew:
                 return
             util.debug("cleaning up worker %d", slot)
             process.join()
+            # What it leaves is settled before another worker has the slot.
+            self.supervisor.reaped(slot, pid, process.exitcode)
             self._slots[slot] = None
             self.workers.remove(process)
         if self.state == RUN or (self.state == CLOSE and not self.supervisor.is_idle()):
