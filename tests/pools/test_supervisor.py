@@ -251,6 +251,15 @@ class Jobs(HereCase):
         self.assertEqual(self.workers.map(scope["later"], range(3)), [10, 11, 12])
         self.assertEqual(self.workers.map(lambda x: x + 1, range(3)), [1, 2, 3])
 
+    def test_a_function_that_is_defined_again(self) -> None:
+        main: Any = sys.modules["__main__"]
+        for step in (1, 2):
+            scope: dict[str, Any] = {"__name__": "__main__"}
+            exec(f"def again(x): return x + {step}", scope)
+            main.again = scope["again"]
+            self.assertEqual(self.workers.map(main.again, [0]), [step])
+        del main.again
+
     def test_a_closure_is_sent_as_it_is_now(self) -> None:
         value = 1
 

@@ -77,6 +77,12 @@ impl Functions {
         }
     }
 
+    /// Whether another function had these bytes, which name it: it was defined once more (in a notebook, say).
+    fn is_redefined(&self, wire: &Wire, function: &Bound<'_, PyAny>) -> bool {
+        let known = self.by_bytes.get(wire).and_then(|id| self.entries.get(id));
+        known.is_some_and(|entry| entry.plain && !entry.by_value && !entry.function.is(function))
+    }
+
     fn add(
         &mut self,
         shared: &Shared,
@@ -156,7 +162,13 @@ pub(super) fn number(
         Err(by) => by,
     };
     // Pickling may run Python code and switch threads: without the lock.
-    let encoded = encode(function.py(), function, by)?;
+    let mut encoded = encode(function.py(), function, by)?;
+    let mut by = by;
+    if by == By::Reference && lock().is_redefined(&encoded.wire, function) {
+        // Workers may have the old one under this name.
+        by = By::Value;
+        encoded = encode(function.py(), function, by)?;
+    }
     let mut gone = Vec::new();
     let id = lock().add(shared, function, encoded, by == By::Value, &mut gone);
     drop(gone);
