@@ -100,6 +100,28 @@ if __name__ == "__main__":
         process.join()
 """
 
+# The fork server's children are not this process's: it learns of their ends otherwise.
+KILLED = """
+import os, signal
+import phalanx.multiprocessing as mp
+
+def work(x):
+    if x % 10 == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+if __name__ == "__main__":
+    with mp.get_context({method!r}).Pool(2, maxtasksperchild=7) as pool:
+        calls = [pool.apply_async(work, (i,)) for i in range(40)]
+        good, codes = 0, []
+        for i, call in enumerate(calls):
+            try:
+                good += call.get() == i
+            except mp.errors.WorkerLostError as error:
+                codes.append((i, error.exitcode))
+        print(good, codes)
+"""
+
 
 class Names(unittest.TestCase):
     def test_every_public_name_of_the_standard_module(self) -> None:
@@ -197,6 +219,12 @@ class Scripts(ScriptCase):
                 with self.subTest(method=method, way=way):
                     ended = self.run_script(UNGUARDED.format(method=method), way=way)
                     self.assertEqual(ended.lines, ["main runs", "[2, 3]", "40", "7"])
+
+    def test_each_killed_worker_costs_its_own_call(self) -> None:
+        lost = [(i, -9) for i in (3, 13, 23, 33)]
+        for method in METHODS:
+            ended = self.run_script(KILLED.format(method=method))
+            self.assertEqual(ended.lines, [f"36 {lost}"])
 
     def test_a_guarded_main_is_imported_as_ever(self) -> None:
         for method, name in (("spawn", "__mp_main__"), ("fork", "__main__")):
