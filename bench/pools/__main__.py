@@ -122,15 +122,9 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
         return time_text(seconds, "")
 
     def faster(column: Column, ours: Engine) -> str:
-        """Against the best of those that start their workers the same way."""
         by_engine = figures.get(column.name, {})
-        peers = [
-            by_engine[engine.name]
-            for engine in engines
-            if not engine.ours
-            and engine.name in by_engine
-            and (ours.forks or not engine.forks)
-        ]
+        names = [name for name in table.peers_of(ours) if name in by_engine]
+        peers = [by_engine[name] for name in names]
         mine = by_engine.get(ours.name)
         return f"{min(peers) / mine:.3g}" if peers and mine else "-"
 

@@ -23,6 +23,7 @@ class Engine:
     environment: str = "peers"
     forks: bool = True  # compared with Phalanx's fork, else with its spawn
     launched: bool = False  # by mpiexec
+    against: str = ""  # the only one to compare with; default: all like it
 
     @property
     def ours(self) -> bool:
@@ -44,6 +45,20 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     engines: tuple[Engine, ...]
+
+    def peers_of(self, ours: Engine) -> list[str]:
+        """The names of the engines that one of ours is compared with.
+
+        Workers that are forked start sooner than others, so those which are not
+        forked are compared with their like.
+        """
+        if ours.against:
+            return [ours.against]
+        return [
+            engine.name
+            for engine in self.engines
+            if not engine.ours and (ours.forks or not engine.forks)
+        ]
 
 
 POOLS = Table(
@@ -78,8 +93,8 @@ QUEUES = Table(
         Column("1 MiB", "array of 1 MiB there, a number back", 8),
     ),
     (
-        Engine("Phalanx Queue", ""),
-        Engine("Phalanx SimpleQueue", ""),
+        Engine("Phalanx Queue", "", against="multipr. Queue"),
+        Engine("Phalanx SimpleQueue", "", against="multipr. SimpleQueue"),
         Engine("multipr. Queue"),
         Engine("multipr. SimpleQueue"),
         Engine("multipr. Pipe"),
