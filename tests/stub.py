@@ -69,6 +69,8 @@ SPECIAL = {
     "__gt__": "(self, other: Any, /) -> bool",
     "__ge__": "(self, other: Any, /) -> bool",
     "__iter__": "(self) -> Any",
+    "__enter__": "(self) -> Any",
+    "__exit__": "(self, _kind: Any = ..., _error: Any = ..., _traceback: Any = ...) -> Any",
     "__contains__": "(self, key: Any, /) -> bool",
     "__getitem__": "(self, key: Any, /) -> Any",
     "__setitem__": "(self, key: Any, value: Any, /) -> None",
@@ -185,7 +187,7 @@ def method(cls: type, name: str, thing: object) -> list[str]:
     if name in SPECIAL:
         return [f"def {name}{SPECIAL[name]}: ..."]
     if not callable(thing) and not isinstance(thing, (classmethod, staticmethod)):
-        return []
+        return [f"{name}: ClassVar[int]"] if type(thing) is int else []
     static, of_class = isinstance(thing, staticmethod), "class" in kind
     function = getattr(thing, "__func__", thing) if static else thing
     bound = "" if static else "cls, " if of_class else "self, "

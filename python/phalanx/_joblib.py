@@ -123,13 +123,13 @@ def close() -> None:
 
 def _backend_class() -> type:
     """Make the class; its bases are joblib's."""
-    from joblib._parallel_backends import (  # type: ignore[import-untyped,unused-ignore]
+    from joblib._parallel_backends import (  # type: ignore[import,unused-ignore]
         AutoBatchingMixin,
         FallbackToBackend,
         ParallelBackendBase,
         SequentialBackend,
     )
-    from joblib.externals.loky import (  # type: ignore[import-untyped,unused-ignore]
+    from joblib.externals.loky import (  # type: ignore[import,unused-ignore]
         cpu_count,
     )
 
