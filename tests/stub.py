@@ -70,7 +70,9 @@ SPECIAL = {
     "__ge__": "(self, other: Any, /) -> bool",
     "__iter__": "(self) -> Any",
     "__enter__": "(self) -> Any",
-    "__exit__": "(self, _kind: Any = ..., _error: Any = ..., _traceback: Any = ...) -> Any",
+    "__exit__": (
+        "(self, _kind: Any = ..., _error: Any = ..., _traceback: Any = ...) -> Any"
+    ),
     "__contains__": "(self, key: Any, /) -> bool",
     "__getitem__": "(self, key: Any, /) -> Any",
     "__setitem__": "(self, key: Any, value: Any, /) -> None",
