@@ -61,9 +61,12 @@ _WAITING = ("PENDING", "RUNNING")
 class PoolFuture(Future[Any]):
     """A call that a worker does, or did."""
 
-    def __init__(self, job: "_workers.Job") -> None:
+    _is_quick = True
+
+    def __init__(self, job: "_workers.Job", crew: Crew) -> None:
         super().__init__()
         self._job = job
+        self._crew: Crew | None = crew
         self._cancelling = False
 
     def running(self) -> bool:
@@ -136,6 +139,12 @@ class PoolFuture(Future[Any]):
                 self.set_result(value)
         except InvalidStateError:
             pass  # Cancelled, or settled by another thread.
+
+    def _invoke_callbacks(self) -> None:
+        # Never in the thread that settled it, which may be the one that replaces workers.
+        crew, self._crew = self._crew, None
+        if self._done_callbacks and crew is not None:
+            crew.call_later(super()._invoke_callbacks)
 
     # What a crew calls when the job has ended, and when it never will.
 
@@ -261,7 +270,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         with self._shutdown_lock:
             self._check()
             job = self._supervisor.apply(fn, args, kwargs, callbacks=True)
-            future = PoolFuture(job)
+            future = PoolFuture(job, self._crew)
             self._crew.expect(job, future)
             self._start_workers(0)
             return future

@@ -279,6 +279,18 @@ class Life(HereCase):
                 call()
         executor.shutdown()
 
+    def test_all_callbacks_have_run_after_shutdown(self) -> None:
+        for end in ("shutdown", "terminate_workers"):
+            executor = futures.ProcessPoolExecutor(2)
+            seen: list[object] = []
+            fs = [executor.submit(pause, 0.01) for _ in range(50)]
+            for future in fs:
+                future.add_done_callback(seen.append)
+            getattr(executor, end)()
+            self.assertEqual(len(seen), 50)
+            fs[0].add_done_callback(seen.append)
+            self.assertEqual(len(seen), 51)
+
     def test_shutdown_of_an_unused_executor(self) -> None:
         before = threading.active_count()
         for wait in (True, False):

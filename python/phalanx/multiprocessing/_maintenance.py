@@ -38,6 +38,9 @@ PATIENCE = 10.0
 class Waiting(Protocol):
     """A result with something to run when its job has ended."""
 
+    #: Whether `_call_back` runs no code of the program, so that any thread may call it.
+    _is_quick: bool
+
     def _call_back(self) -> None: ...
 
     def _abandon(self) -> None: ...
@@ -97,7 +100,11 @@ class Crew:
         self._slots: list[Any] = [None] * slots
         self._lock = threading.Lock()
         self._waiting: dict[_workers.Job, Waiting | None] = {}
-        self._due: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._due: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        # Of the thread of callbacks: it has nothing more to wait for; it has ended.
+        self._ended = False
+        self._over = False
+        self._call_lock = threading.Lock()
         self._watcher = threading.Thread(
             target=self._watch, name="phalanx-pool", daemon=True
         )
@@ -167,6 +174,7 @@ class Crew:
                 self._replace(event[1], event[2])
             elif event[0] == "call":
                 self._call_due(event[1])
+        self._ended = True
         self._due.put(None)
         if self.state == TERMINATE:
             self._end_workers()  # One may have started while the others were ended.
@@ -211,6 +219,23 @@ class Crew:
 
     def expect(self, job: _workers.Job, result: Waiting) -> None:
         """Run what `result` has to run when the job has ended."""
+        if not result._is_quick:
+            self._start_caller()
+        # The event may have come before this entry; then it has left `None`.
+        if self._waiting.setdefault(job, result) is None:
+            del self._waiting[job]
+            self._finish(result)
+
+    def call_later(self, call: Callable[[], object]) -> None:
+        """Run something in the thread of callbacks, or here when that has ended."""
+        self._start_caller()
+        with self._call_lock:
+            if not self._over:
+                self._due.put(call)
+                return
+        call()
+
+    def _start_caller(self) -> None:
         if self._caller is None:
             with self._lock:
                 if self._caller is None:
@@ -218,10 +243,6 @@ class Crew:
                         target=self._call, name="phalanx-callbacks", daemon=True
                     )
                     self._caller.start()
-        # The event may have come before this entry; then it has left `None`.
-        if self._waiting.setdefault(job, result) is None:
-            del self._waiting[job]
-            self._due.put(result)
 
     def pending(self) -> int:
         """Return how many results there are whose jobs have not ended."""
@@ -235,18 +256,37 @@ class Crew:
         result = self._waiting.setdefault(job, None)
         if result is not None:
             del self._waiting[job]
-            self._due.put(result)
+            self._finish(result)
+
+    def _finish(self, result: Waiting) -> None:
+        if not result._is_quick:
+            self.call_later(lambda: self._call_back(result))
+            return
+        try:
+            result._call_back()
+        except BaseException as error:
+            report(error)
+
+    def _call_back(self, result: Waiting) -> None:
+        if self.state == TERMINATE:
+            result._abandon()
+        else:
+            result._call_back()
 
     def _call(self) -> None:
-        while (result := self._due.get()) is not None:
+        while True:
+            call = self._due.get()
             try:
-                if self.state == TERMINATE:
-                    result._abandon()
-                else:
-                    result._call_back()
+                if call is not None:
+                    call()
             except BaseException as error:
                 report(error)
-            del result
+            del call
+            if self._ended:
+                with self._call_lock:
+                    if self._due.empty():
+                        self._over = True
+                        return
 
     # The end
 
@@ -274,11 +314,12 @@ class Crew:
         self.supervisor.terminate()
         self._join(self._watcher)
         self._end_workers()
-        self._due.put(None)
-        self._join(self._caller)
         for result in self.expected():
             result._abandon()
         self._waiting.clear()
+        self._ended = True
+        self._due.put(None)
+        self._join(self._caller)
 
     @staticmethod
     def _join(thread: threading.Thread | None) -> None:

@@ -21,6 +21,7 @@ class ApplyResult(_std.ApplyResult):  # type: ignore[type-arg]
     With a callback, the result counts as ready when the callback has run.
     """
 
+    _is_quick = False
     # Only with a callback: set when it has run.
     _called: threading.Event | None
 
