@@ -141,10 +141,10 @@ class PoolFuture(Future[Any]):
             pass  # Cancelled, or settled by another thread.
 
     def _invoke_callbacks(self) -> None:
-        # Never in the thread that settled it, which may be the one that replaces workers.
+        # Not in the thread that settled it, which may be the one that replaces workers.
         crew, self._crew = self._crew, None
-        if self._done_callbacks and crew is not None:
-            crew.call_later(super()._invoke_callbacks)
+        if self._done_callbacks and crew is not None:  # type: ignore[attr-defined]
+            crew.call_later(super()._invoke_callbacks)  # type: ignore[misc]
 
     # What a crew calls when the job has ended, and when it never will.
 
