@@ -6,6 +6,7 @@ a case that fails there too is no fault of ours. What only the standard library
 passes has to be in `tests/multiprocessing/exceptions.txt`, with its reason.
 """
 
+import atexit
 import fnmatch
 import json
 import os
@@ -65,6 +66,7 @@ def sides(python: str) -> tuple[Side, Side]:
     if python != PYTHON:
         # The extension serves every Python; the environment's other packages do not.
         link = Path(tempfile.mkdtemp(prefix="phalanx-"))
+        atexit.register(shutil.rmtree, link, ignore_errors=True)
         for part in (pickle, package):
             (link / part.name).symlink_to(part)
         path.append(link)
