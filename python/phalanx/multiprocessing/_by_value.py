@@ -14,17 +14,9 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped,unused-ignore]
 
-__all__ = ["Pickler", "dumps", "without_main"]
+from ._placement import is_without_main
 
-#: Whether this process is such a worker.
-_alone = False
-
-
-def without_main() -> None:
-    """Note that this process is a spawned worker; find out whether it has main."""
-    global _alone
-    # That is the name of a main module that was imported for a worker.
-    _alone = sys.modules["__main__"].__name__ != "__mp_main__"
+__all__ = ["Pickler", "dumps"]
 
 
 class _Globals:
@@ -38,14 +30,14 @@ class _Globals:
 
 
 def _find_globals(values: dict[str, Any]) -> dict[str, Any]:
-    return sys.modules["__main__"].__dict__ if _alone else values
+    return sys.modules["__main__"].__dict__ if is_without_main() else values
 
 
 def _set_state(
     function: FunctionType, state: Any, set_state: Callable[[FunctionType, Any], None]
 ) -> None:
     """Complete a function that was just made; keep the globals that are there."""
-    if _alone and function.__globals__ is sys.modules["__main__"].__dict__:
+    if is_without_main() and function.__globals__ is sys.modules["__main__"].__dict__:
         given = state[1]["__globals__"]
         state[1]["__globals__"] = {
             name: value

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-__all__ = ["Placement", "usable_cpus"]
+__all__ = ["Placement", "is_without_main", "usable_cpus"]
 
 # Read by the libraries when they are loaded.
 _THREAD_VARIABLES = (
@@ -130,10 +130,19 @@ class Placement:
             _limit_loaded_libraries(self.threads)
 
 
-def _arrive(cpu: int | None, threads: int | None) -> Placement:
-    from ._by_value import without_main
+#: Whether this process is a worker that was spawned.
+_spawned = False
 
-    without_main()
+
+def is_without_main() -> bool:
+    """Whether this is a spawned worker that did not import the main module."""
+    # That is the name of a main module that was imported for a worker.
+    return _spawned and sys.modules["__main__"].__name__ != "__mp_main__"
+
+
+def _arrive(cpu: int | None, threads: int | None) -> Placement:
+    global _spawned
+    _spawned = True
     Placement(cpu, threads).apply()
     return Placement(None, None, forked=False)
 
