@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wire    PICKLE, u8 where (0: the frame follows, 1: it lies in the first block)
-//!         u16 0, u32 n blocks, u64 length of the frame
+//!         u8 private (1: other messages name the same blocks, see `sharing.rs`), u8 0, u32 n blocks, u64 length of the frame
 //!         n times u64 handle
 //!         the frame
 //! frame   u64 m buffers
@@ -27,7 +27,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView};
 use super::pickler::Written;
 use super::small::{damaged, tag};
 use super::view::View;
-use super::{Encoded, Source, Wire};
+use super::{Encoded, Source, Wire, sharing};
 use crate::family;
 use crate::shared::{SharedBuffer, copy_in};
 
@@ -57,15 +57,18 @@ struct Place {
 ///
 /// # Errors
 /// `MemoryError` when the shared memory is full.
-pub(super) fn write(py: Python<'_>, written: &Written, carried: Vec<Block>, encoded: &mut Encoded) -> PyResult<()> {
+pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encoded: &mut Encoded) -> PyResult<()> {
     let buffers = &written.buffers;
     let frame = FRAME_HEAD + ENTRY * buffers.len() + written.length;
     let inline = frame <= INLINE;
     let mut packed = if inline { 0 } else { frame };
-    let own = |view: &View| view.length() >= OWN_BLOCK && buffers.len() <= MOST_BLOCKS;
+    let few = buffers.len() <= MOST_BLOCKS;
+    let own = |view: &View| few && view.length() >= OWN_BLOCK;
     let shares = !inline || buffers.iter().any(|view| !own(view));
     let mut places = Vec::with_capacity(buffers.len());
     let mut blocks = usize::from(shares);
+    let sharing = sharing::is_on();
+    let mut private = false;
     for view in buffers {
         let length = view.length();
         if own(view) {
@@ -80,17 +83,28 @@ pub(super) fn write(py: Python<'_>, written: &Written, carried: Vec<Block>, enco
     if shares {
         encoded.blocks.push(allocate(py, packed)?);
     }
-    for view in buffers.iter().filter(|view| own(view)) {
-        encoded.blocks.push(allocate(py, view.length())?);
-    }
-    for (view, place) in buffers.iter().zip(&places) {
-        if let Some(block) = encoded.blocks.get(place.block) {
+    for (view, place) in written.buffers.into_iter().zip(&places) {
+        if let Some(block) = encoded.blocks.first().filter(|_| shares && place.block == 0) {
             copy_in(py, block, place.offset, view.address(), place.length)?;
+            continue;
         }
+        private |= sharing;
+        let block = match sharing.then(|| sharing::find(&view)).flatten() {
+            Some(block) => block,
+            None => {
+                let block = allocate(py, place.length)?;
+                copy_in(py, &block, 0, view.address(), place.length)?;
+                if sharing {
+                    sharing::remember(view, &block);
+                }
+                block
+            }
+        };
+        encoded.blocks.push(block);
     }
     encoded.blocks.extend(carried);
     let wire = &mut encoded.wire;
-    wire.extend_from_slice(&[tag::PICKLE, u8::from(!inline), 0, 0]);
+    wire.extend_from_slice(&[tag::PICKLE, u8::from(!inline), u8::from(private), 0]);
     wire.extend_from_slice(&(encoded.blocks.len() as u32).to_le_bytes());
     wire.extend_from_slice(&(frame as u64).to_le_bytes());
     for block in &encoded.blocks {
@@ -188,13 +202,15 @@ pub(super) fn read_bytes<'py>(py: Python<'py>, wire: &[u8], source: Source) -> P
 /// # Errors
 /// `ValueError` for a damaged message; what unpickling raises.
 pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
-    let [_, place, _, _, rest @ ..] = wire else { return Err(damaged()) };
+    let [_, place, private, _, rest @ ..] = wire else { return Err(damaged()) };
     let (count, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
     let count = u32::from_le_bytes(*count) as usize;
     let (length, mut rest) = size(rest)?;
     if count > rest.len() / 8 {
         return Err(damaged());
     }
+    // Of blocks that other messages name too, a reader gets copies on write.
+    let views = if *private == 1 && source == Source::Borrowed { Source::Private } else { source };
     // All blocks first: whatever happens then, dropping them gives them back.
     let mut blocks = Vec::with_capacity(count);
     for _ in 0..count {
@@ -204,13 +220,13 @@ pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResul
     }
     if *place == 0 {
         let (frame, _) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        let (buffers, stream) = table(py, frame, &blocks, source)?;
+        let (buffers, stream) = table(py, frame, &blocks, views)?;
         return loads(py, PyBytes::new(py, stream).as_any(), buffers);
     }
     let block = blocks.first().filter(|block| length <= block.len()).ok_or_else(damaged)?;
     // SAFETY: as in `read_bytes`.
     let frame = unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) };
-    let (buffers, stream) = table(py, frame, &blocks, source)?;
+    let (buffers, stream) = table(py, frame, &blocks, views)?;
     let view = memory(py, block, length - stream.len(), stream.len())?;
     loads(py, &view, buffers)
 }

@@ -7,6 +7,7 @@ mod array;
 mod frame;
 mod pickler;
 mod reducers;
+mod sharing;
 mod small;
 mod view;
 
@@ -22,6 +23,7 @@ use smallvec::SmallVec;
 
 use crate::family;
 
+pub(crate) use sharing::Sharing;
 pub(crate) use small::encode_small;
 use small::tag;
 
@@ -130,7 +132,7 @@ pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyRes
             encoded.wire.extend_from_slice(piece.as_bytes(py));
         }
     } else {
-        frame::write(py, &written, cargo.blocks, &mut encoded)?;
+        frame::write(py, written, cargo.blocks, &mut encoded)?;
     }
     Ok(encoded)
 }

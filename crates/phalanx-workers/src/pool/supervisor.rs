@@ -19,7 +19,7 @@ use super::shared::{Notice, Shared};
 use super::source::Source;
 use super::ticket::Ticket;
 use super::watch::{self, Watch};
-use crate::codec::{self, By, encode};
+use crate::codec::{self, By, Sharing, encode};
 use crate::family;
 
 /// How long an idle worker spins before it sleeps, in microseconds.
@@ -470,6 +470,7 @@ impl Supervisor {
         let job = self.job(py, func, spec, mode, ahead)?;
         job.get().set_source(py, Source::new(iterator));
         if mode == Mode::List {
+            let _sharing = Sharing::begin(items);
             job.get().feed(py, Want::All);
         } else {
             job.get().feed(py, Want::Ahead);
