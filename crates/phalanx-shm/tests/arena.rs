@@ -5,10 +5,13 @@
 #![cfg(not(loom))]
 #![expect(unsafe_code, reason = "the tests fork and kill")]
 
+mod common;
+
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::Child;
 use phalanx_shm::{Arena, ArenaConfig, BlockKind, Handle, ShmError};
 
 /// A new arena, and the right to be the only test: a fork gives the child a hold on all blocks of its parent.
@@ -16,45 +19,6 @@ fn arena() -> (Arena, MutexGuard<'static, ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     (Arena::create(ArenaConfig { bytes: 1 << 30, cached: 16 << 20 }).unwrap(), alone)
-}
-
-/// A forked process that runs `body` and ends, or is killed on drop.
-struct Child(libc::pid_t);
-
-impl Child {
-    fn run(body: impl FnOnce()) -> Child {
-        // SAFETY: see the head of this file for what the child does.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
-            // SAFETY: no pointers; the child ends by SIGALRM if it is forgotten.
-            unsafe { libc::alarm(60) };
-            body();
-            // SAFETY: ends the child without running anything of the parent's.
-            unsafe { libc::_exit(0) };
-        }
-        Child(pid)
-    }
-
-    fn wait(mut self) -> i32 {
-        let pid = std::mem::replace(&mut self.0, 0);
-        let mut status = 0;
-        // SAFETY: our own child.
-        unsafe { libc::waitpid(pid, &raw mut status, 0) };
-        status
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if self.0 != 0 {
-            // SAFETY: our own child, which nobody has waited for.
-            unsafe {
-                libc::kill(self.0, libc::SIGKILL);
-                libc::waitpid(self.0, std::ptr::null_mut(), 0);
-            }
-        }
-    }
 }
 
 fn until(what: &str, ready: impl Fn() -> bool) {
@@ -161,7 +125,7 @@ fn what_killed_processes_held_is_taken_back() {
         });
         until("the child allocates", || count.word32(0).load(SeqCst) == round);
         assert!(arena.used() > start + 400_000);
-        let pid = child.0 as u32;
+        let pid = child.pid();
         drop(child);
         arena.sweep_process(pid);
         assert_eq!(arena.used(), start, "round {round}");

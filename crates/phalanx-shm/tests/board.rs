@@ -6,41 +6,15 @@
 #![cfg(not(loom))]
 #![expect(unsafe_code, reason = "the tests fork and kill")]
 
+mod common;
+
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use common::Child;
 use phalanx_shm::board::{Board, Idle, Phase, Publisher, Record, Results, Shape, Task, WorkerEnd};
 
 const SHAPE: Shape = Shape { cells: 32, payload: 4096, workers: 2, results: 1024 };
-
-/// A forked process that runs `body` until it is killed (on drop at the latest).
-struct Child(libc::pid_t);
-
-impl Child {
-    fn run(body: impl FnOnce()) -> Child {
-        // SAFETY: see the head of this file for what the child does.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
-            // SAFETY: no pointers; the child ends by SIGALRM if it is forgotten.
-            unsafe { libc::alarm(60) };
-            body();
-            // SAFETY: ends the child without running anything of the parent's.
-            unsafe { libc::_exit(0) };
-        }
-        Child(pid)
-    }
-
-    fn kill(&self) {
-        let mut status = 0;
-        // SAFETY: our own child, which is reaped here; a second call does nothing to another process, as the number is
-        // not used again while this test runs.
-        unsafe {
-            libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, &raw mut status, 0);
-        }
-    }
-}
 
 /// Sends back each task's number until it is told to end.
 fn work(end: &mut WorkerEnd) {

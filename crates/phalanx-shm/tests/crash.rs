@@ -7,9 +7,12 @@
 #![cfg(not(loom))]
 #![expect(unsafe_code, reason = "the tests fork and kill")]
 
+mod common;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::Child;
 use phalanx_shm::{Envelope, Offset, Part, ProcId, RingConsumer, Universe, UniverseConfig, Woken};
 
 const A: ProcId = ProcId(0);
@@ -23,39 +26,6 @@ fn universe() -> Universe {
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(2).unwrap();
     universe
-}
-
-/// A forked process that runs `body` until it is killed (on drop at the latest).
-struct Child(libc::pid_t);
-
-impl Child {
-    fn run(body: impl FnOnce()) -> Child {
-        // SAFETY: see the head of this file for what the child does.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
-            // SAFETY: no pointers; the child ends by SIGALRM if it is forgotten.
-            unsafe { libc::alarm(60) };
-            body();
-            // SAFETY: ends the child without running anything of the parent's.
-            unsafe { libc::_exit(0) };
-        }
-        Child(pid)
-    }
-
-    fn kill(&self) {
-        // SAFETY: our own child, which is not reaped before drop.
-        unsafe { libc::kill(self.0, libc::SIGKILL) };
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.kill();
-        let mut status = 0;
-        // SAFETY: our own child.
-        unsafe { libc::waitpid(self.0, &raw mut status, 0) };
-    }
 }
 
 /// Length of the `n`th payload: one line, many lines, and what is between.

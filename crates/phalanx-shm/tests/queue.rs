@@ -2,12 +2,15 @@
 #![cfg(not(loom))]
 #![expect(unsafe_code, reason = "the tests fork and kill")]
 
+mod common;
+
 use core::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::Child;
 use phalanx_shm::ShmError;
 use phalanx_shm::queue::{HEADER, Joining, Memory, Queue, Record, TryGet, TryPut, Turn, Watch};
 
@@ -106,40 +109,6 @@ fn get(queue: &Queue<Mapping>) -> Vec<u8> {
 
 fn get_number(queue: &Queue<Mapping>) -> u64 {
     u64::from_ne_bytes(get(queue)[..8].try_into().unwrap())
-}
-
-/// A forked process that runs `body` until it is killed.
-struct Child(libc::pid_t);
-
-impl Child {
-    fn run(body: impl FnOnce()) -> Child {
-        // SAFETY: the child uses the queue only, which takes no lock of this process and allocates nothing.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0);
-        if pid == 0 {
-            // SAFETY: no pointers; the child ends by SIGALRM if it is forgotten.
-            unsafe { libc::alarm(60) };
-            body();
-            // SAFETY: ends the child without running anything of the parent's.
-            unsafe { libc::_exit(0) };
-        }
-        Child(pid)
-    }
-
-    fn kill(self) {
-        // SAFETY: our own child, reaped only here and in `join`.
-        unsafe {
-            libc::kill(self.0, libc::SIGKILL);
-            libc::waitpid(self.0, core::ptr::null_mut(), 0);
-        }
-    }
-
-    fn join(self) {
-        let mut status = 0;
-        // SAFETY: our own child.
-        unsafe { libc::waitpid(self.0, &raw mut status, 0) };
-        assert_eq!(status, 0);
-    }
 }
 
 #[test]
@@ -248,7 +217,7 @@ fn processes_that_sleep_are_woken() {
         put(&there, &n.to_ne_bytes());
         assert_eq!(get_number(&back), n);
     }
-    child.join();
+    assert_eq!(child.wait(), 0);
 }
 
 /// Killed at any instant, those who put leave the records they have put, in order, and nothing else.
@@ -333,12 +302,12 @@ fn killing_who_waits_harms_nobody() {
         })
         .collect();
     thread::sleep(Duration::from_millis(50));
-    waiting.into_iter().for_each(Child::kill);
+    waiting.into_iter().for_each(drop);
     let child = Child::run(|| (0..100u64).for_each(|n| put(&queue, &n.to_ne_bytes())));
     for n in 0..100 {
         assert_eq!(get_number(&queue), n);
     }
-    child.join();
+    assert_eq!(child.wait(), 0);
 }
 
 #[test]
@@ -378,9 +347,12 @@ fn a_watch_follows_the_queue() {
     let watch = Watch::start(&queue).unwrap();
     assert!(!is_readable(&watch));
     for _ in 0..20 {
-        Child::run(|| put(&queue, b"1")).join();
+        assert_eq!(Child::run(|| put(&queue, b"1")).wait(), 0);
         assert!(becomes(&watch, true));
-        Child::run(|| drop(queue.try_get(&mut Record::new()).map(|got| assert_eq!(got, TryGet::Done)))).join();
+        assert_eq!(
+            Child::run(|| drop(queue.try_get(&mut Record::new()).map(|got| assert_eq!(got, TryGet::Done)))).wait(),
+            0
+        );
         assert!(becomes(&watch, false));
         put(&queue, b"2");
         let _ = watch.refresh(&queue);
@@ -448,7 +420,7 @@ fn a_kill_costs_one_item_at_most() {
             }
             kills += 1;
         }
-        putters.into_iter().chain(getters).for_each(Child::join);
+        putters.into_iter().chain(getters).for_each(|child| assert_eq!(child.wait(), 0));
         assert!(queue.is_empty());
         let twice = (0..ITEMS).filter(|n| times(*n).load(Ordering::Relaxed) > 1).count();
         let lost = (0..ITEMS).filter(|n| times(*n).load(Ordering::Relaxed) == 0).count() as u64;
