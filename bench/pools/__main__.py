@@ -170,7 +170,7 @@ def main() -> int:
     bench = Bench({name: make_environment(name) for name in sorted(needed)})
     for number in range(options.rounds):
         for table, engines in chosen:
-            for engine in engines:
+            for engine in engines * table.turns:
                 where = f"round {number + 1}: {engine.name}"
                 print(where, file=sys.stderr, flush=True)
                 bench.round(table, engine)
@@ -181,13 +181,14 @@ def main() -> int:
             show(table, engines, bench)
     for failure in bench.failures:
         print(f"FAILED {failure}")
-    WORK.mkdir(parents=True, exist_ok=True)
-    results = {
-        "machine": machine(),
-        "seconds": medians(bench.figures),
-        "words": bench.words,
-    }
-    (WORK / "pools.json").write_text(json.dumps(results, indent=1) + "\n")
+    if not options.only:
+        WORK.mkdir(parents=True, exist_ok=True)
+        results = {
+            "machine": machine(),
+            "seconds": medians(bench.figures),
+            "words": bench.words,
+        }
+        (WORK / "pools.json").write_text(json.dumps(results, indent=1) + "\n")
     ours = {engine.name for table in TABLES for engine in table.engines if engine.ours}
     return int(any(failure.partition(",")[0] in ours for failure in bench.failures))
 

@@ -45,6 +45,7 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     engines: tuple[Engine, ...]
+    turns: int = 1  # of each engine in a round
 
     def peers_of(self, ours: Engine) -> list[str]:
         """The names of the engines that one of ours is compared with.
@@ -108,5 +109,7 @@ LOCKS = Table(
         Column("Semaphore", "multiprocessing.Semaphore(1)", 1),
     ),
     (Engine("Phalanx locks", ""), Engine("multipr. locks")),
+    # A turn takes a second, and the machine's speed changes every few.
+    turns=7,
 )
 TABLES = (POOLS, QUEUES, LOCKS)
