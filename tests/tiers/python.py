@@ -4,6 +4,7 @@ import glob
 import os
 from pathlib import Path
 
+from . import pools
 from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, count_unittest, run
 
 RANKS = (1, 2, 3, 4, 8)
@@ -74,4 +75,5 @@ def run_others() -> Counts:
             here = run_suite(str(bin_ / "phalanx"), str(bin_ / "python"), ranks)
             print(f"   {python}, {ranks} ranks: {here.passed} passed")
             counts += here
+        counts += pools.run_under(str(bin_ / "python"))
     return counts
