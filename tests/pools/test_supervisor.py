@@ -406,7 +406,10 @@ class Ends(ScriptCase):
                     supervisor.apply(time.sleep, (1000,))
                     time.sleep(1000)
                 if {starter!r} == "main": start()
-                threading.Thread(target=start).start()
+                # From 3.12 on, nothing forks while the main thread is at its end.
+                thread = threading.Thread(target=start)
+                thread.start()
+                thread.join()
                 """
             )
             script.wait_for("3")
