@@ -1,16 +1,18 @@
 """Where the standard library's pool hangs or loses results: ours must not."""
 
 import collections
+import contextlib
 import os
 import shutil
 import signal
 import threading
 import time
 import unittest
+from pathlib import Path
 
 import phalanx.multiprocessing as mp
 from phalanx.multiprocessing import errors
-from watch import HereCase, ScriptCase, wait_until
+from watch import SECONDS, HereCase, ScriptCase, wait_until
 
 
 def square(x: int) -> int:
@@ -69,6 +71,36 @@ def refuse(*_: object) -> None:
 
 def die(*_: object) -> None:
     os._exit(3)
+
+
+def memory_group(limit: int) -> Path | None:
+    """Make a control group with a limit in bytes; None where that is not possible."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    groups = [line.split(":", 2)[1:] for line in lines]
+    for kinds, path in groups:
+        if "memory" in kinds.split(","):
+            parent = Path(f"/sys/fs/cgroup/memory{path}")
+            names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        elif kinds == "":
+            parent = Path(f"/sys/fs/cgroup{path}")
+            names = ("memory.max", "memory.swap.max")
+        else:
+            continue
+        group = parent / f"phalanx-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / names[0]).write_text(str(limit))
+        except OSError:
+            group.rmdir()
+            continue
+        # Where there is no swap, its limit may be missing.
+        with contextlib.suppress(OSError):
+            (group / names[1]).write_text(str(0 if kinds == "" else limit))
+        return group
+    return None
 
 
 class LostWorkers(HereCase):
@@ -231,6 +263,44 @@ class Initializers(HereCase):
 
 
 class Scripts(ScriptCase):
+    def test_a_worker_that_the_kernel_kills_for_memory(self) -> None:
+        group = memory_group(300 << 20)
+        if group is None:
+            self.skipTest("no control group with a memory limit can be made here")
+        try:
+            ended = self.run_script(
+                """
+                import os, sys
+                with open(sys.argv[1], "w") as file:
+                    file.write(str(os.getpid()))
+                import phalanx.multiprocessing as mp
+
+                def fill(megabytes):
+                    data = bytearray(megabytes << 20)
+                    data[::4096] = bytes(len(data) // 4096)
+                    return len(data)
+
+                def kill(_):
+                    os.kill(os.getpid(), 9)
+
+                with mp.Pool(1) as pool:
+                    for function, size in ((fill, 600), (kill, 0), (fill, 1)):
+                        try:
+                            print(pool.map(function, [size]))
+                        except mp.ProcessError as error:
+                            print(type(error).__name__, error.exitcode, error)
+                """,
+                SECONDS,
+                None,
+                str(group / "cgroup.procs"),
+            )
+        finally:
+            group.rmdir()
+        by_kernel, by_hand, last = ended.lines
+        self.assertRegex(by_kernel, "WorkerLostError -9 .* ran out of memory")
+        self.assertRegex(by_hand, r"WorkerLostError -9 .* signal 9 \(SIGKILL\) before")
+        self.assertEqual(last, f"[{1 << 20}]")
+
     def test_ctrl_c_in_map(self) -> None:
         for method in ("fork", "spawn"):
             for call in (

@@ -19,6 +19,7 @@
 //! | [`wait`] | sleeping on shared words in slices, with a deadline |
 //! | [`condition`], [`barrier`] | waiting for a notification, an event, or for each other |
 //! | [`owned`], [`semaphore`] | locks that know their owner; counting semaphores |
+//! | [`oom`] | [`OomKills`]: whether memory ran out when a process was killed |
 //! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners |
 //! | [`single_copy`] | copies straight from another process's memory |
 //! | [`transfer`] | large messages: a pipe through shared memory that both sides advance |
@@ -60,6 +61,8 @@ pub mod fork;
 pub mod inherit;
 pub mod mem;
 #[cfg(not(loom))]
+pub mod oom;
+#[cfg(not(loom))]
 pub mod owned;
 #[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
 mod positions;
@@ -93,6 +96,8 @@ pub use lock::{EngineGuard, EngineLock};
 #[cfg(not(loom))]
 pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
+#[cfg(not(loom))]
+pub use oom::OomKills;
 #[cfg(not(loom))]
 pub use owned::{Acquired, OwnedLock};
 pub use park::{ParkToken, Parker, Woken};

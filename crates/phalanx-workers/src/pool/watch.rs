@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use phalanx_pool::End;
+use phalanx_shm::OomKills;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
@@ -120,21 +121,11 @@ fn private_memory(pid: u32) -> Option<u64> {
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
-/// How often the kernel has killed processes of this one's container for want of memory.
-fn oom_kills() -> Option<u64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let events = std::fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.events"))
-        .or_else(|_| std::fs::read_to_string("/sys/fs/cgroup/memory.events"))
-        .ok()?;
-    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
-}
-
 /// The thread's life.
 pub(super) fn run(shared: &Arc<Shared>) {
     let watch = &shared.watch;
     let mut processes: Vec<Process> = Vec::new();
-    let mut kills = oom_kills();
+    let mut kills = OomKills::watch();
     // After the pool's end, until the processes are gone: what they held is freed then.
     while !shared.shutdown.load(Ordering::Relaxed) || !processes.is_empty() {
         wait(watch, &processes);
@@ -183,7 +174,7 @@ fn wait(watch: &Watch, processes: &[Process]) {
 }
 
 /// Looks at one process; whether it is still to be watched.
-fn look(shared: &Arc<Shared>, process: &mut Process, kills: &mut Option<u64>) -> bool {
+fn look(shared: &Arc<Shared>, process: &mut Process, kills: &mut OomKills) -> bool {
     let Some(fd) = &process.fd else {
         if process.ended.is_some_and(|since| since.elapsed() < STATUS) {
             return true;
@@ -241,14 +232,9 @@ impl Process {
 }
 
 /// Settles what a worker that has ended leaves behind.
-fn bury(shared: &Arc<Shared>, process: &Process, end: End, kills: &mut Option<u64>) {
+fn bury(shared: &Arc<Shared>, process: &Process, end: End, kills: &mut OomKills) {
     let end = match end {
-        End::Signaled(signal) if signal == Signal::KILL.as_raw() && !process.killed => {
-            let now = oom_kills();
-            let rose = matches!((now, *kills), (Some(now), Some(before)) if now > before);
-            *kills = now;
-            if rose { End::OutOfMemory } else { end }
-        }
+        End::Signaled(signal) if signal == Signal::KILL.as_raw() && !process.killed && kills.explain() => End::OutOfMemory,
         end => end,
     };
     let mut engine = shared.engine();
