@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import phalanx.multiprocessing as mp
 from phalanx.futures import ProcessPoolExecutor
-from watch import HereCase
+from watch import HereCase, ScriptCase
 
 
 def same(number: int) -> int:
@@ -86,6 +86,34 @@ class Threads(HereCase):
 
         with mp.Pool(2) as pool:
             self.assertEqual(self.in_threads(4, work), [True] * 4)
+
+
+class AfterTheMainThread(ScriptCase):
+    def test_a_thread_goes_on_with_a_pool(self) -> None:
+        # Python 3.12 starts no thread any more by then, and does not fork.
+        ended = self.run_script(
+            """
+            import threading
+            import phalanx.multiprocessing as mp
+
+            def go_on():
+                threading.main_thread().join()
+                called = []
+                print(pool.map(abs, range(-3, 0)))
+                pool.map_async(abs, [-1], callback=called.append).wait()
+                print(called)
+                pool.apply_async(abs, ("a",), error_callback=called.append).wait()
+                print(called[1:])
+                pool.terminate()
+                pool.join()
+
+            pool = mp.Pool(2)
+            threading.Thread(target=go_on).start()
+            """
+        )
+        expected = ["[3, 2, 1]", "[[1]]"]
+        self.assertEqual(ended.lines[:2], expected, ended.text)
+        self.assertRegex(ended.lines[2], "TypeError")
 
 
 if __name__ == "__main__":

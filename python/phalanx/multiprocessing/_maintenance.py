@@ -23,7 +23,7 @@ from ._forking import uninterrupted, without_loggers
 from ._placement import Placement
 from ._worker import Initializer, work
 
-__all__ = ["Crew", "our_context", "report"]
+__all__ = ["Crew", "our_context"]
 
 RUN: str = _std.RUN
 CLOSE: str = _std.CLOSE
@@ -56,12 +56,15 @@ def our_context(given: Any) -> Any:
     return given
 
 
-def report(error: BaseException) -> None:
-    """Report an exception in a callback, which has nobody to be raised to."""
-    thread = threading.current_thread()
-    threading.excepthook(
-        threading.ExceptHookArgs((type(error), error, error.__traceback__, thread))
-    )
+def _run(call: Callable[[], object]) -> None:
+    """Call something whose exception has nobody to be raised to: it is printed."""
+    try:
+        call()
+    except BaseException as error:
+        thread = threading.current_thread()
+        threading.excepthook(
+            threading.ExceptHookArgs((type(error), error, error.__traceback__, thread))
+        )
 
 
 class Crew:
@@ -227,22 +230,31 @@ class Crew:
             self._finish(result)
 
     def call_later(self, call: Callable[[], object]) -> None:
-        """Run something in the thread of callbacks, or here when that has ended."""
-        self._start_caller()
-        with self._call_lock:
-            if not self._over:
-                self._due.put(call)
-                return
-        call()
+        """Run something in the thread of callbacks, or here when there is none."""
+        if self._start_caller():
+            with self._call_lock:
+                if not self._over:
+                    self._due.put(call)
+                    return
+        _run(call)
 
-    def _start_caller(self) -> None:
-        if self._caller is None:
-            with self._lock:
-                if self._caller is None:
-                    self._caller = threading.Thread(
-                        target=self._call, name="phalanx-callbacks", daemon=True
-                    )
-                    self._caller.start()
+    def _start_caller(self) -> bool:
+        """Start the thread of callbacks, if there is none; return whether there is."""
+        if self._caller is not None:
+            return True
+        with self._lock:
+            if self._caller is None:
+                caller = threading.Thread(
+                    target=self._call, name="phalanx-callbacks", daemon=True
+                )
+                try:
+                    caller.start()
+                except RuntimeError:
+                    # At the interpreter's end Python 3.12 starts none, while other
+                    # threads of the program still go on.
+                    return False
+                self._caller = caller
+        return True
 
     def pending(self) -> int:
         """Return how many results there are whose jobs have not ended."""
@@ -259,13 +271,10 @@ class Crew:
             self._finish(result)
 
     def _finish(self, result: Waiting) -> None:
-        if not result._is_quick:
+        if result._is_quick:
+            _run(result._call_back)
+        else:
             self.call_later(lambda: self._call_back(result))
-            return
-        try:
-            result._call_back()
-        except BaseException as error:
-            report(error)
 
     def _call_back(self, result: Waiting) -> None:
         if self.state == TERMINATE:
@@ -276,11 +285,8 @@ class Crew:
     def _call(self) -> None:
         while True:
             call = self._due.get()
-            try:
-                if call is not None:
-                    call()
-            except BaseException as error:
-                report(error)
+            if call is not None:
+                _run(call)
             del call
             if self._ended:
                 with self._call_lock:
