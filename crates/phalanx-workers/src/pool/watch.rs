@@ -234,7 +234,9 @@ impl Process {
 /// Settles what a worker that has ended leaves behind.
 fn bury(shared: &Arc<Shared>, process: &Process, end: End, kills: &mut OomKills) {
     let end = match end {
-        End::Signaled(signal) if signal == Signal::KILL.as_raw() && !process.killed && kills.explain() => End::OutOfMemory,
+        End::Signaled(signal) if signal == Signal::KILL.as_raw() && !process.killed && kills.explain() => {
+            End::OutOfMemory
+        }
         end => end,
     };
     let mut engine = shared.engine();
