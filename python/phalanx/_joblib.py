@@ -9,14 +9,12 @@ joblib knows its backends by name in a table. It is entered there when joblib is
 imported, before or after `phalanx.futures`; joblib is never imported for that.
 """
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from ._opening import AfterImport
 
 if TYPE_CHECKING:
     from .futures import ProcessPoolExecutor
@@ -24,54 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["close", "register_when_imported"]
 
 NAME = "phalanx"
-_JOBLIB = "joblib.parallel"
+_hook = AfterImport()
 
 
 def register_when_imported() -> None:
     """Enter the backend in joblib's table, as soon as there is one."""
-    parallel = sys.modules.get(_JOBLIB)
-    if parallel is not None:
-        _register(parallel)
-    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one module, as the others do, and has it followed by the entry."""
-
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != _JOBLIB:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    """Loads the module, and then enters the backend in its table."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._loader.create_module(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        _register(module)
+    _hook.add("joblib.parallel", _register)
 
 
 def _register(parallel: ModuleType) -> None:

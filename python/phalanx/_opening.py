@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from itertools import dropwhile
 from pathlib import PurePath
 from types import CodeType, ModuleType
 from typing import Any
@@ -70,16 +71,23 @@ class AfterImport(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        action = self.actions.pop(fullname, None)
-        if action is None:
+        if fullname not in self.actions:
             return None
-        # Without the action this finder passes, and the others are asked.
-        spec = importlib.util.find_spec(fullname)
+        # The others are asked, and followed. Who only looks for the module, without
+        # an import, does not use the action up.
+        here = dropwhile(lambda finder: finder is not self, sys.meta_path)
+        others = list(here)[1:]
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is None or not hasattr(spec.loader, "exec_module"):
-            self.actions[fullname] = action
             return None
-        spec.loader = _Loader(spec.loader, action)
+        spec.loader = _Loader(spec.loader, self._act)
         return spec
+
+    def _act(self, module: ModuleType) -> None:
+        action = self.actions.pop(module.__name__, None)
+        if action is not None:
+            action(module)
 
 
 def _package() -> None:

@@ -6,8 +6,12 @@ open, and what goes through it is tested.
 
 import importlib.util
 import unittest
+from pathlib import Path
 
-from watch import ScriptCase
+import phalanx
+from watch import SECONDS, ScriptCase
+
+START = Path(phalanx.__file__).parent / "doors" / "start"
 
 OPEN = """
 from phalanx.multiprocessing import _patch
@@ -85,6 +89,33 @@ if __name__ == "__main__":
     print(queue.get(), queue.count)
 """
 
+# What may come first in a program, and must not close the door.
+FIRST = (
+    "import multiprocessing",
+    "import concurrent.futures.process",
+    "from concurrent.futures import ProcessPoolExecutor",
+    "import multiprocessing.pool, multiprocessing.shared_memory",
+    "from multiprocessing.context import SpawnContext",
+    "from importlib.util import find_spec as f; f('multiprocessing')",
+    "from importlib.util import find_spec as f; f('multiprocessing.pool')",
+    "from importlib.util import find_spec as f; f('concurrent.futures.process')",
+    "import sys; sys.modules.pop('concurrent.futures', None)",
+)
+BEHIND_THE_DOOR = f"""
+import os, subprocess, sys
+path = os.pathsep.join([{str(START)!r}, os.environ["PYTHONPATH"]])
+env = {{**os.environ, "PHALANX_DOORS": "multiprocessing", "PYTHONPATH": path}}
+subprocess.run([sys.executable, "-c", sys.argv[1]], env=env, check=True)
+"""
+THEN = """
+import multiprocessing as mp
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.pool import Pool
+from multiprocessing.shared_memory import SharedMemory
+for found in (type(mp.Lock()), ProcessPoolExecutor, Pool, SharedMemory):
+    print(found.__module__)
+"""
+
 PACKAGES = {
     "joblib": """
 from joblib import Parallel, delayed
@@ -134,6 +165,18 @@ class Door(ScriptCase):
     def test_classes_that_programs_derive(self) -> None:
         ended = self.run_script(OPEN + SUBCLASSES)
         self.assertEqual(ended.lines, ["[[1], [2, 1]]", "item 1"])
+
+    def test_it_is_open_whatever_is_imported_first(self) -> None:
+        expected = [
+            "phalanx.multiprocessing.synchronize",
+            "phalanx.futures",
+            "phalanx.multiprocessing.pool",
+            "phalanx.multiprocessing.shared_memory",
+        ]
+        for first in FIRST:
+            with self.subTest(first):
+                ended = self.run_script(BEHIND_THE_DOOR, SECONDS, None, first + THEN)
+                self.assertEqual(ended.lines, expected, ended.text)
 
     def test_packages_that_use_multiprocessing(self) -> None:
         for package, text in PACKAGES.items():

@@ -81,7 +81,12 @@ def install() -> None:
     for module, source, names in _NAMES:
         changes = {name: _Replaced(source, name) for name in names}
         kind = type(ModuleType.__name__, (ModuleType,), {"__slots__": (), **changes})
-        hook.add(module, lambda module, kind=kind: _change(module, kind))  # type: ignore[misc]
+        if module in sys.modules:
+            # Also one whose import is under way, and led here (`concurrent.futures`
+            # imports `multiprocessing`): its own names do not go through its class.
+            _change(sys.modules[module], kind)
+        else:
+            hook.add(module, lambda module, kind=kind: _change(module, kind))  # type: ignore[misc]
 
 
 def _change(module: ModuleType, kind: type[ModuleType]) -> None:
