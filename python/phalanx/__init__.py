@@ -7,14 +7,14 @@ options in ``phalanx.rc`` hold when they are set before that import.
 import sys
 
 from ._config import get_config, get_include, profile
-from ._library import load_chosen
+from ._library import load_when_needed
 from ._rc import Rc, rc
 
 __all__ = ["MPI", "Rc", "get_config", "get_include", "profile", "rc"]
 
 sys.modules[f"{__name__}.rc"] = rc  # type: ignore[assignment]
 
-load_chosen()
+load_when_needed()
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""The choice of the MPI library, before ``phalanx.MPI`` is loaded.
+"""The choice of the MPI library, made before ``phalanx.MPI`` is loaded.
 
 The extension needs the library ``libmpi_abi.so.1`` by that name, and finds the
 embedded engine beside itself unless a library of that name is loaded already.
@@ -7,16 +7,42 @@ embedded engine beside itself unless a library of that name is loaded already.
 """
 
 import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 VARIABLE = "PHALANX_MPI"
 SONAME = "libmpi_abi.so.1"
 
 
-def load_chosen() -> None:
-    """Load the library that ``PHALANX_MPI`` names; do nothing for the embedded one."""
+def load_when_needed() -> None:
+    """Have the chosen library loaded when, and if, ``phalanx.MPI`` is imported.
+
+    A program that only uses pools needs no MPI library, whatever the variable says.
+    """
     chosen = os.environ.get(VARIABLE, "")
-    if chosen in ("", "embedded"):
-        return
+    if chosen not in ("", "embedded"):
+        sys.meta_path.insert(0, _BeforeMPI(chosen))
+
+
+class _BeforeMPI(MetaPathFinder):
+    """Finds nothing, but hears of the import before the extension is loaded."""
+
+    def __init__(self, chosen: str) -> None:
+        self.chosen = chosen
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> None:
+        if fullname == "phalanx.MPI":
+            _load(self.chosen)
+
+
+def _load(chosen: str) -> None:
     from _ctypes import dlopen  # type: ignore[import-not-found,unused-ignore]
 
     name = SONAME if chosen == "site" else os.path.abspath(chosen)

@@ -24,6 +24,19 @@ class TestChosenLibrary(JobCase):
         self.assertEqual(ended.status, 1, ended.text)
         self.assert_says(ended, "PHALANX_MPI=/nowhere/libmpi_abi.so.1", "embedded")
 
+    def test_pools_need_no_library(self):
+        with mock.patch.dict(os.environ, {"PHALANX_MPI": "/nowhere/libmpi_abi.so.1"}):
+            ended = self.run_job(
+                1,
+                """
+                import phalanx.multiprocessing as mp
+                from phalanx import shared
+                with mp.Pool(1) as pool:
+                    print(pool.apply(abs, (-4,)))
+                """,
+            )
+        self.assertEqual((ended.status, ended.out), (0, "4\n"), ended.text)
+
     def test_library_of_another_name(self):
         with open("/proc/self/maps") as maps:
             paths = {x.split()[-1] for x in maps if "/libc.so" in x or "/libc-" in x}
