@@ -11,6 +11,7 @@ in each process, and calls run without the interpreter lock.
 
 import ctypes
 import itertools
+import operator
 import os
 import re
 import struct
@@ -37,6 +38,8 @@ _INTEGERS: dict[str, Any] = {
     "size_t": ctypes.c_size_t,
     "ssize_t": ctypes.c_ssize_t,
     "ptrdiff_t": ctypes.c_ssize_t,
+    "intptr_t": ctypes.c_ssize_t,
+    "uintptr_t": ctypes.c_size_t,
     **{f"int{n}_t": getattr(ctypes, f"c_int{n}") for n in (8, 16, 32, 64)},
     **{f"uint{n}_t": getattr(ctypes, f"c_uint{n}") for n in (8, 16, 32, 64)},
 }
@@ -45,6 +48,7 @@ _SCALARS: dict[str, Any] = {
     "_Bool": ctypes.c_bool,
     "float": ctypes.c_float,
     "double": ctypes.c_double,
+    "long double": ctypes.c_longdouble,
     **_INTEGERS,
 }
 _COMPLEX = {
@@ -54,12 +58,31 @@ _COMPLEX = {
     "double _Complex": "c16",
 }
 
+# Say nothing about what an argument has to be (`__restrict` is written as well).
+_QUALIFIERS = ("const", "restrict", "volatile")
+# What `ctypes.byref` returns.
+_Reference = type(ctypes.byref(ctypes.c_int()))
+# The base of what `ctypes.CFUNCTYPE` makes.
+_Callback: Any = ctypes.CFUNCTYPE(None).__base__
+
+_ADDRESSES = (int, ctypes._SimpleCData, ctypes._Pointer, _Reference)
+_RANGES = {
+    kind: (0, 2**bits - 1) if kind(-1).value > 0 else (-(2 ** (bits - 1)), high)
+    for kind in _INTEGERS.values()
+    for bits in (8 * ctypes.sizeof(kind),)
+    for high in (2 ** (bits - 1) - 1,)
+}
+
 Array = Any
 CType = Any
 
 
 class _Pointer:
-    """A pointer argument: what it points to, and whether C only reads it."""
+    """A pointer argument: what it points to, and whether C only reads it.
+
+    `element` is that of arrays as NumPy writes it: "f8"; "V" for records, which is
+    what an array is that stands for a struct; None for any (`void*`).
+    """
 
     def __init__(self, target: str, element: str | None, const: bool) -> None:
         self.target = target
@@ -73,27 +96,36 @@ class _Pointer:
 def _element(ctype: Any) -> str:
     """Kind and size of an array element as NumPy writes them: "f8"."""
     code = ctype._type_
-    kind = "f" if code in "fd" else "b" if code == "?" else "u"
+    kind = "f" if code in "fdg" else "b" if code == "?" else "u"
     if kind == "u" and code not in "BHILQ":
         kind = "i"
     return f"{kind}{ctypes.sizeof(ctype)}"
+
+
+def _plain(words: list[str]) -> str:
+    """The usual name of a type: "unsigned long" for "long unsigned int"."""
+    rest = [word for word in words if word not in ("int", "signed", "unsigned")]
+    if "unsigned" in words:
+        return " ".join(["unsigned", *rest])
+    if "signed" in words and rest == ["char"]:
+        return "signed char"
+    return " ".join(rest) or ("int" if words else "")
 
 
 def _named(text: str) -> Any:
     """The type that a C declaration names: a ctypes type, a _Pointer, or None."""
     words = re.sub(r"\*", " * ", text).split()
     const = "const" in words
-    words = [word for word in words if word not in ("const", "restrict")]
+    words = [word for word in words if word.strip("_") not in _QUALIFIERS]
     pointer = words[-1:] == ["*"]
-    name = " ".join(words[:-1] if pointer else words)
+    name = _plain(words[:-1] if pointer else words)
     if pointer:
         if name in _SCALARS:
             return _Pointer(name, _element(_SCALARS[name]), const)
         if name in _COMPLEX or name == "void":
             return _Pointer(name, _COMPLEX.get(name), const)
         if name:
-            # An address of something that only C looks into.
-            return _Pointer(name, None, const)
+            return _Pointer(name, "V", const)
     elif name in _SCALARS:
         return _SCALARS[name]
     elif name == "void":
@@ -113,7 +145,9 @@ def _normal(given: Any) -> Any:
     if isinstance(given, type) and issubclass(given, ctypes._Pointer):
         name = next((name for name, c in _SCALARS.items() if c is target), None)
         if name is None:
-            return _Pointer(getattr(target, "__name__", "void"), None, False)
+            name = getattr(target, "__name__", "void")
+            known = isinstance(target, type) and _is_simple(target)
+            return _Pointer(name, "V" if known else None, False)
         return _Pointer(name, _element(target), False)
     if given is None or (isinstance(given, type) and _is_simple(given)):
         return given
@@ -124,7 +158,7 @@ def _normal(given: Any) -> Any:
 
 
 def _is_simple(given: type) -> bool:
-    kinds = (ctypes._SimpleCData, ctypes.Structure, ctypes.Union)
+    kinds = (ctypes._SimpleCData, ctypes.Structure, ctypes.Union, _Callback)
     return issubclass(given, kinds)
 
 
@@ -145,7 +179,15 @@ def _memory(array: Array) -> tuple[int, str, tuple[int, ...], bool, Any]:
         if element[0] == ">":
             raise TypeError(f"the array's bytes are in the other order ({element})")
         return address, element[1:], interface["shape"], not readonly, array
-    view = memoryview(array)
+    if isinstance(array, bytes):
+        address = ctypes.cast(ctypes.c_char_p(array), ctypes.c_void_p).value or 0
+        return address, "u1", (len(array),), False, array
+    try:
+        view = memoryview(array)
+    except TypeError:
+        raise TypeError(
+            f"a {type(array).__name__} is no array; numpy.array(it, dtype) makes one"
+        ) from None
     if not view.c_contiguous:
         raise ValueError("the memory is not contiguous")
     if view.readonly:
@@ -162,7 +204,7 @@ def _memory(array: Array) -> tuple[int, str, tuple[int, ...], bool, Any]:
 
 
 def _fits(element: str, pointer: _Pointer) -> bool:
-    if pointer.element is None or element == pointer.element:
+    if pointer.element in (None, element, element[:1]):
         return True
     # A `char` array holds bytes of any kind.
     return pointer.target.endswith("char") and element[1:] == "1"
@@ -231,6 +273,14 @@ class CFunc:
     def __hash__(self) -> int:
         return hash((self.path, self.name))
 
+    def __getattr__(self, name: str) -> Any:
+        # As other functions say who they are.
+        if name in ("__name__", "__qualname__"):
+            return self.name
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
+
     def __str__(self) -> str:
         kinds = self.argtypes
         inner = "..." if kinds is None else ", ".join(_spelled(kind) for kind in kinds)
@@ -247,13 +297,15 @@ class CFunc:
         """
         if self._call is not None:
             return self._call
-        function = getattr(_library(self.path), self.name, None)
-        if function is None:
+        try:
+            # Not as an attribute: that would be the object of every handle to it.
+            function = _library(self.path)[self.name]
+        except AttributeError:
             raise AttributeError(
                 f"{self.path} has no function {self.name!r}. A C++ function needs "
                 f'extern "C", a static one is not visible; '
                 f"`nm -D --defined-only {self.path}` lists what there is"
-            )
+            ) from None
         result = _normal(self.restype)
         function.restype = ctypes.c_void_p if isinstance(result, _Pointer) else result
         if self._types is not None:
@@ -277,7 +329,23 @@ class CFunc:
             self._value(index, kind, value, keep)
             for index, (kind, value) in enumerate(zip(kinds, args, strict=True))
         ]
-        return call(*values)
+        try:
+            return call(*values)
+        except ctypes.ArgumentError as error:
+            raise self._refusal(error, values) from None
+
+    def _refusal(self, error: ctypes.ArgumentError, values: list[Any]) -> TypeError:
+        """What ctypes says of an argument, with the function and what was given."""
+        found = re.match(r"argument (\d+): (?:TypeError: )?(.*)", str(error))
+        if found is None:
+            return TypeError(f"{self}: {error}")
+        number = int(found[1])
+        wanted = _spelled(self.argtypes[number - 1]) if self.argtypes else "a C value"
+        given = values[number - 1]
+        return TypeError(
+            f"argument {number} of {self}: {wanted} wanted, "
+            f"{type(given).__name__} given ({given!r:.60})"
+        )
 
     def _value(self, index: int, kind: Any, value: Any, keep: list[Any]) -> Any:
         """What ctypes is given for an argument."""
@@ -285,10 +353,14 @@ class CFunc:
             if hasattr(value, "__array_interface__"):
                 return ctypes.c_void_p(_memory(value)[0])
             return value
-        plain = isinstance(value, int | ctypes._SimpleCData | ctypes._Pointer)
-        if not isinstance(kind, _Pointer) or value is None or plain:
+        if not isinstance(kind, _Pointer):
+            return self._integer(index, kind, value) if kind in _RANGES else value
+        if value is None or isinstance(value, _ADDRESSES):
             return value
-        if isinstance(value, ctypes.Array | ctypes.Structure | ctypes.Union):
+        if isinstance(value, _Callback):
+            keep.append(value)
+            return ctypes.cast(value, ctypes.c_void_p)
+        if isinstance(value, ctypes.Structure | ctypes.Union):
             keep.append(value)
             return ctypes.addressof(value)
         if isinstance(value, bytes) and kind.const:
@@ -296,6 +368,19 @@ class CFunc:
         address, _, holder = self._array(index, kind, value)
         keep.append(holder)
         return address
+
+    def _integer(self, index: int, kind: Any, value: Any) -> Any:
+        """An integer that fits: C would take the lowest bits of any."""
+        if not hasattr(value, "__index__"):
+            return value
+        number = operator.index(value)
+        low, high = _RANGES[kind]
+        if not low <= number <= high:
+            raise OverflowError(
+                f"argument {index + 1} of {self}: {number} is not in the range from "
+                f"{low} to {high}"
+            )
+        return number
 
     def _array(
         self, index: int, kind: _Pointer, value: Array
@@ -306,6 +391,11 @@ class CFunc:
             address, element, shape, writable, holder = _memory(value)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{where}: {error}") from None
+        if not _fits(element, kind) and kind.element == "V":
+            raise TypeError(
+                f"{where}: {kind.target!r} is no type of numbers known here; an array "
+                f"for a struct has records (numpy.dtype([...])) as elements"
+            )
         if not _fits(element, kind):
             raise TypeError(
                 f"{where}: an array of {kind.target} ({kind.element}) wanted, one of "
@@ -365,7 +455,9 @@ def _default_threads() -> int:
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if first.isdecimal() and int(first) > 0:
         return int(first)
-    return len(os.sched_getaffinity(0))
+    from .multiprocessing._placement import usable_cpus
+
+    return usable_cpus()
 
 
 def map(
@@ -434,13 +526,14 @@ def map(
             zip(kinds[len(arrays) + 1 :], extra, strict=True)
         )
     ]
-    return _run(cfunc.load(), pieces, rest, rows or 0, threads, chunk)
+    return _run(cfunc, pieces, rest, keep, rows or 0, threads, chunk)
 
 
 def _run(
-    call: Callable[..., Any],
+    cfunc: CFunc,
     pieces: list[tuple[int, int]],
     rest: list[Any],
+    keep: list[Any],
     rows: int,
     threads: int | None,
     chunk: int | None,
@@ -457,8 +550,9 @@ def _run(
     results: list[Any] = [None] * len(starts)
     errors: list[BaseException] = []
     turn = itertools.count()
+    call = cfunc.load()
 
-    def work() -> None:
+    def work(_memory: list[Any]) -> None:
         try:
             # Only one thread at a time is in `next`: it holds the interpreter lock.
             for index in turn:
@@ -466,29 +560,44 @@ def _run(
                     return
                 start = starts[index]
                 addresses = [address + start * width for address, width in pieces]
-                length = min(chunk, rows - start)
-                results[index] = call(*addresses, length, *rest)
+                values = [*addresses, min(chunk, rows - start), *rest]
+                try:
+                    results[index] = call(*values)
+                except ctypes.ArgumentError as error:
+                    raise cfunc._refusal(error, values) from None
         except BaseException as error:
             errors.append(error)
 
+    # Each has the memory itself, whatever becomes of the caller.
     others = [
-        threading.Thread(target=work, name=f"phalanx-native-{number}", daemon=True)
+        threading.Thread(
+            target=work, args=(keep,), name=f"phalanx-native-{number}", daemon=True
+        )
         for number in range(1, min(threads, len(starts)))
     ]
-    for thread in others:
-        thread.start()
-    work()
-    for thread in others:
-        _join(thread, errors)
+    started: list[threading.Thread] = []
+    try:
+        for thread in others:
+            started.append(thread)
+            thread.start()
+    except RuntimeError:
+        started.pop()  # The system has no room for more: those that run do it all.
+    except BaseException as error:
+        errors.append(error)
+    work(keep)
+    _join(started, errors)
     if errors:
         raise errors[0]
     return results
 
 
-def _join(thread: threading.Thread, errors: list[BaseException]) -> None:
-    """Wait for a thread, which uses the caller's memory, even through Ctrl-C."""
-    while thread.is_alive():
+def _join(threads: list[threading.Thread], errors: list[BaseException]) -> None:
+    """Wait for threads, which use the caller's memory, even through Ctrl-C."""
+    while True:
         try:
-            thread.join()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join()
+            return
         except BaseException as error:
             errors.append(error)

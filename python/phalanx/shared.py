@@ -11,6 +11,7 @@ killed program leaves nothing behind.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from collections.abc import Sequence
@@ -53,15 +54,22 @@ class SharedArray(np.ndarray[Any, Any]):
         if memory is None or self.dtype.hasobject:
             return self.view(np.ndarray).__reduce_ex__(protocol)
         first = self.__array_interface__["data"][0] - memory.address
-        return _attach, (memory, first, self.shape, self.strides, self.dtype)
+        place = (memory, first, self.shape, self.strides, self.dtype)
+        return _attach, (*place, self.flags.writeable)
 
     def __array_wrap__(
-        self, array: Any, context: Any = None, return_scalar: bool = False
+        self, array: Any, context: Any = None, return_scalar: bool | None = None
     ) -> Any:
         """Results of ufuncs: ordinary arrays, and scalars as usual."""
-        if array is self or type(array) is not SharedArray:
-            return array[()] if return_scalar and array.ndim == 0 else array
-        return array[()] if array.ndim == 0 else array.view(np.ndarray)
+        if return_scalar is None:
+            return_scalar = array is not self  # NumPy 1 does not say.
+        if array.ndim == 0 and return_scalar:
+            return array[()]
+        if array is self:
+            return array
+        # What is only seen in another way (`squeeze`) stays in shared memory.
+        seen = context is None and _memory(array) is not None
+        return array.view(SharedArray if seen else np.ndarray)
 
     def __getitem__(self, index: Any) -> Any:
         found = super().__getitem__(index)
@@ -129,9 +137,13 @@ def _attach(
     shape: tuple[int, ...],
     strides: tuple[int, ...],
     dtype: np.dtype[Any],
+    writable: bool,
 ) -> SharedArray:
     """The array that a handle describes."""
-    return SharedArray(shape, dtype, memory, first, strides)
+    array = SharedArray(shape, dtype, memory, first, strides)
+    if not writable:
+        array.flags.writeable = False
+    return array
 
 
 def empty(shape: Shape, dtype: DTypeLike = float, order: Any = "C") -> SharedArray:
@@ -174,14 +186,18 @@ def _make(shape: Shape, dtype: DTypeLike, order: Any, zero: bool) -> SharedArray
             f"elements of type {kind} are Python objects, which only one process has: "
             f"choose numbers, fixed-length text or records of such"
         )
-    sizes = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    count = 1
-    for size in sizes:
-        count *= int(size)
-    if count < 0 or any(size < 0 for size in sizes):
-        raise ValueError(f"shape {sizes}: negative dimensions are not possible")
+    sizes = _sizes(shape)
+    count = math.prod(sizes)
     memory: Any = SharedBuffer(max(1, count * kind.itemsize), zero=zero)
     return SharedArray(sizes, kind, memory, order=order)
+
+
+def _sizes(shape: Shape) -> tuple[int, ...]:
+    given = (shape,) if isinstance(shape, int | np.integer) else shape
+    sizes = tuple(int(size) for size in given)
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape {sizes}: negative dimensions are not possible")
+    return sizes
 
 
 def from_file(
@@ -208,21 +224,23 @@ def from_file(
         )
     if kind.hasobject or kind.itemsize == 0:
         raise TypeError(f"elements of type {kind} cannot lie in a file")
-    if shape is None:
-        if mode == "w+":
-            raise ValueError('mode="w+" makes a new file: shape must tell its size')
+    if offset < 0:
+        raise ValueError(f"offset={offset}: expected the bytes to leave out, 0 or more")
+    if shape is not None:
+        sizes = _sizes(shape)
+    elif mode == "w+":
+        raise ValueError('mode="w+" makes a new file: shape must tell its size')
+    else:
         rest = os.path.getsize(text) - offset
+        if rest < 0:
+            raise ValueError(f"offset={offset}: {text} has {rest + offset} bytes only")
         if rest % kind.itemsize:
             raise ValueError(
                 f"{text} has {rest} bytes from offset {offset} on, which is no "
                 f"multiple of the {kind.itemsize} bytes of {kind}"
             )
-        sizes: tuple[int, ...] = (rest // kind.itemsize,)
-    elif isinstance(shape, int | np.integer):
-        sizes = (int(shape),)
-    else:
-        sizes = tuple(int(size) for size in shape)
-    wanted = offset + int(np.prod(sizes, dtype=object)) * kind.itemsize
+        sizes = (rest // kind.itemsize,)
+    wanted = offset + math.prod(sizes) * kind.itemsize
     if mode == "w+":
         with open(text, "wb") as file:
             file.truncate(max(1, wanted))

@@ -5,15 +5,19 @@ import copy
 import ctypes
 import os
 import pickle
+import signal
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import phalanx.multiprocessing as mp
 from phalanx import native, shared
+from phalanx.multiprocessing._placement import usable_cpus
 from phalanx.multiprocessing.errors import WorkerLostError
 from phalanx.native import CFunc
 from watch import HereCase
@@ -23,6 +27,8 @@ SOURCE = """
 #include <stddef.h>
 #include <stdint.h>
 #include <unistd.h>
+
+struct point { double x, y; };
 
 void scale(double *x, size_t n, double factor) {
     for (size_t i = 0; i < n; i++) x[i] *= factor;
@@ -48,6 +54,15 @@ void conjugate(double complex *z, size_t n) {
     for (size_t i = 0; i < n; i++) z[i] = conj(z[i]);
 }
 long address(const void *p) { return (long)p; }
+double norm(const struct point *p) { return p->x * p->x + p->y * p->y; }
+long whole(unsigned long int big, int32_t small) { return (long)big + small; }
+int call(int (*function)(int), int value) { return function(value); }
+void slow(double *x, size_t n, int32_t *inside) {
+    __atomic_add_fetch(inside, 1, __ATOMIC_SEQ_CST);
+    usleep(300000);
+    for (size_t i = 0; i < n; i++) x[i] = 1;
+    __atomic_sub_fetch(inside, 1, __ATOMIC_SEQ_CST);
+}
 int count_letters(const char *text) { int n = 0; while (text[n]) n++; return n; }
 /* Ends when all of `wanted` threads are inside at once. */
 int meet(int32_t *inside, size_t n, int32_t *count, int wanted) {
@@ -133,6 +148,55 @@ class Native(HereCase):
         with self.assertRaisesRegex(TypeError, "'vector' is not a C type"):
             self.function("sum", "double", "vector")
 
+    def test_a_struct_is_a_record(self) -> None:
+        norm = self.function("norm", "double", "const struct point*")
+        points = np.array([(3.0, 4.0)], [("x", "f8"), ("y", "f8")])
+        self.assertEqual(norm(points), 25.0)
+        with self.assertRaisesRegex(TypeError, "'struct point'.*has records"):
+            norm(np.array([3.0, 4.0]))
+        with self.assertRaisesRegex(TypeError, "'doubel' is no type of numbers"):
+            self.function("sum", "double", "doubel*", "size_t")(np.ones(3), 3)
+
+        class Point(ctypes.Structure):
+            _fields_ = (("x", ctypes.c_double), ("y", ctypes.c_double))
+
+        by_class = self.function("norm", "double", ctypes.POINTER(Point))
+        self.assertEqual(by_class(Point(1, 2)), 5.0)
+        self.assertEqual(by_class(ctypes.byref(Point(2, 2))), 8.0)
+
+    def test_declarations_as_in_c(self) -> None:
+        kinds = ("unsigned long int", "signed int")
+        self.assertEqual(self.function("whole", "long int", *kinds)(2, -3), -1)
+        volatile = "volatile double * __restrict"
+        with self.assertRaisesRegex(TypeError, "int64 given"):
+            self.function("sum", "double", volatile, "size_t")(np.arange(3), 3)
+        with self.assertRaisesRegex(TypeError, "double"):
+            self.function("sum", "double", "const double*", "size_t")(
+                (ctypes.c_int * 2)(), 2
+            )
+
+    def test_scalars_have_to_fit(self) -> None:
+        whole = self.function("whole", "long", "unsigned long", "int32_t")
+        self.assertEqual(whole(np.int64(5), np.uint8(3)), 8)
+        with self.assertRaisesRegex(OverflowError, "argument 2 of .*whole.*range"):
+            whole(1, 2**40)
+        with self.assertRaisesRegex(OverflowError, "argument 1 .*range from 0"):
+            whole(-1, 0)
+        with self.assertRaisesRegex(TypeError, "argument 1 .*unsigned long wanted"):
+            whole(1.5, 0)
+
+    def test_functions_of_python_as_arguments(self) -> None:
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
+        double = kind(lambda value: 2 * value)
+        self.assertEqual(self.function("call", "int", kind, "int")(double, 4), 8)
+        self.assertEqual(self.function("call", "int", "void*", "int")(double, 4), 8)
+
+    def test_two_handles_to_one_function_are_two(self) -> None:
+        wide = CFunc("libc.so.6", "labs", "long", ["long"])
+        self.assertEqual(wide(-(2**40)), 2**40)
+        self.assertEqual(CFunc("libc.so.6", "labs", "int", ["long"])(-5), 5)
+        self.assertEqual(wide(-(2**40)), 2**40)
+
     def test_handles_pickle_and_compare(self) -> None:
         scale = self.function("scale", "void", "double*", "size_t", "double")
         x = np.ones(2)
@@ -206,6 +270,36 @@ class Native(HereCase):
         self.assertEqual(done, [1, 1, 1, 1])
         self.assertEqual(threading.active_count(), before)
 
+    def test_map_goes_on_with_the_threads_it_can_start(self) -> None:
+        slow = self.function("slow", "void", "double*", "size_t", "int32_t*")
+        inside = np.zeros(1, np.int32)
+        x = np.zeros(8)
+        start, started = threading.Thread.start, []
+
+        def refuse_the_third(thread: threading.Thread) -> None:
+            if len(started) == 2:
+                raise RuntimeError("can't start new thread")
+            started.append(thread)
+            start(thread)
+
+        with mock.patch.object(threading.Thread, "start", refuse_the_third):
+            native.map(slow, x, threads=8, chunk=2, extra=[inside])
+        self.assertEqual(x.tolist(), [1.0] * 8)
+        self.assertEqual(inside[0], 0)
+
+    def test_map_is_over_when_an_interrupt_is_raised(self) -> None:
+        slow = self.function("slow", "void", "double*", "size_t", "int32_t*")
+        inside = np.zeros(1, np.int32)
+        interrupt = signal.default_int_handler
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, lambda *_: interrupt(signal.SIGINT, None))
+        for delay in (0.0002, 0.02, 0.2):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            with self.assertRaises(KeyboardInterrupt):
+                native.map(slow, np.zeros(400), threads=4, extra=[inside])
+                time.sleep(1)
+            self.assertEqual(inside[0], 0)
+
     def test_map_refuses_what_the_function_does_not_take(self) -> None:
         scale = self.function("scale", "void", "double*", "size_t", "double")
         with self.assertRaisesRegex(TypeError, "are 2, the function has 3"):
@@ -218,8 +312,10 @@ class Native(HereCase):
             native.map(axpy, np.ones(3), np.ones(4), extra=[1.0])
         with self.assertRaisesRegex(ValueError, "chunk=0"):
             native.map(scale, np.ones(3), extra=[1.0], chunk=0)
-        with self.assertRaisesRegex(ctypes.ArgumentError, "argument 3"):
+        with self.assertRaisesRegex(TypeError, "argument 3 .*double wanted, str given"):
             native.map(scale, np.ones(3), extra=["two"])
+        with self.assertRaisesRegex(TypeError, "a list is no array"):
+            native.map(scale, [1.0, 2.0], extra=[1.0])
         with self.assertRaisesRegex(TypeError, "needs argtypes"):
             native.map(CFunc(self.library, "scale"), np.ones(3))
 
@@ -246,8 +342,7 @@ class Native(HereCase):
         try:
             self.assertEqual(native._default_threads(), 3)
             os.environ["OMP_NUM_THREADS"] = ""
-            usable = len(os.sched_getaffinity(0))
-            self.assertEqual(native._default_threads(), usable)
+            self.assertEqual(native._default_threads(), usable_cpus())
         finally:
             del os.environ["OMP_NUM_THREADS"]
             if before is not None:

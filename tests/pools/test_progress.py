@@ -1,5 +1,6 @@
 """The display of progress: bars, plain lines, and when they end."""
 
+import functools
 import io
 import os
 import pty
@@ -113,6 +114,39 @@ class Scripts(ScriptCase):
         )
         self.assertIn("300/300", ended.err)
         self.assertIn("square: 100%", ended.err)
+
+    def test_a_display_that_cannot_be_shown_costs_no_result(self) -> None:
+        try:
+            import tqdm  # type: ignore[import-untyped]  # noqa: F401
+
+            scripts = [SCRIPT, SCRIPT.replace('sys.modules["tqdm"]', "unused")]
+        except ImportError:
+            scripts = [SCRIPT]
+        opening = {
+            "full disk": "sys.stderr = open('/dev/full', 'w')",
+            "closed": "sys.stderr.close(); sys.stderr = None",
+            "broken pipe": "r, w = os.pipe(); os.close(r); sys.stderr = open(w, 'w')",
+        }
+        for script in scripts:
+            for name, text in opening.items():
+                with self.subTest(name):
+                    ended = self.run_script(
+                        f"import os, sys\n{text}\n" + script,
+                        env={"PHALANX_PROGRESS": "1"},
+                        status=None,  # Python itself cannot close the stream either.
+                    )
+                    self.assertEqual(ended.lines, ["8955050", "285", "9"], ended.text)
+
+    def test_the_name_of_a_partial_function(self) -> None:
+        meter = _progress.Meter()
+        job = mock.Mock(ready=lambda: True, progress=lambda: (1, 1))
+        with (
+            mock.patch.dict("sys.modules", {"tqdm.auto": None}),
+            mock.patch("sys.stderr", io.StringIO()) as stream,
+        ):
+            meter.follow(job, functools.partial(functools.partial(int), base=2)).close()
+            self.assertIn("int: 1/1", stream.getvalue())
+            meter.stop()
 
     def test_the_display_of_what_nobody_waits_for(self) -> None:
         ended = self.run_script(

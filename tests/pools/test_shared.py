@@ -88,7 +88,10 @@ class Arrays(HereCase):
         self.assertIs(type(array[[0, 1]]), np.ndarray)
         self.assertIs(type(array[array > 0]), np.ndarray)
         self.assertIs(type(array[0, 0]), np.float64)
-        for view in (array[0], array[::2, 1:], array.T, array.reshape(2, 8)):
+        self.assertIs(type(array.sum(axis=0)), np.ndarray)
+        self.assertIs(type(array[:1].squeeze() + 1), np.ndarray)
+        views = [array[0], array[::2, 1:], array.T, array.reshape(2, 8)]
+        for view in (*views, array[:1].squeeze(), np.squeeze(array[:1])):
             self.assertIs(type(view), SharedArray)
             self.assertTrue(shared.is_shared(view))
         array += 1
@@ -118,6 +121,13 @@ class Arrays(HereCase):
         decoded = _workers._decode(_workers._encode((views, array)))
         decoded[1][0, 0] = 77.0
         self.assertEqual(array[0, 0], 77.0)
+
+    def test_read_only_views_arrive_read_only(self) -> None:
+        array = shared.zeros(4)
+        view = array[:2]
+        view.flags.writeable = False
+        self.assertFalse(pickle.loads(pickle.dumps(view)).flags.writeable)
+        self.assertTrue(pickle.loads(pickle.dumps(array)).flags.writeable)
 
     def test_what_is_not_shared_pickles_as_an_ordinary_array(self) -> None:
         array = shared.full(1000, 1.0)
@@ -187,6 +197,14 @@ class Files(HereCase):
             shared.from_file(self.path, mode="c")
         with self.assertRaisesRegex(ValueError, "shape"):
             shared.from_file(self.path, mode="w+")
+        for mode in ("r", "r+", "w+"):
+            with self.assertRaisesRegex(ValueError, "offset=-8: expected"):
+                shared.from_file(self.path, "f8", 10, mode, offset=-8)
+            with self.assertRaisesRegex(ValueError, "negative"):
+                shared.from_file(self.path, "f8", -5, mode)
+        with self.assertRaisesRegex(ValueError, "offset=8008: .* has 8000 bytes only"):
+            shared.from_file(self.path, "f8", offset=8008)
+        self.assertEqual(self.path.stat().st_size, 8000)
         with self.assertRaises(FileNotFoundError):
             shared.from_file(self.path.with_name("gone"))
         array = shared.from_file(self.path)

@@ -1,8 +1,10 @@
 """Progress of pool calls: a bar of tqdm, or one plain line on standard error."""
 
+import functools
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Protocol
 
 __all__ = ["Meter", "Watched"]
@@ -65,9 +67,9 @@ class Line:
                 facts += f", {_clock(seconds)}"
             elif rate:
                 facts += f", {_clock((self.total - self.n) / rate)} left"
-        room = COLUMNS - len(facts) - 2
+        room = max(4, COLUMNS - len(facts) - 2)
         name = self._name if len(self._name) <= room else self._name[: room - 3] + "..."
-        return f"{name}: {facts}"
+        return f"{name}: {facts}"[:COLUMNS]
 
     @staticmethod
     def _write(text: str) -> None:
@@ -93,13 +95,19 @@ def _open_display(total: int | None, name: str) -> Any:
 
 
 class Display:
-    """The display of one call."""
+    """The display of one call.
+
+    One that cannot be shown (standard error is closed, or its disk full) goes away:
+    it must not cost the call its results.
+    """
 
     def __init__(self, job: Watched, name: str) -> None:
         self._job = job
         # Refreshed by the meter, closed by whoever sees the end first.
         self._lock = threading.Lock()
-        self._bar: Any = _open_display(job.progress()[1], name)
+        self._bar: Any = None
+        with suppress(Exception):
+            self._bar = _open_display(job.progress()[1], name)
 
     def update(self) -> bool:
         """Bring it up to date; return whether the call has ended."""
@@ -107,7 +115,7 @@ class Display:
         self._show()
         if ended:
             self.close()
-        return ended
+        return ended or self._bar is None
 
     def close(self) -> None:
         """Show the last state and end the display; only the first call counts."""
@@ -115,13 +123,18 @@ class Display:
         with self._lock:
             bar, self._bar = self._bar, None
         if bar is not None:
-            bar.close()
+            with suppress(Exception):
+                bar.close()
 
     def _show(self) -> None:
         with self._lock:
-            if self._bar is not None:
+            if self._bar is None:
+                return
+            try:
                 self._bar.n, self._bar.total = self._job.progress()
                 self._bar.refresh()
+            except Exception:
+                self._bar = None
 
 
 class Meter:
@@ -134,6 +147,8 @@ class Meter:
 
     def follow(self, job: Watched, function: object) -> Display:
         """Open a display for a job."""
+        while isinstance(function, functools.partial):
+            function = function.func
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         display = Display(job, name.rpartition("<locals>.")[2])
         with self._wake:
@@ -161,7 +176,7 @@ class Meter:
             with self._wake:
                 self._wake.wait(INTERVAL)
                 current = list(self._displays)
-            ended = [display for display in current if self._ended(display)]
+            ended = [display for display in current if display.update()]
             with self._wake:
                 for display in ended:
                     if display in self._displays:
@@ -169,10 +184,3 @@ class Meter:
                 if not self._displays:
                     self._thread = None
                     return
-
-    @staticmethod
-    def _ended(display: Display) -> bool:
-        try:
-            return display.update()
-        except Exception:
-            return True  # No place to show it any more: the stream is closed.
