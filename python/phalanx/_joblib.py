@@ -11,6 +11,7 @@ imported, before or after `phalanx.futures`; joblib is never imported for that.
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,20 @@ _lock = threading.Lock()
 _idle: dict[tuple[Any, ...], "ProcessPoolExecutor"] = {}
 
 
-def _take(key: tuple[Any, ...], make: Callable[[], Any]) -> "ProcessPoolExecutor":
+def _reusable(key: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """The key, or None when an option in it cannot be compared with another one."""
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _take(
+    key: tuple[Any, ...] | None, make: Callable[[], Any]
+) -> "ProcessPoolExecutor":
     with _lock:
-        executor = _idle.pop(key, None)
+        executor = _idle.pop(key, None) if key is not None else None
         others = list(_idle.values())
         _idle.clear()
     for other in others:
@@ -60,9 +72,9 @@ def _take(key: tuple[Any, ...], make: Callable[[], Any]) -> "ProcessPoolExecutor
     return made
 
 
-def _give_back(key: tuple[Any, ...], executor: "ProcessPoolExecutor") -> None:
+def _give_back(key: tuple[Any, ...] | None, executor: "ProcessPoolExecutor") -> None:
     with _lock:
-        if key not in _idle:
+        if key is not None and key not in _idle:
             _idle[key] = executor
             return
     executor.shutdown(wait=False)
@@ -144,7 +156,8 @@ def _backend_class() -> type:
             self.parallel = parallel
             self._n_jobs = n_jobs
             self._options = options
-            self._key = (n_jobs, mp.get_start_method(), *sorted(options.items()))
+            asked = sorted(options.items())
+            self._key = _reusable((n_jobs, mp.get_start_method(), *asked))
             self._executor = _take(
                 self._key, lambda: ProcessPoolExecutor(n_jobs, **options)
             )
@@ -155,6 +168,9 @@ def _backend_class() -> type:
         ) -> Any:
             """Have a worker do one batch."""
             assert self._executor is not None
+            # In messages, a batch is called as what it calls.
+            with suppress(AttributeError, IndexError, TypeError):
+                func.__qualname__ = func.items[0][0].__qualname__  # type: ignore[attr-defined]
             future = self._executor.submit(func)
             if callback is not None:
                 future.add_done_callback(callback)

@@ -27,7 +27,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _joblib, _workers
 from . import multiprocessing as mp
@@ -36,6 +36,9 @@ from .multiprocessing._options import Settings
 from .multiprocessing._placement import Placement, usable_cpus
 from .multiprocessing._worker import Initializer
 from .multiprocessing.errors import InitializerError, RemoteTraceback, WorkerLostError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = [
     "ALL_COMPLETED",
@@ -49,6 +52,7 @@ __all__ = [
     "InitializerError",
     "InvalidStateError",
     "ProcessPoolExecutor",
+    "ThreadPoolExecutor",
     "TimeoutError",
     "WorkerLostError",
     "as_completed",
@@ -56,6 +60,15 @@ __all__ = [
 ]
 
 _WAITING = ("PENDING", "RUNNING")
+
+
+def __getattr__(name: str) -> Any:
+    # Not wanted by most programs, and another import.
+    if name == "ThreadPoolExecutor":
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class PoolFuture(Future[Any]):
@@ -267,12 +280,13 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any]:
         """Have a worker do `fn(*args, **kwargs)`; return the future of the result."""
+        self._check_process()
         with self._shutdown_lock:
-            self._check()
+            self._check_open()
+            self._start_workers(1)
             job = self._supervisor.apply(fn, args, kwargs, callbacks=True)
             future = PoolFuture(job, self._crew)
             self._crew.expect(job, future)
-            self._start_workers(0)
             return future
 
     def map(
@@ -303,8 +317,12 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
         if buffersize is None:
             items = list(items)
+        self._check_process()
         with self._shutdown_lock:
-            self._check()
+            self._check_open()
+            self._start_workers(
+                len(items) if isinstance(items, list) else self._max_workers
+            )
             job = self._supervisor.map(
                 fn,
                 items,
@@ -313,9 +331,6 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
                 mode="ordered",
                 callbacks=False,
                 buffersize=buffersize,
-            )
-            self._start_workers(
-                len(items) if isinstance(items, list) else self._max_workers
             )
         return self._results(job, end)
 
@@ -337,26 +352,36 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         finally:
             job.cancel()
 
-    def _check(self) -> None:
-        if self._shutdown_thread:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        if _exiting:
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+    def _check_process(self) -> None:
+        # Before the lock is taken: another thread may have had it during the fork.
         if self._pid != os.getpid():
             raise RuntimeError(
                 f"this executor belongs to process {self._pid}, and this is process "
                 f"{os.getpid()}, forked from it; make an executor here"
             )
 
+    def _check_open(self) -> None:
+        if self._shutdown_thread:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if _exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
     def _start_workers(self, calls: int) -> None:
+        """Start workers for so many more calls, before these can be refused."""
         crew = self._crew
         if len(crew.workers) >= self._max_workers:
             return
-        if self._at_once:
-            limit = self._max_workers
-        else:
-            limit = min(self._max_workers, crew.pending() + calls)
-        crew.fill(limit)
+        wanted = self._max_workers
+        if not self._at_once:
+            # Calls that have ended may still be waiting to be noted as such.
+            before = 0 if self._supervisor.is_idle() else crew.pending()
+            wanted = min(wanted, before + calls)
+        try:
+            crew.fill(wanted)
+        except OSError:
+            # The system has no room for more: those that are there do it all.
+            if not crew.workers:
+                raise
         crew.watch()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -365,10 +390,10 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         With `wait`, return when they have ended; with `cancel_futures`, cancel the
         calls that no worker has taken yet.
         """
-        with self._shutdown_lock:
-            self._shutdown_thread = True
         if self._pid != os.getpid():
             return
+        with self._shutdown_lock:
+            self._shutdown_thread = True
         if cancel_futures:
             for future in self._crew.expected():
                 if isinstance(future, PoolFuture):
@@ -379,10 +404,11 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
 
     def terminate_workers(self) -> None:
         """End the workers now; what is not done is cancelled or fails."""
+        if self._pid != os.getpid():
+            return
         with self._shutdown_lock:
             self._shutdown_thread = True
-        if self._pid == os.getpid():
-            self._crew.terminate()
+        self._crew.terminate()
 
     kill_workers = terminate_workers
 
@@ -423,10 +449,12 @@ def _finish() -> None:
     """Finish all calls before the interpreter ends, as `concurrent.futures` does."""
     global _exiting
     _exiting = True
-    mine = [crew for crew in _crews if crew.pid == os.getpid()]
+    mine = [crew for crew in list(_crews) if crew.pid == os.getpid()]
+    # In an interactive session it may be long ago.
+    interactive = hasattr(sys, "ps1")
     interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for crew in mine:
-        if interrupted:
+        if interrupted and not interactive:
             crew.terminate()
         elif crew.state in (RUN, CLOSE):
             _close(crew)

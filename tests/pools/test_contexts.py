@@ -215,7 +215,7 @@ class Scripts(ScriptCase):
 
     def test_a_pool_needs_no_guard(self) -> None:
         for method in METHODS:
-            for way in ("file", "-m", "-c"):
+            for way in ("file", "-m", "-c", "-"):
                 with self.subTest(method=method, way=way):
                     ended = self.run_script(UNGUARDED.format(method=method), way=way)
                     self.assertEqual(ended.lines, ["main runs", "[2, 3]", "40", "7"])

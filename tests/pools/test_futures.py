@@ -9,9 +9,11 @@ import time
 import unittest
 from collections.abc import Iterator
 from concurrent.futures import process
+from unittest import mock
 
 import phalanx.multiprocessing as mp
 from phalanx import futures
+from phalanx.multiprocessing._maintenance import Crew
 from watch import HereCase, ScriptCase, wait_until
 
 METHODS = ("fork", "spawn", "forkserver")
@@ -44,6 +46,19 @@ def kill_at_three(x: int) -> int:
 
 def pid_of(_: object) -> int:
     return os.getpid()
+
+
+_executor: futures.ProcessPoolExecutor | None = None
+
+
+def use_own(name: str) -> str:
+    """Call a method of the executor whose worker this is."""
+    arguments = {"submit": (abs, 1), "map": (abs, [1])}
+    try:
+        getattr(_executor, name)(*arguments.get(name, ()))
+    except RuntimeError as error:
+        return str(error)
+    return "done"
 
 
 _value = 0
@@ -342,6 +357,42 @@ class Life(HereCase):
             self.assertEqual(len(executor._processes), 1)
             [*executor.map(square, range(100))]
             self.assertEqual(len(executor._processes), 4)
+
+    def test_a_lost_worker_is_replaced_by_one(self) -> None:
+        with futures.ProcessPoolExecutor(4, mp.get_context("spawn")) as executor:
+            executor.submit(kill_at_three, 3).exception()
+            self.assertTrue(wait_until(lambda: len(executor._processes) == 1))
+            executor.submit(square, 1).result()
+            executor.submit(square, 1).result()
+            self.assertEqual(len(executor._processes), 1)
+
+    def test_a_call_that_is_refused_is_not_done(self) -> None:
+        def refuse_to_start(self: object, slot: int) -> None:
+            raise OSError("no room for a process")
+
+        with futures.ProcessPoolExecutor(2, mp.get_context("spawn")) as executor:
+            with mock.patch.object(Crew, "_start", refuse_to_start):
+                for call in (executor.submit, executor.map):
+                    with self.assertRaisesRegex(OSError, "no room"):
+                        call(square, [1])
+                self.assertEqual(executor.stats()["outstanding"], 0)
+            self.assertEqual(executor.submit(square, 2).result(), 4)
+            with mock.patch.object(Crew, "_start", refuse_to_start):
+                # One is there, which does it all.
+                first = executor.submit(pause, 0.05)
+                self.assertEqual(executor.submit(square, 3).result(), 9)
+                self.assertEqual(first.result(), 0.05)
+
+    def test_a_worker_cannot_use_the_executor_it_belongs_to(self) -> None:
+        global _executor
+        with futures.ProcessPoolExecutor(1, mp.get_context("fork")) as executor:
+            _executor = executor
+            for name in ("submit", "map"):
+                text = executor.submit(use_own, name).result(30)
+                self.assertIn("make an executor here", text)
+            for name in ("shutdown", "terminate_workers"):
+                self.assertEqual(executor.submit(use_own, name).result(30), "done")
+            self.assertEqual(executor.submit(square, 3).result(30), 9)
 
     def test_an_executor_in_a_forked_child(self) -> None:
         with futures.ProcessPoolExecutor(1) as executor:

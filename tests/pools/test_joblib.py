@@ -1,6 +1,7 @@
 """The joblib backend."""
 
 import os
+import signal
 import unittest
 
 from watch import HereCase, ScriptCase
@@ -11,6 +12,7 @@ except ImportError as error:
     raise unittest.SkipTest(str(error)) from None
 
 import phalanx.futures  # noqa: F401
+from phalanx.multiprocessing.errors import WorkerLostError
 
 
 def square(x: int) -> int:
@@ -25,6 +27,10 @@ def fail_at_three(x: int) -> int:
     if x == 3:
         raise KeyError(x)
     return x
+
+
+def kill_own_process(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def threads(_: int) -> str | None:
@@ -78,6 +84,14 @@ class Backend(HereCase):
         self.assertEqual(self.parallel(square, [3], retries=1, pin=True), [9])
         with self.assertRaisesRegex(ValueError, "retries=-1"):
             self.parallel(square, [3], retries=-1)
+
+    def test_options_that_cannot_be_compared(self) -> None:
+        options = {"initializer": len, "initargs": ([1],)}
+        self.assertEqual(self.parallel(square, [3, 4], **options), [9, 16])
+
+    def test_a_lost_batch_names_what_it_calls(self) -> None:
+        with self.assertRaisesRegex(WorkerLostError, "call of kill_own_process is"):
+            self.parallel(kill_own_process, [1, 2])
 
     def test_calls_in_calls(self) -> None:
         self.assertEqual(self.parallel(nested, [3, 4]), [[0, 1, 4], [0, 1, 4, 9]])

@@ -3,8 +3,10 @@
 import math
 import os
 import unittest
+from fractions import Fraction
 from unittest import mock
 
+import numpy as np
 import phalanx.multiprocessing as mp
 from phalanx.multiprocessing._options import OPTIONS, Settings
 from phalanx.multiprocessing._placement import Placement, usable_cpus
@@ -13,13 +15,20 @@ from watch import HereCase, ScriptCase
 GOOD = {
     "processes": [(3, "3", 3)],
     "retries": [(0, "0", 0), (2, "2", 2)],
-    "timeout": [(1.5, "1.5", 1.5), (2, "2", 2.0), (math.inf, "inf", None)],
+    "timeout": [
+        (1.5, "1.5", 1.5),
+        (2, "2", 2.0),
+        ("none", "none", None),
+        (math.inf, "inf", None),
+    ],
     "memory_limit": [
         (1000, "1000", 1000),
         ("500M", "500M", 500 << 20),
         ("2GiB", "2GiB", 2 << 30),
         ("1.5 gb", "1.5 gb", 3 << 29),
+        (1e9, "1000000000", 10**9),
         (math.inf, "inf", None),
+        ("none", "none", None),
     ],
     "progress": [(True, "1", True), (False, "0", False), (1, "yes", True)],
     "threads_per_worker": [(1, "1", 1)],
@@ -30,9 +39,9 @@ GOOD = {
 
 BAD = {
     "processes": [0, -1, "x", 1.5, True],
-    "retries": [-1, "one", 0.5],
+    "retries": [-1, "one", 0.5, 10**20],
     "timeout": [0, -3, "soon", math.nan, True],
-    "memory_limit": [0, -1, "many", "5X", "G", 2.5, "1e400"],
+    "memory_limit": [0, -1, "many", "5X", "5ib", "G", 2.5, "1e400"],
     "progress": ["maybe", "2"],
     "threads_per_worker": [0, "all"],
     "pin": ["cpu0"],
@@ -81,6 +90,10 @@ class Values(unittest.TestCase):
                         Settings()
                     self.assertIn(f"{option.variable}={value}", str(caught.exception))
                     self.assertIn(option.accepts, str(caught.exception))
+
+    def test_numbers_of_other_types(self) -> None:
+        settings = Settings(timeout=Fraction(3, 2), retries=np.int64(2))
+        self.assertEqual((settings.timeout, settings.retries), (1.5, 2))
 
     def test_an_argument_comes_before_its_variable(self) -> None:
         with mock.patch.dict(os.environ, {"PHALANX_RETRIES": "7"}):

@@ -107,12 +107,18 @@ def wait_until(holds: Callable[[], bool], seconds: float = SECONDS) -> bool:
 class Script:
     """A running script, its processes, and what it has printed so far."""
 
-    def __init__(self, folder: Path, command: list[str], env: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, command: list[str], env: dict[str, str], given: str
+    ) -> None:
         self.folder, self.mark = folder, env[MARK]
-        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        with (
+            open(given) as stdin,
+            (folder / "out").open("w") as out,
+            (folder / "err").open("w") as err,
+        ):
             self.process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=out,
                 stderr=err,
                 cwd=folder,
@@ -214,7 +220,10 @@ class ScriptCase(unittest.TestCase):
         env: dict[str, str] | None = None,
         way: str = "file",
     ) -> Script:
-        """Start a script; `way` is "file", "-c" or "-m" (as `python -m script`)."""
+        """Start a script.
+
+        `way` is "file", "-c", "-m" (as `python -m script`) or "-" (standard input).
+        """
         text = textwrap.dedent(text)
         folder = self.folder / f"run{len(self.scripts)}"
         (folder / "tmp").mkdir(parents=True)
@@ -231,9 +240,15 @@ class ScriptCase(unittest.TestCase):
         before = given.get("PYTHONPATH", os.environ.get("PYTHONPATH"))
         site = str(self.folder / "site")
         given["PYTHONPATH"] = f"{site}{os.pathsep}{before}" if before else site
-        program = {"file": ["script.py"], "-c": ["-c", text], "-m": ["-m", "script"]}
+        program = {
+            "file": ["script.py"],
+            "-c": ["-c", text],
+            "-m": ["-m", "script"],
+            "-": ["-"],
+        }
         command = [sys.executable, *program[way], *arguments]
-        script = Script(folder, command, given)
+        stdin = str(folder / "script.py") if way == "-" else os.devnull
+        script = Script(folder, command, given, stdin)
         self.scripts.append(script)
         return script
 

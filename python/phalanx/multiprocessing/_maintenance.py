@@ -101,6 +101,7 @@ class Crew:
         self._placements = placements
         self._daemon = daemon
         self._slots: list[Any] = [None] * slots
+        self._wanted = 0
         self._lock = threading.Lock()
         self._waiting: dict[_workers.Job, Waiting | None] = {}
         self._due: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
@@ -123,7 +124,7 @@ class Crew:
     def start(self) -> None:
         """Start all workers and then the thread that watches them."""
         try:
-            self.fill()
+            self.fill(len(self._slots))
         except BaseException:
             self.state = TERMINATE
             self.supervisor.terminate()
@@ -136,11 +137,15 @@ class Crew:
         if self._watcher.ident is None:
             self._watcher.start()
 
-    def fill(self, limit: int | None = None) -> None:
-        """Start a worker for every slot that has none; at most `limit` in all."""
+    def fill(self, count: int = 0) -> None:
+        """Have so many workers run, or as many as were wanted before if that is more.
+
+        Starts those that are missing.
+        """
         with self._lock:
+            self._wanted = max(self._wanted, count)
             for slot, process in enumerate(self._slots):
-                if limit is not None and len(self.workers) >= limit:
+                if len(self.workers) >= self._wanted:
                     break
                 if process is None and self.state != TERMINATE:
                     self._start(slot)

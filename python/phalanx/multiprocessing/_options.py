@@ -7,6 +7,7 @@ variable, so that unmodified scripts have them too. `docs/options.md` is made fr
 
 import math
 import os
+import re
 from collections.abc import Callable
 
 __all__ = ["OPTIONS", "Option", "Settings"]
@@ -42,13 +43,16 @@ def _count(value: object) -> int:
 
 def _from_zero(value: object) -> int:
     number = _whole(value)
-    if number < 0:
+    if not 0 <= number < 2**31:
         raise ValueError
     return number
 
 
 def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, str):
+        if value.strip().lower() == "none":
+            return None
+    elif isinstance(value, bool) or not hasattr(value, "__float__"):
         raise ValueError
     number = float(value)
     if not number > 0:
@@ -61,11 +65,16 @@ def _bytes(value: object) -> int | None:
         text = value.strip().lower()
         if text in ("inf", "none"):
             return None
-        digits = text.rstrip("bi").rstrip("kmgt")
-        unit = text[len(digits) :].removesuffix("b").removesuffix("i").strip()
-        number = float(digits) * _UNITS[unit]
-    elif isinstance(value, float) and math.isinf(value):
-        return None
+        found = re.fullmatch(r"([0-9.]+)\s*(?:([kmgt])i?)?b?", text)
+        if found is None:
+            raise ValueError
+        number = float(found[1]) * _UNITS[found[2] or ""]
+    elif isinstance(value, float):
+        if math.isinf(value):
+            return None
+        if not value.is_integer():
+            raise ValueError
+        number = value
     else:
         number = _whole(value)
     if not 1 <= number < 2**63:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -73,9 +74,14 @@ def imports_main() -> bool:
     """Whether a worker that is spawned now imports the main module.
 
     It does not when the module's text never compares ``__name__``: then
-    nothing protects the script from running again in the worker. Without a text
-    that can be read, the worker does as the standard library's does.
+    nothing protects the script from running again in the worker. Nor when there is
+    no such file, as for a script that came through standard input. Otherwise, without
+    a text that can be read, the worker does as the standard library's does.
     """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is None and path and not os.path.exists(path):
+        return False
     source = _main_source()
     return source is None or _has_guard(source)
 

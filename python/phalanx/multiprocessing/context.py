@@ -198,9 +198,15 @@ class _Replacements(BaseContext):
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
-        **options: Any,
+        *,
+        retries: int | None = None,
+        timeout: float | None = None,
+        memory_limit: int | str | None = None,
+        progress: bool | None = None,
+        threads_per_worker: int | None = None,
+        pin: bool | None = None,
     ) -> pool.Pool:
-        """Return a pool of workers; `options` are what ``pool.Pool`` takes beyond."""
+        """Return a pool of workers; see ``phalanx.multiprocessing.pool.Pool``."""
         from .pool import Pool
 
         return Pool(
@@ -209,7 +215,12 @@ class _Replacements(BaseContext):
             initargs,
             maxtasksperchild,
             context=self.get_context(),
-            **options,
+            retries=retries,
+            timeout=timeout,
+            memory_limit=memory_limit,
+            progress=progress,
+            threads_per_worker=threads_per_worker,
+            pin=pin,
         )
 
     def get_context(self, method: str | None = None) -> Any:

@@ -83,6 +83,8 @@ class Pool(_std.Pool):
     ``docs/options.md`` lists.
     """
 
+    _state = INIT  # Also when an argument is refused.
+
     def __init__(
         self,
         processes: int | None = None,
