@@ -403,14 +403,22 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             self._crew.join()
 
     def terminate_workers(self) -> None:
-        """End the workers now; what is not done is cancelled or fails."""
+        """End the workers now; what is not done is cancelled or fails.
+
+        They get SIGTERM, and SIGKILL when they have not ended within a second.
+        """
+        self._end_workers(kill=False)
+
+    def kill_workers(self) -> None:
+        """End the workers by SIGKILL; what is not done is cancelled or fails."""
+        self._end_workers(kill=True)
+
+    def _end_workers(self, *, kill: bool) -> None:
         if self._pid != os.getpid():
             return
         with self._shutdown_lock:
             self._shutdown_thread = True
-        self._crew.terminate()
-
-    kill_workers = terminate_workers
+        self._crew.terminate(kill=kill)
 
     def is_usable(self) -> bool:
         """Return whether calls can be submitted."""

@@ -44,6 +44,11 @@ def kill_at_three(x: int) -> int:
     return x
 
 
+def ignore_terminations() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(1000)
+
+
 def pid_of(_: object) -> int:
     return os.getpid()
 
@@ -342,6 +347,15 @@ class Life(HereCase):
             self.assertTrue(future.done())
             with self.assertRaises((futures.BrokenProcessPool, futures.CancelledError)):
                 future.result()
+
+    def test_kill_workers(self) -> None:
+        executor = futures.ProcessPoolExecutor(1)
+        future = executor.submit(ignore_terminations)
+        self.assertTrue(wait_until(future.running))
+        (worker,) = executor._processes.values()
+        executor.kill_workers()
+        self.assertIsInstance(future.exception(10), process.BrokenProcessPool)
+        self.assertEqual(worker.exitcode, -signal.SIGKILL)
 
     def test_an_initializer_that_fails(self) -> None:
         with futures.ProcessPoolExecutor(2, initializer=refuse) as executor:

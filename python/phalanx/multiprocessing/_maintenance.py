@@ -319,12 +319,12 @@ class Crew:
                 process.join()
                 self.supervisor.reaped(slot, process.pid, process.exitcode)
 
-    def terminate(self) -> None:
-        """End the workers now; what is not done will not be."""
+    def terminate(self, *, kill: bool = False) -> None:
+        """End the workers now, by SIGKILL if asked; what is not done will not be."""
         self.state = TERMINATE
         self.supervisor.terminate()
         self._join(self._watcher)
-        self._end_workers()
+        self._end_workers(kill)
         for result in self.expected():
             result._abandon()
         self._waiting.clear()
@@ -341,10 +341,10 @@ class Crew:
         ):
             thread.join()
 
-    def _end_workers(self) -> None:
+    def _end_workers(self, kill: bool = False) -> None:
         for process in self.workers:
             if process.exitcode is None:
-                process.terminate()
+                process.kill() if kill else process.terminate()
         deadline = time.monotonic() + GRACE
         for process in self.workers:
             process.join(max(0.0, deadline - time.monotonic()))
