@@ -11,6 +11,7 @@ import argparse
 import time
 
 import numpy as np
+from arguments import at_least, new_file
 from mpi4py import MPI
 from picture import write_png
 
@@ -73,8 +74,10 @@ def worker(comm: MPI.Comm, width: int, height: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--width", type=int, default=900, help="pixels")
-    parser.add_argument("--out", default="mandelbrot.png", help="the picture to write")
+    parser.add_argument("--width", type=at_least(2), default=900, help="pixels")
+    parser.add_argument(
+        "--out", type=new_file, default="mandelbrot.png", help="the picture to write"
+    )
     options = parser.parse_args()
     width, height = options.width, options.width * 2 // 3
 

@@ -10,6 +10,7 @@ import argparse
 import time
 
 import numpy as np
+from arguments import at_least, new_file
 from mpi4py import MPI
 from picture import write_png
 
@@ -41,15 +42,19 @@ def step(band: np.ndarray, fresh: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--size", type=int, default=512, help="points along a side")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--out", default="heat.png", help="the picture to write")
+    parser.add_argument(
+        "--size", type=at_least(2), default=512, help="points along a side"
+    )
+    parser.add_argument("--steps", type=at_least(0), default=2000)
+    parser.add_argument(
+        "--out", type=new_file, default="heat.png", help="the picture to write"
+    )
     options = parser.parse_args()
 
     comm = MPI.COMM_WORLD
     size = options.size
     if size < comm.size:
-        raise SystemExit(f"--size {size} is less than the number of ranks")
+        parser.error(f"--size {size} is less than the number of ranks, {comm.size}")
     bounds = [size * rank // comm.size for rank in range(comm.size + 1)]
     rows = np.diff(bounds)
 

@@ -14,15 +14,16 @@ import sysconfig
 import time
 
 import phalanx.multiprocessing as mp
+from arguments import at_least, folder
 
 
-def find_files(folder: str) -> list[str]:
-    """Every file below the folder, in an order that does not change."""
+def find_files(top: str) -> list[str]:
+    """Every file below a folder, in an order that does not change."""
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(top):
         folders[:] = sorted(set(folders) - {"__pycache__"})
         found += [os.path.join(parent, name) for name in sorted(names)]
-    return [path for path in found if os.path.isfile(path)]
+    return [p for p in found if os.path.isfile(p) and os.access(p, os.R_OK)]
 
 
 def check_sum(path: str) -> str:
@@ -45,10 +46,12 @@ def work(jobs, results) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     default = os.path.join(sysconfig.get_path("stdlib"), "email")
-    parser.add_argument("folder", nargs="?", default=default)
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("folder", nargs="?", type=folder, default=default)
+    parser.add_argument("--workers", type=at_least(1), default=4)
     options = parser.parse_args()
     files = find_files(options.folder)
+    if not files:
+        raise SystemExit(f"no files in {options.folder}")
 
     jobs, results = mp.Queue(maxsize=100), mp.Queue()
     start = time.perf_counter()

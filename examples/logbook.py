@@ -1,6 +1,6 @@
 """A lock around a file, and what happens when its owner is killed.
 
-    python examples/logbook.py [--writers 4] [--entries 200]
+    python examples/logbook.py [--writers 4] [--entries 50]
 
 Several processes write numbered entries of several lines into one file. A lock
 keeps the entries whole. One more process is killed while it holds the lock, in the
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import phalanx.multiprocessing as mp
+from arguments import at_least
 from phalanx.multiprocessing.errors import OwnerDiedError
 
 LINES = 3
@@ -75,8 +76,8 @@ def check(path: Path, expected: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--writers", type=int, default=4)
-    parser.add_argument("--entries", type=int, default=50, help="by each writer")
+    parser.add_argument("--writers", type=at_least(1), default=4)
+    parser.add_argument("--entries", type=at_least(1), default=50, help="by each")
     options = parser.parse_args()
 
     lock, held, notes = mp.Lock(), mp.Event(), mp.Queue()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import phalanx.multiprocessing as mp
+from arguments import at_least
 from phalanx import native, shared
 
 SOURCE = r"""
@@ -73,7 +74,7 @@ def check(anomalies: np.ndarray, e: np.ndarray, solved: np.ndarray) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--orbits", type=int, default=1_000_000)
+    parser.add_argument("--orbits", type=at_least(1), default=1_000_000)
     options = parser.parse_args()
     anomalies, eccentricities = comets(options.orbits)
 

@@ -11,6 +11,7 @@ import argparse
 import time
 
 import numpy as np
+from arguments import at_least
 from mpi4py import MPI
 
 
@@ -54,8 +55,8 @@ def simulate(comm, frames: int, points: int, overlap: bool) -> tuple[float, list
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--points", type=int, default=400_000, help="per rank")
+    parser.add_argument("--frames", type=at_least(1), default=40)
+    parser.add_argument("--points", type=at_least(1), default=400_000, help="per rank")
     options = parser.parse_args()
 
     comm = MPI.COMM_WORLD

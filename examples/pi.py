@@ -3,11 +3,12 @@
 phalanx run -n 4 examples/pi.py [INTERVALS]
 """
 
+import argparse
 import math
-import sys
 import time
 
 import numpy as np
+from arguments import at_least
 from mpi4py import MPI
 
 CHUNK = 1 << 16  # intervals handled at once: small enough for the caches
@@ -23,8 +24,11 @@ def quarter_circle(first: int, last: int, intervals: int) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("intervals", nargs="?", type=at_least(1), default=50_000_000)
+    intervals = parser.parse_args().intervals
+
     comm = MPI.COMM_WORLD
-    intervals = int(float(sys.argv[1])) if len(sys.argv) > 1 else 50_000_000
     comm.Barrier()
     start = time.perf_counter()
 

@@ -7,10 +7,11 @@ never holds more than one. Each rank sorts its share; a quantile is then found
 by bisection: how many samples of all ranks lie below a candidate?
 """
 
-import sys
+import argparse
 import time
 
 import numpy as np
+from arguments import at_least
 from mpi4py import MPI
 
 BLOCK = 1 << 20  # samples that one rank gets in one scatter
@@ -56,10 +57,11 @@ def quantile(comm: MPI.Comm, ordered: np.ndarray, position: int) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("samples", nargs="?", type=at_least(1), default=100_000_000)
+    samples = parser.parse_args().samples
+
     comm = MPI.COMM_WORLD
-    samples = int(float(sys.argv[1])) if len(sys.argv) > 1 else 100_000_000
-    if samples < 1:
-        raise SystemExit("there must be at least one sample")
     start = time.perf_counter()
     share = scatter_samples(comm, samples)
     scattered = time.perf_counter()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import phalanx.multiprocessing as mp
+from arguments import folder
 
 CHUNKS, RESAMPLES = 64, 200
 
@@ -36,10 +37,10 @@ def resampled_median(samples: np.ndarray, seed: int) -> float:
     return float(np.median(generator.choice(samples, len(samples))))
 
 
-def find_files(folder: str, suffix: str) -> list[str]:
+def find_files(top: str, suffix: str) -> list[str]:
     return sorted(
         os.path.join(parent, name)
-        for parent, _, names in os.walk(folder)
+        for parent, _, names in os.walk(top)
         for name in names
         if name.endswith(suffix) and os.path.isfile(os.path.join(parent, name))
     )
@@ -47,14 +48,19 @@ def find_files(folder: str, suffix: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", default=sysconfig.get_path("stdlib"))
+    default = sysconfig.get_path("stdlib")
+    parser.add_argument("folder", nargs="?", type=folder, default=default)
     parser.add_argument("--suffix", default=".py", help="which files (default .py)")
     options = parser.parse_args()
 
     files = find_files(options.folder, options.suffix)
+    if not files:
+        raise SystemExit(f"no files end in {options.suffix} in {options.folder}")
     start = time.perf_counter()
     with mp.Pool() as pool:
         samples = np.concatenate(pool.map(line_lengths, files))
+        if not len(samples):
+            raise SystemExit(f"only blank lines in {options.folder}")
         count, total, squares, cubes = sum(
             pool.map(power_sums, np.array_split(samples, CHUNKS))
         )
@@ -65,7 +71,8 @@ def main() -> None:
 
     mean = total / count
     variance = squares / count - mean**2
-    skewness = (cubes / count - 3 * mean * variance - mean**3) / variance**1.5
+    third = cubes / count - 3 * mean * variance - mean**3
+    skewness = third / variance**1.5 if variance else 0.0
     low, high = np.quantile(medians, [0.025, 0.975])
     print(f"{len(files):,} files, {count:,} lines that are not blank")
     print(f"mean {mean:.3f} bytes, deviation {variance**0.5:.3f}, skew {skewness:.2f}")

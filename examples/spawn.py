@@ -6,9 +6,11 @@
 The same file is both programs: a process that has a parent is a worker.
 """
 
+import argparse
 import sys
 import time
 
+from arguments import at_least
 from mpi4py import MPI
 
 
@@ -59,9 +61,11 @@ def main() -> None:
     if parent != MPI.COMM_NULL:
         work(parent)
     elif MPI.COMM_WORLD.Get_rank() == 0:
-        workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-        limit = int(float(sys.argv[2])) if len(sys.argv) > 2 else 20_000_000
-        direct(workers, limit)
+        parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+        parser.add_argument("workers", nargs="?", type=at_least(1), default=2)
+        parser.add_argument("limit", nargs="?", type=at_least(1), default=20_000_000)
+        options = parser.parse_args()
+        direct(options.workers, options.limit)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,27 @@
 """Thumbnails of a folder of images, as many at once as there are CPUs.
 
-    python examples/thumbnails.py [FOLDER] [--count 24]
+    python examples/thumbnails.py [FOLDER] [--out thumbnails] [--count 24]
 
-Makes the images first (grey PGM files of moire patterns), then a PNG thumbnail of
-each, by averaging. `imap_unordered` hands over each one as it is ready. An image
-that cannot be read is reported, and costs only itself.
+Makes a PNG thumbnail of each grey PGM file in FOLDER, by averaging, in a subfolder.
+Without FOLDER it makes the images first (moire patterns), in a temporary folder.
+`imap_unordered` hands over each thumbnail as it is ready. An image that cannot be
+read is reported, and costs only itself.
 """
 
 import argparse
 import functools
+import re
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import phalanx.multiprocessing as mp
+from arguments import at_least, folder
 from picture import write_png
 
 WIDTH, HEIGHT, SHRINK = 1200, 900, 10
+HEADER = re.compile(rb"P5\s+(?:#.*\n\s*)*(\d+)\s+(\d+)\s+255\s")  # one byte a pixel
 
 
 def make_image(folder: Path, number: int) -> None:
@@ -33,35 +37,42 @@ def make_image(folder: Path, number: int) -> None:
     (folder / f"rings{number:03}.pgm").write_bytes(header + pixels)
 
 
+def make_images(source: Path, count: int) -> None:
+    start = time.perf_counter()
+    with mp.Pool() as pool:
+        pool.map(functools.partial(make_image, source), range(count))
+    (source / "letter.pgm").write_bytes(b"not an image")
+    print(f"{count} images made in {time.perf_counter() - start:.2f} s")
+
+
 def read_image(path: Path) -> np.ndarray:
-    magic, size, _, pixels = path.read_bytes().split(b"\n", 3)
-    if magic != b"P5":
-        raise ValueError(f"{path.name} is not a binary PGM file")
-    width, height = map(int, size.split())
-    return np.frombuffer(pixels, np.uint8).reshape(height, width)
+    data = path.read_bytes()
+    header = HEADER.match(data)
+    if not header:
+        raise ValueError(f"{path.name} is not a binary PGM file of 8 bits")
+    width, height = map(int, header.groups())
+    if min(width, height) < SHRINK or len(data) - header.end() != width * height:
+        raise ValueError(f"{path.name} is too small, or not whole")
+    return np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width)
 
 
-def shrink(path: Path) -> tuple[str, float, float] | str:
+def shrink(target: Path, path: Path) -> tuple[str, float, float] | str:
     """Write the thumbnail; return name and mean grey before and after."""
     try:
         image = read_image(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return f"skipped: {error}"
     height, width = (length // SHRINK for length in image.shape)
     blocks = image[: height * SHRINK, : width * SHRINK]
     small = blocks.reshape(height, SHRINK, width, SHRINK).mean(axis=(1, 3))
-    target = path.with_suffix(".png")
-    write_png(str(target), small / 255)
-    return target.name, float(image.mean()), float(small.mean())
+    write_png(str(target / f"{path.stem}.png"), small / 255)
+    return path.name, float(blocks.mean()), float(small.mean())
 
 
-def run(folder: Path, count: int) -> None:
-    start = time.perf_counter()
+def run(images: list[Path], target: Path) -> None:
+    start, done = time.perf_counter(), 0
     with mp.Pool() as pool:
-        pool.map(functools.partial(make_image, folder), range(count))
-        (folder / "letter.pgm").write_bytes(b"not an image\n\n\n")
-        made, done = time.perf_counter(), 0
-        for result in pool.imap_unordered(shrink, sorted(folder.glob("*.pgm"))):
+        for result in pool.imap_unordered(functools.partial(shrink, target), images):
             if isinstance(result, str):
                 print(result)
                 continue
@@ -69,25 +80,32 @@ def run(folder: Path, count: int) -> None:
             if abs(before - after) > 1e-6:
                 raise SystemExit(f"{name}: mean grey {before} became {after}")
             done += 1
-    end = time.perf_counter()
-    written = len(list(folder.glob("*.png")))
-    if not done == written == count:
-        raise SystemExit(f"{done} thumbnails reported, {written} written")
-    print(f"{count} images made in {made - start:.2f} s")
-    print(f"{done} thumbnails in {end - made:.2f} s, mean grey unchanged")
+    if not done:
+        raise SystemExit(f"none of {len(images)} .pgm files can be read")
+    print(f"{done} thumbnails in {time.perf_counter() - start:.2f} s, same mean grey")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, help="default: a temporary one")
-    parser.add_argument("--count", type=int, default=24, help="images to make")
+    parser.add_argument("folder", nargs="?", type=folder, help="images to read")
+    parser.add_argument("--out", default="thumbnails", help="subfolder to write into")
+    parser.add_argument(
+        "--count", type=at_least(1), default=24, help="images to make without FOLDER"
+    )
     options = parser.parse_args()
-    if options.folder:
-        options.folder.mkdir(parents=True, exist_ok=True)
-        run(options.folder, options.count)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            run(Path(folder), options.count)
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(options.folder or temporary)
+        if not options.folder:
+            make_images(source, options.count)
+        images = sorted(path for path in source.glob("*.pgm") if path.is_file())
+        if not images:
+            raise SystemExit(f"no .pgm files in {source}")
+        target = source / options.out
+        try:
+            target.mkdir(exist_ok=True)
+        except OSError as error:
+            parser.error(f"argument --out: {target}: {error.strerror}")
+        run(images, target)
 
 
 if __name__ == "__main__":

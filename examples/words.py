@@ -15,15 +15,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from arguments import at_least, folder
 from mpi4py import MPI
 
 WORD = re.compile(r"[A-Za-z][A-Za-z']*")
 
 
-def find_texts(folder: Path, suffix: str) -> list[tuple[int, str]]:
+def find_texts(top: str, suffix: str) -> list[tuple[int, str]]:
     """Return (size in bytes, path) of every text, largest first."""
     texts = []
-    for parent, _, files in os.walk(folder):
+    for parent, _, files in os.walk(top):
         for name in files:
             path = os.path.join(parent, name)
             if name.endswith(suffix) and os.path.isfile(path):
@@ -70,9 +71,10 @@ def show(counts: Counter, top: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", default=sysconfig.get_path("stdlib"))
+    default = sysconfig.get_path("stdlib")
+    parser.add_argument("folder", nargs="?", type=folder, default=default)
     parser.add_argument("--suffix", default=".py", help="which files (default .py)")
-    parser.add_argument("--top", type=int, default=10, help="words to show")
+    parser.add_argument("--top", type=at_least(0), default=10, help="words to show")
     parser.add_argument(
         "--check", action="store_true", help="count again on one rank and compare"
     )
@@ -82,7 +84,9 @@ def main() -> None:
     shares, texts = None, []
     start = time.perf_counter()
     if comm.rank == 0:
-        texts = find_texts(Path(options.folder), options.suffix)
+        texts = find_texts(options.folder, options.suffix)
+        if not texts:
+            raise SystemExit(f"no files end in {options.suffix} in {options.folder}")
         shares = deal(texts, comm.size)
     mine = comm.scatter(shares, root=0)
 

@@ -19,10 +19,9 @@ HEADER = """\
 
 <!-- Made by tests/options.py from python/phalanx/multiprocessing/_options.py. -->
 
-Each option is an argument of `Pool` and, where it makes sense there, of
-`ProcessPoolExecutor`; those of single calls say so. An option that the program does
-not give is taken from its environment variable, so that a script has it without a
-change:
+Each option is an argument of the classes and methods in the last column. An option that
+the program does not give is taken from its environment variable, so that a script has
+it without a change:
 
 ```console
 $ PHALANX_PROGRESS=1 PHALANX_RETRIES=2 phalanx run --doors multiprocessing script.py
@@ -35,11 +34,14 @@ error that names the variable, the value and what is accepted, when the pool is 
 
 def page() -> str:
     parts = [HEADER]
-    parts.append("| argument | variable | accepts | default |\n|---|---|---|---|\n")
+    parts.append(
+        "| argument | variable | accepts | default | argument of |\n"
+        "|---|---|---|---|---|\n"
+    )
     for option in OPTIONS.values():
         parts[-1] += (
             f"| [`{option.keyword}`](#{option.keyword}) | `{option.variable}` "
-            f"| {option.accepts} | {option.default} |\n"
+            f"| {option.accepts} | {option.default} | {option.where} |\n"
         )
     for option in OPTIONS.values():
         text = "\n".join(textwrap.wrap(option.text, 88, break_on_hyphens=False))

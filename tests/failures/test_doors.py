@@ -1,6 +1,8 @@
 """Unmodified scripts and commands are answered by Phalanx, and by nobody else."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import unittest
@@ -60,13 +62,71 @@ class TestDoors(JobCase):
         )
         self.assertEqual(ended.status, 0, ended.text)
 
-    def test_the_doctor_finds_nothing_wrong(self):
-        done = subprocess.run(
-            [PHALANX, "doctor"], capture_output=True, text=True, timeout=WATCHDOG
+
+class TestDoctor(JobCase):
+    def ask(self, flag: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PHALANX, "doctor", *filter(None, [flag])],
+            capture_output=True,
+            text=True,
+            timeout=WATCHDOG,
+            env={**os.environ, "PHALANX_DOORS": "", **env},
         )
+
+    def findings(self, **env: str) -> dict[str, tuple[str, str, str]]:
+        """Verdict, text and advice by what was looked at."""
+        listed = json.loads(self.ask("--json", **env).stdout)
+        return {
+            item["name"]: (item["verdict"], item["text"], item["advice"])
+            for item in listed
+        }
+
+    def test_it_finds_nothing_wrong(self):
+        done = self.ask()
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("all is well", done.stdout)
-        self.assertIn("embedded engine", done.stdout)
+        self.assertIn("embedded engine", " ".join(done.stdout.split()))
+
+    def test_its_lines_fit_eighty_columns_but_for_paths(self):
+        for line in self.ask(PHALANX_DOORS="off").stdout.splitlines():
+            with self.subTest(line=line):
+                alone = re.fullmatch(r"(ok|note|WRONG)? +([a-z ]+ )?/\S+", line)
+                self.assertTrue(len(line) <= 80 or alone)
+
+    def test_it_tells_of_pools(self):
+        found = self.findings()
+        verdict, text, _ = found["pools"]
+        self.assertEqual(verdict, "ok")
+        self.assertIn("_workers", text)
+        self.assertIn("closed", found["pool door"][1])
+
+    def test_it_tells_what_pools_lack(self):
+        for name, code, verdict, advice in (
+            ("cloudpickle", "raise ImportError('gone')", "note", "pip install"),
+            ("cloudpickle", "__version__ = '2.2.1'; __path__ = ['/']", "note", "pip"),
+            ("pools", "", "wrong", "install the wheel again"),
+        ):
+            folder = Path(self.folder, f"{name}{len(code)}")
+            folder.mkdir()
+            site = "import sys; sys.modules['phalanx._workers'] = None"
+            (folder / "sitecustomize.py").write_text("" if code else site)
+            if code:
+                (folder / "cloudpickle.py").write_text(code)
+            with self.subTest(name=name, code=code):
+                found = self.findings(PYTHONPATH=str(folder))[name]
+                self.assertEqual(found[0], verdict, found)
+                self.assertIn(advice, found[2])
+
+    def test_it_tells_which_doors_are_open(self):
+        for doors, verdict, says in (
+            ("multiprocessing", "ok", "Phalanx's under 'phalanx run'"),
+            ("off", "note", "closes every door"),
+            ("threading", "wrong", "no door 'threading'"),
+        ):
+            with self.subTest(doors=doors):
+                found = self.findings(PHALANX_DOORS=doors)["pool door"]
+                self.assertEqual(found[0], verdict, found)
+                self.assertIn(says, found[1])
 
 
 # Who answers in the script, in its children of every kind, and in a command it runs.
@@ -151,6 +211,7 @@ class TestMultiprocessingDoor(JobCase):
         )
         self.assertEqual(done.returncode, 2)
         self.assertIn("no door 'threading'", done.stderr)
+        self.assertLessEqual(len(done.stderr), 81)
 
 
 if __name__ == "__main__":

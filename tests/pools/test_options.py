@@ -1,5 +1,6 @@
 """Options of pools: arguments, environment variables, errors, what they change."""
 
+import inspect
 import math
 import os
 import unittest
@@ -8,6 +9,7 @@ from unittest import mock
 
 import numpy as np
 import phalanx.multiprocessing as mp
+from phalanx.futures import ProcessPoolExecutor
 from phalanx.multiprocessing._options import OPTIONS, Settings
 from phalanx.multiprocessing._placement import Placement, usable_cpus
 from watch import HereCase, ScriptCase
@@ -55,6 +57,16 @@ class Values(unittest.TestCase):
         self.assertEqual(set(GOOD), set(OPTIONS))
         self.assertEqual(set(BAD), set(OPTIONS))
         self.assertEqual(set(Settings.__slots__), set(OPTIONS))
+
+    def test_the_page_says_what_takes_each_argument(self) -> None:
+        pool = inspect.signature(mp.pool.Pool).parameters
+        executor = inspect.signature(ProcessPoolExecutor).parameters
+        for keyword, option in OPTIONS.items():
+            with self.subTest(keyword):
+                self.assertEqual("`Pool`" in option.where, keyword in pool)
+                renamed = "max_workers" if keyword == "processes" else keyword
+                named = "`ProcessPoolExecutor`" in option.where
+                self.assertEqual(named, renamed in executor)
 
     def test_accepted_values(self) -> None:
         for keyword, cases in GOOD.items():

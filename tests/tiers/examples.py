@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .process import PHALANX, PYTHON, ROOT, Counts, run
+from .process import PHALANX, PYTHON, ROOT, Counts, Finished, run
 
 EXAMPLES = ROOT / "examples"
 RANKS = (1, 2, 3, 8)
@@ -66,6 +66,95 @@ DOOR_CASE = Case(
     "pool_pi.py 2e6",
     r"on phalanx\.multiprocessing\.pool\.Pool\n.*: 3\.14159265359",
 )
+
+
+# Command lines that end with a sentence and this status, within a time limit.
+WRONG = (
+    ("farm.py --width 0", 2, "--width: 0: expected 2 or more"),
+    ("farm.py --out {empty}/a/b.png", 2, "a folder that is there"),
+    ("heat.py --size 1", 2, "expected 2 or more"),
+    ("heat.py --steps -1", 2, "expected 0 or more"),
+    ("heat.py --out {empty}", 2, "expected a file"),
+    ("overlap.py --frames 0", 2, "expected 1 or more"),
+    ("overlap.py --points 0", 2, "expected 1 or more"),
+    ("pi.py 0", 2, "expected 1 or more"),
+    ("pi.py x", 2, "expected a whole number"),
+    ("quantiles.py 0", 2, "expected 1 or more"),
+    ("quantiles.py inf", 2, "expected a whole number"),
+    ("spawn.py 0", 2, "workers: 0: expected 1 or more"),
+    ("spawn.py 2 -1", 2, "limit: -1: expected 1 or more"),
+    ("words.py --top -1", 2, "expected 0 or more"),
+    ("words.py {file}", 2, "expected a folder"),
+    ("words.py {empty}", 1, "no files end in .py"),
+    ("in_order.py {empty}", 1, "no files"),
+    ("in_order.py {file}", 2, "expected a folder, this is a file"),
+    ("in_order.py --workers 0", 2, "expected 1 or more"),
+    ("in_order.py --workers -1", 2, "expected 1 or more"),
+    ("logbook.py --writers 0", 2, "expected 1 or more"),
+    ("logbook.py --entries -1", 2, "expected 1 or more"),
+    ("orbits.py --orbits 0", 2, "expected 1 or more"),
+    ("pool_pi.py nan", 2, "expected a whole number"),
+    ("pool_pi.py inf", 2, "expected a whole number"),
+    ("pool_pi.py -5", 2, "expected 40 or more"),
+    ("pool_pi.py --workers 0", 2, "expected 1 or more"),
+    ("samples.py {empty}", 1, "no files end in .py"),
+    ("samples.py {empty}/not_there", 2, "expected a folder, there is nothing"),
+    ("samples.py {blank}", 1, "only blank lines"),
+    ("study.py --points 1", 2, "--points must be above 123"),
+    ("thumbnails.py {empty}", 1, "no .pgm files"),
+    ("thumbnails.py {file}", 2, "expected a folder"),
+    ("thumbnails.py {letters}", 1, "none of 1 .pgm files can be read"),
+    ("thumbnails.py {letters} --out letter.pgm", 2, "File exists"),
+    ("thumbnails.py --count 0", 2, "expected 1 or more"),
+)
+WITH_RANKS = {case.command.split()[0] for case in CASES}
+
+
+def start_example(command: str, ranks: int) -> Finished:
+    """Run an example; one that has ranks on so many, others in plain Python."""
+    script, *options = command.split()
+    program = [PYTHON, str(EXAMPLES / script), *options]
+    if script in WITH_RANKS:
+        program = [PHALANX, "run", "-n", str(ranks), *program]
+    return run(program, 60)
+
+
+def run_wrong(counts: Counts) -> None:
+    """What is not accepted, and `--help`, end at once and with words."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        places = {key: folder / key for key in ("empty", "blank", "letters", "file")}
+        for key in ("empty", "blank", "letters"):
+            places[key].mkdir()
+        places["file"].touch()
+        (places["blank"] / "blank.py").write_text("\n\n")
+        (places["letters"] / "letter.pgm").write_text("a letter")
+        for command, status, sentence in WRONG:
+            done = start_example(command.format(**places), 2)
+            good = done.code == status and sentence in done.output
+            good = good and "Traceback" not in done.output
+            counts.expect(good, f"{command} (status {done.code})", done.output)
+        left = sorted(path.name for path in places["empty"].iterdir())
+        counts.expect(not left, f"written into an empty folder: {left}")
+    for path in sorted(EXAMPLES.glob("*.py")):
+        if "ArgumentParser(" in path.read_text():
+            done = start_example(f"{path.name} --help", 1)
+            good = done.code == 0 and done.output.startswith("usage:")
+            counts.expect(good, f"{path.name} --help", done.output)
+
+
+def run_thumbnails_of(counts: Counts) -> None:
+    """Of a user's folder, only the subfolder for the output is written to."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pixels = bytes(range(100)) * 12
+        (folder / "a.pgm").write_bytes(b"P5\n# a comment\n40 30\n255\n" + pixels)
+        (folder / "other.png").touch()
+        done = start_example(f"thumbnails.py {name} --out small", 1)
+        found = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+        expected = {"a.pgm", "other.png", "small", "small/a.png"}
+        good = done.code == 0 and found == expected
+        counts.expect(good, f"thumbnails.py FOLDER left {found}", done.output)
 
 
 def run_pool_case(case: Case, counts: Counts, door: str = "") -> None:
@@ -131,5 +220,7 @@ def run_all() -> Counts:
     for case in POOL_CASES:
         run_pool_case(case, counts)
     run_pool_case(DOOR_CASE, counts, door="multiprocessing")
+    run_thumbnails_of(counts)
+    run_wrong(counts)
     run_rust(counts)
     return counts

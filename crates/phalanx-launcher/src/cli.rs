@@ -280,7 +280,7 @@ fn flag(
         Id::Verbose => options.verbose = true,
         Id::KeepGoing => options.keep_going = true,
         Id::Doors => {
-            let list = reader.value(&typed, inline, "names of doors, for example multiprocessing")?;
+            let list = reader.value(&typed, inline, Opened::NAMES)?;
             options.doors = Some(Opened::parse(&list, &typed).map_err(LaunchError::usage)?);
         }
         Id::NoDoors => options.doors = Some(Opened::None),

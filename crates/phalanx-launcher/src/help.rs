@@ -93,9 +93,9 @@ builds as their mpicc.
 pub const DOCTOR: &str = "\
 usage: phalanx doctor [--json]
 
-Says which binary, Python, module, engine and library answer here, what the
-machine allows, and what is wrong with any of them. Exit status: 1 if something
-is wrong, else 0.
+Says which binary, Python, module, engine and library answer here, whether pools
+can work, what the machine allows, and what is wrong with any of them. Exit
+status: 1 if something is wrong, else 0.
 ";
 
 #[cfg(test)]

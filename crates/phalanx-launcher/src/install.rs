@@ -123,6 +123,9 @@ pub enum Opened {
 }
 
 impl Opened {
+    /// What names a list of doors, for messages.
+    pub const NAMES: &str = "'multiprocessing' or 'off'";
+
     /// Reads a list such as `mpi4py,multiprocessing`, given by `source` (a flag or a variable). `mpi4py` needs no
     /// mention.
     ///
@@ -137,12 +140,8 @@ impl Opened {
                 "mpi4py" => {}
                 "multiprocessing" => opened = Self::Multiprocessing,
                 "off" | "none" | "no" | "0" if names.peek().is_none() && text.trim() == name => opened = Self::None,
-                _ => {
-                    return Err(format!(
-                        "{source} {text}: there is no door '{name}'; there are mpi4py (always open) and \
-                         multiprocessing, or 'off' alone to close all"
-                    ));
-                }
+                "off" | "none" | "no" | "0" => return Err(format!("{source}: '{name}' must stand alone")),
+                _ => return Err(format!("{source}: no door '{name}'; give {}", Self::NAMES)),
             }
         }
         Ok(opened)
@@ -257,8 +256,8 @@ mod tests {
         assert_eq!(parse("multiprocessing"), Ok(Opened::Multiprocessing));
         assert_eq!(parse("mpi4py, multiprocessing,"), Ok(Opened::Multiprocessing));
         assert_eq!(parse("off"), Ok(Opened::None));
-        for wrong in ["threading", "off,mpi4py", "multiprocessing,off"] {
-            assert!(parse(wrong).is_err_and(|problem| problem.contains("no door")), "{wrong}");
+        for (wrong, says) in [("threading", "no door"), ("off,mpi4py", "alone"), ("multiprocessing,off", "alone")] {
+            assert!(parse(wrong).is_err_and(|problem| problem.contains(says)), "{wrong}");
         }
         for opened in [Opened::None, Opened::Mpi4py, Opened::Multiprocessing] {
             assert_eq!(parse(opened.list()), Ok(opened));

@@ -80,7 +80,8 @@ fn doors_flag(args: &[OsString]) -> Result<(Option<Opened>, &[OsString]), String
     if let Some(list) = first.strip_prefix("--doors=") {
         Ok((parse(OsStr::new(list))?, rest))
     } else if first == "--doors" {
-        let (list, rest) = rest.split_first().ok_or("flag '--doors' needs names of doors after it")?;
+        let missing = || format!("flag '--doors' needs {} after it", Opened::NAMES);
+        let (list, rest) = rest.split_first().ok_or_else(missing)?;
         Ok((parse(list)?, rest))
     } else {
         Ok((None, args))

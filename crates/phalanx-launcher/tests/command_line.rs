@@ -18,6 +18,9 @@ fn what_cannot_start_is_said_in_one_line() {
     refused("-n x", &["true"], 2, "whole number");
     refused("-n 5000", &["true"], 2, "5000 ranks");
     refused("-n 4000000000", &["true"], 2, "4000000000 ranks");
+    refused("--doors threading", &["true"], 2, "no door 'threading'");
+    refused("--doors off,multiprocessing", &["true"], 2, "'off' must stand alone");
+    refused("--doors", &[], 2, "needs 'multiprocessing' or 'off'");
     refused("-n 2 --tag-outputs", &["true"], 2, "did you mean '--tag-output'?");
     refused("-n 2", &[], 2, "no program");
     refused("-n 2", &["nowhere.py"], 127, "'nowhere.py' not found");

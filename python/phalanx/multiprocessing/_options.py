@@ -88,18 +88,28 @@ class Option:
     Attributes
     ----------
     keyword : str
-        The argument of `Pool`, or of the method that the text names.
+        The argument.
     variable : str
         The environment variable.
     accepts : str
         What values there are, for the page and for the error.
     default : str
         What happens when neither is given.
+    where : str
+        What takes the argument, and heeds the variable.
     text : str
         What it does.
     """
 
-    __slots__ = ("accepts", "default", "keyword", "parse", "text", "variable")
+    __slots__ = (
+        "accepts",
+        "default",
+        "keyword",
+        "parse",
+        "text",
+        "variable",
+        "where",
+    )
 
     def __init__(
         self,
@@ -108,6 +118,7 @@ class Option:
         parse: Callable[[object], object],
         accepts: str,
         default: str,
+        where: str,
         text: str,
     ) -> None:
         self.keyword = keyword
@@ -115,6 +126,7 @@ class Option:
         self.parse = parse
         self.accepts = accepts
         self.default = default
+        self.where = where
         self.text = text
 
     def check(self, value: object) -> object:
@@ -150,8 +162,8 @@ OPTIONS = {
             "a whole number from 1",
             "the CPUs that this process may use: its affinity and the CPU "
             "limit of its container",
-            "How many workers a pool has whose program does not say it. "
-            "`max_workers` of `ProcessPoolExecutor`.",
+            "`Pool`; `ProcessPoolExecutor` as `max_workers`",
+            "The number of workers when the program gives none.",
         ),
         Option(
             "retries",
@@ -159,9 +171,10 @@ OPTIONS = {
             _from_zero,
             "a whole number from 0",
             "0",
-            "How often a task is done again whose worker was lost or stopped. An "
-            "exception that a task raises is a result and is never retried. With "
-            "retries, a task can be done more than once.",
+            "`Pool`, `ProcessPoolExecutor`",
+            "How many times a task is run again after its worker was lost or "
+            "stopped. An exception that a task raises is a result and is never "
+            "retried. With retries, a task can be done more than once.",
         ),
         Option(
             "timeout",
@@ -169,6 +182,7 @@ OPTIONS = {
             _seconds,
             "seconds above 0, or inf for no limit",
             "no limit",
+            "`Pool`, `ProcessPoolExecutor`",
             "The time that one task may take. Then its worker is stopped and "
             "replaced, and the task ends with `TaskTimeoutError`.",
         ),
@@ -178,6 +192,7 @@ OPTIONS = {
             _bytes,
             "bytes, like 500M or 2GiB (powers of 1024), or inf for no limit",
             "no limit",
+            "`Pool`, `ProcessPoolExecutor`",
             "The memory that one worker may use. A worker that uses more is "
             "stopped and replaced, and its task ends with `TaskMemoryError`.",
         ),
@@ -187,6 +202,7 @@ OPTIONS = {
             _flag,
             "1 or 0",
             "0",
+            "`Pool`",
             "Show how far each `map`, `starmap`, `imap` and `imap_unordered` is: a "
             "bar of tqdm if that is installed, else a line on standard error.",
         ),
@@ -196,6 +212,7 @@ OPTIONS = {
             _count,
             "a whole number from 1",
             "as many as each library chooses, usually one per CPU",
+            "`Pool`, `ProcessPoolExecutor`",
             "How many threads OpenMP, OpenBLAS, MKL, BLIS, NumExpr and Numba use "
             "in each worker. Without it, N workers on N CPUs may run N times N "
             "threads.",
@@ -206,6 +223,7 @@ OPTIONS = {
             _flag,
             "1 or 0",
             "0",
+            "`Pool`, `ProcessPoolExecutor`",
             "Keep each worker on one CPU, the workers in turn over the CPUs that "
             "the parent may use.",
         ),
@@ -215,8 +233,9 @@ OPTIONS = {
             _count,
             "a whole number from 1",
             "tuned from the measured times of the tasks",
-            "How many items a worker takes at once, in every call that does not "
-            "give its own `chunksize`.",
+            "`map`, `imap` and their variants; `ProcessPoolExecutor.map`",
+            "How many items a worker takes at once. The variable counts for every "
+            "call that does not give its own `chunksize`.",
         ),
         Option(
             "buffersize",
@@ -224,9 +243,9 @@ OPTIONS = {
             _count,
             "a whole number from 1",
             "no limit",
-            "How many items `imap` and `imap_unordered` may take from their "
-            "iterable before the program takes the results. An argument of these "
-            "methods.",
+            "`imap`, `imap_unordered`; `ProcessPoolExecutor.map` (not its variable)",
+            "How many items may be taken from the iterable before the program takes "
+            "the results.",
         ),
     )
 }

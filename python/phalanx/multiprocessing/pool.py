@@ -1,7 +1,7 @@
 """Pools of worker processes that lose no task and never wait for a dead worker.
 
-``Pool`` has the methods of ``multiprocessing.pool.Pool`` and is one, and takes options
-beyond (see ``docs/pools.md``). ``ThreadPool`` is the standard library's.
+``Pool`` is a subclass of ``multiprocessing.pool.Pool`` with its methods and with more
+options (see ``docs/pools.md``). ``ThreadPool`` is the standard library's.
 """
 
 import os
@@ -67,7 +67,7 @@ class Pool(_std.Pool):
     context : optional
         Starts the processes; by default the context in use.
     retries : int, optional
-        How often a task is done again whose worker was lost or stopped (0).
+        How many times a task is run again after its worker was lost or stopped (0).
     timeout : float, optional
         Seconds that one task may take; then its worker is replaced.
     memory_limit : int or str, optional

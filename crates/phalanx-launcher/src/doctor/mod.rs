@@ -80,6 +80,31 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     Ok(u8::from(findings.iter().any(|f| f.verdict == Verdict::Wrong)))
 }
 
+/// Where the text of a finding begins, and where its lines end.
+const INDENT: usize = 19;
+const COLUMNS: usize = 80;
+
+/// Fills lines up to [`COLUMNS`]; the first one goes on after `head`, the others are indented as far. A word that is
+/// longer than a line (a path) gets a line of its own.
+fn filled(head: &str, text: &str) -> String {
+    let indent = head.chars().count();
+    let (mut lines, mut column) = (head.to_owned(), indent);
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > COLUMNS {
+            lines.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines.push('\n');
+    lines
+}
+
 fn as_text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -88,9 +113,9 @@ fn as_text(findings: &[Finding]) -> String {
             Verdict::Note => "note",
             Verdict::Wrong => "WRONG",
         };
-        text.push_str(&format!("{mark:<6}{:<13}{}\n", finding.name, finding.text));
+        text.push_str(&filled(&format!("{mark:<6}{:<13}", finding.name), &finding.text));
         if !finding.advice.is_empty() {
-            text.push_str(&format!("{:19}-> {}\n", "", finding.advice));
+            text.push_str(&filled(&format!("{:INDENT$}-> ", ""), &finding.advice));
         }
     }
     let count = |verdict| findings.iter().filter(|f| f.verdict == verdict).count();
@@ -151,5 +176,17 @@ mod tests {
         let json = as_json(&findings);
         assert!(json.contains(r#""text": "missing \"x\"\n""#), "{json}");
         assert_eq!(string("a\u{1}"), "\"a\\u0001\"");
+    }
+
+    #[test]
+    fn lines_end_before_column_eighty_but_for_long_paths() {
+        let path = format!("/{}", "long/".repeat(20));
+        let words = "word ".repeat(30);
+        let text = as_text(&[Finding::note("cc", format!("{words}{path} {words}"), words.clone())]);
+        let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > COLUMNS).map(str::trim).collect();
+        assert_eq!(long, [path], "{text}");
+        assert_eq!(text.matches("word").count(), 90, "{text}");
+        assert!(text.lines().skip(1).filter(|line| line.contains("word")).all(|line| line.starts_with("       ")));
+        assert_eq!(filled("ok    cc           ", ""), "ok    cc           \n");
     }
 }

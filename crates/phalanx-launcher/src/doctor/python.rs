@@ -1,4 +1,4 @@
-//! The installation: binary, package, Python, module, library, doors, compiler.
+//! The installation: binary, package, Python, module, library, pools, doors, compiler.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -22,6 +22,21 @@ def problem(error):
     return f"{type(error).__name__}: {error}"
 say("version", sys.version.split()[0])
 say("executable", sys.executable)
+try:
+    from phalanx import _workers
+    say("workers", _workers.__spec__.origin)
+except BaseException as error:
+    say("workers-problem", problem(error))
+try:
+    import cloudpickle
+    say("cloudpickle", f"{cloudpickle.__version__} at {cloudpickle.__path__[0]}")
+except BaseException as error:
+    say("cloudpickle-problem", problem(error))
+try:
+    import multiprocessing
+    say("multiprocessing", multiprocessing.Process.__module__)
+except BaseException as error:
+    say("multiprocessing", problem(error))
 try:
     import phalanx
     say("package", phalanx.__path__[0])
@@ -78,6 +93,7 @@ pub(super) fn examine() -> Vec<Finding> {
         }
     };
     let doors = Doors::find().ok().flatten();
+    let opened = Opened::choose(None);
     let answers = match install::python() {
         None => {
             findings.push(Finding::wrong(
@@ -87,7 +103,7 @@ pub(super) fn examine() -> Vec<Finding> {
             ));
             None
         }
-        Some(python) => match ask(&python, doors.as_ref()) {
+        Some(python) => match ask(&python, doors.as_ref(), &opened) {
             Ok(answers) => {
                 let version = answers.get("version").cloned().unwrap_or_default();
                 findings.push(Finding::ok("python", format!("{version} at {}", python.display())));
@@ -106,20 +122,28 @@ pub(super) fn examine() -> Vec<Finding> {
     findings.push(engine(package.as_deref()));
     if let Some(answers) = &answers {
         findings.extend(module(answers));
+        findings.extend(pools(answers));
     }
     findings.push(door(doors.as_ref(), answers.as_ref()));
+    findings.push(pool_door(&opened, answers.as_ref()));
     findings.push(compiler(package.as_deref()));
     findings
 }
 
-fn ask(python: &Path, doors: Option<&Doors>) -> Result<HashMap<String, String>, String> {
+fn ask(
+    python: &Path,
+    doors: Option<&Doors>,
+    opened: &Result<Opened, String>,
+) -> Result<HashMap<String, String>, String> {
     let mut command = Command::new(python);
     command.args(["-c", QUESTIONS]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for name in JOB_VARIABLES {
         command.env_remove(name);
     }
     if let Some(doors) = doors {
-        command.envs(doors.variables(Opened::Mpi4py, |name| std::env::var_os(name)));
+        // The door of mpi4py is looked at even where it is closed.
+        let opened = if *opened == Ok(Opened::Multiprocessing) { Opened::Multiprocessing } else { Opened::Mpi4py };
+        command.envs(doors.variables(opened, |name| std::env::var_os(name)));
     }
     let mut child = command.spawn().map_err(|e| format!("cannot be started: {e}"))?;
     let deadline = Instant::now() + PATIENCE;
@@ -234,6 +258,59 @@ fn door(doors: Option<&Doors>, answers: Option<&HashMap<String, String>>) -> Fin
             let problem = answers.and_then(|a| a.get("mpi4py-problem")).map_or("not asked", String::as_str);
             Finding::wrong("doors", format!("'import mpi4py' fails: {problem}"), "see 'module' above")
         }
+    }
+}
+
+/// What pools, queues and locks need: their extension, and cloudpickle for functions that pickle cannot send.
+fn pools(answers: &HashMap<String, String>) -> Vec<Finding> {
+    const ADVICE: &str = "python -m pip install 'cloudpickle>=3', with this Python";
+    let extension = match answers.get("workers") {
+        Some(path) => Finding::ok("pools", path),
+        None => {
+            let problem = answers.get("workers-problem").map_or("not asked", String::as_str);
+            let text = format!("phalanx._workers cannot be imported, so that no pool works: {problem}");
+            Finding::wrong("pools", text, "install the wheel again (pip install .) with this Python")
+        }
+    };
+    let by_value = match answers.get("cloudpickle") {
+        Some(found) if found.split('.').next().is_some_and(|major| major.parse().is_ok_and(|n: u32| n < 3)) => {
+            Finding::note("cloudpickle", format!("{found} is too old"), ADVICE)
+        }
+        Some(found) => Finding::ok("cloudpickle", found),
+        None => {
+            let problem = answers.get("cloudpickle-problem").map_or("not asked", String::as_str);
+            let text = format!("not found, so that pools do not take lambdas and functions of notebooks: {problem}");
+            Finding::note("cloudpickle", text, ADVICE)
+        }
+    };
+    vec![extension, by_value]
+}
+
+/// Whether unmodified scripts get the pools, queues and locks of Phalanx.
+fn pool_door(opened: &Result<Opened, String>, answers: Option<&HashMap<String, String>>) -> Finding {
+    const NAME: &str = "pool door";
+    let answering = answers.and_then(|answers| answers.get("multiprocessing")).map_or("not asked", String::as_str);
+    match opened {
+        Err(problem) => Finding::wrong(NAME, problem, format!("correct or unset {}", install::DOORS)),
+        Ok(Opened::None) => Finding::note(
+            NAME,
+            format!("{}=off closes every door, that of mpi4py as well", install::DOORS),
+            format!("unset {}, if scripts are to be answered by Phalanx", install::DOORS),
+        ),
+        Ok(Opened::Mpi4py) => Finding::ok(
+            NAME,
+            "closed: 'import multiprocessing' is the standard library's; --doors multiprocessing of 'phalanx run' \
+             and 'phalanx shell' opens it",
+        ),
+        Ok(Opened::Multiprocessing) if answering.starts_with("phalanx.") => Finding::ok(
+            NAME,
+            format!("open ({}): 'import multiprocessing' is Phalanx's under 'phalanx run'", install::DOORS),
+        ),
+        Ok(Opened::Multiprocessing) => Finding::wrong(
+            NAME,
+            format!("{} opens it, but 'import multiprocessing' is answered by {answering}", install::DOORS),
+            "see 'pools' and 'doors'; a Python with -I, -E or -S has no doors",
+        ),
     }
 }
 
