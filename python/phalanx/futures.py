@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from . import _joblib, _workers
 from . import multiprocessing as mp
 from .multiprocessing._maintenance import CLOSE, RUN, Crew, our_context
-from .multiprocessing._options import Settings
+from .multiprocessing._options import MOST, Settings
 from .multiprocessing._placement import Placement, usable_cpus
 from .multiprocessing._worker import Initializer
 from .multiprocessing.errors import InitializerError, RemoteTraceback, WorkerLostError
@@ -313,6 +313,8 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             raise TypeError("buffersize must be an integer or None")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
+        chunksize = min(chunksize or self._settings.chunksize or 0, MOST) or None
+        buffersize = min(buffersize or 0, MOST) or None
         end = None if timeout is None else time.monotonic() + timeout
         items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
         if buffersize is None:
@@ -327,7 +329,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
                 fn,
                 items,
                 star=True,
-                chunksize=chunksize or self._settings.chunksize,
+                chunksize=chunksize,
                 mode="ordered",
                 callbacks=False,
                 buffersize=buffersize,

@@ -32,6 +32,37 @@ with mp.get_context({method!r}).Pool(2) as pool:
     print(pool.apply(shifted, (Point(5),), {{"by": 2}}).x)
 """
 
+# As in a notebook: what is there changes, and is defined once more.
+CHANGING = """
+import phalanx.multiprocessing as mp
+
+def start(value):
+    global own, calls
+    own, calls = value, 0
+
+pool = mp.get_context({method!r}).Pool(1, start, (7,))
+factor = 2
+own = "the program's"
+
+def helper(x):
+    return x
+
+def work(x):
+    global calls
+    calls += 1
+    return helper(x) * factor, own, calls
+
+print(pool.map(work, [1]))
+factor = 100
+print(pool.map(work, [1]))
+
+def helper(x):
+    return -x
+
+print(pool.map(work, [1]))
+pool.terminate()
+"""
+
 GUARDED = """
 import phalanx.multiprocessing as mp
 
@@ -219,6 +250,14 @@ class Scripts(ScriptCase):
                 with self.subTest(method=method, way=way):
                     ended = self.run_script(UNGUARDED.format(method=method), way=way)
                     self.assertEqual(ended.lines, ["main runs", "[2, 3]", "40", "7"])
+
+    def test_what_a_program_changes_workers_see(self) -> None:
+        expected = [f"[({value}, 7, {n})]" for n, value in enumerate((2, 100, -100), 1)]
+        for method in ("spawn", "forkserver"):
+            for way in ("file", "-c", "-"):
+                with self.subTest(method=method, way=way):
+                    ended = self.run_script(CHANGING.format(method=method), way=way)
+                    self.assertEqual(ended.lines, expected)
 
     def test_each_killed_worker_costs_its_own_call(self) -> None:
         lost = [(i, -9) for i in (3, 13, 23, 33)]

@@ -47,8 +47,8 @@ BAD = {
     "progress": ["maybe", "2"],
     "threads_per_worker": [0, "all"],
     "pin": ["cpu0"],
-    "chunksize": [0, "big"],
-    "buffersize": [0, "big"],
+    "chunksize": [0, "big", 10**11],
+    "buffersize": [0, "big", 10**30],
 }
 
 

@@ -33,17 +33,27 @@ def _find_globals(values: dict[str, Any]) -> dict[str, Any]:
     return sys.modules["__main__"].__dict__ if is_without_main() else values
 
 
+# What came with functions into the main module's globals of such a worker.
+_arrived: dict[str, Any] = {}
+
+
 def _set_state(
     function: FunctionType, state: Any, set_state: Callable[[FunctionType, Any], None]
 ) -> None:
-    """Complete a function that was just made; keep the globals that are there."""
-    if is_without_main() and function.__globals__ is sys.modules["__main__"].__dict__:
-        given = state[1]["__globals__"]
-        state[1]["__globals__"] = {
+    """Complete a function that was just made; keep the globals that are the worker's.
+
+    These are what its initializer has set, say. What only came with an earlier
+    function may have changed in the program since.
+    """
+    known = function.__globals__
+    if is_without_main() and known is sys.modules["__main__"].__dict__:
+        fresh = {
             name: value
-            for name, value in given.items()
-            if name not in function.__globals__
+            for name, value in state[1]["__globals__"].items()
+            if name not in known or known[name] is _arrived.get(name, known)
         }
+        _arrived.update(fresh)
+        state[1]["__globals__"] = fresh
     set_state(function, state)
 
 

@@ -10,7 +10,10 @@ import os
 import re
 from collections.abc import Callable
 
-__all__ = ["OPTIONS", "Option", "Settings"]
+__all__ = ["MOST", "OPTIONS", "Option", "Settings"]
+
+#: No count is larger: the native part has no more bits for one.
+MOST = 2**31 - 1
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -36,14 +39,14 @@ def _whole(value: object) -> int:
 
 def _count(value: object) -> int:
     number = _whole(value)
-    if number < 1:
+    if not 1 <= number <= MOST:
         raise ValueError
     return number
 
 
 def _from_zero(value: object) -> int:
     number = _whole(value)
-    if not 0 <= number < 2**31:
+    if not 0 <= number <= MOST:
         raise ValueError
     return number
 

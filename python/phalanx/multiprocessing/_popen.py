@@ -75,12 +75,13 @@ def imports_main() -> bool:
 
     It does not when the module's text never compares ``__name__``: then
     nothing protects the script from running again in the worker. Nor when there is
-    no such file, as for a script that came through standard input. Otherwise, without
-    a text that can be read, the worker does as the standard library's does.
+    no file to import, as in an interactive session, or for a script that came through
+    standard input. Otherwise, without a text that can be read, the worker does as the
+    standard library's does.
     """
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
-    if getattr(main, "__spec__", None) is None and path and not os.path.exists(path):
+    if getattr(main, "__spec__", None) is None and not (path and os.path.exists(path)):
         return False
     source = _main_source()
     return source is None or _has_guard(source)

@@ -16,7 +16,7 @@ import phalanx._workers as _workers
 
 from . import get_context
 from ._maintenance import Crew, our_context
-from ._options import Settings
+from ._options import MOST, Settings
 from ._placement import Placement, usable_cpus
 from ._results import (
     ApplyResult,
@@ -307,6 +307,8 @@ class Pool(_std.Pool):
             buffersize = self._settings.buffersize
         elif buffersize < 1:
             raise ValueError(f"buffersize must be 1+, not {buffersize:n}")
+        else:
+            buffersize = min(buffersize, MOST)
         return self._supervisor.map(
             func,
             iterable,
@@ -322,7 +324,7 @@ class Pool(_std.Pool):
             return self._settings.chunksize
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
-        return chunksize
+        return min(chunksize, MOST)
 
     def _display(self, job: "_workers.Job", func: object) -> "Display | None":
         if not self._settings.progress:
