@@ -245,7 +245,7 @@ OPTIONS = {
             "PHALANX_BUFFERSIZE",
             _count,
             "a whole number from 1",
-            "no limit",
+            "what keeps the workers busy: four chunks for each",
             "`imap`, `imap_unordered`; `ProcessPoolExecutor.map` (not its variable)",
             "How many items may be taken from the iterable before the program takes "
             "the results.",

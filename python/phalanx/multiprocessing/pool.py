@@ -252,7 +252,9 @@ class Pool(_std.Pool):
         """Return an iterator over `func(item)` for each item, in order.
 
         At most `buffersize` items are taken from `iterable` before their results are
-        taken from the iterator; without it there is no limit.
+        taken from the iterator; without it, so many as keep the workers busy (four
+        chunks for each). So `iterable` may be endless, and what is slow to use
+        results does not pile them up.
         """
         job = self._imap(func, iterable, "ordered", chunksize, buffersize)
         return IMapIterator(self, job, self._display(job, func))
