@@ -9,6 +9,7 @@ joblib knows its backends by name in a table. It is entered there when joblib is
 imported, before or after `phalanx.futures`; joblib is never imported for that.
 """
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,6 +88,48 @@ def close() -> None:
         _idle.clear()
     for executor in executors:
         executor.shutdown()
+
+
+class _FileByName:
+    """A mapped file on its way to a worker, which maps it as well.
+
+    Pickled, the array would go by value, and what a worker writes be lost.
+    """
+
+    def __init__(self, reduced: tuple[Any, ...]) -> None:
+        self._reduced = reduced
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._reduced
+
+
+def _with_files_by_name(items: list[Any]) -> list[Any]:
+    """The calls of a batch; arguments that are views of a `numpy.memmap` by name."""
+    from joblib._memmapping_reducer import (  # type: ignore[import,unused-ignore]
+        _get_backing_memmap,
+        _reduce_memmap_backed,
+    )
+
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return items
+
+    def by_name(value: Any) -> Any:
+        if not isinstance(value, numpy.ndarray):
+            return value
+        memory = _get_backing_memmap(value)
+        if not isinstance(memory, numpy.memmap) or memory.filename is None:
+            return value
+        return _FileByName(_reduce_memmap_backed(value, memory))
+
+    return [
+        (
+            function,
+            tuple(by_name(value) for value in args),
+            {name: by_name(value) for name, value in kwargs.items()},
+        )
+        for function, args, kwargs in items
+    ]
 
 
 def _backend_class() -> type:
@@ -168,9 +211,12 @@ def _backend_class() -> type:
         ) -> Any:
             """Have a worker do one batch."""
             assert self._executor is not None
-            # In messages, a batch is called as what it calls.
-            with suppress(AttributeError, IndexError, TypeError):
-                func.__qualname__ = func.items[0][0].__qualname__  # type: ignore[attr-defined]
+            items = getattr(func, "items", None)
+            if items:
+                # In messages, a batch is called as what it calls.
+                with suppress(AttributeError, TypeError):
+                    func.__qualname__ = items[0][0].__qualname__  # type: ignore[attr-defined]
+                func.items = _with_files_by_name(items)
             future = self._executor.submit(func)
             if callback is not None:
                 future.add_done_callback(callback)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _joblib, _workers
 from . import multiprocessing as mp
-from .multiprocessing._maintenance import CLOSE, RUN, Crew, our_context
+from .multiprocessing._maintenance import CLOSE, RUN, TERMINATE, Crew, our_context
 from .multiprocessing._options import MOST, Settings
 from .multiprocessing._placement import Placement, usable_cpus
 from .multiprocessing._worker import Initializer
@@ -266,6 +266,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             Initializer(initializer, initargs),
             Placement.choose(settings.pin, settings.threads_per_worker),
             daemon=False,
+            ends_by_hand=True,
         )
         self._crew = crew
         _crews[crew] = None
@@ -367,6 +368,10 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if _exiting:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if self._crew.state == TERMINATE:
+            raise BrokenProcessPool(
+                "the program has ended a worker of this executor, which ended all"
+            )
 
     def _start_workers(self, calls: int) -> None:
         """Start workers for so many more calls, before these can be refused."""

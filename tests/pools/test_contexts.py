@@ -3,7 +3,9 @@
 import importlib
 import multiprocessing as std
 import multiprocessing.context as std_context
+import multiprocessing.pool as std_pool
 import unittest
+from concurrent.futures import process as std_process
 
 import phalanx.multiprocessing as mp
 from phalanx.multiprocessing import context
@@ -220,6 +222,14 @@ class Contexts(unittest.TestCase):
 
 
 class Here(HereCase):
+    def test_the_standard_pools_take_our_contexts(self) -> None:
+        given = mp.get_context("fork")
+        with std_pool.Pool(2, context=given) as pool:
+            self.assertEqual(pool.map(abs, [-1, -2, -3]), [1, 2, 3])
+        pool.join()
+        with std_process.ProcessPoolExecutor(2, given) as standard:
+            self.assertEqual(list(standard.map(abs, [-1, -2])), [1, 2])
+
     def test_what_is_not_replaced_uses_what_is(self) -> None:
         from phalanx.multiprocessing import synchronize
 

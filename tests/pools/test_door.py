@@ -116,6 +116,46 @@ for found in (type(mp.Lock()), ProcessPoolExecutor, Pool, SharedMemory):
     print(found.__module__)
 """
 
+# A recipe for progress with `starmap`, and a pool that sends its tasks in its own way.
+INSIDES = """
+import multiprocessing as mp, multiprocessing.pool as mpp
+
+def istarmap(self, func, iterable, chunksize=1):
+    self._check_running()
+    batches = mpp.Pool._get_tasks(func, iterable, chunksize)
+    result = mpp.IMapIterator(self)
+    tasks = self._guarded_task_generation(result._job, mpp.starmapstar, batches)
+    self._taskqueue.put((tasks, result._set_length))
+    return (item for chunk in result for item in chunk)
+
+mpp.Pool.istarmap = istarmap
+
+class OwnPool(mpp.Pool):
+    def _setup_queues(self):
+        super()._setup_queues()
+        print("own queues")
+
+if __name__ == "__main__":
+    with mp.Pool(2) as pool:
+        print(list(pool.istarmap(divmod, [(7, 2), (9, 4), (1, 1)], chunksize=2)))
+        try:
+            list(pool.istarmap(divmod, [(1, 0)]))
+        except ZeroDivisionError as error:
+            print(error)
+        print(pool._cache)
+    with OwnPool(2) as pool:
+        print(pool.map(abs, [-1, -2]), OwnPool.__mro__[1].__module__)
+    from unittest import mock
+    import concurrent.futures.process, multiprocessing.shared_memory
+    for name in ("multiprocessing.pool.Pool",
+                 "multiprocessing.shared_memory.SharedMemory",
+                 "concurrent.futures.process.ProcessPoolExecutor"):
+        module, _, attribute = name.rpartition(".")
+        with mock.patch(name) as stand_in:
+            assert getattr(sys.modules[module], attribute) is stand_in
+        print(getattr(sys.modules[module], attribute).__module__)
+"""
+
 PACKAGES = {
     "joblib": """
 from joblib import Parallel, delayed
@@ -177,6 +217,20 @@ class Door(ScriptCase):
             with self.subTest(first):
                 ended = self.run_script(BEHIND_THE_DOOR, SECONDS, None, first + THEN)
                 self.assertEqual(ended.lines, expected, ended.text)
+
+    def test_programs_that_know_the_insides(self) -> None:
+        ended = self.run_script("import sys\n" + OPEN + INSIDES)
+        expected = [
+            "[(3, 1), (2, 1), (1, 0)]",
+            "integer division or modulo by zero",
+            "{}",
+            "own queues",
+            "[1, 2] multiprocessing.pool",
+            "phalanx.multiprocessing.pool",
+            "phalanx.multiprocessing.shared_memory",
+            "phalanx.futures",
+        ]
+        self.assertEqual(ended.lines, expected, ended.text)
 
     def test_packages_that_use_multiprocessing(self) -> None:
         for package, text in PACKAGES.items():

@@ -357,6 +357,19 @@ class Life(HereCase):
         self.assertIsInstance(future.exception(10), process.BrokenProcessPool)
         self.assertEqual(worker.exitcode, -signal.SIGKILL)
 
+    def test_ending_a_worker_by_hand_ends_all(self) -> None:
+        for name in ("kill", "terminate"):
+            executor = futures.ProcessPoolExecutor(2)
+            calls = [executor.submit(time.sleep, 1000) for _ in range(6)]
+            self.assertTrue(wait_until(calls[0].running))
+            for worker in list(executor._processes.values()):
+                getattr(worker, name)()
+            for call in calls:
+                self.assertIsInstance(call.exception(10), process.BrokenProcessPool)
+            with self.assertRaises(process.BrokenProcessPool):
+                executor.submit(square, 1)
+            executor.shutdown()
+
     def test_an_initializer_that_fails(self) -> None:
         with futures.ProcessPoolExecutor(2, initializer=refuse) as executor:
             with self.assertRaises(process.BrokenProcessPool) as caught:

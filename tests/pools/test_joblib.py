@@ -2,8 +2,10 @@
 
 import os
 import signal
+import tempfile
 import unittest
 
+import numpy as np
 from watch import HereCase, ScriptCase
 
 try:
@@ -35,6 +37,14 @@ def kill_own_process(_: int) -> None:
 
 def threads(_: int) -> str | None:
     return os.environ.get("OMP_NUM_THREADS")
+
+
+def write(out: np.ndarray, at: int) -> None:
+    out[at] = at + 1
+
+
+def kind(*_: object, out: np.ndarray) -> str:
+    return type(out).__name__
 
 
 def nested(x: int) -> list[int]:
@@ -92,6 +102,19 @@ class Backend(HereCase):
     def test_a_lost_batch_names_what_it_calls(self) -> None:
         with self.assertRaisesRegex(WorkerLostError, "call of kill_own_process is"):
             self.parallel(kill_own_process, [1, 2])
+
+    def test_workers_write_into_a_mapped_file(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            out = np.memmap(f"{folder}/out", dtype="f8", shape=(2, 4), mode="w+")
+            row = out[1, ::2]
+            with joblib.parallel_config(backend="phalanx"):
+                run = joblib.Parallel(n_jobs=2)
+                run(joblib.delayed(write)(out[0], at) for at in range(4))
+                run(joblib.delayed(write)(row, at) for at in range(2))
+                kinds = run([joblib.delayed(kind)(1, out=a) for a in (out, [])])
+            self.assertEqual(out.tolist(), [[1, 2, 3, 4], [1, 0, 2, 0]])
+            self.assertEqual(kinds, ["memmap", "list"])
+            del out, row
 
     def test_calls_in_calls(self) -> None:
         self.assertEqual(self.parallel(nested, [3, 4]), [[0, 1, 4], [0, 1, 4, 9]])

@@ -91,6 +91,7 @@ class Crew:
         placements: list[Placement],
         *,
         daemon: bool,
+        ends_by_hand: bool = False,
     ) -> None:
         self.supervisor = supervisor
         self.workers: list[Any] = []
@@ -100,6 +101,8 @@ class Crew:
         self._initializer = initializer
         self._placements = placements
         self._daemon = daemon
+        # Whether all ends when the program itself ends a worker by its process object.
+        self._ends_by_hand = ends_by_hand
         self._slots: list[Any] = [None] * slots
         self._wanted = 0
         self._lock = threading.Lock()
@@ -173,7 +176,13 @@ class Crew:
             self.supervisor.started(slot, process.pid)
             self._slots[slot] = process
             self.workers.append(process)
+            if self._ends_by_hand:
+                process._when_ended_by_hand = self._ended_by_hand
         util.debug("added worker")
+
+    def _ended_by_hand(self) -> None:
+        if self.state != TERMINATE and self.pid == os.getpid():
+            self.terminate()
 
     def _watch(self) -> None:
         """Join workers that ended and start others, until the supervisor is done."""

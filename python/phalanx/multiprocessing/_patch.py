@@ -65,8 +65,12 @@ class _Replaced:
         return getattr(source, self.name, own)
 
     def __set__(self, module: ModuleType, value: Any) -> None:
-        # Somebody replaces the name in turn, as tests do.
-        self.given.append(value)
+        # Somebody replaces the name in turn, as tests do; or puts back what stood in
+        # the module's dictionary, as `unittest.mock` does.
+        if value is vars(module).get(self.name):
+            self.given.clear()
+        else:
+            self.given.append(value)
 
     def __delete__(self, module: ModuleType) -> None:
         self.given.clear()

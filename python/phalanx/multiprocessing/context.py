@@ -63,6 +63,21 @@ class _FamilyProcess(_process.BaseProcess):
     #: would start the whole script again.
     _is_pool_worker = False
 
+    #: What to do when the program itself ends this process by its object.
+    _when_ended_by_hand: Callable[[], object] | None = None
+
+    def terminate(self) -> None:
+        """End the process by SIGTERM."""
+        super().terminate()
+        if self._when_ended_by_hand is not None:
+            self._when_ended_by_hand()
+
+    def kill(self) -> None:
+        """End the process by SIGKILL."""
+        super().kill()
+        if self._when_ended_by_hand is not None:
+            self._when_ended_by_hand()
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced = super().__reduce_ex__(protocol)
         if get_spawning_popen() is None or isinstance(reduced, str):

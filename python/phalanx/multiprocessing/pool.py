@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import phalanx._workers as _workers
 
 from . import get_context
+from ._insides import TaskQueue, is_about_insides
 from ._maintenance import Crew, our_context
 from ._options import MOST, Settings
 from ._placement import Placement, usable_cpus
@@ -85,6 +86,15 @@ class Pool(_std.Pool):
 
     _state = INIT  # Also when an argument is refused.
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if is_about_insides(vars(cls)):
+            # Through the door it got this class for the standard one. Not by the
+            # module's attribute, which the door replaces.
+            standard = vars(_std)["Pool"]
+            bases = (standard if base is Pool else base for base in cls.__bases__)
+            cls.__bases__ = tuple(bases)
+
     def __init__(
         self,
         processes: int | None = None,
@@ -127,6 +137,7 @@ class Pool(_std.Pool):
         self._settings = settings
         self._meter: Meter | None = None
         self._pid = os.getpid()
+        self._cache: dict[int, Any] = {}
 
         self._supervisor = _workers.Supervisor(
             self._processes,
@@ -372,6 +383,10 @@ class Pool(_std.Pool):
         self._crew.join()
         if self._meter is not None:
             self._meter.stop()
+
+    @property
+    def _taskqueue(self) -> TaskQueue:
+        return TaskQueue(self)
 
     def _check_running(self) -> None:
         if self._state != RUN:

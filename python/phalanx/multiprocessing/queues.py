@@ -10,6 +10,7 @@ queue was read. Killing a process that puts or gets harms nobody else.
 from __future__ import annotations
 
 import os
+import threading
 import types
 from multiprocessing import queues as _std
 from multiprocessing import reduction
@@ -247,6 +248,9 @@ class SimpleQueue(_HasEnds, _Simple[_T]):
     ctx : multiprocessing context
         Accepted for compatibility.
     """
+
+    # For the standard pool, whose end takes them to be sure that nobody waits there.
+    _rlock = _wlock = threading.Lock()
 
     def __init__(self, *, ctx: Any = None) -> None:
         self._create()
