@@ -211,12 +211,13 @@ def _backend_class() -> type:
         ) -> Any:
             """Have a worker do one batch."""
             assert self._executor is not None
-            items = getattr(func, "items", None)
+            batch: Any = func
+            items = getattr(batch, "items", None)
             if items:
                 # In messages, a batch is called as what it calls.
                 with suppress(AttributeError, TypeError):
-                    func.__qualname__ = items[0][0].__qualname__  # type: ignore[attr-defined]
-                func.items = _with_files_by_name(items)
+                    batch.__qualname__ = items[0][0].__qualname__
+                batch.items = _with_files_by_name(items)
             future = self._executor.submit(func)
             if callback is not None:
                 future.add_done_callback(callback)
