@@ -268,13 +268,14 @@ class TestSignals(LockCase):
         self.assertEqual(other.exitcode, 0)
 
     def test_wait_holds_the_lock_again_though_a_handler_raises_meanwhile(self) -> None:
-        condition = self.context.Condition()
+        condition, main = self.context.Condition(), threading.get_ident()
 
         def hold() -> None:
             wait_until(lambda: condition._waiters.counts()[0] == 1)
             with condition:
                 wait_until(lambda: condition._waiters.counts()[0] == 0)
-                signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+                time.sleep(0.05)
+                signal.pthread_kill(main, signal.SIGUSR1)
                 time.sleep(0.2)
 
         self.beside(hold)
