@@ -1,5 +1,6 @@
 """Locks, conditions, events and barriers, some of whose users are killed."""
 
+import multiprocessing
 import multiprocessing.synchronize as std
 import os
 import pickle
@@ -14,7 +15,16 @@ from phalanx import _workers
 from phalanx.multiprocessing.errors import OwnerDiedError
 from watch import HereCase, wait_until
 
+kept: Any = None  # a lock, in a worker
 METHODS = mp.get_all_start_methods()
+
+
+class Stop(Exception):
+    """What the signal handlers of these tests raise."""
+
+
+def stop(*_: Any) -> None:
+    raise Stop
 
 
 def take_and_stay(lock: Any, ready: Any) -> None:
@@ -53,6 +63,17 @@ def wait_at(barrier: Any, broken: Any) -> None:
 def wait_for_event(event: Any, seen: Any) -> None:
     event.wait()
     seen.release()
+
+
+def keep(lock: Any) -> None:
+    global kept
+    kept = lock
+
+
+def take_twice(lock: Any) -> bool:
+    with lock:
+        taken: bool = kept.acquire(timeout=0)
+        return taken
 
 
 def take_out_of(queue_end: Any) -> None:
@@ -192,6 +213,89 @@ class TestOwners(LockCase):
         self.assertEqual(seen, [1])
 
 
+class TestSignals(LockCase):
+    def setUp(self) -> None:
+        super().setUp()
+        before = signal.signal(signal.SIGUSR1, stop)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+
+    def beside(self, work: Any) -> None:
+        """Does `work` in another thread."""
+        thread = threading.Thread(target=work)
+        thread.start()
+        self.addCleanup(thread.join)
+
+    def signal_soon(self) -> None:
+        """Lets a signal reach another thread while this one waits.
+
+        It interrupts no sleep of this thread, as one that comes between two sleeps.
+        """
+
+        def send() -> None:
+            time.sleep(0.05)
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+        self.beside(send)
+
+    def test_a_signal_that_interrupts_no_sleep_is_seen_by_every_wait(self) -> None:
+        context = self.context
+        lock, semaphore = context.Lock(), context.Semaphore(0)
+        condition, barrier = context.Condition(), context.Barrier(2)
+        lock.acquire()
+        for wait in (lock.acquire, semaphore.acquire, context.Event().wait):
+            self.signal_soon()
+            with self.assertRaises(Stop):
+                wait()
+        self.signal_soon()
+        with condition:
+            with self.assertRaises(Stop):
+                condition.wait()
+            self.assertTrue(condition._lock._semlock._is_mine())
+        self.assertEqual(condition._waiters.counts(), (0, 0))
+        self.signal_soon()
+        with self.assertRaises(Stop):
+            barrier.wait()
+        self.assertEqual((barrier.n_waiting, barrier.broken), (0, False))
+
+    def test_a_barrier_goes_on_without_one_that_was_called_away(self) -> None:
+        barrier, broken = self.context.Barrier(2), self.context.Semaphore(0)
+        self.signal_soon()
+        with self.assertRaises(Stop):
+            barrier.wait()
+        other = self.start(wait_at, barrier, broken)
+        self.assertIn(barrier.wait(), range(2))
+        other.join()
+        self.assertEqual(other.exitcode, 0)
+
+    def test_wait_holds_the_lock_again_though_a_handler_raises_meanwhile(self) -> None:
+        condition, main = self.context.Condition(), threading.get_ident()
+
+        def hold() -> None:
+            wait_until(lambda: condition._waiters.counts()[0] == 1)
+            with condition:
+                wait_until(lambda: condition._waiters.counts()[0] == 0)
+                time.sleep(0.05)
+                signal.pthread_kill(main, signal.SIGUSR1)
+                time.sleep(0.2)
+
+        self.beside(hold)
+        with condition:
+            with self.assertRaises(Stop):
+                condition.wait(0.1)
+            self.assertTrue(condition._lock._semlock._is_mine())
+
+    def test_an_event_that_is_set_and_cleared_by_a_handler_was_set(self) -> None:
+        event = self.context.Event()
+
+        def flash(*_: Any) -> None:
+            event.set()
+            event.clear()
+
+        signal.signal(signal.SIGUSR1, flash)
+        self.signal_soon()
+        self.assertTrue(event.wait())
+
+
 class TestUse(LockCase):
     def test_processes_count_without_losing_one(self) -> None:
         for kind in ("Lock", "RLock", "Semaphore", "BoundedSemaphore"):
@@ -233,6 +337,41 @@ class TestUse(LockCase):
         with self.assertRaises(ValueError):
             lock.acquire()
             lock.acquire(timeout=float("nan"))
+
+    def test_block_may_be_anything_that_is_true_or_false(self) -> None:
+        for lock in (self.context.Lock(), self.context.RLock()):
+            self.assertTrue(lock.acquire(1))
+            lock.release()
+            self.assertTrue(lock.acquire(block=1, timeout=1))
+        taken = self.context.Semaphore(0)
+        for nothing in (0, 0.0, "", None):
+            self.assertFalse(taken.acquire(nothing))
+            self.assertFalse(taken.acquire(block=nothing))
+
+    def test_all_objects_of_a_lock_in_a_process_have_the_same_owner(self) -> None:
+        lock, condition = self.context.RLock(), self.context.Condition()
+        copy = pickle.loads(pickle.dumps(lock))
+        with lock, copy, lock:
+            self.assertEqual(copy._semlock._count(), 3)
+            pid = os.fork()
+            if pid == 0:
+                os._exit(copy._semlock._is_mine() or copy.acquire(block=False))
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+        with self.assertRaises(AssertionError):
+            copy.release()
+        with condition:
+            pickle.loads(pickle.dumps(condition)).notify()
+        handle = lock._semlock.handle
+        lock.acquire()
+        del lock
+        self.assertTrue(copy._semlock._is_mine())
+        self.assertEqual(copy._semlock.handle, handle)
+        copy.release()
+
+    def test_a_lock_that_is_global_and_an_argument_of_a_task_is_one(self) -> None:
+        lock = self.context.RLock()
+        with self.context.Pool(1, keep, (lock,)) as pool:
+            self.assertTrue(pool.apply(take_twice, (lock,)))
 
     def test_a_pickle_opens_the_same_lock(self) -> None:
         lock = self.context.Lock()
@@ -335,6 +474,36 @@ class TestConditions(LockCase):
         with self.assertRaises(AssertionError):
             condition.notify()
 
+    def test_a_timeout_that_is_none_leaves_no_waiter(self) -> None:
+        condition = self.context.Condition()
+        for wrong, error in (("5", TypeError), (float("nan"), ValueError)):
+            with condition, self.assertRaises(error):
+                condition.wait(wrong)
+        self.assertEqual(condition._waiters.counts(), (0, 0))
+
+    def test_notifying_none_is_nothing(self) -> None:
+        condition = self.context.Condition()
+        place = threading.Thread(target=self.wait_in, args=(condition,))
+        place.start()
+        self.assertTrue(self.waiting(condition, 1))
+        with condition:
+            condition.notify(0)
+            condition.notify(-1)
+            self.assertEqual(condition._waiters.counts(), (1, 0))
+            condition.notify(1 << 70)
+        place.join()
+
+    @staticmethod
+    def wait_in(condition: Any) -> None:
+        with condition:
+            condition.wait()
+
+    def test_a_lock_of_the_standard_library_serves(self) -> None:
+        condition = mp.Condition(multiprocessing.get_context("fork").RLock())
+        with condition, condition:
+            self.assertFalse(condition.wait(0.01))
+            self.assertEqual(condition._lock._semlock._count(), 2)
+
 
 class TestKills(LockCase):
     def test_processes_killed_at_any_instant_make_nobody_hang(self) -> None:
@@ -388,6 +557,28 @@ class TestEventsAndBarriers(LockCase):
         for process in again:
             process.join()
             self.assertEqual(process.exitcode, 0)
+
+    def test_the_last_to_arrive_notices_that_the_only_waiter_was_killed(self) -> None:
+        barrier, broken = self.context.Barrier(2), self.context.Semaphore(0)
+        waiter = self.start(wait_at, barrier, broken)
+        self.assertTrue(wait_until(lambda: barrier.n_waiting == 1))
+        self.end(waiter)
+        time.sleep(0.02)
+        with self.assertRaises(threading.BrokenBarrierError):
+            barrier.wait()
+        self.assertTrue(barrier.broken)
+
+    def test_a_timeout_that_is_none_leaves_no_arrival(self) -> None:
+        barrier = self.context.Barrier(2)
+        for wrong, error in (("5", TypeError), (float("nan"), ValueError)):
+            with self.assertRaises(error):
+                barrier.wait(wrong)
+        self.assertEqual((barrier.n_waiting, barrier.broken), (0, False))
+
+    def test_a_barrier_for_nobody_is_refused(self) -> None:
+        for parties in (0, -1):
+            with self.assertRaises(ValueError):
+                self.context.Barrier(parties)
 
     def test_a_process_killed_in_the_action_breaks_the_barrier(self) -> None:
         barrier = self.context.Barrier(2, action=lambda: os.kill(os.getpid(), 9))

@@ -8,16 +8,24 @@
 //! left behind. The last to arrive turns [`FILLING`] into [`ACTING`], runs the
 //! action, and opens the next round. Who waits sleeps on the state's lower half
 //! and looks, after each slice, whether all who arrived still live; if not, it
-//! breaks the barrier.
+//! breaks the barrier. So does the last to arrive, before the action, when the
+//! others have waited for a slice: all of them may be dead. (A look is some
+//! 20 microseconds for each, too much for rounds that fill up at once.)
+//!
+//! Who cannot wait any longer, because a signal handler has raised an exception,
+//! takes its arrival back while the others are still waited for.
 //!
 //! A round that was broken and reset is remembered in a table by its number, so
 //! that a waiter that wakes late does not take the reset for an opening. (The
 //! table has 16 entries: it would have to sleep through 16 resets.)
 //!
-//! A process killed between its arrival and writing its name counts as arrived
-//! and is not missed: the others still open the barrier.
+//! A process killed between its arrival and writing its name (or between erasing
+//! its name and taking its arrival back) counts as arrived and is not missed:
+//! the others still open the barrier.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::ShmError;
 use crate::alive::ShortTag;
@@ -43,7 +51,9 @@ const STATE: usize = 0;
 /// Byte of the table of rounds that were broken and reset.
 const RESETS: usize = 8;
 const RESETS_LEN: usize = 16;
-/// Byte of the names of those who arrived: `round << 32 | ShortTag`, by order of arrival.
+/// Byte of the time at which the first one of this round arrived, in milliseconds.
+const SINCE: usize = 72;
+/// Byte of the names of those who arrived: `round << 32 | ShortTag`, in any order. Other rounds' are free places.
 const NAMES: usize = 128;
 
 /// A barrier in the arena.
@@ -84,8 +94,9 @@ pub enum Passed {
     Broken,
     /// The deadline has passed, so the barrier is broken now.
     TimedOut,
-    /// A signal handler ran in this thread: wait again.
-    Interrupted,
+    /// A slice of the wait is over, or a signal handler ran in this thread. See to signals, then wait again or
+    /// [leave](Barrier::leave).
+    SliceOver,
 }
 
 impl Barrier {
@@ -132,8 +143,12 @@ impl Barrier {
         self.block.word32(if cfg!(target_endian = "big") { STATE + 4 } else { STATE })
     }
 
-    fn name(&self, index: u32) -> &AtomicU64 {
-        self.block.word64(NAMES + index as usize * 8)
+    fn since(&self) -> &AtomicU64 {
+        self.block.word64(SINCE)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &AtomicU64> + Clone {
+        (0..self.parties as usize).map(|at| self.block.word64(NAMES + at * 8))
     }
 
     fn reset_of(&self, round: u32) -> &AtomicU32 {
@@ -173,15 +188,54 @@ impl Barrier {
             match self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     let turn = Turn { round: (seen & ROUND) as u32, index };
-                    if index < self.parties {
-                        let name = u64::from(turn.round) << 32 | u64::from(ShortTag::me().to_u32());
-                        self.name(index).store(name, Ordering::Release);
+                    self.sign(turn);
+                    if !last {
+                        if index == 0 {
+                            self.since().store(now(), Ordering::Relaxed);
+                        }
+                        return Arrival::Wait(turn);
                     }
-                    return if last { Arrival::Last(turn) } else { Arrival::Wait(turn) };
+                    if index > 0 && self.has_filled_slowly() {
+                        self.look(turn);
+                        if self.is_broken() {
+                            return Arrival::Broken;
+                        }
+                    }
+                    return Arrival::Last(turn);
                 }
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Whether those who wait have done so for longer than looking at them takes, by far.
+    fn has_filled_slowly(&self) -> bool {
+        // Relaxed: the time of an earlier round costs a needless look.
+        now().saturating_sub(self.since().load(Ordering::Relaxed)) >= Slices::FIRST.as_millis() as u64
+    }
+
+    /// Writes the name of one who has arrived.
+    fn sign(&self, turn: Turn) {
+        for name in self.names().cycle().skip(turn.index as usize).take(self.parties as usize) {
+            let seen = name.load(Ordering::Relaxed);
+            // Of this round or a later one (this process was stopped for long): somebody else's.
+            let taken = seen as u32 != 0 && ((seen >> 32) as u32).wrapping_sub(turn.round) as i32 >= 0;
+            // SYNC POINT barrier: Release, pairs with `look`.
+            if !taken && name.compare_exchange(seen, my_name(turn), Ordering::Release, Ordering::Relaxed).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Takes an arrival back. Does nothing when all have come meanwhile, or the barrier is broken.
+    pub fn leave(&self, turn: Turn) {
+        let mine = my_name(turn);
+        // Any of them, if more threads of this process are here.
+        let _ = self.names().find(|name| name.compare_exchange(mine, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok());
+        let _ = self.state().fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| {
+            let waits = (seen & ROUND) as u32 == turn.round && seen & PHASE == FILLING;
+            if waits { seen.checked_sub(ONE_ARRIVED) } else { None }
+        });
     }
 
     /// After the action: lets all pass and begins the next round. False when the barrier was broken meanwhile.
@@ -210,9 +264,8 @@ impl Barrier {
         over && self.reset_of(turn.round).load(Ordering::Acquire) != turn.round | 1
     }
 
-    /// Waits until all have come.
-    pub fn wait(&self, turn: Turn, deadline: Deadline) -> Passed {
-        let mut slices = Slices::new();
+    /// Waits until all have come: a slice at most.
+    pub fn wait(&self, turn: Turn, slices: &mut Slices, deadline: Deadline) -> Passed {
         loop {
             // SYNC POINT barrier: Acquire, pairs with `open`.
             let state = self.state().load(Ordering::Acquire);
@@ -224,10 +277,13 @@ impl Barrier {
             }
             // While the action runs, all are there: nobody's time runs out.
             let until = if state & PHASE == ACTING { Deadline::NEVER } else { deadline };
-            match sleep(self.word(), state as u32, &mut slices, until) {
+            match sleep(self.word(), state as u32, slices, until) {
                 Slept::Woken => {}
-                Slept::SliceOver => self.look(turn),
-                Slept::Interrupted => return Passed::Interrupted,
+                Slept::SliceOver => {
+                    self.look(turn);
+                    return Passed::SliceOver;
+                }
+                Slept::Interrupted => return Passed::SliceOver,
                 Slept::TimedOut => {
                     if self.break_round(turn, FILLING) {
                         return Passed::TimedOut;
@@ -244,10 +300,9 @@ impl Barrier {
         if (state & ROUND) as u32 != turn.round || matches!(state & PHASE, BROKEN | RESETTING) {
             return;
         }
-        let arrived = ((state >> 32) as u32).min(self.parties);
-        let died = (0..arrived).any(|index| {
-            // SYNC POINT barrier: Acquire, a name of this round is whole.
-            let name = self.name(index).load(Ordering::Acquire);
+        let died = self.names().any(|name| {
+            // SYNC POINT barrier: Acquire, pairs with `sign`.
+            let name = name.load(Ordering::Acquire);
             (name >> 32) as u32 == turn.round && ShortTag::from_u32(name as u32).is_some_and(|tag| !tag.is_alive())
         });
         if died {
@@ -273,18 +328,20 @@ impl Barrier {
         }
     }
 
-    /// Sleeps until the action of a running round is over.
-    pub fn wait_idle(&self, deadline: Deadline) -> Passed {
-        let mut slices = Slices::new();
+    /// Sleeps until the action of a running round is over: a slice at most.
+    pub fn wait_idle(&self, slices: &mut Slices, deadline: Deadline) -> Passed {
         loop {
             let state = self.state().load(Ordering::Acquire);
             if state & PHASE != ACTING {
                 return Passed::Yes;
             }
-            match sleep(self.word(), state as u32, &mut slices, deadline) {
+            match sleep(self.word(), state as u32, slices, deadline) {
                 Slept::Woken => {}
-                Slept::SliceOver => self.look(Turn { round: (state & ROUND) as u32, index: 0 }),
-                Slept::Interrupted => return Passed::Interrupted,
+                Slept::SliceOver => {
+                    self.look(Turn { round: (state & ROUND) as u32, index: 0 });
+                    return Passed::SliceOver;
+                }
+                Slept::Interrupted => return Passed::SliceOver,
                 Slept::TimedOut => return Passed::TimedOut,
             }
         }
@@ -335,6 +392,16 @@ impl Barrier {
     }
 }
 
+fn my_name(turn: Turn) -> u64 {
+    u64::from(turn.round) << 32 | u64::from(ShortTag::me().to_u32())
+}
+
+/// Milliseconds of the clock that all processes share.
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -346,15 +413,35 @@ mod tests {
         Barrier::create(Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).unwrap(), parties).unwrap()
     }
 
+    fn wait(barrier: &Barrier, turn: Turn, deadline: Deadline) -> Passed {
+        let mut slices = Slices::new();
+        loop {
+            match barrier.wait(turn, &mut slices, deadline) {
+                Passed::SliceOver => {}
+                passed => return passed,
+            }
+        }
+    }
+
+    /// Gives an arrival the name of a process that has ended.
+    fn die(barrier: &Barrier, turn: Turn) {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let tag = ShortTag::of(child.id());
+        child.wait().unwrap();
+        let name = u64::from(turn.round) << 32 | u64::from(tag.to_u32());
+        let mine = barrier.names().find(|name| name.load(Ordering::Relaxed) == my_name(turn)).unwrap();
+        mine.store(name, Ordering::Release);
+    }
+
     fn pass(barrier: &Barrier, deadline: Deadline) -> Passed {
         match barrier.arrive() {
             Arrival::Last(turn) => {
                 assert!(barrier.open(turn));
                 Passed::Yes
             }
-            Arrival::Wait(turn) => barrier.wait(turn, deadline),
+            Arrival::Wait(turn) => wait(barrier, turn, deadline),
             Arrival::Busy => {
-                barrier.wait_idle(Deadline::NEVER);
+                barrier.wait_idle(&mut Slices::new(), Deadline::NEVER);
                 pass(barrier, deadline)
             }
             Arrival::Broken => Passed::Broken,
@@ -398,18 +485,50 @@ mod tests {
         let barrier = barrier(2);
         let Arrival::Wait(turn) = barrier.arrive() else { panic!("the first of two") };
         barrier.reset();
-        assert_eq!(barrier.wait(turn, Deadline::NEVER), Passed::Broken);
+        assert_eq!(wait(&barrier, turn, Deadline::NEVER), Passed::Broken);
         assert!(!barrier.is_broken());
     }
 
     #[test]
     fn a_dead_party_breaks_it() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let tag = ShortTag::of(child.id());
-        child.wait().unwrap();
         let barrier = barrier(3);
         let Arrival::Wait(turn) = barrier.arrive() else { panic!("the first of three") };
-        barrier.name(turn.index).store(u64::from(turn.round) << 32 | u64::from(tag.to_u32()), Ordering::Release);
+        die(&barrier, turn);
         assert_eq!(pass(&barrier, Deadline::NEVER), Passed::Broken);
+    }
+
+    #[test]
+    fn the_last_to_arrive_notices_that_all_others_are_dead() {
+        let barrier = barrier(3);
+        for _ in 0..2 {
+            let Arrival::Wait(turn) = barrier.arrive() else { panic!("the first of three") };
+            die(&barrier, turn);
+        }
+        std::thread::sleep(Slices::FIRST);
+        assert_eq!(barrier.arrive(), Arrival::Broken);
+        barrier.reset();
+        assert!(matches!(barrier.arrive(), Arrival::Wait(_)));
+    }
+
+    #[test]
+    fn who_leaves_is_waited_for_again() {
+        let barrier = barrier(3);
+        let turns = [(); 2].map(|()| match barrier.arrive() {
+            Arrival::Wait(turn) => turn,
+            other => panic!("{other:?}"),
+        });
+        barrier.leave(turns[0]);
+        assert_eq!(barrier.waiting(), 1);
+        let Arrival::Wait(turn) = barrier.arrive() else { panic!("two of three are there") };
+        assert_eq!(turn.index, 1);
+        // The one who left is not looked for, the one who came for it is.
+        let named = || barrier.names().filter(|name| name.load(Ordering::Relaxed) != 0).count();
+        assert_eq!(named(), 2);
+        let Arrival::Last(last) = barrier.arrive() else { panic!("three of three") };
+        barrier.leave(turns[1]);
+        assert!(barrier.open(last), "too late to leave");
+        assert_eq!(wait(&barrier, turn, Deadline::NEVER), Passed::Yes);
+        barrier.leave(turn);
+        assert_eq!(barrier.waiting(), 0);
     }
 }

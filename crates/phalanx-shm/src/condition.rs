@@ -16,7 +16,7 @@
 //! block follows, which the first one holds in transit.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, TryLockError};
 
 use crate::ShmError;
 use crate::alive::ShortTag;
@@ -43,7 +43,8 @@ const BYTES: usize = RECORDS + RECORD * PER_BLOCK;
 #[derive(Debug)]
 pub struct Condition {
     first: Block,
-    /// The blocks that continue the first one, as far as this process has opened them.
+    /// The blocks that continue the first one, as far as this process has opened them. Nobody waits for this lock: in a
+    /// child that was forked while another thread had it, it is never free again.
     more: Mutex<Vec<Block>>,
 }
 
@@ -72,8 +73,9 @@ pub enum Notified {
     Yes,
     /// Not chosen before the deadline. The place is given up.
     TimedOut,
-    /// A signal handler ran in this thread. The place is kept: wait again or [leave](Condition::leave).
-    Interrupted,
+    /// A slice of the wait is over, or a signal handler ran in this thread. The place is kept: see to signals, then wait
+    /// again or [leave](Condition::leave).
+    SliceOver,
 }
 
 impl Condition {
@@ -110,7 +112,13 @@ impl Condition {
         if self.first.word64(NEXT).load(Ordering::Acquire) == 0 {
             return Ok(vec![self.first.clone()]);
         }
-        let mut more = self.more.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened_here = Vec::new();
+        let mut kept = self.more.try_lock();
+        let more = match &mut kept {
+            Ok(more) => &mut **more,
+            Err(TryLockError::Poisoned(more)) => &mut **more.get_mut(),
+            Err(TryLockError::WouldBlock) => &mut opened_here,
+        };
         loop {
             let last = more.last().unwrap_or(&self.first);
             // SYNC POINT condition-next: as above.
@@ -177,15 +185,18 @@ impl Condition {
         if block == 0 {
             return Some(what(word(&self.first, at), ticket(&self.first, at)));
         }
-        let block = self.more.lock().unwrap_or_else(PoisonError::into_inner).get(block - 1)?.clone();
+        let kept = self.more.try_lock().ok().and_then(|more| more.get(block - 1).cloned());
+        let block = match kept {
+            Some(block) => block,
+            None => self.blocks().ok()?.get(block)?.clone(),
+        };
         Some(what(word(&block, at), ticket(&block, at)))
     }
 
-    /// Waits on a record of this process until a notifier chooses it or the deadline passes.
-    pub fn wait(&self, place: Place, deadline: Deadline) -> Notified {
+    /// Waits on a record of this process until a notifier chooses it or the deadline passes: a slice at most.
+    pub fn wait(&self, place: Place, slices: &mut Slices, deadline: Deadline) -> Notified {
         let me = ShortTag::me().to_u32();
         let waited = self.with(place, |word, _| {
-            let mut slices = Slices::new();
             loop {
                 // SYNC POINT condition: Acquire, sees what the notifier wrote before it chose.
                 let seen = word.load(Ordering::Acquire);
@@ -197,9 +208,9 @@ impl Condition {
                     // Not a place of this process (any more).
                     return Notified::TimedOut;
                 }
-                match sleep(word, me, &mut slices, deadline) {
-                    Slept::Woken | Slept::SliceOver => {}
-                    Slept::Interrupted => return Notified::Interrupted,
+                match sleep(word, me, slices, deadline) {
+                    Slept::Woken => {}
+                    Slept::SliceOver | Slept::Interrupted => return Notified::SliceOver,
                     Slept::TimedOut => {
                         // SYNC POINT condition: as above; a notifier that was faster counts.
                         if word.compare_exchange(me, 0, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -320,8 +331,8 @@ pub(crate) const NEXT_AT: usize = NEXT;
 
 /// An event: a flag that processes wait for. Two words of shared memory, zero is "not set".
 ///
-/// The first word is `settings << 1 | set`. A waiter that sleeps through a setting and a clearing finds another number
-/// of settings, so it misses nothing. A waiter killed in its sleep leaves the count of sleepers too high, which costs
+/// The first word is `settings << 1 | set`. A waiter that sleeps through a setting and a clearing, or is elsewhere between
+/// two slices, finds another number of settings, so it misses nothing. A waiter killed in its sleep leaves the count of sleepers too high, which costs
 /// later calls of [`Event::set`] a needless system call.
 #[derive(Debug)]
 #[repr(C)]
@@ -329,6 +340,10 @@ pub struct Event {
     state: AtomicU32,
     sleepers: AtomicU32,
 }
+
+/// The state of an event when a wait began: see [`Event::begin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Began(u32);
 
 impl Event {
     /// The event in two words, which are used for nothing else.
@@ -365,27 +380,32 @@ impl Event {
         self.state.fetch_and(!1, Ordering::AcqRel);
     }
 
-    /// Waits until it is set. [`Acquired::Yes`] when it was, even if it is clear again.
-    pub fn wait(&self, deadline: Deadline) -> Acquired {
-        if self.is_set() {
+    /// Where a wait begins: settings from here on count for it.
+    #[must_use]
+    pub fn begin(&self) -> Began {
+        Began(self.state.load(Ordering::Acquire))
+    }
+
+    /// Waits until it is set: a slice at most. [`Acquired::Yes`] when it was set since the wait began, even if it is clear
+    /// again.
+    pub fn wait(&self, began: Began, slices: &mut Slices, deadline: Deadline) -> Acquired {
+        let was_set = |seen: u32| seen & 1 != 0 || seen != began.0;
+        if was_set(self.state.load(Ordering::Acquire)) {
             return Acquired::Yes;
         }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let first = self.state.load(Ordering::SeqCst);
-        let mut slices = Slices::new();
         let end = loop {
-            let seen = self.state.load(Ordering::Acquire);
-            if seen & 1 != 0 || seen != first {
+            // SYNC POINT event: SeqCst for the order with `sleepers`; sees what was written before it was set.
+            let seen = self.state.load(Ordering::SeqCst);
+            if was_set(seen) {
                 break Acquired::Yes;
             }
-            match sleep(&self.state, seen, &mut slices, deadline) {
-                Slept::Woken | Slept::SliceOver => {}
-                Slept::TimedOut => {
-                    let set = self.state.load(Ordering::Acquire) != first;
-                    break if set { Acquired::Yes } else { Acquired::TimedOut };
-                }
-                Slept::Interrupted => break Acquired::Interrupted,
-            }
+            let end = match sleep(&self.state, seen, slices, deadline) {
+                Slept::Woken => continue,
+                Slept::TimedOut => Acquired::TimedOut,
+                Slept::SliceOver | Slept::Interrupted => Acquired::SliceOver,
+            };
+            break if was_set(self.state.load(Ordering::Acquire)) { Acquired::Yes } else { end };
         };
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         end
@@ -422,8 +442,8 @@ mod tests {
         assert_eq!(condition.waiting(), (4, 0));
         assert_eq!(condition.notify(1), 1);
         let soon = || Deadline::after(Some(Duration::from_millis(1)));
-        assert_eq!(condition.wait(first, soon()), Notified::Yes);
-        assert_eq!(condition.wait(second, soon()), Notified::TimedOut);
+        assert_eq!(condition.wait(first, &mut Slices::new(), soon()), Notified::Yes);
+        assert_eq!(condition.wait(second, &mut Slices::new(), soon()), Notified::TimedOut);
         assert_eq!(condition.notify(usize::MAX), 0);
         assert_eq!(condition.waiting(), (0, 0));
     }
@@ -435,7 +455,7 @@ mod tests {
         let second = condition.enter().unwrap();
         assert_eq!(condition.notify(1), 1);
         condition.leave(first);
-        assert_eq!(condition.wait(second, Deadline::NEVER), Notified::Yes);
+        assert_eq!(condition.wait(second, &mut Slices::new(), Deadline::NEVER), Notified::Yes);
     }
 
     #[test]
@@ -445,8 +465,11 @@ mod tests {
         let places: Vec<_> = (0..500).map(|_| condition.enter().unwrap()).collect();
         assert_eq!(condition.notify(400), 400);
         let soon = Deadline::after(Some(Duration::ZERO));
-        let woken = places.iter().filter(|place| condition.wait(**place, soon) == Notified::Yes).count();
-        assert_eq!(woken, 400);
+        let mut slices = Slices::new();
+        let mut woken = |places: &[Place]| {
+            places.iter().filter(|place| condition.wait(**place, &mut slices, soon) == Notified::Yes).count()
+        };
+        assert_eq!(woken(&places), 400);
         drop(condition);
         assert_eq!(arena.used(), 0, "the blocks that followed are freed too");
     }
@@ -469,7 +492,10 @@ mod tests {
             for _ in 0..4 {
                 let place = condition.enter().unwrap();
                 let condition = &condition;
-                scope.spawn(move || assert_eq!(condition.wait(place, Deadline::NEVER), Notified::Yes));
+                scope.spawn(move || {
+                    let mut slices = Slices::new();
+                    while condition.wait(place, &mut slices, Deadline::NEVER) != Notified::Yes {}
+                });
             }
             assert_eq!(condition.notify(usize::MAX), 4);
         });
@@ -481,7 +507,10 @@ mod tests {
         let event = Event::over(&words);
         std::thread::scope(|scope| {
             for _ in 0..3 {
-                scope.spawn(|| assert_eq!(event.wait(Deadline::NEVER), Acquired::Yes));
+                scope.spawn(|| {
+                    let (began, mut slices) = (event.begin(), Slices::new());
+                    while event.wait(began, &mut slices, Deadline::NEVER) != Acquired::Yes {}
+                });
             }
             while event.sleepers.load(Ordering::Relaxed) < 3 {
                 std::thread::yield_now();
@@ -493,6 +522,40 @@ mod tests {
         });
         assert!(!event.is_set());
         event.set();
-        assert_eq!(event.wait(Deadline::NEVER), Acquired::Yes);
+        assert_eq!(event.wait(event.begin(), &mut Slices::new(), Deadline::NEVER), Acquired::Yes);
+    }
+
+    #[test]
+    fn a_setting_between_two_slices_of_a_wait_is_seen() {
+        let words = [AtomicU32::new(0), AtomicU32::new(0)];
+        let event = Event::over(&words);
+        let (began, mut slices) = (event.begin(), Slices::new());
+        assert_eq!(event.wait(began, &mut slices, Deadline::NEVER), Acquired::SliceOver);
+        event.set();
+        event.clear();
+        assert_eq!(event.wait(began, &mut slices, Deadline::NEVER), Acquired::Yes);
+    }
+
+    #[test]
+    fn a_notification_between_two_slices_of_a_wait_is_seen() {
+        let (condition, mut slices) = (condition(), Slices::new());
+        let place = condition.enter().unwrap();
+        assert_eq!(condition.wait(place, &mut slices, Deadline::NEVER), Notified::SliceOver);
+        assert_eq!(condition.notify(1), 1);
+        assert_eq!(condition.wait(place, &mut slices, Deadline::NEVER), Notified::Yes);
+    }
+
+    #[test]
+    fn a_lock_that_was_held_at_a_fork_stops_nobody() {
+        let condition = condition();
+        let places: Vec<_> = (0..2 * PER_BLOCK).map(|_| condition.enter().unwrap()).collect();
+        // As in the child of a fork during another thread's call.
+        let _held = condition.more.lock().unwrap();
+        condition.leave(places[PER_BLOCK]);
+        assert_eq!(condition.waiting(), (2 * PER_BLOCK - 1, 0));
+        assert_eq!(condition.notify(usize::MAX), 2 * PER_BLOCK - 1);
+        let last = places[2 * PER_BLOCK - 1];
+        assert_eq!(condition.wait(last, &mut Slices::new(), Deadline::NEVER), Notified::Yes);
+        condition.enter().unwrap();
     }
 }

@@ -43,8 +43,8 @@ pub enum Acquired {
         /// The process that died.
         pid: u32,
     },
-    /// A signal handler ran in this thread: see to it, then try again.
-    Interrupted,
+    /// Not yet; a slice of the wait is over, or a signal handler ran in this thread. See to signals, then try again.
+    SliceOver,
 }
 
 /// A lock in a word of shared memory. Zero is free.
@@ -67,7 +67,7 @@ impl OwnedLock {
         self.0.compare_exchange(0, ShortTag::me().to_u32(), Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the lock if it is free, or tells that its owner is dead. Never [`Acquired::Interrupted`].
+    /// Takes the lock if it is free, or tells that its owner is dead. Never [`Acquired::SliceOver`].
     #[inline]
     pub fn try_acquire(&self) -> Acquired {
         if self.take_free() { Acquired::Yes } else { self.look() }
@@ -95,14 +95,14 @@ impl OwnedLock {
         Acquired::TimedOut
     }
 
-    /// Takes the lock, waiting for it until the deadline.
+    /// Takes the lock, waiting for it until the deadline: a slice at most.
     #[inline]
-    pub fn acquire(&self, deadline: Deadline) -> Acquired {
-        if self.take_free() { Acquired::Yes } else { self.wait(deadline) }
+    pub fn acquire(&self, slices: &mut Slices, deadline: Deadline) -> Acquired {
+        if self.take_free() { Acquired::Yes } else { self.wait(slices, deadline) }
     }
 
     #[cold]
-    fn wait(&self, deadline: Deadline) -> Acquired {
+    fn wait(&self, slices: &mut Slices, deadline: Deadline) -> Acquired {
         let mut mine = ShortTag::me().to_u32();
         for _ in 0..SPINS {
             if self.0.load(Ordering::Relaxed) == 0 && self.take_free() {
@@ -110,7 +110,6 @@ impl OwnedLock {
             }
             core::hint::spin_loop();
         }
-        let mut slices = Slices::new();
         loop {
             let seen = self.0.load(Ordering::Relaxed);
             if seen == 0 {
@@ -126,20 +125,15 @@ impl OwnedLock {
             }
             // From here on this thread takes the lock with the bit set: it cannot know whether others sleep.
             mine |= WAITERS;
-            let end = match sleep(&self.0, asleep, &mut slices, deadline) {
+            let end = match sleep(&self.0, asleep, slices, deadline) {
                 Slept::Woken => continue,
-                Slept::SliceOver => None,
-                Slept::TimedOut => Some(Acquired::TimedOut),
-                Slept::Interrupted => Some(Acquired::Interrupted),
+                Slept::TimedOut => Acquired::TimedOut,
+                Slept::SliceOver | Slept::Interrupted => Acquired::SliceOver,
             };
             if let Some(pid) = self.take_from_dead() {
                 return Acquired::OwnerDied { pid };
             }
-            match end {
-                Some(Acquired::TimedOut) if self.take_free() => return Acquired::Yes,
-                Some(end) => return end,
-                None => {}
-            }
+            return if self.take_free() { Acquired::Yes } else { end };
         }
     }
 
@@ -199,10 +193,23 @@ mod tests {
         assert_eq!(lock.try_acquire(), Acquired::Yes);
         assert!(!lock.is_free());
         assert_eq!(lock.try_acquire(), Acquired::TimedOut);
-        assert_eq!(lock.acquire(Deadline::after(Some(Duration::from_millis(1)))), Acquired::TimedOut);
+        let soon = Deadline::after(Some(Duration::from_millis(1)));
+        assert_eq!(lock.acquire(&mut Slices::new(), soon), Acquired::TimedOut);
         assert!(lock.release());
         assert!(!lock.release());
         assert!(lock.is_free());
+    }
+
+    #[test]
+    fn a_wait_returns_after_each_slice() {
+        let word = AtomicU32::new(0);
+        let (lock, mut slices) = (OwnedLock::over(&word), Slices::new());
+        assert!(lock.take_free());
+        for _ in 0..3 {
+            assert_eq!(lock.acquire(&mut slices, Deadline::NEVER), Acquired::SliceOver);
+        }
+        lock.release();
+        assert_eq!(lock.acquire(&mut slices, Deadline::NEVER), Acquired::Yes);
     }
 
     #[test]
@@ -219,14 +226,15 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
+                    let mut slices = Slices::new();
                     loop {
-                        match lock.acquire(Deadline::NEVER) {
+                        match lock.acquire(&mut slices, Deadline::NEVER) {
                             Acquired::Yes => break,
                             Acquired::OwnerDied { pid } => {
                                 assert_eq!(pid, owner.pid());
                                 told.fetch_add(1, Ordering::Relaxed);
                             }
-                            other => assert_eq!(other, Acquired::Interrupted),
+                            other => assert_eq!(other, Acquired::SliceOver),
                         }
                     }
                     lock.release();
@@ -248,7 +256,8 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..20_000 {
                         let lock = OwnedLock::over(&word);
-                        assert_eq!(lock.acquire(Deadline::NEVER), Acquired::Yes);
+                        let mut slices = Slices::new();
+                        while lock.acquire(&mut slices, Deadline::NEVER) != Acquired::Yes {}
                         assert!(!inside.swap(true, Ordering::Relaxed));
                         // SAFETY: the lock lets one thread at a time in here, and the scope outlives them.
                         unsafe { *(at as *mut u64) += 1 };

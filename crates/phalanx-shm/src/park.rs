@@ -25,8 +25,8 @@
 //! with the new count, and the next waker sees its bit.
 //!
 //! The bit stays set when a sleeper leaves by itself (event found, timeout,
-//! signal): the next waker then makes one needless system call. Clearing it
-//! would need to know that no other thread sleeps.
+//! signal): the next waker then makes one needless system call. Only where no
+//! other thread sleeps on the word can it be cleared ([`Parker::leave`]).
 //!
 //! If a waker is killed between its change of the word and `futex_wake`, the
 //! sleepers stay asleep although the word changed. So sleep in slices: every
@@ -149,6 +149,15 @@ impl Parker<'_> {
         // for events; pairs with the fence in `ParkWord::notify`.
         fence(Ordering::SeqCst);
         ParkToken(before | SLEEPING)
+    }
+
+    /// Takes the announcement back, for a word on which no other thread sleeps. After this, look for events once more: a
+    /// waker may just have taken this thread for a sleeper.
+    pub fn leave(&self) {
+        self.word.0.word().fetch_and(!SLEEPING, Ordering::Relaxed);
+        // SYNC POINT park: a waker that has seen the bit before it was cleared had published before; the caller's look
+        // sees that. Pairs with the fence in `ParkWord::notify`.
+        fence(Ordering::SeqCst);
     }
 
     /// Sleeps until a waker comes, `timeout` passes or a signal arrives.

@@ -71,32 +71,31 @@ impl Semaphore {
         false
     }
 
-    /// Takes a unit, waiting for it until the deadline.
+    /// Takes a unit, waiting for it until the deadline: a slice at most.
     #[inline]
-    pub fn acquire(&self, deadline: Deadline) -> Acquired {
-        if self.try_acquire() { Acquired::Yes } else { self.wait(deadline) }
+    pub fn acquire(&self, slices: &mut Slices, deadline: Deadline) -> Acquired {
+        if self.try_acquire() { Acquired::Yes } else { self.wait(slices, deadline) }
     }
 
     #[cold]
-    fn wait(&self, deadline: Deadline) -> Acquired {
+    fn wait(&self, slices: &mut Slices, deadline: Deadline) -> Acquired {
         for _ in 0..SPINS {
             if self.try_acquire() {
                 return Acquired::Yes;
             }
             core::hint::spin_loop();
         }
-        let mut slices = Slices::new();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let end = loop {
             if self.try_acquire() {
                 break Acquired::Yes;
             }
-            match sleep(&self.value, 0, &mut slices, deadline) {
-                Slept::Woken | Slept::SliceOver => {}
-                Slept::TimedOut if self.try_acquire() => break Acquired::Yes,
-                Slept::TimedOut => break Acquired::TimedOut,
-                Slept::Interrupted => break Acquired::Interrupted,
-            }
+            let end = match sleep(&self.value, 0, slices, deadline) {
+                Slept::Woken => continue,
+                Slept::TimedOut => Acquired::TimedOut,
+                Slept::SliceOver | Slept::Interrupted => Acquired::SliceOver,
+            };
+            break if self.try_acquire() { Acquired::Yes } else { end };
         };
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         end
@@ -134,7 +133,9 @@ mod tests {
         let semaphore = Semaphore::over(&words);
         semaphore.set(2);
         assert!(semaphore.try_acquire() && semaphore.try_acquire() && !semaphore.try_acquire());
-        assert_eq!(semaphore.acquire(Deadline::after(Some(Duration::from_millis(1)))), Acquired::TimedOut);
+        let (soon, mut slices) = (Deadline::after(Some(Duration::from_millis(1))), Slices::new());
+        assert_eq!(semaphore.acquire(&mut slices, soon), Acquired::TimedOut);
+        assert_eq!(semaphore.acquire(&mut slices, Deadline::NEVER), Acquired::SliceOver);
         assert!(semaphore.release(2) && semaphore.release(2) && !semaphore.release(2));
         assert_eq!(semaphore.value(), 2);
     }
@@ -147,7 +148,7 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for _ in 0..5_000 {
-                        while semaphore.acquire(Deadline::NEVER) != Acquired::Yes {}
+                        while semaphore.acquire(&mut Slices::new(), Deadline::NEVER) != Acquired::Yes {}
                     }
                 });
                 scope.spawn(|| (0..5_000).for_each(|_| assert!(semaphore.release(SEMAPHORE_MAX))));

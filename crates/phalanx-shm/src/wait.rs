@@ -4,6 +4,11 @@
 //! of the word and the wake-up, and whoever should change the word may be dead.
 //! So a sleep is at most a slice ([`Slices`]: 10 ms, growing to 100 ms), and the
 //! waiter looks again after each.
+//!
+//! Waits return to their caller after each slice, not only when a signal handler
+//! has interrupted one: a handler that runs between two slices, or in another
+//! thread, interrupts none, and what it wants done must not wait for the next
+//! signal. The caller keeps the slices, so that they go on growing.
 
 use core::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
@@ -35,14 +40,17 @@ impl Deadline {
     }
 }
 
-/// How long each sleep of one wait may be.
+/// How long each sleep of one wait may be. Made by who waits, and passed to all attempts of that wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Slices(Duration);
 
 impl Slices {
-    /// Starts with the first slice, 10 ms.
+    /// The first slice.
+    pub const FIRST: Duration = Duration::from_millis(10);
+
+    /// Starts with the first slice.
     pub const fn new() -> Slices {
-        Slices(Duration::from_millis(10))
+        Slices(Slices::FIRST)
     }
 
     /// The next slice: each is double the one before, up to 100 ms.

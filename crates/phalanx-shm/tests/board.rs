@@ -168,6 +168,59 @@ fn a_claim_is_known_although_its_owner_died_with_it() {
 }
 
 #[test]
+fn a_task_is_found_after_laps_of_withdrawn_ones() {
+    for noted_at_once in [true, false] {
+        let board = Board::anonymous(SHAPE).expect("memory for a small board");
+        let mut publisher = Publisher::new(board.clone());
+        let mut worker = WorkerEnd::new(board.clone(), 0).expect("a slot");
+        for dispatch in 1..=u64::from(3 * SHAPE.cells) {
+            if !publisher.publish(&task(dispatch, b"x")) {
+                publisher.note(|_, _| {});
+                assert!(publisher.publish(&task(dispatch, b"x")));
+            }
+            publisher.withdraw(|_| true, |_| {});
+            if noted_at_once {
+                publisher.note(|_, _| {});
+            }
+        }
+        publisher.note(|_, _| {});
+        assert!(!board.has_work());
+        assert!(publisher.publish(&task(1000, b"x")));
+        assert!(board.has_work());
+        assert_eq!(worker.claim().map(|claim| claim.dispatch), Some(1000));
+        assert_eq!(worker.claim(), None);
+    }
+}
+
+/// Whether a worker that sleeps is woken for a task, after `busy` was done by the other one, which is asked first.
+fn wakes_the_other(busy: impl Fn(&mut WorkerEnd)) -> bool {
+    let board = Board::anonymous(SHAPE).expect("memory for a small board");
+    let mut publisher = Publisher::new(board.clone());
+    busy(&mut WorkerEnd::new(board.clone(), 1).expect("a slot"));
+    let other = std::thread::spawn(move || {
+        let mut end = WorkerEnd::new(board, 0).expect("a slot");
+        (end.wait_for_work(Duration::from_secs(5)), end.claim().is_some())
+    });
+    // It sleeps by now; if not, it finds the task by itself.
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(publisher.publish(&task(1, b"x")));
+    publisher.announce();
+    other.join().expect("no panic") == (Idle::Work, true)
+}
+
+#[test]
+fn a_busy_worker_takes_nobodys_wake_up() {
+    // It slept in vain before it became busy.
+    assert!(wakes_the_other(|end| assert_eq!(end.wait_for_work(Duration::from_millis(1)), Idle::Look)));
+    // It waits for room for its results.
+    assert!(wakes_the_other(|end| {
+        let record = Record { kind: 1, dispatch: 1, ordinal: 0, nanos: 0, bytes: &[0; 200] };
+        while end.send(&record).expect("a short record") {}
+        end.wait_for_room(Duration::from_millis(1));
+    }));
+}
+
+#[test]
 fn a_full_board_refuses_and_takes_again() {
     let board = Board::anonymous(SHAPE).expect("memory for a small board");
     let mut publisher = Publisher::new(board.clone());

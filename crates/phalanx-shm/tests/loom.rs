@@ -230,6 +230,30 @@ fn two_threads_asleep_on_one_word_are_both_woken() {
 }
 
 #[test]
+fn a_sleeper_that_leaves_sees_what_it_was_counted_for() {
+    model(3, || {
+        let shared = Arc::new((ParkWord::new(), loom::sync::atomic::AtomicU32::new(0)));
+        let waker = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                let (word, event) = &*shared;
+                event.store(1, loom::sync::atomic::Ordering::Relaxed);
+                loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+                let counted = word.may_sleep();
+                word.notify_fenced();
+                counted
+            })
+        };
+        let (word, event) = &*shared;
+        let _ = word.parker().prepare();
+        word.parker().leave();
+        let seen = event.load(loom::sync::atomic::Ordering::Relaxed) == 1;
+        assert!(seen || !waker.join().unwrap());
+        assert!(!word.may_sleep());
+    });
+}
+
+#[test]
 fn two_wakers_do_not_leave_a_sleeper_behind() {
     model(3, || {
         let event = || loom::sync::atomic::AtomicU32::new(0);
@@ -471,4 +495,35 @@ fn a_task_of_a_board_is_either_withdrawn_or_claimed() {
         let claimed: u64 = worker.join().unwrap().into_iter().flatten().sum();
         assert_eq!(claimed, if withdrawn { 11 } else { 21 });
     });
+}
+
+#[test]
+fn a_task_of_a_board_is_found_whatever_was_withdrawn_before() {
+    // The publisher leads the hint on, or those who look for a task do.
+    for leads in [false, true] {
+        model(3, move || {
+            let board = Arc::new(LoomClaims::new(1));
+            let worker = {
+                let board = Arc::clone(&board);
+                thread::spawn(move || board.claim(1, false))
+            };
+            let (mut position, mut published, mut withdrawn) = (0, 0, 0);
+            while position < 3 {
+                if !board.publish(position, 10 + position) {
+                    thread::yield_now();
+                    continue;
+                }
+                published += 10 + position;
+                if position < 2 && board.withdraw(position) {
+                    withdrawn += 10 + position;
+                    if leads {
+                        board.lead(position + 1);
+                    }
+                }
+                position += 1;
+            }
+            let claimed = worker.join().unwrap().unwrap_or(0) + board.claim(2, false).unwrap_or(0);
+            assert_eq!(claimed + withdrawn, published);
+        });
+    }
 }

@@ -28,7 +28,7 @@ const OCCUPIED: Duration = Duration::from_secs(1);
 type SharedQueue = Queue<ArenaMemory>;
 
 /// An argument that is asked for its truth, whatever it is.
-struct Truth(bool);
+pub(crate) struct Truth(pub(crate) bool);
 
 impl<'a, 'py> FromPyObject<'a, 'py> for Truth {
     type Error = PyErr;

@@ -1,19 +1,22 @@
 //! Locks, semaphores, conditions, events and barriers for Python.
 //!
 //! [`SemLock`] has the interface of `_multiprocessing.SemLock`, over a block of the arena instead of a named semaphore.
-//! Count and owning thread are this process's, as there; a forked child starts with none.
+//! Count and owning thread are this process's, as there; a forked child starts with none. All objects of one lock in a
+//! process share them: a task may get as its argument the lock that the process has as a global.
 
 mod calls;
+mod gate;
+mod waiters;
 
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use phalanx_gil::detached;
-use phalanx_shm::barrier::{Arrival, Barrier, Passed, Turn};
-use phalanx_shm::condition::{Condition, Event, Notified, Place};
 use phalanx_shm::semaphore::SEMAPHORE_MAX;
-use phalanx_shm::wait::Deadline;
+use phalanx_shm::wait::{Deadline, Slices};
 use phalanx_shm::{Acquired, Block, BlockKind, OwnedLock, Semaphore, ShmError, ShortTag};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -22,6 +25,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 use crate::family;
+use crate::queue::Truth;
 
 /// `SemLock.kind` of a lock that its owning thread may take again.
 const RECURSIVE_MUTEX: i32 = 0;
@@ -115,14 +119,52 @@ pub(crate) struct SemLock {
     core: Core,
     kind: i32,
     maxvalue: u32,
+    /// What this process has of it.
+    local: Arc<Local>,
+    /// The block's first two words.
+    words: Words,
+}
+
+/// What a process has of a lock or semaphore, for all its objects of it.
+#[derive(Debug)]
+struct Local {
     /// Units or levels that threads of this process have. Changed under the interpreter's lock.
     count: AtomicI64,
     /// The thread that took the last one.
     owner: AtomicUsize,
     /// The process that `count` belongs to: its [`ShortTag`].
     process: AtomicU32,
-    /// The block's first two words.
-    words: Words,
+}
+
+/// By arena and handle, what this process has of each lock that it has an object of. Held under the interpreter's lock
+/// only, so that no fork finds it held.
+static LOCALS: Mutex<BTreeMap<(u64, u64), Weak<Local>>> = Mutex::new(BTreeMap::new());
+
+impl Local {
+    fn key(block: &Block) -> (u64, u64) {
+        (block.arena().id(), block.handle().to_u64())
+    }
+
+    fn of(block: &Block) -> Arc<Local> {
+        let mut locals = LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = locals.entry(Local::key(block)).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let process = AtomicU32::new(ShortTag::me().to_u32());
+            let local = Arc::new(Local { count: AtomicI64::new(0), owner: AtomicUsize::new(0), process });
+            *known = Arc::downgrade(&local);
+            local
+        })
+    }
+}
+
+impl Drop for SemLock {
+    fn drop(&mut self) {
+        let mut locals = LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::strong_count(&self.local) == 1 {
+            // The last object of it here. The block is held until after this, so the name is no other lock's yet.
+            locals.remove(&Local::key(&self.block));
+        }
+    }
 }
 
 /// Two words of a block that its holder keeps beside the block: finding them costs as much as taking a lock.
@@ -135,9 +177,9 @@ unsafe impl Sync for Words {}
 
 impl SemLock {
     fn over(block: Block, core: Core, kind: i32, maxvalue: u32) -> SemLock {
-        let process = AtomicU32::new(ShortTag::me().to_u32());
         let words = Words(NonNull::from(two_words(&block, 0)));
-        SemLock { block, core, kind, maxvalue, count: AtomicI64::new(0), owner: AtomicUsize::new(0), process, words }
+        let local = Local::of(&block);
+        SemLock { block, core, kind, maxvalue, local, words }
     }
 
     #[inline]
@@ -159,21 +201,21 @@ impl SemLock {
     /// Levels that threads of this process have; none of what a forked child has inherited.
     #[inline]
     fn count_here(&self) -> i64 {
-        if self.process.load(Ordering::Relaxed) != ShortTag::me().to_u32() {
+        if self.local.process.load(Ordering::Relaxed) != ShortTag::me().to_u32() {
             self.forget();
         }
-        self.count.load(Ordering::Relaxed)
+        self.local.count.load(Ordering::Relaxed)
     }
 
     #[cold]
     fn forget(&self) {
-        self.count.store(0, Ordering::Relaxed);
-        self.process.store(ShortTag::me().to_u32(), Ordering::Relaxed);
+        self.local.count.store(0, Ordering::Relaxed);
+        self.local.process.store(ShortTag::me().to_u32(), Ordering::Relaxed);
     }
 
     #[inline]
     fn mine(&self) -> bool {
-        self.count_here() > 0 && self.owner.load(Ordering::Relaxed) == this_thread()
+        self.count_here() > 0 && self.local.owner.load(Ordering::Relaxed) == this_thread()
     }
 
     #[inline]
@@ -187,27 +229,35 @@ impl SemLock {
 
     #[inline]
     fn took(&self, count: i64) {
-        self.count.store(count + 1, Ordering::Relaxed);
-        self.owner.store(this_thread(), Ordering::Relaxed);
+        self.local.count.store(count + 1, Ordering::Relaxed);
+        self.local.owner.store(this_thread(), Ordering::Relaxed);
     }
 
-    /// Takes it, waiting without the interpreter's lock.
+    /// Takes it, waiting without the interpreter's lock. Signal handlers run after each slice; errors are theirs.
     #[cold]
-    fn wait(&self, py: Python<'_>, until: Deadline) -> PyResult<bool> {
+    fn wait(&self, py: Python<'_>, until: Deadline) -> PyResult<Acquired> {
+        let mut slices = Slices::new();
         loop {
             let end = detached(py, || match self.core {
-                Core::Owned => self.lock().acquire(until),
-                Core::Counting => self.semaphore().acquire(until),
+                Core::Owned => self.lock().acquire(&mut slices, until),
+                Core::Counting => self.semaphore().acquire(&mut slices, until),
             });
             match end {
+                Acquired::SliceOver => py.check_signals()?,
                 Acquired::Yes => {
                     self.took(self.count_here());
-                    return Ok(true);
+                    return Ok(end);
                 }
-                Acquired::TimedOut => return Ok(false),
-                Acquired::OwnerDied { pid } => return Err(owner_died(py, pid, "lock")),
-                Acquired::Interrupted => py.check_signals()?,
+                Acquired::TimedOut | Acquired::OwnerDied { .. } => return Ok(end),
             }
+        }
+    }
+
+    /// Takes it, waiting for it if need be.
+    fn take(&self, py: Python<'_>, until: Deadline) -> PyResult<Acquired> {
+        match self.take_at_once() {
+            Acquired::TimedOut | Acquired::SliceOver => self.wait(py, until),
+            end => Ok(end),
         }
     }
 
@@ -215,8 +265,8 @@ impl SemLock {
     #[inline]
     fn take_at_once(&self) -> Acquired {
         let count = self.count_here();
-        if self.kind == RECURSIVE_MUTEX && count > 0 && self.owner.load(Ordering::Relaxed) == this_thread() {
-            self.count.store(count + 1, Ordering::Relaxed);
+        if self.kind == RECURSIVE_MUTEX && count > 0 && self.local.owner.load(Ordering::Relaxed) == this_thread() {
+            self.local.count.store(count + 1, Ordering::Relaxed);
             return Acquired::Yes;
         }
         let taken = self.try_take();
@@ -231,11 +281,11 @@ impl SemLock {
     fn give_if_taken(&self) -> bool {
         let count = self.count_here();
         if self.kind == RECURSIVE_MUTEX {
-            if count <= 0 || self.owner.load(Ordering::Relaxed) != this_thread() {
+            if count <= 0 || self.local.owner.load(Ordering::Relaxed) != this_thread() {
                 return false;
             }
             if count > 1 {
-                self.count.store(count - 1, Ordering::Relaxed);
+                self.local.count.store(count - 1, Ordering::Relaxed);
                 return true;
             }
         }
@@ -244,7 +294,7 @@ impl SemLock {
             Core::Counting => self.semaphore().release(self.maxvalue),
         };
         if given {
-            self.count.store(count - 1, Ordering::Relaxed);
+            self.local.count.store(count - 1, Ordering::Relaxed);
         }
         given
     }
@@ -303,13 +353,16 @@ impl SemLock {
     /// _acquire(self, block: bool = True, timeout: float | None = None) -> bool
     ///
     /// What `acquire` does when it has to wait, or is given arguments.
-    #[pyo3(signature = (block = true, timeout = None))]
-    fn _acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        match self.take_at_once() {
+    #[pyo3(signature = (block = Truth(true), timeout = None), text_signature = "($self, block=True, timeout=None)")]
+    fn _acquire(&self, py: Python<'_>, block: Truth, timeout: Option<f64>) -> PyResult<bool> {
+        let end = match self.take_at_once() {
+            Acquired::TimedOut | Acquired::SliceOver if block.0 => self.wait(py, deadline(timeout)?)?,
+            end => end,
+        };
+        match end {
             Acquired::Yes => Ok(true),
             Acquired::OwnerDied { pid } => Err(owner_died(py, pid, "lock")),
-            Acquired::TimedOut | Acquired::Interrupted if !block => Ok(false),
-            Acquired::TimedOut | Acquired::Interrupted => self.wait(py, deadline(timeout)?),
+            Acquired::TimedOut | Acquired::SliceOver => Ok(false),
         }
     }
 
@@ -330,7 +383,7 @@ impl SemLock {
     ///
     /// Take it.
     fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self._acquire(py, true, None)
+        self._acquire(py, Truth(true), None)
     }
 
     /// __exit__(self, _kind: Any = None, _error: Any = None, _traceback: Any = None) -> None
@@ -434,265 +487,10 @@ fn _open_semlock(py: Python<'_>, token: family::Token, owned: bool, kind: i32, m
     Ok(SemLock::over(block, if owned { Core::Owned } else { Core::Counting }, kind, maxvalue))
 }
 
-/// Waiters()
-///
-/// Those who wait for a notification: the shared part of a condition variable.
-#[pyclass(frozen, module = "phalanx._workers")]
-pub(crate) struct Waiters(Condition);
-
-#[pymethods]
-impl Waiters {
-    #[new]
-    fn new(py: Python<'_>) -> PyResult<Waiters> {
-        Condition::create(*family::arena(py)?).map(Waiters).map_err(|e| family::refused(&e))
-    }
-
-    /// enter(self) -> int
-    ///
-    /// Become one of those who wait; return the place for `wait`.
-    fn enter(&self) -> PyResult<u32> {
-        self.0.enter().map(Place::to_u32).map_err(|e| family::refused(&e))
-    }
-
-    /// wait(self, place: int, timeout: float | None = None) -> bool
-    ///
-    /// Wait to be notified, and give the place up.
-    #[pyo3(signature = (place, timeout = None))]
-    fn wait(&self, py: Python<'_>, place: u32, timeout: Option<f64>) -> PyResult<bool> {
-        let place = Place::from_u32(place);
-        let until = deadline(timeout).inspect_err(|_| self.0.leave(place))?;
-        loop {
-            match detached(py, || self.0.wait(place, until)) {
-                Notified::Yes => return Ok(true),
-                Notified::TimedOut => return Ok(false),
-                Notified::Interrupted => py.check_signals().inspect_err(|_| self.0.leave(place))?,
-            }
-        }
-    }
-
-    /// leave(self, place: int) -> None
-    ///
-    /// Give a place up without waiting.
-    fn leave(&self, place: u32) {
-        self.0.leave(Place::from_u32(place));
-    }
-
-    /// notify(self, n: int) -> int
-    ///
-    /// Wake up to n of them, the longest waiting first; return how many there were.
-    fn notify(&self, n: usize) -> usize {
-        self.0.notify(n)
-    }
-
-    /// counts(self) -> tuple[int, int]
-    ///
-    /// How many wait, and how many were notified and have not woken yet.
-    fn counts(&self) -> (usize, usize) {
-        self.0.waiting()
-    }
-
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let (py, block) = (slf.py(), slf.get().0.block());
-        family::passed(slf.as_any(), block)?;
-        let open = py.import("phalanx._workers")?.getattr(intern!(py, "_open_waiters"))?;
-        Ok((open, (family::token(block),)).into_pyobject(py)?.into_any())
-    }
-}
-
-/// _open_waiters(token: Any) -> Waiters
-///
-/// The condition that another process pickled.
-#[pyfunction]
-fn _open_waiters(py: Python<'_>, token: family::Token) -> PyResult<Waiters> {
-    Condition::over(family::open(py, token)?).map(Waiters).map_err(|e| broken(&e))
-}
-
-/// Flag()
-///
-/// A flag that processes wait for: the shared part of an event.
-#[pyclass(frozen, module = "phalanx._workers")]
-pub(crate) struct Flag(Block);
-
-impl Flag {
-    fn event(&self) -> &Event {
-        Event::over(two_words(&self.0, 0))
-    }
-}
-
-#[pymethods]
-impl Flag {
-    #[new]
-    fn new(py: Python<'_>) -> PyResult<Flag> {
-        family::arena(py)?.alloc_zeroed(LOCK_BYTES, BlockKind::Lock).map(Flag).map_err(|e| family::refused(&e))
-    }
-
-    /// is_set(self) -> bool
-    ///
-    /// Whether it is set.
-    fn is_set(&self) -> bool {
-        self.event().is_set()
-    }
-
-    /// set(self) -> None
-    ///
-    /// Set it and wake everyone who waits for it.
-    fn set(&self) {
-        self.event().set();
-    }
-
-    /// clear(self) -> None
-    ///
-    /// Clear it.
-    fn clear(&self) {
-        self.event().clear();
-    }
-
-    /// wait(self, timeout: float | None = None) -> bool
-    ///
-    /// Wait until it is set.
-    #[pyo3(signature = (timeout = None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        if self.event().is_set() {
-            return Ok(true);
-        }
-        let until = deadline(timeout)?;
-        loop {
-            match detached(py, || self.event().wait(until)) {
-                Acquired::Yes => return Ok(true),
-                Acquired::TimedOut | Acquired::OwnerDied { .. } => return Ok(false),
-                Acquired::Interrupted => py.check_signals()?,
-            }
-        }
-    }
-
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let (py, block) = (slf.py(), &slf.get().0);
-        family::passed(slf.as_any(), block)?;
-        let open = py.import("phalanx._workers")?.getattr(intern!(py, "_open_flag"))?;
-        Ok((open, (family::token(block),)).into_pyobject(py)?.into_any())
-    }
-}
-
-/// _open_flag(token: Any) -> Flag
-///
-/// The flag that another process pickled.
-#[pyfunction]
-fn _open_flag(py: Python<'_>, token: family::Token) -> PyResult<Flag> {
-    let block = family::open(py, token)?;
-    if block.len() < LOCK_BYTES {
-        return Err(PyValueError::new_err(format!("a block of {} bytes is no flag", block.len())));
-    }
-    Ok(Flag(block))
-}
-
-/// Gate(parties: int)
-///
-/// A place where processes wait for each other: the shared part of a barrier.
-#[pyclass(frozen, module = "phalanx._workers")]
-pub(crate) struct Gate(Barrier);
-
-#[pymethods]
-impl Gate {
-    #[new]
-    fn new(py: Python<'_>, parties: u32) -> PyResult<Gate> {
-        Barrier::create(*family::arena(py)?, parties).map(Gate).map_err(|e| family::refused(&e))
-    }
-
-    /// arrive(self) -> tuple[int, int, bool] | None
-    ///
-    /// Arrive: the round and the order of arrival, for `wait` or `open`, and whether this is the last one, who has to
-    /// run the action and then `open` the gate. None when the barrier is broken.
-    fn arrive(&self, py: Python<'_>) -> PyResult<Option<(u32, u32, bool)>> {
-        loop {
-            match self.0.arrive() {
-                Arrival::Wait(turn) => return Ok(Some((turn.round, turn.index, false))),
-                Arrival::Last(turn) => return Ok(Some((turn.round, turn.index, true))),
-                Arrival::Broken => return Ok(None),
-                Arrival::Busy => {
-                    if detached(py, || self.0.wait_idle(Deadline::NEVER)) == Passed::Interrupted {
-                        py.check_signals()?;
-                    }
-                }
-            }
-        }
-    }
-
-    /// wait(self, round: int, index: int, timeout: float | None = None) -> bool
-    ///
-    /// Wait for the others. False when the barrier is broken.
-    #[pyo3(signature = (round, index, timeout = None))]
-    fn wait(&self, py: Python<'_>, round: u32, index: u32, timeout: Option<f64>) -> PyResult<bool> {
-        let until = deadline(timeout).inspect_err(|_| self.0.abort())?;
-        loop {
-            match detached(py, || self.0.wait(Turn { round, index }, until)) {
-                Passed::Yes => return Ok(true),
-                Passed::Broken | Passed::TimedOut => return Ok(false),
-                Passed::Interrupted => py.check_signals().inspect_err(|_| self.0.abort())?,
-            }
-        }
-    }
-
-    /// open(self, round: int, index: int) -> bool
-    ///
-    /// After the action: let all pass. False when the barrier was broken meanwhile.
-    fn open(&self, round: u32, index: u32) -> bool {
-        self.0.open(Turn { round, index })
-    }
-
-    /// abort(self) -> None
-    ///
-    /// Break the barrier.
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    /// reset(self) -> None
-    ///
-    /// Make it as new; those who wait learn that it was broken.
-    fn reset(&self) {
-        self.0.reset();
-    }
-
-    /// n_waiting: int
-    ///
-    /// How many wait now.
-    #[getter]
-    fn n_waiting(&self) -> u32 {
-        self.0.waiting()
-    }
-
-    /// broken: bool
-    ///
-    /// Whether it is broken.
-    #[getter]
-    fn broken(&self) -> bool {
-        self.0.is_broken()
-    }
-
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let (py, barrier) = (slf.py(), &slf.get().0);
-        family::passed(slf.as_any(), barrier.block())?;
-        let open = py.import("phalanx._workers")?.getattr(intern!(py, "_open_gate"))?;
-        Ok((open, (family::token(barrier.block()), barrier.parties())).into_pyobject(py)?.into_any())
-    }
-}
-
-/// _open_gate(token: Any, parties: int) -> Gate
-///
-/// The barrier that another process pickled.
-#[pyfunction]
-fn _open_gate(py: Python<'_>, token: family::Token, parties: u32) -> PyResult<Gate> {
-    Barrier::over(family::open(py, token)?, parties).map(Gate).map_err(|e| broken(&e))
-}
-
 /// Adds the classes to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<SemLock>()?;
-    m.add_class::<Waiters>()?;
-    m.add_class::<Flag>()?;
-    m.add_class::<Gate>()?;
     m.add_function(wrap_pyfunction!(_open_semlock, m)?)?;
-    m.add_function(wrap_pyfunction!(_open_waiters, m)?)?;
-    m.add_function(wrap_pyfunction!(_open_flag, m)?)?;
-    m.add_function(wrap_pyfunction!(_open_gate, m)?)
+    waiters::register(m)?;
+    gate::register(m)
 }

@@ -24,8 +24,6 @@ from typing import Any
 
 import phalanx._workers as _workers
 
-from .errors import OwnerDiedError
-
 __all__ = [
     "RECURSIVE_MUTEX",
     "SEMAPHORE",
@@ -157,39 +155,18 @@ class Condition(_std.Condition):
 
         Returns False when `timeout` seconds have passed before. The lock is held
         in any case, also when `OwnerDiedError` says that another process died
-        with it meanwhile.
+        with it meanwhile, or a signal handler has raised an exception. (Only one
+        that raises a second time, while the lock is waited for, goes through.)
         """
-        held = self._lock._semlock
-        assert held._is_mine(), "must acquire() condition before using wait()"
-        place = self._waiters.enter()
-        count = held._count()
-        try:
-            for _ in range(count):
-                self._lock.release()
-        except BaseException:
-            self._waiters.leave(place)
-            raise
-        try:
-            return self._waiters.wait(place, timeout)
-        finally:
-            self._take_again(count)
-
-    def _take_again(self, count: int) -> None:
-        died: OwnerDiedError | None = None
-        taken = 0
-        while taken < count:
-            try:
-                self._lock.acquire()
-                taken += 1
-            except OwnerDiedError as error:
-                died = error
-        if died is not None:
-            raise died
+        held = self._lock._semlock._is_mine()
+        assert held, "must acquire() condition before using wait()"
+        return self._waiters.wait(self._lock, timeout)
 
     def notify(self, n: int = 1) -> None:
         """Wake up to `n` waiting processes, those that wait longest."""
         assert self._lock._semlock._is_mine(), "lock is not owned"
-        self._waiters.notify(n)
+        if n > 0:
+            self._waiters.notify(min(n, sys.maxsize))
 
     def notify_all(self) -> None:
         """Wake all waiting processes."""
@@ -224,7 +201,8 @@ class Event(_std.Event):
 class Barrier(_std.Barrier):
     """A place where a number of processes wait for each other.
 
-    It breaks, as by `abort`, when one of those that wait there dies.
+    It breaks, as by `abort`, when one of those that wait there dies. One that is
+    called away from there by the exception of a signal handler is waited for again.
     """
 
     _parties: int
@@ -240,6 +218,8 @@ class Barrier(_std.Barrier):
         *,
         ctx: Any = None,
     ) -> None:
+        if parties < 1:
+            raise ValueError(f"a barrier is for 1 process or more, not {parties}")
         self.__setstate__((parties, action, timeout, _workers.Gate(parties)))
 
     def __getstate__(self) -> Any:
@@ -254,22 +234,9 @@ class Barrier(_std.Barrier):
         The last one runs the action before all go on. `BrokenBarrierError` when
         the barrier is broken, or breaks because the time is up or somebody dies.
         """
-        arrived = self._gate.arrive()
-        if arrived is None:
-            raise BrokenBarrierError
-        round_, index, last = arrived
-        if not last:
-            seconds = self._timeout if timeout is None else timeout
-            passed = self._gate.wait(round_, index, seconds)
-        else:
-            try:
-                if self._action is not None:
-                    self._action()
-            except BaseException:
-                self._gate.abort()
-                raise
-            passed = self._gate.open(round_, index)
-        if not passed:
+        seconds = self._timeout if timeout is None else timeout
+        index = self._gate.wait(seconds, self._action)
+        if index is None:
             raise BrokenBarrierError
         return index
 

@@ -13,7 +13,9 @@
 //! ```
 //!
 //! One compare-and-swap both takes the task and says who has it, so there is no instant at which a killed process has a
-//! task that the publisher cannot attribute. `next` is only a hint that everybody can repair.
+//! task that the publisher cannot attribute. `next` is only a hint that everybody can repair. It may lag behind by any
+//! number of positions (nobody moves it while all workers are busy and their tasks are withdrawn), so the cell of `next`
+//! may belong to a later lap: then the hint is led on as well.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -30,7 +32,8 @@ pub(super) enum Phase {
 
 const PHASE_BITS: u32 = 4;
 const WORKER_BITS: u32 = 16;
-const POSITION: u64 = (1 << (64 - PHASE_BITS - WORKER_BITS)) - 1;
+const POSITION_BITS: u32 = 64 - PHASE_BITS - WORKER_BITS;
+const POSITION: u64 = (1 << POSITION_BITS) - 1;
 
 /// The claimant that stands for the publisher, when it withdraws a task.
 pub(super) const PUBLISHER: u32 = (1 << WORKER_BITS) - 1;
@@ -66,6 +69,13 @@ impl Word {
         Word { position: word >> (WORKER_BITS + PHASE_BITS), worker, phase }
     }
 
+    /// Whether it is of `position` or of a later lap, not of an earlier one.
+    #[inline]
+    fn is_of(self, position: u64) -> bool {
+        // Modulo 2^44: what is ahead differs by less than half of that.
+        self.position.wrapping_sub(position) & POSITION < 1 << (POSITION_BITS - 1)
+    }
+
     /// What the cell of position `position` holds before the publisher gets to it.
     pub(super) fn before(position: u64, cells: u64) -> Word {
         Word { position: position.wrapping_sub(cells) & POSITION, worker: PUBLISHER, phase: Phase::Taken }
@@ -91,8 +101,8 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
         let word = cell(position);
         let seen = word.load(Ordering::Relaxed);
         let found = Word::unpack(seen);
-        if found.position == position & POSITION {
-            if found.phase == Phase::Ready {
+        if found.is_of(position) {
+            if found.phase == Phase::Ready && found.position == position & POSITION {
                 let mine = Word { position, worker, phase: Phase::Claimed }.pack();
                 // SYNC POINT claim: Acquire, pairs with the Release in `publish`. Relaxed on failure: nothing is read.
                 if word.compare_exchange(seen, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
@@ -100,7 +110,7 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
                     return Some(position);
                 }
             }
-            // Somebody has it: leads the hint on, in case it was killed before it could.
+            // Somebody has it, or it was withdrawn: leads the hint on, in case whoever has it was killed before it could.
             position = advance(next, position);
         } else {
             let now = next.load(Ordering::Relaxed);
@@ -118,8 +128,14 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
 #[inline]
 pub(super) fn claimable<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64) -> bool {
     let position = next.load(Ordering::Relaxed);
-    // Any phase at this position: what is claimed already only means that the hint lags behind.
-    Word::unpack(cell(position).load(Ordering::Relaxed)).position == position & POSITION
+    // Any phase, at this position or later: what is claimed already only means that the hint lags behind.
+    Word::unpack(cell(position).load(Ordering::Relaxed)).is_of(position)
+}
+
+/// Leads the hint to `oldest`, the first position that may not be `Taken` yet, so that nobody has to walk there.
+pub(super) fn lead(next: &AtomicU64, oldest: u64) {
+    // Relaxed: a hint.
+    next.fetch_max(oldest, Ordering::Relaxed);
 }
 
 /// Moves the hint past `position` unless it is there already; returns where to look next.
@@ -200,6 +216,11 @@ impl LoomClaims {
     /// Takes the task of `position` back, if nobody has claimed it.
     pub fn withdraw(&self, position: u64) -> bool {
         withdraw(&self.at(position).0, position)
+    }
+
+    /// What the publisher does when the cells before `oldest` are free again.
+    pub fn lead(&self, oldest: u64) {
+        lead(&self.next, oldest);
     }
 
     /// Who has the cell of `position`, when somebody has.

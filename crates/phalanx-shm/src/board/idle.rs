@@ -49,12 +49,18 @@ impl WorkerEnd {
         }
         let parker = self.board().park(self.number()).parker();
         let token = parker.prepare();
+        // Who leaves by itself takes the announcement back: the publisher would count this worker, which may be busy for
+        // long, as one that it woke for a task, and let another one sleep on.
         if let Some(found) = self.look() {
+            parker.leave();
             return found;
         }
         match parker.park(token, Some(timeout)) {
             Woken::Notified => self.look().unwrap_or(Idle::Look),
-            Woken::TimedOut | Woken::Interrupted => Idle::Look,
+            Woken::TimedOut | Woken::Interrupted => {
+                parker.leave();
+                self.look().unwrap_or(Idle::Look)
+            }
         }
     }
 

@@ -45,10 +45,12 @@ const CELL: usize = LINE;
 
 /// A worker's fields.
 pub(super) mod slot {
-    /// What the worker sleeps on.
+    /// What the worker sleeps on while there is nothing to claim.
     pub(in super::super) const PARK: usize = 0;
     /// Set by the supervisor: end before the next task.
     pub(in super::super) const STOP: usize = 4;
+    /// What the worker sleeps on while there is no room for its results: it is busy, and no sleeper to the publisher.
+    pub(in super::super) const ROOM: usize = 8;
     /// How far the supervisor has read the results (bytes).
     pub(in super::super) const READ: usize = 64;
     /// How far the worker has written its results (bytes).

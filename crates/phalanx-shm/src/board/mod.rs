@@ -255,10 +255,16 @@ mod real {
             self.park_word(header::DOORBELL)
         }
 
-        /// What the worker of a slot sleeps on.
+        /// What the worker of a slot sleeps on while there is nothing to claim.
         #[inline]
         pub(super) fn park(&self, number: u32) -> &ParkWord {
             self.park_word(self.0.shape.slot_at(number) + slot::PARK)
+        }
+
+        /// What the worker of a slot sleeps on while there is no room for its results.
+        #[inline]
+        pub(super) fn room(&self, number: u32) -> &ParkWord {
+            self.park_word(self.0.shape.slot_at(number) + slot::ROOM)
         }
 
         /// Lets this many idle workers spin, each this long, before they sleep.
@@ -291,6 +297,7 @@ mod real {
             self.word32(header::CLOSING).fetch_max(value, Ordering::Relaxed);
             for number in 0..self.0.shape.workers {
                 self.park(number).notify();
+                self.room(number).notify();
             }
         }
 
@@ -299,6 +306,7 @@ mod real {
             if number < self.0.shape.workers {
                 self.word32(self.0.shape.slot_at(number) + slot::STOP).store(1, Ordering::Relaxed);
                 self.park(number).notify();
+                self.room(number).notify();
             }
         }
 
@@ -309,7 +317,7 @@ mod real {
         /// Makes a slot ready for a new worker; the one before it is dead, and all of its results were read.
         pub fn reset_slot(&self, number: u32) {
             let at = self.0.shape.slot_at(number);
-            for field in [slot::PARK, slot::STOP] {
+            for field in [slot::PARK, slot::STOP, slot::ROOM] {
                 self.word32(at + field).store(0, Ordering::Relaxed);
             }
             for field in [slot::READ, slot::WRITTEN, slot::CURRENT, slot::SINCE, slot::IDLE] {

@@ -154,17 +154,25 @@ impl Publisher {
     /// Frees the cells that workers have taken, oldest first; tells of each who took it.
     #[inline]
     pub fn note(&mut self, mut took: impl FnMut(u64, u32)) {
+        let mut passed_by_nobody = false;
         while let Some(oldest) = self.published.front() {
             let found = claims::look(self.board.cell_word(self.oldest, cell::WORD));
             if found.phase != Phase::Taken {
-                return;
+                break;
             }
-            if found.worker != claims::PUBLISHER {
+            if found.worker == claims::PUBLISHER {
+                passed_by_nobody = true;
+            } else {
                 took(oldest.dispatch, found.worker);
             }
             self.payload_oldest = oldest.end;
             self.oldest += 1;
             self.published.pop_front();
+        }
+        // Who claims a cell moves the hint past it. Withdrawn ones are passed by whoever looks next, which may be nobody
+        // for laps.
+        if passed_by_nobody {
+            claims::lead(self.board.next(), self.oldest);
         }
     }
 

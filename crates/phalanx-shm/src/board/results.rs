@@ -113,7 +113,7 @@ impl Results {
         read_word(&self.board, self.number).store(written, Ordering::Release);
         // A worker may wait for the room.
         if ready > u64::from(self.board.shape().results) / 4 {
-            self.board.park(self.number).notify();
+            self.board.room(self.number).notify();
         }
         let mut rest = &buffer[..];
         while let Some((head, after)) = rest.split_first_chunk::<HEADER>() {

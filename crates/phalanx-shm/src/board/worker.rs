@@ -180,7 +180,7 @@ impl WorkerEnd {
     /// Waits until the supervisor has read results, at most this long. For when [`WorkerEnd::send`] found no room.
     pub fn wait_for_room(&self, timeout: Duration) -> Woken {
         let before = self.read;
-        let parker = self.board.park(self.number).parker();
+        let parker = self.board.room(self.number).parker();
         for _ in 0..64 {
             if results::read_word(&self.board, self.number).load(Ordering::Relaxed) != before {
                 return Woken::Notified;

@@ -108,7 +108,7 @@ unsafe extern "C" fn acquire(
                 // SAFETY: as above.
                 Acquired::TimedOut if !waits => Some(unsafe { ffi::Py_False() }),
                 Acquired::OwnerDied { pid } => return method(object, |py, _| Err(owner_died(py, pid, "lock"))),
-                Acquired::TimedOut | Acquired::Interrupted => None,
+                Acquired::TimedOut | Acquired::SliceOver => None,
             };
             if let Some(answer) = answer {
                 // SAFETY: a live object, and attached as above.
