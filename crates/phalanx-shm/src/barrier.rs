@@ -248,7 +248,7 @@ impl Barrier {
         let died = (0..arrived).any(|index| {
             // SYNC POINT barrier: Acquire, a name of this round is whole.
             let name = self.name(index).load(Ordering::Acquire);
-            (name >> 32) as u32 == turn.round && ShortTag::from_u32(name as u32).is_some_and(|tag| !tag.is_alive())
+            (name >> 32) as u32 == turn.round && ShortTag::from_u32(name as u32).is_some_and(ShortTag::is_dead)
         });
         if died {
             self.break_round(turn, state & PHASE);

@@ -43,6 +43,8 @@ pub(crate) struct Header {
     pub(crate) names: AtomicU64,
     /// `ProcessTag` bits of the process that has the list of names, 0 = nobody.
     pub(crate) names_owner: AtomicU64,
+    /// Where its process numbers mean something, 0 = not known yet (see `alive.rs`).
+    pub(crate) home: AtomicU64,
     /// Free raw blocks of each size class (see `stack.rs`).
     pub(crate) free: [AtomicU64; CLASSES],
 }
