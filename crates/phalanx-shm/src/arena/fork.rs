@@ -106,3 +106,63 @@ extern "C" fn in_child() {
     }
     drop(forking.kept);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_child_has_all_of_what_another_thread_makes_and_may_make_its_own() {
+        static MADE: AtomicBool = AtomicBool::new(false);
+        let (inside, entered) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                Arena::whole(|| {
+                    inside.send(()).expect("somebody waits");
+                    std::thread::sleep(Duration::from_millis(100));
+                    MADE.store(true, Ordering::Relaxed);
+                });
+            });
+            entered.recv().expect("the thread has begun");
+            // SAFETY: the child uses atomics, a lock that is free in it, and `_exit`; if it waits, the alarm ends it.
+            match unsafe { libc::fork() } {
+                0 => {
+                    // SAFETY: no memory is involved.
+                    unsafe { libc::alarm(20) };
+                    let made = Arena::whole(|| MADE.load(Ordering::Relaxed));
+                    // SAFETY: ends this child at once.
+                    unsafe { libc::_exit(i32::from(!made)) };
+                }
+                child => {
+                    let mut status = 0;
+                    // SAFETY: waits for the child just made.
+                    unsafe { libc::waitpid(child, &raw mut status, 0) };
+                    assert_eq!(status, 0);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn handlers_that_are_registered_twice_do_their_work_once() {
+        let arena = Arena::create(crate::ArenaConfig { bytes: 64 << 20, cached: 0 }).expect("an arena");
+        let block = arena.alloc(64, crate::BlockKind::Plain).expect("a block");
+        before();
+        before();
+        in_parent();
+        in_parent();
+        drop(block);
+        // The record reserved for the child that never was still holds it.
+        assert_eq!(arena.used(), 64);
+        // Other tests have the locks now and then.
+        let open = || KEPT.try_lock().is_ok() && MAKING.try_lock().is_ok();
+        let mut tries = 0..1000;
+        while !open() {
+            tries.next().expect("a lock stays closed");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
