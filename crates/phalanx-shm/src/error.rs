@@ -130,6 +130,12 @@ pub enum ShmError {
         /// "sending" or "receiving".
         side: &'static str,
     },
+    /// A signal handler ran in this thread while it waited.
+    #[error("a signal came while waiting for {what}; call again")]
+    Interrupted {
+        /// What was waited for.
+        what: &'static str,
+    },
     /// A copy between two processes' private memory was refused or cut short.
     #[error("copying {bytes} bytes {direction} process {pid} failed after {done} bytes: {source}")]
     SingleCopy {
