@@ -310,6 +310,26 @@ class OutOfReach(DescriptorCase):
             "False 0",
         )
 
+    def test_where_proc_is_that_of_another_pid_namespace(self) -> None:
+        enter = """
+import ctypes, os
+assert ctypes.CDLL(None).unshare(0x20000000) == 0  # CLONE_NEWPID
+pid = os.fork()
+if pid:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+        text = """
+            # All are at home here, but /proc has others under their numbers.
+            assert os.getpid() == 1 != int(os.readlink("/proc/self"))
+            lock, holder, stop = start_holder()
+            print(take(lock), _workers.family_sweep())
+            holder.kill()
+            print(take(lock), take(lock))
+            holder.join()
+            """
+        done = self.run_script(enter + START + textwrap.dedent(text))
+        self.assertEqual(done.lines, ["False 0", "owner died True"], done.text)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -137,12 +137,11 @@ fn is_outside(last: Option<ProcessTag>) -> bool {
     };
     match (here, last) {
         (Some(here), _) => here != home,
-        (None, _) if home == UNKNOWN_HOME => false,
         // Forked where there is no `/proc`: a parent in another PID namespace would have number 0 here.
         (None, Some(parent)) => {
             parent.is_foreign() || getppid().is_none_or(|pid| pid.as_raw_pid().cast_unsigned() != parent.pid())
         }
-        (None, None) => true,
+        (None, None) => home != UNKNOWN_HOME,
     }
 }
 
