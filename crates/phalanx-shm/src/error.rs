@@ -130,8 +130,8 @@ pub enum ShmError {
         /// "sending" or "receiving".
         side: &'static str,
     },
-    /// A signal handler ran in this thread while it waited.
-    #[error("a signal came while waiting for {what}; call again")]
+    /// A wait was cut short, so that the caller can see to signals.
+    #[error("the wait for {what} was interrupted; call again")]
     Interrupted {
         /// What was waited for.
         what: &'static str,

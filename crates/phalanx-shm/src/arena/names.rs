@@ -14,6 +14,7 @@
 //! lost). A *stopped* owner makes the others wait, asleep, and they look at signals.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::layout::BUCKETS;
 use super::{Arena, Block, BlockKind, Handle};
@@ -24,6 +25,9 @@ const NEXT: usize = 0;
 const TARGET: usize = 8;
 const LENGTH: usize = 16;
 const NAME: usize = 24;
+
+/// Longest wait without a look at signals.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Longest name in bytes.
 const LONGEST: usize = 4096;
@@ -48,10 +52,13 @@ impl Arena {
     fn lock_names(&self) -> Result<Locked<'_>, ShmError> {
         let lock = OwnedLock::over(&self.0.header().names_lock);
         loop {
-            match lock.acquire(Deadline::NEVER) {
+            match lock.acquire(Deadline::after(Some(SLICE))) {
                 Acquired::Yes => return Ok(Locked(lock)),
-                Acquired::Interrupted => return Err(ShmError::Interrupted { what: "the table of names" }),
-                Acquired::OwnerDied { .. } | Acquired::TimedOut => {}
+                Acquired::OwnerDied { .. } => {}
+                // A signal that comes between two sleeps interrupts neither.
+                Acquired::Interrupted | Acquired::TimedOut => {
+                    return Err(ShmError::Interrupted { what: "the table of names" });
+                }
             }
         }
     }
@@ -89,7 +96,7 @@ impl Arena {
     /// # Errors
     ///
     /// [`ShmError::ArenaFull`] or [`ShmError::OutOfMemory`]; [`ShmError::BadRange`] for a name of more than 4096 bytes;
-    /// [`ShmError::Interrupted`] when a signal handler ran in this thread while it waited: see to it, then try again.
+    /// [`ShmError::Interrupted`] when it had to wait: see to signals, then try again.
     pub fn name(&self, name: &[u8], block: &Block) -> Result<bool, ShmError> {
         if name.len() > LONGEST {
             return Err(ShmError::BadRange { offset: 0, bytes: name.len() as u64 });
