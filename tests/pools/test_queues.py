@@ -435,6 +435,19 @@ class Life(HereCase):
         self.assertEqual(back.get(), "answer")
         process.join()
 
+    def test_what_was_pickled_for_nobody_is_not_held_for_ever(self) -> None:
+        reader, writer = Pipe()
+        before, data = self.used(), bytes(16_000)
+        for _ in range(2000):
+            passing = ctx.Queue()
+            passing.put(data)
+            writer.send(passing)
+            reader.recv()
+        used = self.used() - before
+        # The newest 1024 are, with what is in them.
+        self.assertLess(used, 1100 * 25_000)
+        self.assertGreater(used, 1000 * len(data))
+
     def test_a_bounded_queue_travels_with_its_limit(self) -> None:
         many, small = ctx.Queue(), ctx.Queue(1)
         small.put(1)

@@ -158,6 +158,35 @@ class Named(HereCase):
             SharedMemory(other.name)
         memory.unlink()
 
+    def test_create_or_attach_shares_with_programs_started_by_other_means(self) -> None:
+        program = """
+            import sys
+            from phalanx.multiprocessing.shared_memory import SharedMemory
+            try:
+                memory = SharedMemory(sys.argv[1], create=True, size=16)
+            except FileExistsError:
+                memory = SharedMemory(sys.argv[1])
+            memory.buf[0] = 99
+            """
+        memory = SharedMemory("test-create-or-attach", create=True, size=16)
+        self.addCleanup(memory.unlink)
+        command = [sys.executable, "-c", textwrap.dedent(program), memory.name]
+        subprocess.run(command, check=True, timeout=60)
+        self.assertEqual(memory.buf[0], 99)
+
+    def test_leading_slashes_make_no_difference(self) -> None:
+        memory = SharedMemory("test-slashes", create=True, size=10)
+        for name in (memory._name, "/test-slashes", "//test-slashes"):
+            other = SharedMemory(name)
+            other.buf[0] += 1
+            self.assertEqual(other.name, name)
+            with self.assertRaises(FileExistsError):
+                SharedMemory(name, create=True, size=10)
+        self.assertEqual(memory.buf[0], 3)
+        other.unlink()
+        with self.assertRaises(FileNotFoundError):
+            memory.unlink()
+
     def test_lists(self) -> None:
         values = ["howdy", b"HoWdY", -273.154, 100, None, True, 42]
         values = ShareableList(values)

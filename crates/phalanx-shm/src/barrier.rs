@@ -303,7 +303,7 @@ impl Barrier {
         let died = self.names().any(|name| {
             // SYNC POINT barrier: Acquire, pairs with `sign`.
             let name = name.load(Ordering::Acquire);
-            (name >> 32) as u32 == turn.round && ShortTag::from_u32(name as u32).is_some_and(|tag| !tag.is_alive())
+            (name >> 32) as u32 == turn.round && ShortTag::from_u32(name as u32).is_some_and(ShortTag::is_dead)
         });
         if died {
             self.break_round(turn, state & PHASE);

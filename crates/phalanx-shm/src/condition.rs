@@ -264,7 +264,7 @@ impl Condition {
             if word.compare_exchange(waiter, waiter | NOTIFIED, Ordering::Release, Ordering::Relaxed).is_err() {
                 continue;
             }
-            if wake(word, 1) == 0 && !ShortTag::from_u32(waiter).is_some_and(ShortTag::is_alive) {
+            if wake(word, 1) == 0 && ShortTag::from_u32(waiter).is_some_and(ShortTag::is_dead) {
                 let _ = word.compare_exchange(waiter | NOTIFIED, 0, Ordering::Relaxed, Ordering::Relaxed);
                 continue;
             }
@@ -313,7 +313,7 @@ fn take(block: &Block, me: u32) -> Option<u32> {
 fn bury(block: &Block) {
     for at in 0..PER_BLOCK {
         let seen = word(block, at).load(Ordering::Relaxed);
-        if ShortTag::from_u32(seen).is_some_and(|waiter| !waiter.is_alive()) {
+        if ShortTag::from_u32(seen).is_some_and(ShortTag::is_dead) {
             let _ = word(block, at).compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }

@@ -130,6 +130,12 @@ pub enum ShmError {
         /// "sending" or "receiving".
         side: &'static str,
     },
+    /// A wait was cut short, so that the caller can see to signals.
+    #[error("the wait for {what} was interrupted; call again")]
+    Interrupted {
+        /// What was waited for.
+        what: &'static str,
+    },
     /// A copy between two processes' private memory was refused or cut short.
     #[error("copying {bytes} bytes {direction} process {pid} failed after {done} bytes: {source}")]
     SingleCopy {

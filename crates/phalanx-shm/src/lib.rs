@@ -85,7 +85,7 @@ pub mod wait;
 pub mod x87;
 
 #[cfg(not(loom))]
-pub use alive::{ProcessTag, ShortTag};
+pub use alive::{Death, ProcessTag, ShortTag};
 #[cfg(not(loom))]
 pub use arena::{Arena, ArenaConfig, Block, BlockKind, Handle, PrivateView};
 #[cfg(not(loom))]

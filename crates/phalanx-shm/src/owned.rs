@@ -142,7 +142,7 @@ impl OwnedLock {
     fn take_from_dead(&self) -> Option<u32> {
         let seen = self.0.load(Ordering::Relaxed);
         let owner = ShortTag::from_u32(seen)?;
-        if owner.is_alive() {
+        if !owner.is_dead() {
             return None;
         }
         // SYNC POINT owned: Acquire for what the dead wrote, Release for the next owner. Exactly one waiter succeeds.

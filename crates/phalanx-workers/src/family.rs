@@ -4,9 +4,10 @@
 //! ([`family_fd`], [`join_family`]). Whoever else unpickles something of the family opens it in the process that pickled
 //! it, by number ([`Token`]); a process without a family then belongs to that one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use phalanx_gil::detached;
 use phalanx_shm::{Arena, ArenaConfig, Block, Handle, ShmError};
@@ -19,11 +20,9 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::codec;
 
-/// The arena, once there is one.
+/// The arena, once there is one. Set within [`Arena::whole`]: a child that is forked meanwhile would find it half set,
+/// and wait for ever.
 static ARENA: OnceLock<Arena> = OnceLock::new();
-
-/// Held while the arena is made or joined.
-static MAKING: Mutex<()> = Mutex::new(());
 
 /// The family's arena; makes one when there is none yet.
 ///
@@ -40,12 +39,13 @@ pub(crate) fn arena(py: Python<'_>) -> PyResult<&'static Arena> {
 #[cold]
 fn make(py: Python<'_>) -> PyResult<&'static Arena> {
     detached(py, || {
-        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(arena) = ARENA.get() {
-            return Ok(arena);
-        }
-        let arena = Arena::create(ArenaConfig::for_machine())?;
-        Ok(ARENA.get_or_init(|| arena))
+        Arena::whole(|| {
+            if let Some(arena) = ARENA.get() {
+                return Ok(arena);
+            }
+            let arena = Arena::create(ArenaConfig::for_machine())?;
+            Ok(ARENA.get_or_init(|| arena))
+        })
     })
     .map_err(|error| refused(&error))
 }
@@ -55,13 +55,16 @@ pub(crate) fn id() -> Option<u64> {
     ARENA.get().map(Arena::id)
 }
 
-/// Maps the arena of a descriptor. It becomes this process's own when it has none.
-fn attach(py: Python<'_>, fd: OwnedFd) -> PyResult<Arena> {
+/// Maps the arena of a descriptor. It becomes this process's own when it has none, if it is `wanted` or any will do.
+fn attach(py: Python<'_>, fd: OwnedFd, wanted: Option<u64>) -> PyResult<Arena> {
     detached(py, || {
-        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let arena = Arena::attach(fd)?;
-        let _ = ARENA.set(arena);
-        Ok(arena)
+        Arena::whole(|| {
+            let arena = Arena::attach(fd)?;
+            if wanted.is_none_or(|id| id == arena.id()) {
+                let _ = ARENA.set(arena);
+            }
+            Ok(arena)
+        })
     })
     .map_err(|error| refused(&error))
 }
@@ -116,18 +119,61 @@ pub(crate) fn keep_for_child(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(true)
 }
 
+/// So many blocks that were pickled for nobody in particular are held,
+const HELD: usize = 1024;
+/// each for so long. A look at them happens when the next one comes.
+const HELD_FOR: Duration = Duration::from_secs(600);
+
+/// Blocks that were pickled for nobody in particular.
+#[derive(Default)]
+struct Held {
+    /// By handle, with the number of the last time that it was pickled.
+    blocks: HashMap<u64, (u64, Block)>,
+    /// Those times in order, by number: when, and the block's handle.
+    times: BTreeMap<u64, (Instant, u64)>,
+    /// The next number.
+    next: u64,
+}
+
+impl Held {
+    /// Holds one more block, or one of them for longer; what is held no longer is returned, to be dropped elsewhere.
+    fn add(&mut self, block: &Block, now: Instant) -> Vec<Block> {
+        let handle = block.handle().to_u64();
+        let number = self.next;
+        self.next += 1;
+        if let Some((before, _)) = self.blocks.insert(handle, (number, block.clone())) {
+            self.times.remove(&before);
+        }
+        self.times.insert(number, (now, handle));
+        let mut over = Vec::new();
+        while let Some(oldest) = self.times.first_entry() {
+            let (then, handle) = *oldest.get();
+            if self.blocks.len() <= HELD && now.saturating_duration_since(then) < HELD_FOR {
+                break;
+            }
+            oldest.remove();
+            over.extend(self.blocks.remove(&handle).map(|(_, block)| block));
+        }
+        over
+    }
+}
+
 /// Called while a lock or the like is pickled: its block lives until the pickle has been read.
 ///
-/// The message or the process that it is pickled for holds it. A pickle that goes elsewhere may be read at any time, so
-/// the block is then held as long as this process lives; such blocks are small.
+/// The message or the process that it is pickled for holds it. A pickle that goes elsewhere (a pipe, a file) may be read
+/// never, or twice. This process holds the newest 1024 such blocks for ten minutes, so that the pickle can be read even
+/// if nobody here keeps the object.
 ///
 /// # Errors
 /// What Python raises.
 pub(crate) fn passed(object: &Bound<'_, PyAny>, block: &Block) -> PyResult<()> {
-    static HELD: Mutex<BTreeMap<u64, Block>> = Mutex::new(BTreeMap::new());
+    // Locked with the interpreter's lock held, which a forking thread has: no child finds it locked.
+    static HELD: Mutex<Option<Held>> = Mutex::new(None);
     if !codec::carry(block) && !keep_for_child(object)? {
         let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        held.entry(block.handle().to_u64()).or_insert_with(|| block.clone());
+        let over = held.get_or_insert_default().add(block, Instant::now());
+        drop(held);
+        drop(over);
     }
     Ok(())
 }
@@ -160,7 +206,7 @@ fn reach(py: Python<'_>, id: u64, pid: u32, fd: i32) -> PyResult<Arena> {
     };
     let opened = rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let opened = opened.map_err(|error| lost(format!("{path}: {error}")))?;
-    let arena = attach(py, opened)?;
+    let arena = attach(py, opened, Some(id))?;
     if arena.id() == id { Ok(arena) } else { Err(lost(format!("{path} is another family's memory"))) }
 }
 
@@ -181,7 +227,7 @@ fn join_family(py: Python<'_>, fd: i32) -> PyResult<()> {
         return Err(PyOSError::new_err(format!("{fd} is no file descriptor")));
     }
     // SAFETY: the caller gives the descriptor away, as documented.
-    attach(py, unsafe { OwnedFd::from_raw_fd(fd) }).map(drop)
+    attach(py, unsafe { OwnedFd::from_raw_fd(fd) }, None).map(drop)
 }
 
 /// family_used() -> int

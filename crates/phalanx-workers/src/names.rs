@@ -5,7 +5,7 @@
 //! it creates stays in its own: it is gone with it, however long its ancestors run.
 
 use phalanx_gil::detached;
-use phalanx_shm::Arena;
+use phalanx_shm::{Arena, ShmError};
 use pyo3::prelude::*;
 use rustix::fs::{Mode, OFlags};
 
@@ -43,21 +43,35 @@ fn arena_of(pid: u32) -> Option<Arena> {
 }
 
 /// What `look` finds in the memory of the nearest ancestor that has another family than this process and the name.
-fn among_ancestors<T>(look: impl Fn(&Arena) -> Option<T>) -> Option<T> {
+/// Memory that it cannot make sense of is passed over.
+fn among_ancestors<T>(look: impl Fn(&Arena) -> Result<Option<T>, ShmError>) -> Result<Option<T>, ShmError> {
     let mut pid = std::process::id();
     let mut seen = family::id();
     for _ in 0..GENERATIONS {
-        pid = parent(pid).filter(|pid| *pid > 1)?;
+        let Some(next) = parent(pid).filter(|pid| *pid > 1) else { break };
+        pid = next;
         let Some(arena) = arena_of(pid) else { continue };
         if seen == Some(arena.id()) {
             continue;
         }
-        if let Some(found) = look(&arena) {
-            return Some(found);
+        match look(&arena) {
+            Ok(None) => {}
+            Err(error) if !matches!(error, ShmError::Interrupted { .. }) => {}
+            found => return found,
         }
         seen = Some(arena.id());
     }
-    None
+    Ok(None)
+}
+
+/// Does something with names without the interpreter's lock, and looks at signals when it had to wait.
+fn attending<T>(py: Python<'_>, act: impl Fn() -> Result<T, ShmError> + Send + Sync) -> PyResult<Result<T, ShmError>> {
+    loop {
+        match detached(py, &act) {
+            Err(ShmError::Interrupted { .. }) => py.check_signals()?,
+            done => return Ok(done),
+        }
+    }
 }
 
 /// names_add(name: str, buffer: SharedBuffer) -> bool
@@ -66,7 +80,7 @@ fn among_ancestors<T>(look: impl Fn(&Arena) -> Option<T>) -> Option<T> {
 #[pyfunction]
 fn names_add(py: Python<'_>, name: &str, buffer: &Bound<'_, SharedBuffer>) -> PyResult<bool> {
     let (arena, block) = (family::arena(py)?, buffer.get().block());
-    detached(py, || arena.name(name.as_bytes(), block)).map_err(|error| family::refused(&error))
+    attending(py, || arena.name(name.as_bytes(), block))?.map_err(|error| family::refused(&error))
 }
 
 /// names_get(name: str) -> SharedBuffer | None
@@ -76,10 +90,10 @@ fn names_add(py: Python<'_>, name: &str, buffer: &Bound<'_, SharedBuffer>) -> Py
 fn names_get(py: Python<'_>, name: &str) -> PyResult<Option<SharedBuffer>> {
     let name = name.as_bytes();
     let own = if family::id().is_some() { Some(family::arena(py)?) } else { None };
-    let found = detached(py, || match own.map(|arena| arena.named(name)) {
-        None | Some(Ok(None)) => Ok(among_ancestors(|arena| arena.named(name).ok().flatten())),
+    let found = attending(py, || match own.map(|arena| arena.named(name)) {
+        None | Some(Ok(None)) => among_ancestors(|arena| arena.named(name)),
         Some(found) => found,
-    });
+    })?;
     let found = found.map_err(|error| family::gone(&error))?;
     Ok(found.map(|block| {
         let length = block.len();
@@ -94,10 +108,13 @@ fn names_get(py: Python<'_>, name: &str) -> PyResult<Option<SharedBuffer>> {
 fn names_remove(py: Python<'_>, name: &str) -> PyResult<bool> {
     let name = name.as_bytes();
     let own = if family::id().is_some() { Some(family::arena(py)?) } else { None };
-    let removed = detached(py, || match own.map(|arena| arena.unname(name)) {
-        None | Some(Ok(false)) => Ok(among_ancestors(|arena| arena.unname(name).ok().filter(|done| *done)).is_some()),
+    let removed = attending(py, || match own.map(|arena| arena.unname(name)) {
+        None | Some(Ok(false)) => {
+            let removed = among_ancestors(|arena| Ok(arena.unname(name)?.then_some(())))?;
+            Ok(removed.is_some())
+        }
         Some(removed) => removed,
-    });
+    })?;
     removed.map_err(|error| family::gone(&error))
 }
 

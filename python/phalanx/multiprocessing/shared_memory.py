@@ -6,8 +6,10 @@ program share, and its name in a table there: it stays until `unlink`, also when
 nobody has it open, and is gone with the last process, however that one ends. No
 resource tracker watches it, so none removes it while others use it.
 
-Names that the table does not have are looked up in /dev/shm, where unrelated
-programs put theirs.
+Names that the table does not have are looked up in those of the program's
+ancestors, for programs that were started by other means than this package, then
+in /dev/shm, where unrelated programs put theirs. A new block gets a name that is in
+none of them.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class SharedMemory(_std.SharedMemory):
 
     _memory: SharedBuffer | None = None
     _prepend_leading_slash: bool
+    _is_named = False  # by the caller
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class SharedMemory(_std.SharedMemory):
             self._create_anonymous(size)
         else:
             _check(name)
+            self._is_named = True
             self._name = "/" + name if self._prepend_leading_slash else name
             self._open(size)
 
@@ -74,21 +78,21 @@ class SharedMemory(_std.SharedMemory):
     def _open(self, size: int) -> None:
         """Create or attach, as the flags say (subclasses may change them)."""
         flags = self._flags
-        name = self.name
+        name = _key(self.name)
         memory = None
         if not flags & os.O_EXCL:
             memory = names_get(name)
             if memory is None and self._open_foreign():
                 return
-        elif os.path.exists(os.path.join(_FOLDER, name)):
-            raise _error(errno.EEXIST, name)
+        elif self._is_taken():
+            raise _error(errno.EEXIST, self.name)
         while memory is None:
             if not flags & os.O_CREAT:
-                raise _error(errno.ENOENT, name)
+                raise _error(errno.ENOENT, self.name)
             memory = SharedBuffer(size)
             if not names_add(name, memory):
                 if flags & os.O_EXCL:
-                    raise _error(errno.EEXIST, name)
+                    raise _error(errno.EEXIST, self.name)
                 # Somebody else was first to create it.
                 memory = names_get(name)
         self._memory = memory
@@ -96,13 +100,23 @@ class SharedMemory(_std.SharedMemory):
         buffer: Any = memory
         self._buf = memoryview(buffer)
 
+    def _is_taken(self) -> bool:
+        """Whether a block of this program, an ancestor or another one has the name."""
+        name = _key(self.name)
+        # Looking at ancestors takes a while; a name that was drawn here is in use
+        # in our own table at most, which says so when it is added.
+        if self._is_named and names_get(name) is not None:
+            return True
+        return os.path.exists(os.path.join(_FOLDER, name))
+
     def _open_foreign(self) -> bool:
         """Attach a block of an unrelated program; False when there is none."""
-        if "/" in self.name or not self.name:
+        name = _key(self.name)
+        if "/" in name or not name:
             return False
         try:
             fd = os.open(
-                os.path.join(_FOLDER, self.name),
+                os.path.join(_FOLDER, name),
                 os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW,
             )
         except FileNotFoundError:
@@ -139,12 +153,18 @@ class SharedMemory(_std.SharedMemory):
         if not self._name:
             return
         _check(self.name)
-        if names_remove(self.name):
+        name = _key(self.name)
+        if names_remove(name):
             return
-        path = os.path.join(_FOLDER, self.name)
-        if "/" in self.name or not os.path.exists(path):
+        path = os.path.join(_FOLDER, name)
+        if "/" in name or not name or not os.path.exists(path):
             raise _error(errno.ENOENT, self.name)
         os.unlink(path)
+
+
+def _key(name: str) -> str:
+    """What a name is in the table: shm_open takes no notice of leading slashes."""
+    return name.lstrip("/")
 
 
 def _check(name: str) -> None:

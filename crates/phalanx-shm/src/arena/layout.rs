@@ -14,12 +14,15 @@ pub(crate) const PAGE: u64 = 4096;
 
 /// "PHALANXA", and a layout version.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXA");
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// Processes that can be members at the same time.
 pub(crate) const MEMBERS: usize = 4096;
 pub(crate) const MEMBERS_AT: u64 = PAGE;
 pub(crate) const HEAP_AT: u64 = MEMBERS_AT + (MEMBERS * size_of::<Member>()) as u64;
+
+/// Lists that names are spread over.
+pub(crate) const BUCKETS: usize = 256;
 
 /// First bytes of the arena. Zero in a new segment.
 #[repr(C)]
@@ -39,10 +42,13 @@ pub(crate) struct Header {
     pub(crate) cached: AtomicU64,
     /// One more than the highest member record ever used.
     pub(crate) members: AtomicU64,
-    /// The first entry of the list of names, 0 when it is empty (see `names.rs`).
-    pub(crate) names: AtomicU64,
-    /// `ProcessTag` bits of the process that has the list of names, 0 = nobody.
-    pub(crate) names_owner: AtomicU64,
+    /// The first entries of the lists of names, 0 when there is none (see `names.rs`).
+    pub(crate) names: [AtomicU64; BUCKETS],
+    /// An `OwnedLock`: who has the names.
+    pub(crate) names_lock: AtomicU32,
+    _spare: AtomicU32,
+    /// Where its process numbers mean something, 0 = not known yet (see `alive.rs`).
+    pub(crate) home: AtomicU64,
     /// Free raw blocks of each size class (see `stack.rs`).
     pub(crate) free: [AtomicU64; CLASSES],
 }

@@ -1,7 +1,7 @@
 //! Names of blocks, for processes that know a name and have no handle.
 //!
-//! A singly linked list of entries, each a block of its own. The list holds its entries and the blocks they name, so a
-//! name stays when nobody has its block open.
+//! A hash table of singly linked lists of entries, each a block of its own. A list holds its entries and the blocks they
+//! name, so a name stays when nobody has its block open.
 //!
 //! ```text
 //! entry   u64 handle of the next entry, 0 at the end
@@ -9,33 +9,35 @@
 //!         u64 n, then n bytes of the name
 //! ```
 //!
-//! Who reads or changes the list has its lock, which knows its owner and is taken over from a dead one: each change
-//! becomes visible by one store, so a killed owner leaves a whole list (and, between two steps, a block that is lost).
+//! Who reads or changes the table has its lock, an [`OwnedLock`], which is taken over silently from a dead owner: each
+//! change becomes visible by one store, so a killed owner leaves a whole list (and, between two steps, a block that is
+//! lost). A *stopped* owner makes the others wait, asleep, and they look at signals.
 
-use core::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use super::layout::BUCKETS;
 use super::{Arena, Block, BlockKind, Handle};
-use crate::{ProcessTag, ShmError};
+use crate::wait::{Deadline, Slices};
+use crate::{Acquired, OwnedLock, ShmError};
 
 const NEXT: usize = 0;
 const TARGET: usize = 8;
 const LENGTH: usize = 16;
 const NAME: usize = 24;
 
-/// How long a waiter waits between two looks at the life of the owner.
-const LOOK: Duration = Duration::from_millis(5);
+/// Longest wait without a look at signals.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// Longest name in bytes.
 const LONGEST: usize = 4096;
 
-/// The list is this thread's until dropped.
-struct Locked<'a>(&'a Arena);
+/// The table is this thread's until dropped.
+struct Locked<'a>(&'a OwnedLock);
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        // SYNC POINT arena-names: Release, for the next owner's Acquire.
-        self.0.0.header().names_owner.store(0, Ordering::Release);
+        self.0.release();
     }
 }
 
@@ -46,32 +48,34 @@ struct Found {
 }
 
 impl Arena {
-    fn lock_names(&self) -> Locked<'_> {
-        let owner = &self.0.header().names_owner;
-        let me = ProcessTag::me().bits();
-        let mut look = Instant::now() + LOOK;
+    /// Waits for the table. The lock orders all accesses to it (SYNC POINT owned), which are therefore relaxed.
+    fn lock_names(&self) -> Result<Locked<'_>, ShmError> {
+        let lock = OwnedLock::over(&self.0.header().names_lock);
         loop {
-            // SYNC POINT arena-names: Acquire, sees what the last owner changed.
-            let Err(seen) = owner.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) else {
-                return Locked(self);
-            };
-            if Instant::now() < look {
-                std::thread::yield_now();
-                continue;
-            }
-            look = Instant::now() + LOOK;
-            if !ProcessTag::from_bits(seen).is_alive()
-                // SYNC POINT arena-names: Acquire. One waiter replaces a dead owner.
-                && owner.compare_exchange(seen, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                return Locked(self);
+            match lock.acquire(&mut Slices::new(), Deadline::after(Some(SLICE))) {
+                Acquired::Yes => return Ok(Locked(lock)),
+                Acquired::OwnerDied { .. } => {}
+                // A signal that comes between two sleeps interrupts neither.
+                Acquired::SliceOver | Acquired::TimedOut => {
+                    return Err(ShmError::Interrupted { what: "the table of names" });
+                }
             }
         }
     }
 
+    /// The first entry of the list in which a name is, if it is anywhere; 0 at the end.
+    fn bucket(&self, name: &[u8]) -> &AtomicU64 {
+        // FNV-1a, and a multiplication more: the last bytes have hardly reached the upper bits.
+        let hash = name.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let mixed = (hash ^ hash >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        &self.0.header().names[(mixed >> 32) as usize % BUCKETS]
+    }
+
     fn find_name(&self, name: &[u8]) -> Result<Option<Found>, ShmError> {
         let mut before: Option<Block> = None;
-        let mut next = self.0.header().names.load(Ordering::Relaxed);
+        let mut next = self.bucket(name).load(Ordering::Relaxed);
         while next != 0 {
             let entry = self.open(Handle::from_u64(next))?;
             if entry.word64(LENGTH).load(Ordering::Relaxed) == name.len() as u64 {
@@ -91,7 +95,8 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`ShmError::ArenaFull`] or [`ShmError::OutOfMemory`]; [`ShmError::BadRange`] for a name of more than 4096 bytes.
+    /// [`ShmError::ArenaFull`] or [`ShmError::OutOfMemory`]; [`ShmError::BadRange`] for a name of more than 4096 bytes;
+    /// [`ShmError::Interrupted`] when it had to wait: see to signals, then try again.
     pub fn name(&self, name: &[u8], block: &Block) -> Result<bool, ShmError> {
         if name.len() > LONGEST {
             return Err(ShmError::BadRange { offset: 0, bytes: name.len() as u64 });
@@ -99,11 +104,11 @@ impl Arena {
         let entry = self.alloc(NAME + name.len(), BlockKind::Plain)?;
         entry.word64(LENGTH).store(name.len() as u64, Ordering::Relaxed);
         entry.bytes().write(NAME, name)?;
-        let _names = self.lock_names();
+        let _names = self.lock_names()?;
         if self.find_name(name)?.is_some() {
             return Ok(false);
         }
-        let names = &self.0.header().names;
+        let names = self.bucket(name);
         entry.word64(NEXT).store(names.load(Ordering::Relaxed), Ordering::Relaxed);
         entry.word64(TARGET).store(block.clone().into_transit().to_u64(), Ordering::Relaxed);
         names.store(entry.into_transit().to_u64(), Ordering::Relaxed);
@@ -114,9 +119,9 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`ShmError::Freed`] when the list is damaged.
+    /// [`ShmError::Freed`] when the table is damaged; [`ShmError::Interrupted`] as in [`Arena::name`].
     pub fn named(&self, name: &[u8]) -> Result<Option<Block>, ShmError> {
-        let _names = self.lock_names();
+        let _names = self.lock_names()?;
         let Some(found) = self.find_name(name)? else { return Ok(None) };
         let target = found.entry.word64(TARGET).load(Ordering::Relaxed);
         self.open(Handle::from_u64(target)).map(Some)
@@ -128,12 +133,12 @@ impl Arena {
     ///
     /// As [`Arena::named`].
     pub fn unname(&self, name: &[u8]) -> Result<bool, ShmError> {
-        let names = self.lock_names();
+        let names = self.lock_names()?;
         let Some(Found { before, entry }) = self.find_name(name)? else { return Ok(false) };
         let next = entry.word64(NEXT).load(Ordering::Relaxed);
         match before {
             Some(before) => before.word64(NEXT).store(next, Ordering::Relaxed),
-            None => self.0.header().names.store(next, Ordering::Relaxed),
+            None => self.bucket(name).store(next, Ordering::Relaxed),
         }
         drop(names);
         self.discard(Handle::from_u64(entry.word64(TARGET).load(Ordering::Relaxed)));
@@ -163,28 +168,75 @@ mod tests {
         }
         for number in (0..50_u64).rev().step_by(2) {
             let name = format!("name {number}");
-            let block = arena.named(name.as_bytes()).expect("a sound list").expect("the name");
+            let block = arena.named(name.as_bytes()).expect("a sound table").expect("the name");
             assert_eq!(block.word64(0).load(Ordering::Relaxed), number);
-            assert!(arena.unname(name.as_bytes()).expect("a sound list"));
-            assert!(!arena.unname(name.as_bytes()).expect("a sound list"));
-            assert!(arena.named(name.as_bytes()).expect("a sound list").is_none());
+            assert!(arena.unname(name.as_bytes()).expect("a sound table"));
+            assert!(!arena.unname(name.as_bytes()).expect("a sound table"));
+            assert!(arena.named(name.as_bytes()).expect("a sound table").is_none());
             assert_eq!(block.word64(0).load(Ordering::Relaxed), number);
         }
         for number in (0..50_u64).step_by(2) {
-            assert!(arena.unname(format!("name {number}").as_bytes()).expect("a sound list"));
+            assert!(arena.unname(format!("name {number}").as_bytes()).expect("a sound table"));
         }
         assert_eq!(arena.used(), before);
     }
 
     #[test]
-    fn a_dead_owner_of_the_list_harms_nobody() {
+    fn names_of_one_list_are_told_apart() {
+        let arena = arena();
+        let names: Vec<String> = (0..20 * BUCKETS).map(|number| format!("psm_{number:08x}")).collect();
+        for (number, name) in names.iter().enumerate() {
+            let block = arena.alloc(8, BlockKind::Plain).expect("a block");
+            block.word64(0).store(number as u64, Ordering::Relaxed);
+            assert!(arena.name(name.as_bytes(), &block).expect("room"));
+        }
+        let used = arena.0.header().names.iter().filter(|names| names.load(Ordering::Relaxed) != 0).count();
+        assert_eq!(used, BUCKETS, "names are spread over all lists");
+        for (number, name) in names.iter().enumerate() {
+            let block = arena.named(name.as_bytes()).expect("a sound table").expect("the name");
+            assert_eq!(block.word64(0).load(Ordering::Relaxed), number as u64);
+            assert!(arena.unname(name.as_bytes()).expect("a sound table"));
+        }
+        assert!(arena.0.header().names.iter().all(|names| names.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn a_dead_owner_of_the_table_harms_nobody() {
         let arena = arena();
         let block = arena.alloc(64, BlockKind::Plain).expect("a block");
         let mut child = std::process::Command::new("true").spawn().expect("a process");
-        let dead = ProcessTag::of(child.id()).bits();
+        let dead = crate::ShortTag::of(child.id()).to_u32();
         child.wait().expect("its end");
-        arena.0.header().names_owner.store(dead, Ordering::Relaxed);
+        arena.0.header().names_lock.store(dead, Ordering::Relaxed);
         assert!(arena.name(b"a", &block).expect("room"));
-        assert!(arena.named(b"a").expect("a sound list").is_some());
+        assert!(arena.named(b"a").expect("a sound table").is_some());
+    }
+
+    #[test]
+    fn who_waits_for_a_living_owner_is_told_of_signals() {
+        extern "C" fn nothing(_: libc::c_int) {}
+        let arena = arena();
+        let block = arena.alloc(64, BlockKind::Plain).expect("a block");
+        let handler: extern "C" fn(libc::c_int) = nothing;
+        // SAFETY: the handler does nothing, and no other test uses this signal.
+        unsafe { libc::signal(libc::SIGUSR2, handler as libc::sighandler_t) };
+        let owner = arena.lock_names().expect("free");
+        // SAFETY: asks for a number.
+        let waiter = unsafe { libc::pthread_self() } as usize;
+        let ended = core::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    // SAFETY: the thread lives as long as this scope.
+                    unsafe { libc::pthread_kill(waiter as libc::pthread_t, libc::SIGUSR2) };
+                }
+            });
+            assert!(matches!(arena.name(b"a", &block), Err(ShmError::Interrupted { .. })));
+            ended.store(true, Ordering::Relaxed);
+        });
+        drop(owner);
+        while matches!(arena.name(b"a", &block), Err(ShmError::Interrupted { .. })) {}
+        assert!(arena.named(b"a").expect("a sound table").is_some());
     }
 }

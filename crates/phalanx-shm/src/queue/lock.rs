@@ -144,7 +144,7 @@ mod process {
         }
 
         fn is_dead(&self, word: u32) -> bool {
-            !ShortTag::from_u32(word).is_some_and(ShortTag::is_alive)
+            ShortTag::from_u32(word).is_some_and(ShortTag::is_dead)
         }
     }
 }

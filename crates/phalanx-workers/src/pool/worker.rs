@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use phalanx_gil::detached;
 use phalanx_pool::protocol::{ItemReader, Kind, flags};
+use phalanx_shm::ProcessTag;
 use phalanx_shm::board::{Claim, Idle, Phase, Record, WorkerEnd};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
@@ -36,37 +37,38 @@ enum Over {
 }
 
 /// Sees to it that this process ends with the supervisor's, whatever happens to that.
-fn end_with_parent(ticket: &Ticket) {
-    let Some(parent) = i32::try_from(ticket.parent).ok().and_then(Pid::from_raw) else { return };
-    if ticket.main_thread && getppid() == Some(parent) {
+fn end_with_parent(ticket: &Ticket, parent: ProcessTag) {
+    let Some(number) = i32::try_from(parent.pid()).ok().and_then(Pid::from_raw) else { return };
+    let starter = getppid();
+    // A parent in another PID namespace has no number here.
+    let by_parent = if parent.is_foreign() { starter.is_none() } else { starter == Some(number) };
+    if ticket.main_thread && by_parent {
         // The kernel sends it when the thread ends that started this process: the main one.
         if set_parent_process_death_signal(Some(Signal::KILL)).is_ok() {
-            if getppid() != Some(parent) {
+            if getppid() != starter {
                 std::process::exit(1);
             }
             return;
         }
     }
-    match pidfd_open(parent, PidfdFlags::empty()) {
-        Ok(fd) => {
-            let watch = move || {
-                let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-                let day = Timespec { tv_sec: 86_400, tv_nsec: 0 };
-                while !poll(&mut fds, Some(&day)).is_ok_and(|ready| ready > 0) {}
-                // Python's clean-up could wait for the parent; there is nobody left to clean up for.
-                let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
-            };
-            // Without a thread (a limit on processes) the idle worker still notices.
-            let _ = std::thread::Builder::new().name("phalanx-parent".to_owned()).stack_size(64 << 10).spawn(watch);
-        }
-        // Gone already.
-        Err(_) => std::process::exit(1),
+    if parent.is_foreign() {
+        return;
     }
-}
-
-fn orphaned(ticket: &Ticket) -> bool {
-    let parent = i32::try_from(ticket.parent).ok().and_then(Pid::from_raw);
-    parent.is_none_or(|parent| pidfd_open(parent, PidfdFlags::empty()).is_err())
+    if parent.is_dead() {
+        std::process::exit(1);
+    }
+    // Without a descriptor (they are used up, or a filter forbids it) the idle worker still looks.
+    if let Ok(fd) = pidfd_open(number, PidfdFlags::empty()) {
+        let watch = move || {
+            let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+            let day = Timespec { tv_sec: 86_400, tv_nsec: 0 };
+            while !poll(&mut fds, Some(&day)).is_ok_and(|ready| ready > 0) {}
+            // Python's clean-up could wait for the parent; there is nobody left to clean up for.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+        };
+        // Without a thread (a limit on processes) the same.
+        let _ = std::thread::Builder::new().name("phalanx-parent".to_owned()).stack_size(64 << 10).spawn(watch);
+    }
 }
 
 /// run_worker(ticket: Ticket, initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = ()) -> None
@@ -80,9 +82,10 @@ pub(super) fn run_worker(
     initializer: Option<&Bound<'_, PyAny>>,
     initargs: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    end_with_parent(ticket);
+    let parent = ProcessTag::of(ticket.parent);
+    end_with_parent(ticket, parent);
     let end = WorkerEnd::new(ticket.board()?, ticket.slot).map_err(|error| family::refused(&error))?;
-    let mut worker = Worker { end, ticket, functions: HashMap::new(), silent: false };
+    let mut worker = Worker { end, ticket, parent, functions: HashMap::new(), silent: false };
     if let Some(initializer) = initializer
         && let Err(error) = initialize(initializer, initargs)
     {
@@ -119,6 +122,8 @@ fn look_at_signals(py: Python<'_>) -> Result<(), Over> {
 struct Worker<'a> {
     end: WorkerEnd,
     ticket: &'a Ticket,
+    /// The supervisor's process.
+    parent: ProcessTag,
     functions: HashMap<u64, Py<PyAny>>,
     /// Whether something was sent without ringing for it.
     silent: bool,
@@ -163,7 +168,7 @@ impl Worker<'_> {
         match idle {
             Idle::Work => Ok(()),
             Idle::Over => Err(Over::Done),
-            Idle::Look if orphaned(self.ticket) => Err(Over::Done),
+            Idle::Look if self.parent.is_dead() => Err(Over::Done),
             Idle::Look => Ok(()),
         }
     }
@@ -251,7 +256,7 @@ impl Worker<'_> {
             self.end.ring();
             detached(py, || self.end.wait_for_room(Duration::from_millis(100)));
             look_at_signals(py)?;
-            if self.end.board().phase() == Phase::Abandoned || orphaned(self.ticket) {
+            if self.end.board().phase() == Phase::Abandoned || self.parent.is_dead() {
                 return Err(Over::Done);
             }
         }
