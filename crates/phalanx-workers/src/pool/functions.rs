@@ -92,7 +92,7 @@ impl Functions {
         gone: &mut Vec<Entry>,
     ) -> FunctionId {
         let by_value = by_value || is_by_value(&encoded.wire);
-        let Encoded { wire, blocks, keep } = encoded;
+        let Encoded { wire, blocks, keep, .. } = encoded;
         if let Some(id) = self.by_bytes.get(&wire) {
             return *id;
         }
@@ -133,7 +133,7 @@ impl Functions {
 
     /// A function was pickled by value because a worker could not find it by name.
     pub(super) fn now_by_value(&mut self, id: FunctionId, encoded: Encoded) -> Wire {
-        let Encoded { wire, blocks, keep } = encoded;
+        let Encoded { wire, blocks, keep, .. } = encoded;
         if let Some(entry) = self.entries.get_mut(&id) {
             self.by_bytes.remove(&entry.bytes);
             self.by_bytes.insert(wire.clone(), id);

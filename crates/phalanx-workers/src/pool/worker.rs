@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, set_parent_p
 
 use super::call::{self, Report};
 use super::ticket::Ticket;
-use crate::codec::{Encoded, Source, decode};
+use crate::codec::{self, Encoded, Source, decode};
 use crate::family;
 
 /// So many functions are remembered.
@@ -177,7 +177,10 @@ impl Worker<'_> {
             Ok(function) => self.items(py, claim, &function, items).map(|()| true),
             Err(error) => self.unknown(py, claim, error),
         };
-        self.end.rest();
+        // Who ends in an item without a word about it leaves it noted: it is lost, and not begun once more.
+        if done.is_ok() {
+            self.end.rest();
+        }
         self.end.put_payload(payload);
         done
     }
@@ -245,8 +248,12 @@ impl Worker<'_> {
             match self.end.send(&record) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                // The codec keeps messages short.
-                Err(_) => return Err(Over::Done),
+                Err(error) => {
+                    // The codec keeps messages short; if one is not, its item is lost with this worker.
+                    eprintln!("phalanx: worker {} cannot send a result: {error}", std::process::id());
+                    codec::discard(self.ticket.block.arena(), &wire);
+                    return Err(Over::Done);
+                }
             }
             self.end.ring();
             detached(py, || self.end.wait_for_room(Duration::from_millis(100)));
