@@ -173,6 +173,11 @@ impl Shared {
         }
     }
 
+    /// The engine, for who holds another lock: garbage, whose destructors may want that, is left to the next who has it.
+    pub(super) fn engine_under_lock(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// To be called after every change of the ledger, without the engine: wakes who may wait for it.
     pub(super) fn tell(&self, events: bool) {
         if self.waiters.load(Ordering::Relaxed) > 0 {
@@ -325,6 +330,16 @@ impl Shared {
                 Woken::TimedOut if left.is_some_and(|left| left <= SLICE) => {}
                 Woken::TimedOut | Woken::Interrupted => return Waited::Look,
             }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The copy in a forked child holds nothing.
+        if self.is_mine() {
+            let raised = self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).ledger().take_raised();
+            drop(Unread(self.arena, raised.into_iter().collect()));
         }
     }
 }

@@ -141,12 +141,7 @@ impl Supervisor {
     fn answer(&self, py: Python<'_>, event: Event) {
         match event {
             Event::Done(_) => {}
-            Event::WantFunction(id) => {
-                let function = self.lock_functions().object(py, id);
-                let encoded = function.and_then(|function| encode(py, function.bind(py), By::Value).ok());
-                let bytes = encoded.map(|encoded| self.lock_functions().now_by_value(id, encoded));
-                self.shared.engine().ledger().set_function(id, bytes.as_deref());
-            }
+            Event::WantFunction(id) => functions::send_by_value(&self.functions, &self.shared, py, id),
             Event::WantItem(job, index) => {
                 let item = self.shared.engine().ledger().item(job, index).map(<[u8]>::to_vec);
                 let object = item.and_then(|item| codec::decode(py, &item, codec::Source::Borrowed).ok());
@@ -286,13 +281,23 @@ impl Supervisor {
             Some(status) => End::Exited(status),
             None => End::Unknown,
         };
-        self.shared.watch.reaped(slot, pid, end);
+        self.shared.watch.reaped(slot, pid, end.clone());
         // What this worker leaves must not be taken for the next one's.
         let start = Instant::now();
-        while !self.shared.terminated.load(Ordering::Relaxed) && start.elapsed() < BURIAL {
-            if self.shared.engine().ledger().stats().nth(slot as usize).is_none_or(|worker| worker.pid != pid) {
+        while !self.shared.terminated.load(Ordering::Relaxed) {
+            let mut engine = self.shared.engine();
+            if engine.ledger().stats().nth(slot as usize).is_none_or(|worker| worker.pid != pid) {
                 break;
             }
+            if start.elapsed() >= BURIAL {
+                // The watching thread does not get to it. Its burial, when it comes, finds nothing left to do.
+                engine.worker_ended(slot, pid, end).map_err(|error| super::shared::damaged(&error))?;
+                self.shared.end_if_over(&mut engine);
+                drop(engine);
+                self.shared.tell(true);
+                break;
+            }
+            drop(engine);
             phalanx_gil::detached(py, || std::thread::sleep(BURIAL_LOOK));
         }
         Ok(())
@@ -366,7 +371,7 @@ impl Supervisor {
         retries: Option<u32>,
     ) -> PyResult<Py<Job>> {
         self.check_open()?;
-        let function = functions::number(&self.functions, &self.shared, func)?;
+        limit(timeout)?;
         let args = match args {
             Some(args) => args.cast_exact::<PyTuple>().cloned().or_else(|_| {
                 args.try_iter()?.collect::<PyResult<Vec<_>>>().and_then(|items| PyTuple::new(py, items))
@@ -389,6 +394,8 @@ impl Supervisor {
         };
         let with_kwds = item.len()? == 2 && kwds.is_some_and(|kwds| kwds.is_truthy().unwrap_or(false));
         let form = if with_kwds { Form::Call } else { Form::Star };
+        // From here on nothing fails that would leave the function without a job.
+        let function = functions::number(&self.functions, &self.shared, func)?;
         let spec = JobSpec {
             form,
             chunk: Some(1),
@@ -455,6 +462,7 @@ impl Supervisor {
         if !func.is_callable() {
             return Err(PyTypeError::new_err(format!("{} cannot be called", func.repr()?)));
         }
+        limit(timeout)?;
         let iterator = items.try_iter()?;
         let function = functions::number(&self.functions, &self.shared, func)?;
         // A chunk has to fit in what is taken ahead.

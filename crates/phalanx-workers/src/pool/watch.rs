@@ -240,7 +240,7 @@ fn bury(shared: &Arc<Shared>, process: &Process, end: End, kills: &mut OomKills)
         end => end,
     };
     let mut engine = shared.engine();
-    if let Err(error) = engine.worker_ended(process.slot, end) {
+    if let Err(error) = engine.worker_ended(process.slot, process.pid, end) {
         eprintln!("phalanx: the pool of process {}: {error}", shared.pid);
     }
     shared.end_if_over(&mut engine);

@@ -1,6 +1,6 @@
 //! `run_worker`: a worker's whole life.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use phalanx_gil::detached;
@@ -19,6 +19,9 @@ use crate::family;
 
 /// So many functions are remembered.
 const FUNCTIONS: usize = 1024;
+
+/// So many are of those that hold memory and will hardly come again.
+const PASSING: usize = 2;
 
 /// How long an interrupted item waits until it is reported as lost. Ctrl-C interrupts the supervisor's process at the
 /// same time, which then ends its pool with a `KeyboardInterrupt`: it is to see its own signal first.
@@ -82,7 +85,7 @@ pub(super) fn run_worker(
 ) -> PyResult<()> {
     end_with_parent(ticket);
     let end = WorkerEnd::new(ticket.board()?, ticket.slot).map_err(|error| family::refused(&error))?;
-    let mut worker = Worker { end, ticket, functions: HashMap::new(), silent: false };
+    let mut worker = Worker { end, ticket, functions: HashMap::new(), passing: VecDeque::new(), silent: false };
     if let Some(initializer) = initializer
         && let Err(error) = initialize(initializer, initargs)
     {
@@ -120,6 +123,7 @@ struct Worker<'a> {
     end: WorkerEnd,
     ticket: &'a Ticket,
     functions: HashMap<u64, Py<PyAny>>,
+    passing: VecDeque<(u64, Py<PyAny>)>,
     /// Whether something was sent without ringing for it.
     silent: bool,
 }
@@ -189,8 +193,20 @@ impl Worker<'_> {
         if let Some(function) = self.functions.get(&claim.function) {
             return Ok(function.bind(py).clone());
         }
+        let passing = claim.flags & flags::PASSING != 0;
+        if passing && let Some((_, function)) = self.passing.iter().find(|(number, _)| *number == claim.function) {
+            return Ok(function.bind(py).clone());
+        }
+        // Before the next one is made: it may need the memory.
+        while passing && self.passing.len() >= PASSING {
+            drop(self.passing.pop_front());
+        }
         // Private: arrays that it carries are each worker's own, as from the standard module.
         let function = decode(py, bytes, Source::Private)?;
+        if passing {
+            self.passing.push_back((claim.function, function.clone().unbind()));
+            return Ok(function);
+        }
         if self.functions.len() >= FUNCTIONS {
             self.functions.clear();
         }
@@ -215,6 +231,10 @@ impl Worker<'_> {
     fn items(&mut self, py: Python<'_>, claim: &Claim, function: &Bound<'_, PyAny>, items: &[u8]) -> Result<(), Over> {
         let mut since = WorkerEnd::now();
         for (ordinal, item) in (0..claim.count).zip(ItemReader::new(items)) {
+            // The item before took too long, it was found, just as it ended: nothing more is begun to be killed in.
+            if self.end.stopped() {
+                return Err(Over::Done);
+            }
             self.end.begin(claim.dispatch, ordinal, since);
             let Report { kind, encoded } = call::item(py, function, claim.flags, item);
             if kind == Kind::Interrupted {
