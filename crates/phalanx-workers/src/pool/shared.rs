@@ -27,6 +27,38 @@ const LONG: Duration = Duration::from_secs(10);
 /// How long a thread that waits for a result spins before it sleeps: longer than a wake-up takes.
 const SPIN: Duration = Duration::from_micros(150);
 
+/// How long a thread keeps the interpreter lock, as Python's own switch interval.
+const TURN: Duration = Duration::from_millis(5);
+
+/// In a long loop that runs no Python code of its own: lets other threads have the interpreter lock, and signal handlers
+/// run.
+pub(super) struct Pause {
+    since: Instant,
+    looks: u32,
+}
+
+impl Pause {
+    pub(super) fn new() -> Pause {
+        Pause { since: Instant::now(), looks: 0 }
+    }
+
+    /// To be called in every round: it looks at the clock from time to time.
+    ///
+    /// # Errors
+    /// What a signal handler raises.
+    #[inline]
+    pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.looks = self.looks.wrapping_add(1);
+        if !self.looks.is_multiple_of(16) || self.since.elapsed() < TURN {
+            return Ok(());
+        }
+        // Giving the lock back hands it to a thread that waits for it.
+        detached(py, || ());
+        self.since = Instant::now();
+        py.check_signals()
+    }
+}
+
 /// What the Python side hears of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Notice {
@@ -207,6 +239,14 @@ impl Shared {
         self.events.notify();
     }
 
+    /// Lets go of the jobs: they refer to this, and nobody will ask for them any more.
+    pub(super) fn let_go(&self) {
+        let lazy = std::mem::take(&mut *self.lazy.lock().unwrap_or_else(PoisonError::into_inner));
+        let jobs = std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner));
+        // Outside the locks: a job's end takes others.
+        drop((lazy, jobs));
+    }
+
     /// Sleeps until something may have come for `next_event`. `there` looks once more before.
     pub(super) fn wait_events(&self, there: impl FnOnce() -> bool) {
         let lazy = !self.lazy.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
@@ -304,6 +344,10 @@ impl Shared {
                 Err(error) => return Waited::Broken(error),
             }
             let spent = start.elapsed();
+            // Also when results wake it all the time.
+            if spent >= SLICE {
+                return Waited::Look;
+            }
             if deadline.is_some_and(|deadline| start + spent >= deadline) {
                 return Waited::TimedOut;
             }

@@ -9,6 +9,7 @@ use phalanx_pool::{End, Engine, Event, Form, FunctionId, JobSpec, Outcome};
 use phalanx_shm::board::{Board, MAX_WORKERS, Phase, Shape};
 use phalanx_shm::{Block, BlockKind, CpuBudget};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -161,14 +162,18 @@ impl Supervisor {
     /// Takes items for jobs whose results nobody takes: those whose iterator was dropped before its first result was
     /// taken (asked for what the function does, not for what it returns), and all while somebody waits for the end. A
     /// job whose iterator was dropped later takes no more items.
-    fn pull(&self, py: Python<'_>) {
+    ///
+    /// # Errors
+    /// What a signal handler raises.
+    fn pull(&self, py: Python<'_>) -> PyResult<()> {
         let lock = || self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut jobs = std::mem::take(&mut *lock());
         if jobs.is_empty() {
-            return;
+            return Ok(());
         }
         let draining = self.shared.draining.load(Ordering::Relaxed);
         let mut pulling = false;
+        let mut pulled = Ok(());
         jobs.retain(|job| {
             let (open, begun) = job.get().is_open(py);
             // SAFETY: a live object, and the lock is held: only this list has it when the count is one.
@@ -183,16 +188,13 @@ impl Supervisor {
             if dropped || draining {
                 pulling = true;
                 self.shared.pulling.store(true, Ordering::Relaxed);
-                job.get().feed(py, Want::Regardless);
+                pulled = std::mem::replace(&mut pulled, Ok(())).and(job.get().feed(py, Want::Regardless));
             }
             true
         });
         self.shared.pulling.store(pulling, Ordering::Relaxed);
         lock().append(&mut jobs);
-    }
-
-    fn lock_functions(&self) -> std::sync::MutexGuard<'_, Functions> {
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+        pulled
     }
 
     /// After a submission: the collecting thread has to know of it when it sleeps, or when somebody is called back.
@@ -325,10 +327,8 @@ impl Supervisor {
             {
                 return Ok(Some(("ended", slot, pid).into_pyobject(py)?));
             }
-            let mut engine = self.shared.engine();
-            let event = engine.ledger().next_event();
-            drop(engine);
-            self.pull(py);
+            self.pull(py)?;
+            let event = self.shared.engine().ledger().next_event();
             match event {
                 Some(Event::Done(id)) => {
                     let job = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -477,16 +477,20 @@ impl Supervisor {
         };
         let job = self.job(py, func, spec, mode, ahead)?;
         job.get().set_source(py, Source::new(iterator));
-        if mode == Mode::List {
-            let _sharing = Sharing::begin(items);
-            job.get().feed(py, Want::All);
-        } else {
-            job.get().feed(py, Want::Ahead);
-            if job.get().is_open(py).0 {
-                self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone_ref(py));
-                // Whether its results are wanted is looked at from time to time.
-                self.shared.ring_events();
-            }
+        let fed = {
+            let _sharing = if mode == Mode::List { Sharing::begin(items) } else { None };
+            job.get().feed(py, if mode == Mode::List { Want::All } else { Want::Ahead })
+        };
+        if let Err(error) = fed {
+            // Nobody gets this job: what has not begun of it is not done.
+            job.get().give_up(py);
+            job.get().cancel()?;
+            return Err(error);
+        }
+        if mode != Mode::List && job.get().is_open(py).0 {
+            self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone_ref(py));
+            // Whether its results are wanted is looked at from time to time.
+            self.shared.ring_events();
         }
         if mode == Mode::List
             && let Some(error) = job.get().raised(py)
@@ -593,6 +597,27 @@ impl Supervisor {
         Ok(all)
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // In a forked child a thread of the parent may have been in the lists.
+        if !self.shared.is_mine() {
+            return Ok(());
+        }
+        // The lists change only under the interpreter lock, and nobody allocates objects or waits for it in them: they
+        // are the same each time that the collector asks.
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner).traverse(&visit)?;
+        let jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.values().try_for_each(|job| visit.call(job))?;
+        let lazy = self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner);
+        lazy.iter().try_for_each(|job| visit.call(job))
+    }
+
+    fn __clear__(&self) {
+        if self.shared.is_mine() {
+            drop(std::mem::take(&mut *self.functions.lock().unwrap_or_else(PoisonError::into_inner)));
+            self.shared.let_go();
+        }
+    }
+
     fn __repr__(&self) -> String {
         format!("<Supervisor of {} workers, process {}>", self.slots, self.shared.pid)
     }
@@ -606,6 +631,7 @@ impl Drop for Supervisor {
             self.shared.board.end(Phase::Abandoned);
             self.shared.collector.notify();
             self.shared.watch.ring();
+            self.shared.let_go();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use phalanx_pool::End;
@@ -42,10 +42,16 @@ struct Process {
 
 /// How others reach the thread.
 pub(super) struct Watch {
-    orders: Mutex<Vec<Order>>,
-    bell: OwnedFd,
+    orders: Mutex<Orders>,
     /// Bytes that a worker may use.
     limit: Option<u64>,
+}
+
+/// What the thread is to do. When it has ended, there is no bell any more, and nothing is ordered: a pool that is over
+/// has no descriptors, whoever still holds it or its results.
+struct Orders {
+    list: Vec<Order>,
+    bell: Option<Arc<OwnedFd>>,
 }
 
 impl Watch {
@@ -53,18 +59,24 @@ impl Watch {
     /// When there are no descriptors left.
     pub(super) fn new(limit: Option<u64>) -> std::io::Result<Watch> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Watch { orders: Mutex::default(), bell, limit })
+        Ok(Watch { orders: Mutex::new(Orders { list: Vec::new(), bell: Some(Arc::new(bell)) }), limit })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn order(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
-        self.ring();
+        let mut orders = self.lock();
+        if orders.bell.is_some() {
+            orders.list.push(order);
+        }
+        orders.ring();
     }
 
     /// Makes the thread look around.
     pub(super) fn ring(&self) {
-        // Full means rung already.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        self.lock().ring();
     }
 
     /// Watches a new worker. A process that is gone already ends at once.
@@ -93,11 +105,30 @@ impl Watch {
         self.order(Order::Reaped { slot, pid, end });
     }
 
-    fn take_orders(&self) -> Vec<Order> {
+    fn take_orders(&self, bell: &OwnedFd) -> Vec<Order> {
         let mut count = [0; 8];
         // Empty means that somebody else rang for nothing.
-        let _ = rustix::io::read(&self.bell, &mut count);
-        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        let _ = rustix::io::read(bell, &mut count);
+        std::mem::take(&mut self.lock().list)
+    }
+
+    /// The thread ends, unless there are orders.
+    fn end(&self) -> bool {
+        let mut orders = self.lock();
+        let over = orders.list.is_empty();
+        if over {
+            orders.bell = None;
+        }
+        over
+    }
+}
+
+impl Orders {
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            // Full means rung already.
+            let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+        }
     }
 }
 
@@ -124,12 +155,13 @@ fn private_memory(pid: u32) -> Option<u64> {
 /// The thread's life.
 pub(super) fn run(shared: &Arc<Shared>) {
     let watch = &shared.watch;
+    let Some(bell) = watch.lock().bell.clone() else { return };
     let mut processes: Vec<Process> = Vec::new();
     let mut kills = OomKills::watch();
     // After the pool's end, until the processes are gone: what they held is freed then.
-    while !shared.shutdown.load(Ordering::Relaxed) || !processes.is_empty() {
-        wait(watch, &processes);
-        for order in watch.take_orders() {
+    while !shared.shutdown.load(Ordering::Relaxed) || !processes.is_empty() || !watch.end() {
+        wait(watch, &bell, &processes);
+        for order in watch.take_orders(&bell) {
             match order {
                 Order::Watch(process) => {
                     if process.fd.is_none() {
@@ -161,8 +193,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
 }
 
 /// Sleeps until a process ends, an order comes, or something is to be looked at.
-fn wait(watch: &Watch, processes: &[Process]) {
-    let mut fds = vec![PollFd::new(&watch.bell, PollFlags::IN)];
+fn wait(watch: &Watch, bell: &OwnedFd, processes: &[Process]) {
+    let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
     fds.extend(processes.iter().filter_map(|process| process.fd.as_ref()).map(|fd| PollFd::new(fd, PollFlags::IN)));
     let watching = watch.limit.is_some() && !processes.is_empty();
     let stopping = processes.iter().any(|process| process.stopped.is_some() && !process.killed);
