@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 
+use super::memory::Memory;
 use super::shared::{Notice, Shared};
 
 /// From SIGTERM to SIGKILL.
@@ -38,6 +39,8 @@ struct Process {
     killed: bool,
     /// When it ended, while nobody knows how.
     ended: Option<Instant>,
+    /// Where there is a limit.
+    memory: Option<Memory>,
 }
 
 /// How others reach the thread.
@@ -91,7 +94,9 @@ impl Watch {
             Some(Err(error)) => return Err(error.into()),
         };
         let ended = fd.is_none().then(Instant::now);
-        self.order(Order::Watch(Process { slot, pid, fd, stopped: None, killed: false, ended }));
+        // At once, before it has memory of its own.
+        let memory = self.limit.map(|limit| Memory::of(pid, limit));
+        self.order(Order::Watch(Process { slot, pid, fd, stopped: None, killed: false, ended, memory }));
         Ok(())
     }
 
@@ -142,14 +147,6 @@ fn end_of(fd: &OwnedFd) -> Option<End> {
         return Some(End::Signaled(signal));
     }
     status.exit_status().map(End::Exited)
-}
-
-/// Memory that a process has for itself, in bytes: what is resident and not shared.
-fn private_memory(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let mut fields = text.split(' ').skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
 /// The thread's life.
@@ -232,12 +229,12 @@ fn look(shared: &Arc<Shared>, process: &mut Process, kills: &mut OomKills) -> bo
     if process.stopped.is_some_and(|since| since.elapsed() >= GRACE) && !process.killed {
         process.kill();
     }
-    if let Some(limit) = shared.watch.limit
-        && process.stopped.is_none()
-        && let Some(used) = private_memory(process.pid)
-        && used > limit
+    if process.stopped.is_none()
+        && let Some(memory) = &mut process.memory
+        && let Some(used) = memory.over()
     {
-        shared.engine().ledger().stopping(process.slot, End::OverLimit { used, limit });
+        let end = End::OverLimit { used, limit: memory.limit() };
+        shared.engine().ledger().stopping(process.slot, end);
         process.stopped = Some(Instant::now());
         process.kill();
     }
