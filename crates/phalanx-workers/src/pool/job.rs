@@ -259,7 +259,7 @@ impl Job {
             Mode::Ordered => self.state.with(py, |state| state.ordered.extend(arrived)),
             Mode::Unordered => self.state.with(py, |state| state.queue.extend(arrived)),
             Mode::Single | Mode::List => {
-                let mut pause = Pause::new();
+                let mut pause = Pause::default();
                 let mut arrived = arrived.into_iter();
                 loop {
                     let Some((index, outcome)) = arrived.next() else {

@@ -32,16 +32,14 @@ const TURN: Duration = Duration::from_millis(5);
 
 /// In a long loop that runs no Python code of its own: lets other threads have the interpreter lock, and signal handlers
 /// run.
+#[derive(Default)]
 pub(super) struct Pause {
-    since: Instant,
+    /// When the last turn began; short loops never ask the clock.
+    since: Option<Instant>,
     looks: u32,
 }
 
 impl Pause {
-    pub(super) fn new() -> Pause {
-        Pause { since: Instant::now(), looks: 0 }
-    }
-
     /// To be called in every round: it looks at the clock from time to time.
     ///
     /// # Errors
@@ -49,12 +47,12 @@ impl Pause {
     #[inline]
     pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
         self.looks = self.looks.wrapping_add(1);
-        if !self.looks.is_multiple_of(16) || self.since.elapsed() < TURN {
+        if !self.looks.is_multiple_of(16) || self.since.get_or_insert_with(Instant::now).elapsed() < TURN {
             return Ok(());
         }
         // Giving the lock back hands it to a thread that waits for it.
         detached(py, || ());
-        self.since = Instant::now();
+        self.since = Some(Instant::now());
         py.check_signals()
     }
 }

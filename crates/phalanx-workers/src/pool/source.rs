@@ -72,7 +72,7 @@ impl Source {
         let mut batch = Vec::new();
         let mut size = FIRST;
         let mut left = count;
-        let mut pause = Pause::new();
+        let mut pause = Pause::default();
         while left > 0 && !fed.exhausted && fed.interrupted.is_none() {
             while batch.len() < size && left > 0 {
                 if let Err(error) = pause.look(py) {
