@@ -78,10 +78,7 @@ fn resident(pid: u32) -> Option<u64> {
 
 /// What only this process has of that, at least.
 fn private(pid: u32) -> Option<u64> {
-    own(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?)
-}
-
-fn own(rollup: &str) -> Option<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let field = |name: &str| {
         let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
@@ -90,24 +87,4 @@ fn own(rollup: &str) -> Option<u64> {
     // Linux 5.9 and newer tell these; without, the mapped libraries count.
     let others = field("Pss_File").unwrap_or(0) + field("Pss_Shmem").unwrap_or(0);
     Some(private.saturating_sub(others) << 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shared_and_mapped_memory_is_not_a_process_s_own() {
-        let rollup = "55d0-7ffc ---p 00000000 00:00 0    [rollup]\nRss:  9000 kB\nPss:  8000 kB\nPss_Dirty:  1 kB\n\
-            Pss_Anon:  5000 kB\nPss_File:  300 kB\nPss_Shmem:  20 kB\nPrivate_Clean:  400 kB\nPrivate_Dirty:  5000 kB\n";
-        assert_eq!(own(rollup), Some((5400 - 320) << 10));
-        assert_eq!(own("Private_Clean: 0 kB\nPrivate_Dirty: 1 kB\nPss_File: 2 kB\n"), Some(0));
-        assert_eq!(own("Rss: 1 kB\n"), None);
-    }
-
-    #[test]
-    fn more_than_a_limit_of_nothing_is_seen_and_less_than_a_large_one_is_not() {
-        assert!(Memory { start: 0, ..Memory::of(std::process::id(), 1 << 10) }.over().is_some());
-        assert_eq!(Memory::of(std::process::id(), 1 << 50).over(), None);
-    }
 }
