@@ -13,6 +13,7 @@ import unittest
 from multiprocessing import reduction
 
 import numpy as np
+import phalanx.multiprocessing as mp
 from phalanx import _workers
 from watch import HereCase, ScriptCase
 
@@ -220,6 +221,27 @@ class Arrays(HereCase):
         for _ in range(300):
             back([array, array[1:].copy()])
         self.assertLessEqual(_workers.family_used(), before + (64 << 20))
+
+
+class SharedObjects(HereCase):
+    def test_many_of_them_in_one_object(self) -> None:
+        before = _workers.family_used()
+        for count in (1, 255, 256, 257, 5000):
+            buffers = [_workers.SharedBuffer(8) for _ in range(count)]
+            message = _workers._encode([*buffers, np.ones(10_000)])
+            self.assertLess(len(message), 8 << 10)
+            arrived = _workers._decode(message)
+            memoryview(arrived[count - 1])[0] = 7
+            self.assertEqual(buffers[-1].address, arrived[count - 1].address)
+        del buffers, arrived
+        self.assertEqual(_workers.family_used(), before)
+
+    def test_too_many_of_them_are_refused_with_their_number(self) -> None:
+        buffers = [_workers.SharedBuffer(8) for _ in range(65_534)]
+        self.assertEqual(len(back(buffers[1:])), 65_533)
+        for call in (back, mp.Queue().put):
+            with self.assertRaisesRegex(ValueError, "contains 65534 .* most 65533"):
+                call(buffers)
 
 
 class Reducers(HereCase):

@@ -324,6 +324,12 @@ class Results(HereCase):
             self.pool.map_async(exit_at_three, range(6), chunksize=1).get(30)
         self.assertEqual(self.pool.map(square, range(6)), [0, 1, 4, 9, 16, 25])
 
+    def test_system_exit_with_a_long_text(self) -> None:
+        with self.assertRaisesRegex(errors.WorkerLostError, r"exit\(long x+\.\.\.\)"):
+            self.pool.apply_async(exit_with, ("long " + "x" * 100_000,)).get(30)
+        stats = self.pool.stats()["workers"]
+        self.assertEqual(sum(worker["starts"] for worker in stats), len(stats))
+
     def test_bad_chunk_and_buffer_sizes(self) -> None:
         for call in (self.pool.imap, self.pool.imap_unordered):
             with self.assertRaisesRegex(ValueError, r"Chunksize must be 1\+, not 0"):
@@ -339,6 +345,10 @@ class Unwilling:
 
 def refuse() -> None:
     raise RuntimeError("does not arrive")
+
+
+def exit_with(text: str) -> None:
+    raise SystemExit(text)
 
 
 def exit_at_three(x: int) -> int:

@@ -1,7 +1,7 @@
 //! The ledger on a board: what the supervisor's threads do, each with the engine locked.
 
 use phalanx_shm::ShmError;
-use phalanx_shm::board::{Board, Publisher, Results, Task, now};
+use phalanx_shm::board::{Board, Current, Publisher, Results, Task, now};
 
 use crate::job::{End, JobId, Outcome};
 use crate::ledger::Ledger;
@@ -110,12 +110,16 @@ impl Engine {
         }
     }
 
-    /// The worker of a slot is dead.
+    /// The worker of a slot, this process, is dead. Nothing happens if that was said before.
     ///
     /// # Errors
     ///
     /// When a process wrote over the board.
-    pub fn worker_ended(&mut self, slot: u32, end: End) -> Result<(), ShmError> {
+    pub fn worker_ended(&mut self, slot: u32, pid: u32, end: End) -> Result<(), ShmError> {
+        // By now the slot may have another worker, which is not to blame.
+        if self.ledger.stats().nth(slot as usize).is_none_or(|worker| worker.pid != pid) {
+            return Ok(());
+        }
         let current = self.board().current(slot);
         if (slot as usize) < self.results.len() {
             self.collect(slot as usize)?;
@@ -131,7 +135,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The slots whose worker is over its time, and the processes; their items have been dealt with.
+    /// The slots whose worker is over its time, and the processes, which are to be ended; their items have been dealt with.
+    /// A worker that has just gone on ends by itself, after the item that it is in now.
     pub fn overdue(&mut self) -> Vec<(u32, u32)> {
         if !self.ledger.has_limits() {
             return Vec::new();
@@ -143,7 +148,12 @@ impl Engine {
                 && let Some(overdue) = self.ledger.check_time(slot, current, time)
             {
                 self.board().stop(slot);
-                late.push((slot, overdue.pid));
+                // It looks whether it is stopped before it begins an item, so that what is seen here was seldom begun
+                // after the look above.
+                let same = |at: Current| (at.dispatch, at.ordinal) == (current.dispatch, current.ordinal);
+                if self.board().current(slot).is_some_and(same) {
+                    late.push((slot, overdue.pid));
+                }
             }
         }
         late

@@ -1,10 +1,13 @@
 //! The items of a job, as bytes, from when they are given until they are done.
 //!
 //! They are kept one behind the other in segments, as they will stand in a payload, so that a chunk is one copy. A
-//! segment goes when all of its items are done: an endless job needs memory only for the items on the way.
+//! segment goes when all of its items are done: an endless job needs memory only for the items on the way. What an item
+//! keeps, which may be far larger than its bytes, goes when that item is done.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
+
+use smallvec::SmallVec;
 
 use crate::job::Keep;
 use crate::protocol::write_item;
@@ -20,7 +23,6 @@ struct Segment {
     /// Where each item ends.
     ends: Vec<u32>,
     undone: usize,
-    keeps: Vec<Keep>,
 }
 
 impl Segment {
@@ -46,6 +48,8 @@ pub struct Items {
     end: u64,
     /// Items whose bytes were replaced.
     replaced: HashMap<u64, Vec<u8>>,
+    /// What is kept for items that are not done; most have nothing.
+    keeps: BTreeMap<u64, SmallVec<[Keep; 2]>>,
     /// What was kept for items that are done. Dropping it may run foreign code, so the owner says when.
     garbage: Vec<Keep>,
 }
@@ -71,7 +75,10 @@ impl Items {
             write_item(&mut segment.bytes, item);
             segment.ends.push(segment.bytes.len() as u32);
             segment.undone += 1;
-            segment.keeps.extend(keeps);
+        }
+        let mut keeps = keeps.into_iter().peekable();
+        if keeps.peek().is_some() {
+            self.keeps.insert(self.end, keeps.collect());
         }
         self.end += 1;
     }
@@ -132,17 +139,27 @@ impl Items {
 
     /// Gives an item other bytes.
     pub fn replace(&mut self, index: u64, bytes: Vec<u8>, keeps: Vec<Keep>) {
-        if let Some(at) = self.position(index) {
-            self.segments[at].keeps.extend(keeps);
-            self.replaced.insert(index, bytes);
+        if self.position(index).is_none() {
+            self.garbage.extend(keeps);
+            return;
         }
+        if !keeps.is_empty() {
+            // What the old bytes refer to stays: a worker may still have them.
+            self.keeps.entry(index).or_default().extend(keeps);
+        }
+        self.replaced.insert(index, bytes);
     }
 
-    /// An item is done. What was kept for a segment goes with its last item.
+    /// An item is done.
     #[inline]
     pub fn done(&mut self, index: u64) {
         if !self.replaced.is_empty() {
             self.replaced.remove(&index);
+        }
+        if !self.keeps.is_empty()
+            && let Some(keeps) = self.keeps.remove(&index)
+        {
+            self.garbage.extend(keeps);
         }
         let Some(at) = self.position(index) else { return };
         let segment = &mut self.segments[at];
@@ -150,7 +167,6 @@ impl Items {
         if segment.undone == 0 {
             // The memory goes now; the place in the middle of the queue when those before it are done.
             segment.bytes = Vec::new();
-            self.garbage.append(&mut segment.keeps);
             while self.segments.len() > 1 && self.segments[0].undone == 0 {
                 self.segments.pop_front();
             }
@@ -162,9 +178,8 @@ impl Items {
 
     /// Everything goes.
     pub fn clear(&mut self) {
-        for mut segment in self.segments.drain(..) {
-            self.garbage.append(&mut segment.keeps);
-        }
+        self.segments.clear();
+        self.garbage.extend(std::mem::take(&mut self.keeps).into_values().flatten());
         self.replaced.clear();
     }
 
@@ -221,14 +236,24 @@ mod tests {
     }
 
     #[test]
-    fn what_an_item_keeps_lives_as_long_as_its_segment() {
+    fn what_an_item_keeps_goes_with_it() {
         let mut items = Items::default();
-        let kept = std::sync::Arc::new(());
-        items.push(b"a", [Box::new(kept.clone()) as Keep]);
-        assert_eq!(std::sync::Arc::strong_count(&kept), 2);
-        items.done(0);
-        assert_eq!(std::sync::Arc::strong_count(&kept), 2);
+        let kept: Vec<_> = (0..3).map(|_| std::sync::Arc::new(())).collect();
+        let counts = || kept.iter().map(std::sync::Arc::strong_count).collect::<Vec<_>>();
+        for kept in &kept {
+            items.push(b"a", [Box::new(kept.clone()) as Keep]);
+        }
+        items.replace(2, vec![1], vec![Box::new(kept[2].clone()) as Keep]);
+        assert_eq!(counts(), [2, 2, 3]);
+        items.done(1);
+        // Dropped where its owner says.
+        assert_eq!(counts(), [2, 2, 3]);
         items.take_garbage(&mut Vec::new());
-        assert_eq!(std::sync::Arc::strong_count(&kept), 1);
+        assert_eq!(counts(), [2, 1, 3]);
+        items.done(2);
+        items.clear();
+        items.take_garbage(&mut Vec::new());
+        assert_eq!(counts(), [1, 1, 1]);
+        assert!(items.keeps.is_empty());
     }
 }

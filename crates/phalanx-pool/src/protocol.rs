@@ -53,6 +53,8 @@ pub mod flags {
     pub const ITEMS_BY_VALUE: u32 = 16;
     /// An item whose worker is lost may be tried again.
     pub const RETRIED: u32 = 32;
+    /// The function is of use for few jobs, and holds memory.
+    pub const PASSING: u32 = 64;
 }
 
 /// Reads the items of a payload: each is its length in four bytes, then its bytes.

@@ -51,7 +51,7 @@ fn work(board: &Board, slot: u32, dies: impl Fn(&[u8]) -> bool) -> bool {
 }
 
 fn submit(engine: &mut Engine, items: u32, spec: JobSpec) -> JobId {
-    let function = engine.ledger().add_function("echo", b"echo", false);
+    let function = engine.ledger().add_function("echo", b"echo", false, None);
     let job = engine.ledger().add_job(JobSpec { function, total: Some(u64::from(items)), ..spec });
     for item in 0..items {
         engine.ledger().push_item(job, &item.to_le_bytes(), []);
@@ -86,7 +86,7 @@ fn ten_thousand_items_with_a_death_every_hundred() {
             engine.poll().expect("a sound board");
             for slot in 0..WORKERS {
                 if ended[slot as usize].load(Ordering::Acquire) == 1 {
-                    engine.worker_ended(slot, End::Signaled(9)).expect("a sound board");
+                    engine.worker_ended(slot, 1000 + slot, End::Signaled(9)).expect("a sound board");
                     start(&mut engine, slot);
                 }
             }
@@ -111,7 +111,7 @@ fn ten_thousand_items_with_a_death_every_hundred() {
 fn results_larger_than_the_ring_flow_through_it() {
     let board = board();
     let mut engine = Engine::new(board.clone());
-    let function = engine.ledger().add_function("echo", b"echo", false);
+    let function = engine.ledger().add_function("echo", b"echo", false, None);
     let job = engine.ledger().add_job(JobSpec { function, total: Some(500), ..JobSpec::default() });
     for item in 0..500u32 {
         engine.ledger().push_item(job, &[item as u8; 700], []);
@@ -142,11 +142,56 @@ fn results_larger_than_the_ring_flow_through_it() {
 #[test]
 fn what_cannot_be_sent_says_so() {
     let mut engine = Engine::new(board());
-    let function = engine.ledger().add_function("f", b"f", false);
+    let function = engine.ledger().add_function("f", b"f", false, None);
     let job = engine.ledger().add_job(JobSpec { function, total: Some(1), ..JobSpec::default() });
     engine.ledger().push_item(job, &[0; 5000], []);
     engine.publish();
     let mut arrived = Vec::new();
     engine.ledger().take_arrived(job, &mut arrived);
     assert!(matches!(arrived[..], [(0, Outcome::TooLarge { bytes: 5004, .. })]), "{arrived:?}");
+}
+
+#[test]
+fn a_late_worker_that_has_gone_on_is_left_to_end_by_itself() {
+    let board = board();
+    let mut engine = Engine::new(board.clone());
+    let job = submit(&mut engine, 2, JobSpec { chunk: Some(2), timeout: Some(1), ..JobSpec::default() });
+    let mut end = WorkerEnd::new(board.clone(), 0).expect("a slot of the board");
+    engine.ledger().worker_started(0, 1000);
+    engine.poll().expect("a sound board");
+    let claim = end.claim().expect("the chunk");
+    end.begin(claim.dispatch, 0, WorkerEnd::now() - 1_000_000);
+    assert!(!end.stopped());
+    assert_eq!(engine.overdue(), [(0, 1000)]);
+    // What it looks at before it begins the next one.
+    assert!(end.stopped());
+    engine.worker_ended(0, 1000, End::Signaled(15)).expect("a sound board");
+    let mut arrived = Vec::new();
+    engine.ledger().take_arrived(job, &mut arrived);
+    assert!(matches!(arrived[..], [(0, Outcome::TimedOut { pid: 1000, .. })]), "{arrived:?}");
+    // The other one was not begun.
+    assert!(engine.ledger().has_waiting() || board.has_work());
+}
+
+#[test]
+fn a_late_burial_does_not_charge_the_next_worker() {
+    let board = board();
+    let mut engine = Engine::new(board.clone());
+    let job = submit(&mut engine, 1, JobSpec::default());
+    engine.ledger().worker_started(0, 1000);
+    engine.worker_ended(0, 1000, End::Exited(0)).expect("a sound board");
+    engine.prepare_slot(0);
+    engine.ledger().worker_started(0, 1001);
+    let mut end = WorkerEnd::new(board.clone(), 0).expect("a slot of the board");
+    let claim = end.claim().expect("the item");
+    end.begin(claim.dispatch, 0, WorkerEnd::now());
+    engine.worker_ended(0, 1000, End::Signaled(9)).expect("a sound board");
+    assert!(!engine.ledger().is_done(job));
+    let record =
+        Record { kind: Kind::Returned as u32, dispatch: claim.dispatch, ordinal: 0, nanos: 10, bytes: b"done" };
+    assert!(end.send(&record).expect("a short record"));
+    engine.poll().expect("a sound board");
+    let mut arrived = Vec::new();
+    engine.ledger().take_arrived(job, &mut arrived);
+    assert_eq!(arrived, [(0, Outcome::Returned(b"done".as_slice().into()))]);
 }

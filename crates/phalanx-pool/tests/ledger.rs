@@ -2,8 +2,9 @@
 //! Every item is delivered once, and what is delivered is true.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
-use phalanx_pool::protocol::{ItemReader, Kind};
+use phalanx_pool::protocol::{ItemReader, Kind, flags};
 use phalanx_pool::{End, Event, Form, JobId, JobSpec, Ledger, Outcome};
 use phalanx_shm::board::Current;
 use proptest::prelude::*;
@@ -86,7 +87,7 @@ impl World {
     }
 
     fn submit(&mut self, items: u8, chunk: Option<u8>, retries: u8, limited: bool) {
-        let function = self.ledger.add_function("f", b"f", false);
+        let function = self.ledger.add_function("f", b"f", false, None);
         let job = self.ledger.add_job(JobSpec {
             function,
             form: Form::One,
@@ -174,7 +175,7 @@ impl World {
 
     fn answer(&mut self) -> bool {
         match self.ledger.next_event() {
-            Some(Event::WantFunction(id)) => self.ledger.set_function(id, Some(b"by value")),
+            Some(Event::WantFunction(id)) => self.ledger.set_function(id, Some(b"by value"), None),
             Some(Event::WantItem(job, index)) => {
                 let bytes = self.ledger.item(job, index).map(<[u8]>::to_vec);
                 assert!(bytes.is_some(), "an item that is wanted is there");
@@ -312,7 +313,7 @@ fn retries_are_counted_per_item() {
 }
 
 #[test]
-fn a_worker_that_went_on_after_its_time_was_over_costs_nothing_more() {
+fn a_worker_that_went_on_after_its_time_was_over_costs_what_it_had_begun() {
     let mut world = World::new();
     world.submit(3, Some(3), 0, true);
     world.hand_out();
@@ -321,13 +322,63 @@ fn a_worker_that_went_on_after_its_time_was_over_costs_nothing_more() {
     world.finish();
     let job = world.jobs[0].0;
     assert!(matches!(world.delivered[&job][&0], Outcome::TimedOut { .. }));
-    assert!(world.delivered[&job][&1].is_ok() && world.delivered[&job][&2].is_ok());
+    // The second was begun, so it is not begun again; the third was not.
+    assert!(matches!(world.delivered[&job][&1], Outcome::Lost(_)));
+    assert!(world.delivered[&job][&2].is_ok());
+}
+
+#[test]
+fn a_function_with_something_to_keep_goes_with_its_last_job() {
+    let kept = Arc::new(());
+    let mut ledger = Ledger::new(1);
+    ledger.worker_started(0, 5);
+    let function = ledger.add_function("f", b"f", false, Some(Box::new(kept.clone())));
+    let spec = JobSpec { function, total: Some(1), ..JobSpec::default() };
+    let jobs = [ledger.add_job(spec.clone()), ledger.add_job(spec)];
+    // By value, it refers to something else besides.
+    ledger.set_function(function, Some(b"value"), Some(Box::new(kept.clone())));
+    for job in jobs {
+        assert_eq!(Arc::strong_count(&kept), 3);
+        ledger.push_item(job, b"x", []);
+        let handout = ledger.hand_out(0, 100, &mut Vec::new(), 0).expect("there is an item");
+        assert_ne!(handout.flags & flags::PASSING, 0);
+        ledger.record(0, Kind::Returned, handout.dispatch, 0, 5, b"y", 0);
+        assert!(ledger.is_done(job));
+        drop(ledger.take_garbage());
+    }
+    // Though nobody has taken the results yet.
+    assert_eq!(Arc::strong_count(&kept), 1);
+    assert_eq!(ledger.function(function), None);
+    assert!(ledger.drop_function(function));
+}
+
+#[test]
+fn what_is_reported_twice_is_released_once() {
+    let mut ledger = Ledger::new(1);
+    let function = ledger.add_function("f", b"f", false, None);
+    ledger.worker_started(0, 5);
+    ledger.record(0, Kind::InitializerRaised, 0, 0, 0, b"first", 0);
+    ledger.record(0, Kind::InitializerRaised, 0, 0, 0, b"second", 0);
+    ledger.record(0, Kind::Ready, 0, 0, 0, b"", 0);
+    let job = ledger.add_job(JobSpec { function, total: Some(1), ..JobSpec::default() });
+    ledger.push_item(job, b"x", []);
+    for (kind, bytes) in [(Kind::FunctionUnknown, b"function"), (Kind::ItemUnknown, b"the item")] {
+        let handout = ledger.hand_out(0, 100, &mut Vec::new(), 0).expect("it is handed out again");
+        ledger.record(0, kind, handout.dispatch, 0, 5, bytes, 0);
+        match ledger.next_event().expect("something is wanted") {
+            Event::WantFunction(id) => ledger.set_function(id, None, None),
+            Event::WantItem(job, index) => ledger.replace_item(job, index, None, Vec::new()),
+            Event::Done(_) => panic!("it is not done"),
+        }
+    }
+    let discarded: Vec<Vec<u8>> = ledger.take_discarded().iter().map(|bytes| bytes.to_vec()).collect();
+    assert_eq!(discarded, [&b"first"[..], b"second", b"function", b"the item"]);
 }
 
 #[test]
 fn workers_that_cannot_start_end_the_pool() {
     let mut ledger = Ledger::new(1);
-    let function = ledger.add_function("f", b"f", false);
+    let function = ledger.add_function("f", b"f", false, None);
     let job = ledger.add_job(JobSpec { function, total: Some(1), ..JobSpec::default() });
     ledger.push_item(job, b"x", []);
     for _ in 0..3 {
@@ -348,7 +399,7 @@ fn workers_that_cannot_start_end_the_pool() {
 #[test]
 fn an_unsent_item_does_not_hold_up_its_neighbours() {
     let mut world = World::new();
-    let function = world.ledger.add_function("f", b"f", false);
+    let function = world.ledger.add_function("f", b"f", false, None);
     let job = world.ledger.add_job(JobSpec { function, chunk: Some(4), ..JobSpec::default() });
     world.ledger.push_item(job, format!("{job}/0").as_bytes(), []);
     world.ledger.push_unsent(job);

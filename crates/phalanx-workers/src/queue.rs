@@ -153,7 +153,7 @@ impl Ends {
     }
 
     fn put_encoded(&self, py: Python<'_>, encoded: Encoded, patience: impl FnOnce() -> Patience) -> PyResult<bool> {
-        let Encoded { wire, blocks, keep: _keep } = encoded;
+        let Encoded { wire, blocks, keep: _keep, .. } = encoded;
         if !blocks.is_empty() {
             return self.put_with_blocks(py, &wire, &blocks, patience());
         }

@@ -15,8 +15,8 @@ use pyo3::prelude::*;
 
 use crate::{codec, family};
 
-/// Copies from this size on are made without the interpreter lock.
-const DETACHED: usize = 256 << 10;
+/// Blocks from this size on are made and filled without the interpreter lock.
+pub(crate) const DETACHED: usize = 256 << 10;
 
 /// Copies memory into a block, which nobody else knows yet.
 ///

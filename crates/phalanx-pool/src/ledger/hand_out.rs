@@ -149,6 +149,9 @@ impl Ledger {
         if function.by_value {
             bits |= flags::FUNCTION_BY_VALUE;
         }
+        if !function.keeps.0.is_empty() {
+            bits |= flags::PASSING;
+        }
         if job.spec.retries > 0 {
             bits |= flags::RETRIED;
         }

@@ -70,8 +70,10 @@ struct Function {
     /// Whether it cannot be had by value, or is being made.
     asked: bool,
     pace: Pace,
-    /// Jobs that use it.
+    /// Jobs that use it and are not done.
     users: u32,
+    /// What its bytes refer to. With such things it is forgotten with the last of these jobs.
+    keeps: Garbage,
 }
 
 #[derive(Debug)]
@@ -132,20 +134,11 @@ struct Redo {
     items: Range<u64>,
 }
 
-/// Why a worker was stopped.
-#[derive(Debug)]
-enum Stopped {
-    /// An item took too long, which was dealt with: what the worker is in now is not to blame.
-    Late,
-    /// For something that the item it is in is to blame for.
-    For(End),
-}
-
 #[derive(Debug, Default)]
 struct Worker {
     ready: bool,
-    /// Why this side stopped it.
-    stopped: Option<Stopped>,
+    /// Why this side stopped it, if the item that it is in is to blame.
+    stopped: Option<End>,
     stats: WorkerStats,
 }
 
@@ -247,11 +240,13 @@ impl Ledger {
 
     // Functions
 
-    /// Adds a function: its name for people, and its bytes.
-    pub fn add_function(&mut self, name: &str, bytes: &[u8], by_value: bool) -> FunctionId {
+    /// Adds a function: its name for people, and its bytes. With `keep`, which is what they refer to, it is forgotten, and
+    /// `keep` is garbage, when the last job that uses it is done; without, it stays until [`Ledger::drop_function`].
+    pub fn add_function(&mut self, name: &str, bytes: &[u8], by_value: bool, keep: Option<Keep>) -> FunctionId {
         let id = self.number();
         let (name, bytes) = (Arc::from(name), Arc::from(bytes));
-        let function = Function { name, bytes, by_value, asked: false, pace: Pace::default(), users: 0 };
+        let keeps = Garbage(keep.into_iter().collect());
+        let function = Function { name, bytes, by_value, asked: false, pace: Pace::default(), users: 0, keeps };
         self.functions.insert(id, function);
         id
     }
@@ -261,26 +256,44 @@ impl Ledger {
         self.functions.get(&id).map(|function| (&*function.name, function.bytes.clone()))
     }
 
-    /// Answers [`Event::WantFunction`]: its bytes by value, or `None` when it cannot be had. Dispatches that waited for
-    /// it go on.
-    pub fn set_function(&mut self, id: FunctionId, bytes: Option<&[u8]>) {
-        if let Some(function) = self.functions.get_mut(&id) {
-            function.asked = false;
-            // Without bytes it stays as it is; the next worker that does not know it then says so as the result.
-            function.by_value = true;
-            if let Some(bytes) = bytes {
-                function.bytes = Arc::from(bytes);
-            }
+    /// What a function was added with.
+    pub fn function_keep(&self, id: FunctionId) -> Option<&Keep> {
+        self.functions.get(&id).and_then(|function| function.keeps.0.first())
+    }
+
+    /// Answers [`Event::WantFunction`]: its bytes by value, or `None` when it cannot be had, and what they refer to, as
+    /// for [`Ledger::add_function`]. Dispatches that waited for it go on.
+    pub fn set_function(&mut self, id: FunctionId, bytes: Option<&[u8]>, keep: Option<Keep>) {
+        let Some(function) = self.functions.get_mut(&id) else {
+            self.garbage.0.extend(keep);
+            return;
+        };
+        function.asked = false;
+        // Without bytes it stays as it is; the next worker that does not know it then says so as the result.
+        function.by_value = true;
+        if let Some(bytes) = bytes {
+            function.bytes = Arc::from(bytes);
         }
+        // What the old bytes refer to stays: they may be on their way.
+        function.keeps.0.extend(keep);
+        self.drop_if_unused(id);
     }
 
     /// Forgets a function when no job uses it. Whether it is gone.
     pub fn drop_function(&mut self, id: FunctionId) -> bool {
-        if self.functions.get(&id).is_some_and(|function| function.users == 0) {
-            self.functions.remove(&id);
-            return true;
+        if self.functions.get(&id).is_some_and(|function| function.users > 0) {
+            return false;
         }
-        false
+        if let Some(mut function) = self.functions.remove(&id) {
+            self.garbage.0.append(&mut function.keeps.0);
+        }
+        true
+    }
+
+    fn drop_if_unused(&mut self, id: FunctionId) {
+        if self.functions.get(&id).is_some_and(|function| !function.keeps.0.is_empty()) {
+            self.drop_function(id);
+        }
     }
 
     // Jobs
@@ -314,7 +327,10 @@ impl Ledger {
     /// Adds the next item of a job.
     pub fn push_item(&mut self, id: JobId, item: &[u8], keeps: impl IntoIterator<Item = Keep>) {
         let ended = self.ended.clone();
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else {
+            self.garbage.0.extend(keeps);
+            return;
+        };
         let index = job.items.end();
         job.items.push(item, keeps);
         self.outstanding += 1;
@@ -360,10 +376,14 @@ impl Ledger {
 
     /// Answers [`Event::WantItem`]: the item by value, or `None` when it cannot be had so.
     pub fn replace_item(&mut self, id: JobId, index: u64, bytes: Option<Vec<u8>>, keeps: Vec<Keep>) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else {
+            self.garbage.0.extend(keeps);
+            return;
+        };
         job.held = job.held.saturating_sub(1);
-        if let Some(bytes) = bytes {
-            job.items.replace(index, bytes, keeps);
+        match bytes {
+            Some(bytes) => job.items.replace(index, bytes, keeps),
+            None => self.garbage.0.extend(keeps),
         }
         if let Some(ended) = self.ended.clone() {
             return self.deliver(id, index, ended);
@@ -530,15 +550,21 @@ impl Ledger {
         self.limited -= u32::from(job.spec.timeout.take().is_some());
         self.eager -= u32::from(std::mem::take(&mut job.spec.each) || job.spec.callbacks);
         job.spec.callbacks = false;
+        // No function has this number: a job uses its function until it is done, once.
+        let function = std::mem::take(&mut job.spec.function);
+        if let Some(used) = self.functions.get_mut(&function) {
+            used.users -= 1;
+            if used.users == 0 {
+                self.drop_if_unused(function);
+            }
+        }
         self.remove_if_over(id);
     }
 
     fn remove_if_over(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.forgotten && job.is_done()) else { return };
-        if let Some(function) = self.functions.get_mut(&job.spec.function) {
-            function.users -= 1;
+        if self.jobs.get(&id).is_some_and(|job| job.forgotten && job.is_done()) {
+            self.jobs.remove(&id);
         }
-        self.jobs.remove(&id);
     }
 }
 

@@ -27,19 +27,26 @@ impl Ledger {
             Kind::Ready => {
                 worker.ready = true;
                 (self.raising_starts, self.failed_starts) = (0, 0);
+                if self.broken.is_none() {
+                    self.discarded.extend(self.raised.take());
+                }
                 return;
             }
             Kind::InitializerRaised => {
                 self.raising_starts += 1;
-                self.raised = Some(Bytes::from_slice(bytes));
+                // The last one counts; one that has become an outcome stays.
+                let bytes = Bytes::from_slice(bytes);
+                let surplus = if self.broken.is_none() { self.raised.replace(bytes) } else { Some(bytes) };
+                self.discarded.extend(surplus);
                 return;
             }
             _ => {}
         }
         let result = matches!(kind, Kind::Returned | Kind::Raised);
+        let holds = result || matches!(kind, Kind::FunctionUnknown | Kind::ItemUnknown);
         let Some(dispatch) = self.out.get_mut(&number).filter(|dispatch| dispatch.done == ordinal) else {
             // Late: the item was delivered as timed out, or everything was ended.
-            if result {
+            if holds {
                 self.discarded.push(Bytes::from_slice(bytes));
             }
             return;
@@ -94,17 +101,23 @@ impl Ledger {
             if dispatch.done == dispatch.count {
                 self.out.remove(&number);
             }
-            let Some(job) = self.jobs.get_mut(&id) else { return };
+            let Some(job) = self.jobs.get_mut(&id) else {
+                self.discarded.push(Bytes::from_slice(bytes));
+                return;
+            };
             if job.by_value.insert(index, ()).is_some() {
                 self.deliver(id, index, Outcome::Raised(Bytes::from_slice(bytes)));
                 return;
             }
             job.held += 1;
+            self.discarded.push(Bytes::from_slice(bytes));
             self.events.push_back(Event::WantItem(id, index));
             return;
         }
         let rest = dispatch.rest();
         self.out.remove(&number);
+        // It is said again, by then about the function by value, if that does not help.
+        self.discarded.push(Bytes::from_slice(bytes));
         let Some(function) = self.jobs.get(&id).map(|job| job.spec.function) else { return };
         if let Some(entry) = self.functions.get_mut(&function)
             && !entry.by_value
@@ -124,15 +137,13 @@ impl Ledger {
         let (was_ready, stopped) = (worker.ready, worker.stopped.take());
         worker.ready = false;
         worker.stats.pid = 0;
-        let (current, end) = match stopped {
-            Some(Stopped::Late) => (None, end),
-            Some(Stopped::For(reason)) => (current, reason),
-            None => (current, end),
-        };
+        let end = stopped.unwrap_or(end);
         let had: Vec<u64> = self.out.iter().filter(|(_, d)| d.owner == Some(slot)).map(|(number, _)| *number).collect();
         for number in had {
             let Some(mut dispatch) = self.out.remove(&number) else { continue };
             let mut charged = None;
+            // An item that took too long was dealt with and is behind `done`. Another one that the worker began when it
+            // was stopped for it (rarely: workers look before each item) has begun, and is charged like any other.
             if current.is_some_and(|at| at.dispatch == number && at.ordinal == dispatch.done) {
                 charged = Some(dispatch.first + u64::from(dispatch.done));
                 dispatch.done += 1;
@@ -177,7 +188,6 @@ impl Ledger {
         }
         let worker = self.workers.get_mut(slot as usize)?;
         let pid = worker.stats.pid;
-        worker.stopped = Some(Stopped::Late);
         dispatch.owner = Some(slot);
         let (id, index) = (dispatch.job, dispatch.first + u64::from(dispatch.done));
         dispatch.done += 1;
@@ -195,7 +205,7 @@ impl Ledger {
     /// The worker of a slot is being stopped, for this reason: an item that it is in is lost so.
     pub fn stopping(&mut self, slot: u32, reason: End) {
         if let Some(worker) = self.workers.get_mut(slot as usize) {
-            worker.stopped = Some(Stopped::For(reason));
+            worker.stopped = Some(reason);
         }
     }
 
@@ -207,6 +217,11 @@ impl Ledger {
     /// The next event.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// What the initializer raised: the outcomes that say so must not be looked at any more.
+    pub fn take_raised(&mut self) -> Option<Bytes> {
+        self.raised.take()
     }
 
     /// Results that nobody will take: what they hold is to be released.

@@ -301,7 +301,7 @@ mod real {
             }
         }
 
-        /// Tells the worker of a slot to end before its next task.
+        /// Tells the worker of a slot to end before its next item.
         pub fn stop(&self, number: u32) {
             if number < self.0.shape.workers {
                 self.word32(self.0.shape.slot_at(number) + slot::STOP).store(1, Ordering::Relaxed);

@@ -72,6 +72,12 @@ impl WorkerEnd {
         }
     }
 
+    /// Whether this worker shall begin nothing more, not even the next item of its task.
+    #[inline]
+    pub fn stopped(&self) -> bool {
+        self.board.stopped(self.number)
+    }
+
     /// Takes the oldest task that nobody has.
     #[inline]
     pub fn claim(&mut self) -> Option<Claim> {

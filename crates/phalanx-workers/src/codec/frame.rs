@@ -13,12 +13,20 @@
 //! Large buffers have a block each, which lives as long as the arrays that view it. Smaller ones, and a frame that is too
 //! long for the wire, share the first block. Blocks that nothing in the frame names came with family objects (locks,
 //! shared arrays): the message only keeps them alive until those are unpickled.
+//!
+//! With many blocks the handles would make the wire long, which has to fit into a record of a worker: the whole message
+//! then lies in a block of its own.
+//!
+//! ```text
+//! wire    LONG, 7 times u8 0, u64 handle, u64 length of the message in that block
+//! ```
 
 use std::ffi::c_int;
 use std::sync::Arc;
 
+use phalanx_gil::detached;
 use phalanx_shm::{Block, BlockKind, Handle, PrivateView};
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -29,7 +37,7 @@ use super::small::{damaged, tag};
 use super::view::View;
 use super::{Encoded, Source, Wire, sharing};
 use crate::family;
-use crate::shared::{SharedBuffer, copy_in};
+use crate::shared::{DETACHED, SharedBuffer, copy_in};
 
 /// Frames up to this size travel in the wire.
 pub(super) const INLINE: usize = 4 << 10;
@@ -39,6 +47,12 @@ const OWN_BLOCK: usize = 256 << 10;
 
 /// ... as long as there are no more of them in one message.
 const MOST_BLOCKS: usize = 64;
+
+/// A wire with more handles than this moves into a block.
+const WIRE_HANDLES: usize = 256;
+
+/// Most blocks of a message, with that one: a record of a queue counts them in 16 bits.
+const MOST_HANDLES: usize = 65_535;
 
 /// Where buffers begin in a block.
 const ALIGNMENT: usize = 64;
@@ -56,7 +70,7 @@ struct Place {
 /// Makes a message of what a pickler wrote.
 ///
 /// # Errors
-/// `MemoryError` when the shared memory is full.
+/// `MemoryError` when the shared memory is full; `ValueError` for too many shared objects.
 pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encoded: &mut Encoded) -> PyResult<()> {
     let buffers = &written.buffers;
     let frame = FRAME_HEAD + ENTRY * buffers.len() + written.length;
@@ -102,6 +116,16 @@ pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encod
         };
         encoded.blocks.push(block);
     }
+    encoded.copied = !encoded.blocks.is_empty();
+    // Beside those of the buffers, and one for the wire.
+    let most = MOST_HANDLES - 1 - encoded.blocks.len();
+    if carried.len() > most {
+        return Err(PyValueError::new_err(format!(
+            "an object that contains {} locks, queues, shared arrays and the like cannot be sent: at most {most} can be \
+             sent at once",
+            carried.len()
+        )));
+    }
     encoded.blocks.extend(carried);
     let wire = &mut encoded.wire;
     wire.extend_from_slice(&[tag::PICKLE, u8::from(!inline), u8::from(private), 0]);
@@ -122,7 +146,7 @@ pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encod
         for piece in &written.stream {
             wire.extend_from_slice(piece.as_bytes(py));
         }
-        return Ok(());
+        return shorten(py, encoded);
     }
     let Some(block) = encoded.blocks.first() else { return Err(damaged()) };
     copy_in(py, block, 0, table.as_ptr(), table.len())?;
@@ -132,12 +156,66 @@ pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encod
         copy_in(py, block, at, bytes.as_ptr(), bytes.len())?;
         at += bytes.len();
     }
+    shorten(py, encoded)
+}
+
+/// Moves the wire into a block when it is long with handles.
+fn shorten(py: Python<'_>, encoded: &mut Encoded) -> PyResult<()> {
+    if encoded.blocks.len() <= WIRE_HANDLES {
+        return Ok(());
+    }
+    let length = encoded.wire.len();
+    let block = allocate(py, length)?;
+    copy_in(py, &block, 0, encoded.wire.as_ptr(), length)?;
+    encoded.wire.clear();
+    encoded.wire.extend_from_slice(&[tag::LONG, 0, 0, 0, 0, 0, 0, 0]);
+    encoded.wire.extend_from_slice(&block.handle().to_u64().to_le_bytes());
+    encoded.wire.extend_from_slice(&(length as u64).to_le_bytes());
+    encoded.blocks.push(block);
+    encoded.copied = true;
     Ok(())
 }
 
-/// A block of this size.
+/// The handle and the length in a wire that [`shorten`] made.
+pub(super) fn long(wire: &[u8]) -> Option<(Handle, usize)> {
+    let (handle, rest) = wire.get(8..)?.split_first_chunk()?;
+    let (length, _) = rest.split_first_chunk()?;
+    Some((Handle::from_u64(u64::from_le_bytes(*handle)), usize::try_from(u64::from_le_bytes(*length)).ok()?))
+}
+
+/// The message in a block that [`shorten`] filled.
+pub(super) fn message(block: &Block, length: usize) -> Option<&[u8]> {
+    if length > block.len() {
+        return None;
+    }
+    // SAFETY: the block has so many bytes; the sender wrote them before it sent the message, and nobody writes them
+    // any more.
+    Some(unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) })
+}
+
+/// The object of a message that [`shorten`] moved into a block.
+///
+/// # Errors
+/// As [`read`].
+#[cold]
+pub(super) fn read_long<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
+    let (handle, length) = long(wire).ok_or_else(damaged)?;
+    let block = block_of(py, handle.to_u64(), source)?;
+    match message(&block, length) {
+        Some(wire) if wire.first() == Some(&tag::PICKLE) => read(py, wire, source),
+        _ => Err(damaged()),
+    }
+}
+
+/// A block of this size. A large one takes the kernel some time, in which other threads run.
 fn allocate(py: Python<'_>, bytes: usize) -> PyResult<Block> {
-    family::arena(py)?.alloc(bytes, BlockKind::Plain).map_err(|error| family::refused(&error))
+    let arena = family::arena(py)?;
+    let block = if bytes < DETACHED {
+        arena.alloc(bytes, BlockKind::Plain)
+    } else {
+        detached(py, || arena.alloc(bytes, BlockKind::Plain))
+    };
+    block.map_err(|error| family::refused(&error))
 }
 
 /// Makes a message of one `str` or `bytes`, whose bytes are these.
@@ -151,6 +229,7 @@ pub(super) fn write_bytes(py: Python<'_>, kind: u8, bytes: &[u8], encoded: &mut 
     encoded.wire.extend_from_slice(&block.handle().to_u64().to_le_bytes());
     encoded.wire.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     encoded.blocks.push(block);
+    encoded.copied = true;
     Ok(())
 }
 

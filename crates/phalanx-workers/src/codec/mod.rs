@@ -56,10 +56,12 @@ pub(crate) type Wire = SmallVec<[u8; 192]>;
 /// An object that is ready to be sent.
 #[derive(Default)]
 pub(crate) struct Encoded {
-    /// The message: up to some 4 KiB, and 8 bytes for each shared object in it.
+    /// The message: up to some 6 KiB.
     pub(crate) wire: Wire,
     /// The blocks that it names.
     pub(crate) blocks: Vec<Block>,
+    /// Whether some of them were made for it, and so are no other message's.
+    pub(crate) copied: bool,
     /// Objects that must live until the message has been read.
     pub(crate) keep: Vec<Py<PyAny>>,
 }
@@ -147,23 +149,48 @@ pub(crate) fn decode<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyRes
         Some(&tag::PROTO) => loads(PyBytes::new(py, wire).as_any()),
         Some(&tag::PICKLE) => frame::read(py, wire, source),
         Some(&(tag::BLOCK_STR | tag::BLOCK_BYTES)) => frame::read_bytes(py, wire, source),
+        Some(&tag::LONG) => frame::read_long(py, wire, source),
         _ => small::decode_small(py, wire),
     }
 }
 
 /// Gives back what a message in [`Source::Transit`] holds, unread. Needs no interpreter lock.
 pub(crate) fn discard(arena: Arena, wire: &[u8]) {
+    each_handle(arena, wire, &mut |handle| arena.discard(handle));
+}
+
+/// Takes over what a message in [`Source::Transit`] holds: from then on it is one in [`Source::Borrowed`], as long as
+/// the blocks live. Needs no interpreter lock.
+pub(crate) fn hold(arena: Arena, wire: &[u8]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    // One that is gone is missed by who reads the message.
+    each_handle(arena, wire, &mut |handle| blocks.extend(arena.adopt(handle)));
+    blocks
+}
+
+/// Calls `take` with every handle of a message in [`Source::Transit`], which is to take the hold over.
+fn each_handle(arena: Arena, wire: &[u8], take: &mut dyn FnMut(Handle)) {
     let handles = match wire {
         // See `frame.rs`.
         [tag::PICKLE, _, _, _, rest @ ..] => rest
             .split_first_chunk()
             .and_then(|(count, rest)| rest.get(8..)?.get(..(u32::from_le_bytes(*count) as usize).checked_mul(8)?)),
         [tag::BLOCK_STR | tag::BLOCK_BYTES, rest @ ..] => rest.get(..8),
+        [tag::LONG, ..] => {
+            let Some((handle, length)) = frame::long(wire) else { return };
+            // Opened beside the hold that the message has, which `take` is given in the end.
+            if let Ok(block) = arena.open(handle)
+                && let Some(inner @ [tag::PICKLE, ..]) = frame::message(&block, length)
+            {
+                each_handle(arena, inner, take);
+            }
+            return take(handle);
+        }
         _ => None,
     };
     let mut rest = handles.unwrap_or(&[]);
     while let Some((handle, after)) = rest.split_first_chunk() {
-        arena.discard(Handle::from_u64(u64::from_le_bytes(*handle)));
+        take(Handle::from_u64(u64::from_le_bytes(*handle)));
         rest = after;
     }
 }

@@ -44,6 +44,8 @@ pub(super) mod tag {
     pub(in crate::codec) const PROTO: u8 = 0x80;
     /// A pickle stream with blocks beside it.
     pub(in crate::codec) const PICKLE: u8 = 13;
+    /// Such a message, in a block.
+    pub(in crate::codec) const LONG: u8 = 14;
 }
 
 /// From this many bytes on, a `str` or `bytes` is copied into a block without pickle in between.

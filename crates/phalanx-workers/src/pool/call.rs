@@ -13,10 +13,18 @@ pub(super) struct Report {
     pub(super) encoded: Encoded,
 }
 
+/// So much is told of what a task gave to `sys.exit`: a record of a worker is short.
+const TOLD: usize = 4 << 10;
+
 impl Report {
     fn text(kind: Kind, text: &str) -> Report {
         let mut encoded = Encoded::default();
-        encoded.wire.extend_from_slice(text.as_bytes());
+        if text.len() <= TOLD {
+            encoded.wire.extend_from_slice(text.as_bytes());
+        } else {
+            encoded.wire.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(TOLD)]);
+            encoded.wire.extend_from_slice(b"...");
+        }
         Report { kind, encoded }
     }
 }

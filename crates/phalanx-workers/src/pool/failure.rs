@@ -101,12 +101,17 @@ fn broken<'py>(py: Python<'py>, broken: &Broken) -> PyResult<Bound<'py, PyAny>> 
     ))
 }
 
-/// The exception of an outcome that is not a result.
-pub(super) fn exception<'py>(py: Python<'py>, outcome: &Outcome, place: &Place<'_>) -> PyResult<Bound<'py, PyAny>> {
+/// The exception of an outcome that is not a result; `source` is that of what a function raised.
+pub(super) fn exception<'py>(
+    py: Python<'py>,
+    outcome: &Outcome,
+    place: &Place<'_>,
+    source: Source,
+) -> PyResult<Bound<'py, PyAny>> {
     let value = |error: PyErr| error.into_value(py).into_bound(py).into_any();
     Ok(match outcome {
         Outcome::Returned(_) | Outcome::Unsent => value(PyRuntimeError::new_err("a result was taken for an error")),
-        Outcome::Raised(bytes) => raised(py, bytes, Source::Transit)?,
+        Outcome::Raised(bytes) => raised(py, bytes, source)?,
         Outcome::Lost(how) => lost(py, how, place)?,
         Outcome::TimedOut { pid, limit } => {
             let limit = *limit as f64 / 1e9;

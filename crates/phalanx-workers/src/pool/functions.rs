@@ -3,12 +3,19 @@
 //! A plain function that pickle names is looked up by identity: it is pickled once. What is pickled by value (a lambda, a
 //! closure) and what has state (partial functions, bound methods, callable objects) is pickled at each call, since it may
 //! have changed; equal bytes are the same function, which a worker makes once.
+//!
+//! A function that carries arrays has its own copy of them in shared memory, so that its bytes are never equal to others.
+//! It is not remembered: the ledger has it, and what it holds goes with the last job that uses it.
+//!
+//! No Python code runs while the functions or the engine are locked: looking up an attribute may be such code, and may let
+//! another thread in that wants the same locks.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use phalanx_pool::FunctionId;
+use phalanx_pool::{FunctionId, Keep};
 use phalanx_shm::Block;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyCFunction;
@@ -19,12 +26,19 @@ use crate::codec::{By, Encoded, Wire, encode};
 /// So many functions are remembered.
 const REMEMBERED: usize = 512;
 
-/// A function as it was pickled.
-struct Entry {
+/// A function whose bytes refer to so much shared memory is not remembered.
+const LARGE: usize = 64 << 10;
+
+/// A function and what its bytes refer to. The ledger has those that are not remembered.
+struct Held {
     function: Py<PyAny>,
-    /// What its bytes refer to.
     _blocks: Vec<Block>,
-    _keep: Vec<Py<PyAny>>,
+    keep: Vec<Py<PyAny>>,
+}
+
+/// A function that is remembered, as it was pickled.
+struct Entry {
+    held: Held,
     bytes: Wire,
     by_value: bool,
     plain: bool,
@@ -36,6 +50,12 @@ pub(super) struct Functions {
     entries: HashMap<FunctionId, Entry>,
     by_object: HashMap<usize, FunctionId>,
     by_bytes: HashMap<Wire, FunctionId>,
+}
+
+/// What is to be known of a function, and found out before anything is locked.
+struct Looks {
+    name: String,
+    plain: bool,
 }
 
 /// Whether the object is a function of a module: pickled by name, without state.
@@ -80,73 +100,131 @@ impl Functions {
     /// Whether another function had these bytes, which name it: it was defined once more (in a notebook, say).
     fn is_redefined(&self, wire: &Wire, function: &Bound<'_, PyAny>) -> bool {
         let known = self.by_bytes.get(wire).and_then(|id| self.entries.get(id));
-        known.is_some_and(|entry| entry.plain && !entry.by_value && !entry.function.is(function))
+        known.is_some_and(|entry| entry.plain && !entry.by_value && !entry.held.function.is(function))
     }
 
+    /// The number of a function with these bytes. `gone` gets what is to be dropped without the lock.
     fn add(
         &mut self,
         shared: &Shared,
         function: &Bound<'_, PyAny>,
+        looks: &Looks,
         encoded: Encoded,
         by_value: bool,
-        gone: &mut Vec<Entry>,
+        gone: &mut Vec<Held>,
     ) -> FunctionId {
         let by_value = by_value || is_by_value(&encoded.wire);
-        let Encoded { wire, blocks, keep } = encoded;
+        let passing = is_passing(&encoded);
+        let Encoded { wire, blocks, keep, .. } = encoded;
+        let held = Held { function: function.clone().unbind(), _blocks: blocks, keep };
+        if passing {
+            return shared.engine_under_lock().ledger().add_function(
+                &looks.name,
+                &wire,
+                by_value,
+                Some(Box::new(held)),
+            );
+        }
         if let Some(id) = self.by_bytes.get(&wire) {
+            gone.push(held);
             return *id;
         }
         if self.entries.len() >= REMEMBERED {
             self.shrink(shared, gone);
         }
-        let id = shared.engine().ledger().add_function(&name_of(function), &wire, by_value);
-        let plain = is_plain(function);
-        if plain {
+        let id = shared.engine_under_lock().ledger().add_function(&looks.name, &wire, by_value, None);
+        if looks.plain {
             self.by_object.insert(function.as_ptr().addr(), id);
         }
         self.by_bytes.insert(wire.clone(), id);
-        let function = function.clone().unbind();
-        self.entries.insert(id, Entry { function, _blocks: blocks, _keep: keep, bytes: wire, by_value, plain });
+        self.entries.insert(id, Entry { held, bytes: wire, by_value, plain: looks.plain });
         id
     }
 
     /// Forgets functions that no job uses.
-    fn shrink(&mut self, shared: &Shared, gone: &mut Vec<Entry>) {
+    fn shrink(&mut self, shared: &Shared, gone: &mut Vec<Held>) {
         let ids: Vec<FunctionId> = self.entries.keys().copied().collect();
         for id in ids {
-            if shared.engine().ledger().drop_function(id)
+            if shared.engine_under_lock().ledger().drop_function(id)
                 && let Some(entry) = self.entries.remove(&id)
             {
                 self.by_bytes.remove(&entry.bytes);
                 if entry.plain {
-                    self.by_object.remove(&entry.function.as_ptr().addr());
+                    self.by_object.remove(&entry.held.function.as_ptr().addr());
                 }
-                gone.push(entry);
+                gone.push(entry.held);
             }
         }
     }
 
-    /// The object of a number.
-    pub(super) fn object(&self, py: Python<'_>, id: FunctionId) -> Option<Py<PyAny>> {
-        self.entries.get(&id).map(|entry| entry.function.clone_ref(py))
-    }
-
-    /// A function was pickled by value because a worker could not find it by name.
-    pub(super) fn now_by_value(&mut self, id: FunctionId, encoded: Encoded) -> Wire {
-        let Encoded { wire, blocks, keep } = encoded;
+    /// A function was pickled by value because a worker could not find it by name. Its new bytes, and what the ledger is
+    /// to hold for them.
+    fn now_by_value(&mut self, id: FunctionId, function: Py<PyAny>, encoded: Encoded) -> ByValue {
+        let passing = is_passing(&encoded);
+        let Encoded { wire, blocks, keep, .. } = encoded;
+        let mut held = Held { function, _blocks: blocks, keep };
         if let Some(entry) = self.entries.get_mut(&id) {
             self.by_bytes.remove(&entry.bytes);
-            self.by_bytes.insert(wire.clone(), id);
             entry.by_value = true;
             entry.bytes = wire.clone();
-            entry._blocks.extend(blocks);
-            entry._keep.extend(keep);
+            if !passing {
+                self.by_bytes.insert(wire.clone(), id);
+                entry.held._blocks.append(&mut held._blocks);
+                entry.held.keep.append(&mut held.keep);
+            }
         }
-        wire
+        let hold = passing || !self.entries.contains_key(&id);
+        ByValue { bytes: wire, keep: hold.then(|| Box::new(held) as Keep) }
+    }
+
+    /// Shows the garbage collector what is remembered.
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for entry in self.entries.values() {
+            visit.call(&entry.held.function)?;
+            entry.held.keep.iter().try_for_each(|object| visit.call(object))?;
+        }
+        Ok(())
     }
 }
 
-/// The number of a function; adds it to the ledger when it is new there.
+/// A function by value.
+struct ByValue {
+    bytes: Wire,
+    keep: Option<Keep>,
+}
+
+/// Whether a function is given back with its last job.
+fn is_passing(encoded: &Encoded) -> bool {
+    encoded.copied || encoded.blocks.iter().map(Block::len).sum::<usize>() > LARGE
+}
+
+/// The object of a number.
+fn object(functions: &Mutex<Functions>, shared: &Shared, py: Python<'_>, id: FunctionId) -> Option<Py<PyAny>> {
+    let functions = functions.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entry) = functions.entries.get(&id) {
+        return Some(entry.held.function.clone_ref(py));
+    }
+    let mut engine = shared.engine_under_lock();
+    let held = engine.ledger().function_keep(id)?.downcast_ref::<Held>()?;
+    Some(held.function.clone_ref(py))
+}
+
+/// Answers the ledger's wish for a function by value.
+pub(super) fn send_by_value(functions: &Mutex<Functions>, shared: &Shared, py: Python<'_>, id: FunctionId) {
+    let found = object(functions, shared, py, id);
+    let encoded = found.and_then(|function| Some((encode(py, function.bind(py), By::Value).ok()?, function)));
+    let answer = encoded.map(|(encoded, function)| {
+        functions.lock().unwrap_or_else(PoisonError::into_inner).now_by_value(id, function, encoded)
+    });
+    let (bytes, keep) = match answer {
+        Some(ByValue { bytes, keep }) => (Some(bytes), keep),
+        None => (None, None),
+    };
+    shared.engine().ledger().set_function(id, bytes.as_deref(), keep);
+}
+
+/// The number of a function; adds it to the ledger when it is new there. A job is to use it: one that is not remembered
+/// goes with its last one.
 ///
 /// # Errors
 /// What pickling raises.
@@ -161,7 +239,7 @@ pub(super) fn number(
         Ok(id) => return Ok(id),
         Err(by) => by,
     };
-    // Pickling may run Python code and switch threads: without the lock.
+    // Pickling may run Python code and switch threads, and so may looking at the function: without the lock.
     let mut encoded = encode(function.py(), function, by)?;
     let mut by = by;
     if by == By::Reference && lock().is_redefined(&encoded.wire, function) {
@@ -169,8 +247,9 @@ pub(super) fn number(
         by = By::Value;
         encoded = encode(function.py(), function, by)?;
     }
+    let looks = Looks { name: name_of(function), plain: is_plain(function) };
     let mut gone = Vec::new();
-    let id = lock().add(shared, function, encoded, by == By::Value, &mut gone);
+    let id = lock().add(shared, function, &looks, encoded, by == By::Value, &mut gone);
     drop(gone);
     Ok(id)
 }

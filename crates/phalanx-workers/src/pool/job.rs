@@ -1,4 +1,8 @@
 //! The class `Job`: what has been asked of a pool at once, and its results.
+//!
+//! An exception that a worker has sent stays bytes until it is raised, and is made anew each time. A job that kept the
+//! object would keep, by its traceback, the frames that it was raised through with all their variables, the job's own
+//! results among them: a cycle, for each call that fails. What else a job keeps, the garbage collector sees.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use phalanx_gil::{GilCell, detached};
 use phalanx_pool::{JobId, Outcome};
+use phalanx_shm::Block;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyStopIteration, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::failure::{self, Place};
-use super::shared::Shared;
+use super::shared::{Pause, Shared};
 use super::source::Source;
 use crate::codec;
 
@@ -49,10 +55,25 @@ const NAP: Duration = Duration::from_micros(50);
 /// While it lives, its thread has outcomes that are no longer in the ledger and not yet in the state.
 struct Absorbing<'a>(&'a AtomicU32);
 
+impl<'a> Absorbing<'a> {
+    fn begin(threads: &'a AtomicU32) -> Absorbing<'a> {
+        threads.fetch_add(1, Ordering::Relaxed);
+        Absorbing(threads)
+    }
+}
+
 impl Drop for Absorbing<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Release);
     }
+}
+
+/// Why an item failed.
+enum Failure {
+    /// What a worker or the ledger told. It is read again whenever it is raised; the blocks are what it refers to.
+    Told(Outcome, Vec<Block>),
+    /// An exception of this process: the item could not be pickled, or its result not be made of its bytes.
+    Here(Py<PyAny>),
 }
 
 /// What is known of the results.
@@ -63,15 +84,15 @@ struct State {
     /// For a single one.
     value: Option<Py<PyAny>>,
     /// The failed item with the lowest index.
-    error: Option<(u64, Py<PyAny>)>,
+    error: Option<(u64, Failure)>,
     /// Results to come, by index.
     ordered: HashMap<u64, Outcome>,
-    /// Results to come, as they came.
+    /// Results to come, as they came; for those that are asked for together, what a signal kept from being decoded.
     queue: VecDeque<(u64, Outcome)>,
-    /// Items that could not be pickled.
-    unsent: HashMap<u64, PyErr>,
+    /// The exceptions of items that could not be pickled.
+    unsent: HashMap<u64, Py<PyAny>>,
     /// What the iterable raised, at its end.
-    raised: Option<PyErr>,
+    raised: Option<Py<PyAny>>,
     /// Results given out.
     given: u64,
     /// How many there are, once that is known.
@@ -114,8 +135,11 @@ impl Job {
     }
 
     /// Takes items from the iterable, as many as `want` says.
-    pub(super) fn feed(&self, py: Python<'_>, want: Want) {
-        let Some(mut source) = self.source.take(py) else { return };
+    ///
+    /// # Errors
+    /// What a signal handler raises; items are still to be taken then.
+    pub(super) fn feed(&self, py: Python<'_>, want: Want) -> PyResult<()> {
+        let Some(mut source) = self.source.take(py) else { return Ok(()) };
         let mut engine = self.shared.engine();
         let ahead = self.ahead.unwrap_or_else(|| engine.ledger().lookahead(self.id)).max(1);
         let delivered = engine.ledger().progress(self.id).map_or(0, |(done, _)| done);
@@ -128,16 +152,20 @@ impl Job {
         let fed = source.feed(py, &self.shared, self.id, count);
         self.shared.call_collector(false);
         let taken = source.taken;
+        let object = |error: PyErr| error.into_value(py).into_any();
+        let unsent: Vec<_> = fed.unsent.into_iter().map(|(index, error)| (index, object(error))).collect();
+        let raised = fed.raised.map(object);
         self.state.with(py, |state| {
-            state.unsent.extend(fed.unsent);
+            state.unsent.extend(unsent);
             if fed.exhausted {
                 state.total = Some(taken);
-                state.raised = fed.raised;
+                state.raised = raised;
             }
         });
         if !fed.exhausted {
             self.source.replace(py, Some(source));
         }
+        fed.interrupted.map_or(Ok(()), Err)
     }
 
     /// Whether items are still to be taken, and results were taken already.
@@ -159,12 +187,14 @@ impl Job {
 
     /// The item of a single call could not be pickled.
     pub(super) fn add_unsent(&self, py: Python<'_>, error: PyErr) {
+        let error = error.into_value(py).into_any();
         self.state.with(py, |state| state.unsent.insert(0, error));
     }
 
     /// What the iterable raised.
     pub(super) fn raised(&self, py: Python<'_>) -> Option<PyErr> {
-        self.state.with(py, |state| state.raised.take())
+        let raised = self.state.with(py, |state| state.raised.take());
+        raised.map(|exception| PyErr::from_value(exception.into_bound(py)))
     }
 
     fn place(&self, index: u64) -> Place<'_> {
@@ -181,21 +211,33 @@ impl Job {
         let failed = |error: PyErr| error.into_value(py).into_bound(py).into_any();
         match outcome {
             Outcome::Returned(bytes) => codec::decode(py, bytes, codec::Source::Transit).map_err(failed),
-            Outcome::Unsent => {
-                let error = self.state.with(py, |state| state.unsent.remove(&index));
-                Err(error.map_or_else(|| failed(PyValueError::new_err("an item could not be pickled")), failed))
-            }
-            other => {
-                let make = || failure::exception(py, other, &self.place(index));
-                let mut made = make();
-                if made.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
-                    // It came while the exception was made, and is for this thread, which will hear of it again.
-                    made = make();
-                    let _ = py.import("_thread").and_then(|module| module.call_method0("interrupt_main"));
-                }
-                Err(made.unwrap_or_else(failed))
-            }
+            Outcome::Unsent => Err(self.unsent(py, index).into_bound(py)),
+            other => Err(self.exception(py, index, other, codec::Source::Transit)),
         }
+    }
+
+    /// Why an item could not be pickled.
+    fn unsent(&self, py: Python<'_>, index: u64) -> Py<PyAny> {
+        let exception = self.state.with(py, |state| state.unsent.remove(&index));
+        exception.unwrap_or_else(|| PyValueError::new_err("an item could not be pickled").into_value(py).into_any())
+    }
+
+    /// The exception of an outcome that is not a result.
+    fn exception<'py>(
+        &self,
+        py: Python<'py>,
+        index: u64,
+        outcome: &Outcome,
+        source: codec::Source,
+    ) -> Bound<'py, PyAny> {
+        let make = || failure::exception(py, outcome, &self.place(index), source);
+        let mut made = make();
+        if made.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+            // It came while the exception was made, and is for this thread, which will hear of it again.
+            made = make();
+            let _ = py.import("_thread").and_then(|module| module.call_method0("interrupt_main"));
+        }
+        made.unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any())
     }
 
     /// Waits while another thread has outcomes of this job in hand. They have arrived, so this counts for no timeout.
@@ -209,17 +251,52 @@ impl Job {
     }
 
     /// Takes over outcomes that have arrived: decodes those that are asked for together, keeps the others.
+    ///
+    /// # Errors
+    /// What a signal handler raises; nothing is lost then.
     fn absorb(&self, py: Python<'_>, arrived: Vec<(u64, Outcome)>) -> PyResult<()> {
         match self.mode {
             Mode::Ordered => self.state.with(py, |state| state.ordered.extend(arrived)),
             Mode::Unordered => self.state.with(py, |state| state.queue.extend(arrived)),
             Mode::Single | Mode::List => {
-                for (index, outcome) in arrived {
-                    match self.open(py, index, &outcome) {
-                        Ok(value) => self.store(py, index, value)?,
-                        Err(exception) => self.fail(py, index, exception.unbind()),
+                let mut pause = Pause::default();
+                let mut arrived = arrived.into_iter();
+                loop {
+                    let Some((index, outcome)) = arrived.next() else {
+                        let left = self.state.with(py, |state| std::mem::take(&mut state.queue));
+                        if left.is_empty() {
+                            break;
+                        }
+                        arrived = Vec::from(left).into_iter();
+                        continue;
+                    };
+                    if let Err(error) = self.settle(py, index, outcome).and_then(|()| pause.look(py)) {
+                        self.state.with(py, |state| state.queue.extend(arrived));
+                        return Err(error);
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over one outcome of those that are asked for together.
+    fn settle(&self, py: Python<'_>, index: u64, outcome: Outcome) -> PyResult<()> {
+        match outcome {
+            Outcome::Returned(_) => match self.open(py, index, &outcome) {
+                Ok(value) => return self.store(py, index, value),
+                Err(exception) => self.fail(py, index, Failure::Here(exception.unbind())),
+            },
+            Outcome::Unsent => {
+                let exception = self.unsent(py, index);
+                self.fail(py, index, Failure::Here(exception));
+            }
+            outcome => {
+                let blocks = match &outcome {
+                    Outcome::Raised(bytes) => codec::hold(self.shared.arena, bytes),
+                    _ => Vec::new(),
+                };
+                self.fail(py, index, Failure::Told(outcome, blocks));
             }
         }
         Ok(())
@@ -247,10 +324,10 @@ impl Job {
         if index < list.len() { list.set_item(index, value) } else { list.append(value) }
     }
 
-    fn fail(&self, py: Python<'_>, index: u64, exception: Py<PyAny>) {
+    fn fail(&self, py: Python<'_>, index: u64, failure: Failure) {
         let old = self.state.with(py, |state| match &state.error {
-            Some((lowest, _)) if *lowest <= index => Some(exception),
-            _ => state.error.replace((index, exception)).map(|(_, exception)| exception),
+            Some((lowest, _)) if *lowest <= index => Some(failure),
+            _ => state.error.replace((index, failure)).map(|(_, failure)| failure),
         });
         drop(old);
     }
@@ -266,33 +343,48 @@ impl Job {
                 let ledger = engine.ledger();
                 let done = ledger.is_done(id);
                 (done || ledger.arrived(id) >= batch).then(|| {
-                    self.absorbing.fetch_add(1, Ordering::Relaxed);
+                    let absorbing = Absorbing::begin(&self.absorbing);
                     ledger.take_arrived(id, &mut arrived);
-                    done
+                    (done, absorbing)
                 })
             })?;
-            let absorbing = done.map(|_| Absorbing(&self.absorbing));
+            let Some((done, absorbing)) = done else { return Ok(false) };
             self.absorb(py, arrived)?;
             drop(absorbing);
-            match done {
-                Some(true) => return self.wait_for_others(py).map(|()| true),
-                Some(false) => {}
-                None => return Ok(false),
+            if !done {
+                continue;
             }
+            self.wait_for_others(py)?;
+            // One of them may have been interrupted.
+            while self.state.peek(py, |state| !state.queue.is_empty()) {
+                let absorbing = Absorbing::begin(&self.absorbing);
+                self.absorb(py, Vec::new())?;
+                drop(absorbing);
+                self.wait_for_others(py)?;
+            }
+            return Ok(true);
         }
     }
 
     /// The result of a finished job.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let error = self.state.peek(py, |state| state.error.as_ref().map(|(_, exception)| exception.clone_ref(py)));
-        if let Some(exception) = error {
+        let error = self.state.peek(py, |state| {
+            state.error.as_ref().map(|(index, failure)| match failure {
+                Failure::Told(outcome, blocks) => (*index, Failure::Told(outcome.clone(), blocks.clone())),
+                Failure::Here(exception) => (*index, Failure::Here(exception.clone_ref(py))),
+            })
+        });
+        if let Some((index, failure)) = error {
             // A worker may hear of an interrupt first, which this process has as well.
             py.check_signals()?;
-            return Err(PyErr::from_value(exception.into_bound(py)));
+            return Err(PyErr::from_value(match failure {
+                Failure::Told(outcome, _blocks) => self.exception(py, index, &outcome, codec::Source::Private),
+                Failure::Here(exception) => exception.into_bound(py),
+            }));
         }
-        let raised = self.state.peek(py, |state| state.raised.as_ref().map(|error| error.clone_ref(py)));
-        if let Some(error) = raised {
-            return Err(error);
+        let raised = self.state.peek(py, |state| state.raised.as_ref().map(|exception| exception.clone_ref(py)));
+        if let Some(exception) = raised {
+            return Err(PyErr::from_value(exception.into_bound(py)));
         }
         let state = |state: &State| match self.mode {
             Mode::Single => state.value.as_ref().map(|value| value.clone_ref(py)),
@@ -410,11 +502,10 @@ impl Job {
                 }
                 return opened.map_err(PyErr::from_value);
             }
-            self.feed(py, Want::Ahead);
+            self.feed(py, Want::Ahead)?;
             let over = self.state.peek(py, |state| state.total.is_some_and(|total| state.given >= total));
             if over {
-                let raised = self.state.with(py, |state| state.raised.take());
-                return Err(raised.unwrap_or_else(|| PyStopIteration::new_err(())));
+                return Err(self.raised(py).unwrap_or_else(|| PyStopIteration::new_err(())));
             }
             let left = seconds(timeout).map(|timeout| timeout.saturating_sub(start.elapsed()));
             let (id, mut arrived) = (self.id, Vec::new());
@@ -423,21 +514,19 @@ impl Job {
                 ledger.take_arrived(id, &mut arrived);
                 // Without anything to come (the pool was terminated) the total is known now.
                 (!arrived.is_empty() || ledger.is_done(id)).then(|| {
-                    self.absorbing.fetch_add(1, Ordering::Relaxed);
-                    ledger.progress(id).and_then(|(_, total)| total)
+                    let absorbing = Absorbing::begin(&self.absorbing);
+                    (ledger.progress(id).and_then(|(_, total)| total), absorbing)
                 })
             })?;
-            let absorbing = found.map(|_| Absorbing(&self.absorbing));
+            let Some((total, absorbing)) = found else { return Err(timed_out(py)) };
             let none = arrived.is_empty();
             self.absorb(py, arrived)?;
             drop(absorbing);
-            if none && found.is_some() {
+            if none {
                 self.wait_for_others(py)?;
             }
-            match found {
-                None => return Err(timed_out(py)),
-                Some(Some(total)) => self.state.with(py, |state| state.total = Some(total)),
-                Some(None) => {}
+            if let Some(total) = total {
+                self.state.with(py, |state| state.total = Some(total));
             }
         }
     }
@@ -445,7 +534,7 @@ impl Job {
     /// cancel(self) -> bool
     ///
     /// Take back what no worker has begun; whether there was anything. Those items raise CancelledError.
-    fn cancel(&self) -> PyResult<bool> {
+    pub(super) fn cancel(&self) -> PyResult<bool> {
         self.shared.check_mine()?;
         let mut engine = self.shared.engine();
         let cancelled = engine.cancel(self.id);
@@ -473,6 +562,32 @@ impl Job {
         let mut engine = self.shared.engine();
         engine.poll().map_err(|error| super::shared::damaged(&error))?;
         Ok(engine.ledger().progress(self.id).unwrap_or((0, None)))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: the collector runs with the interpreter lock held. The token is only used to look into cells, whose
+        // closures allocate no Python object, so that no collection begins inside one.
+        let py = unsafe { Python::assume_attached() };
+        self.state.peek(py, |state| {
+            visit.call(&state.values)?;
+            visit.call(&state.value)?;
+            visit.call(&state.raised)?;
+            if let Some((_, Failure::Here(exception))) = &state.error {
+                visit.call(exception)?;
+            }
+            state.unsent.values().try_for_each(|exception| visit.call(exception))
+        })?;
+        self.source.peek(py, |source| source.as_ref().map_or(Ok(()), |source| source.traverse(&visit)))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        // Dropped outside the cells. What says how far the job is stays: it may be used once more, by a destructor.
+        let gone = self.state.with(py, |state| {
+            let objects = (state.values.take(), state.value.take(), state.raised.take(), state.error.take());
+            (objects, std::mem::take(&mut state.unsent))
+        });
+        drop(gone);
+        drop(self.source.take(py));
     }
 
     fn __repr__(&self) -> String {

@@ -6,6 +6,7 @@
 //! | `shared.rs` | what its threads share: the engine (ledger and board), events, how a thread waits |
 //! | `collect.rs` | the thread that collects when nobody waits |
 //! | `watch.rs` | the thread that watches the processes: their ends, their memory, stopping them |
+//! | `memory.rs` | how much memory a worker has for itself |
 //! | `functions.rs` | functions as bytes, and their numbers |
 //! | `source.rs` | where a job's items come from |
 //! | `job.rs` | the class `Job` |
@@ -20,6 +21,7 @@ mod collect;
 mod failure;
 mod functions;
 mod job;
+mod memory;
 mod shared;
 mod source;
 mod supervisor;

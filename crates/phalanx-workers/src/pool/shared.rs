@@ -27,6 +27,36 @@ const LONG: Duration = Duration::from_secs(10);
 /// How long a thread that waits for a result spins before it sleeps: longer than a wake-up takes.
 const SPIN: Duration = Duration::from_micros(150);
 
+/// How long a thread keeps the interpreter lock, as Python's own switch interval.
+const TURN: Duration = Duration::from_millis(5);
+
+/// In a long loop that runs no Python code of its own: lets other threads have the interpreter lock, and signal handlers
+/// run.
+#[derive(Default)]
+pub(super) struct Pause {
+    /// When the last turn began; short loops never ask the clock.
+    since: Option<Instant>,
+    looks: u32,
+}
+
+impl Pause {
+    /// To be called in every round: it looks at the clock from time to time.
+    ///
+    /// # Errors
+    /// What a signal handler raises.
+    #[inline]
+    pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.looks = self.looks.wrapping_add(1);
+        if !self.looks.is_multiple_of(16) || self.since.get_or_insert_with(Instant::now).elapsed() < TURN {
+            return Ok(());
+        }
+        // Giving the lock back hands it to a thread that waits for it.
+        detached(py, || ());
+        self.since = Some(Instant::now());
+        py.check_signals()
+    }
+}
+
 /// What the Python side hears of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Notice {
@@ -173,6 +203,11 @@ impl Shared {
         }
     }
 
+    /// The engine, for who holds another lock: garbage, whose destructors may want that, is left to the next who has it.
+    pub(super) fn engine_under_lock(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// To be called after every change of the ledger, without the engine: wakes who may wait for it.
     pub(super) fn tell(&self, events: bool) {
         if self.waiters.load(Ordering::Relaxed) > 0 {
@@ -200,6 +235,14 @@ impl Shared {
     /// Wakes `next_event`.
     pub(super) fn ring_events(&self) {
         self.events.notify();
+    }
+
+    /// Lets go of the jobs: they refer to this, and nobody will ask for them any more.
+    pub(super) fn let_go(&self) {
+        let lazy = std::mem::take(&mut *self.lazy.lock().unwrap_or_else(PoisonError::into_inner));
+        let jobs = std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner));
+        // Outside the locks: a job's end takes others.
+        drop((lazy, jobs));
     }
 
     /// Sleeps until something may have come for `next_event`. `there` looks once more before.
@@ -299,6 +342,10 @@ impl Shared {
                 Err(error) => return Waited::Broken(error),
             }
             let spent = start.elapsed();
+            // Also when results wake it all the time.
+            if spent >= SLICE {
+                return Waited::Look;
+            }
             if deadline.is_some_and(|deadline| start + spent >= deadline) {
                 return Waited::TimedOut;
             }
@@ -325,6 +372,16 @@ impl Shared {
                 Woken::TimedOut if left.is_some_and(|left| left <= SLICE) => {}
                 Woken::TimedOut | Woken::Interrupted => return Waited::Look,
             }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The copy in a forked child holds nothing.
+        if self.is_mine() {
+            let raised = self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).ledger().take_raised();
+            drop(Unread(self.arena, raised.into_iter().collect()));
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use phalanx_pool::job::Keep;
 use phalanx_pool::{Engine, JobId};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
-use super::shared::Shared;
+use super::shared::{Pause, Shared};
 use crate::codec::{By, Wire, encode};
 
 /// Items pickled before the first are handed out; later batches are larger.
@@ -43,6 +44,8 @@ pub(super) struct Fed {
     pub(super) exhausted: bool,
     /// What it raised.
     pub(super) raised: Option<PyErr>,
+    /// What a signal handler raised meanwhile.
+    pub(super) interrupted: Option<PyErr>,
 }
 
 /// The items of a job that are still to come.
@@ -57,6 +60,11 @@ impl Source {
         Source { iterator: iterator.unbind(), taken: 0 }
     }
 
+    /// Shows the garbage collector the iterator.
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.iterator)
+    }
+
     /// Adds up to `count` items to the job, in batches, and hands out what can be.
     pub(super) fn feed(&mut self, py: Python<'_>, shared: &Shared, job: JobId, count: u64) -> Fed {
         let mut fed = Fed::default();
@@ -64,8 +72,13 @@ impl Source {
         let mut batch = Vec::new();
         let mut size = FIRST;
         let mut left = count;
-        while left > 0 && !fed.exhausted {
+        let mut pause = Pause::default();
+        while left > 0 && !fed.exhausted && fed.interrupted.is_none() {
             while batch.len() < size && left > 0 {
+                if let Err(error) = pause.look(py) {
+                    fed.interrupted = Some(error);
+                    break;
+                }
                 match iterator.next() {
                     Some(Ok(item)) => {
                         batch.push(pack(&item));

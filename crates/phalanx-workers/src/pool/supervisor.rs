@@ -9,6 +9,7 @@ use phalanx_pool::{End, Engine, Event, Form, FunctionId, JobSpec, Outcome};
 use phalanx_shm::board::{Board, MAX_WORKERS, Phase, Shape};
 use phalanx_shm::{Block, BlockKind, CpuBudget};
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -141,12 +142,7 @@ impl Supervisor {
     fn answer(&self, py: Python<'_>, event: Event) {
         match event {
             Event::Done(_) => {}
-            Event::WantFunction(id) => {
-                let function = self.lock_functions().object(py, id);
-                let encoded = function.and_then(|function| encode(py, function.bind(py), By::Value).ok());
-                let bytes = encoded.map(|encoded| self.lock_functions().now_by_value(id, encoded));
-                self.shared.engine().ledger().set_function(id, bytes.as_deref());
-            }
+            Event::WantFunction(id) => functions::send_by_value(&self.functions, &self.shared, py, id),
             Event::WantItem(job, index) => {
                 let item = self.shared.engine().ledger().item(job, index).map(<[u8]>::to_vec);
                 let object = item.and_then(|item| codec::decode(py, &item, codec::Source::Borrowed).ok());
@@ -166,14 +162,18 @@ impl Supervisor {
     /// Takes items for jobs whose results nobody takes: those whose iterator was dropped before its first result was
     /// taken (asked for what the function does, not for what it returns), and all while somebody waits for the end. A
     /// job whose iterator was dropped later takes no more items.
-    fn pull(&self, py: Python<'_>) {
+    ///
+    /// # Errors
+    /// What a signal handler raises.
+    fn pull(&self, py: Python<'_>) -> PyResult<()> {
         let lock = || self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut jobs = std::mem::take(&mut *lock());
         if jobs.is_empty() {
-            return;
+            return Ok(());
         }
         let draining = self.shared.draining.load(Ordering::Relaxed);
         let mut pulling = false;
+        let mut pulled = Ok(());
         jobs.retain(|job| {
             let (open, begun) = job.get().is_open(py);
             // SAFETY: a live object, and the lock is held: only this list has it when the count is one.
@@ -188,16 +188,13 @@ impl Supervisor {
             if dropped || draining {
                 pulling = true;
                 self.shared.pulling.store(true, Ordering::Relaxed);
-                job.get().feed(py, Want::Regardless);
+                pulled = std::mem::replace(&mut pulled, Ok(())).and(job.get().feed(py, Want::Regardless));
             }
             true
         });
         self.shared.pulling.store(pulling, Ordering::Relaxed);
         lock().append(&mut jobs);
-    }
-
-    fn lock_functions(&self) -> std::sync::MutexGuard<'_, Functions> {
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+        pulled
     }
 
     /// After a submission: the collecting thread has to know of it when it sleeps, or when somebody is called back.
@@ -286,13 +283,23 @@ impl Supervisor {
             Some(status) => End::Exited(status),
             None => End::Unknown,
         };
-        self.shared.watch.reaped(slot, pid, end);
+        self.shared.watch.reaped(slot, pid, end.clone());
         // What this worker leaves must not be taken for the next one's.
         let start = Instant::now();
-        while !self.shared.terminated.load(Ordering::Relaxed) && start.elapsed() < BURIAL {
-            if self.shared.engine().ledger().stats().nth(slot as usize).is_none_or(|worker| worker.pid != pid) {
+        while !self.shared.terminated.load(Ordering::Relaxed) {
+            let mut engine = self.shared.engine();
+            if engine.ledger().stats().nth(slot as usize).is_none_or(|worker| worker.pid != pid) {
                 break;
             }
+            if start.elapsed() >= BURIAL {
+                // The watching thread does not get to it. Its burial, when it comes, finds nothing left to do.
+                engine.worker_ended(slot, pid, end).map_err(|error| super::shared::damaged(&error))?;
+                self.shared.end_if_over(&mut engine);
+                drop(engine);
+                self.shared.tell(true);
+                break;
+            }
+            drop(engine);
             phalanx_gil::detached(py, || std::thread::sleep(BURIAL_LOOK));
         }
         Ok(())
@@ -320,10 +327,8 @@ impl Supervisor {
             {
                 return Ok(Some(("ended", slot, pid).into_pyobject(py)?));
             }
-            let mut engine = self.shared.engine();
-            let event = engine.ledger().next_event();
-            drop(engine);
-            self.pull(py);
+            self.pull(py)?;
+            let event = self.shared.engine().ledger().next_event();
             match event {
                 Some(Event::Done(id)) => {
                     let job = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -366,7 +371,7 @@ impl Supervisor {
         retries: Option<u32>,
     ) -> PyResult<Py<Job>> {
         self.check_open()?;
-        let function = functions::number(&self.functions, &self.shared, func)?;
+        limit(timeout)?;
         let args = match args {
             Some(args) => args.cast_exact::<PyTuple>().cloned().or_else(|_| {
                 args.try_iter()?.collect::<PyResult<Vec<_>>>().and_then(|items| PyTuple::new(py, items))
@@ -389,6 +394,8 @@ impl Supervisor {
         };
         let with_kwds = item.len()? == 2 && kwds.is_some_and(|kwds| kwds.is_truthy().unwrap_or(false));
         let form = if with_kwds { Form::Call } else { Form::Star };
+        // From here on nothing fails that would leave the function without a job.
+        let function = functions::number(&self.functions, &self.shared, func)?;
         let spec = JobSpec {
             form,
             chunk: Some(1),
@@ -455,6 +462,7 @@ impl Supervisor {
         if !func.is_callable() {
             return Err(PyTypeError::new_err(format!("{} cannot be called", func.repr()?)));
         }
+        limit(timeout)?;
         let iterator = items.try_iter()?;
         let function = functions::number(&self.functions, &self.shared, func)?;
         // A chunk has to fit in what is taken ahead.
@@ -469,16 +477,20 @@ impl Supervisor {
         };
         let job = self.job(py, func, spec, mode, ahead)?;
         job.get().set_source(py, Source::new(iterator));
-        if mode == Mode::List {
-            let _sharing = Sharing::begin(items);
-            job.get().feed(py, Want::All);
-        } else {
-            job.get().feed(py, Want::Ahead);
-            if job.get().is_open(py).0 {
-                self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone_ref(py));
-                // Whether its results are wanted is looked at from time to time.
-                self.shared.ring_events();
-            }
+        let fed = {
+            let _sharing = if mode == Mode::List { Sharing::begin(items) } else { None };
+            job.get().feed(py, if mode == Mode::List { Want::All } else { Want::Ahead })
+        };
+        if let Err(error) = fed {
+            // Nobody gets this job: what has not begun of it is not done.
+            job.get().give_up(py);
+            job.get().cancel()?;
+            return Err(error);
+        }
+        if mode != Mode::List && job.get().is_open(py).0 {
+            self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner).push(job.clone_ref(py));
+            // Whether its results are wanted is looked at from time to time.
+            self.shared.ring_events();
         }
         if mode == Mode::List
             && let Some(error) = job.get().raised(py)
@@ -585,6 +597,27 @@ impl Supervisor {
         Ok(all)
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // In a forked child a thread of the parent may have been in the lists.
+        if !self.shared.is_mine() {
+            return Ok(());
+        }
+        // The lists change only under the interpreter lock, and nobody allocates objects or waits for it in them: they
+        // are the same each time that the collector asks.
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner).traverse(&visit)?;
+        let jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.values().try_for_each(|job| visit.call(job))?;
+        let lazy = self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner);
+        lazy.iter().try_for_each(|job| visit.call(job))
+    }
+
+    fn __clear__(&self) {
+        if self.shared.is_mine() {
+            drop(std::mem::take(&mut *self.functions.lock().unwrap_or_else(PoisonError::into_inner)));
+            self.shared.let_go();
+        }
+    }
+
     fn __repr__(&self) -> String {
         format!("<Supervisor of {} workers, process {}>", self.slots, self.shared.pid)
     }
@@ -598,6 +631,7 @@ impl Drop for Supervisor {
             self.shared.board.end(Phase::Abandoned);
             self.shared.collector.notify();
             self.shared.watch.ring();
+            self.shared.let_go();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use phalanx_pool::End;
@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 
+use super::memory::Memory;
 use super::shared::{Notice, Shared};
 
 /// From SIGTERM to SIGKILL.
@@ -38,14 +39,22 @@ struct Process {
     killed: bool,
     /// When it ended, while nobody knows how.
     ended: Option<Instant>,
+    /// Where there is a limit.
+    memory: Option<Memory>,
 }
 
 /// How others reach the thread.
 pub(super) struct Watch {
-    orders: Mutex<Vec<Order>>,
-    bell: OwnedFd,
+    orders: Mutex<Orders>,
     /// Bytes that a worker may use.
     limit: Option<u64>,
+}
+
+/// What the thread is to do. When it has ended, there is no bell any more, and nothing is ordered: a pool that is over
+/// has no descriptors, whoever still holds it or its results.
+struct Orders {
+    list: Vec<Order>,
+    bell: Option<Arc<OwnedFd>>,
 }
 
 impl Watch {
@@ -53,18 +62,24 @@ impl Watch {
     /// When there are no descriptors left.
     pub(super) fn new(limit: Option<u64>) -> std::io::Result<Watch> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Watch { orders: Mutex::default(), bell, limit })
+        Ok(Watch { orders: Mutex::new(Orders { list: Vec::new(), bell: Some(Arc::new(bell)) }), limit })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn order(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
-        self.ring();
+        let mut orders = self.lock();
+        if orders.bell.is_some() {
+            orders.list.push(order);
+        }
+        orders.ring();
     }
 
     /// Makes the thread look around.
     pub(super) fn ring(&self) {
-        // Full means rung already.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        self.lock().ring();
     }
 
     /// Watches a new worker. A process that is gone already ends at once.
@@ -79,7 +94,9 @@ impl Watch {
             Some(Err(error)) => return Err(error.into()),
         };
         let ended = fd.is_none().then(Instant::now);
-        self.order(Order::Watch(Process { slot, pid, fd, stopped: None, killed: false, ended }));
+        // At once, before it has memory of its own.
+        let memory = self.limit.map(|limit| Memory::of(pid, limit));
+        self.order(Order::Watch(Process { slot, pid, fd, stopped: None, killed: false, ended, memory }));
         Ok(())
     }
 
@@ -93,11 +110,30 @@ impl Watch {
         self.order(Order::Reaped { slot, pid, end });
     }
 
-    fn take_orders(&self) -> Vec<Order> {
+    fn take_orders(&self, bell: &OwnedFd) -> Vec<Order> {
         let mut count = [0; 8];
         // Empty means that somebody else rang for nothing.
-        let _ = rustix::io::read(&self.bell, &mut count);
-        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        let _ = rustix::io::read(bell, &mut count);
+        std::mem::take(&mut self.lock().list)
+    }
+
+    /// The thread ends, unless there are orders.
+    fn end(&self) -> bool {
+        let mut orders = self.lock();
+        let over = orders.list.is_empty();
+        if over {
+            orders.bell = None;
+        }
+        over
+    }
+}
+
+impl Orders {
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            // Full means rung already.
+            let _ = rustix::io::write(bell, &1u64.to_ne_bytes());
+        }
     }
 }
 
@@ -113,23 +149,16 @@ fn end_of(fd: &OwnedFd) -> Option<End> {
     status.exit_status().map(End::Exited)
 }
 
-/// Memory that a process has for itself, in bytes: what is resident and not shared.
-fn private_memory(pid: u32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let mut fields = text.split(' ').skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (fields.next()?.ok()?, fields.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
-}
-
 /// The thread's life.
 pub(super) fn run(shared: &Arc<Shared>) {
     let watch = &shared.watch;
+    let Some(bell) = watch.lock().bell.clone() else { return };
     let mut processes: Vec<Process> = Vec::new();
     let mut kills = OomKills::watch();
     // After the pool's end, until the processes are gone: what they held is freed then.
-    while !shared.shutdown.load(Ordering::Relaxed) || !processes.is_empty() {
-        wait(watch, &processes);
-        for order in watch.take_orders() {
+    while !shared.shutdown.load(Ordering::Relaxed) || !processes.is_empty() || !watch.end() {
+        wait(watch, &bell, &processes);
+        for order in watch.take_orders(&bell) {
             match order {
                 Order::Watch(process) => {
                     if process.fd.is_none() {
@@ -161,8 +190,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
 }
 
 /// Sleeps until a process ends, an order comes, or something is to be looked at.
-fn wait(watch: &Watch, processes: &[Process]) {
-    let mut fds = vec![PollFd::new(&watch.bell, PollFlags::IN)];
+fn wait(watch: &Watch, bell: &OwnedFd, processes: &[Process]) {
+    let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
     fds.extend(processes.iter().filter_map(|process| process.fd.as_ref()).map(|fd| PollFd::new(fd, PollFlags::IN)));
     let watching = watch.limit.is_some() && !processes.is_empty();
     let stopping = processes.iter().any(|process| process.stopped.is_some() && !process.killed);
@@ -200,12 +229,12 @@ fn look(shared: &Arc<Shared>, process: &mut Process, kills: &mut OomKills) -> bo
     if process.stopped.is_some_and(|since| since.elapsed() >= GRACE) && !process.killed {
         process.kill();
     }
-    if let Some(limit) = shared.watch.limit
-        && process.stopped.is_none()
-        && let Some(used) = private_memory(process.pid)
-        && used > limit
+    if process.stopped.is_none()
+        && let Some(memory) = &mut process.memory
+        && let Some(used) = memory.over()
     {
-        shared.engine().ledger().stopping(process.slot, End::OverLimit { used, limit });
+        let end = End::OverLimit { used, limit: memory.limit() };
+        shared.engine().ledger().stopping(process.slot, end);
         process.stopped = Some(Instant::now());
         process.kill();
     }
@@ -240,7 +269,7 @@ fn bury(shared: &Arc<Shared>, process: &Process, end: End, kills: &mut OomKills)
         end => end,
     };
     let mut engine = shared.engine();
-    if let Err(error) = engine.worker_ended(process.slot, end) {
+    if let Err(error) = engine.worker_ended(process.slot, process.pid, end) {
         eprintln!("phalanx: the pool of process {}: {error}", shared.pid);
     }
     shared.end_if_over(&mut engine);

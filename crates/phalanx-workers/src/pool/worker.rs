@@ -1,6 +1,6 @@
 //! `run_worker`: a worker's whole life.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use phalanx_gil::detached;
@@ -15,11 +15,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, set_parent_p
 
 use super::call::{self, Report};
 use super::ticket::Ticket;
-use crate::codec::{Encoded, Source, decode};
+use crate::codec::{self, Encoded, Source, decode};
 use crate::family;
 
 /// So many functions are remembered.
 const FUNCTIONS: usize = 1024;
+
+/// So many are of those that hold memory and will hardly come again.
+const PASSING: usize = 2;
 
 /// How long an interrupted item waits until it is reported as lost. Ctrl-C interrupts the supervisor's process at the
 /// same time, which then ends its pool with a `KeyboardInterrupt`: it is to see its own signal first.
@@ -85,7 +88,8 @@ pub(super) fn run_worker(
     let parent = ProcessTag::of(ticket.parent);
     end_with_parent(ticket, parent);
     let end = WorkerEnd::new(ticket.board()?, ticket.slot).map_err(|error| family::refused(&error))?;
-    let mut worker = Worker { end, ticket, parent, functions: HashMap::new(), silent: false };
+    let (functions, passing) = (HashMap::new(), VecDeque::new());
+    let mut worker = Worker { end, ticket, parent, functions, passing, silent: false };
     if let Some(initializer) = initializer
         && let Err(error) = initialize(initializer, initargs)
     {
@@ -125,6 +129,7 @@ struct Worker<'a> {
     /// The supervisor's process.
     parent: ProcessTag,
     functions: HashMap<u64, Py<PyAny>>,
+    passing: VecDeque<(u64, Py<PyAny>)>,
     /// Whether something was sent without ringing for it.
     silent: bool,
 }
@@ -182,7 +187,10 @@ impl Worker<'_> {
             Ok(function) => self.items(py, claim, &function, items).map(|()| true),
             Err(error) => self.unknown(py, claim, error),
         };
-        self.end.rest();
+        // Who ends in an item without a word about it leaves it noted: it is lost, and not begun once more.
+        if done.is_ok() {
+            self.end.rest();
+        }
         self.end.put_payload(payload);
         done
     }
@@ -191,8 +199,20 @@ impl Worker<'_> {
         if let Some(function) = self.functions.get(&claim.function) {
             return Ok(function.bind(py).clone());
         }
+        let passing = claim.flags & flags::PASSING != 0;
+        if passing && let Some((_, function)) = self.passing.iter().find(|(number, _)| *number == claim.function) {
+            return Ok(function.bind(py).clone());
+        }
+        // Before the next one is made: it may need the memory.
+        while passing && self.passing.len() >= PASSING {
+            drop(self.passing.pop_front());
+        }
         // Private: arrays that it carries are each worker's own, as from the standard module.
         let function = decode(py, bytes, Source::Private)?;
+        if passing {
+            self.passing.push_back((claim.function, function.clone().unbind()));
+            return Ok(function);
+        }
         if self.functions.len() >= FUNCTIONS {
             self.functions.clear();
         }
@@ -217,6 +237,10 @@ impl Worker<'_> {
     fn items(&mut self, py: Python<'_>, claim: &Claim, function: &Bound<'_, PyAny>, items: &[u8]) -> Result<(), Over> {
         let mut since = WorkerEnd::now();
         for (ordinal, item) in (0..claim.count).zip(ItemReader::new(items)) {
+            // The item before took too long, it was found, just as it ended: nothing more is begun to be killed in.
+            if self.end.stopped() {
+                return Err(Over::Done);
+            }
             self.end.begin(claim.dispatch, ordinal, since);
             let Report { kind, encoded } = call::item(py, function, claim.flags, item);
             if kind == Kind::Interrupted {
@@ -250,8 +274,12 @@ impl Worker<'_> {
             match self.end.send(&record) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                // The codec keeps messages short.
-                Err(_) => return Err(Over::Done),
+                Err(error) => {
+                    // The codec keeps messages short; if one is not, its item is lost with this worker.
+                    eprintln!("phalanx: worker {} cannot send a result: {error}", std::process::id());
+                    codec::discard(self.ticket.block.arena(), &wire);
+                    return Err(Over::Done);
+                }
             }
             self.end.ring();
             detached(py, || self.end.wait_for_room(Duration::from_millis(100)));
