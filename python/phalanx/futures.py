@@ -281,14 +281,13 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any]:
         """Have a worker do `fn(*args, **kwargs)`; return the future of the result."""
-        self._check_process()
-        with self._shutdown_lock:
-            self._check_open()
-            self._start_workers(1)
-            job = self._supervisor.apply(fn, args, kwargs, callbacks=True)
-            future = PoolFuture(job, self._crew)
-            self._crew.expect(job, future)
-            return future
+        self._prepare(1)
+        job = self._ask(
+            lambda: self._supervisor.apply(fn, args, kwargs, callbacks=True)
+        )
+        future = PoolFuture(job, self._crew)
+        self._crew.expect(job, future)
+        return future
 
     def map(
         self,
@@ -320,13 +319,9 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         items: Iterable[tuple[Any, ...]] = zip(*iterables, strict=False)
         if buffersize is None:
             items = list(items)
-        self._check_process()
-        with self._shutdown_lock:
-            self._check_open()
-            self._start_workers(
-                len(items) if isinstance(items, list) else self._max_workers
-            )
-            job = self._supervisor.map(
+        self._prepare(len(items) if isinstance(items, list) else self._max_workers)
+        job = self._ask(
+            lambda: self._supervisor.map(
                 fn,
                 items,
                 star=True,
@@ -335,6 +330,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
                 callbacks=False,
                 buffersize=buffersize,
             )
+        )
         return self._results(job, end)
 
     def _results(self, job: "_workers.Job", end: float | None) -> Iterator[Any]:
@@ -355,13 +351,29 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         finally:
             job.cancel()
 
-    def _check_process(self) -> None:
+    def _prepare(self, calls: int) -> None:
+        """Be sure that calls are taken, and that there are workers for so many more."""
         # Before the lock is taken: another thread may have had it during the fork.
         if self._pid != os.getpid():
             raise RuntimeError(
                 f"this executor belongs to process {self._pid}, and this is process "
                 f"{os.getpid()}, forked from it; make an executor here"
             )
+
+        with self._shutdown_lock:
+            self._check_open()
+            self._start_workers(calls)
+
+    def _ask(self, ask: "Callable[[], _workers.Job]") -> "_workers.Job":
+        """Ask the supervisor for something; without a lock, as it runs user code.
+
+        That is pickling, and the iterables of `map`, which may use this executor.
+        """
+        try:
+            return ask()
+        except ValueError:
+            self._check_open()  # It was shut down meanwhile.
+            raise
 
     def _check_open(self) -> None:
         if self._shutdown_thread:

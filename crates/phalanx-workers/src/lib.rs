@@ -10,6 +10,7 @@ mod pool;
 mod queue;
 mod shared;
 mod sync;
+mod text;
 
 use pyo3::prelude::*;
 

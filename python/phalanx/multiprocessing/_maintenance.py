@@ -173,7 +173,14 @@ class Crew:
         with uninterrupted():
             with without_loggers():
                 process.start()
-            self.supervisor.started(slot, process.pid)
+            try:
+                self.supervisor.started(slot, process.pid)
+            except BaseException:
+                # Nobody would watch it, and it may have begun with a task.
+                process.kill()
+                process.join()
+                self.supervisor.reaped(slot, process.pid, process.exitcode)
+                raise
             self._slots[slot] = process
             self.workers.append(process)
             if self._ends_by_hand:
@@ -213,6 +220,10 @@ class Crew:
 
     def _refill(self) -> None:
         """Start missing workers; try for a while if the system has no room for them."""
+        # What says that a worker is lost brings `logging`. If another thread imported
+        # that while this one forks, its handlers of forks would run by half.
+        from . import _lost  # noqa: F401
+
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -327,6 +338,8 @@ class Crew:
             if process is not None:
                 process.join()
                 self.supervisor.reaped(slot, process.pid, process.exitcode)
+        if self.pid == os.getpid():
+            self.supervisor.terminate()  # Its threads and descriptors go.
 
     def terminate(self, *, kill: bool = False) -> None:
         """End the workers now, by SIGKILL if asked; what is not done will not be."""

@@ -17,6 +17,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict};
 use super::By;
 use super::reducers;
 use super::view::View;
+use crate::text;
 
 /// Buffers from this size on leave the stream. Below, a block costs more than the copy.
 const OUT_OF_BAND: usize = 8 << 10;
@@ -194,7 +195,7 @@ pub(super) fn dump(object: &Bound<'_, PyAny>, by: By) -> PyResult<Written> {
             pickler.put_back(py, written.length)?;
             Ok(written)
         }
-        Err(error) if is_refusal(py, &error)? => dump_by_value(object).map_err(|second| with_hint(py, error, &second)),
+        Err(error) if is_refusal(py, &error)? => dump_by_value(object).map_err(|second| with_hint(py, error, second)),
         Err(error) => Err(error),
     }
 }
@@ -207,10 +208,17 @@ fn is_refusal(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
 }
 
 /// The first of two errors, with a note about the second.
-fn with_hint(py: Python<'_>, first: PyErr, second: &PyErr) -> PyErr {
-    let said = if second.to_string() == first.to_string() { String::new() } else { format!(" ({second})") };
+fn with_hint(py: Python<'_>, first: PyErr, second: PyErr) -> PyErr {
+    if text::is_interrupt(py, &second) {
+        return second;
+    }
+    let (told, once_more) = (text::of_error(py, &first), text::of_error(py, &second));
+    let said = if once_more == told { String::new() } else { format!(" ({once_more})") };
     let note = if second.is_instance_of::<pyo3::exceptions::PyImportError>(py) {
-        format!("pickle cannot send this object to another process, and cloudpickle could not be tried: {second}")
+        format!(
+            "pickle cannot send this object to another process, and cloudpickle could not be tried ({once_more}): \
+             python -m pip install cloudpickle"
+        )
     } else {
         format!(
             "neither pickle nor cloudpickle can send this object to another process{said}; \

@@ -1,11 +1,13 @@
 //! One item in a worker: arguments from bytes, the call, and what becomes of it as bytes.
 
 use phalanx_pool::protocol::{Kind, flags};
+use phalanx_shm::fork;
 use pyo3::exceptions::{PyAttributeError, PyImportError, PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use crate::codec::{By, Encoded, Source, decode, encode};
+use crate::text;
 
 /// What a worker reports of an item.
 pub(super) struct Report {
@@ -34,25 +36,36 @@ pub(super) fn is_missing(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyAttributeError>(py) || error.is_instance_of::<PyImportError>(py)
 }
 
+/// How a child ends that a task has forked, and that came back from it.
+pub(super) type ChildEnd = PyResult<()>;
+
 /// Calls `function` with the item of these bytes.
+///
+/// # Errors
+/// In a child that the function has forked: it is no worker, and has nothing to report.
 #[inline]
-pub(super) fn item(py: Python<'_>, function: &Bound<'_, PyAny>, bits: u32, bytes: &[u8]) -> Report {
+pub(super) fn item(py: Python<'_>, function: &Bound<'_, PyAny>, bits: u32, bytes: &[u8]) -> Result<Report, ChildEnd> {
+    let forks = fork::generation();
     // What a lost attempt wrote into the arrays, the next one must not see.
     let source = if bits & flags::RETRIED == 0 { Source::Borrowed } else { Source::Private };
     let argument = match decode(py, bytes, source) {
         Ok(argument) => argument,
         Err(error) if bits & flags::ITEMS_BY_VALUE == 0 && is_missing(py, &error) => {
-            return Report { kind: Kind::ItemUnknown, ..raised(py, error) };
+            return Ok(Report { kind: Kind::ItemUnknown, ..raised(py, error) });
         }
-        Err(error) => return raised(py, error),
+        Err(error) => return Ok(raised(py, error)),
     };
-    match call(function, bits, argument) {
+    let called = call(function, bits, argument);
+    if fork::generation() != forks {
+        return Err(called.map(drop));
+    }
+    Ok(match called {
         Ok(value) => match encode(py, &value, By::Reference) {
             Ok(encoded) => Report { kind: Kind::Returned, encoded },
             Err(error) => unsendable(py, &error, &value, ""),
         },
         Err(error) => raised(py, error),
-    }
+    })
 }
 
 #[inline]
@@ -79,7 +92,7 @@ pub(super) fn raised(py: Python<'_>, error: PyErr) -> Report {
     }
     if error.is_instance_of::<PySystemExit>(py) {
         let code = error.value(py).getattr("code");
-        let text = code.ok().filter(|code| !code.is_none()).map_or_else(String::new, |code| code.to_string());
+        let text = code.ok().filter(|code| !code.is_none()).map_or_else(String::new, |code| text::of(&code));
         return Report::text(Kind::Exited, &text);
     }
     let text = traceback(py, &error);
@@ -108,7 +121,10 @@ fn traceback(py: Python<'_>, error: &PyErr) -> String {
         let lines: Vec<String> = lines.extract()?;
         Ok(lines.concat())
     };
-    format().unwrap_or_else(|_| error.to_string())
+    format().unwrap_or_else(|problem| {
+        text::hand_on(py, &problem);
+        text::of_error(py, error)
+    })
 }
 
 /// `MaybeEncodingError`: a result or an exception that cannot be sent. `text` is the traceback of the exception.
@@ -122,7 +138,8 @@ fn unsendable(py: Python<'_>, problem: &PyErr, value: &Bound<'_, PyAny>, text: &
         Ok(encoded) => Report { kind: Kind::Raised, encoded },
         // Not even its repr works.
         Err(error) => {
-            let text = format!("the result or exception of a task cannot be sent, nor described: {error}");
+            let what = text::of_error(py, &error);
+            let text = format!("the result or exception of a task cannot be sent, nor described: {what}");
             let error = pyo3::exceptions::PyRuntimeError::new_err(text);
             let encoded = encode(py, &pair(py, error.value(py).as_any(), ""), By::Reference);
             Report { kind: Kind::Raised, encoded: encoded.unwrap_or_default() }

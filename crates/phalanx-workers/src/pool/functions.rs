@@ -22,6 +22,7 @@ use pyo3::types::PyCFunction;
 
 use super::shared::Shared;
 use crate::codec::{By, Encoded, Wire, encode};
+use crate::text;
 
 /// So many functions are remembered.
 const REMEMBERED: usize = 512;
@@ -77,11 +78,21 @@ fn is_by_value(bytes: &[u8]) -> bool {
 /// What a function is called in messages.
 pub(super) fn name_of(function: &Bound<'_, PyAny>) -> String {
     let py = function.py();
-    let name = function
-        .getattr(intern!(py, "__qualname__"))
-        .or_else(|_| function.getattr(intern!(py, "func")).and_then(|inner| inner.getattr(intern!(py, "__qualname__"))))
-        .or_else(|_| function.get_type().qualname().map(Bound::into_any));
-    name.map_or_else(|_| "the function".to_owned(), |name| name.to_string())
+    let attribute = |object: &Bound<'_, PyAny>, name| match object.getattr(name) {
+        Ok(value) => Some(value.unbind()),
+        Err(error) => {
+            text::hand_on(py, &error);
+            None
+        }
+    };
+    let name = attribute(function, intern!(py, "__qualname__")).or_else(|| {
+        let inner = attribute(function, intern!(py, "func"))?;
+        attribute(inner.bind(py), intern!(py, "__qualname__"))
+    });
+    match name.or_else(|| Some(function.get_type().qualname().ok()?.into_any().unbind())) {
+        Some(name) => text::of(name.bind(py)),
+        None => "the function".to_owned(),
+    }
 }
 
 impl Functions {

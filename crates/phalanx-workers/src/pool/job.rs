@@ -21,6 +21,7 @@ use super::failure::{self, Place};
 use super::shared::{Pause, Shared};
 use super::source::Source;
 use crate::codec;
+use crate::text;
 
 /// Results that are decoded at once, while workers go on.
 const BATCH: usize = 256;
@@ -235,7 +236,7 @@ impl Job {
         if made.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
             // It came while the exception was made, and is for this thread, which will hear of it again.
             made = make();
-            let _ = py.import("_thread").and_then(|module| module.call_method0("interrupt_main"));
+            text::hand_on(py, &PyKeyboardInterrupt::new_err(()));
         }
         made.unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any())
     }
@@ -285,7 +286,14 @@ impl Job {
         match outcome {
             Outcome::Returned(_) => match self.open(py, index, &outcome) {
                 Ok(value) => return self.store(py, index, value),
-                Err(exception) => self.fail(py, index, Failure::Here(exception.unbind())),
+                Err(exception) => {
+                    // The message was read, and cannot be once more.
+                    self.fail(py, index, Failure::Here(exception.clone().unbind()));
+                    let error = PyErr::from_value(exception);
+                    if text::is_interrupt(py, &error) {
+                        return Err(error);
+                    }
+                }
             },
             Outcome::Unsent => {
                 let exception = self.unsent(py, index);

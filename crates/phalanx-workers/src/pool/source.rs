@@ -8,6 +8,7 @@ use pyo3::types::PyIterator;
 
 use super::shared::{Pause, Shared};
 use crate::codec::{By, Wire, encode};
+use crate::text;
 
 /// Items pickled before the first are handed out; later batches are larger.
 const FIRST: usize = 8;
@@ -44,24 +45,27 @@ pub(super) struct Fed {
     pub(super) exhausted: bool,
     /// What it raised.
     pub(super) raised: Option<PyErr>,
-    /// What a signal handler raised meanwhile.
+    /// What a signal handler raised meanwhile, perhaps while an item was pickled: that one is still to be taken.
     pub(super) interrupted: Option<PyErr>,
 }
 
 /// The items of a job that are still to come.
 pub(super) struct Source {
     iterator: Py<PyIterator>,
+    /// The item that was being pickled when a signal came.
+    again: Option<Py<PyAny>>,
     /// Items taken from it.
     pub(super) taken: u64,
 }
 
 impl Source {
     pub(super) fn new(iterator: Bound<'_, PyIterator>) -> Source {
-        Source { iterator: iterator.unbind(), taken: 0 }
+        Source { iterator: iterator.unbind(), again: None, taken: 0 }
     }
 
     /// Shows the garbage collector the iterator.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.again)?;
         visit.call(&self.iterator)
     }
 
@@ -79,11 +83,19 @@ impl Source {
                     fed.interrupted = Some(error);
                     break;
                 }
-                match iterator.next() {
-                    Some(Ok(item)) => {
-                        batch.push(pack(&item));
-                        left -= 1;
-                    }
+                let next = self.again.take().map(|item| Ok(item.into_bound(py)));
+                match next.or_else(|| iterator.next()) {
+                    Some(Ok(item)) => match pack(&item) {
+                        Packed::Failed(error) if text::is_interrupt(py, &error) => {
+                            self.again = Some(item.unbind());
+                            fed.interrupted = Some(error);
+                            break;
+                        }
+                        packed => {
+                            batch.push(packed);
+                            left -= 1;
+                        }
+                    },
                     Some(Err(error)) => {
                         fed.raised = Some(error);
                         fed.exhausted = true;

@@ -21,7 +21,7 @@ use super::source::Source;
 use super::ticket::Ticket;
 use super::watch::{self, Watch};
 use crate::codec::{self, By, Sharing, encode};
-use crate::family;
+use crate::{family, text};
 
 /// How long an idle worker spins before it sleeps, in microseconds.
 const SPIN_MICROS: u32 = 150;
@@ -129,7 +129,11 @@ impl Supervisor {
         let callbacks = spec.callbacks;
         let name = functions::name_of(function);
         // The job's number before its items: events of a job that somebody is called back for find it.
-        let id = self.shared.engine().ledger().add_job(spec);
+        let mut engine = self.shared.engine();
+        // Pickling may have taken its time. Who closes the pool looks for jobs after this, or it was closed before.
+        self.check_open()?;
+        let id = engine.ledger().add_job(spec);
+        drop(engine);
         let job = Py::new(py, Job::new(self.shared.clone(), id, mode, name, ahead))?;
         if callbacks {
             let mut jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -394,7 +398,11 @@ impl Supervisor {
         };
         let with_kwds = item.len()? == 2 && kwds.is_some_and(|kwds| kwds.is_truthy().unwrap_or(false));
         let form = if with_kwds { Form::Call } else { Form::Star };
-        // From here on nothing fails that would leave the function without a job.
+        let encoded = match encode(py, &item, By::Reference) {
+            Err(error) if text::is_interrupt(py, &error) => return Err(error),
+            encoded => encoded,
+        };
+        // From here on nothing fails that would leave the function without a job, unless the pool has been closed.
         let function = functions::number(&self.functions, &self.shared, func)?;
         let spec = JobSpec {
             form,
@@ -404,7 +412,6 @@ impl Supervisor {
             total: Some(1),
             ..self.spec(function, timeout, retries)?
         };
-        let encoded = encode(py, &item, By::Reference);
         let job = self.job(py, func, spec, Mode::Single, None)?;
         match encoded {
             Ok(encoded) => {

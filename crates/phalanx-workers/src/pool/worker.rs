@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use phalanx_gil::detached;
 use phalanx_pool::protocol::{ItemReader, Kind, flags};
-use phalanx_shm::ProcessTag;
 use phalanx_shm::board::{Claim, Idle, Phase, Record, WorkerEnd};
+use phalanx_shm::{ProcessTag, fork};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, set_parent_process_death_signal};
 
-use super::call::{self, Report};
+use super::call::{self, ChildEnd, Report};
 use super::ticket::Ticket;
 use crate::codec::{self, Encoded, Source, decode};
 use crate::family;
@@ -37,6 +37,8 @@ enum Over {
     Done,
     /// `KeyboardInterrupt`: quietly.
     Interrupted,
+    /// This is not the worker: a task forked this process, which came back from it, and ends as the task did.
+    Child(ChildEnd),
 }
 
 /// Sees to it that this process ends with the supervisor's, whatever happens to that.
@@ -90,9 +92,12 @@ pub(super) fn run_worker(
     let end = WorkerEnd::new(ticket.board()?, ticket.slot).map_err(|error| family::refused(&error))?;
     let (functions, passing) = (HashMap::new(), VecDeque::new());
     let mut worker = Worker { end, ticket, parent, functions, passing, silent: false };
-    if let Some(initializer) = initializer
-        && let Err(error) = initialize(initializer, initargs)
-    {
+    let forks = fork::generation();
+    let initialized = initializer.map_or(Ok(()), |initializer| initialize(initializer, initargs));
+    if fork::generation() != forks {
+        return initialized;
+    }
+    if let Err(error) = initialized {
         let report = call::raised(py, error);
         // SystemExit and KeyboardInterrupt say nothing: their process has just ended too early.
         if report.kind == Kind::Raised {
@@ -103,6 +108,7 @@ pub(super) fn run_worker(
     let ready = worker.send(py, Kind::Ready, 0, 0, 0, Encoded::default());
     match ready.and_then(|()| worker.run(py)) {
         Ok(()) | Err(Over::Done | Over::Interrupted) => Ok(()),
+        Err(Over::Child(end)) => end,
     }
 }
 
@@ -242,7 +248,7 @@ impl Worker<'_> {
                 return Err(Over::Done);
             }
             self.end.begin(claim.dispatch, ordinal, since);
-            let Report { kind, encoded } = call::item(py, function, claim.flags, item);
+            let Report { kind, encoded } = call::item(py, function, claim.flags, item).map_err(Over::Child)?;
             if kind == Kind::Interrupted {
                 detached(py, || std::thread::sleep(CTRL_C));
             }
