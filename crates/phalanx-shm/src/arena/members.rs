@@ -10,10 +10,11 @@
 //!
 //! A sweeper puts its own tag into the record, with [`SWEEPING`], before it touches anything; one that is killed
 //! leaves a record with a dead tag, which the next sweeper finds. A record for a child that is being forked carries its
-//! parent's tag and [`FORKING`] until the child puts its own there; one that nobody has taken up after a minute is as
+//! parent's tag and [`FORKING`] until the child puts its own there; one that nobody has taken up after ten minutes is as
 //! good as dead.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 
 use super::Inner;
 use super::layout::{MEMBERS, MEMBERS_AT, Member};
@@ -25,11 +26,14 @@ const SWEEPING: u64 = 1 << 63;
 const FORKING: u64 = 1 << 62;
 
 /// A reservation that no child has taken up after this long: the fork failed, or the child died at once.
-const RESERVATION_MS: u64 = 60_000;
+const RESERVATION_MS: u64 = 600_000;
 
-/// Milliseconds of the machine's uptime: one clock for all processes.
+/// How long a member table that is full of living processes is believed to stay so.
+const CROWDED_MS: u64 = 1000;
+
+/// Milliseconds for which the machine has been up and awake: one clock for all processes.
 fn uptime_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
@@ -40,15 +44,17 @@ const ENTRIES: u64 = CHUNK / 8 - 1;
 /// This process's side of its record. Behind a mutex; a forked child gets one of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// Number of the record; `None`: not a member yet, or no room (its holds are then not noted).
+    /// Number of the record; `None`: not a member yet, or no room (its holds are then loose).
     number: Option<u32>,
     /// Positions of its chunks, in order of the entries.
     chunks: Vec<u64>,
     /// Unused entries.
     free: Vec<u32>,
+    /// Holds for which there was no room, and how many on each block. If this process is killed, they stay for ever.
+    loose: BTreeMap<u64, u32>,
 }
 
-/// The place of a note: an index over all chunks. Valid in forked children too, whose chunks are copies.
+/// The place of a note: an index over all chunks. Valid in forked children too, whose chunks are copies. `None`: no room.
 pub(crate) type Entry = Option<u32>;
 
 fn member(inner: &'static Inner, number: u32) -> &'static Member {
@@ -73,6 +79,15 @@ impl Record {
 
     /// Notes a hold that is already counted.
     pub(crate) fn note(&mut self, inner: &'static Inner, handle: u64) -> Entry {
+        let noted = self.note_in_chunk(inner, handle);
+        if noted.is_none() {
+            *self.loose.entry(handle).or_insert(0) += 1;
+        }
+        noted
+    }
+
+    #[inline]
+    fn note_in_chunk(&mut self, inner: &'static Inner, handle: u64) -> Entry {
         if self.free.is_empty() {
             self.grow(inner)?;
         }
@@ -82,10 +97,16 @@ impl Record {
         Some(entry)
     }
 
-    /// Takes a note away. Tells whether it was there: if not, a sweeper (wrongly) gave the hold back already.
+    /// Whether this process has a record.
+    pub(crate) fn is_member(&self) -> bool {
+        self.number.is_some()
+    }
+
+    /// Takes a note away. Tells whether it was there: if not, the hold is not to be given back. Its process inherited it
+    /// when there was no room to note it, or a sweeper (wrongly) has given it back already.
     pub(crate) fn strike(&mut self, inner: &'static Inner, entry: Entry, handle: u64) -> bool {
         let Some(entry) = entry else {
-            return true;
+            return self.strike_loose(handle);
         };
         let Some(word) = self.entry(inner, entry) else {
             return false;
@@ -95,6 +116,18 @@ impl Record {
             self.free.push(entry);
         }
         there
+    }
+
+    #[cold]
+    fn strike_loose(&mut self, handle: u64) -> bool {
+        let Some(count) = self.loose.get_mut(&handle) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.loose.remove(&handle);
+        }
+        true
     }
 
     /// Another chunk of entries; the first one makes this process a member.
@@ -114,27 +147,53 @@ impl Record {
         Some(())
     }
 
-    /// Before a fork: a record for the child with the same holds, all counted once more. `None` when there is no room
-    /// or nothing to copy: the child then notes nothing of what it inherits, and gives nothing back.
+    /// Gives the last chunks back as far as they have no entries.
+    pub(crate) fn trim(&mut self, inner: &'static Inner) {
+        let mut used = vec![ENTRIES; self.chunks.len()];
+        for entry in &self.free {
+            if let Some(used) = used.get_mut((u64::from(*entry) / ENTRIES) as usize) {
+                *used -= 1;
+            }
+        }
+        while let [.., last, chunk] = self.chunks[..]
+            && used.get(self.chunks.len() - 1) == Some(&0)
+        {
+            chunk_word(inner, last, 0).store(0, Ordering::Release);
+            inner.heap().give(chunk);
+            self.chunks.pop();
+        }
+        let known = self.chunks.len() as u64 * ENTRIES;
+        self.free.retain(|entry| u64::from(*entry) < known);
+    }
+
+    /// Before a fork: a record for the child with the same holds, all counted once more. What there is no room to note
+    /// is counted all the same, and never given back: the child may use it, and nobody could tell when it ends.
     pub(crate) fn duplicate(&self, inner: &'static Inner) -> Record {
         let mut copy = Record::default();
+        self.loose.keys().for_each(|handle| {
+            inner.count_up(*handle);
+        });
         if self.chunks.is_empty() {
             return copy;
         }
-        let Some(number) = join(inner, ProcessTag::me().bits() | FORKING) else {
-            return copy;
-        };
-        copy.number = Some(number);
+        copy.number = join(inner, ProcessTag::me().bits() | FORKING);
+        let mut room = copy.number;
         for chunk in &self.chunks {
-            let Ok(fresh) = new_chunk(inner) else {
-                break;
-            };
+            let fresh = room.and_then(|_| new_chunk(inner).ok());
             for index in 1..=ENTRIES {
                 let handle = chunk_word(inner, *chunk, index).load(Ordering::Relaxed);
-                if handle != 0 && inner.count_up(handle) {
+                if handle != 0
+                    && inner.count_up(handle)
+                    && let Some(fresh) = fresh
+                {
                     chunk_word(inner, fresh, index).store(handle, Ordering::Relaxed);
                 }
             }
+            // Entries have the same numbers in both records, so no chunk follows one that is missing.
+            let (Some(number), Some(fresh)) = (room, fresh) else {
+                room = None;
+                continue;
+            };
             match copy.chunks.last() {
                 Some(last) => chunk_word(inner, *last, 0).store(fresh, Ordering::Release),
                 None => member(inner, number).chunks.store(fresh, Ordering::Release),
@@ -146,8 +205,8 @@ impl Record {
         copy
     }
 
-    /// In the child of a fork: the record is this process's now. When it is not any more (the child was stopped for a
-    /// minute at this point), the child notes nothing and gives nothing back.
+    /// In the child of a fork: the record is this process's now. When it is not any more (the child was stopped for
+    /// ten minutes at this point), the child notes nothing and gives nothing back.
     pub(crate) fn adopt(&mut self, inner: &'static Inner, parent: ProcessTag) {
         let Some(number) = self.number else {
             return;
@@ -161,7 +220,7 @@ impl Record {
 }
 
 fn new_chunk(inner: &'static Inner) -> Result<u64, ShmError> {
-    let (at, _) = inner.heap().take(CHUNK, || false)?;
+    let (at, _) = inner.heap().take(CHUNK, |_| false)?;
     for index in 0..=ENTRIES {
         chunk_word(inner, at, index).store(0, Ordering::Relaxed);
     }
@@ -185,7 +244,14 @@ fn join(inner: &'static Inner, tag: u64) -> Option<u32> {
                 return Some(number);
             }
         }
+        // Looking at so many processes takes a while: not again for each hold and each fork.
+        let (crowded, now) = (&inner.header().crowded, uptime_ms());
+        let last = crowded.load(Ordering::Relaxed);
+        if last != 0 && now.saturating_sub(last) < CROWDED_MS {
+            break;
+        }
         if sweep(inner, |_| true) == 0 {
+            crowded.store(now, Ordering::Relaxed);
             break;
         }
     }
@@ -232,4 +298,20 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool) -> usiz
         found += 1;
     }
     found
+}
+
+/// Fills the table with records of a process that lives, for tests; which these are.
+#[cfg(test)]
+pub(super) fn crowd(inner: &'static Inner) -> std::ops::Range<u32> {
+    let first = inner.header().members.swap(MEMBERS as u64, Ordering::AcqRel) as u32;
+    let all = first..MEMBERS as u32;
+    all.clone().for_each(|number| member(inner, number).tag.store(ProcessTag::of(1).bits(), Ordering::Release));
+    all
+}
+
+/// Empties those records again.
+#[cfg(test)]
+pub(super) fn disperse(inner: &'static Inner, crowd: std::ops::Range<u32>) {
+    inner.header().crowded.store(0, Ordering::Relaxed);
+    crowd.for_each(|number| member(inner, number).tag.store(0, Ordering::Release));
 }

@@ -4,6 +4,12 @@ fn arena() -> Arena {
     Arena::create(ArenaConfig { bytes: 1 << 30, cached: 64 << 20 }).expect("there is memory for a test")
 }
 
+/// The right to be the only test that forks: a child has all arenas of its parent.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `body` in a forked child that ends without running destructors, and waits for it.
 fn in_child(body: impl FnOnce()) {
     // SAFETY: the child calls only the body and `_exit`; the tests' bodies use memory and atomics.
@@ -91,7 +97,7 @@ fn a_message_carries_a_hold() {
 
 #[test]
 fn a_child_holds_what_it_inherited_until_it_is_swept() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let block = arena.alloc(1 << 20, BlockKind::Plain).unwrap();
     let handle = block.handle();
     let freed = arena.alloc(64, BlockKind::Plain).unwrap();
@@ -112,7 +118,7 @@ fn a_child_holds_what_it_inherited_until_it_is_swept() {
 
 #[test]
 fn a_child_that_lets_go_frees_nothing_of_its_parent() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let block = arena.alloc(300, BlockKind::Plain).unwrap();
     let clone = block.clone();
     in_child(move || {
@@ -130,7 +136,7 @@ fn a_child_that_lets_go_frees_nothing_of_its_parent() {
 
 #[test]
 fn growing_sweeps_the_dead_first() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     for _ in 0..40 {
         in_child(|| std::mem::forget(arena.alloc(100 << 20, BlockKind::Plain).unwrap()));
     }
@@ -165,4 +171,59 @@ fn attaching_again_finds_the_same_mapping() {
     assert_eq!(Arena::find(arena.id()), Some(arena));
     let file = std::fs::File::open("/proc/self/exe").unwrap();
     assert!(Arena::attach(file.into()).is_err());
+}
+
+#[test]
+fn what_a_child_inherits_stays_though_there_is_no_room_to_note_it() {
+    let (_alone, arena) = (alone(), arena());
+    let block = arena.alloc_zeroed(1 << 20, BlockKind::Plain).unwrap();
+    let (handle, go) = (block.handle(), arena.alloc_zeroed(64, BlockKind::Plain).unwrap());
+    let there = arena.alloc_zeroed(64, BlockKind::Plain).unwrap();
+    let crowd = members::crowd(arena.0);
+    // SAFETY: the child uses atomics and the arena, and ends by `_exit`.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let own = arena.alloc(100, BlockKind::Plain).unwrap();
+        // The grandchild lets go of what it inherited, and takes nothing from its parent by that.
+        in_child(|| drop((own.clone(), go.clone())));
+        there.word32(0).store(1, Ordering::SeqCst);
+        while go.word32(0).load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let sound = arena.open(handle).is_ok() && arena.open(own.handle()).is_ok();
+        let seen = block.word64(0).load(Ordering::SeqCst);
+        // Letting go, in the child too, frees nothing under others.
+        drop((block, own));
+        let still = arena.open(handle).is_ok();
+        // SAFETY: ends this child at once.
+        unsafe { libc::_exit(i32::from(!sound || seen != 0 || !still)) };
+    }
+    while there.word32(0).load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    drop(block);
+    assert!(arena.open(handle).is_ok(), "the child's");
+    let next = arena.alloc(1 << 20, BlockKind::Plain).unwrap();
+    next.word64(0).store(u64::MAX, Ordering::SeqCst);
+    go.word32(0).store(1, Ordering::SeqCst);
+    let mut status = 0;
+    // SAFETY: waits for the child made above.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0, "the child failed");
+    members::disperse(arena.0, crowd);
+    in_child(|| drop(arena.open(handle).unwrap()));
+    assert_eq!(arena.sweep(), 1, "there is room again");
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_refused() {
+    let memory = rustix::system::sysinfo();
+    let all = (memory.totalram as u64 + memory.totalswap as u64) * u64::from(memory.mem_unit).max(1);
+    let arena = Arena::create(ArenaConfig { bytes: 4 * all, cached: 1 << 30 }).expect("range enough");
+    let small = arena.alloc(1000, BlockKind::Plain).unwrap();
+    let error = arena.alloc(all as usize, BlockKind::Plain).unwrap_err();
+    assert!(matches!(error, ShmError::OutOfMemory { .. }) && error.to_string().contains("bytes left"), "{error}");
+    assert_eq!(arena.used(), 1000);
+    drop(small);
+    assert!(arena.alloc(1 << 20, BlockKind::Plain).is_ok());
 }
