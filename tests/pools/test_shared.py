@@ -353,6 +353,22 @@ class NothingLeft(ScriptCase):
             """
         )
 
+    def test_programs_started_with_preexec_fn_keep_no_memory(self) -> None:
+        self.run_script(
+            """
+            import subprocess
+            from phalanx import _workers, shared
+
+            before = _workers.family_used()
+            array = shared.zeros(1_000_000)
+            with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: None) as program:
+                del array
+                assert _workers.family_sweep() == 1
+                assert _workers.family_used() == before, _workers.family_used()
+                program.kill()
+            """
+        )
+
     def test_queues_within_each_other_are_freed(self) -> None:
         self.run_script(
             """

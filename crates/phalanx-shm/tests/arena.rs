@@ -114,6 +114,27 @@ fn a_forked_child_holds_what_its_parent_held() {
 }
 
 #[test]
+fn what_a_process_held_that_became_another_program_is_taken_back() {
+    let (arena, _alone) = arena();
+    let step = arena.alloc_zeroed(64, BlockKind::Plain).unwrap();
+    let block = arena.alloc_zeroed(1 << 20, BlockKind::Plain).unwrap();
+    let handle = block.handle();
+    let child = Child::run(|| {
+        until("the parent has looked", || step.word32(0).load(SeqCst) == 1);
+        // SAFETY: a path and arguments that end with a null pointer.
+        unsafe { libc::execl(c"/bin/sleep".as_ptr(), c"sleep".as_ptr(), c"60".as_ptr(), std::ptr::null::<u8>()) };
+    });
+    drop(block);
+    assert_eq!(arena.sweep(), 0, "the child has it mapped");
+    assert!(arena.open(handle).is_ok());
+    step.word32(0).store(1, SeqCst);
+    until("it is another program", || arena.sweep() == 1);
+    assert!(arena.open(handle).is_err());
+    drop(child);
+    assert_eq!(arena.sweep(), 0);
+}
+
+#[test]
 fn what_killed_processes_held_is_taken_back() {
     let (arena, _alone) = arena();
     let count = arena.alloc_zeroed(64, BlockKind::Plain).unwrap();

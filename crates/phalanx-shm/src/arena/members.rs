@@ -12,6 +12,9 @@
 //! leaves a record with a dead tag, which the next sweeper finds. A record for a child that is being forked carries its
 //! parent's tag and [`FORKING`] until the child puts its own there; one that nobody has taken up after ten minutes is as
 //! good as dead.
+//!
+//! A member that becomes another program by `exec` is the same process to the system, but has nothing of the arena any
+//! more. A thorough sweep finds out.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
@@ -250,7 +253,7 @@ fn join(inner: &'static Inner, tag: u64) -> Option<u32> {
         if last != 0 && now.saturating_sub(last) < CROWDED_MS {
             break;
         }
-        if sweep(inner, |_| true) == 0 {
+        if sweep(inner, |_| true, Care::Quick) == 0 {
             crowded.store(now, Ordering::Relaxed);
             break;
         }
@@ -258,8 +261,36 @@ fn join(inner: &'static Inner, tag: u64) -> Option<u32> {
     None
 }
 
+/// How a sweep looks at processes that live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// They have what their records say.
+    Quick,
+    /// Not those that have become another program by `exec` since: reads what each has mapped.
+    Thorough,
+}
+
+/// Whether process `pid` lives without this arena: it has called `exec` since it was a member. `false` when unsure.
+///
+/// Members never unmap the arena, and have mapped it before they have a record.
+fn has_left(inner: &'static Inner, pid: u32) -> bool {
+    // The kernel prints device and inode of each mapping: "address access offset device inode name".
+    let Ok(file) = rustix::fs::fstat(inner.segment.fd()) else { return false };
+    let device = format!("{:02x}:{:02x}", rustix::fs::major(file.st_dev), rustix::fs::minor(file.st_dev));
+    let inode = file.st_ino.to_string();
+    let maps = |who: &str| std::fs::read(format!("/proc/{who}/maps")).ok().filter(|text| !text.is_empty());
+    let found = |text: &[u8]| {
+        text.split(|byte| *byte == b'\n').any(|line| {
+            let mut fields = line.split(|byte| *byte == b' ').skip(3);
+            fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
+        })
+    };
+    // Nothing is mapped in a process that is about to end. And does this kernel tell, as this process shows?
+    maps(&pid.to_string()).is_some_and(|text| !found(&text)) && maps("self").is_some_and(|text| found(&text))
+}
+
 /// Gives back what dead processes hold, among those that `chosen` accepts by number. Returns how many were found.
-pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool) -> usize {
+pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: Care) -> usize {
     let known = inner.header().members.load(Ordering::Acquire).min(MEMBERS as u64) as u32;
     let me = ProcessTag::me().bits();
     let mut found = 0;
@@ -271,8 +302,12 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool) -> usiz
             continue;
         }
         let since = record.since.load(Ordering::Relaxed);
-        let lives =
-            if tag & FORKING == 0 { who.is_alive() } else { uptime_ms().saturating_sub(since) < RESERVATION_MS };
+        let lives = if tag & FORKING != 0 {
+            uptime_ms().saturating_sub(since) < RESERVATION_MS
+        } else {
+            // A dead sweeper's tag stands for it as long as its number does; one that lives may be at work.
+            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(inner, who.pid()))
+        };
         if lives {
             continue;
         }

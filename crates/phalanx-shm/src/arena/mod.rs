@@ -20,7 +20,7 @@ use crate::segment::Segment;
 use crate::{SharedBytes, ShmError};
 use heap::Heap;
 use layout::{HEAP_AT, Header, MAGIC, MEMBERS_AT, PAGE, VERSION};
-use members::{Entry, Record};
+use members::{Care, Entry, Record};
 
 pub use private::PrivateView;
 
@@ -365,7 +365,7 @@ impl Arena {
             if short {
                 inner.record().trim(inner);
             }
-            members::sweep(inner, |_| true) > 0
+            members::sweep(inner, |_| true, if short { Care::Thorough } else { Care::Quick }) > 0
         })?;
         let head = inner.heap().head(at);
         head.len.store(bytes as u64, Ordering::Relaxed);
@@ -437,14 +437,14 @@ impl Arena {
         core::ptr::NonNull::new(self.0.segment.base().wrapping_add(at)).filter(|_| inside)
     }
 
-    /// Gives back what dead processes hold. Returns how many there were.
+    /// Gives back what processes held that are dead, or have become another program. Returns how many there were.
     pub fn sweep(&self) -> usize {
-        members::sweep(self.0, |_| true)
+        members::sweep(self.0, |_| true, Care::Thorough)
     }
 
     /// Gives back what the ended process `pid` holds; how many records it had. Nothing happens while it lives.
     pub fn sweep_process(&self, pid: u32) -> usize {
-        members::sweep(self.0, |found| found == pid)
+        members::sweep(self.0, |found| found == pid, Care::Quick)
     }
 
     /// Bytes of all blocks that somebody holds.
