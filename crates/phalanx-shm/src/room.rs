@@ -20,7 +20,7 @@ pub(crate) fn check(bytes: u64, what: &'static str) -> Result<(), ShmError> {
         return Ok(());
     }
     UNSEEN.store(0, Ordering::Relaxed);
-    match find(|path| read_to_string(path).ok()) {
+    match find(bytes, |path| read_to_string(path).ok()) {
         Some(room) if room.bytes < bytes => {
             let text = format!("{} has {} bytes left", room.of, room.bytes);
             // The next request is looked at, too.
@@ -38,8 +38,9 @@ struct Room {
     of: String,
 }
 
-/// The least that the machine or a control group of this process has left, as far as the files tell.
-fn find(read: impl Fn(&str) -> Option<String>) -> Option<Room> {
+/// The least that the machine or a control group of this process has left, as far as the files tell. Where it is enough
+/// for `bytes`, it may be more.
+fn find(bytes: u64, read: impl Fn(&str) -> Option<String>) -> Option<Room> {
     let machine = read("/proc/meminfo")?;
     let kib = |name| field(&machine, name).map(|kib| kib.saturating_mul(1024));
     let swap = kib("SwapFree:").unwrap_or(0);
@@ -49,10 +50,10 @@ fn find(read: impl Fn(&str) -> Option<String>) -> Option<Room> {
         // A limit holds for all groups below.
         loop {
             let folder = format!("{}{path}", group.root);
-            if let Some(left) = left_in(&folder, group.unified, &read) {
-                let bytes = left.saturating_add(swap);
-                if bytes < least.bytes {
-                    least = Room { bytes, of: format!("the control group {folder}") };
+            if let Some(left) = left_in(&folder, group.unified, bytes, &read) {
+                let left = left.saturating_add(swap);
+                if left < least.bytes {
+                    least = Room { bytes: left, of: format!("the control group {folder}") };
                 }
             }
             let Some(end) = path.rfind('/') else { break };
@@ -63,7 +64,7 @@ fn find(read: impl Fn(&str) -> Option<String>) -> Option<Room> {
 }
 
 /// Bytes that a group may still use: below its limit, or used for files that can be read again.
-fn left_in(folder: &str, unified: bool, read: impl Fn(&str) -> Option<String>) -> Option<u64> {
+fn left_in(folder: &str, unified: bool, enough: u64, read: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let (limit, usage, files) = if unified {
         ("memory.max", "memory.current", ["inactive_file", "active_file"])
     } else {
@@ -72,6 +73,9 @@ fn left_in(folder: &str, unified: bool, read: impl Fn(&str) -> Option<String>) -
     let number = |name| read(&format!("{folder}/{name}"))?.trim().parse::<u64>().ok();
     // "max" is no number: no limit.
     let left = number(limit)?.saturating_sub(number(usage)?);
+    if left >= enough {
+        return Some(left); // The file below is slow to read.
+    }
     let counts = read(&format!("{folder}/memory.stat")).unwrap_or_default();
     Some(files.iter().fold(left, |left, name| left.saturating_add(field(&counts, name).unwrap_or(0))))
 }
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     fn room(files: &[(&str, &str)]) -> Option<Room> {
-        find(|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
+        find(1 << 40, |path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
     }
 
     const MACHINE: (&str, &str) = ("/proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 5000 kB\nSwapFree: 10 kB\n");

@@ -298,6 +298,7 @@ impl<'a> Heap<'a> {
             return match self.reserve(start, reserved, "a block of shared memory") {
                 Ok(()) => Ok(Some(self.furnish(start, range, want))),
                 Err(e) => {
+                    self.segment.release(start + PAGE, range - PAGE);
                     // Without a page for its head it is lost.
                     if self.segment.commit(start, PAGE, "a free block").is_ok() {
                         self.make_block(start, range, 0);

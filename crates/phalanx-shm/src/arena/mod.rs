@@ -404,10 +404,11 @@ impl Arena {
     ///
     /// [`ShmError::Freed`] for a handle that names no live block.
     pub fn adopt(&self, handle: Handle) -> Result<Block, ShmError> {
-        let live = self.0.heap().block(handle.at()).is_some_and(|head| {
-            let state = head.state.load(Ordering::Acquire);
-            state & 0xffff_ffff != 0 && (state >> 32) % GENERATIONS == handle.generation()
-        });
+        let live = self.0.heap().holds(handle.at()) && {
+            let state = self.0.heap().head(handle.at()).state.load(Ordering::Acquire);
+            let named = state & 0xffff_ffff != 0 && (state >> 32) % GENERATIONS == handle.generation();
+            named && self.0.heap().block(handle.at()).is_some()
+        };
         if !live {
             return Err(ShmError::Freed { handle: handle.to_u64() });
         }
