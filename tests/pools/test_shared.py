@@ -15,7 +15,8 @@ import numpy as np
 import phalanx.multiprocessing as mp
 from phalanx import _workers, shared
 from phalanx.shared import SharedArray
-from watch import HereCase, ScriptCase
+from test_pool_losses import memory_group
+from watch import SECONDS, HereCase, ScriptCase
 
 MIB = 1 << 20
 
@@ -352,6 +353,36 @@ class NothingLeft(ScriptCase):
                     assert pool.map(abs, [-1]) == [1]
             """
         )
+
+    def test_the_limit_of_a_container_is_a_memory_error(self) -> None:
+        group = memory_group(400 << 20)
+        if group is None:
+            self.skipTest("no control group with a memory limit can be made here")
+        try:
+            ended = self.run_script(
+                """
+                import os, sys
+                with open(sys.argv[1], "w") as file:
+                    file.write(str(os.getpid()))
+                from phalanx import shared
+
+                for size in (1 << 30, 20 << 20):
+                    held = []
+                    try:
+                        while True:
+                            held.append(shared.zeros(size, "u1"))
+                    except MemoryError as error:
+                        print(len(held), error)
+                """,
+                SECONDS,
+                None,
+                str(group / "cgroup.procs"),
+            )
+        finally:
+            group.rmdir()
+        at_once, by_pieces = ended.lines
+        self.assertRegex(at_once, f"^0 .*{1 << 30} bytes .*control group .* bytes left")
+        self.assertRegex(by_pieces, r"^1\d .*control group .* bytes left")
 
     def test_programs_started_with_preexec_fn_keep_no_memory(self) -> None:
         self.run_script(
