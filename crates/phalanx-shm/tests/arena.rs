@@ -304,8 +304,6 @@ fn processes_killed_while_the_arena_is_full_lose_little_of_it() {
     let sizes = [64, 4000, 100_000, 300_000, 900, 70_000, 20_000, 200];
     let mut kept: Vec<(Block, u64)> = Vec::new();
     for round in 0..60_u64 {
-        // A fork while the arena is full leaves what is held now to nobody: there is no room for the child's list.
-        kept.clear();
         let children: Vec<_> = (0..2_usize)
             .map(|seed| {
                 Child::run(|| {
@@ -348,6 +346,32 @@ fn processes_killed_while_the_arena_is_full_lose_little_of_it() {
     let room: usize = fill(arena, 100_000).len() * 100_000;
     println!("{room} bytes of {} are left", 32 << 20);
     assert!(room > 4 << 20);
+}
+
+#[test]
+fn a_child_forked_while_the_arena_is_full_holds_and_gives_back_what_it_inherited() {
+    let (_, _alone) = arena();
+    let arena = small_arena(32 << 20);
+    let before = arena.alloc_zeroed(64, BlockKind::Plain).unwrap();
+    let mut held = fill(arena, 300_000);
+    held.extend(fill(arena, 20_000));
+    held.extend(fill(arena, 500));
+    held.truncate(100);
+    for _ in 0..10 {
+        let mut small = fill(arena, 500);
+        small.extend(fill(arena, 64));
+        let handles: Vec<_> = small.iter().map(|block| block.clone().into_transit()).collect();
+        drop(small);
+        let child = Child::run(|| until("killed", || false));
+        drop(child);
+        arena.sweep();
+        handles.into_iter().for_each(|handle| arena.discard(handle));
+    }
+    let handles: Vec<_> = held.iter().map(Block::handle).collect();
+    drop(held);
+    assert!(handles.iter().all(|handle| arena.open(*handle).is_err()));
+    assert_eq!(arena.used(), 64);
+    drop(before);
 }
 
 #[test]
@@ -414,6 +438,20 @@ fn another_mapping_of_the_same_arena_sees_the_same_blocks() {
     assert_eq!(same.word32(8).load(SeqCst), 5);
     let file = std::fs::File::open("/dev/null").unwrap();
     assert!(matches!(Arena::attach(file.into()), Err(ShmError::NotAUniverse { .. })));
+}
+
+#[test]
+fn children_killed_at_once_keep_nothing() {
+    let (arena, _alone) = arena();
+    let block = arena.alloc(1 << 20, BlockKind::Plain).unwrap();
+    let handle = block.handle();
+    for _ in 0..50 {
+        // Most die before their first step, in the fork.
+        drop(Child::run(|| until("killed", || false)));
+    }
+    drop(block);
+    assert_eq!(arena.sweep(), 50);
+    assert!(arena.open(handle).is_err());
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //!
 //! A process killed in here loses the block or range it was handling, or the rest of one slab, and nothing else.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::layout::{HEAP_AT, Head, Header, PAGE, seal};
 use crate::ShmError;
@@ -171,9 +171,19 @@ impl<'a> Heap<'a> {
     }
 
     pub(super) fn pop(&self, class: usize) -> Option<u64> {
+        self.pop_from(&self.header.free[class])
+    }
+
+    /// Takes a block from a stack of the header.
+    pub(super) fn pop_from(&self, stack: &AtomicU64) -> Option<u64> {
         let valid = |number: u64| number.checked_mul(64).is_some_and(|at| self.holds(at));
         let link = |number: u64| &self.head(number * 64).link;
-        stack::pop(&self.header.free[class], link, valid).map(|number| number * 64)
+        stack::pop(stack, link, valid).map(|number| number * 64)
+    }
+
+    /// The block on top of a stack, which may be taken by somebody else in the next moment.
+    pub(super) fn top_of(&self, stack: &AtomicU64) -> Option<u64> {
+        stack::top(stack)?.checked_mul(64)
     }
 
     fn reuse(&self, want: Want) -> Result<Option<u64>, ShmError> {
@@ -215,7 +225,12 @@ impl<'a> Heap<'a> {
     }
 
     pub(super) fn push(&self, class: usize, at: u64) {
-        stack::push(&self.header.free[class], at / 64, |number| &self.head(number * 64).link);
+        self.push_to(&self.header.free[class], at);
+    }
+
+    /// Puts a block on a stack of the header.
+    pub(super) fn push_to(&self, stack: &AtomicU64, at: u64) {
+        stack::push(stack, at / 64, |number| &self.head(number * 64).link);
     }
 
     /// Makes a range that nobody else knows into a block, or into a slab whose other blocks are free. The position of
@@ -351,7 +366,7 @@ impl<'a> Heap<'a> {
     fn largest(&self) -> u64 {
         let unused = self.capacity().saturating_sub(self.header.frontier.load(Ordering::Relaxed));
         let free = (0..CLASSES).rev().filter(|class| paged(*class).is_some()).find_map(|class| {
-            let at = stack::top(&self.header.free[class])?.checked_mul(64)?;
+            let at = self.top_of(&self.header.free[class])?;
             Some(self.block(at)?.range.load(Ordering::Relaxed))
         });
         unused.max(free.unwrap_or(0))

@@ -51,6 +51,8 @@ pub(crate) struct Header {
     pub(crate) gathered: AtomicU64,
     /// When the member table was last found full: milliseconds as in `Member::since`, 0 = never.
     pub(crate) crowded: AtomicU64,
+    /// A stack of chunks for the records of members that come when there is no memory (see `members.rs`).
+    pub(crate) spare_chunks: AtomicU64,
     /// Free raw blocks of each size class (see `stack.rs`).
     pub(crate) free: [AtomicU64; CLASSES],
 }

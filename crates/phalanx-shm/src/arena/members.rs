@@ -10,8 +10,9 @@
 //!
 //! A sweeper puts its own tag into the record, with [`SWEEPING`], before it touches anything; one that is killed
 //! leaves a record with a dead tag, which the next sweeper finds. A record for a child that is being forked carries its
-//! parent's tag and [`FORKING`] until the child puts its own there; one that nobody has taken up after ten minutes is as
-//! good as dead.
+//! parent's tag and [`FORKING`] until the child puts its own there, and [`FORKED`] once there is a child, if there ever will
+//! be. It is as good as dead when the parent then has no child that could take it up; or, when the parent is dead, after
+//! ten minutes.
 //!
 //! A member that becomes another program by `exec` is the same process to the system, but has nothing of the arena any
 //! more. A thorough sweep finds out.
@@ -28,7 +29,11 @@ const SWEEPING: u64 = 1 << 63;
 /// The tag of the parent of the member to be.
 const FORKING: u64 = 1 << 62;
 
-/// A reservation that no child has taken up after this long: the fork failed, or the child died at once.
+/// With [`FORKING`]: the fork has returned in the parent, so there is a child, or there never will be.
+const FORKED: u64 = 1 << 61;
+
+/// A reservation that no child has taken up after this long, and of whose parent nothing can be learned: the child died
+/// at once.
 const RESERVATION_MS: u64 = 600_000;
 
 /// How long a member table that is full of living processes is believed to stay so.
@@ -43,6 +48,9 @@ fn uptime_ms() -> u64 {
 /// Bytes of a chunk: the position of the next one, and entries.
 const CHUNK: u64 = 960;
 const ENTRIES: u64 = CHUNK / 8 - 1;
+
+/// Chunks put aside: as many as fit beside others in the first slab of their size.
+const SPARE_CHUNKS: usize = 40;
 
 /// This process's side of its record. Behind a mutex; a forked child gets one of its own.
 #[derive(Debug, Default)]
@@ -139,7 +147,10 @@ impl Record {
             Some(number) => number,
             None => *self.number.insert(join(inner, ProcessTag::me().bits())?),
         };
-        let chunk = new_chunk(inner).ok()?;
+        let chunk = new_chunk(inner, self.chunks.is_empty()).ok()?;
+        if self.chunks.is_empty() {
+            put_chunks_aside(inner);
+        }
         match self.chunks.last() {
             Some(last) => chunk_word(inner, *last, 0).store(chunk, Ordering::Release),
             None => member(inner, number).chunks.store(chunk, Ordering::Release),
@@ -179,10 +190,15 @@ impl Record {
         if self.chunks.is_empty() {
             return copy;
         }
+        put_chunks_aside(inner);
         copy.number = join(inner, ProcessTag::me().bits() | FORKING);
         let mut room = copy.number;
-        for chunk in &self.chunks {
-            let fresh = room.and_then(|_| new_chunk(inner).ok());
+        // Not the last ones, if nothing is in them: the child makes its own when it needs them.
+        let is_used =
+            |chunk: &u64| (1..=ENTRIES).any(|index| chunk_word(inner, *chunk, index).load(Ordering::Relaxed) != 0);
+        let used = self.chunks.iter().rposition(is_used).map_or(0, |last| last + 1);
+        for chunk in &self.chunks[..used] {
+            let fresh = room.and_then(|_| new_chunk(inner, true).ok());
             for index in 1..=ENTRIES {
                 let handle = chunk_word(inner, *chunk, index).load(Ordering::Relaxed);
                 if handle != 0
@@ -208,26 +224,54 @@ impl Record {
         copy
     }
 
-    /// In the child of a fork: the record is this process's now. When it is not any more (the child was stopped for
-    /// ten minutes at this point), the child notes nothing and gives nothing back.
+    /// In the parent, after the fork: whether there is a child can be seen from now on.
+    pub(crate) fn forked(&self, inner: &'static Inner, parent: ProcessTag) {
+        if let Some(number) = self.number {
+            let reserved = parent.bits() | FORKING;
+            let tag = &member(inner, number).tag;
+            // A child that was faster has its own there.
+            let _ = tag.compare_exchange(reserved, reserved | FORKED, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// In the child of a fork: the record is this process's now. When it is not any more (the parent is dead, and the
+    /// child was stopped for ten minutes at this point), the child notes nothing and gives nothing back.
     pub(crate) fn adopt(&mut self, inner: &'static Inner, parent: ProcessTag) {
         let Some(number) = self.number else {
             return;
         };
         let (reserved, me) = (parent.bits() | FORKING, ProcessTag::me().bits());
         let tag = &member(inner, number).tag;
-        if tag.compare_exchange(reserved, me, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        // The parent changes it once at most.
+        let adopted = [reserved, reserved | FORKED]
+            .into_iter()
+            .any(|seen| tag.compare_exchange(seen, me, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+        if !adopted {
             *self = Record::default();
         }
     }
 }
 
-fn new_chunk(inner: &'static Inner) -> Result<u64, ShmError> {
-    let (at, _) = inner.heap().take(CHUNK, |_| false)?;
+/// A chunk without entries. With `urgent`, one that was put aside serves when there is no memory.
+fn new_chunk(inner: &'static Inner, urgent: bool) -> Result<u64, ShmError> {
+    let heap = inner.heap();
+    let spare = || heap.pop_from(&inner.header().spare_chunks).filter(|_| urgent);
+    let at = heap.take(CHUNK, |_| false).map(|(at, _)| at).or_else(|e| spare().ok_or(e))?;
     for index in 0..=ENTRIES {
         chunk_word(inner, at, index).store(0, Ordering::Relaxed);
     }
     Ok(at)
+}
+
+/// Puts chunks aside, unless there are some: for those who become members when memory has run out.
+fn put_chunks_aside(inner: &'static Inner) {
+    let spare = &inner.header().spare_chunks;
+    if inner.heap().top_of(spare).is_none() {
+        for _ in 0..SPARE_CHUNKS {
+            let Ok((at, _)) = inner.heap().take(CHUNK, |_| false) else { return };
+            inner.heap().push_to(spare, at);
+        }
+    }
 }
 
 /// An unused record, marked with `tag`.
@@ -289,6 +333,38 @@ fn has_left(inner: &'static Inner, pid: u32) -> bool {
     maps(&pid.to_string()).is_some_and(|text| !found(&text)) && maps("self").is_some_and(|text| found(&text))
 }
 
+/// The parent of process `pid`.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, which may hold anything.
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    std::str::from_utf8(stat.get(after + 2..)?).ok()?.split(' ').nth(1)?.parse().ok()
+}
+
+/// Whether `parent` has a child that may take up a record: one that lives, has the arena and is no member. `None` when
+/// that cannot be found out.
+///
+/// Looks through all processes. The kernel has lists of children, too, but says that some may be missing in them.
+fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
+    let is_member = |tag: ProcessTag| {
+        (0..MEMBERS as u32).any(|number| member(inner, number).tag.load(Ordering::Acquire) == tag.bits())
+    };
+    let mut seen_parent = false;
+    for entry in std::fs::read_dir("/proc").ok()? {
+        let Some(pid) = entry.ok()?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        seen_parent |= pid == parent.pid();
+        if parent_of(pid) != Some(parent.pid()) {
+            continue;
+        }
+        let child = ProcessTag::of(pid);
+        if child.is_alive() && !is_member(child) && !has_left(inner, pid) {
+            return Some(true);
+        }
+    }
+    // A dead parent's children are somebody else's.
+    (seen_parent && parent.is_alive()).then_some(false)
+}
+
 /// Gives back what dead processes hold, among those that `chosen` accepts by number. Returns how many were found.
 pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: Care) -> usize {
     let known = inner.header().members.load(Ordering::Acquire).min(MEMBERS as u64) as u32;
@@ -303,7 +379,12 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
         }
         let since = record.since.load(Ordering::Relaxed);
         let lives = if tag & FORKING != 0 {
-            uptime_ms().saturating_sub(since) < RESERVATION_MS
+            let recent = uptime_ms().saturating_sub(since) < RESERVATION_MS;
+            match who.is_alive() {
+                true if tag & FORKED == 0 => true,
+                true => is_awaited(inner, who).unwrap_or(recent),
+                false => recent,
+            }
         } else {
             // A dead sweeper's tag stands for it as long as its number does; one that lives may be at work.
             who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(inner, who.pid()))

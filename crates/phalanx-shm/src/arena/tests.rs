@@ -30,7 +30,7 @@ fn in_child(body: impl FnOnce()) {
 
 #[test]
 fn blocks_are_reused_and_handles_of_freed_ones_open_nothing() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let before = arena.used();
     let block = arena.alloc(100, BlockKind::Lock).unwrap();
     assert_eq!((block.len(), block.kind()), (100, BlockKind::Lock));
@@ -74,7 +74,7 @@ fn large_blocks_begin_on_a_page_and_small_ones_on_a_line() {
 
 #[test]
 fn what_is_too_large_is_an_error() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     assert!(matches!(arena.alloc(2 << 30, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
     assert!(matches!(arena.alloc(usize::MAX, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
     assert_eq!(arena.used(), 0);
@@ -82,7 +82,7 @@ fn what_is_too_large_is_an_error() {
 
 #[test]
 fn a_message_carries_a_hold() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let block = arena.alloc(200, BlockKind::Plain).unwrap();
     let other = block.clone();
     let handle = block.into_transit();
@@ -145,7 +145,7 @@ fn growing_sweeps_the_dead_first() {
 
 #[test]
 fn many_holds_and_threads() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let blocks: Vec<Block> = (0..1000).map(|n| arena.alloc(n * 10, BlockKind::Plain).unwrap()).collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -175,44 +175,33 @@ fn attaching_again_finds_the_same_mapping() {
 
 #[test]
 fn what_a_child_inherits_stays_though_there_is_no_room_to_note_it() {
-    let (_alone, arena) = (alone(), arena());
-    let block = arena.alloc_zeroed(1 << 20, BlockKind::Plain).unwrap();
-    let (handle, go) = (block.handle(), arena.alloc_zeroed(64, BlockKind::Plain).unwrap());
-    let there = arena.alloc_zeroed(64, BlockKind::Plain).unwrap();
-    let crowd = members::crowd(arena.0);
-    // SAFETY: the child uses atomics and the arena, and ends by `_exit`.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let own = arena.alloc(100, BlockKind::Plain).unwrap();
-        // The grandchild lets go of what it inherited, and takes nothing from its parent by that.
-        in_child(|| drop((own.clone(), go.clone())));
-        there.word32(0).store(1, Ordering::SeqCst);
-        while go.word32(0).load(Ordering::SeqCst) == 0 {
-            std::thread::yield_now();
-        }
-        let sound = arena.open(handle).is_ok() && arena.open(own.handle()).is_ok();
-        let seen = block.word64(0).load(Ordering::SeqCst);
-        // Letting go, in the child too, frees nothing under others.
-        drop((block, own));
-        let still = arena.open(handle).is_ok();
-        // SAFETY: ends this child at once.
-        unsafe { libc::_exit(i32::from(!sound || seen != 0 || !still)) };
+    let _alone = alone();
+    // A member, whose child is none; and one for which there is no room itself.
+    for member in [true, false] {
+        let arena = arena();
+        let early = member.then(|| arena.alloc(1 << 20, BlockKind::Plain).unwrap());
+        let crowd = members::crowd(arena.0);
+        let block = early.unwrap_or_else(|| arena.alloc(1 << 20, BlockKind::Plain).unwrap());
+        assert_eq!(arena.0.record().is_member(), member);
+        let (handle, entry) = (block.handle(), block.0.entry);
+        // What a fork does.
+        let mut childs = arena.0.record().duplicate(arena.0);
+        assert!(!childs.is_member());
+        drop(block);
+        assert!(arena.open(handle).is_ok(), "the child's");
+        // The child lets go of its copy, takes one of its own, and lets go of that.
+        assert!(!childs.strike(arena.0, entry, handle.to_u64()), "never given back");
+        assert!(arena.0.count_up(handle.to_u64()));
+        let entry = childs.note(arena.0, handle.to_u64());
+        assert!(entry.is_none() && childs.strike(arena.0, entry, handle.to_u64()));
+        arena.0.count_down(handle.to_u64());
+        assert!(arena.open(handle).is_ok());
+        members::disperse(arena.0, crowd);
+        let more = arena.open(handle).unwrap();
+        assert!(arena.0.record().is_member(), "there is room again");
+        drop(more);
+        assert_eq!(arena.used(), 1 << 20);
     }
-    while there.word32(0).load(Ordering::SeqCst) == 0 {
-        std::thread::yield_now();
-    }
-    drop(block);
-    assert!(arena.open(handle).is_ok(), "the child's");
-    let next = arena.alloc(1 << 20, BlockKind::Plain).unwrap();
-    next.word64(0).store(u64::MAX, Ordering::SeqCst);
-    go.word32(0).store(1, Ordering::SeqCst);
-    let mut status = 0;
-    // SAFETY: waits for the child made above.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0, "the child failed");
-    members::disperse(arena.0, crowd);
-    in_child(|| drop(arena.open(handle).unwrap()));
-    assert_eq!(arena.sweep(), 1, "there is room again");
 }
 
 #[test]
