@@ -15,7 +15,8 @@ import numpy as np
 import phalanx.multiprocessing as mp
 from phalanx import _workers, shared
 from phalanx.shared import SharedArray
-from watch import HereCase, ScriptCase
+from test_pool_losses import memory_group
+from watch import SECONDS, HereCase, ScriptCase
 
 MIB = 1 << 20
 
@@ -67,6 +68,29 @@ class Arrays(HereCase):
         records = shared.zeros(4, [("x", "i4"), ("y", "f8")])
         records["y"] = 2.0
         self.assertEqual(records["y"].sum(), 8.0)
+
+    def test_what_no_machine_has_is_a_memory_error(self) -> None:
+        for shape in ((2**40, 2**40), 2**63, 2**50, 2**200):
+            with self.assertRaisesRegex(MemoryError, "bytes"):
+                shared.zeros(shape)
+        with self.assertRaises(OverflowError):
+            _workers.SharedBuffer(-1)
+        with self.assertRaises(TypeError):
+            _workers.SharedBuffer("many")
+
+    def test_more_than_the_machine_has_is_a_memory_error_with_both_numbers(
+        self,
+    ) -> None:
+        memory = Path("/proc/meminfo").read_text()
+        total, swap = (
+            int(memory.split(f"{name}:")[1].split()[0]) << 10
+            for name in ("MemTotal", "SwapTotal")
+        )
+        before = _workers.family_used()
+        with self.assertRaisesRegex(MemoryError, f"{total + swap} .* bytes left"):
+            shared.empty(total + swap, "u1")
+        self.assertEqual(_workers.family_used(), before)
+        self.assertEqual(shared.zeros(10).sum(), 0)
 
     def test_copies_keep_order_and_values(self) -> None:
         for source in (
@@ -312,6 +336,104 @@ class NothingLeft(ScriptCase):
             status=-9,
         )
         self.assertEqual(done.lines, ["10000000.0"])
+
+    def test_memory_that_was_full_has_room_for_any_other_size(self) -> None:
+        self.run_script(
+            """
+            import resource
+            resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20, 256 << 20))
+            import phalanx.multiprocessing as mp
+            from phalanx import _workers, shared
+
+            def filled(size):
+                queue, item, count = mp.Queue(), b"x" * size, 0
+                try:
+                    while True:
+                        queue.put(item)
+                        count += 1
+                except MemoryError as error:
+                    assert "largest free piece" in str(error), error
+                for _ in range(count):
+                    queue.get()
+                return size * count >> 20
+
+            if __name__ == "__main__":
+                for size in (8 << 20, 4000, 300_000, 100, 1 << 20, 20_000):
+                    room = filled(size)
+                    assert room > (70 if size > 1000 else 30), (size, room)
+                for mib in range(1, 110, 3):
+                    array = shared.zeros(mib << 20, "u1")
+                    assert not array.any()
+                    array[:] = 1
+                    del array
+                locks = [mp.Lock() for _ in range(100_000)]
+                with mp.Pool(1) as pool:
+                    assert pool.map(abs, [-1]) == [1]
+            """
+        )
+
+    def test_the_limit_of_a_container_is_a_memory_error(self) -> None:
+        group = memory_group(400 << 20)
+        if group is None:
+            self.skipTest("no control group with a memory limit can be made here")
+        try:
+            ended = self.run_script(
+                """
+                import os, sys
+                with open(sys.argv[1], "w") as file:
+                    file.write(str(os.getpid()))
+                from phalanx import shared
+
+                for size in (1 << 30, 20 << 20):
+                    held = []
+                    try:
+                        while True:
+                            held.append(shared.zeros(size, "u1"))
+                    except MemoryError as error:
+                        print(len(held), error)
+                """,
+                SECONDS,
+                None,
+                str(group / "cgroup.procs"),
+            )
+        finally:
+            group.rmdir()
+        at_once, by_pieces = ended.lines
+        self.assertRegex(at_once, f"^0 .*{1 << 30} bytes .*control group .* bytes left")
+        self.assertRegex(by_pieces, r"^1\d .*control group .* bytes left")
+
+    def test_programs_started_with_preexec_fn_keep_no_memory(self) -> None:
+        self.run_script(
+            """
+            import subprocess
+            from phalanx import _workers, shared
+
+            before = _workers.family_used()
+            array = shared.zeros(1_000_000)
+            with subprocess.Popen(["sleep", "60"], preexec_fn=lambda: None) as program:
+                del array
+                assert _workers.family_sweep() == 1
+                assert _workers.family_used() == before, _workers.family_used()
+                program.kill()
+            """
+        )
+
+    def test_queues_within_each_other_are_freed(self) -> None:
+        self.run_script(
+            """
+            import phalanx.multiprocessing as mp
+            from phalanx import _workers
+
+            before = _workers.family_used()
+            first = last = mp.Queue()
+            for _ in range(50_000):
+                queue = mp.Queue()
+                last.put(queue)
+                last = queue
+            del first, last, queue
+            assert _workers.family_used() == before, _workers.family_used()
+            """
+        )
 
     def test_without_numpy_the_import_says_what_to_install(self) -> None:
         done = self.run_script(

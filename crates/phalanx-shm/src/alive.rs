@@ -63,11 +63,15 @@ fn start_in(stat: &[u8]) -> Option<u64> {
     (start != 0).then_some(start)
 }
 
+/// Whether `/proc` is that of this process's PID namespace. Another one has other processes under these numbers.
+fn has_own_proc() -> bool {
+    let own = std::fs::read_link("/proc/self").ok();
+    own.and_then(|own| own.to_str()?.parse().ok()) == Some(std::process::id())
+}
+
 /// The start time of process `pid`, if it can be read. Needs a descriptor.
 fn start_of(pid: u32) -> Option<u64> {
-    // A `/proc` of another PID namespace has other processes under these numbers.
-    let own = std::fs::read_link("/proc/self").ok()?;
-    if own.to_str()?.parse() != Ok(std::process::id()) {
+    if !has_own_proc() {
         return None;
     }
     start_in(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
@@ -227,6 +231,11 @@ impl ProcessTag {
     #[must_use]
     pub fn is_foreign(self) -> bool {
         self.0 & FOREIGN != 0
+    }
+
+    /// Whether what `/proc` tells about its number, it tells about this process (or a later one of that number).
+    pub(crate) fn is_in_proc(self) -> bool {
+        !self.is_foreign() && !ProcessTag::me().is_foreign() && has_own_proc()
     }
 
     /// Its start time, if it is known.

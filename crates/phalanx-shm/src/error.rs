@@ -46,7 +46,7 @@ pub enum ShmError {
     /// The machine, the container or a limit has no memory left for the segment.
     #[error(
         "out of shared memory: {bytes} bytes more for {what} were refused ({source}); \
-         free memory, raise the memory limit of the container or use fewer ranks"
+         free memory, raise the memory limit of the container or use fewer processes"
     )]
     OutOfMemory {
         /// Bytes asked for.
@@ -81,8 +81,9 @@ pub enum ShmError {
     },
     /// The arena's address range is used up.
     #[error(
-        "the shared memory of this family of processes cannot hold {bytes} bytes more ({live} of {capacity} bytes are in \
-         use); let go of arrays and results that are no longer needed"
+        "the shared memory of this family of processes cannot hold {bytes} bytes more: {live} of {capacity} bytes are in \
+         use, and the largest free piece of its address range has about {largest}; let go of arrays and results that are \
+         no longer needed, or take smaller pieces (ulimit -v and ulimit -f make the range smaller)"
     )]
     ArenaFull {
         /// Bytes asked for.
@@ -91,6 +92,8 @@ pub enum ShmError {
         live: u64,
         /// Bytes in the heap.
         capacity: u64,
+        /// Bytes of the largest free range.
+        largest: u64,
     },
     /// A handle to a block that is no longer there, or never was.
     #[error(

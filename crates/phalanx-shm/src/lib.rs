@@ -68,6 +68,8 @@ pub mod owned;
 mod positions;
 mod process;
 #[cfg(not(loom))]
+mod room;
+#[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
 pub mod semaphore;

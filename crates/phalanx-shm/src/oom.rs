@@ -49,25 +49,41 @@ fn count() -> Option<u64> {
 
 const VMSTAT: &str = "/proc/vmstat";
 
-/// Where the count may be, by what `/proc/self/cgroup` says: under version 2, then under version 1. In a container the
-/// path may be the one outside of it; the group itself is at the top then.
+/// Where the count may be: under version 2, then under version 1.
 fn files(groups: &str) -> impl Iterator<Item = String> + '_ {
+    memory_groups(groups).into_iter().flat_map(|group| {
+        let name = if group.unified { "memory.events" } else { "memory.oom_control" };
+        [format!("{}{}/{name}", group.root, group.path), format!("{}/{name}", group.root)]
+    })
+}
+
+/// A control group that counts memory. In a container its path may be the one outside of it; the group itself is at the
+/// root then.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) root: &'static str,
+    /// Empty or with a leading slash.
+    pub(crate) path: String,
+    /// Of version 2, whose files have other names.
+    pub(crate) unified: bool,
+}
+
+/// The groups in the text of `/proc/self/cgroup` that may count memory, the one of version 2 first.
+pub(crate) fn memory_groups(text: &str) -> Vec<Group> {
     let group = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?);
+        let (controllers, path) = (parts.next()?, parts.next()?.trim_end_matches('/').to_owned());
         match controllers {
-            "" => Some(("/sys/fs/cgroup", path.to_owned(), "memory.events")),
+            "" => Some(Group { root: "/sys/fs/cgroup", path, unified: true }),
             _ if controllers.split(',').any(|name| name == "memory") => {
-                Some(("/sys/fs/cgroup/memory", path.to_owned(), "memory.oom_control"))
+                Some(Group { root: "/sys/fs/cgroup/memory", path, unified: false })
             }
             _ => None,
         }
     };
-    let mut found: Vec<_> = groups.lines().filter_map(group).collect();
-    found.sort_by_key(|(_, _, name)| *name != "memory.events");
-    found.into_iter().flat_map(|(root, path, name)| {
-        [format!("{root}{}/{name}", path.trim_end_matches('/')), format!("{root}/{name}")]
-    })
+    let mut found: Vec<_> = text.lines().filter_map(group).collect();
+    found.sort_by_key(|group| !group.unified);
+    found
 }
 
 fn field(text: &str) -> Option<u64> {

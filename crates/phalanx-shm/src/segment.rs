@@ -33,6 +33,9 @@ unsafe impl Send for Segment {}
 // SAFETY: as for Send.
 unsafe impl Sync for Segment {}
 
+/// What is reserved at least between two signals.
+const PIECE: u64 = 1 << 20;
+
 /// Seals a segment carries: its size is final and so are the seals.
 const SEALS: SealFlags = SealFlags::GROW.union(SealFlags::SHRINK).union(SealFlags::SEAL);
 
@@ -109,17 +112,24 @@ impl Segment {
 
     /// Reserves the pages of `at..at + len`. Idempotent; reserved pages keep
     /// their contents, new ones are zero.
+    ///
+    /// Kernels undo what they reserved when a signal comes. Under an interval
+    /// timer a large range would then never be reserved at once: it is
+    /// reserved in pieces after the first signal, which come between two.
     pub(crate) fn commit(&self, at: u64, len: u64, what: &'static str) -> Result<(), ShmError> {
-        loop {
-            match rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), at, len) {
-                Ok(()) => return Ok(()),
-                Err(Errno::INTR) => {}
+        let (mut done, mut piece) = (0, len);
+        while done < len {
+            let next = piece.min(len - done);
+            match rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), at + done, next) {
+                Ok(()) => done += next,
+                Err(Errno::INTR) => piece = (piece / 4).clamp(PIECE, len.max(PIECE)),
                 Err(e @ (Errno::NOSPC | Errno::NOMEM | Errno::FBIG | Errno::DQUOT)) => {
                     return Err(ShmError::OutOfMemory { bytes: len, what, source: e.into() });
                 }
                 Err(e) => return Err(system("reserve shared memory")(e)),
             }
         }
+        Ok(())
     }
 
     /// Leaves the segment out of core dumps: most of its range is empty.

@@ -58,6 +58,12 @@ pub(crate) fn pop<'a>(
     }
 }
 
+/// The number of the top block at this moment, which somebody else may take in the next.
+#[cfg(not(loom))]
+pub(crate) fn top(head: &AtomicU64) -> Option<u64> {
+    Some(head.load(Ordering::Acquire) & NUMBER).filter(|number| *number != 0)
+}
+
 /// A new head: another block number, the next tag.
 fn retag(seen: u64, number: u64) -> u64 {
     (seen >> NUMBER_BITS).wrapping_add(1) << NUMBER_BITS | number & NUMBER

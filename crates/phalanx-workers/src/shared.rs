@@ -8,7 +8,7 @@ use std::ptr;
 
 use phalanx_gil::detached;
 use phalanx_shm::{Block, BlockKind};
-use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyMemoryError, PyOverflowError, PyValueError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -44,6 +44,20 @@ pub(crate) fn copy_in(py: Python<'_>, block: &Block, offset: usize, from: *const
     Ok(())
 }
 
+/// A number of bytes, however large.
+///
+/// # Errors
+/// `MemoryError` for one that no machine has; what Python raises for negative ones and what is no number.
+fn length(nbytes: &Bound<'_, PyAny>) -> PyResult<usize> {
+    nbytes.extract().or_else(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(nbytes.py()) && nbytes.gt(0)? {
+            let text = format!("{nbytes} bytes of shared memory are more than any machine can address");
+            return Err(PyMemoryError::new_err(text));
+        }
+        Err(error)
+    })
+}
+
 /// SharedBuffer(nbytes: int, zero: bool = True)
 ///
 /// Memory that the family's processes share, with the buffer protocol. It is freed with its last user.
@@ -75,7 +89,8 @@ impl SharedBuffer {
 impl SharedBuffer {
     #[new]
     #[pyo3(signature = (nbytes, zero = true))]
-    fn new(py: Python<'_>, nbytes: usize, zero: bool) -> PyResult<SharedBuffer> {
+    fn new(py: Python<'_>, nbytes: &Bound<'_, PyAny>, zero: bool) -> PyResult<SharedBuffer> {
+        let nbytes = length(nbytes)?;
         let arena = family::arena(py)?;
         let block = detached(py, || {
             if zero { arena.alloc_zeroed(nbytes, BlockKind::Plain) } else { arena.alloc(nbytes, BlockKind::Plain) }

@@ -90,8 +90,13 @@ extern "C" fn before() {
 }
 
 extern "C" fn in_parent() {
+    let Ok(Some(forking)) = FORKING.try_with(|forking| forking.take()) else {
+        return;
+    };
+    for (inner, _, childs) in &forking.records {
+        childs.forked(inner, forking.parent);
+    }
     // The locks open again as the guards go.
-    let _ = FORKING.try_with(|forking| forking.take());
 }
 
 extern "C" fn in_child() {

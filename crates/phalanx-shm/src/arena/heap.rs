@@ -1,15 +1,20 @@
 //! Taking and freeing raw blocks: size classes, lock-free, harmless when killed.
 //!
+//! The heap is cut into *ranges* of whole pages, each of which is one block or a slab of equal small ones. A range comes
+//! from beyond everything used so far, or, when that is used up, from a larger free block, whose end is cut off. What
+//! lies free in pieces is put together again by `gather.rs`.
+//!
 //! The classes are those of the universe's heap. The payload of a block of more than 64 KiB begins on a page, so that it
 //! can be mapped by itself, and its head stands at the end of the page before. Such blocks keep their pages when they
 //! are freed (the first touch of a page costs more than copying into it), up to a budget of the whole arena.
 //!
-//! A process killed in here loses the block it was handling, or the rest of one slab, and nothing else.
+//! A process killed in here loses the block or range it was handling, or the rest of one slab, and nothing else.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::layout::{HEAP_AT, Head, Header, PAGE};
+use super::layout::{HEAP_AT, Head, Header, PAGE, seal};
 use crate::ShmError;
+use crate::room;
 use crate::segment::Segment;
 use crate::stack;
 use crate::universe::heap::{CLASSES, class_bytes, class_of};
@@ -17,14 +22,16 @@ use crate::universe::heap::{CLASSES, class_bytes, class_of};
 /// Raw blocks above this size have a payload that begins on a page: all payloads of 64 KiB and more.
 const PAGED: u64 = 64 << 10;
 
-const HEAD: u64 = size_of::<Head>() as u64;
+pub(super) const HEAD: u64 = size_of::<Head>() as u64;
 
-/// Blocks up to this size, head included, are cut from slabs.
+/// Smallest range: what the smallest block with a page of its own takes, so that each range can become one.
+pub(super) const RANGE: u64 = 80 << 10;
+
+/// Blocks from this size on fill their slabs, which are whole pages then; those of smaller ones leave some bytes over.
 const SMALL: u64 = 16 << 10;
-const SLAB: u64 = 64 << 10;
 
 /// Bytes of the payload of a class whose payloads begin on a page.
-fn paged(class: usize) -> Option<u64> {
+pub(super) fn paged(class: usize) -> Option<u64> {
     let size = class_bytes(class);
     (size > PAGED).then(|| size - PAGE)
 }
@@ -32,6 +39,53 @@ fn paged(class: usize) -> Option<u64> {
 /// Bytes of pages that `len` bytes of payload need.
 fn wanted(len: u64) -> u64 {
     len.max(1).next_multiple_of(PAGE)
+}
+
+/// Bytes of the slabs that blocks of a class are cut from.
+fn slab(class: usize) -> u64 {
+    let size = class_bytes(class);
+    if size > SMALL { RANGE.div_ceil(size) * size } else { RANGE }
+}
+
+/// The class of a free range: the largest whose blocks fit.
+pub(super) fn class_within(range: u64) -> usize {
+    match class_of(range) {
+        Some(class) if class_bytes(class) == range => class,
+        Some(class) => class.saturating_sub(1),
+        None => CLASSES - 1,
+    }
+}
+
+/// What a request asks of the heap.
+#[derive(Clone, Copy)]
+struct Want {
+    /// Bytes of the payload.
+    len: u64,
+    class: usize,
+    /// Bytes of a new range for it.
+    range: u64,
+    /// Bytes of the smallest range that does.
+    least: u64,
+    /// Bytes from the start of a new range whose pages are needed.
+    reserved: u64,
+}
+
+impl Want {
+    fn new(len: u64) -> Option<Want> {
+        let large = len.saturating_add(HEAD) > PAGED;
+        let class = class_of(len.max(1).checked_add(if large { PAGE } else { HEAD })?)?;
+        Some(match paged(class) {
+            Some(payload) => {
+                let reserved = PAGE + wanted(len).min(payload);
+                Want { len, class, range: class_bytes(class), least: reserved.max(RANGE), reserved }
+            }
+            None => Want { len, class, range: slab(class), least: slab(class), reserved: slab(class) },
+        })
+    }
+
+    fn is_large(&self) -> bool {
+        paged(self.class).is_some()
+    }
 }
 
 /// The allocator's view of one arena.
@@ -55,60 +109,96 @@ impl<'a> Heap<'a> {
         at.is_multiple_of(64) && at >= HEAP_AT + HEAD && at < used.min(self.segment.len() as u64)
     }
 
+    /// The head of the block whose payload is at `at`, if there is one.
+    pub(super) fn block(&self, at: u64) -> Option<&'a Head> {
+        let head = self.holds(at).then(|| self.head(at))?;
+        // SYNC POINT arena seal: Acquire, what was written before the seal is there.
+        (head.seal.load(Ordering::Acquire) == seal(at)).then_some(head)
+    }
+
     /// Takes a block for `len` bytes; gives its payload's position and whether that is zero. `relief` is called before
-    /// the heap grows by a large block and when memory runs out, and may have freed something when it says so.
-    pub(crate) fn take(&self, len: u64, relief: impl Fn() -> bool) -> Result<(u64, bool), ShmError> {
-        let large = len.saturating_add(HEAD) > PAGED;
-        let size = len.max(1).checked_add(if large { PAGE } else { HEAD });
-        let class = size.and_then(class_of).ok_or_else(|| self.full(len))?;
-        match self.find(class, len, || large && relief()) {
-            Err(e) if e.is_no_memory() => self.find_after_all(class, len, relief).ok_or(e),
+    /// the heap grows by a large block and (with `true`) when memory runs out; it may have freed something when it says so.
+    pub(crate) fn take(&self, len: u64, relief: impl Fn(bool) -> bool) -> Result<(u64, bool), ShmError> {
+        let want = Want::new(len).filter(|want| want.least <= self.capacity()).ok_or_else(|| self.full(len))?;
+        match self.find(want, || want.is_large() && relief(false)) {
+            Err(e) if e.is_no_memory() => self.find_after_all(want, e, relief).map_err(|e| match e {
+                ShmError::OutOfMemory { what, source, .. } => ShmError::OutOfMemory { bytes: len, what, source },
+                e => e,
+            }),
             found => found,
         }
     }
 
-    fn find(&self, class: usize, len: u64, relief: impl Fn() -> bool) -> Result<(u64, bool), ShmError> {
-        let found = match self.reuse(class, len)? {
-            None if relief() => self.reuse(class, len)?,
+    fn find(&self, want: Want, relief: impl Fn() -> bool) -> Result<(u64, bool), ShmError> {
+        let found = match self.reuse(want)? {
+            None if relief() => self.reuse(want)?,
             found => found,
         };
         match found {
             Some(at) => Ok((at, false)),
-            None => Ok((self.extend(class, len)?, true)),
+            None => {
+                let start = self.advance(want.range, want.reserved)?;
+                Ok((self.furnish(start, want.range, want), true))
+            }
         }
     }
 
-    /// When memory has run out: what the dead held, the pages of free blocks, and blocks of larger classes.
+    /// When memory or range has run out: larger free blocks, what the dead held, and whatever is free, put together.
     #[cold]
-    fn find_after_all(&self, class: usize, len: u64, relief: impl Fn() -> bool) -> Option<(u64, bool)> {
-        relief();
-        self.drop_cached();
-        if let Ok(found) = self.find(class, len, || false) {
-            return Some(found);
+    fn find_after_all(&self, want: Want, e: ShmError, relief: impl Fn(bool) -> bool) -> Result<(u64, bool), ShmError> {
+        let used_up = |e: &ShmError| matches!(e, ShmError::ArenaFull { .. });
+        if used_up(&e)
+            && let Ok(Some(at)) = self.cut(want)
+        {
+            return Ok((at, false));
         }
-        let larger = (class + 1..CLASSES).find_map(|larger| self.reuse(larger, len).ok().flatten());
-        larger.map(|at| (at, false))
+        relief(true);
+        let mut e = e;
+        // Blocks of more than a page first: there are few of them.
+        for all in [false, true] {
+            self.gather(all, used_up(&e));
+            match self.find(want, || false) {
+                Err(again) if again.is_no_memory() => e = again,
+                found => return found,
+            }
+            if used_up(&e)
+                && let Ok(Some(at)) = self.cut(want)
+            {
+                return Ok((at, false));
+            }
+        }
+        Err(if used_up(&e) { self.full(want.len) } else { e })
     }
 
-    fn pop(&self, class: usize) -> Option<u64> {
+    pub(super) fn pop(&self, class: usize) -> Option<u64> {
+        self.pop_from(&self.header.free[class])
+    }
+
+    /// Takes a block from a stack of the header.
+    pub(super) fn pop_from(&self, stack: &AtomicU64) -> Option<u64> {
         let valid = |number: u64| number.checked_mul(64).is_some_and(|at| self.holds(at));
         let link = |number: u64| &self.head(number * 64).link;
-        stack::pop(&self.header.free[class], link, valid).map(|number| number * 64)
+        stack::pop(stack, link, valid).map(|number| number * 64)
     }
 
-    fn reuse(&self, class: usize, len: u64) -> Result<Option<u64>, ShmError> {
-        let Some(at) = self.pop(class) else {
+    /// The block on top of a stack, which may be taken by somebody else in the next moment.
+    pub(super) fn top_of(&self, stack: &AtomicU64) -> Option<u64> {
+        stack::top(stack)?.checked_mul(64)
+    }
+
+    fn reuse(&self, want: Want) -> Result<Option<u64>, ShmError> {
+        let Some(at) = self.pop(want.class) else {
             return Ok(None);
         };
-        if let Some(payload) = paged(class) {
+        if let Some(payload) = paged(want.class) {
             let pages = &self.head(at).pages;
-            let (have, want) = (pages.load(Ordering::Relaxed), wanted(len).min(payload));
-            if have < want {
-                if let Err(e) = self.segment.commit(at, want, "a block of shared memory") {
-                    self.push(class, at);
+            let (have, needed) = (pages.load(Ordering::Relaxed), wanted(want.len).min(payload));
+            if have < needed {
+                if let Err(e) = self.reserve(at + have, needed - have, "a block of shared memory") {
+                    self.push(want.class, at);
                     return Err(e);
                 }
-                pages.store(want, Ordering::Relaxed);
+                pages.store(needed, Ordering::Relaxed);
             }
             self.header.cached.fetch_sub(have, Ordering::Relaxed);
         }
@@ -119,9 +209,9 @@ impl<'a> Heap<'a> {
     pub(crate) fn give(&self, at: u64) {
         let head = self.head(at);
         let class = head.class.load(Ordering::Relaxed) as usize;
-        let Some(free) = self.header.free.get(class) else {
+        if class >= CLASSES {
             return; // Somebody wrote over the head: the block is lost.
-        };
+        }
         if paged(class).is_some() {
             let have = head.pages.load(Ordering::Relaxed);
             let cached = self.header.cached.fetch_add(have, Ordering::Relaxed) + have;
@@ -131,61 +221,132 @@ impl<'a> Heap<'a> {
                 self.segment.release(at, have);
             }
         }
-        stack::push(free, at / 64, |number| &self.head(number * 64).link);
+        self.push(class, at);
     }
 
-    fn push(&self, class: usize, at: u64) {
-        stack::push(&self.header.free[class], at / 64, |number| &self.head(number * 64).link);
+    pub(super) fn push(&self, class: usize, at: u64) {
+        self.push_to(&self.header.free[class], at);
     }
 
-    /// Gives the pages of all free large blocks back to the machine.
-    #[cold]
-    fn drop_cached(&self) {
-        for class in (0..CLASSES).filter(|class| paged(*class).is_some()) {
-            let mut popped = Vec::new();
-            while let Some(at) = self.pop(class) {
-                let have = self.head(at).pages.swap(0, Ordering::Relaxed);
-                if have > 0 {
-                    self.header.cached.fetch_sub(have, Ordering::Relaxed);
-                    self.segment.release(at, have);
-                }
-                popped.push(at);
-            }
-            popped.into_iter().for_each(|at| self.push(class, at));
+    /// Puts a block on a stack of the header.
+    pub(super) fn push_to(&self, stack: &AtomicU64, at: u64) {
+        stack::push(stack, at / 64, |number| &self.head(number * 64).link);
+    }
+
+    /// Makes a range that nobody else knows into a block, or into a slab whose other blocks are free. The position of
+    /// the block's payload.
+    fn furnish(&self, start: u64, range: u64, want: Want) -> u64 {
+        if want.is_large() {
+            self.make_block(start, range, want.reserved - PAGE);
+            return start + PAGE;
         }
-    }
-
-    /// A block from beyond everything used so far: the position of its payload.
-    fn extend(&self, class: usize, len: u64) -> Result<u64, ShmError> {
-        let size = class_bytes(class);
-        if let Some(payload) = paged(class) {
-            let want = wanted(len).min(payload);
-            let at = self.advance(size, PAGE + want)? + PAGE;
-            self.head(at).class.store(class as u32, Ordering::Relaxed);
-            self.head(at).pages.store(want, Ordering::Relaxed);
-            return Ok(at);
-        }
-        let slab = if size > SMALL { size } else { SLAB };
-        let first = self.advance(slab, slab)? + HEAD;
-        for n in 0..slab / size {
+        let (size, first, generation) = (class_bytes(want.class), start + HEAD, self.generation());
+        for n in 0..range / size {
             let at = first + n * size;
-            self.head(at).class.store(class as u32, Ordering::Relaxed);
+            let head = self.head(at);
+            head.class.store(want.class as u32, Ordering::Relaxed);
+            head.pages.store(start, Ordering::Relaxed);
+            head.range.store(range, Ordering::Relaxed);
+            self.make_head(head, at, generation.wrapping_add(n));
             if n > 0 {
+                self.push(want.class, at);
+            }
+        }
+        first
+    }
+
+    /// Makes a range that nobody else knows into one block of which `pages` bytes are reserved; it is not free yet.
+    pub(super) fn make_block(&self, start: u64, range: u64, pages: u64) {
+        let at = start + PAGE;
+        let head = self.head(at);
+        head.class.store(class_within(range) as u32, Ordering::Relaxed);
+        head.pages.store(pages, Ordering::Relaxed);
+        head.range.store(range, Ordering::Relaxed);
+        self.make_head(head, at, self.generation());
+    }
+
+    fn make_head(&self, head: &Head, at: u64, generation: u64) {
+        head.state.store((generation & 0xffff_ffff) << 32, Ordering::Relaxed);
+        // SYNC POINT arena seal: Release, the generation is there for whoever finds the seal.
+        head.seal.store(seal(at), Ordering::Release);
+    }
+
+    /// A generation to begin with: any of them, so that the handle of a block that was here once opens no other.
+    fn generation(&self) -> u64 {
+        let made = self.header.made.fetch_add(1, Ordering::Relaxed);
+        let mixed = (made ^ self.header.id.load(Ordering::Relaxed)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed ^ mixed >> 29).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32
+    }
+
+    /// A block from the end of a larger free one, or all of one that is not much larger.
+    #[cold]
+    fn cut(&self, want: Want) -> Result<Option<u64>, ShmError> {
+        for class in (class_within(want.least)..CLASSES).filter(|class| paged(*class).is_some()) {
+            let Some(at) = self.pop(class) else { continue };
+            let head = self.head(at);
+            let (whole, pages) = (head.range.load(Ordering::Relaxed), head.pages.load(Ordering::Relaxed));
+            if whole < want.least {
+                self.push(class, at);
+                continue;
+            }
+            let rest = whole.saturating_sub(want.range);
+            let rest = if rest < RANGE { 0 } else { rest };
+            let left = pages.min(rest.saturating_sub(PAGE));
+            self.header.cached.fetch_sub(pages - left, Ordering::Relaxed);
+            if rest == 0 {
+                self.unmake(head);
+            } else {
+                head.pages.store(left, Ordering::Relaxed);
+                let class = class_within(rest);
+                head.class.store(class as u32, Ordering::Relaxed);
+                head.range.store(rest, Ordering::Relaxed);
+                // Back before the slow part, so that who is killed there loses no more than was asked for.
                 self.push(class, at);
             }
+            let (start, range) = (at - PAGE + rest, whole - rest);
+            let reserved = if want.is_large() { want.reserved } else { range };
+            // Pages that the new block does not need.
+            let (end, kept) = (at + pages, start + reserved);
+            if end > kept {
+                self.segment.release(kept, end - kept);
+            }
+            return match self.reserve(start, reserved, "a block of shared memory") {
+                Ok(()) => Ok(Some(self.furnish(start, range, want))),
+                Err(e) => {
+                    self.segment.release(start + PAGE, range - PAGE);
+                    // Without a page for its head it is lost.
+                    if self.segment.commit(start, PAGE, "a free block").is_ok() {
+                        self.make_block(start, range, 0);
+                        self.push(class_within(range), start + PAGE);
+                    }
+                    Err(e)
+                }
+            };
         }
-        Ok(first)
+        Ok(None)
+    }
+
+    /// The end of a head whose block is free and in no stack: its bytes may become part of a payload.
+    pub(super) fn unmake(&self, head: &Head) {
+        head.seal.store(0, Ordering::Relaxed);
+        // SYNC POINT arena seal: Release, before anything else is written here: who sees that sees that this is no head.
+        core::sync::atomic::fence(Ordering::Release);
+    }
+
+    /// Reserves pages, if the machine has them.
+    fn reserve(&self, at: u64, len: u64, what: &'static str) -> Result<(), ShmError> {
+        room::check(len, what)?;
+        self.segment.commit(at, len, what)
     }
 
     /// Moves the frontier over `bytes` after reserving the pages of the first `reserved` of them.
-    fn advance(&self, bytes: u64, reserved: u64) -> Result<u64, ShmError> {
+    pub(super) fn advance(&self, bytes: u64, reserved: u64) -> Result<u64, ShmError> {
         let frontier = &self.header.frontier;
-        let capacity = (self.segment.len() as u64).saturating_sub(HEAP_AT);
         let mut used = frontier.load(Ordering::Relaxed);
         loop {
-            let end = used.checked_add(bytes).filter(|end| *end <= capacity).ok_or_else(|| self.full(bytes))?;
+            let end = used.checked_add(bytes).filter(|end| *end <= self.capacity()).ok_or_else(|| self.full(bytes))?;
             let at = HEAP_AT + used;
-            self.segment.commit(at, reserved, "shared memory of a family of processes")?;
+            self.reserve(at, reserved, "shared memory of a family of processes")?;
             // SYNC POINT arena frontier: Release, so that whoever finds a block inside the frontier finds the page of
             // its head reserved; pairs with the Acquire in `holds`.
             match frontier.compare_exchange(used, end, Ordering::Release, Ordering::Relaxed) {
@@ -196,12 +357,28 @@ impl<'a> Heap<'a> {
         }
     }
 
+    /// Bytes of the heap.
+    pub(super) fn capacity(&self) -> u64 {
+        (self.segment.len() as u64).saturating_sub(HEAP_AT) / PAGE * PAGE
+    }
+
+    /// Bytes of the largest range that is free, about.
+    fn largest(&self) -> u64 {
+        let unused = self.capacity().saturating_sub(self.header.frontier.load(Ordering::Relaxed));
+        let free = (0..CLASSES).rev().filter(|class| paged(*class).is_some()).find_map(|class| {
+            let at = self.top_of(&self.header.free[class])?;
+            Some(self.block(at)?.range.load(Ordering::Relaxed))
+        });
+        unused.max(free.unwrap_or(0))
+    }
+
     #[cold]
-    fn full(&self, bytes: u64) -> ShmError {
+    pub(super) fn full(&self, bytes: u64) -> ShmError {
         ShmError::ArenaFull {
             bytes,
             live: self.header.live.load(Ordering::Relaxed),
-            capacity: (self.segment.len() as u64).saturating_sub(HEAP_AT),
+            capacity: self.capacity(),
+            largest: self.largest(),
         }
     }
 }

@@ -49,6 +49,16 @@ pub(crate) struct Header {
     _spare: AtomicU32,
     /// Where its process numbers mean something, 0 = not known yet (see `alive.rs`).
     pub(crate) home: AtomicU64,
+    /// How many ranges were made into blocks: no two make blocks of the same generations.
+    pub(crate) made: AtomicU64,
+    /// `ProcessTag` bits of the process that gathers free blocks, 0 = nobody (see `gather.rs`).
+    pub(crate) gatherer: AtomicU64,
+    /// The first of the free blocks that it has taken from their stacks, 0 = none. Written by the gatherer only.
+    pub(crate) gathered: AtomicU64,
+    /// When the member table was last found full: milliseconds as in `Member::since`, 0 = never.
+    pub(crate) crowded: AtomicU64,
+    /// A stack of chunks for the records of members that come when there is no memory (see `members.rs`).
+    pub(crate) spare_chunks: AtomicU64,
     /// Free raw blocks of each size class (see `stack.rs`).
     pub(crate) free: [AtomicU64; CLASSES],
 }
@@ -74,13 +84,24 @@ pub(crate) struct Head {
     pub(crate) len: AtomicU64,
     /// The next free block's number, while this one is free.
     pub(crate) link: AtomicU64,
-    /// Size class.
+    /// Size class: the largest whose blocks are not larger than this one.
     pub(crate) class: AtomicU32,
     /// `BlockKind`.
     pub(crate) kind: AtomicU32,
-    /// Bytes of the payload whose pages are reserved, where the payload begins on a page: what its users asked for so
-    /// far, 0 once the pages are given back.
+    /// Where the payload begins on a page: bytes of it whose pages are reserved, what its users asked for so far, 0 once
+    /// the pages are given back. In a slab: where the slab begins.
     pub(crate) pages: AtomicU64,
+    /// Bytes of the range that this is a block of: with the page of its head, or the whole slab.
+    pub(crate) range: AtomicU64,
+    /// In the first block of a slab: how many of the slab's blocks the gatherer has found free, and taken out.
+    pub(crate) count: AtomicU64,
+    /// [`seal`] of the payload's position as long as this is a head; what was one may have become part of a payload.
+    pub(crate) seal: AtomicU64,
+}
+
+/// What tells the head of the payload at `at` from any other 64 bytes.
+pub(crate) fn seal(at: u64) -> u64 {
+    (at ^ MAGIC).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE as usize);

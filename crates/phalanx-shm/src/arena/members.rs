@@ -10,10 +10,15 @@
 //!
 //! A sweeper puts its own tag into the record, with [`SWEEPING`], before it touches anything; one that is killed
 //! leaves a record with a dead tag, which the next sweeper finds. A record for a child that is being forked carries its
-//! parent's tag and [`FORKING`] until the child puts its own there; one that nobody has taken up after a minute is as
-//! good as dead.
+//! parent's tag and [`FORKING`] until the child puts its own there, and [`FORKED`] once there is a child, if there ever will
+//! be. It is as good as dead when the parent then has no child that could take it up; or, when the parent is dead, after
+//! ten minutes.
+//!
+//! A member that becomes another program by `exec` is the same process to the system, but has nothing of the arena any
+//! more. A thorough sweep finds out.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
 
 use super::Inner;
 use super::layout::{MEMBERS, MEMBERS_AT, Member};
@@ -24,12 +29,19 @@ const SWEEPING: u64 = 1 << 63;
 /// The tag of the parent of the member to be.
 const FORKING: u64 = 1 << 62;
 
-/// A reservation that no child has taken up after this long: the fork failed, or the child died at once.
-const RESERVATION_MS: u64 = 60_000;
+/// With [`FORKING`]: the fork has returned in the parent, so there is a child, or there never will be.
+const FORKED: u64 = 1 << 61;
 
-/// Milliseconds of the machine's uptime: one clock for all processes.
+/// A reservation that no child has taken up after this long, and of whose parent nothing can be learned: the child died
+/// at once.
+const RESERVATION_MS: u64 = 600_000;
+
+/// How long a member table that is full of living processes is believed to stay so.
+const CROWDED_MS: u64 = 1000;
+
+/// Milliseconds for which the machine has been up and awake: one clock for all processes.
 fn uptime_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }
 
@@ -37,18 +49,23 @@ fn uptime_ms() -> u64 {
 const CHUNK: u64 = 960;
 const ENTRIES: u64 = CHUNK / 8 - 1;
 
+/// Chunks put aside: as many as fit beside others in the first slab of their size.
+const SPARE_CHUNKS: usize = 40;
+
 /// This process's side of its record. Behind a mutex; a forked child gets one of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// Number of the record; `None`: not a member yet, or no room (its holds are then not noted).
+    /// Number of the record; `None`: not a member yet, or no room (its holds are then loose).
     number: Option<u32>,
     /// Positions of its chunks, in order of the entries.
     chunks: Vec<u64>,
     /// Unused entries.
     free: Vec<u32>,
+    /// Holds for which there was no room, and how many on each block. If this process is killed, they stay for ever.
+    loose: BTreeMap<u64, u32>,
 }
 
-/// The place of a note: an index over all chunks. Valid in forked children too, whose chunks are copies.
+/// The place of a note: an index over all chunks. Valid in forked children too, whose chunks are copies. `None`: no room.
 pub(crate) type Entry = Option<u32>;
 
 fn member(inner: &'static Inner, number: u32) -> &'static Member {
@@ -73,6 +90,15 @@ impl Record {
 
     /// Notes a hold that is already counted.
     pub(crate) fn note(&mut self, inner: &'static Inner, handle: u64) -> Entry {
+        let noted = self.note_in_chunk(inner, handle);
+        if noted.is_none() {
+            *self.loose.entry(handle).or_insert(0) += 1;
+        }
+        noted
+    }
+
+    #[inline]
+    fn note_in_chunk(&mut self, inner: &'static Inner, handle: u64) -> Entry {
         if self.free.is_empty() {
             self.grow(inner)?;
         }
@@ -82,10 +108,16 @@ impl Record {
         Some(entry)
     }
 
-    /// Takes a note away. Tells whether it was there: if not, a sweeper (wrongly) gave the hold back already.
+    /// Whether this process has a record.
+    pub(crate) fn is_member(&self) -> bool {
+        self.number.is_some()
+    }
+
+    /// Takes a note away. Tells whether it was there: if not, the hold is not to be given back. Its process inherited it
+    /// when there was no room to note it, or a sweeper (wrongly) has given it back already.
     pub(crate) fn strike(&mut self, inner: &'static Inner, entry: Entry, handle: u64) -> bool {
         let Some(entry) = entry else {
-            return true;
+            return self.strike_loose(handle);
         };
         let Some(word) = self.entry(inner, entry) else {
             return false;
@@ -97,13 +129,28 @@ impl Record {
         there
     }
 
+    #[cold]
+    fn strike_loose(&mut self, handle: u64) -> bool {
+        let Some(count) = self.loose.get_mut(&handle) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.loose.remove(&handle);
+        }
+        true
+    }
+
     /// Another chunk of entries; the first one makes this process a member.
     fn grow(&mut self, inner: &'static Inner) -> Option<()> {
         let number = match self.number {
             Some(number) => number,
             None => *self.number.insert(join(inner, ProcessTag::me().bits())?),
         };
-        let chunk = new_chunk(inner).ok()?;
+        let chunk = new_chunk(inner, self.chunks.is_empty()).ok()?;
+        if self.chunks.is_empty() {
+            put_chunks_aside(inner);
+        }
         match self.chunks.last() {
             Some(last) => chunk_word(inner, *last, 0).store(chunk, Ordering::Release),
             None => member(inner, number).chunks.store(chunk, Ordering::Release),
@@ -114,27 +161,58 @@ impl Record {
         Some(())
     }
 
-    /// Before a fork: a record for the child with the same holds, all counted once more. `None` when there is no room
-    /// or nothing to copy: the child then notes nothing of what it inherits, and gives nothing back.
+    /// Gives the last chunks back as far as they have no entries.
+    pub(crate) fn trim(&mut self, inner: &'static Inner) {
+        let mut used = vec![ENTRIES; self.chunks.len()];
+        for entry in &self.free {
+            if let Some(used) = used.get_mut((u64::from(*entry) / ENTRIES) as usize) {
+                *used -= 1;
+            }
+        }
+        while let [.., last, chunk] = self.chunks[..]
+            && used.get(self.chunks.len() - 1) == Some(&0)
+        {
+            chunk_word(inner, last, 0).store(0, Ordering::Release);
+            inner.heap().give(chunk);
+            self.chunks.pop();
+        }
+        let known = self.chunks.len() as u64 * ENTRIES;
+        self.free.retain(|entry| u64::from(*entry) < known);
+    }
+
+    /// Before a fork: a record for the child with the same holds, all counted once more. What there is no room to note
+    /// is counted all the same, and never given back: the child may use it, and nobody could tell when it ends.
     pub(crate) fn duplicate(&self, inner: &'static Inner) -> Record {
         let mut copy = Record::default();
+        self.loose.keys().for_each(|handle| {
+            inner.count_up(*handle);
+        });
         if self.chunks.is_empty() {
             return copy;
         }
-        let Some(number) = join(inner, ProcessTag::me().bits() | FORKING) else {
-            return copy;
-        };
-        copy.number = Some(number);
-        for chunk in &self.chunks {
-            let Ok(fresh) = new_chunk(inner) else {
-                break;
-            };
+        put_chunks_aside(inner);
+        copy.number = join(inner, ProcessTag::me().bits() | FORKING);
+        let mut room = copy.number;
+        // Not the last ones, if nothing is in them: the child makes its own when it needs them.
+        let is_used =
+            |chunk: &u64| (1..=ENTRIES).any(|index| chunk_word(inner, *chunk, index).load(Ordering::Relaxed) != 0);
+        let used = self.chunks.iter().rposition(is_used).map_or(0, |last| last + 1);
+        for chunk in &self.chunks[..used] {
+            let fresh = room.and_then(|_| new_chunk(inner, true).ok());
             for index in 1..=ENTRIES {
                 let handle = chunk_word(inner, *chunk, index).load(Ordering::Relaxed);
-                if handle != 0 && inner.count_up(handle) {
+                if handle != 0
+                    && inner.count_up(handle)
+                    && let Some(fresh) = fresh
+                {
                     chunk_word(inner, fresh, index).store(handle, Ordering::Relaxed);
                 }
             }
+            // Entries have the same numbers in both records, so no chunk follows one that is missing.
+            let (Some(number), Some(fresh)) = (room, fresh) else {
+                room = None;
+                continue;
+            };
             match copy.chunks.last() {
                 Some(last) => chunk_word(inner, *last, 0).store(fresh, Ordering::Release),
                 None => member(inner, number).chunks.store(fresh, Ordering::Release),
@@ -146,26 +224,54 @@ impl Record {
         copy
     }
 
-    /// In the child of a fork: the record is this process's now. When it is not any more (the child was stopped for a
-    /// minute at this point), the child notes nothing and gives nothing back.
+    /// In the parent, after the fork: whether there is a child can be seen from now on.
+    pub(crate) fn forked(&self, inner: &'static Inner, parent: ProcessTag) {
+        if let Some(number) = self.number {
+            let reserved = parent.bits() | FORKING;
+            let tag = &member(inner, number).tag;
+            // A child that was faster has its own there.
+            let _ = tag.compare_exchange(reserved, reserved | FORKED, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    /// In the child of a fork: the record is this process's now. When it is not any more (the parent is dead, and the
+    /// child was stopped for ten minutes at this point), the child notes nothing and gives nothing back.
     pub(crate) fn adopt(&mut self, inner: &'static Inner, parent: ProcessTag) {
         let Some(number) = self.number else {
             return;
         };
         let (reserved, me) = (parent.bits() | FORKING, ProcessTag::me().bits());
         let tag = &member(inner, number).tag;
-        if tag.compare_exchange(reserved, me, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        // The parent changes it once at most.
+        let adopted = [reserved, reserved | FORKED]
+            .into_iter()
+            .any(|seen| tag.compare_exchange(seen, me, Ordering::AcqRel, Ordering::Relaxed).is_ok());
+        if !adopted {
             *self = Record::default();
         }
     }
 }
 
-fn new_chunk(inner: &'static Inner) -> Result<u64, ShmError> {
-    let (at, _) = inner.heap().take(CHUNK, || false)?;
+/// A chunk without entries. With `urgent`, one that was put aside serves when there is no memory.
+fn new_chunk(inner: &'static Inner, urgent: bool) -> Result<u64, ShmError> {
+    let heap = inner.heap();
+    let spare = || heap.pop_from(&inner.header().spare_chunks).filter(|_| urgent);
+    let at = heap.take(CHUNK, |_| false).map(|(at, _)| at).or_else(|e| spare().ok_or(e))?;
     for index in 0..=ENTRIES {
         chunk_word(inner, at, index).store(0, Ordering::Relaxed);
     }
     Ok(at)
+}
+
+/// Puts chunks aside, unless there are some: for those who become members when memory has run out.
+fn put_chunks_aside(inner: &'static Inner) {
+    let spare = &inner.header().spare_chunks;
+    if inner.heap().top_of(spare).is_none() {
+        for _ in 0..SPARE_CHUNKS {
+            let Ok((at, _)) = inner.heap().take(CHUNK, |_| false) else { return };
+            inner.heap().push_to(spare, at);
+        }
+    }
 }
 
 /// An unused record, marked with `tag`.
@@ -185,15 +291,88 @@ fn join(inner: &'static Inner, tag: u64) -> Option<u32> {
                 return Some(number);
             }
         }
-        if sweep(inner, |_| true) == 0 {
+        // Looking at so many processes takes a while: not again for each hold and each fork.
+        let (crowded, now) = (&inner.header().crowded, uptime_ms());
+        let last = crowded.load(Ordering::Relaxed);
+        if last != 0 && now.saturating_sub(last) < CROWDED_MS {
+            break;
+        }
+        if sweep(inner, |_| true, Care::Quick) == 0 {
+            crowded.store(now, Ordering::Relaxed);
             break;
         }
     }
     None
 }
 
+/// How a sweep looks at processes that live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// They have what their records say.
+    Quick,
+    /// Not those that have become another program by `exec` since: reads what each has mapped.
+    Thorough,
+}
+
+/// Whether a living process lives without this arena: it has called `exec` since it was a member. `false` when unsure.
+///
+/// Members never unmap the arena, and have mapped it before they have a record.
+fn has_left(inner: &'static Inner, process: ProcessTag) -> bool {
+    if !process.is_in_proc() {
+        return false;
+    }
+    // The kernel prints device and inode of each mapping: "address access offset device inode name".
+    let Ok(file) = rustix::fs::fstat(inner.segment.fd()) else { return false };
+    let device = format!("{:02x}:{:02x}", rustix::fs::major(file.st_dev), rustix::fs::minor(file.st_dev));
+    let inode = file.st_ino.to_string();
+    let maps = |who: &str| std::fs::read(format!("/proc/{who}/maps")).ok().filter(|text| !text.is_empty());
+    let found = |text: &[u8]| {
+        text.split(|byte| *byte == b'\n').any(|line| {
+            let mut fields = line.split(|byte| *byte == b' ').skip(3);
+            fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
+        })
+    };
+    // Nothing is mapped in a process that is about to end. And does this kernel tell, as this process shows?
+    maps(&process.pid().to_string()).is_some_and(|text| !found(&text)) && maps("self").is_some_and(|text| found(&text))
+}
+
+/// The parent of process `pid`.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, which may hold anything.
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    std::str::from_utf8(stat.get(after + 2..)?).ok()?.split(' ').nth(1)?.parse().ok()
+}
+
+/// Whether `parent` has a child that may take up a record: one that lives, has the arena and is no member. `None` when
+/// that cannot be found out.
+///
+/// Looks through all processes. The kernel has lists of children, too, but says that some may be missing in them.
+fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
+    if !parent.is_in_proc() {
+        return None;
+    }
+    let is_member = |tag: ProcessTag| {
+        (0..MEMBERS as u32).any(|number| member(inner, number).tag.load(Ordering::Acquire) == tag.bits())
+    };
+    let mut seen_parent = false;
+    for entry in std::fs::read_dir("/proc").ok()? {
+        let Some(pid) = entry.ok()?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        seen_parent |= pid == parent.pid();
+        if parent_of(pid) != Some(parent.pid()) {
+            continue;
+        }
+        let child = ProcessTag::of(pid);
+        if child.is_alive() && !is_member(child) && !has_left(inner, child) {
+            return Some(true);
+        }
+    }
+    // A dead parent's children are somebody else's.
+    (seen_parent && parent.is_alive()).then_some(false)
+}
+
 /// Gives back what dead processes hold, among those that `chosen` accepts by number. Returns how many were found.
-pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool) -> usize {
+pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: Care) -> usize {
     let known = inner.header().members.load(Ordering::Acquire).min(MEMBERS as u64) as u32;
     let me = ProcessTag::me().bits();
     let mut found = 0;
@@ -205,8 +384,17 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool) -> usiz
             continue;
         }
         let since = record.since.load(Ordering::Relaxed);
-        let lives =
-            if tag & FORKING == 0 { who.is_alive() } else { uptime_ms().saturating_sub(since) < RESERVATION_MS };
+        let lives = if tag & FORKING != 0 {
+            let recent = uptime_ms().saturating_sub(since) < RESERVATION_MS;
+            match who.is_alive() {
+                true if tag & FORKED == 0 => true,
+                true => is_awaited(inner, who).unwrap_or(recent),
+                false => recent,
+            }
+        } else {
+            // A dead sweeper's tag stands for it as long as its number does; one that lives may be at work.
+            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(inner, who))
+        };
         if lives {
             continue;
         }
@@ -232,4 +420,20 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool) -> usiz
         found += 1;
     }
     found
+}
+
+/// Fills the table with records of a process that lives, for tests; which these are.
+#[cfg(test)]
+pub(super) fn crowd(inner: &'static Inner) -> std::ops::Range<u32> {
+    let first = inner.header().members.swap(MEMBERS as u64, Ordering::AcqRel) as u32;
+    let all = first..MEMBERS as u32;
+    all.clone().for_each(|number| member(inner, number).tag.store(ProcessTag::of(1).bits(), Ordering::Release));
+    all
+}
+
+/// Empties those records again.
+#[cfg(test)]
+pub(super) fn disperse(inner: &'static Inner, crowd: std::ops::Range<u32>) {
+    inner.header().crowded.store(0, Ordering::Relaxed);
+    crowd.for_each(|number| member(inner, number).tag.store(0, Ordering::Release));
 }

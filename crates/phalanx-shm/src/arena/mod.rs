@@ -4,12 +4,14 @@
 //! sparse, anonymous segment. See README.md beside this file for what happens when processes are killed.
 
 mod fork;
+mod gather;
 mod heap;
 mod layout;
 mod members;
 mod names;
 mod private;
 
+use core::cell::RefCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +20,7 @@ use crate::segment::Segment;
 use crate::{SharedBytes, ShmError};
 use heap::Heap;
 use layout::{HEAP_AT, Header, MAGIC, MEMBERS_AT, PAGE, VERSION};
-use members::{Entry, Record};
+use members::{Care, Entry, Record};
 
 pub use private::PrivateView;
 
@@ -65,6 +67,11 @@ pub enum BlockKind {
 }
 
 impl BlockKind {
+    /// Whether such a block may hold other blocks.
+    fn holds_others(self) -> bool {
+        matches!(self, BlockKind::Condition | BlockKind::Queue)
+    }
+
     fn from_number(number: u32) -> BlockKind {
         match number {
             1 => BlockKind::Lock,
@@ -138,15 +145,19 @@ impl Inner {
         if !self.heap().holds(handle.at()) {
             return false;
         }
-        let state = &self.heap().head(handle.at()).state;
-        let mut seen = state.load(Ordering::Relaxed);
+        let head = self.heap().head(handle.at());
+        let mut seen = head.state.load(Ordering::Acquire);
         loop {
             let (generation, holds) = (seen >> 32, seen & 0xffff_ffff);
             if holds == 0 || holds == 0xffff_ffff || generation % GENERATIONS != handle.generation() {
                 return false;
             }
+            // After the state: where a block was, somebody may have written since.
+            if self.heap().block(handle.at()).is_none() {
+                return false;
+            }
             // SYNC POINT arena hold: Acquire, pairs with the Release of the previous holders' changes.
-            match state.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed) {
+            match head.state.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -156,10 +167,9 @@ impl Inner {
     /// Gives one hold back; the last one frees the block and what it holds itself.
     fn count_down(&'static self, handle: u64) {
         let handle = Handle(handle);
-        if !self.heap().holds(handle.at()) {
+        let Some(head) = self.heap().block(handle.at()) else {
             return;
-        }
-        let head = self.heap().head(handle.at());
+        };
         let mut seen = head.state.load(Ordering::Relaxed);
         loop {
             let (generation, holds) = (seen >> 32, seen & 0xffff_ffff);
@@ -176,17 +186,59 @@ impl Inner {
                 Err(now) => seen = now,
             }
         }
-        let len = head.len.load(Ordering::Relaxed);
-        let kind = BlockKind::from_number(head.kind.load(Ordering::Relaxed));
-        release_contents(Arena(self), kind, handle, len);
-        self.header().live.fetch_sub(len, Ordering::Relaxed);
+        self.free(handle);
+    }
+
+    /// Frees a block that nobody holds any more, and what it holds itself.
+    fn free(&'static self, handle: Handle) {
+        if BlockKind::from_number(self.heap().head(handle.at()).kind.load(Ordering::Relaxed)).holds_others() {
+            one_after_the_other(self, handle);
+        } else {
+            self.give(handle);
+        }
+    }
+
+    fn give(&self, handle: Handle) {
+        self.header().live.fetch_sub(self.heap().head(handle.at()).len.load(Ordering::Relaxed), Ordering::Relaxed);
         self.heap().give(handle.at());
     }
 }
 
+thread_local! {
+    /// Blocks that this thread is to free, while it frees one: a queue may hold a queue that holds a queue.
+    static TO_FREE: RefCell<Option<Vec<(&'static Inner, Handle)>>> = const { RefCell::new(None) };
+}
+
+/// Frees a block that may hold others, now or when this thread has freed the one that it is at.
+fn one_after_the_other(inner: &'static Inner, handle: Handle) {
+    let later = TO_FREE.try_with(|list| match &mut *list.borrow_mut() {
+        Some(list) => {
+            list.push((inner, handle));
+            true
+        }
+        list => {
+            *list = Some(Vec::new());
+            false
+        }
+    });
+    // At the end of a thread there is no list any more; the blocks are then freed from within each other.
+    if later == Ok(true) {
+        return;
+    }
+    let mut next = Some((inner, handle));
+    while let Some((inner, handle)) = next {
+        release_contents(Arena(inner), handle);
+        inner.give(handle);
+        next = TO_FREE.try_with(|list| list.borrow_mut().as_mut().and_then(Vec::pop)).ok().flatten();
+    }
+    let _ = TO_FREE.try_with(|list| list.take());
+}
+
 /// Gives back what a block that nobody holds any more holds itself.
-fn release_contents(arena: Arena, kind: BlockKind, handle: Handle, len: u64) {
-    match kind {
+fn release_contents(arena: Arena, handle: Handle) {
+    let head = arena.0.heap().head(handle.at());
+    let len = head.len.load(Ordering::Relaxed);
+    match BlockKind::from_number(head.kind.load(Ordering::Relaxed)) {
         BlockKind::Plain | BlockKind::Lock | BlockKind::Board => {}
         BlockKind::Condition => {
             let next = crate::condition::NEXT_AT as u64;
@@ -309,7 +361,12 @@ impl Arena {
     fn take(&self, bytes: usize, kind: BlockKind) -> Result<(Block, bool), ShmError> {
         let inner = self.0;
         // Before the arena grows by a large block: what do dead processes still hold?
-        let (at, fresh) = inner.heap().take(bytes as u64, || members::sweep(inner, |_| true) > 0)?;
+        let (at, fresh) = inner.heap().take(bytes as u64, |short| {
+            if short {
+                inner.record().trim(inner);
+            }
+            members::sweep(inner, |_| true, if short { Care::Thorough } else { Care::Quick }) > 0
+        })?;
         let head = inner.heap().head(at);
         head.len.store(bytes as u64, Ordering::Relaxed);
         head.kind.store(kind as u32, Ordering::Relaxed);
@@ -319,8 +376,11 @@ impl Arena {
         head.state.store(generation << 32 | 1, Ordering::Release);
         let handle = Handle::new(at, generation);
         let entry = record.note(inner, handle.to_u64());
+        let unnoted = entry.is_none() && record.is_member();
         drop(record);
-        Ok((Block(Arc::new(Hold { arena: *self, handle, len: bytes, kind, entry })), fresh))
+        let block = Block(Arc::new(Hold { arena: *self, handle, len: bytes, kind, entry }));
+        // No room for the note: better none for the block than one that would be lost if this process were killed.
+        if unnoted { Err(inner.heap().full(bytes as u64)) } else { Ok((block, fresh)) }
     }
 
     /// One more hold on a live block.
@@ -346,7 +406,8 @@ impl Arena {
     pub fn adopt(&self, handle: Handle) -> Result<Block, ShmError> {
         let live = self.0.heap().holds(handle.at()) && {
             let state = self.0.heap().head(handle.at()).state.load(Ordering::Acquire);
-            state & 0xffff_ffff != 0 && (state >> 32) % GENERATIONS == handle.generation()
+            let named = state & 0xffff_ffff != 0 && (state >> 32) % GENERATIONS == handle.generation();
+            named && self.0.heap().block(handle.at()).is_some()
         };
         if !live {
             return Err(ShmError::Freed { handle: handle.to_u64() });
@@ -377,14 +438,14 @@ impl Arena {
         core::ptr::NonNull::new(self.0.segment.base().wrapping_add(at)).filter(|_| inside)
     }
 
-    /// Gives back what dead processes hold. Returns how many there were.
+    /// Gives back what processes held that are dead, or have become another program. Returns how many there were.
     pub fn sweep(&self) -> usize {
-        members::sweep(self.0, |_| true)
+        members::sweep(self.0, |_| true, Care::Thorough)
     }
 
     /// Gives back what the ended process `pid` holds; how many records it had. Nothing happens while it lives.
     pub fn sweep_process(&self, pid: u32) -> usize {
-        members::sweep(self.0, |found| found == pid)
+        members::sweep(self.0, |found| found == pid, Care::Quick)
     }
 
     /// Bytes of all blocks that somebody holds.
@@ -515,10 +576,9 @@ impl Block {
         let inner = self.0.arena.0;
         match Arc::try_unwrap(self.0) {
             Ok(hold) => {
-                let there = inner.record().strike(inner, hold.entry, handle.to_u64());
-                // The count stays; only the note of it goes.
+                // The count stays; only the note of it goes, if it was noted: see `Record::duplicate`.
+                let _ = inner.record().strike(inner, hold.entry, handle.to_u64());
                 std::mem::forget(hold);
-                debug_assert!(there, "a held block was swept");
             }
             // The clones keep the noted hold: count one for the message.
             Err(shared) => {

@@ -4,6 +4,12 @@ fn arena() -> Arena {
     Arena::create(ArenaConfig { bytes: 1 << 30, cached: 64 << 20 }).expect("there is memory for a test")
 }
 
+/// The right to be the only test that forks: a child has all arenas of its parent.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `body` in a forked child that ends without running destructors, and waits for it.
 fn in_child(body: impl FnOnce()) {
     // SAFETY: the child calls only the body and `_exit`; the tests' bodies use memory and atomics.
@@ -24,7 +30,7 @@ fn in_child(body: impl FnOnce()) {
 
 #[test]
 fn blocks_are_reused_and_handles_of_freed_ones_open_nothing() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let before = arena.used();
     let block = arena.alloc(100, BlockKind::Lock).unwrap();
     assert_eq!((block.len(), block.kind()), (100, BlockKind::Lock));
@@ -68,7 +74,7 @@ fn large_blocks_begin_on_a_page_and_small_ones_on_a_line() {
 
 #[test]
 fn what_is_too_large_is_an_error() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     assert!(matches!(arena.alloc(2 << 30, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
     assert!(matches!(arena.alloc(usize::MAX, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
     assert_eq!(arena.used(), 0);
@@ -76,7 +82,7 @@ fn what_is_too_large_is_an_error() {
 
 #[test]
 fn a_message_carries_a_hold() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let block = arena.alloc(200, BlockKind::Plain).unwrap();
     let other = block.clone();
     let handle = block.into_transit();
@@ -91,7 +97,7 @@ fn a_message_carries_a_hold() {
 
 #[test]
 fn a_child_holds_what_it_inherited_until_it_is_swept() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let block = arena.alloc(1 << 20, BlockKind::Plain).unwrap();
     let handle = block.handle();
     let freed = arena.alloc(64, BlockKind::Plain).unwrap();
@@ -112,7 +118,7 @@ fn a_child_holds_what_it_inherited_until_it_is_swept() {
 
 #[test]
 fn a_child_that_lets_go_frees_nothing_of_its_parent() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let block = arena.alloc(300, BlockKind::Plain).unwrap();
     let clone = block.clone();
     in_child(move || {
@@ -130,7 +136,7 @@ fn a_child_that_lets_go_frees_nothing_of_its_parent() {
 
 #[test]
 fn growing_sweeps_the_dead_first() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     for _ in 0..40 {
         in_child(|| std::mem::forget(arena.alloc(100 << 20, BlockKind::Plain).unwrap()));
     }
@@ -139,7 +145,7 @@ fn growing_sweeps_the_dead_first() {
 
 #[test]
 fn many_holds_and_threads() {
-    let arena = arena();
+    let (_alone, arena) = (alone(), arena());
     let blocks: Vec<Block> = (0..1000).map(|n| arena.alloc(n * 10, BlockKind::Plain).unwrap()).collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -165,4 +171,48 @@ fn attaching_again_finds_the_same_mapping() {
     assert_eq!(Arena::find(arena.id()), Some(arena));
     let file = std::fs::File::open("/proc/self/exe").unwrap();
     assert!(Arena::attach(file.into()).is_err());
+}
+
+#[test]
+fn what_a_child_inherits_stays_though_there_is_no_room_to_note_it() {
+    let _alone = alone();
+    // A member, whose child is none; and one for which there is no room itself.
+    for member in [true, false] {
+        let arena = arena();
+        let early = member.then(|| arena.alloc(1 << 20, BlockKind::Plain).unwrap());
+        let crowd = members::crowd(arena.0);
+        let block = early.unwrap_or_else(|| arena.alloc(1 << 20, BlockKind::Plain).unwrap());
+        assert_eq!(arena.0.record().is_member(), member);
+        let (handle, entry) = (block.handle(), block.0.entry);
+        // What a fork does.
+        let mut childs = arena.0.record().duplicate(arena.0);
+        assert!(!childs.is_member());
+        drop(block);
+        assert!(arena.open(handle).is_ok(), "the child's");
+        // The child lets go of its copy, takes one of its own, and lets go of that.
+        assert!(!childs.strike(arena.0, entry, handle.to_u64()), "never given back");
+        assert!(arena.0.count_up(handle.to_u64()));
+        let entry = childs.note(arena.0, handle.to_u64());
+        assert!(entry.is_none() && childs.strike(arena.0, entry, handle.to_u64()));
+        arena.0.count_down(handle.to_u64());
+        assert!(arena.open(handle).is_ok());
+        members::disperse(arena.0, crowd);
+        let more = arena.open(handle).unwrap();
+        assert!(arena.0.record().is_member(), "there is room again");
+        drop(more);
+        assert_eq!(arena.used(), 1 << 20);
+    }
+}
+
+#[test]
+fn what_the_machine_does_not_have_is_refused() {
+    let memory = rustix::system::sysinfo();
+    let all = (memory.totalram as u64 + memory.totalswap as u64) * u64::from(memory.mem_unit).max(1);
+    let arena = Arena::create(ArenaConfig { bytes: 4 * all, cached: 1 << 30 }).expect("range enough");
+    let small = arena.alloc(1000, BlockKind::Plain).unwrap();
+    let error = arena.alloc(all as usize, BlockKind::Plain).unwrap_err();
+    assert!(matches!(error, ShmError::OutOfMemory { .. }) && error.to_string().contains("bytes left"), "{error}");
+    assert_eq!(arena.used(), 1000);
+    drop(small);
+    assert!(arena.alloc(1 << 20, BlockKind::Plain).is_ok());
 }
