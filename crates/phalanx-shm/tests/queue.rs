@@ -381,7 +381,7 @@ fn a_kill_costs_one_item_at_most() {
             // SAFETY: below the end of the mapping, aligned, atomic.
             unsafe { seen.0.add(HEADER + 256 + 8 * n as usize).cast::<AtomicU64>().as_ref() }
         };
-        let next = shared.word(3);
+        let (next, all_put) = (shared.word(3), shared.word(4));
         let put_all = || {
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
@@ -401,7 +401,8 @@ fn a_kill_costs_one_item_at_most() {
                     let n = u64::from_ne_bytes(record.bytes()[..8].try_into().unwrap());
                     times(n).fetch_add(1, Ordering::Relaxed);
                 }
-                if next.load(Ordering::Relaxed) >= ITEMS && queue.is_empty() {
+                // Not by `next`: who took the last number may be far from having put it.
+                if all_put.load(Ordering::Acquire) == 1 && queue.is_empty() {
                     return;
                 }
             }
@@ -420,7 +421,9 @@ fn a_kill_costs_one_item_at_most() {
             }
             kills += 1;
         }
-        putters.into_iter().chain(getters).for_each(|child| assert_eq!(child.wait(), 0));
+        putters.into_iter().for_each(|child| assert_eq!(child.wait(), 0));
+        all_put.store(1, Ordering::Release);
+        getters.into_iter().for_each(|child| assert_eq!(child.wait(), 0));
         assert!(queue.is_empty());
         let twice = (0..ITEMS).filter(|n| times(*n).load(Ordering::Relaxed) > 1).count();
         let lost = (0..ITEMS).filter(|n| times(*n).load(Ordering::Relaxed) == 0).count() as u64;
