@@ -89,6 +89,20 @@ class Threads(HereCase):
 
 
 class AfterTheMainThread(ScriptCase):
+    def test_a_daemonic_thread_that_waits_is_left_quietly(self) -> None:
+        for call in ("pool.map(time.sleep, [1000])", "pool.apply(time.sleep, (1000,))"):
+            with self.subTest(call):
+                ended = self.run_script(
+                    f"""
+                    import threading, time
+                    import phalanx.multiprocessing as mp
+                    pool = mp.Pool(1)
+                    threading.Thread(target=lambda: {call}, daemon=True).start()
+                    time.sleep(0.3)
+                    """
+                )
+                self.assertNotIn("Traceback", ended.err, ended.text)
+
     def test_a_thread_goes_on_with_a_pool(self) -> None:
         # Python 3.12 starts no thread any more by then, and does not fork.
         ended = self.run_script(

@@ -2,7 +2,7 @@
 
 use phalanx_pool::job::{Broken, End, signal_name};
 use phalanx_pool::{Lost, Outcome};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -102,6 +102,12 @@ fn broken<'py>(py: Python<'py>, broken: &Broken) -> PyResult<Bound<'py, PyAny>> 
     ))
 }
 
+/// Whether this is a daemonic thread of a program whose pools are being ended because it ends.
+fn is_left_behind(py: Python<'_>) -> PyResult<bool> {
+    let exiting = py.import("multiprocessing.util")?.call_method0("is_exiting")?.is_truthy()?;
+    Ok(exiting && py.import("threading")?.call_method0("current_thread")?.getattr("daemon")?.is_truthy()?)
+}
+
 /// The exception of an outcome that is not a result; `source` is that of what a function raised.
 pub(super) fn exception<'py>(
     py: Python<'py>,
@@ -128,6 +134,8 @@ pub(super) fn exception<'py>(
         ))),
         Outcome::Broken(how) => broken(py, how)?,
         Outcome::Cancelled => class(py, "concurrent.futures", "CancelledError")?.call0()?,
+        // It was waiting when the program ended: it ends as quietly as if it had been left to wait.
+        Outcome::Terminated if is_left_behind(py)? => value(PySystemExit::new_err(())),
         Outcome::Terminated => {
             let message = format!("{} is not done: the pool was terminated", place.text());
             class(py, "phalanx.multiprocessing.errors", "ProcessError")?.call1((message,))?
