@@ -77,8 +77,10 @@ class AfterImport(MetaPathFinder):
         # an import, does not use the action up.
         here = dropwhile(lambda finder: finder is not self, sys.meta_path)
         others = list(here)[1:]
-        found = (finder.find_spec(fullname, path, target) for finder in others)
-        spec = next((spec for spec in found if spec is not None), None)
+        # Old finders have another method, which the import system does not call either.
+        finds = (getattr(finder, "find_spec", None) for finder in others)
+        found = (find(fullname, path, target) for find in finds if find is not None)
+        spec: ModuleSpec | None = next((spec for spec in found if spec), None)
         if spec is None or not hasattr(spec.loader, "exec_module"):
             return None
         spec.loader = _Loader(spec.loader, self._act)

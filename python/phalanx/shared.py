@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import operator
 import os
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -194,7 +195,7 @@ def _make(shape: Shape, dtype: DTypeLike, order: Any, zero: bool) -> SharedArray
 
 def _sizes(shape: Shape) -> tuple[int, ...]:
     given = (shape,) if isinstance(shape, int | np.integer) else shape
-    sizes = tuple(int(size) for size in given)
+    sizes = tuple(operator.index(size) for size in given)
     if any(size < 0 for size in sizes):
         raise ValueError(f"shape {sizes}: negative dimensions are not possible")
     return sizes

@@ -139,6 +139,7 @@ class WithoutDescriptors(DescriptorCase):
             give_back(taken)
             print(take(lock), _workers.family_sweep())
             os.kill(pid, signal.SIGKILL)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             print(take(lock), take(lock), _workers.family_sweep())
             print(os.waitpid(pid, 0)[1])
             """,
@@ -251,6 +252,7 @@ class OutOfReach(DescriptorCase):
                 held.wait()
                 print(take(inner), _workers.family_sweep(), flush=True)
                 os.kill(pid, signal.SIGKILL)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
                 print(take(inner), flush=True)
                 os.waitpid(pid, 0)
 
@@ -324,6 +326,7 @@ if pid:
             lock, holder, stop = start_holder()
             print(take(lock), _workers.family_sweep())
             holder.kill()
+            os.waitid(os.P_PID, holder.pid, os.WEXITED | os.WNOWAIT)
             print(take(lock), take(lock))
             holder.join()
             """

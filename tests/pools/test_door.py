@@ -100,6 +100,8 @@ FIRST = (
     "from importlib.util import find_spec as f; f('multiprocessing.pool')",
     "from importlib.util import find_spec as f; f('concurrent.futures.process')",
     "import sys; sys.modules.pop('concurrent.futures', None)",
+    "import sys; old = type('Old', (), {'find_module': lambda *_: None}); "
+    "sys.meta_path.insert(1, old())",
 )
 BEHIND_THE_DOOR = f"""
 import os, subprocess, sys

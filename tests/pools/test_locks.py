@@ -232,7 +232,7 @@ class TestSignals(LockCase):
         """
 
         def send() -> None:
-            time.sleep(0.05)
+            time.sleep(0.3)
             signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
 
         self.beside(send)
@@ -281,7 +281,7 @@ class TestSignals(LockCase):
         self.beside(hold)
         with condition:
             with self.assertRaises(Stop):
-                condition.wait(0.1)
+                condition.wait(1.0)
             self.assertTrue(condition._lock._semlock._is_mine())
 
     def test_an_event_that_is_set_and_cleared_by_a_handler_was_set(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import phalanx.multiprocessing as mp
 from phalanx.futures import ProcessPoolExecutor
-from watch import HereCase
+from watch import HereCase, wait_until
 
 PARENT = os.getpid()
 
@@ -51,6 +51,36 @@ class Named:
         if name == "__qualname__":
             return Interrupting()
         raise AttributeError(name)
+
+
+class Odd(BaseException):
+    pass
+
+
+class RaisesOdd:
+    def __reduce__(self) -> Any:
+        raise Odd
+
+
+class Added:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, x: int) -> int:
+        return x + self.number
+
+
+class Asking:
+    """Asks for its own result while it is made from its pickle."""
+
+    result: Any = None
+
+    def __setstate__(self, _: object) -> None:
+        if os.getpid() == PARENT:
+            self.result.get()
+
+    def __getstate__(self) -> object:
+        return 1
 
 
 def slow_back(_: int) -> Slow:
@@ -130,6 +160,105 @@ class CtrlC(HereCase):
         with mp.Pool(1) as pool, self.assertRaises(KeyboardInterrupt):
             pool.map(Named(), [1])
             time.sleep(5)
+
+    def test_an_exit_in_the_text_of_a_name(self) -> None:
+        def leave(*_: object) -> None:
+            raise SystemExit(7)
+
+        self.addCleanup(signal.signal, signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, leave)
+        with mp.Pool(1) as pool, self.assertRaises(SystemExit) as caught:
+            pool.map(Named(), [1])
+            time.sleep(5)
+        self.assertEqual(caught.exception.code, 7)
+
+    def test_a_handler_that_asks_for_the_result_it_interrupts(self) -> None:
+        with mp.Pool(2) as pool:
+            result = pool.map_async(abs, range(500_000))
+            self.assertTrue(wait_until(result.ready))
+            lengths: list[int] = []
+            self.addCleanup(signal.signal, signal.SIGALRM, signal.SIG_DFL)
+            signal.signal(signal.SIGALRM, lambda *_: lengths.append(len(result.get(0))))
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            lengths.append(len(result.get()))
+            self.assertTrue(wait_until(lambda: len(lengths) == 2))
+            self.assertEqual(lengths, [500_000] * 2)
+
+    def test_an_object_that_asks_for_the_result_it_is_part_of(self) -> None:
+        with mp.Pool(1) as pool:
+            Asking.result = pool.apply_async(Asking)
+            with self.assertRaisesRegex(RuntimeError, "just being unpickled"):
+                Asking.result.get()
+
+
+class OddExceptions(HereCase):
+    """Exceptions that are none, for most code: they mean an item, not a thread."""
+
+    def test_an_item_raises_one_when_it_is_pickled(self) -> None:
+        with mp.Pool(1) as pool:
+            with self.assertRaises(Odd):
+                pool.map(take, [1, RaisesOdd()])
+            self.assertEqual(pool.map(double, [4]), [8])
+
+    def test_of_an_iterator_that_nobody_takes_results_from(self) -> None:
+        with mp.Pool(1) as pool:
+            results = pool.imap(
+                take, (RaisesOdd() if n == 40 else n for n in range(60))
+            )
+            del results
+            self.assertTrue(wait_until(pool._supervisor.is_idle))
+            # A lost worker is replaced, and callbacks run: the pool's thread lives.
+            with self.assertRaises(mp.errors.WorkerLostError):
+                pool.apply(os._exit, (3,))
+            called: list[int] = []
+            pool.apply_async(double, (1,), callback=called.append).wait()
+            self.assertEqual(called, [2])
+            pool.close()
+            pool.join()
+
+    def test_a_name_raises_one(self) -> None:
+        class Nameless(Named):
+            def __getattr__(self, name: str) -> Any:
+                raise Odd if name == "__qualname__" else AttributeError(name)
+
+        with mp.Pool(1) as pool:
+            self.assertEqual(pool.map(Nameless(), [1, 2]), [1, 2])
+
+
+class Many(HereCase):
+    def test_a_function_is_not_forgotten_before_its_first_task(self) -> None:
+        inside, go_on = threading.Event(), threading.Event()
+
+        class Hesitates:
+            asked = 0
+
+            def __call__(self, x: int) -> int:
+                return x
+
+            def __reduce__(self) -> Any:
+                return Added, (0,)
+
+            def __getattr__(self, name: str) -> Any:
+                if name != "__qualname__":
+                    raise AttributeError(name)
+                Hesitates.asked += 1
+                if Hesitates.asked == 2:
+                    inside.set()
+                    go_on.wait(30)
+                return "hesitates"
+
+        results: list[list[int]] = []
+        with mp.Pool(1) as pool:
+            thread = threading.Thread(
+                target=lambda: results.append(pool.map(Hesitates(), [1, 2]))
+            )
+            thread.start()
+            self.assertTrue(inside.wait(30))
+            for number in range(1, 700):
+                self.assertEqual(pool.apply(Added(number), (1,)), number + 1)
+            go_on.set()
+            thread.join(30)
+        self.assertEqual(results, [[1, 2]])
 
 
 class Closing(HereCase):

@@ -167,6 +167,9 @@ class Arrays(HereCase):
             shared.zeros(3, object)
         with self.assertRaisesRegex(ValueError, "negative"):
             shared.zeros((3, -1))
+        for shape in ((2.7, 3), ("3", 2)):
+            with self.assertRaises(TypeError):
+                shared.zeros(shape)
         with self.assertRaisesRegex(MemoryError, "shared memory"):
             shared.empty(1 << 62, "u1")
 

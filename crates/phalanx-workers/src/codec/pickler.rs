@@ -212,7 +212,10 @@ fn with_hint(py: Python<'_>, first: PyErr, second: PyErr) -> PyErr {
     if text::is_interrupt(py, &second) {
         return second;
     }
-    let (told, once_more) = (text::of_error(py, &first), text::of_error(py, &second));
+    let (told, once_more) = match (text::of_error(py, &first), text::of_error(py, &second)) {
+        (Ok(told), Ok(once_more)) => (told, once_more),
+        (Err(interrupt), _) | (_, Err(interrupt)) => return interrupt,
+    };
     let said = if once_more == told { String::new() } else { format!(" ({once_more})") };
     let note = if second.is_instance_of::<pyo3::exceptions::PyImportError>(py) {
         format!(

@@ -92,7 +92,7 @@ pub(super) fn raised(py: Python<'_>, error: PyErr) -> Report {
     }
     if error.is_instance_of::<PySystemExit>(py) {
         let code = error.value(py).getattr("code");
-        let text = code.ok().filter(|code| !code.is_none()).map_or_else(String::new, |code| text::of(&code));
+        let text = code.ok().filter(|code| !code.is_none()).and_then(|code| text::of(&code).ok()).unwrap_or_default();
         return Report::text(Kind::Exited, &text);
     }
     let text = traceback(py, &error);
@@ -121,10 +121,8 @@ fn traceback(py: Python<'_>, error: &PyErr) -> String {
         let lines: Vec<String> = lines.extract()?;
         Ok(lines.concat())
     };
-    format().unwrap_or_else(|problem| {
-        text::hand_on(py, &problem);
-        text::of_error(py, error)
-    })
+    // A worker that is interrupted here has an item that failed already.
+    format().or_else(|_| text::of_error(py, error)).unwrap_or_else(|_| "an exception".to_owned())
 }
 
 /// `MaybeEncodingError`: a result or an exception that cannot be sent. `text` is the traceback of the exception.
@@ -138,7 +136,7 @@ fn unsendable(py: Python<'_>, problem: &PyErr, value: &Bound<'_, PyAny>, text: &
         Ok(encoded) => Report { kind: Kind::Raised, encoded },
         // Not even its repr works.
         Err(error) => {
-            let what = text::of_error(py, &error);
+            let what = text::of_error(py, &error).unwrap_or_default();
             let text = format!("the result or exception of a task cannot be sent, nor described: {what}");
             let error = pyo3::exceptions::PyRuntimeError::new_err(text);
             let encoded = encode(py, &pair(py, error.value(py).as_any(), ""), By::Reference);

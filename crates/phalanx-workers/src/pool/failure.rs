@@ -62,7 +62,7 @@ pub(super) fn raised<'py>(py: Python<'py>, bytes: &[u8], source: Source) -> PyRe
             .get_or_try_init(py, || class(py, "multiprocessing.pool", "RemoteTraceback").map(Bound::unbind))?
             .bind(py);
         // What cannot have a cause is raised without.
-        let _ = exception.setattr("__cause__", remote.call1((format!("\n\"\"\"\n{}\"\"\"", text::of(&text)),))?);
+        let _ = exception.setattr("__cause__", remote.call1((format!("\n\"\"\"\n{}\"\"\"", text::of(&text)?),))?);
     }
     Ok(exception)
 }
@@ -89,7 +89,7 @@ fn broken<'py>(py: Python<'py>, broken: &Broken) -> PyResult<Bound<'py, PyAny>> 
     let failures = broken.failures;
     if let Some(bytes) = &broken.raised {
         let cause = raised(py, bytes, Source::Borrowed)?;
-        let text = text::repr(&cause);
+        let text = text::repr(&cause)?;
         let message = format!("the pool has given up: its initializer raised {text} in {failures} workers in a row");
         let exception = make(message)?;
         exception.setattr("__cause__", cause)?;

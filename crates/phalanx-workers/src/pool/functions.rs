@@ -11,6 +11,7 @@
 //! another thread in that wants the same locks.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use phalanx_pool::{FunctionId, Keep};
@@ -38,7 +39,7 @@ struct Held {
 }
 
 /// A function that is remembered, as it was pickled.
-struct Entry {
+struct Known {
     held: Held,
     bytes: Wire,
     by_value: bool,
@@ -48,9 +49,37 @@ struct Entry {
 /// The functions of a supervisor.
 #[derive(Default)]
 pub(super) struct Functions {
-    entries: HashMap<FunctionId, Entry>,
+    entries: HashMap<FunctionId, Known>,
     by_object: HashMap<usize, FunctionId>,
     by_bytes: HashMap<Wire, FunctionId>,
+    /// Numbers that were given out for jobs which the ledger does not have yet, and how often.
+    pinned: HashMap<FunctionId, u32>,
+}
+
+/// The number of a function for a job that is to come: it is not forgotten meanwhile.
+pub(super) struct Pinned<'a> {
+    functions: &'a Mutex<Functions>,
+    pub(super) id: FunctionId,
+}
+
+impl<'a> Pinned<'a> {
+    /// `lock` is the lock of `functions`.
+    fn new(functions: &'a Mutex<Functions>, lock: &mut Functions, id: FunctionId) -> Pinned<'a> {
+        *lock.pinned.entry(id).or_insert(0) += 1;
+        Pinned { functions, id }
+    }
+}
+
+impl Drop for Pinned<'_> {
+    fn drop(&mut self) {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut count) = functions.pinned.entry(self.id) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 /// What is to be known of a function, and found out before anything is locked.
@@ -75,23 +104,25 @@ fn is_by_value(bytes: &[u8]) -> bool {
     bytes.windows(11).any(|window| window == b"cloudpickle")
 }
 
-/// What a function is called in messages.
-pub(super) fn name_of(function: &Bound<'_, PyAny>) -> String {
+/// What a function is called in messages. May run Python code.
+///
+/// # Errors
+/// What [interrupts](text::is_interrupt) this thread.
+pub(super) fn name_of(function: &Bound<'_, PyAny>) -> PyResult<String> {
     let py = function.py();
     let attribute = |object: &Bound<'_, PyAny>, name| match object.getattr(name) {
-        Ok(value) => Some(value.unbind()),
-        Err(error) => {
-            text::hand_on(py, &error);
-            None
-        }
+        Err(error) if text::is_interrupt(py, &error) => Err(error),
+        found => Ok(found.ok().map(Bound::unbind)),
     };
-    let name = attribute(function, intern!(py, "__qualname__")).or_else(|| {
-        let inner = attribute(function, intern!(py, "func"))?;
-        attribute(inner.bind(py), intern!(py, "__qualname__"))
-    });
+    let mut name = attribute(function, intern!(py, "__qualname__"))?;
+    if name.is_none()
+        && let Some(inner) = attribute(function, intern!(py, "func"))?
+    {
+        name = attribute(inner.bind(py), intern!(py, "__qualname__"))?;
+    }
     match name.or_else(|| Some(function.get_type().qualname().ok()?.into_any().unbind())) {
         Some(name) => text::of(name.bind(py)),
-        None => "the function".to_owned(),
+        None => Ok("the function".to_owned()),
     }
 }
 
@@ -148,7 +179,7 @@ impl Functions {
             self.by_object.insert(function.as_ptr().addr(), id);
         }
         self.by_bytes.insert(wire.clone(), id);
-        self.entries.insert(id, Entry { held, bytes: wire, by_value, plain: looks.plain });
+        self.entries.insert(id, Known { held, bytes: wire, by_value, plain: looks.plain });
         id
     }
 
@@ -156,7 +187,8 @@ impl Functions {
     fn shrink(&mut self, shared: &Shared, gone: &mut Vec<Held>) {
         let ids: Vec<FunctionId> = self.entries.keys().copied().collect();
         for id in ids {
-            if shared.engine_under_lock().ledger().drop_function(id)
+            if !self.pinned.contains_key(&id)
+                && shared.engine_under_lock().ledger().drop_function(id)
                 && let Some(entry) = self.entries.remove(&id)
             {
                 self.by_bytes.remove(&entry.bytes);
@@ -239,28 +271,31 @@ pub(super) fn send_by_value(functions: &Mutex<Functions>, shared: &Shared, py: P
 ///
 /// # Errors
 /// What pickling raises.
-pub(super) fn number(
-    functions: &Mutex<Functions>,
+pub(super) fn number<'a>(
+    functions: &'a Mutex<Functions>,
     shared: &Shared,
     function: &Bound<'_, PyAny>,
-) -> PyResult<FunctionId> {
+) -> PyResult<Pinned<'a>> {
     let lock = || functions.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = lock().find(function);
-    let by = match found {
-        Ok(id) => return Ok(id),
+    let mut locked = lock();
+    let mut by = match locked.find(function) {
+        Ok(id) => return Ok(Pinned::new(functions, &mut locked, id)),
         Err(by) => by,
     };
+    drop(locked);
     // Pickling may run Python code and switch threads, and so may looking at the function: without the lock.
     let mut encoded = encode(function.py(), function, by)?;
-    let mut by = by;
     if by == By::Reference && lock().is_redefined(&encoded.wire, function) {
         // Workers may have the old one under this name.
         by = By::Value;
         encoded = encode(function.py(), function, by)?;
     }
-    let looks = Looks { name: name_of(function), plain: is_plain(function) };
+    let looks = Looks { name: name_of(function)?, plain: is_plain(function) };
     let mut gone = Vec::new();
-    let id = lock().add(shared, function, &looks, encoded, by == By::Value, &mut gone);
+    let mut locked = lock();
+    let id = locked.add(shared, function, &looks, encoded, by == By::Value, &mut gone);
+    let pinned = Pinned::new(functions, &mut locked, id);
+    drop(locked);
     drop(gone);
-    Ok(id)
+    Ok(pinned)
 }

@@ -4,7 +4,9 @@
 //! object would keep, by its traceback, the frames that it was raised through with all their variables, the job's own
 //! results among them: a cycle, for each call that fails. What else a job keeps, the garbage collector sees.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use phalanx_gil::{GilCell, detached};
 use phalanx_pool::{JobId, Outcome};
 use phalanx_shm::Block;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyStopIteration, PyValueError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyStopIteration, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -56,15 +58,32 @@ const NAP: Duration = Duration::from_micros(50);
 /// While it lives, its thread has outcomes that are no longer in the ledger and not yet in the state.
 struct Absorbing<'a>(&'a AtomicU32);
 
+thread_local! {
+    /// Where the counters of this thread's [`Absorbing`] are: several when a signal handler came in between.
+    static IN_HAND: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
 impl<'a> Absorbing<'a> {
     fn begin(threads: &'a AtomicU32) -> Absorbing<'a> {
         threads.fetch_add(1, Ordering::Relaxed);
+        IN_HAND.with_borrow_mut(|places| places.push(ptr::from_ref(threads).addr()));
         Absorbing(threads)
+    }
+
+    /// Whether this thread has one already, further up.
+    fn is_here(threads: &AtomicU32) -> bool {
+        IN_HAND.with_borrow(|places| places.contains(&ptr::from_ref(threads).addr()))
     }
 }
 
 impl Drop for Absorbing<'_> {
     fn drop(&mut self) {
+        let place = ptr::from_ref(self.0).addr();
+        IN_HAND.with_borrow_mut(|places| {
+            if let Some(at) = places.iter().rposition(|known| *known == place) {
+                places.remove(at);
+            }
+        });
         self.0.fetch_sub(1, Ordering::Release);
     }
 }
@@ -186,6 +205,13 @@ impl Job {
         self.state.with(py, |state| state.total = total);
     }
 
+    /// Takes no more items, because of this: what was taken is done, then it is raised.
+    pub(super) fn break_off(&self, py: Python<'_>, error: PyErr) {
+        self.give_up(py);
+        let error = error.into_value(py).into_any();
+        self.state.with(py, |state| state.raised = Some(error));
+    }
+
     /// The item of a single call could not be pickled.
     pub(super) fn add_unsent(&self, py: Python<'_>, error: PyErr) {
         let error = error.into_value(py).into_any();
@@ -236,14 +262,23 @@ impl Job {
         if made.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
             // It came while the exception was made, and is for this thread, which will hear of it again.
             made = make();
-            text::hand_on(py, &PyKeyboardInterrupt::new_err(()));
+            let _ = py.import("_thread").and_then(|module| module.call_method0("interrupt_main"));
         }
         made.unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any())
     }
 
     /// Waits while another thread has outcomes of this job in hand. They have arrived, so this counts for no timeout.
+    ///
+    /// # Errors
+    /// What a signal handler raises; `RuntimeError` when it is this thread, which was called from there.
     fn wait_for_others(&self, py: Python<'_>) -> PyResult<()> {
         while self.absorbing.load(Ordering::Acquire) > 0 {
+            if Absorbing::is_here(&self.absorbing) {
+                return Err(PyRuntimeError::new_err(
+                    "a result of this call is just being unpickled in this thread: a signal handler, or the object \
+                     itself, cannot wait for it there",
+                ));
+            }
             // The other thread needs the interpreter lock.
             detached(py, || std::thread::sleep(NAP));
             py.check_signals()?;
@@ -255,7 +290,12 @@ impl Job {
     ///
     /// # Errors
     /// What a signal handler raises; nothing is lost then.
-    fn absorb(&self, py: Python<'_>, arrived: Vec<(u64, Outcome)>) -> PyResult<()> {
+    fn absorb<'a>(
+        &'a self,
+        py: Python<'_>,
+        arrived: Vec<(u64, Outcome)>,
+        mut absorbing: Absorbing<'a>,
+    ) -> PyResult<()> {
         match self.mode {
             Mode::Ordered => self.state.with(py, |state| state.ordered.extend(arrived)),
             Mode::Unordered => self.state.with(py, |state| state.queue.extend(arrived)),
@@ -271,10 +311,16 @@ impl Job {
                         arrived = Vec::from(left).into_iter();
                         continue;
                     };
-                    if let Err(error) = self.settle(py, index, outcome).and_then(|()| pause.look(py)) {
-                        self.state.with(py, |state| state.queue.extend(arrived));
-                        return Err(error);
+                    let settled = self.settle(py, index, outcome);
+                    if settled.is_ok() && !pause.is_due() {
+                        continue;
                     }
+                    // Others may go on with these, a signal handler of this thread among them.
+                    self.state.with(py, |state| state.queue.extend(arrived));
+                    drop(absorbing);
+                    settled.and_then(|()| pause.give_way(py))?;
+                    absorbing = Absorbing::begin(&self.absorbing);
+                    arrived = Vec::new().into_iter();
                 }
             }
         }
@@ -357,17 +403,14 @@ impl Job {
                 })
             })?;
             let Some((done, absorbing)) = done else { return Ok(false) };
-            self.absorb(py, arrived)?;
-            drop(absorbing);
+            self.absorb(py, arrived, absorbing)?;
             if !done {
                 continue;
             }
             self.wait_for_others(py)?;
             // One of them may have been interrupted.
             while self.state.peek(py, |state| !state.queue.is_empty()) {
-                let absorbing = Absorbing::begin(&self.absorbing);
-                self.absorb(py, Vec::new())?;
-                drop(absorbing);
+                self.absorb(py, Vec::new(), Absorbing::begin(&self.absorbing))?;
                 self.wait_for_others(py)?;
             }
             return Ok(true);
@@ -528,8 +571,7 @@ impl Job {
             })?;
             let Some((total, absorbing)) = found else { return Err(timed_out(py)) };
             let none = arrived.is_empty();
-            self.absorb(py, arrived)?;
-            drop(absorbing);
+            self.absorb(py, arrived, absorbing)?;
             if none {
                 self.wait_for_others(py)?;
             }

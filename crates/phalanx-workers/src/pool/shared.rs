@@ -40,20 +40,31 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// To be called in every round: it looks at the clock from time to time.
+    /// To be called in every round: it looks at the clock from time to time. Whether it is time to give way.
+    #[inline]
+    pub(super) fn is_due(&mut self) -> bool {
+        self.looks = self.looks.wrapping_add(1);
+        self.looks.is_multiple_of(16) && self.since.get_or_insert_with(Instant::now).elapsed() >= TURN
+    }
+
+    /// Lets other threads and signal handlers run.
     ///
     /// # Errors
     /// What a signal handler raises.
-    #[inline]
-    pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
-        self.looks = self.looks.wrapping_add(1);
-        if !self.looks.is_multiple_of(16) || self.since.get_or_insert_with(Instant::now).elapsed() < TURN {
-            return Ok(());
-        }
+    pub(super) fn give_way(&mut self, py: Python<'_>) -> PyResult<()> {
         // Giving the lock back hands it to a thread that waits for it.
         detached(py, || ());
         self.since = Some(Instant::now());
         py.check_signals()
+    }
+
+    /// Both: to be called in every round.
+    ///
+    /// # Errors
+    /// As [`Pause::give_way`].
+    #[inline]
+    pub(super) fn look(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.is_due() { self.give_way(py) } else { Ok(()) }
     }
 }
 

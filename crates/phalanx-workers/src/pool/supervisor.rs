@@ -127,7 +127,7 @@ impl Supervisor {
         ahead: Option<u64>,
     ) -> PyResult<Py<Job>> {
         let callbacks = spec.callbacks;
-        let name = functions::name_of(function);
+        let name = functions::name_of(function)?;
         // The job's number before its items: events of a job that somebody is called back for find it.
         let mut engine = self.shared.engine();
         // Pickling may have taken its time. Who closes the pool looks for jobs after this, or it was closed before.
@@ -165,19 +165,15 @@ impl Supervisor {
 
     /// Takes items for jobs whose results nobody takes: those whose iterator was dropped before its first result was
     /// taken (asked for what the function does, not for what it returns), and all while somebody waits for the end. A
-    /// job whose iterator was dropped later takes no more items.
-    ///
-    /// # Errors
-    /// What a signal handler raises.
-    fn pull(&self, py: Python<'_>) -> PyResult<()> {
+    /// job whose iterator was dropped later takes no more items. One whose items cannot be taken is broken off.
+    fn pull(&self, py: Python<'_>) {
         let lock = || self.shared.lazy.lock().unwrap_or_else(PoisonError::into_inner);
         let mut jobs = std::mem::take(&mut *lock());
         if jobs.is_empty() {
-            return Ok(());
+            return;
         }
         let draining = self.shared.draining.load(Ordering::Relaxed);
         let mut pulling = false;
-        let mut pulled = Ok(());
         jobs.retain(|job| {
             let (open, begun) = job.get().is_open(py);
             // SAFETY: a live object, and the lock is held: only this list has it when the count is one.
@@ -192,13 +188,16 @@ impl Supervisor {
             if dropped || draining {
                 pulling = true;
                 self.shared.pulling.store(true, Ordering::Relaxed);
-                pulled = std::mem::replace(&mut pulled, Ok(())).and(job.get().feed(py, Want::Regardless));
+                // Not a signal, which would be for the main thread: pickling an item has raised it.
+                if let Err(error) = job.get().feed(py, Want::Regardless) {
+                    job.get().break_off(py, error);
+                    return false;
+                }
             }
             true
         });
         self.shared.pulling.store(pulling, Ordering::Relaxed);
         lock().append(&mut jobs);
-        pulled
     }
 
     /// After a submission: the collecting thread has to know of it when it sleeps, or when somebody is called back.
@@ -331,7 +330,7 @@ impl Supervisor {
             {
                 return Ok(Some(("ended", slot, pid).into_pyobject(py)?));
             }
-            self.pull(py)?;
+            self.pull(py);
             let event = self.shared.engine().ledger().next_event();
             match event {
                 Some(Event::Done(id)) => {
@@ -410,7 +409,7 @@ impl Supervisor {
             callbacks,
             each: true,
             total: Some(1),
-            ..self.spec(function, timeout, retries)?
+            ..self.spec(function.id, timeout, retries)?
         };
         let job = self.job(py, func, spec, Mode::Single, None)?;
         match encoded {
@@ -480,7 +479,7 @@ impl Supervisor {
             callbacks,
             each: mode != Mode::List,
             total: None,
-            ..self.spec(function, timeout, retries)?
+            ..self.spec(function.id, timeout, retries)?
         };
         let job = self.job(py, func, spec, mode, ahead)?;
         job.get().set_source(py, Source::new(iterator));
