@@ -1,18 +1,16 @@
 """Where the standard library's pool hangs or loses results: ours must not."""
 
 import collections
-import contextlib
 import os
 import shutil
 import signal
 import threading
 import time
 import unittest
-from pathlib import Path
 
 import phalanx.multiprocessing as mp
 from phalanx.multiprocessing import errors
-from watch import SECONDS, HereCase, ScriptCase, wait_until
+from watch import SECONDS, HereCase, ScriptCase, memory_group, wait_until
 
 
 def square(x: int) -> int:
@@ -71,36 +69,6 @@ def refuse(*_: object) -> None:
 
 def die(*_: object) -> None:
     os._exit(3)
-
-
-def memory_group(limit: int) -> Path | None:
-    """Make a control group with a limit in bytes; None where that is not possible."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    groups = [line.split(":", 2)[1:] for line in lines]
-    for kinds, path in groups:
-        if "memory" in kinds.split(","):
-            parent = Path(f"/sys/fs/cgroup/memory{path}")
-            names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
-        elif kinds == "":
-            parent = Path(f"/sys/fs/cgroup{path}")
-            names = ("memory.max", "memory.swap.max")
-        else:
-            continue
-        group = parent / f"phalanx-test-{os.getpid()}"
-        try:
-            group.mkdir()
-        except OSError:
-            continue
-        try:
-            (group / names[0]).write_text(str(limit))
-        except OSError:
-            group.rmdir()
-            continue
-        # Where there is no swap, its limit may be missing.
-        with contextlib.suppress(OSError):
-            (group / names[1]).write_text(str(0 if kinds == "" else limit))
-        return group
-    return None
 
 
 class LostWorkers(HereCase):

@@ -15,8 +15,7 @@ import numpy as np
 import phalanx.multiprocessing as mp
 from phalanx import _workers, shared
 from phalanx.shared import SharedArray
-from test_pool_losses import memory_group
-from watch import SECONDS, HereCase, ScriptCase
+from watch import SECONDS, HereCase, ScriptCase, memory_group
 
 MIB = 1 << 20
 

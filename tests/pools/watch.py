@@ -11,6 +11,7 @@ Two base classes for the tests in this folder:
   hangs ends the process with its stacks; after each test no child is left.
 """
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -102,6 +103,36 @@ def wait_until(holds: Callable[[], bool], seconds: float = SECONDS) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def memory_group(limit: int) -> Path | None:
+    """Make a control group with a limit in bytes; None where that is not possible."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    groups = [line.split(":", 2)[1:] for line in lines]
+    for kinds, path in groups:
+        if "memory" in kinds.split(","):
+            parent = Path(f"/sys/fs/cgroup/memory{path}")
+            names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+        elif kinds == "":
+            parent = Path(f"/sys/fs/cgroup{path}")
+            names = ("memory.max", "memory.swap.max")
+        else:
+            continue
+        group = parent / f"phalanx-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / names[0]).write_text(str(limit))
+        except OSError:
+            group.rmdir()
+            continue
+        # Where there is no swap, its limit may be missing.
+        with contextlib.suppress(OSError):
+            (group / names[1]).write_text(str(0 if kinds == "" else limit))
+        return group
+    return None
 
 
 class Script:
