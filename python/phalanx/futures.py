@@ -35,7 +35,12 @@ from .multiprocessing._maintenance import CLOSE, RUN, TERMINATE, Crew, our_conte
 from .multiprocessing._options import MOST, Settings
 from .multiprocessing._placement import Placement, usable_cpus
 from .multiprocessing._worker import Initializer
-from .multiprocessing.errors import InitializerError, RemoteTraceback, WorkerLostError
+from .multiprocessing.errors import (
+    InitializerError,
+    MaybeEncodingError,
+    RemoteTraceback,
+    WorkerLostError,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -178,6 +183,11 @@ class PoolFuture(Future[Any]):
 def _as_futures_do(error: BaseException) -> BaseException:
     """Give an exception of a worker the cause that `concurrent.futures` gives it."""
     cause = error.__cause__
+    said = getattr(error, "_exit", None)
+    if isinstance(error, WorkerLostError) and said is not None:
+        return SystemExit(int(said) if said.lstrip("-").isdecimal() else said or None)
+    if isinstance(error, MaybeEncodingError):
+        error = getattr(error, "_problem", error)
     if type(error) is mp.ProcessError and cause is None:
         return BrokenProcessPool(str(error))  # The workers were terminated.
     if isinstance(cause, RemoteTraceback):
@@ -274,6 +284,12 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         weakref.finalize(self, _close, crew).atexit = False
 
     @property
+    def _broken(self) -> bool:  # type: ignore[override]
+        return self._supervisor.is_broken() or (
+            self._crew.state == TERMINATE and not self._shutdown_thread
+        )
+
+    @property
     def _processes(self) -> dict[int, Any]:  # type: ignore[override]
         return {process.pid: process for process in list(self._crew.workers)}
 
@@ -338,7 +354,8 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             while True:
                 left = None if end is None else max(0.0, end - time.monotonic())
                 try:
-                    value = job.next(left)
+                    # In a list: while the caller has it, nothing is kept of it here.
+                    values = [job.next(left)]
                 except StopIteration:
                     return
                 except mp.TimeoutError:
@@ -347,7 +364,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
                     raise
                 except BaseException as error:
                     raise _as_futures_do(error) from error.__cause__
-                yield value
+                yield values.pop()
         finally:
             job.cancel()
 
@@ -380,6 +397,10 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if _exiting:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if self._supervisor.is_broken():
+            raise InitializerError(
+                "the executor has given up: its initializer failed in every worker"
+            )
         if self._crew.state == TERMINATE:
             raise BrokenProcessPool(
                 "the program has ended a worker of this executor, which ended all"
@@ -420,6 +441,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
         _close(self._crew)
         if wait:
             self._crew.join()
+            self._crew.forget_workers()
 
     def terminate_workers(self) -> None:
         """End the workers now; what is not done is cancelled or fails.

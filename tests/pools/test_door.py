@@ -92,6 +92,9 @@ if __name__ == "__main__":
 # What may come first in a program, and must not close the door.
 FIRST = (
     "import multiprocessing",
+    "import phalanx.multiprocessing",
+    "from phalanx.multiprocessing.pool import Pool",
+    "import phalanx.futures, phalanx.shared, phalanx.native",
     "import concurrent.futures.process",
     "from concurrent.futures import ProcessPoolExecutor",
     "import multiprocessing.pool, multiprocessing.shared_memory",

@@ -2,11 +2,14 @@
 
 import asyncio
 import concurrent.futures
+import gc
 import os
 import signal
+import sys
 import threading
 import time
 import unittest
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import process
 from unittest import mock
@@ -47,6 +50,11 @@ def kill_at_three(x: int) -> int:
 def ignore_terminations() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(1000)
+
+
+class Value:
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 def pid_of(_: object) -> int:
@@ -337,6 +345,39 @@ class Life(HereCase):
         future = executor.submit(pause, 0.3)
         del executor
         self.assertEqual(future.result(30), 0.3)
+
+    def test_nothing_is_kept_of_a_function_or_a_result(self) -> None:
+        class Model:
+            def answer(self) -> int:
+                return 42
+
+        with futures.ProcessPoolExecutor(1) as executor:
+            model = Model()
+            gone = weakref.ref(model)
+            self.assertEqual(executor.submit(model.answer).result(), 42)
+            del model
+            self.assertTrue(wait_until(lambda: gc.collect() >= 0 and gone() is None))
+            for result in executor.map(Value, range(3)):
+                gone = weakref.ref(result)
+                del result
+                self.assertIsNone(gone())
+
+    def test_what_the_standard_executor_raises(self) -> None:
+        with futures.ProcessPoolExecutor(1) as executor:
+            for code in (None, 0, 3, "no licence"):
+                caught = executor.submit(sys.exit, code).exception()
+                self.assertIsInstance(caught, SystemExit)
+                self.assertEqual(caught.code, code)
+            caught = executor.submit(threading.Lock).exception()
+            self.assertIs(type(caught), TypeError)
+            self.assertEqual(executor.submit(square, 3).result(), 9)
+
+    def test_descriptors_go_with_shutdown(self) -> None:
+        executor = futures.ProcessPoolExecutor(4)
+        before = len(os.listdir("/proc/self/fd"))
+        executor.submit(square, 3).result()
+        executor.shutdown()
+        self.assertTrue(wait_until(lambda: len(os.listdir("/proc/self/fd")) < before))
 
     def test_terminate_workers(self) -> None:
         executor = futures.ProcessPoolExecutor(2)

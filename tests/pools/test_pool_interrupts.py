@@ -11,7 +11,7 @@ from typing import Any
 
 import phalanx.multiprocessing as mp
 from phalanx.futures import ProcessPoolExecutor
-from watch import HereCase, wait_until
+from watch import HereCase, ScriptCase, wait_until
 
 PARENT = os.getpid()
 
@@ -189,6 +189,29 @@ class CtrlC(HereCase):
             Asking.result = pool.apply_async(Asking)
             with self.assertRaisesRegex(RuntimeError, "just being unpickled"):
                 Asking.result.get()
+
+
+class Starting(ScriptCase):
+    def test_an_interrupt_while_a_pool_starts(self) -> None:
+        for imported in ("phalanx.multiprocessing", "phalanx.futures"):
+            for thread in (1, 2):
+                ended = self.run_script(
+                    f"""
+                    import threading, {imported}, phalanx.multiprocessing as mp
+                    start, started = threading.Thread.start, []
+                    def interrupt(self):
+                        start(self)
+                        started.append(self)
+                        if len(started) == {thread}:
+                            raise KeyboardInterrupt
+                    threading.Thread.start = interrupt
+                    pool = mp.Pool(4)
+                    pool.map_async(abs, [1], callback=print)
+                    """,
+                    status=None,
+                )
+                self.assertIn("KeyboardInterrupt", ended.err)
+                self.assertEqual(ended.err.count("Traceback"), 1, ended.text)
 
 
 class OddExceptions(HereCase):

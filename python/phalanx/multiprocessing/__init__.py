@@ -6,6 +6,7 @@ is the standard library's own, with these in it.
 """
 
 import importlib
+import multiprocessing as _std  # First: an open door acts on it, with our contexts.
 from typing import Any
 
 from . import context, reduction
@@ -59,7 +60,7 @@ __all__ = [name for name in dir(_default) if not name.startswith("_")]
 for _name in __all__:
     if _name not in globals():
         globals()[_name] = getattr(_default, _name)
-del _name
+del _name, _std
 
 _SUBMODULES = frozenset(
     "connection dummy errors forkserver heap managers pool queues resource_sharer "

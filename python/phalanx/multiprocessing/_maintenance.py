@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import pool as _std
 from multiprocessing import util
 from queue import SimpleQueue
@@ -128,12 +129,12 @@ class Crew:
         """Start all workers and then the thread that watches them."""
         try:
             self.fill(len(self._slots))
+            self.watch()
         except BaseException:
             self.state = TERMINATE
             self.supervisor.terminate()
             self._end_workers()
             raise
-        self.watch()
 
     def watch(self) -> None:
         """Start the thread that watches the workers, if it does not run yet."""
@@ -220,9 +221,12 @@ class Crew:
 
     def _refill(self) -> None:
         """Start missing workers; try for a while if the system has no room for them."""
+        if util.is_exiting():
+            return
         # What says that a worker is lost brings `logging`. If another thread imported
         # that while this one forks, its handlers of forks would run by half.
-        from . import _lost  # noqa: F401
+        with suppress(RuntimeError):  # The interpreter is about to end.
+            from . import _lost  # noqa: F401
 
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -340,6 +344,11 @@ class Crew:
                 self.supervisor.reaped(slot, process.pid, process.exitcode)
         if self.pid == os.getpid():
             self.supervisor.terminate()  # Its threads and descriptors go.
+
+    def forget_workers(self) -> None:
+        """Let go of the process objects, which have descriptors, after `join`."""
+        self._slots = [None] * len(self._slots)
+        self.workers.clear()
 
     def terminate(self, *, kill: bool = False) -> None:
         """End the workers now, by SIGKILL if asked; what is not done will not be."""

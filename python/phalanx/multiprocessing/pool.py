@@ -157,9 +157,10 @@ class Pool(_std.Pool):
             daemon=True,
         )
         self._pool = self._crew.workers
+        # Before anything runs: an interrupt may come at any time.
+        self._terminate = util.Finalize(self, self._crew.terminate, exitpriority=15)
         self._crew.start()
         self._worker_handler = self._crew.thread
-        self._terminate = util.Finalize(self, self._crew.terminate, exitpriority=15)
         self._state = RUN
 
     def __del__(

@@ -74,6 +74,8 @@ struct Function {
     users: u32,
     /// What its bytes refer to. With such things it is forgotten with the last of these jobs.
     keeps: Garbage,
+    /// What is kept while jobs use it ([`Ledger::hold_function`]).
+    held: Garbage,
 }
 
 #[derive(Debug)]
@@ -246,7 +248,16 @@ impl Ledger {
         let id = self.number();
         let (name, bytes) = (Arc::from(name), Arc::from(bytes));
         let keeps = Garbage(keep.into_iter().collect());
-        let function = Function { name, bytes, by_value, asked: false, pace: Pace::default(), users: 0, keeps };
+        let function = Function {
+            name,
+            bytes,
+            by_value,
+            asked: false,
+            pace: Pace::default(),
+            users: 0,
+            keeps,
+            held: Garbage::default(),
+        };
         self.functions.insert(id, function);
         id
     }
@@ -259,6 +270,21 @@ impl Ledger {
     /// What a function was added with.
     pub fn function_keep(&self, id: FunctionId) -> Option<&Keep> {
         self.functions.get(&id).and_then(|function| function.keeps.0.first())
+    }
+
+    /// Keeps something for a function until no job uses it; nothing when there is such a thing already, or no such job.
+    pub fn hold_function(&mut self, id: FunctionId, keep: impl FnOnce() -> Keep) {
+        if let Some(function) = self.functions.get_mut(&id)
+            && function.users > 0
+            && function.held.0.is_empty()
+        {
+            function.held.0.push(keep());
+        }
+    }
+
+    /// What [`Ledger::hold_function`] keeps.
+    pub fn held_for_function(&self, id: FunctionId) -> Option<&Keep> {
+        self.functions.get(&id).and_then(|function| function.held.0.first())
     }
 
     /// Answers [`Event::WantFunction`]: its bytes by value, or `None` when it cannot be had, and what they refer to, as
@@ -555,6 +581,7 @@ impl Ledger {
         if let Some(used) = self.functions.get_mut(&function) {
             used.users -= 1;
             if used.users == 0 {
+                self.garbage.0.append(&mut used.held.0);
                 self.drop_if_unused(function);
             }
         }

@@ -62,6 +62,7 @@ pub(super) fn item(py: Python<'_>, function: &Bound<'_, PyAny>, bits: u32, bytes
     Ok(match called {
         Ok(value) => match encode(py, &value, By::Reference) {
             Ok(encoded) => Report { kind: Kind::Returned, encoded },
+            Err(error) if text::is_interrupt(py, &error) => raised(py, error),
             Err(error) => unsendable(py, &error, &value, ""),
         },
         Err(error) => raised(py, error),
@@ -130,7 +131,17 @@ fn unsendable(py: Python<'_>, problem: &PyErr, value: &Bound<'_, PyAny>, text: &
     let make = || -> PyResult<Encoded> {
         let class = py.import("multiprocessing.pool")?.getattr("MaybeEncodingError")?;
         let exception = class.call1((problem.value(py), value))?;
-        encode(py, &pair(py, &exception, &format!("{text}{}", traceback(py, problem))), By::Reference)
+        let text = format!("{text}{}", traceback(py, problem));
+        // For executors, whose futures get this one itself; if it can be sent.
+        exception.setattr("_problem", problem.value(py))?;
+        let whole = encode(py, &pair(py, &exception, &text), By::Reference);
+        if let Ok(encoded) = whole
+            && decode(py, &encoded.wire, Source::Borrowed).is_ok()
+        {
+            return Ok(encoded);
+        }
+        exception.delattr("_problem")?;
+        encode(py, &pair(py, &exception, &text), By::Reference)
     };
     match make() {
         Ok(encoded) => Report { kind: Kind::Raised, encoded },

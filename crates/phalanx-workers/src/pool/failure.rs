@@ -81,7 +81,12 @@ fn lost<'py>(py: Python<'py>, lost: &Lost, place: &Place<'_>) -> PyResult<Bound<
         End::Interrupted | End::Unknown => (lost.end.to_string(), None),
     };
     let message = format!("{what} is lost: worker {pid} {end} before it was done; other items are not affected");
-    error(py, "WorkerLostError", message, place, pid, Some(exitcode))
+    let exception = error(py, "WorkerLostError", message, place, pid, Some(exitcode))?;
+    if let End::SystemExit(text) = &lost.end {
+        // For executors, whose futures get it itself.
+        exception.setattr("_exit", text)?;
+    }
+    Ok(exception)
 }
 
 fn broken<'py>(py: Python<'py>, broken: &Broken) -> PyResult<Bound<'py, PyAny>> {

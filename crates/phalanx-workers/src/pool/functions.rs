@@ -40,10 +40,13 @@ struct Held {
 
 /// A function that is remembered, as it was pickled.
 struct Known {
-    held: Held,
+    /// The function itself if it is plain. Others are kept by the ledger while jobs use them: they may be all that a
+    /// large object hangs on.
+    function: Option<Py<PyAny>>,
+    _blocks: Vec<Block>,
+    keep: Vec<Py<PyAny>>,
     bytes: Wire,
     by_value: bool,
-    plain: bool,
 }
 
 /// The functions of a supervisor.
@@ -60,13 +63,16 @@ pub(super) struct Functions {
 pub(super) struct Pinned<'a> {
     functions: &'a Mutex<Functions>,
     pub(super) id: FunctionId,
+    /// Whether somebody has to keep the function itself, as long as the job is not done.
+    pub(super) is_loose: bool,
 }
 
 impl<'a> Pinned<'a> {
     /// `lock` is the lock of `functions`.
     fn new(functions: &'a Mutex<Functions>, lock: &mut Functions, id: FunctionId) -> Pinned<'a> {
         *lock.pinned.entry(id).or_insert(0) += 1;
-        Pinned { functions, id }
+        let is_loose = lock.entries.get(&id).is_some_and(|entry| entry.function.is_none());
+        Pinned { functions, id, is_loose }
     }
 }
 
@@ -142,7 +148,9 @@ impl Functions {
     /// Whether another function had these bytes, which name it: it was defined once more (in a notebook, say).
     fn is_redefined(&self, wire: &Wire, function: &Bound<'_, PyAny>) -> bool {
         let known = self.by_bytes.get(wire).and_then(|id| self.entries.get(id));
-        known.is_some_and(|entry| entry.plain && !entry.by_value && !entry.held.function.is(function))
+        known.is_some_and(|entry| {
+            !entry.by_value && entry.function.as_ref().is_some_and(|known| !known.is(function))
+        })
     }
 
     /// The number of a function with these bytes. `gone` gets what is to be dropped without the lock.
@@ -153,7 +161,7 @@ impl Functions {
         looks: &Looks,
         encoded: Encoded,
         by_value: bool,
-        gone: &mut Vec<Held>,
+        gone: &mut (Vec<Known>, Option<Held>),
     ) -> FunctionId {
         let by_value = by_value || is_by_value(&encoded.wire);
         let passing = is_passing(&encoded);
@@ -168,23 +176,27 @@ impl Functions {
             );
         }
         if let Some(id) = self.by_bytes.get(&wire) {
-            gone.push(held);
+            gone.1 = Some(held);
             return *id;
         }
         if self.entries.len() >= REMEMBERED {
-            self.shrink(shared, gone);
+            self.shrink(shared, &mut gone.0);
         }
         let id = shared.engine_under_lock().ledger().add_function(&looks.name, &wire, by_value, None);
         if looks.plain {
             self.by_object.insert(function.as_ptr().addr(), id);
         }
         self.by_bytes.insert(wire.clone(), id);
-        self.entries.insert(id, Known { held, bytes: wire, by_value, plain: looks.plain });
+        let Held { function, _blocks, keep } = held;
+        let (kept, left) = if looks.plain { (Some(function), None) } else { (None, Some(function)) };
+        self.entries.insert(id, Known { function: kept, _blocks, keep, bytes: wire, by_value });
+        // The caller has it too, so this runs no destructor.
+        drop(left);
         id
     }
 
     /// Forgets functions that no job uses.
-    fn shrink(&mut self, shared: &Shared, gone: &mut Vec<Held>) {
+    fn shrink(&mut self, shared: &Shared, gone: &mut Vec<Known>) {
         let ids: Vec<FunctionId> = self.entries.keys().copied().collect();
         for id in ids {
             if !self.pinned.contains_key(&id)
@@ -192,10 +204,10 @@ impl Functions {
                 && let Some(entry) = self.entries.remove(&id)
             {
                 self.by_bytes.remove(&entry.bytes);
-                if entry.plain {
-                    self.by_object.remove(&entry.held.function.as_ptr().addr());
+                if let Some(function) = &entry.function {
+                    self.by_object.remove(&function.as_ptr().addr());
                 }
-                gone.push(entry.held);
+                gone.push(entry);
             }
         }
     }
@@ -212,8 +224,8 @@ impl Functions {
             entry.bytes = wire.clone();
             if !passing {
                 self.by_bytes.insert(wire.clone(), id);
-                entry.held._blocks.append(&mut held._blocks);
-                entry.held.keep.append(&mut held.keep);
+                entry._blocks.append(&mut held._blocks);
+                entry.keep.append(&mut held.keep);
             }
         }
         let hold = passing || !self.entries.contains_key(&id);
@@ -223,8 +235,8 @@ impl Functions {
     /// Shows the garbage collector what is remembered.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for entry in self.entries.values() {
-            visit.call(&entry.held.function)?;
-            entry.held.keep.iter().try_for_each(|object| visit.call(object))?;
+            visit.call(&entry.function)?;
+            entry.keep.iter().try_for_each(|object| visit.call(object))?;
         }
         Ok(())
     }
@@ -244,10 +256,13 @@ fn is_passing(encoded: &Encoded) -> bool {
 /// The object of a number.
 fn object(functions: &Mutex<Functions>, shared: &Shared, py: Python<'_>, id: FunctionId) -> Option<Py<PyAny>> {
     let functions = functions.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(entry) = functions.entries.get(&id) {
-        return Some(entry.held.function.clone_ref(py));
+    if let Some(function) = functions.entries.get(&id).and_then(|entry| entry.function.as_ref()) {
+        return Some(function.clone_ref(py));
     }
     let mut engine = shared.engine_under_lock();
+    if let Some(function) = engine.ledger().held_for_function(id).and_then(|held| held.downcast_ref::<Py<PyAny>>()) {
+        return Some(function.clone_ref(py));
+    }
     let held = engine.ledger().function_keep(id)?.downcast_ref::<Held>()?;
     Some(held.function.clone_ref(py))
 }
@@ -291,7 +306,7 @@ pub(super) fn number<'a>(
         encoded = encode(function.py(), function, by)?;
     }
     let looks = Looks { name: name_of(function)?, plain: is_plain(function) };
-    let mut gone = Vec::new();
+    let mut gone = (Vec::new(), None);
     let mut locked = lock();
     let id = locked.add(shared, function, &looks, encoded, by == By::Value, &mut gone);
     let pinned = Pinned::new(functions, &mut locked, id);

@@ -122,6 +122,7 @@ impl Supervisor {
         &self,
         py: Python<'_>,
         function: &Bound<'_, PyAny>,
+        is_loose: bool,
         spec: JobSpec,
         mode: Mode,
         ahead: Option<u64>,
@@ -132,7 +133,11 @@ impl Supervisor {
         let mut engine = self.shared.engine();
         // Pickling may have taken its time. Who closes the pool looks for jobs after this, or it was closed before.
         self.check_open()?;
+        let number = spec.function;
         let id = engine.ledger().add_job(spec);
+        if is_loose {
+            engine.ledger().hold_function(number, || Box::new(function.clone().unbind()));
+        }
         drop(engine);
         let job = Py::new(py, Job::new(self.shared.clone(), id, mode, name, ahead))?;
         if callbacks {
@@ -317,6 +322,14 @@ impl Supervisor {
             && self.shared.engine().ledger().broken().is_none()
     }
 
+    /// is_broken(self) -> bool
+    ///
+    /// Whether the pool has given up, since no worker can start.
+    fn is_broken(&self) -> PyResult<bool> {
+        self.shared.check_mine()?;
+        Ok(self.shared.engine().ledger().broken().is_some())
+    }
+
     /// next_event(self) -> tuple[Any, ...] | None
     ///
     /// Wait for what is to be done: ("ended", slot, pid): join that process and start another one; ("call", job, None): a
@@ -411,7 +424,7 @@ impl Supervisor {
             total: Some(1),
             ..self.spec(function.id, timeout, retries)?
         };
-        let job = self.job(py, func, spec, Mode::Single, None)?;
+        let job = self.job(py, func, function.is_loose, spec, Mode::Single, None)?;
         match encoded {
             Ok(encoded) => {
                 let mut keeps: Vec<Keep> = Vec::new();
@@ -481,7 +494,7 @@ impl Supervisor {
             total: None,
             ..self.spec(function.id, timeout, retries)?
         };
-        let job = self.job(py, func, spec, mode, ahead)?;
+        let job = self.job(py, func, function.is_loose, spec, mode, ahead)?;
         job.get().set_source(py, Source::new(iterator));
         let fed = {
             let _sharing = if mode == Mode::List { Sharing::begin(items) } else { None };
