@@ -22,6 +22,7 @@
 //! never found dead, and finds nobody dead.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -53,14 +54,38 @@ pub enum Death {
     NumberReused,
 }
 
-/// The start time in the text of a `stat` file, in clock ticks since boot, cut to 32 bits. `None` when there is none, or
-/// it is 0, which stands for "not known".
-fn start_in(stat: &[u8]) -> Option<u64> {
+/// Field `number` in the text of a `stat` file, counted from 1 as in proc(5); from the third on.
+fn field_in(stat: &[u8], number: usize) -> Option<u64> {
     // The second field is the program's name in parentheses, which may hold anything.
     let after = stat.iter().rposition(|byte| *byte == b')')?;
     let text = std::str::from_utf8(stat.get(after + 2..)?).ok()?;
-    let start = text.split(' ').nth(19)?.parse::<u64>().ok()? & u64::from(u32::MAX);
+    text.split(' ').nth(number.checked_sub(3)?)?.trim_end().parse().ok()
+}
+
+/// The start time in the text of a `stat` file, in clock ticks since boot, cut to 32 bits. `None` when there is none, or
+/// it is 0, which stands for "not known".
+fn start_in(stat: &[u8]) -> Option<u64> {
+    let start = field_in(stat, 22)? & u64::from(u32::MAX);
     (start != 0).then_some(start)
+}
+
+/// The parent of process `pid`, as `/proc` has it; `None` when there is no such process. Needs a descriptor.
+///
+/// # Errors
+///
+/// When that could not be found out.
+pub fn parent_of(pid: u32) -> io::Result<Option<u32>> {
+    let gone = |error: &io::Error| {
+        Errno::from_io_error(error).is_some_and(|error| matches!(error, Errno::NOENT | Errno::SRCH))
+    };
+    match std::fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => {
+            let parent = field_in(&stat, 4).and_then(|parent| u32::try_from(parent).ok());
+            parent.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        }
+        Err(error) if gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether `/proc` is that of this process's PID namespace. Another one has other processes under these numbers.
@@ -483,9 +508,19 @@ mod tests {
         for n in 4..=22 {
             stat.extend_from_slice(format!(" {n}").as_bytes());
         }
-        assert_eq!(start_in(&stat), Some(22));
+        assert_eq!((start_in(&stat), field_in(&stat, 4)), (Some(22), Some(4)));
         assert_eq!(start_in(b"7 (sleep) S 1 2"), None);
         assert_eq!(start_in(b""), None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_parent() {
+        let mut child = Sleeper::new();
+        let pid = child.0.id();
+        assert_eq!(parent_of(pid).expect("a descriptor"), Some(std::process::id()));
+        child.0.kill().expect("can be killed");
+        child.0.wait().expect("can be waited for");
+        assert_eq!(parent_of(pid).expect("a descriptor"), None);
     }
 
     #[test]

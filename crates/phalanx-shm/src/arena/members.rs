@@ -22,6 +22,8 @@ use std::collections::BTreeMap;
 
 use super::Inner;
 use super::layout::{MEMBERS, MEMBERS_AT, Member};
+use crate::alive::parent_of;
+use crate::wait::uptime_ms;
 use crate::{ProcessTag, ShmError};
 
 /// A sweeper's tag, not the member's.
@@ -38,12 +40,6 @@ const RESERVATION_MS: u64 = 600_000;
 
 /// How long a member table that is full of living processes is believed to stay so.
 const CROWDED_MS: u64 = 1000;
-
-/// Milliseconds for which the machine has been up and awake: one clock for all processes.
-fn uptime_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
-}
 
 /// Bytes of a chunk: the position of the next one, and entries.
 const CHUNK: u64 = 960;
@@ -184,9 +180,12 @@ impl Record {
     /// is counted all the same, and never given back: the child may use it, and nobody could tell when it ends.
     pub(crate) fn duplicate(&self, inner: &'static Inner) -> Record {
         let mut copy = Record::default();
-        self.loose.keys().for_each(|handle| {
-            inner.count_up(*handle);
-        });
+        for (handle, holds) in &self.loose {
+            // The child has a copy of each, and may pass each on.
+            for _ in 0..*holds {
+                inner.count_up(*handle);
+            }
+        }
         if self.chunks.is_empty() {
             return copy;
         }
@@ -336,19 +335,11 @@ fn has_left(inner: &'static Inner, process: ProcessTag) -> bool {
     maps(&process.pid().to_string()).is_some_and(|text| !found(&text)) && maps("self").is_some_and(|text| found(&text))
 }
 
-/// The parent of process `pid`.
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may hold anything.
-    let after = stat.iter().rposition(|byte| *byte == b')')?;
-    std::str::from_utf8(stat.get(after + 2..)?).ok()?.split(' ').nth(1)?.parse().ok()
-}
-
 /// Whether `parent` has a child that may take up a record: one that lives, has the arena and is no member. `None` when
 /// that cannot be found out.
 ///
 /// Looks through all processes. The kernel has lists of children, too, but says that some may be missing in them.
-fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
+pub(super) fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
     if !parent.is_in_proc() {
         return None;
     }
@@ -359,7 +350,8 @@ fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
     for entry in std::fs::read_dir("/proc").ok()? {
         let Some(pid) = entry.ok()?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         seen_parent |= pid == parent.pid();
-        if parent_of(pid) != Some(parent.pid()) {
+        // One that is gone is no child. One that cannot be looked at may be.
+        if parent_of(pid).ok()? != Some(parent.pid()) {
             continue;
         }
         let child = ProcessTag::of(pid);

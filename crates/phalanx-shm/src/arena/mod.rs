@@ -284,9 +284,10 @@ impl Arena {
             rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
                 .map_err(|e| ShmError::System { what: "draw a random number", source: e.into() })?;
         }
-        let arena = fork::keep(Inner { segment, record: Mutex::default() });
+        let inner = Inner { segment, record: Mutex::default() };
+        inner.header().id.store(u64::from_ne_bytes(id), Ordering::Relaxed);
+        let arena = fork::keep(inner);
         let header = arena.header();
-        header.id.store(u64::from_ne_bytes(id), Ordering::Relaxed);
         header.budget.store(config.cached, Ordering::Relaxed);
         header.version.store(VERSION, Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
@@ -313,8 +314,7 @@ impl Arena {
         if header.version.load(Ordering::Relaxed) != VERSION {
             return Err(foreign("it was made by another version of Phalanx"));
         }
-        let id = header.id.load(Ordering::Relaxed);
-        Ok(Arena::find(id).unwrap_or_else(|| Arena(fork::keep(inner))))
+        Ok(Arena(fork::keep(inner)))
     }
 
     /// The arena with that number, if this process has mapped it.
