@@ -11,6 +11,7 @@
 //! A process killed in here loses the block or range it was handling, or the rest of one slab, and nothing else.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::layout::{HEAP_AT, Head, Header, PAGE, seal};
 use crate::ShmError;
@@ -29,6 +30,12 @@ pub(super) const RANGE: u64 = 80 << 10;
 
 /// Blocks from this size on fill their slabs, which are whole pages then; those of smaller ones leave some bytes over.
 const SMALL: u64 = 16 << 10;
+
+/// How long a request waits for another process that gathers, in all. Its caller may have the interpreter's lock.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// [`PATIENCE`] of a caller that has locks of this process.
+const SHORT_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Bytes of the payload of a class whose payloads begin on a page.
 pub(super) fn paged(class: usize) -> Option<u64> {
@@ -119,9 +126,23 @@ impl<'a> Heap<'a> {
     /// Takes a block for `len` bytes; gives its payload's position and whether that is zero. `relief` is called before
     /// the heap grows by a large block and (with `true`) when memory runs out; it may have freed something when it says so.
     pub(crate) fn take(&self, len: u64, relief: impl Fn(bool) -> bool) -> Result<(u64, bool), ShmError> {
+        self.take_within(len, relief, PATIENCE)
+    }
+
+    /// [`Heap::take`] without relief, and without waiting for others for long: for a caller that has locks.
+    pub(crate) fn take_soon(&self, len: u64) -> Result<(u64, bool), ShmError> {
+        self.take_within(len, |_| false, SHORT_PATIENCE)
+    }
+
+    fn take_within(
+        &self,
+        len: u64,
+        relief: impl Fn(bool) -> bool,
+        patience: Duration,
+    ) -> Result<(u64, bool), ShmError> {
         let want = Want::new(len).filter(|want| want.least <= self.capacity()).ok_or_else(|| self.full(len))?;
         match self.find(want, || want.is_large() && relief(false)) {
-            Err(e) if e.is_no_memory() => self.find_after_all(want, e, relief).map_err(|e| match e {
+            Err(e) if e.is_no_memory() => self.find_after_all(want, e, relief, patience).map_err(|e| match e {
                 ShmError::OutOfMemory { what, source, .. } => ShmError::OutOfMemory { bytes: len, what, source },
                 e => e,
             }),
@@ -145,7 +166,13 @@ impl<'a> Heap<'a> {
 
     /// When memory or range has run out: larger free blocks, what the dead held, and whatever is free, put together.
     #[cold]
-    fn find_after_all(&self, want: Want, e: ShmError, relief: impl Fn(bool) -> bool) -> Result<(u64, bool), ShmError> {
+    fn find_after_all(
+        &self,
+        want: Want,
+        e: ShmError,
+        relief: impl Fn(bool) -> bool,
+        patience: Duration,
+    ) -> Result<(u64, bool), ShmError> {
         let used_up = |e: &ShmError| matches!(e, ShmError::ArenaFull { .. });
         if used_up(&e)
             && let Ok(Some(at)) = self.cut(want)
@@ -154,9 +181,10 @@ impl<'a> Heap<'a> {
         }
         relief(true);
         let mut e = e;
+        let deadline = Instant::now() + patience;
         // Blocks of more than a page first: there are few of them.
         for all in [false, true] {
-            self.gather(all, used_up(&e));
+            self.gather(all, used_up(&e), deadline);
             match self.find(want, || false) {
                 Err(again) if again.is_no_memory() => e = again,
                 found => return found,

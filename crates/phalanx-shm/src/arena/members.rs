@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use super::Inner;
 use super::layout::{MEMBERS, MEMBERS_AT, Member};
 use crate::alive::parent_of;
+use crate::segment::Segment;
 use crate::wait::uptime_ms;
 use crate::{ProcessTag, ShmError};
 
@@ -86,7 +87,12 @@ impl Record {
 
     /// Notes a hold that is already counted.
     pub(crate) fn note(&mut self, inner: &'static Inner, handle: u64) -> Entry {
-        let noted = self.note_in_chunk(inner, handle);
+        self.note_or_tell(inner, handle, &mut None)
+    }
+
+    /// [`Record::note`]; `refused` tells why there was no memory for the note.
+    pub(crate) fn note_or_tell(&mut self, inner: &'static Inner, handle: u64, refused: &mut Option<ShmError>) -> Entry {
+        let noted = self.note_in_chunk(inner, handle, refused);
         if noted.is_none() {
             *self.loose.entry(handle).or_insert(0) += 1;
         }
@@ -94,9 +100,9 @@ impl Record {
     }
 
     #[inline]
-    fn note_in_chunk(&mut self, inner: &'static Inner, handle: u64) -> Entry {
+    fn note_in_chunk(&mut self, inner: &'static Inner, handle: u64, refused: &mut Option<ShmError>) -> Entry {
         if self.free.is_empty() {
-            self.grow(inner)?;
+            self.grow(inner, refused)?;
         }
         let entry = self.free.pop()?;
         // SYNC POINT arena entry: Release, pairs with the swap of a sweeper.
@@ -105,6 +111,7 @@ impl Record {
     }
 
     /// Whether this process has a record.
+    #[cfg(test)]
     pub(crate) fn is_member(&self) -> bool {
         self.number.is_some()
     }
@@ -137,13 +144,14 @@ impl Record {
         true
     }
 
-    /// Another chunk of entries; the first one makes this process a member.
-    fn grow(&mut self, inner: &'static Inner) -> Option<()> {
+    /// Another chunk of entries; the first one makes this process a member. `refused` tells why there was no memory.
+    #[cold]
+    fn grow(&mut self, inner: &'static Inner, refused: &mut Option<ShmError>) -> Option<()> {
         let number = match self.number {
             Some(number) => number,
             None => *self.number.insert(join(inner, ProcessTag::me().bits())?),
         };
-        let chunk = new_chunk(inner, self.chunks.is_empty()).ok()?;
+        let chunk = new_chunk(inner, self.chunks.is_empty()).map_err(|e| *refused = Some(e)).ok()?;
         if self.chunks.is_empty() {
             put_chunks_aside(inner);
         }
@@ -255,7 +263,7 @@ impl Record {
 fn new_chunk(inner: &'static Inner, urgent: bool) -> Result<u64, ShmError> {
     let heap = inner.heap();
     let spare = || heap.pop_from(&inner.header().spare_chunks).filter(|_| urgent);
-    let at = heap.take(CHUNK, |_| false).map(|(at, _)| at).or_else(|e| spare().ok_or(e))?;
+    let at = heap.take_soon(CHUNK).map(|(at, _)| at).or_else(|e| spare().ok_or(e))?;
     for index in 0..=ENTRIES {
         chunk_word(inner, at, index).store(0, Ordering::Relaxed);
     }
@@ -267,7 +275,7 @@ fn put_chunks_aside(inner: &'static Inner) {
     let spare = &inner.header().spare_chunks;
     if inner.heap().top_of(spare).is_none() {
         for _ in 0..SPARE_CHUNKS {
-            let Ok((at, _)) = inner.heap().take(CHUNK, |_| false) else { return };
+            let Ok((at, _)) = inner.heap().take_soon(CHUNK) else { return };
             inner.heap().push_to(spare, at);
         }
     }
@@ -316,12 +324,12 @@ pub(crate) enum Care {
 /// Whether a living process lives without this arena: it has called `exec` since it was a member. `false` when unsure.
 ///
 /// Members never unmap the arena, and have mapped it before they have a record.
-fn has_left(inner: &'static Inner, process: ProcessTag) -> bool {
+pub(super) fn has_left(segment: &Segment, process: ProcessTag) -> bool {
     if !process.is_in_proc() {
         return false;
     }
     // The kernel prints device and inode of each mapping: "address access offset device inode name".
-    let Ok(file) = rustix::fs::fstat(inner.segment.fd()) else { return false };
+    let Ok(file) = rustix::fs::fstat(segment.fd()) else { return false };
     let device = format!("{:02x}:{:02x}", rustix::fs::major(file.st_dev), rustix::fs::minor(file.st_dev));
     let inode = file.st_ino.to_string();
     let maps = |who: &str| std::fs::read(format!("/proc/{who}/maps")).ok().filter(|text| !text.is_empty());
@@ -355,7 +363,7 @@ pub(super) fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bo
             continue;
         }
         let child = ProcessTag::of(pid);
-        if child.is_alive() && !is_member(child) && !has_left(inner, child) {
+        if child.is_alive() && !is_member(child) && !has_left(&inner.segment, child) {
             return Some(true);
         }
     }
@@ -385,7 +393,7 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
             }
         } else {
             // A dead sweeper's tag stands for it as long as its number does; one that lives may be at work.
-            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(inner, who))
+            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(&inner.segment, who))
         };
         if lives {
             continue;

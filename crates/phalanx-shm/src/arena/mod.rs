@@ -375,12 +375,12 @@ impl Arena {
         let mut record = inner.record();
         head.state.store(generation << 32 | 1, Ordering::Release);
         let handle = Handle::new(at, generation);
-        let entry = record.note(inner, handle.to_u64());
-        let unnoted = entry.is_none() && record.is_member();
+        let mut refused = None;
+        let entry = record.note_or_tell(inner, handle.to_u64(), &mut refused);
         drop(record);
         let block = Block(Arc::new(Hold { arena: *self, handle, len: bytes, kind, entry }));
-        // No room for the note: better none for the block than one that would be lost if this process were killed.
-        if unnoted { Err(inner.heap().full(bytes as u64)) } else { Ok((block, fresh)) }
+        // No memory for the note: better none for the block than one that would be lost if this process were killed.
+        refused.map_or(Ok((block, fresh)), Err)
     }
 
     /// One more hold on a live block.

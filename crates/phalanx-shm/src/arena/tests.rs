@@ -270,6 +270,24 @@ fn without_descriptors_nobody_knows_whether_there_is_a_child() {
 }
 
 #[test]
+fn when_a_hold_cannot_be_noted_the_error_is_that_of_the_note() {
+    let _alone = alone();
+    let arena = Arena::create(ArenaConfig { bytes: 0, cached: 0 }).expect("the smallest");
+    let heap = arena.0.heap();
+    let mut held = vec![arena.alloc(64, BlockKind::Plain).expect("room")];
+    while heap.take(960, |_| false).is_ok() {}
+    let error = loop {
+        match arena.alloc(64, BlockKind::Plain) {
+            Ok(block) => held.push(block),
+            Err(error) => break error,
+        }
+    };
+    // There is room for more blocks of this size, but not for the list of them.
+    assert!(matches!(error, ShmError::ArenaFull { bytes: 960, .. }), "{error}");
+    assert_eq!(arena.used(), 64 * held.len() as u64);
+}
+
+#[test]
 fn what_the_machine_does_not_have_is_refused() {
     let memory = rustix::system::sysinfo();
     let all = (memory.totalram as u64 + memory.totalswap as u64) * u64::from(memory.mem_unit).max(1);
