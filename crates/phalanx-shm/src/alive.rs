@@ -156,14 +156,9 @@ fn namespaces() -> Option<u64> {
     Some(inode("pid")? & u64::from(u32::MAX) | inode("time").unwrap_or(0) << 32)
 }
 
-/// Whether this process is outside its family's namespaces. `last` is the tag that it had, or its parent when it was
-/// forked.
-fn is_outside(last: Option<ProcessTag>) -> bool {
-    let here = namespaces();
-    let first = HOME.compare_exchange(0, here.unwrap_or(UNKNOWN_HOME), Ordering::SeqCst, Ordering::SeqCst);
-    let Err(home) = first else {
-        return false;
-    };
+/// Whether this process, which is in the namespaces `here`, is outside those of its family, `home`. `last` is the tag that
+/// it had, or its parent when it was forked.
+fn is_outside(here: Option<u64>, home: u64, last: Option<ProcessTag>) -> bool {
     match (here, last) {
         (Some(here), _) => here != home,
         // Forked where there is no `/proc`: a parent in another PID namespace would have number 0 here.
@@ -187,6 +182,7 @@ pub(crate) fn settle(home: &AtomicU64) {
         Err(first) if first != theirs => NO_HOME,
         _ => theirs,
     };
+    // SYNC POINT own-home: SeqCst, whoever stores a tag after it is forgotten looks at the home after this.
     if HOME.swap(now, Ordering::SeqCst) != now {
         forget();
     }
@@ -212,15 +208,25 @@ impl ProcessTag {
         /// The last tag found: this process's, or that of the one it was forked from.
         static LAST: AtomicU64 = AtomicU64::new(0);
         let last = LAST.load(Ordering::SeqCst);
-        let foreign = is_outside((last != 0).then_some(ProcessTag(last)));
-        let start = std::fs::read("/proc/self/stat").ok().and_then(|stat| start_in(&stat));
-        let tag = ProcessTag::new(std::process::id(), start, foreign);
-        TAG.store(0, Ordering::SeqCst);
-        // SYNC POINT own-tag: SeqCst includes Release, the tag of other forks is gone before.
-        FORKS.store(forks, Ordering::SeqCst);
-        TAG.store(tag.0, Ordering::SeqCst);
-        LAST.store(tag.0, Ordering::SeqCst);
-        tag
+        let last = (last != 0).then_some(ProcessTag(last));
+        loop {
+            let here = namespaces();
+            let mine = here.unwrap_or(UNKNOWN_HOME);
+            let home = HOME.compare_exchange(0, mine, Ordering::SeqCst, Ordering::SeqCst).err().unwrap_or(mine);
+            let foreign = is_outside(here, home, last);
+            let start = std::fs::read("/proc/self/stat").ok().and_then(|stat| start_in(&stat));
+            let tag = ProcessTag::new(std::process::id(), start, foreign);
+            TAG.store(0, Ordering::SeqCst);
+            // SYNC POINT own-tag: SeqCst includes Release, the tag of other forks is gone before.
+            FORKS.store(forks, Ordering::SeqCst);
+            TAG.store(tag.0, Ordering::SeqCst);
+            LAST.store(tag.0, Ordering::SeqCst);
+            // SYNC POINT own-home: SeqCst, a home that is settled after this look makes the tag be forgotten after it was
+            // stored.
+            if HOME.load(Ordering::SeqCst) == home {
+                return tag;
+            }
+        }
     }
 
     fn new(pid: u32, start: Option<u64>, foreign: bool) -> ProcessTag {
@@ -322,7 +328,7 @@ fn forget() {
 
 /// Called in forked children too: no more than a store.
 pub(crate) fn forget_short() {
-    SHORT.store(0, Ordering::Relaxed);
+    SHORT.store(0, Ordering::SeqCst);
 }
 
 /// A process in 31 bits, for words that have no more room: its number and 9 bits that depend on when it started.
@@ -355,10 +361,15 @@ impl ShortTag {
 
     #[cold]
     fn find_me() -> ShortTag {
-        // Asks for the number of forks, and so sees to it that a forked child forgets what is stored here.
-        let tag = ProcessTag::me().short();
-        SHORT.store(tag.0, Ordering::Relaxed);
-        tag
+        loop {
+            // Asks for the number of forks, and so sees to it that a forked child forgets what is stored here.
+            let tag = ProcessTag::me();
+            SHORT.store(tag.short().0, Ordering::SeqCst);
+            // As in `ProcessTag::find_me`: a tag that is forgotten after this look takes the short one with it.
+            if TAG.load(Ordering::SeqCst) == tag.0 {
+                return tag.short();
+            }
+        }
     }
 
     /// The process that has number `pid` now, as seen from this one.

@@ -112,6 +112,7 @@ impl<'a> Heap<'a> {
 
     /// Whether a payload can be at `at`, judging by its position.
     pub(crate) fn holds(&self, at: u64) -> bool {
+        // SYNC POINT arena-frontier: Acquire, pairs with the Release in `advance`.
         let used = HEAP_AT + self.header.frontier.load(Ordering::Acquire);
         at.is_multiple_of(64) && at >= HEAP_AT + HEAD && at < used.min(self.segment.len() as u64)
     }
@@ -119,7 +120,7 @@ impl<'a> Heap<'a> {
     /// The head of the block whose payload is at `at`, if there is one.
     pub(super) fn block(&self, at: u64) -> Option<&'a Head> {
         let head = self.holds(at).then(|| self.head(at))?;
-        // SYNC POINT arena seal: Acquire, what was written before the seal is there.
+        // SYNC POINT arena-seal: Acquire, what was written before the seal is there.
         (head.seal.load(Ordering::Acquire) == seal(at)).then_some(head)
     }
 
@@ -295,7 +296,7 @@ impl<'a> Heap<'a> {
 
     fn make_head(&self, head: &Head, at: u64, generation: u64) {
         head.state.store((generation & 0xffff_ffff) << 32, Ordering::Relaxed);
-        // SYNC POINT arena seal: Release, the generation is there for whoever finds the seal.
+        // SYNC POINT arena-seal: Release, the generation is there for whoever finds the seal.
         head.seal.store(seal(at), Ordering::Release);
     }
 
@@ -357,7 +358,7 @@ impl<'a> Heap<'a> {
     /// The end of a head whose block is free and in no stack: its bytes may become part of a payload.
     pub(super) fn unmake(&self, head: &Head) {
         head.seal.store(0, Ordering::Relaxed);
-        // SYNC POINT arena seal: Release, before anything else is written here: who sees that sees that this is no head.
+        // SYNC POINT arena-seal: Release, before anything else is written here: who sees that sees that this is no head.
         core::sync::atomic::fence(Ordering::Release);
     }
 
@@ -375,7 +376,7 @@ impl<'a> Heap<'a> {
             let end = used.checked_add(bytes).filter(|end| *end <= self.capacity()).ok_or_else(|| self.full(bytes))?;
             let at = HEAP_AT + used;
             self.reserve(at, reserved, "shared memory of a family of processes")?;
-            // SYNC POINT arena frontier: Release, so that whoever finds a block inside the frontier finds the page of
+            // SYNC POINT arena-frontier: Release, so that whoever finds a block inside the frontier finds the page of
             // its head reserved; pairs with the Acquire in `holds`.
             match frontier.compare_exchange(used, end, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Ok(at),

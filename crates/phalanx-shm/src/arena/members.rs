@@ -105,7 +105,7 @@ impl Record {
             self.grow(inner, refused)?;
         }
         let entry = self.free.pop()?;
-        // SYNC POINT arena entry: Release, pairs with the swap of a sweeper.
+        // SYNC POINT arena-entry: Release, pairs with the swap in `sweep`.
         self.entry(inner, entry)?.store(handle, Ordering::Release);
         Some(entry)
     }
@@ -378,6 +378,7 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
     let mut found = 0;
     for number in 0..known {
         let record = member(inner, number);
+        // SYNC POINT arena-sweep: Acquire, pairs with the exchange below by an earlier sweeper.
         let tag = record.tag.load(Ordering::Acquire);
         let who = ProcessTag::from_bits(tag);
         if tag == 0 || tag == me || !chosen(who.pid()) {
@@ -398,13 +399,15 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
         if lives {
             continue;
         }
-        // SYNC POINT arena sweep: AcqRel, one sweeper gets the record; what the dead process wrote is visible.
+        // SYNC POINT arena-sweep: AcqRel, one sweeper gets the record; what the dead process wrote is visible, and a later
+        // sweeper that finds this one's tag dead sees that.
         if record.tag.compare_exchange(tag, me | SWEEPING, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             continue;
         }
         let mut chunk = record.chunks.load(Ordering::Acquire);
         while chunk != 0 && inner.heap().holds(chunk) {
             for index in 1..=ENTRIES {
+                // SYNC POINT arena-entry: AcqRel, pairs with the store in `note_in_chunk`: one sweeper counts it down.
                 let handle = chunk_word(inner, chunk, index).swap(0, Ordering::AcqRel);
                 if handle != 0 {
                     inner.count_down(handle);

@@ -156,7 +156,7 @@ impl Inner {
             if self.heap().block(handle.at()).is_none() {
                 return false;
             }
-            // SYNC POINT arena hold: Acquire, pairs with the Release of the previous holders' changes.
+            // SYNC POINT arena-hold: Acquire, pairs with the Release of the previous holders' changes.
             match head.state.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
@@ -178,7 +178,7 @@ impl Inner {
             }
             let last = holds == 1;
             let next = if last { ((generation + 1) & 0xffff_ffff) << 32 } else { seen - 1 };
-            // SYNC POINT arena hold: Release, so that whoever frees or reuses the block sees the end of every use;
+            // SYNC POINT arena-hold: Release, so that whoever frees or reuses the block sees the end of every use;
             // Acquire for that one.
             match head.state.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if last => break,
