@@ -22,6 +22,7 @@
 //! never found dead, and finds nobody dead.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -53,14 +54,38 @@ pub enum Death {
     NumberReused,
 }
 
-/// The start time in the text of a `stat` file, in clock ticks since boot, cut to 32 bits. `None` when there is none, or
-/// it is 0, which stands for "not known".
-fn start_in(stat: &[u8]) -> Option<u64> {
+/// Field `number` in the text of a `stat` file, counted from 1 as in proc(5); from the third on.
+fn field_in(stat: &[u8], number: usize) -> Option<u64> {
     // The second field is the program's name in parentheses, which may hold anything.
     let after = stat.iter().rposition(|byte| *byte == b')')?;
     let text = std::str::from_utf8(stat.get(after + 2..)?).ok()?;
-    let start = text.split(' ').nth(19)?.parse::<u64>().ok()? & u64::from(u32::MAX);
+    text.split(' ').nth(number.checked_sub(3)?)?.trim_end().parse().ok()
+}
+
+/// The start time in the text of a `stat` file, in clock ticks since boot, cut to 32 bits. `None` when there is none, or
+/// it is 0, which stands for "not known".
+fn start_in(stat: &[u8]) -> Option<u64> {
+    let start = field_in(stat, 22)? & u64::from(u32::MAX);
     (start != 0).then_some(start)
+}
+
+/// The parent of process `pid`, as `/proc` has it; `None` when there is no such process. Needs a descriptor.
+///
+/// # Errors
+///
+/// When that could not be found out.
+pub fn parent_of(pid: u32) -> io::Result<Option<u32>> {
+    let gone = |error: &io::Error| {
+        Errno::from_io_error(error).is_some_and(|error| matches!(error, Errno::NOENT | Errno::SRCH))
+    };
+    match std::fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => {
+            let parent = field_in(&stat, 4).and_then(|parent| u32::try_from(parent).ok());
+            parent.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        }
+        Err(error) if gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether `/proc` is that of this process's PID namespace. Another one has other processes under these numbers.
@@ -131,14 +156,9 @@ fn namespaces() -> Option<u64> {
     Some(inode("pid")? & u64::from(u32::MAX) | inode("time").unwrap_or(0) << 32)
 }
 
-/// Whether this process is outside its family's namespaces. `last` is the tag that it had, or its parent when it was
-/// forked.
-fn is_outside(last: Option<ProcessTag>) -> bool {
-    let here = namespaces();
-    let first = HOME.compare_exchange(0, here.unwrap_or(UNKNOWN_HOME), Ordering::SeqCst, Ordering::SeqCst);
-    let Err(home) = first else {
-        return false;
-    };
+/// Whether this process, which is in the namespaces `here`, is outside those of its family, `home`. `last` is the tag that
+/// it had, or its parent when it was forked.
+fn is_outside(here: Option<u64>, home: u64, last: Option<ProcessTag>) -> bool {
     match (here, last) {
         (Some(here), _) => here != home,
         // Forked where there is no `/proc`: a parent in another PID namespace would have number 0 here.
@@ -162,6 +182,7 @@ pub(crate) fn settle(home: &AtomicU64) {
         Err(first) if first != theirs => NO_HOME,
         _ => theirs,
     };
+    // SYNC POINT own-home: SeqCst, whoever stores a tag after it is forgotten looks at the home after this.
     if HOME.swap(now, Ordering::SeqCst) != now {
         forget();
     }
@@ -187,15 +208,25 @@ impl ProcessTag {
         /// The last tag found: this process's, or that of the one it was forked from.
         static LAST: AtomicU64 = AtomicU64::new(0);
         let last = LAST.load(Ordering::SeqCst);
-        let foreign = is_outside((last != 0).then_some(ProcessTag(last)));
-        let start = std::fs::read("/proc/self/stat").ok().and_then(|stat| start_in(&stat));
-        let tag = ProcessTag::new(std::process::id(), start, foreign);
-        TAG.store(0, Ordering::SeqCst);
-        // SYNC POINT own-tag: SeqCst includes Release, the tag of other forks is gone before.
-        FORKS.store(forks, Ordering::SeqCst);
-        TAG.store(tag.0, Ordering::SeqCst);
-        LAST.store(tag.0, Ordering::SeqCst);
-        tag
+        let last = (last != 0).then_some(ProcessTag(last));
+        loop {
+            let here = namespaces();
+            let mine = here.unwrap_or(UNKNOWN_HOME);
+            let home = HOME.compare_exchange(0, mine, Ordering::SeqCst, Ordering::SeqCst).err().unwrap_or(mine);
+            let foreign = is_outside(here, home, last);
+            let start = std::fs::read("/proc/self/stat").ok().and_then(|stat| start_in(&stat));
+            let tag = ProcessTag::new(std::process::id(), start, foreign);
+            TAG.store(0, Ordering::SeqCst);
+            // SYNC POINT own-tag: SeqCst includes Release, the tag of other forks is gone before.
+            FORKS.store(forks, Ordering::SeqCst);
+            TAG.store(tag.0, Ordering::SeqCst);
+            LAST.store(tag.0, Ordering::SeqCst);
+            // SYNC POINT own-home: SeqCst, a home that is settled after this look makes the tag be forgotten after it was
+            // stored.
+            if HOME.load(Ordering::SeqCst) == home {
+                return tag;
+            }
+        }
     }
 
     fn new(pid: u32, start: Option<u64>, foreign: bool) -> ProcessTag {
@@ -297,7 +328,7 @@ fn forget() {
 
 /// Called in forked children too: no more than a store.
 pub(crate) fn forget_short() {
-    SHORT.store(0, Ordering::Relaxed);
+    SHORT.store(0, Ordering::SeqCst);
 }
 
 /// A process in 31 bits, for words that have no more room: its number and 9 bits that depend on when it started.
@@ -330,10 +361,15 @@ impl ShortTag {
 
     #[cold]
     fn find_me() -> ShortTag {
-        // Asks for the number of forks, and so sees to it that a forked child forgets what is stored here.
-        let tag = ProcessTag::me().short();
-        SHORT.store(tag.0, Ordering::Relaxed);
-        tag
+        loop {
+            // Asks for the number of forks, and so sees to it that a forked child forgets what is stored here.
+            let tag = ProcessTag::me();
+            SHORT.store(tag.short().0, Ordering::SeqCst);
+            // As in `ProcessTag::find_me`: a tag that is forgotten after this look takes the short one with it.
+            if TAG.load(Ordering::SeqCst) == tag.0 {
+                return tag.short();
+            }
+        }
     }
 
     /// The process that has number `pid` now, as seen from this one.
@@ -483,9 +519,19 @@ mod tests {
         for n in 4..=22 {
             stat.extend_from_slice(format!(" {n}").as_bytes());
         }
-        assert_eq!(start_in(&stat), Some(22));
+        assert_eq!((start_in(&stat), field_in(&stat, 4)), (Some(22), Some(4)));
         assert_eq!(start_in(b"7 (sleep) S 1 2"), None);
         assert_eq!(start_in(b""), None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_parent() {
+        let mut child = Sleeper::new();
+        let pid = child.0.id();
+        assert_eq!(parent_of(pid).expect("a descriptor"), Some(std::process::id()));
+        child.0.kill().expect("can be killed");
+        child.0.wait().expect("can be waited for");
+        assert_eq!(parent_of(pid).expect("a descriptor"), None);
     }
 
     #[test]

@@ -25,12 +25,10 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::ShmError;
 use crate::alive::ShortTag;
 use crate::arena::{Arena, Block, BlockKind};
-use crate::wait::{Deadline, Slept, Slices, sleep, wake};
+use crate::wait::{Deadline, Slept, Slices, sleep, uptime_ms, wake};
 
 /// Waiting for the rest.
 const FILLING: u64 = 0;
@@ -191,7 +189,7 @@ impl Barrier {
                     self.sign(turn);
                     if !last {
                         if index == 0 {
-                            self.since().store(now(), Ordering::Relaxed);
+                            self.since().store(uptime_ms(), Ordering::Relaxed);
                         }
                         return Arrival::Wait(turn);
                     }
@@ -211,7 +209,7 @@ impl Barrier {
     /// Whether those who wait have done so for longer than looking at them takes, by far.
     fn has_filled_slowly(&self) -> bool {
         // Relaxed: the time of an earlier round costs a needless look.
-        now().saturating_sub(self.since().load(Ordering::Relaxed)) >= Slices::FIRST.as_millis() as u64
+        uptime_ms().saturating_sub(self.since().load(Ordering::Relaxed)) >= Slices::FIRST.as_millis() as u64
     }
 
     /// Writes the name of one who has arrived.
@@ -394,12 +392,6 @@ impl Barrier {
 
 fn my_name(turn: Turn) -> u64 {
     u64::from(turn.round) << 32 | u64::from(ShortTag::me().to_u32())
-}
-
-/// Milliseconds of the clock that all processes share.
-fn now() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
 #[cfg(test)]

@@ -20,10 +20,8 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::alive::ShortTag;
-use crate::wait::{Deadline, Slept, Slices, sleep, wake};
+use crate::wait::{Deadline, Slept, Slices, sleep, uptime_ms, wake};
 
 /// "Somebody may sleep on the word."
 const WAITERS: u32 = 1 << 31;
@@ -81,8 +79,7 @@ impl OwnedLock {
         }
         // Looking at a process costs some microseconds: a loop that polls the lock pays for it every 2 ms.
         static LAST: AtomicU64 = AtomicU64::new(0);
-        let now = clock_gettime(ClockId::Monotonic);
-        let window = (now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000) / 2;
+        let window = uptime_ms() / 2;
         let place = core::ptr::from_ref(self).addr() as u64 >> 2 ^ u64::from(seen & !WAITERS).rotate_left(40);
         let this = place.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ window;
         if LAST.load(Ordering::Relaxed) == this {

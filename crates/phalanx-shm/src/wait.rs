@@ -15,6 +15,12 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{FutexWake, FutexWord, Scope};
 
+/// Milliseconds for which the machine has been up and awake: one clock for all processes.
+pub(crate) fn uptime_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
 /// The time at which a wait gives up, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(Option<Instant>);

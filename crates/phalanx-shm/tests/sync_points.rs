@@ -14,6 +14,8 @@ fn labels(folder: &Path, found: &mut BTreeMap<String, Vec<String>>) -> io::Resul
             for (n, line) in fs::read_to_string(&path)?.lines().enumerate() {
                 for rest in line.split("SYNC POINT ").skip(1) {
                     let label: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+                    // What comes after a blank would belong to no label.
+                    assert!(!rest[label.len()..].starts_with(' '), "a label is one word: {rest}");
                     let place = format!("{}:{}", path.display(), n + 1);
                     found.entry(label).or_default().push(place);
                 }

@@ -5,6 +5,7 @@
 //! it creates stays in its own: it is gone with it, however long its ancestors run.
 
 use phalanx_gil::detached;
+use phalanx_shm::alive::parent_of;
 use phalanx_shm::{Arena, ShmError};
 use pyo3::prelude::*;
 use rustix::fs::{Mode, OFlags};
@@ -14,15 +15,6 @@ use crate::shared::SharedBuffer;
 
 /// How many ancestors are looked at.
 const GENERATIONS: u32 = 32;
-
-/// The parent of a process.
-fn parent(pid: u32) -> Option<u32> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may hold anything.
-    let after = stat.iter().rposition(|byte| *byte == b')')?;
-    let text = std::str::from_utf8(stat.get(after + 2..)?).ok()?;
-    text.split(' ').nth(1)?.parse().ok()
-}
 
 /// The arena that a process has open, if it has one and lets us see it.
 fn arena_of(pid: u32) -> Option<Arena> {
@@ -48,7 +40,7 @@ fn among_ancestors<T>(look: impl Fn(&Arena) -> Result<Option<T>, ShmError>) -> R
     let mut pid = std::process::id();
     let mut seen = family::id();
     for _ in 0..GENERATIONS {
-        let Some(next) = parent(pid).filter(|pid| *pid > 1) else { break };
+        let Some(next) = parent_of(pid).ok().flatten().filter(|pid| *pid > 1) else { break };
         pid = next;
         let Some(arena) = arena_of(pid) else { continue };
         if seen == Some(arena.id()) {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use phalanx_gil::detached;
 use phalanx_shm::semaphore::SEMAPHORE_MAX;
 use phalanx_shm::wait::{Deadline, Slices};
-use phalanx_shm::{Acquired, Block, BlockKind, OwnedLock, Semaphore, ShmError, ShortTag};
+use phalanx_shm::{Acquired, Block, BlockKind, OwnedLock, Semaphore, ShmError, fork};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -132,8 +132,8 @@ struct Local {
     count: AtomicI64,
     /// The thread that took the last one.
     owner: AtomicUsize,
-    /// The process that `count` belongs to: its [`ShortTag`].
-    process: AtomicU32,
+    /// The number of forks ([`fork::generation`]) of the process that `count` belongs to.
+    forks: AtomicU32,
 }
 
 /// By arena and handle, what this process has of each lock that it has an object of. Held under the interpreter's lock
@@ -149,8 +149,8 @@ impl Local {
         let mut locals = LOCALS.lock().unwrap_or_else(PoisonError::into_inner);
         let known = locals.entry(Local::key(block)).or_default();
         known.upgrade().unwrap_or_else(|| {
-            let process = AtomicU32::new(ShortTag::me().to_u32());
-            let local = Arc::new(Local { count: AtomicI64::new(0), owner: AtomicUsize::new(0), process });
+            let forks = AtomicU32::new(fork::generation());
+            let local = Arc::new(Local { count: AtomicI64::new(0), owner: AtomicUsize::new(0), forks });
             *known = Arc::downgrade(&local);
             local
         })
@@ -201,7 +201,8 @@ impl SemLock {
     /// Levels that threads of this process have; none of what a forked child has inherited.
     #[inline]
     fn count_here(&self) -> i64 {
-        if self.local.process.load(Ordering::Relaxed) != ShortTag::me().to_u32() {
+        // Not by the tag of this process: that may change with the home of its family.
+        if self.local.forks.load(Ordering::Relaxed) != fork::generation() {
             self.forget();
         }
         self.local.count.load(Ordering::Relaxed)
@@ -210,7 +211,7 @@ impl SemLock {
     #[cold]
     fn forget(&self) {
         self.local.count.store(0, Ordering::Relaxed);
-        self.local.process.store(ShortTag::me().to_u32(), Ordering::Relaxed);
+        self.local.forks.store(fork::generation(), Ordering::Relaxed);
     }
 
     #[inline]

@@ -56,12 +56,18 @@ impl Arena {
     }
 }
 
-/// Makes an arena part of this process for the rest of its life.
+/// Makes an arena part of this process for the rest of its life, unless it is already: then its mapping of old.
 pub(crate) fn keep(inner: Inner) -> &'static Inner {
     notice_forks();
     alive::settle(&inner.header().home);
+    let id = inner.header().id.load(Ordering::Relaxed);
+    // One step, so that threads which attach it together do not map it twice.
+    let mut all = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = all.iter().find(|kept| kept.header().id.load(Ordering::Relaxed) == id) {
+        return known;
+    }
     let inner: &'static Inner = Box::leak(Box::new(inner));
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner).push(inner);
+    all.push(inner);
     inner
 }
 
@@ -149,6 +155,26 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn an_arena_that_threads_attach_together_is_mapped_once() {
+        for _ in 0..50 {
+            let arena = Arena::create(crate::ArenaConfig { bytes: 16 << 20, cached: 0 }).expect("an arena");
+            // As if another process had made it.
+            KEPT.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| Arena(kept) != arena);
+            let start = std::sync::Barrier::new(4);
+            let attach = || {
+                let fd = arena.fd().try_clone_to_owned().expect("a descriptor");
+                start.wait();
+                Arena::attach(fd).expect("it is one")
+            };
+            let all: Vec<Arena> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(attach)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("it ends")).collect()
+            });
+            assert!(all.iter().all(|other| *other == all[0]));
+        }
     }
 
     #[test]

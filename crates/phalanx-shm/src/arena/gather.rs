@@ -12,17 +12,26 @@ use std::time::{Duration, Instant};
 
 use super::heap::{HEAD, Heap, RANGE, class_within, paged};
 use super::layout::{HEAP_AT, Head, Header, PAGE};
+use super::members::has_left;
 use crate::ProcessTag;
 use crate::universe::heap::{CLASSES, class_bytes};
 
-/// How long a process waits for another one that gathers.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long it waits between two looks whether that one lives.
+/// Between two looks whether a gatherer lives that is waited for.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// How long a gatherer is waited for without sleeping.
+const SPIN: Duration = Duration::from_micros(200);
 
 /// In `Head::count`: one block of the slab taken out of the chain.
 const TAKEN: u64 = 1 << 32;
+
+/// `items` in a list, if there is memory for it: this runs when there may be none.
+fn list<T>(items: impl ExactSizeIterator<Item = T>) -> Option<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(items.len()).ok()?;
+    list.extend(items);
+    Some(list)
+}
 
 /// The chain is this thread's until dropped.
 struct Alone<'a>(&'a Header);
@@ -36,14 +45,14 @@ impl Drop for Alone<'_> {
 
 impl<'a> Heap<'a> {
     /// Gives the pages of free blocks back to the machine and joins neighbours. With `all`, what small blocks were cut
-    /// from, too; with `used_up`, the part of the address range that nobody has used.
+    /// from, too; with `used_up`, the part of the address range that nobody has used. Another process that gathers is
+    /// waited for until `deadline`.
     #[cold]
-    pub(super) fn gather(&self, all: bool, used_up: bool) {
-        let Some(_alone) = self.alone() else { return };
+    pub(super) fn gather(&self, all: bool, used_up: bool, deadline: Instant) {
+        let Some(_alone) = self.alone(deadline) else { return };
         // What a killed gatherer had in hand.
         self.put_back();
-        let (large, small): (Vec<usize>, Vec<usize>) = (0..CLASSES).partition(|class| paged(*class).is_some());
-        for class in small.into_iter().filter(|_| all) {
+        for class in (0..CLASSES).filter(|class| all && paged(*class).is_none()) {
             self.collect(class);
             self.dissolve(class);
             self.put_back();
@@ -51,19 +60,24 @@ impl<'a> Heap<'a> {
         if used_up {
             self.take_the_rest();
         }
-        for class in large {
+        for class in (0..CLASSES).filter(|class| paged(*class).is_some()) {
             self.collect(class);
         }
         self.join();
         self.put_back();
     }
 
-    /// The right to gather; `None` when another process has it and keeps it.
-    fn alone(&self) -> Option<Alone<'a>> {
+    /// The right to gather; `None` when another process has it and keeps it until `deadline`.
+    fn alone(&self, deadline: Instant) -> Option<Alone<'a>> {
         let gatherer = &self.header.gatherer;
-        let me = ProcessTag::me().bits();
+        let me = ProcessTag::me();
+        if me.is_foreign() {
+            // Killed while it gathers, it would have the right for ever: nobody would find it dead.
+            return None;
+        }
+        let me = me.bits();
         let start = Instant::now();
-        let mut look = start + LOOK;
+        let mut look = deadline.min(start + LOOK);
         loop {
             // SYNC POINT arena-gather: Acquire, sees what the last gatherer did.
             let Err(seen) = gatherer.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) else {
@@ -71,17 +85,23 @@ impl<'a> Heap<'a> {
             };
             let now = Instant::now();
             if now < look {
-                std::thread::yield_now();
+                if now - start < SPIN {
+                    std::thread::yield_now();
+                } else {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 continue;
             }
-            look = now + LOOK;
-            if !ProcessTag::from_bits(seen).is_alive()
+            look = deadline.min(now + LOOK);
+            let (who, last) = (ProcessTag::from_bits(seen), now >= deadline);
+            // One that has called `exec` is found out when it has taken long: that takes long, too.
+            if (who.is_dead() || last && has_left(self.segment, who))
                 // SYNC POINT arena-gather: Acquire. One process replaces a dead gatherer.
                 && gatherer.compare_exchange(seen, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
                 return Some(Alone(self.header));
             }
-            if now - start > PATIENCE {
+            if last {
                 return None;
             }
         }
@@ -176,12 +196,11 @@ impl<'a> Heap<'a> {
     /// Joins blocks of the chain that lie next to each other. Their pages have been given back.
     fn join(&self) {
         let Some(chain) = self.chain() else { return };
-        let mut by_place: Vec<usize> = (0..chain.len()).collect();
+        let Some(mut by_place) = list(0..chain.len()) else { return };
         by_place.sort_unstable_by_key(|n| chain[*n]);
         // Who is before and after each block in the chain, as blocks are taken out of it.
-        let mut before: Vec<Option<usize>> = (0..chain.len()).map(|n| n.checked_sub(1)).collect();
-        let mut after: Vec<Option<usize>> =
-            (0..chain.len()).map(|n| Some(n + 1).filter(|n| *n < chain.len())).collect();
+        let Some(mut before) = list((0..chain.len()).map(|n| n.checked_sub(1))) else { return };
+        let Some(mut after) = list((0..chain.len()).map(|n| Some(n + 1).filter(|n| *n < chain.len()))) else { return };
         let mut places = by_place.into_iter();
         let Some(mut first) = places.next() else { return };
         for n in places {
@@ -218,5 +237,44 @@ impl<'a> Heap<'a> {
             link = &head.link;
         }
         Some(chain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Arena;
+    use crate::{ArenaConfig, BlockKind};
+
+    /// The deadline of a request that waits this long.
+    fn within(wait: Duration) -> Instant {
+        Instant::now() + wait
+    }
+
+    #[test]
+    fn a_gatherer_that_stays_is_waited_for_and_one_that_has_ended_or_left_is_replaced() {
+        let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).expect("an arena");
+        let heap = arena.0.heap();
+        let gatherer = &heap.header.gatherer;
+        // Lives, and has none of this arena: it has called `exec`.
+        let mut other = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        gatherer.store(ProcessTag::of(other.id()).bits(), Ordering::Relaxed);
+        assert!(heap.alone(within(Duration::ZERO)).is_some(), "it cannot be at work");
+        assert_eq!(gatherer.load(Ordering::Relaxed), 0);
+        // Dead.
+        gatherer.store(ProcessTag::of(other.id()).bits(), Ordering::Relaxed);
+        other.kill().expect("can be killed");
+        other.wait().expect("can be waited for");
+        assert!(heap.alone(within(Duration::ZERO)).is_some());
+        // Lives, and is at work.
+        let first = heap.alone(within(Duration::ZERO)).expect("free");
+        assert!(heap.alone(within(Duration::from_millis(20))).is_none());
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| heap.alone(within(Duration::from_secs(60))).is_some());
+            std::thread::sleep(Duration::from_millis(20));
+            drop(first);
+            assert!(second.join().expect("it ends"));
+        });
+        drop(arena.alloc(1 << 20, BlockKind::Plain).expect("a block"));
     }
 }

@@ -11,6 +11,7 @@
 //! A process killed in here loses the block or range it was handling, or the rest of one slab, and nothing else.
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::layout::{HEAP_AT, Head, Header, PAGE, seal};
 use crate::ShmError;
@@ -29,6 +30,12 @@ pub(super) const RANGE: u64 = 80 << 10;
 
 /// Blocks from this size on fill their slabs, which are whole pages then; those of smaller ones leave some bytes over.
 const SMALL: u64 = 16 << 10;
+
+/// How long a request waits for another process that gathers, in all. Its caller may have the interpreter's lock.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// [`PATIENCE`] of a caller that has locks of this process.
+const SHORT_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Bytes of the payload of a class whose payloads begin on a page.
 pub(super) fn paged(class: usize) -> Option<u64> {
@@ -105,6 +112,7 @@ impl<'a> Heap<'a> {
 
     /// Whether a payload can be at `at`, judging by its position.
     pub(crate) fn holds(&self, at: u64) -> bool {
+        // SYNC POINT arena-frontier: Acquire, pairs with the Release in `advance`.
         let used = HEAP_AT + self.header.frontier.load(Ordering::Acquire);
         at.is_multiple_of(64) && at >= HEAP_AT + HEAD && at < used.min(self.segment.len() as u64)
     }
@@ -112,16 +120,30 @@ impl<'a> Heap<'a> {
     /// The head of the block whose payload is at `at`, if there is one.
     pub(super) fn block(&self, at: u64) -> Option<&'a Head> {
         let head = self.holds(at).then(|| self.head(at))?;
-        // SYNC POINT arena seal: Acquire, what was written before the seal is there.
+        // SYNC POINT arena-seal: Acquire, what was written before the seal is there.
         (head.seal.load(Ordering::Acquire) == seal(at)).then_some(head)
     }
 
     /// Takes a block for `len` bytes; gives its payload's position and whether that is zero. `relief` is called before
     /// the heap grows by a large block and (with `true`) when memory runs out; it may have freed something when it says so.
     pub(crate) fn take(&self, len: u64, relief: impl Fn(bool) -> bool) -> Result<(u64, bool), ShmError> {
+        self.take_within(len, relief, PATIENCE)
+    }
+
+    /// [`Heap::take`] without relief, and without waiting for others for long: for a caller that has locks.
+    pub(crate) fn take_soon(&self, len: u64) -> Result<(u64, bool), ShmError> {
+        self.take_within(len, |_| false, SHORT_PATIENCE)
+    }
+
+    fn take_within(
+        &self,
+        len: u64,
+        relief: impl Fn(bool) -> bool,
+        patience: Duration,
+    ) -> Result<(u64, bool), ShmError> {
         let want = Want::new(len).filter(|want| want.least <= self.capacity()).ok_or_else(|| self.full(len))?;
         match self.find(want, || want.is_large() && relief(false)) {
-            Err(e) if e.is_no_memory() => self.find_after_all(want, e, relief).map_err(|e| match e {
+            Err(e) if e.is_no_memory() => self.find_after_all(want, e, relief, patience).map_err(|e| match e {
                 ShmError::OutOfMemory { what, source, .. } => ShmError::OutOfMemory { bytes: len, what, source },
                 e => e,
             }),
@@ -145,7 +167,13 @@ impl<'a> Heap<'a> {
 
     /// When memory or range has run out: larger free blocks, what the dead held, and whatever is free, put together.
     #[cold]
-    fn find_after_all(&self, want: Want, e: ShmError, relief: impl Fn(bool) -> bool) -> Result<(u64, bool), ShmError> {
+    fn find_after_all(
+        &self,
+        want: Want,
+        e: ShmError,
+        relief: impl Fn(bool) -> bool,
+        patience: Duration,
+    ) -> Result<(u64, bool), ShmError> {
         let used_up = |e: &ShmError| matches!(e, ShmError::ArenaFull { .. });
         if used_up(&e)
             && let Ok(Some(at)) = self.cut(want)
@@ -154,9 +182,10 @@ impl<'a> Heap<'a> {
         }
         relief(true);
         let mut e = e;
+        let deadline = Instant::now() + patience;
         // Blocks of more than a page first: there are few of them.
         for all in [false, true] {
-            self.gather(all, used_up(&e));
+            self.gather(all, used_up(&e), deadline);
             match self.find(want, || false) {
                 Err(again) if again.is_no_memory() => e = again,
                 found => return found,
@@ -267,7 +296,7 @@ impl<'a> Heap<'a> {
 
     fn make_head(&self, head: &Head, at: u64, generation: u64) {
         head.state.store((generation & 0xffff_ffff) << 32, Ordering::Relaxed);
-        // SYNC POINT arena seal: Release, the generation is there for whoever finds the seal.
+        // SYNC POINT arena-seal: Release, the generation is there for whoever finds the seal.
         head.seal.store(seal(at), Ordering::Release);
     }
 
@@ -329,7 +358,7 @@ impl<'a> Heap<'a> {
     /// The end of a head whose block is free and in no stack: its bytes may become part of a payload.
     pub(super) fn unmake(&self, head: &Head) {
         head.seal.store(0, Ordering::Relaxed);
-        // SYNC POINT arena seal: Release, before anything else is written here: who sees that sees that this is no head.
+        // SYNC POINT arena-seal: Release, before anything else is written here: who sees that sees that this is no head.
         core::sync::atomic::fence(Ordering::Release);
     }
 
@@ -347,7 +376,7 @@ impl<'a> Heap<'a> {
             let end = used.checked_add(bytes).filter(|end| *end <= self.capacity()).ok_or_else(|| self.full(bytes))?;
             let at = HEAP_AT + used;
             self.reserve(at, reserved, "shared memory of a family of processes")?;
-            // SYNC POINT arena frontier: Release, so that whoever finds a block inside the frontier finds the page of
+            // SYNC POINT arena-frontier: Release, so that whoever finds a block inside the frontier finds the page of
             // its head reserved; pairs with the Acquire in `holds`.
             match frontier.compare_exchange(used, end, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Ok(at),

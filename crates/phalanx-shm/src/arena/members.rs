@@ -22,6 +22,9 @@ use std::collections::BTreeMap;
 
 use super::Inner;
 use super::layout::{MEMBERS, MEMBERS_AT, Member};
+use crate::alive::parent_of;
+use crate::segment::Segment;
+use crate::wait::uptime_ms;
 use crate::{ProcessTag, ShmError};
 
 /// A sweeper's tag, not the member's.
@@ -38,12 +41,6 @@ const RESERVATION_MS: u64 = 600_000;
 
 /// How long a member table that is full of living processes is believed to stay so.
 const CROWDED_MS: u64 = 1000;
-
-/// Milliseconds for which the machine has been up and awake: one clock for all processes.
-fn uptime_ms() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
-}
 
 /// Bytes of a chunk: the position of the next one, and entries.
 const CHUNK: u64 = 960;
@@ -90,7 +87,12 @@ impl Record {
 
     /// Notes a hold that is already counted.
     pub(crate) fn note(&mut self, inner: &'static Inner, handle: u64) -> Entry {
-        let noted = self.note_in_chunk(inner, handle);
+        self.note_or_tell(inner, handle, &mut None)
+    }
+
+    /// [`Record::note`]; `refused` tells why there was no memory for the note.
+    pub(crate) fn note_or_tell(&mut self, inner: &'static Inner, handle: u64, refused: &mut Option<ShmError>) -> Entry {
+        let noted = self.note_in_chunk(inner, handle, refused);
         if noted.is_none() {
             *self.loose.entry(handle).or_insert(0) += 1;
         }
@@ -98,17 +100,18 @@ impl Record {
     }
 
     #[inline]
-    fn note_in_chunk(&mut self, inner: &'static Inner, handle: u64) -> Entry {
+    fn note_in_chunk(&mut self, inner: &'static Inner, handle: u64, refused: &mut Option<ShmError>) -> Entry {
         if self.free.is_empty() {
-            self.grow(inner)?;
+            self.grow(inner, refused)?;
         }
         let entry = self.free.pop()?;
-        // SYNC POINT arena entry: Release, pairs with the swap of a sweeper.
+        // SYNC POINT arena-entry: Release, pairs with the swap in `sweep`.
         self.entry(inner, entry)?.store(handle, Ordering::Release);
         Some(entry)
     }
 
     /// Whether this process has a record.
+    #[cfg(test)]
     pub(crate) fn is_member(&self) -> bool {
         self.number.is_some()
     }
@@ -141,13 +144,14 @@ impl Record {
         true
     }
 
-    /// Another chunk of entries; the first one makes this process a member.
-    fn grow(&mut self, inner: &'static Inner) -> Option<()> {
+    /// Another chunk of entries; the first one makes this process a member. `refused` tells why there was no memory.
+    #[cold]
+    fn grow(&mut self, inner: &'static Inner, refused: &mut Option<ShmError>) -> Option<()> {
         let number = match self.number {
             Some(number) => number,
             None => *self.number.insert(join(inner, ProcessTag::me().bits())?),
         };
-        let chunk = new_chunk(inner, self.chunks.is_empty()).ok()?;
+        let chunk = new_chunk(inner, self.chunks.is_empty()).map_err(|e| *refused = Some(e)).ok()?;
         if self.chunks.is_empty() {
             put_chunks_aside(inner);
         }
@@ -184,9 +188,12 @@ impl Record {
     /// is counted all the same, and never given back: the child may use it, and nobody could tell when it ends.
     pub(crate) fn duplicate(&self, inner: &'static Inner) -> Record {
         let mut copy = Record::default();
-        self.loose.keys().for_each(|handle| {
-            inner.count_up(*handle);
-        });
+        for (handle, holds) in &self.loose {
+            // The child has a copy of each, and may pass each on.
+            for _ in 0..*holds {
+                inner.count_up(*handle);
+            }
+        }
         if self.chunks.is_empty() {
             return copy;
         }
@@ -256,7 +263,7 @@ impl Record {
 fn new_chunk(inner: &'static Inner, urgent: bool) -> Result<u64, ShmError> {
     let heap = inner.heap();
     let spare = || heap.pop_from(&inner.header().spare_chunks).filter(|_| urgent);
-    let at = heap.take(CHUNK, |_| false).map(|(at, _)| at).or_else(|e| spare().ok_or(e))?;
+    let at = heap.take_soon(CHUNK).map(|(at, _)| at).or_else(|e| spare().ok_or(e))?;
     for index in 0..=ENTRIES {
         chunk_word(inner, at, index).store(0, Ordering::Relaxed);
     }
@@ -268,7 +275,7 @@ fn put_chunks_aside(inner: &'static Inner) {
     let spare = &inner.header().spare_chunks;
     if inner.heap().top_of(spare).is_none() {
         for _ in 0..SPARE_CHUNKS {
-            let Ok((at, _)) = inner.heap().take(CHUNK, |_| false) else { return };
+            let Ok((at, _)) = inner.heap().take_soon(CHUNK) else { return };
             inner.heap().push_to(spare, at);
         }
     }
@@ -317,12 +324,12 @@ pub(crate) enum Care {
 /// Whether a living process lives without this arena: it has called `exec` since it was a member. `false` when unsure.
 ///
 /// Members never unmap the arena, and have mapped it before they have a record.
-fn has_left(inner: &'static Inner, process: ProcessTag) -> bool {
+pub(super) fn has_left(segment: &Segment, process: ProcessTag) -> bool {
     if !process.is_in_proc() {
         return false;
     }
     // The kernel prints device and inode of each mapping: "address access offset device inode name".
-    let Ok(file) = rustix::fs::fstat(inner.segment.fd()) else { return false };
+    let Ok(file) = rustix::fs::fstat(segment.fd()) else { return false };
     let device = format!("{:02x}:{:02x}", rustix::fs::major(file.st_dev), rustix::fs::minor(file.st_dev));
     let inode = file.st_ino.to_string();
     let maps = |who: &str| std::fs::read(format!("/proc/{who}/maps")).ok().filter(|text| !text.is_empty());
@@ -336,19 +343,11 @@ fn has_left(inner: &'static Inner, process: ProcessTag) -> bool {
     maps(&process.pid().to_string()).is_some_and(|text| !found(&text)) && maps("self").is_some_and(|text| found(&text))
 }
 
-/// The parent of process `pid`.
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may hold anything.
-    let after = stat.iter().rposition(|byte| *byte == b')')?;
-    std::str::from_utf8(stat.get(after + 2..)?).ok()?.split(' ').nth(1)?.parse().ok()
-}
-
 /// Whether `parent` has a child that may take up a record: one that lives, has the arena and is no member. `None` when
 /// that cannot be found out.
 ///
 /// Looks through all processes. The kernel has lists of children, too, but says that some may be missing in them.
-fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
+pub(super) fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
     if !parent.is_in_proc() {
         return None;
     }
@@ -359,11 +358,12 @@ fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
     for entry in std::fs::read_dir("/proc").ok()? {
         let Some(pid) = entry.ok()?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         seen_parent |= pid == parent.pid();
-        if parent_of(pid) != Some(parent.pid()) {
+        // One that is gone is no child. One that cannot be looked at may be.
+        if parent_of(pid).ok()? != Some(parent.pid()) {
             continue;
         }
         let child = ProcessTag::of(pid);
-        if child.is_alive() && !is_member(child) && !has_left(inner, child) {
+        if child.is_alive() && !is_member(child) && !has_left(&inner.segment, child) {
             return Some(true);
         }
     }
@@ -378,6 +378,7 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
     let mut found = 0;
     for number in 0..known {
         let record = member(inner, number);
+        // SYNC POINT arena-sweep: Acquire, pairs with the exchange below by an earlier sweeper.
         let tag = record.tag.load(Ordering::Acquire);
         let who = ProcessTag::from_bits(tag);
         if tag == 0 || tag == me || !chosen(who.pid()) {
@@ -393,18 +394,20 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
             }
         } else {
             // A dead sweeper's tag stands for it as long as its number does; one that lives may be at work.
-            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(inner, who))
+            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(&inner.segment, who))
         };
         if lives {
             continue;
         }
-        // SYNC POINT arena sweep: AcqRel, one sweeper gets the record; what the dead process wrote is visible.
+        // SYNC POINT arena-sweep: AcqRel, one sweeper gets the record; what the dead process wrote is visible, and a later
+        // sweeper that finds this one's tag dead sees that.
         if record.tag.compare_exchange(tag, me | SWEEPING, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             continue;
         }
         let mut chunk = record.chunks.load(Ordering::Acquire);
         while chunk != 0 && inner.heap().holds(chunk) {
             for index in 1..=ENTRIES {
+                // SYNC POINT arena-entry: AcqRel, pairs with the store in `note_in_chunk`: one sweeper counts it down.
                 let handle = chunk_word(inner, chunk, index).swap(0, Ordering::AcqRel);
                 if handle != 0 {
                     inner.count_down(handle);

@@ -156,7 +156,7 @@ impl Inner {
             if self.heap().block(handle.at()).is_none() {
                 return false;
             }
-            // SYNC POINT arena hold: Acquire, pairs with the Release of the previous holders' changes.
+            // SYNC POINT arena-hold: Acquire, pairs with the Release of the previous holders' changes.
             match head.state.compare_exchange_weak(seen, seen + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
@@ -178,7 +178,7 @@ impl Inner {
             }
             let last = holds == 1;
             let next = if last { ((generation + 1) & 0xffff_ffff) << 32 } else { seen - 1 };
-            // SYNC POINT arena hold: Release, so that whoever frees or reuses the block sees the end of every use;
+            // SYNC POINT arena-hold: Release, so that whoever frees or reuses the block sees the end of every use;
             // Acquire for that one.
             match head.state.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if last => break,
@@ -284,9 +284,10 @@ impl Arena {
             rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
                 .map_err(|e| ShmError::System { what: "draw a random number", source: e.into() })?;
         }
-        let arena = fork::keep(Inner { segment, record: Mutex::default() });
+        let inner = Inner { segment, record: Mutex::default() };
+        inner.header().id.store(u64::from_ne_bytes(id), Ordering::Relaxed);
+        let arena = fork::keep(inner);
         let header = arena.header();
-        header.id.store(u64::from_ne_bytes(id), Ordering::Relaxed);
         header.budget.store(config.cached, Ordering::Relaxed);
         header.version.store(VERSION, Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
@@ -313,8 +314,7 @@ impl Arena {
         if header.version.load(Ordering::Relaxed) != VERSION {
             return Err(foreign("it was made by another version of Phalanx"));
         }
-        let id = header.id.load(Ordering::Relaxed);
-        Ok(Arena::find(id).unwrap_or_else(|| Arena(fork::keep(inner))))
+        Ok(Arena(fork::keep(inner)))
     }
 
     /// The arena with that number, if this process has mapped it.
@@ -375,12 +375,12 @@ impl Arena {
         let mut record = inner.record();
         head.state.store(generation << 32 | 1, Ordering::Release);
         let handle = Handle::new(at, generation);
-        let entry = record.note(inner, handle.to_u64());
-        let unnoted = entry.is_none() && record.is_member();
+        let mut refused = None;
+        let entry = record.note_or_tell(inner, handle.to_u64(), &mut refused);
         drop(record);
         let block = Block(Arc::new(Hold { arena: *self, handle, len: bytes, kind, entry }));
-        // No room for the note: better none for the block than one that would be lost if this process were killed.
-        if unnoted { Err(inner.heap().full(bytes as u64)) } else { Ok((block, fresh)) }
+        // No memory for the note: better none for the block than one that would be lost if this process were killed.
+        refused.map_or(Ok((block, fresh)), Err)
     }
 
     /// One more hold on a live block.

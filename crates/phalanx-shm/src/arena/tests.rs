@@ -1,3 +1,5 @@
+use std::os::fd::AsRawFd;
+
 use super::*;
 
 fn arena() -> Arena {
@@ -15,9 +17,10 @@ fn in_child(body: impl FnOnce()) {
     // SAFETY: the child calls only the body and `_exit`; the tests' bodies use memory and atomics.
     match unsafe { libc::fork() } {
         0 => {
-            body();
+            // A panic would end the child's only thread, and the child with success.
+            let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
             // SAFETY: ends this child at once.
-            unsafe { libc::_exit(0) };
+            unsafe { libc::_exit(i32::from(end.is_err())) };
         }
         child => {
             let mut status = 0;
@@ -202,6 +205,86 @@ fn what_a_child_inherits_stays_though_there_is_no_room_to_note_it() {
         drop(more);
         assert_eq!(arena.used(), 1 << 20);
     }
+}
+
+#[test]
+fn a_child_counts_each_hold_for_which_there_was_no_room() {
+    let (_alone, arena) = (alone(), arena());
+    let crowd = members::crowd(arena.0);
+    let first = arena.alloc(1000, BlockKind::Plain).unwrap();
+    let handle = first.handle();
+    let second = arena.open(handle).unwrap();
+    assert!(first.0.entry.is_none() && second.0.entry.is_none());
+    let held = std::cell::Cell::new(Some((first, second)));
+    in_child(|| {
+        // Both go into messages.
+        let (first, second) = held.take().expect("both are there");
+        let _ = (first.into_transit(), second.into_transit());
+    });
+    let (first, second) = held.take().expect("both are there");
+    drop(first);
+    arena.discard(handle);
+    arena.discard(handle);
+    assert!(arena.open(handle).is_ok(), "freed, though somebody holds it");
+    drop(second);
+    assert_eq!(arena.used(), 0);
+    members::disperse(arena.0, crowd);
+}
+
+#[test]
+fn without_descriptors_nobody_knows_whether_there_is_a_child() {
+    let (_alone, arena) = (alone(), arena());
+    let _block = arena.alloc(64, BlockKind::Plain).unwrap();
+    let crowd = members::crowd(arena.0);
+    // A process of its own, as it uses its descriptors up.
+    in_child(|| {
+        let me = crate::ProcessTag::me();
+        // SAFETY: the child waits for a signal, and ends with its parent at the latest by the alarm.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: as above.
+            unsafe {
+                libc::alarm(60);
+                libc::pause();
+                libc::_exit(0);
+            }
+        }
+        assert_eq!(members::is_awaited(arena.0, me), Some(true));
+        // The lowest from 3 on that is free; those below are in use.
+        let lowest = arena.fd().try_clone_to_owned().unwrap().as_raw_fd() as u64;
+        let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let mut answers = Vec::new();
+        for free in [0, 1, 2] {
+            let limit = rustix::process::Rlimit { current: Some(lowest + free), ..before };
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+            answers.push(members::is_awaited(arena.0, me));
+        }
+        // SAFETY: ends the child above.
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, core::ptr::null_mut(), 0);
+        }
+        assert_eq!(answers, [None, None, Some(true)]);
+    });
+    members::disperse(arena.0, crowd);
+}
+
+#[test]
+fn when_a_hold_cannot_be_noted_the_error_is_that_of_the_note() {
+    let _alone = alone();
+    let arena = Arena::create(ArenaConfig { bytes: 0, cached: 0 }).expect("the smallest");
+    let heap = arena.0.heap();
+    let mut held = vec![arena.alloc(64, BlockKind::Plain).expect("room")];
+    while heap.take(960, |_| false).is_ok() {}
+    let error = loop {
+        match arena.alloc(64, BlockKind::Plain) {
+            Ok(block) => held.push(block),
+            Err(error) => break error,
+        }
+    };
+    // There is room for more blocks of this size, but not for the list of them.
+    assert!(matches!(error, ShmError::ArenaFull { bytes: 960, .. }), "{error}");
+    assert_eq!(arena.used(), 64 * held.len() as u64);
 }
 
 #[test]

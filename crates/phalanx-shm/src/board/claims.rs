@@ -123,11 +123,11 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
     }
 }
 
-/// Whether [`claim`] would find something.
+/// Whether [`claim`] would find something, after `others` tasks that others claim.
 #[cfg(not(loom))]
 #[inline]
-pub(super) fn claimable<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64) -> bool {
-    let position = next.load(Ordering::Relaxed);
+pub(super) fn claimable<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, others: u64) -> bool {
+    let position = next.load(Ordering::Relaxed) + others;
     // Any phase, at this position or later: what is claimed already only means that the hint lags behind.
     Word::unpack(cell(position).load(Ordering::Relaxed)).is_of(position)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::WorkerEnd;
 use super::now;
-use crate::park::Woken;
+use crate::park::{Parker, Woken};
 use crate::sync::{Ordering, spin_loop};
 
 /// Polls between two looks at the clock, some 1-2 us; then others that want this CPU get it.
@@ -49,11 +49,8 @@ impl WorkerEnd {
         }
         let parker = self.board().park(self.number()).parker();
         let token = parker.prepare();
-        // Who leaves by itself takes the announcement back: the publisher would count this worker, which may be busy for
-        // long, as one that it woke for a task, and let another one sleep on.
         if let Some(found) = self.look() {
-            parker.leave();
-            return found;
+            return self.stay_awake(parker, found);
         }
         match parker.park(token, Some(timeout)) {
             Woken::Notified => self.look().unwrap_or(Idle::Look),
@@ -62,6 +59,23 @@ impl WorkerEnd {
                 self.look().unwrap_or(Idle::Look)
             }
         }
+    }
+
+    /// Takes the announcement of a sleep back: the publisher would count this worker, which may be busy for long, as one
+    /// that it woke for a task, and let another one sleep on.
+    ///
+    /// It may just have done so, for another task than the one that was found: then that other one is woken here.
+    fn stay_awake(&self, parker: Parker<'_>, found: Idle) -> Idle {
+        parker.leave();
+        if self.board().has_work_beside(u64::from(found == Idle::Work)) {
+            let workers = self.board().shape().workers;
+            let mut others = (1..workers).map(|n| self.board().park((self.number() + n) % workers));
+            if let Some(sleeper) = others.find(|park| park.may_sleep()) {
+                // Fenced by `leave`.
+                sleeper.notify_fenced();
+            }
+        }
+        found
     }
 
     fn spin(&self) -> Option<Idle> {
@@ -89,5 +103,44 @@ impl WorkerEnd {
         }
         spinning.fetch_and(!bit, Ordering::Relaxed);
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::{Board, Publisher, Shape, Task};
+    use crate::{Arena, ArenaConfig, BlockKind};
+
+    #[test]
+    fn who_was_counted_for_a_second_task_wakes_another_one() {
+        let shape = Shape { cells: 8, payload: 4096, workers: 3, results: 1024 };
+        let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).expect("an arena");
+        let block = arena.alloc_zeroed(shape.bytes(), BlockKind::Board).expect("a block");
+        let board = Board::in_block(block, shape).expect("a board");
+        let mut publisher = Publisher::new(board.clone());
+        let task = |dispatch| Task { dispatch, function: 1, flags: 0, count: 1, function_bytes: &[], items: &[] };
+        let mut worker = WorkerEnd::new(board.clone(), 1).expect("a slot");
+        let _asleep = board.park(0).parker().prepare();
+
+        // Found before the worker has announced its sleep: nobody else is needed.
+        assert!(publisher.publish(&task(1)));
+        let parker = board.park(1).parker();
+        let _token = parker.prepare();
+        assert_eq!(worker.stay_awake(parker, Idle::Work), Idle::Work);
+        assert!(!board.park(1).may_sleep() && board.park(0).may_sleep());
+
+        // Another is published meanwhile, and the publisher takes the worker for one that it has woken.
+        let _token = parker.prepare();
+        assert!(publisher.publish(&task(2)));
+        board.park(1).notify();
+        assert_eq!(worker.stay_awake(parker, Idle::Work), Idle::Work);
+        assert!(!board.park(0).may_sleep(), "nobody is awake for the second task");
+
+        // A worker that ends does none of them.
+        assert_eq!(worker.claim().map(|claim| claim.dispatch), Some(1));
+        let (_asleep, _token) = (board.park(2).parker().prepare(), parker.prepare());
+        assert_eq!(worker.stay_awake(parker, Idle::Over), Idle::Over);
+        assert!(!board.park(2).may_sleep());
     }
 }

@@ -246,7 +246,13 @@ mod real {
         /// Whether a task waits for a worker.
         #[inline]
         pub fn has_work(&self) -> bool {
-            super::claims::claimable(self.next(), |position| self.cell_word(position, cell::WORD))
+            self.has_work_beside(0)
+        }
+
+        /// Whether more tasks than `others` wait for workers, or seem to.
+        #[inline]
+        pub(super) fn has_work_beside(&self, others: u64) -> bool {
+            super::claims::claimable(self.next(), |position| self.cell_word(position, cell::WORD), others)
         }
 
         /// What the threads of the supervisor sleep on.
