@@ -273,7 +273,7 @@ class ProcessPoolExecutor(process.ProcessPoolExecutor):
             self._supervisor,
             self._mp_context.Process,
             self._max_workers,
-            Initializer(initializer, initargs),
+            Initializer(initializer, initargs, logs=True),
             Placement.choose(settings.pin, settings.threads_per_worker),
             daemon=False,
             ends_by_hand=True,

@@ -21,17 +21,34 @@ class Initializer:
     main module (see `_popen.imports_main`) gets what is defined there by value.
     """
 
-    __slots__ = ("args", "function")
+    __slots__ = ("args", "function", "logs")
 
     def __init__(
-        self, function: Callable[..., object] | None, args: Iterable[Any]
+        self,
+        function: Callable[..., object] | None,
+        args: Iterable[Any],
+        logs: bool = False,
     ) -> None:
         self.function = function
         self.args = tuple(args)
+        #: Whether what it raises is logged, as `concurrent.futures` does.
+        self.logs = logs
+
+    def run(self, *args: Any) -> None:
+        """Call the initializer."""
+        assert self.function is not None
+        try:
+            self.function(*args)
+        except Exception:
+            if self.logs:
+                from concurrent.futures._base import LOGGER
+
+                LOGGER.critical("Exception in initializer:", exc_info=True)
+            raise
 
     def __reduce__(self) -> tuple[object, ...]:
         if self.function is None:
-            return Initializer, (None, self.args)
+            return Initializer, (None, self.args, self.logs)
         from ._popen import imports_main
 
         if imports_main():
@@ -40,10 +57,10 @@ class Initializer:
             except (pickle.PicklingError, AttributeError, TypeError):
                 pass  # A lambda or a local function.
             else:
-                return Initializer, (self.function, self.args)
+                return Initializer, (self.function, self.args, self.logs)
         from ._by_value import dumps
 
-        return _from_bytes, (dumps((self.function, self.args)),)
+        return _from_bytes, (dumps((self.function, self.args, self.logs)),)
 
 
 def _from_bytes(data: bytes) -> Initializer:
@@ -66,7 +83,8 @@ def work(
     # The crew blocked it: an interrupt is for tasks, not for what is around them.
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
-        _workers.run_worker(ticket, initializer.function, initializer.args)
+        run = None if initializer.function is None else initializer.run
+        _workers.run_worker(ticket, run, initializer.args)
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     except KeyboardInterrupt:
         pass

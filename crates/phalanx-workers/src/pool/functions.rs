@@ -148,9 +148,7 @@ impl Functions {
     /// Whether another function had these bytes, which name it: it was defined once more (in a notebook, say).
     fn is_redefined(&self, wire: &Wire, function: &Bound<'_, PyAny>) -> bool {
         let known = self.by_bytes.get(wire).and_then(|id| self.entries.get(id));
-        known.is_some_and(|entry| {
-            !entry.by_value && entry.function.as_ref().is_some_and(|known| !known.is(function))
-        })
+        known.is_some_and(|entry| !entry.by_value && entry.function.as_ref().is_some_and(|known| !known.is(function)))
     }
 
     /// The number of a function with these bytes. `gone` gets what is to be dropped without the lock.
