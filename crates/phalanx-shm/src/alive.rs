@@ -535,6 +535,38 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_that_is_found_while_the_home_changes_is_of_the_new_home() {
+        let _alone = crate::arena::tests::alone();
+        for round in 0..100 {
+            // A process of its own: it is outside for ever after.
+            // SAFETY: the child uses memory, threads and `_exit`; if it waits, the alarm ends it.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: no memory is involved.
+                unsafe { libc::alarm(20) };
+                let started = std::sync::Barrier::new(2);
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        started.wait();
+                        forget();
+                        ShortTag::me()
+                    });
+                    started.wait();
+                    (0..round * 20).for_each(|_| core::hint::spin_loop());
+                    settle(&AtomicU64::new(u64::MAX));
+                });
+                let good = ProcessTag::me().is_foreign() && ShortTag::me() == ProcessTag::me().short();
+                // SAFETY: ends this child at once.
+                unsafe { libc::_exit(i32::from(!good)) };
+            }
+            let mut status = 0;
+            // SAFETY: waits for the child just made.
+            unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!(status, 0, "round {round}");
+        }
+    }
+
+    #[test]
     fn a_child_that_has_ended_is_found_without_a_descriptor() {
         let mut child = Sleeper::new();
         let pid = Pid::from_child(&child.0);

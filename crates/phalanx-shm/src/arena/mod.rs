@@ -593,4 +593,4 @@ impl Block {
 const _: () = assert!(MEMBERS_AT < HEAP_AT);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ fn arena() -> Arena {
 }
 
 /// The right to be the only test that forks: a child has all arenas of its parent.
-fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -254,8 +254,8 @@ fn without_descriptors_nobody_knows_whether_there_is_a_child() {
         let lowest = arena.fd().try_clone_to_owned().unwrap().as_raw_fd() as u64;
         let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let mut answers = Vec::new();
-        for free in [0, 1, 2] {
-            let limit = rustix::process::Rlimit { current: Some(lowest + free), ..before };
+        for current in [Some(lowest), Some(lowest + 1), before.current] {
+            let limit = rustix::process::Rlimit { current, ..before };
             rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
             answers.push(members::is_awaited(arena.0, me));
         }
