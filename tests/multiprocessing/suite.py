@@ -10,10 +10,11 @@ the names are replaced before the suite is imported, here and in every child.
 
 import argparse
 import json
+import os
 import sys
 import time
 import unittest
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -74,6 +75,28 @@ class Report(unittest.TestResult):
         self.outcome, self.text = "failed", "unexpected success"
 
 
+def demand_ours(tests: Iterable[unittest.TestCase]) -> None:
+    """Be sure that with the door open it is Phalanx's classes that are tested."""
+    import concurrent.futures
+    import multiprocessing.pool
+    import multiprocessing.shared_memory
+
+    found = {
+        type(multiprocessing.Lock.__self__),
+        multiprocessing.Process,
+        multiprocessing.pool.Pool,
+        multiprocessing.shared_memory.SharedMemory,
+        concurrent.futures.ProcessPoolExecutor,
+    }
+    executors = (getattr(test, "executor_type", None) for test in tests)
+    found |= {
+        kind for kind in executors if "ProcessPool" in getattr(kind, "__name__", "")
+    }
+    standard = [kind for kind in found if not kind.__module__.startswith("phalanx.")]
+    if standard:
+        sys.exit(f"the door is open, and these are not Phalanx's: {standard}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--list", action="store_true")
@@ -85,6 +108,8 @@ def main() -> int:
     if options.list:
         print(json.dumps(list(tests)))
         return 0
+    if "multiprocessing" in os.environ.get("PHALANX_DOORS", ""):
+        demand_ours(tests.values())
     chosen = json.load(sys.stdin)
     suite = unittest.TestSuite(tests[name] for name in chosen)
     suite.run(Report(options.events))
