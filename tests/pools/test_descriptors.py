@@ -221,7 +221,10 @@ class WithoutDescriptors(DescriptorCase):
                     print("ready")
                     time.sleep(50)
 
-                threading.Thread(target=run).start()
+                # From 3.12 on, nothing forks while the main thread is at its end.
+                thread = threading.Thread(target=run)
+                thread.start()
+                thread.join()
                 """
             )
         )
