@@ -1,6 +1,7 @@
 """The contexts: every name of the standard module, one start method, no guard."""
 
 import importlib
+import inspect
 import multiprocessing as std
 import multiprocessing.context as std_context
 import multiprocessing.pool as std_pool
@@ -8,7 +9,7 @@ import unittest
 from concurrent.futures import process as std_process
 
 import phalanx.multiprocessing as mp
-from phalanx.multiprocessing import context
+from phalanx.multiprocessing import context, pool
 from watch import HereCase, ScriptCase
 
 METHODS = mp.get_all_start_methods()
@@ -222,6 +223,15 @@ class Contexts(unittest.TestCase):
 
 
 class Here(HereCase):
+    def test_a_pool_takes_the_same_from_a_context_as_by_itself(self) -> None:
+        direct = dict(inspect.signature(pool.Pool).parameters)
+        del direct["context"]
+        given = inspect.signature(mp.get_context("fork").Pool).parameters
+        kinds = [
+            {n: (p.kind, p.default) for n, p in c.items()} for c in (direct, given)
+        ]
+        self.assertEqual(*kinds)
+
     def test_the_standard_pools_take_our_contexts(self) -> None:
         given = mp.get_context("fork")
         with std_pool.Pool(2, context=given) as pool:

@@ -375,7 +375,8 @@ class Crew:
     def _end_workers(self, kill: bool = False) -> None:
         for process in self.workers:
             if process.exitcode is None:
-                process.kill() if kill else process.terminate()
+                end = process.kill if kill else process.terminate
+                end()
         deadline = time.monotonic() + GRACE
         for process in self.workers:
             process.join(max(0.0, deadline - time.monotonic()))
