@@ -108,7 +108,7 @@ fn coded(entry: &Entry, body: &ItemFn, name: &Ident, width: &Ident) -> syn::Resu
         quote! {
             const _: () = {
                 #[unsafe(export_name = #profiled_text)]
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
                 unsafe extern "C" fn profiled(#signature) -> ::core::ffi::c_int {
                     // SAFETY: the same contract.
                     unsafe { #name(#(#raw),*) }
@@ -118,7 +118,12 @@ fn coded(entry: &Entry, body: &ItemFn, name: &Ident, width: &Ident) -> syn::Resu
     });
     Ok(quote! {
         #[inline]
-        #[allow(non_snake_case, clippy::too_many_arguments, unused_unsafe)]
+        #[allow(
+            non_snake_case,
+            clippy::too_many_arguments,
+            unused_unsafe,
+            reason = "the standard's names and arity; some functions have no argument to decode"
+        )]
         unsafe fn #name(#signature) -> ::core::ffi::c_int {
             crate::entry::run(
                 #shown,
@@ -137,7 +142,7 @@ fn coded(entry: &Entry, body: &ItemFn, name: &Ident, width: &Ident) -> syn::Resu
         }
         const _: () = {
             #[unsafe(export_name = #text)]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
             unsafe extern "C" fn plain(#signature) -> ::core::ffi::c_int {
                 // SAFETY: the same contract.
                 unsafe { #name(#(#raw),*) }
@@ -171,7 +176,7 @@ fn pass_through(entry: &Entry, body: &ItemFn) -> syn::Result<Tokens> {
     });
     Ok(quote! {
         #[unsafe(no_mangle)]
-        #[allow(non_snake_case)]
+        #[allow(non_snake_case, reason = "the standard's name")]
         extern "C" fn #plain(#(#raw: #types),*) -> #result {
             #call(#(#raw),*)
         }

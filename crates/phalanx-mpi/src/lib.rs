@@ -4,9 +4,8 @@
 //! symbols around it. [`param`] says how C's arguments become a body's, [`entry`] what happens around every body,
 //! [`errors`] what becomes of errors, [`table`] where the objects behind handles live. Functions without a body
 //! are exported too (`unsupported.rs`) and say so.
-#![allow(unsafe_code, reason = "C passes addresses; each use says what it relies on")]
-#![allow(clippy::too_many_arguments, reason = "the parameter lists are those of the standard")]
-#![allow(private_interfaces, reason = "the parameter types of exported functions stay inside this crate")]
+#![expect(unsafe_code, reason = "C passes addresses; each use says what it relies on")]
+#![expect(clippy::too_many_arguments, reason = "the parameter lists are those of the standard")]
 
 mod abi;
 mod attr;

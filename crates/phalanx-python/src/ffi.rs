@@ -3,13 +3,7 @@
 //! All but the types is generated from `abi/*.tsv` by `build.rs`. Handles are pointer-sized values, never dereferenced
 //! here; distinct types keep a group from being passed as a communicator.
 
-#![allow(
-    non_camel_case_types,
-    non_upper_case_globals,
-    dead_code,
-    clippy::too_many_arguments,
-    reason = "names, arity and completeness are those of the standard"
-)]
+#![expect(non_camel_case_types, dead_code, reason = "names, arity and completeness are those of the standard")]
 
 pub(crate) use std::ffi::{c_char, c_int, c_void};
 

@@ -6,7 +6,7 @@
 //!
 //! One file per class; a class with many methods is a folder with one file per topic.
 
-#![allow(non_snake_case, reason = "method and function names are those of mpi4py")]
+#![expect(non_snake_case, reason = "method and function names are those of mpi4py")]
 #![expect(unsafe_code, reason = "calls a C library")]
 
 use pyo3::prelude::*;

@@ -100,9 +100,8 @@ mod model {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum FutexWake {
         Changed,
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "models have no time")]
         TimedOut,
-        #[allow(dead_code)]
         Interrupted,
     }
 

@@ -130,7 +130,7 @@ macro_rules! collectives {
                 /// # Errors
                 /// Wrong arguments (class by argument), ranks that disagree about the operation
                 /// (`Truncate`, `NotSame`), an error of a user's operation, interruption.
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
                 pub fn $name<$($b, $a)?>(&self, $($arg: $ty),*) -> Result<()> {
                     let $comm = self;
                     self.collective(Kind::$kind, $call)
@@ -140,7 +140,7 @@ macro_rules! collectives {
                 ///
                 /// # Errors
                 /// Wrong arguments; what goes wrong later is the error of the request.
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
                 pub fn $iname<$($b: 'static, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
                     let $comm = self;
                     self.icollective(Kind::$kind, $call)
@@ -150,7 +150,7 @@ macro_rules! collectives {
                 ///
                 /// # Errors
                 /// Wrong arguments; what goes wrong later is the error of the request.
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
                 pub fn $init<$($b: 'static, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
                     let $comm = self;
                     self.collective_init(Kind::$kind, $call)

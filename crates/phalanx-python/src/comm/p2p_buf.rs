@@ -143,7 +143,7 @@ impl Comm {
     ///
     /// Waits for both. Cannot deadlock where a pair of Send and Recv might: exchanges and shifts should use it.
     #[pyo3(signature = (sendbuf, dest, sendtag = 0, recvbuf = None, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG, status = None))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Sendrecv(
         &self,
         py: Python<'_>,
@@ -184,7 +184,7 @@ impl Comm {
     ///
     /// Waits for both.
     #[pyo3(signature = (buf, dest, sendtag = 0, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG, status = None))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Sendrecv_replace(
         &self,
         py: Python<'_>,

@@ -102,7 +102,7 @@ impl Comm {
     ///
     /// Does not wait.
     #[pyo3(signature = (sendbuf, dest, sendtag = 0, recvbuf = None, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Isendrecv<'py>(
         &self,
         py: Python<'py>,
@@ -140,7 +140,6 @@ impl Comm {
     ///
     /// Does not wait.
     #[pyo3(signature = (buf, dest, sendtag = 0, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Isendrecv_replace<'py>(
         &self,
         py: Python<'py>,

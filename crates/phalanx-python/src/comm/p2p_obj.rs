@@ -17,7 +17,7 @@ use crate::request::{Held, Keep, Request};
 use crate::status::{self, Status};
 
 /// What an `isend` under way holds.
-struct Sending(#[allow(dead_code, reason = "held for the library, which reads the memory")] Parcel);
+struct Sending(Parcel);
 
 impl Held for Sending {}
 
@@ -273,7 +273,7 @@ impl Comm {
     #[pyo3(signature = (
         sendobj, dest, sendtag = 0, recvbuf = None, source = MPI_ANY_SOURCE, recvtag = MPI_ANY_TAG, status = None
     ))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn sendrecv<'py>(
         &self,
         sendobj: &Bound<'py, PyAny>,

@@ -45,7 +45,6 @@ impl Comm {
     ///
     /// Local.
     #[pyo3(signature = (buf, partitions, dest, tag = 0, info = None))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Psend_init<'py>(
         &self,
         py: Python<'py>,
@@ -69,7 +68,6 @@ impl Comm {
     ///
     /// Local.
     #[pyo3(signature = (buf, partitions, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, info = None))]
-    #[allow(clippy::too_many_arguments, reason = "the arguments of the standard's function")]
     fn Precv_init<'py>(
         &self,
         py: Python<'py>,

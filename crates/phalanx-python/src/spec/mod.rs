@@ -238,7 +238,7 @@ impl<'py> Parts<'py> {
 }
 
 /// The two items of a pair.
-#[allow(clippy::type_complexity, reason = "a pair of optional objects is what it says")]
+#[expect(clippy::type_complexity, reason = "a pair of optional objects is what it says")]
 fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>)> {
     let length = pair.len()?;
     if length != 2 {

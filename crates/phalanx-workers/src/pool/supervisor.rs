@@ -375,7 +375,7 @@ impl Supervisor {
     ///
     /// Have `func(*args, **kwds)` done.
     #[pyo3(signature = (func, args=None, kwds=None, *, callbacks=false, timeout=None, retries=None))]
-    #[allow(clippy::too_many_arguments, reason = "the signature of the Python method")]
+    #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn apply(
         &self,
         py: Python<'_>,
@@ -451,7 +451,7 @@ impl Supervisor {
     /// `Job.get` returns the list of results; for "ordered" and "unordered" `Job.next` returns one after the other, and
     /// at most `buffersize` items (four chunks per worker when not given) are taken ahead of them.
     #[pyo3(signature = (func, items, *, star=false, chunksize=None, mode="list", callbacks=false, buffersize=None, timeout=None, retries=None))]
-    #[allow(clippy::too_many_arguments, reason = "the signature of the Python method")]
+    #[expect(clippy::too_many_arguments, reason = "the signature of the Python method")]
     fn map(
         &self,
         py: Python<'_>,
