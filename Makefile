@@ -41,8 +41,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy python/phalanx tests/run.py tests/tiers
-	$(BIN)/python tests/stub.py --check
-	$(BIN)/python tests/options.py --check
+	PYTHON=$(BIN)/python cargo xtask gen --check
 	$(BIN)/python -m mypy.stubtest phalanx.MPI phalanx._workers --allowlist tests/stubtest.txt
 
 format:

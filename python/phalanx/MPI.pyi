@@ -1,6 +1,5 @@
+# Generated from the docstrings of the extension by `cargo xtask gen`: do not edit.
 """Message Passing Interface."""
-
-# Made by tests/stub.py from the docstrings of the extension: do not edit.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, NoReturn, Self, final

@@ -1,6 +1,5 @@
+# Generated from the docstrings of the extension by `cargo xtask gen`: do not edit.
 """Pools, queues, locks and shared memory of Phalanx."""
-
-# Made by tests/stub.py from the docstrings of the extension: do not edit.
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, Self, final

@@ -3,7 +3,7 @@
 import re
 import shutil
 
-from .process import Counts, run
+from .process import PYTHON, Counts, run
 
 NEXTEST = re.compile(r"Summary .*?(\d+) tests? run: (\d+) passed(.*?)(\d+) skipped")
 CARGO = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
@@ -49,7 +49,7 @@ def run_docs() -> Counts:
 def run_generated() -> Counts:
     """Generated files are what the generator would write."""
     counts = Counts()
-    done = run(["cargo", "xtask", "gen", "--check"], 300)
+    done = run(["cargo", "xtask", "gen", "--check"], 300, env={"PYTHON": PYTHON})
     counts.expect(done.code == 0, "cargo xtask gen --check", done.output)
     return counts
 

@@ -8,7 +8,7 @@ pub fn write(abi: &Abi) -> String {
     let mut out = String::from(
         "//! The constants of the standard ABI. Generated from `abi/constants.tsv` by `cargo xtask gen`: do not edit.\n\
          //!\n//! Handles and addresses are given as integers of the size of a pointer.\n\
-         #![allow(dead_code, reason = \"the table is complete, whatever the chapters use\")]\n\n",
+         #![expect(dead_code, reason = \"the table is complete, whatever the chapters use\")]\n\n",
     );
     for c in &abi.constants {
         let short = c.name.strip_prefix("MPI_").unwrap_or(&c.name);

@@ -1,4 +1,4 @@
-//! `docs/coverage.md`: which functions of the standard have a body.
+//! `docs/generated/coverage.md`: which functions of the standard have a body.
 
 use crate::tables::Abi;
 use std::collections::BTreeSet;

@@ -2,12 +2,14 @@
 //!
 //! The standard's ABI is data (`abi/*.tsv`). From it come the C header, the constants of the C
 //! surface, the exports of functions that have no body yet, and the coverage page. What has a
-//! body is read from the `#[mpi_entry(..)]` attributes of `crates/phalanx-mpi/src`.
+//! body is read from the `#[mpi_entry(..)]` attributes of `crates/phalanx-mpi/src`. The stubs of
+//! the extensions and the page of options are made by [`python`] from the installed package.
 
 mod consts;
 mod coverage;
 mod header;
 mod implemented;
+mod python;
 mod surface;
 mod tables;
 
@@ -25,14 +27,16 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match generate(&root(), check) {
-        Ok(stale) if stale.is_empty() => ExitCode::SUCCESS,
-        Ok(stale) => {
-            for file in stale {
-                eprintln!("out of date: {} (run `cargo xtask gen`)", file.display());
-            }
-            ExitCode::FAILURE
+    // What is made from the tables first: the package that the scripts import is built from it.
+    let done = generate(&root(), check).and_then(|stale| {
+        for file in &stale {
+            eprintln!("out of date: {} (run `cargo xtask gen`)", file.display());
         }
+        Ok(python::run(&root(), check)? && stale.is_empty())
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             eprintln!("xtask: {message}");
             ExitCode::FAILURE
@@ -46,7 +50,7 @@ fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// Writes every generated file, or with `check` lists those that differ from what would be written.
+/// Writes every file that is made from the tables, or with `check` lists those that differ from what would be written.
 fn generate(root: &Path, check: bool) -> Result<Vec<PathBuf>, String> {
     let abi = tables::Abi::read(&root.join("abi"))?;
     let done = implemented::scan(&root.join("crates/phalanx-mpi/src"))?;
@@ -55,9 +59,9 @@ fn generate(root: &Path, check: bool) -> Result<Vec<PathBuf>, String> {
     }
     let files = [
         ("crates/phalanx-mpi/include/mpi.h", header::write(&abi)),
-        ("crates/phalanx-mpi/src/consts.rs", consts::write(&abi)),
-        ("crates/phalanx-mpi/src/unsupported.rs", surface::write(&abi, &done)),
-        ("docs/coverage.md", coverage::write(&abi, &done)),
+        ("crates/phalanx-mpi/src/generated/consts.rs", consts::write(&abi)),
+        ("crates/phalanx-mpi/src/generated/unsupported.rs", surface::write(&abi, &done)),
+        ("docs/generated/coverage.md", coverage::write(&abi, &done)),
     ];
     let mut stale = Vec::new();
     for (name, text) in files {

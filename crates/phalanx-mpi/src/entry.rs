@@ -129,7 +129,7 @@ pub(crate) fn raise(name: &'static str, object: ErrorObject, code: c_int) -> c_i
 /// The body of a function that has none yet.
 #[cold]
 pub(crate) fn unsupported(name: &'static str, quiet: bool) -> c_int {
-    let text = "not supported by this version of Phalanx's engine (docs/coverage.md lists what is)";
+    let text = "not supported by this version of Phalanx's engine (docs/generated/coverage.md lists what is)";
     let code = errors::remember(&Error::new(ErrorClass::UnsupportedOperation, text), name);
     if quiet || !state::is_running() { code } else { raise(name, ErrorObject::None, code) }
 }

@@ -3,7 +3,7 @@
 //! One file per chapter of the standard. A function is a typed body under `#[mpi_entry(..)]`; the attribute writes the C
 //! symbols around it. [`param`] says how C's arguments become a body's, [`entry`] what happens around every body,
 //! [`errors`] what becomes of errors, [`table`] where the objects behind handles live. Functions without a body
-//! are exported too (`unsupported.rs`) and say so.
+//! are exported too (`generated/unsupported.rs`) and say so.
 #![expect(unsafe_code, reason = "C passes addresses; each use says what it relies on")]
 #![expect(clippy::too_many_arguments, reason = "the parameter lists are those of the standard")]
 
@@ -13,14 +13,13 @@ mod bsend;
 mod buffer;
 mod coll;
 mod comm;
-#[rustfmt::skip]
-mod consts;
 mod datatype;
 mod dynamic;
 mod entry;
 mod env;
 mod errors;
 mod extras;
+mod generated;
 mod group;
 mod handle;
 mod info;
@@ -36,5 +35,5 @@ mod table;
 mod topo;
 mod topo_dims;
 mod typeinfo;
-#[rustfmt::skip]
-mod unsupported;
+
+use generated::consts;

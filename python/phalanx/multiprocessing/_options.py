@@ -1,8 +1,8 @@
 """The options of pools: keyword, environment variable, what each accepts.
 
 An option that the program does not give (or gives as `None`) is taken from its
-variable, so that unmodified scripts have them too. `docs/options.md` is made from
-`OPTIONS` by `tests/options.py`.
+variable, so that unmodified scripts have them too. `docs/generated/options.md`
+is made from `OPTIONS` by `cargo xtask gen`.
 """
 
 import math

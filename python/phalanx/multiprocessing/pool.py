@@ -81,7 +81,7 @@ class Pool(_std.Pool):
         Keep each worker on one CPU.
 
     Options that are not given are taken from environment variables, which
-    ``docs/options.md`` lists.
+    ``docs/generated/options.md`` lists.
     """
 
     _state = INIT  # Also when an argument is refused.

@@ -1,6 +1,6 @@
 """Write the stubs of the extensions, python/phalanx/*.pyi, from their docstrings.
 
-    python tests/stub.py [--check]
+    PYTHON=... cargo xtask gen [--check]
 
 The first line of each docstring is a signature; this puts them together. With
 `--check` nothing is written, and a stub that is out of date is an error.
@@ -16,14 +16,13 @@ from typing import Any
 
 from phalanx import MPI, _workers
 
-PACKAGE = Path(__file__).resolve().parent.parent / "python" / "phalanx"
+PACKAGE = Path(__file__).resolve().parents[2] / "python" / "phalanx"
 
 # Of each extension: what its stub begins with.
 HEADERS = {
     MPI: '''\
+# Generated from the docstrings of the extension by `cargo xtask gen`: do not edit.
 """Message Passing Interface."""
-
-# Made by tests/stub.py from the docstrings of the extension: do not edit.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, NoReturn, Self, final
@@ -42,9 +41,8 @@ from phalanx.typing import (
 from typing_extensions import disjoint_base
 ''',
     _workers: '''\
+# Generated from the docstrings of the extension by `cargo xtask gen`: do not edit.
 """Pools, queues, locks and shared memory of Phalanx."""
-
-# Made by tests/stub.py from the docstrings of the extension: do not edit.
 
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, Self, final
@@ -277,7 +275,8 @@ def main() -> int:
         elif not target.is_file() or target.read_text() != text:
             stale.append(target.name)
     if stale:
-        print(f"out of date: {', '.join(stale)}; run tests/stub.py", file=sys.stderr)
+        names = ", ".join(f"python/phalanx/{name}" for name in stale)
+        print(f"out of date: {names} (run `cargo xtask gen`)", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -1,7 +1,7 @@
 //! The constants of the standard ABI. Generated from `abi/constants.tsv` by `cargo xtask gen`: do not edit.
 //!
 //! Handles and addresses are given as integers of the size of a pointer.
-#![allow(dead_code, reason = "the table is complete, whatever the chapters use")]
+#![expect(dead_code, reason = "the table is complete, whatever the chapters use")]
 
 /// `MPI_VERSION`.
 pub(crate) const VERSION: i32 = 5;
