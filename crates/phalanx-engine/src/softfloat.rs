@@ -420,11 +420,11 @@ mod tests {
             let (a, b) = (word(a, ea, signs & 1 != 0), word(b, eb, signs & 2 != 0));
             let bytes = |x: u128| { let mut t = [0; 10]; t.copy_from_slice(&x.to_le_bytes()[..10]); t };
             let number = |t: [u8; 10]| { let mut w = [0; 16]; w[..10].copy_from_slice(&t); u128::from_le_bytes(w) };
-            let sum = number(phalanx_shm::x87::add(bytes(a), bytes(b)));
+            let sum = number(phalanx_shm::mem::x87::add(bytes(a), bytes(b)));
             prop_assert_eq!(Format::X87.add(a, b), sum, "{:#x} + {:#x}", a, b);
             // The product's exponent goes out of range on either side for most draws: bring the second factor near one.
             let near = b & !(0x7FFF << 64) | u128::from((0x3FFF + apart) as u16) << 64 | 1 << 63;
-            let product = number(phalanx_shm::x87::mul(bytes(a), bytes(near)));
+            let product = number(phalanx_shm::mem::x87::mul(bytes(a), bytes(near)));
             prop_assert_eq!(Format::X87.mul(a, near), product, "{:#x} * {:#x}", a, near);
         }
     }

@@ -277,9 +277,13 @@ fn measure(method: Method, size: usize) -> f64 {
                         take_chunks(&step, size, chunk, |at, len| {
                             // SAFETY: the receiver waits and expects these bytes.
                             unsafe {
-                                let here = ConstMem::new(data[at..].as_ptr(), len);
-                                let there = RemoteMem { addr: addr + at as u64, len };
-                                single_copy::write(pid, there, here).expect("write");
+                                let here =
+                                    libc::iovec { iov_base: data[at..].as_ptr().cast_mut().cast(), iov_len: len };
+                                let there = libc::iovec {
+                                    iov_base: std::ptr::without_provenance_mut(addr as usize + at),
+                                    iov_len: len,
+                                };
+                                assert_eq!(libc::process_vm_writev(pid, &here, 1, &there, 1, 0), len as isize);
                             }
                         });
                     }

@@ -3,9 +3,6 @@
 //! Spinning is right when the peer runs on another CPU and answers within a
 //! microsecond, and harmful when the peer needs the very CPU that spins.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 /// Environment variable by which a launcher tells the ranks how many CPUs the job may use, since a rank bound to some of
 /// them sees only those.
 pub const JOB_CPUS: &str = "PHALANX_JOB_CPUS";
@@ -25,8 +22,7 @@ impl CpuBudget {
         let affinity = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count().max(1));
         let told = std::env::var(JOB_CPUS).ok().and_then(|cpus| cpus.parse().ok());
         let affinity = affinity.max(told.unwrap_or(0));
-        let quota = cgroup_quota(Path::new("/proc/self/cgroup"), Path::new("/sys/fs/cgroup"));
-        CpuBudget::new(affinity, quota, ranks)
+        CpuBudget::new(affinity, crate::limits::quota(), ranks)
     }
 
     /// The budget from known figures: CPUs by affinity, cgroup quota in CPUs.
@@ -61,119 +57,9 @@ impl CpuBudget {
     }
 }
 
-/// CPU quota of this process's cgroup and of every ancestor: the smallest.
-fn cgroup_quota(own: &Path, root: &Path) -> Option<f64> {
-    let lines = fs::read_to_string(own).ok()?;
-    let mut least: Option<f64> = None;
-    for line in lines.lines() {
-        // "0::/a/b" for version 2, "4:cpu,cpuacct:/a/b" for version 1.
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
-        let (base, read): (PathBuf, fn(&Path) -> Option<f64>) = if controllers.is_empty() {
-            (root.to_path_buf(), quota_v2)
-        } else if controllers.split(',').any(|c| c == "cpu") {
-            // Mounted under the full list or under the bare name.
-            let full = root.join(controllers);
-            (if full.is_dir() { full } else { root.join("cpu") }, quota_v1)
-        } else {
-            continue;
-        };
-        // Inside a container the path may not exist below the mount point: the
-        // mount point itself is then the container's own group.
-        let mut at = Some(Path::new(path.trim_start_matches('/')));
-        while let Some(here) = at {
-            if let Some(q) = read(&base.join(here)) {
-                least = Some(least.map_or(q, |l| l.min(q)));
-            }
-            at = if here.as_os_str().is_empty() { None } else { here.parent() };
-        }
-    }
-    least
-}
-
-/// `cpu.max`: "max 100000" or "150000 100000" (quota and period in us).
-fn quota_v2(group: &Path) -> Option<f64> {
-    let text = fs::read_to_string(group.join("cpu.max")).ok()?;
-    let mut words = text.split_whitespace();
-    let quota: f64 = words.next()?.parse().ok()?;
-    let period: f64 = words.next()?.parse().ok()?;
-    (period > 0.0 && quota > 0.0).then(|| quota / period)
-}
-
-/// `cpu.cfs_quota_us` (-1 for none) over `cpu.cfs_period_us`.
-fn quota_v1(group: &Path) -> Option<f64> {
-    let read = |name: &str| -> Option<f64> { fs::read_to_string(group.join(name)).ok()?.trim().parse().ok() };
-    let quota = read("cpu.cfs_quota_us")?;
-    let period = read("cpu.cfs_period_us")?;
-    (period > 0.0 && quota > 0.0).then(|| quota / period)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str, files: &[(&str, &str)]) -> Folder {
-            let unique = format!("phalanx-budget-{name}-{}", std::process::id());
-            let folder = Folder(std::env::temp_dir().join(unique));
-            for (path, text) in files {
-                let path = folder.0.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-            folder
-        }
-
-        fn quota(&self) -> Option<f64> {
-            cgroup_quota(&self.0.join("self"), &self.0.join("fs"))
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    #[test]
-    fn version_2_takes_the_smallest_of_all_ancestors() {
-        let folder = Folder::new(
-            "v2",
-            &[
-                ("self", "0::/jobs/a\n"),
-                ("fs/jobs/a/cpu.max", "max 100000\n"),
-                ("fs/jobs/cpu.max", "150000 100000\n"),
-                ("fs/cpu.max", "400000 100000\n"),
-            ],
-        );
-        assert_eq!(folder.quota(), Some(1.5));
-    }
-
-    #[test]
-    fn version_1_is_read_from_its_own_hierarchy() {
-        let folder = Folder::new(
-            "v1",
-            &[
-                ("self", "5:memory:/m\n4:cpu,cpuacct:/box\n"),
-                ("fs/cpu,cpuacct/box/cpu.cfs_quota_us", "50000\n"),
-                ("fs/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n"),
-                ("fs/cpu,cpuacct/cpu.cfs_quota_us", "-1\n"),
-                ("fs/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
-            ],
-        );
-        assert_eq!(folder.quota(), Some(0.5));
-    }
-
-    #[test]
-    fn no_quota_no_files_and_nonsense_mean_no_limit() {
-        assert_eq!(Folder::new("none", &[("self", "0::/\n"), ("fs/cpu.max", "max 1\n")]).quota(), None);
-        assert_eq!(Folder::new("bad", &[("self", "rubbish"), ("fs/cpu.max", "1 0")]).quota(), None);
-        assert_eq!(cgroup_quota(Path::new("/no/such"), Path::new("/no/such")), None);
-    }
 
     #[test]
     fn ranks_spin_only_with_a_cpu_each() {

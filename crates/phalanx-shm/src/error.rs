@@ -140,12 +140,10 @@ pub enum ShmError {
         what: &'static str,
     },
     /// A copy between two processes' private memory was refused or cut short.
-    #[error("copying {bytes} bytes {direction} process {pid} failed after {done} bytes: {source}")]
+    #[error("copying {bytes} bytes from process {pid} failed after {done} bytes: {source}")]
     SingleCopy {
         /// The other process.
         pid: i32,
-        /// "from" or "to".
-        direction: &'static str,
         /// Bytes asked for.
         bytes: u64,
         /// Bytes that did arrive.

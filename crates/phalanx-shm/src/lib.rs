@@ -19,8 +19,8 @@
 //! | [`wait`] | sleeping on shared words in slices, with a deadline |
 //! | [`condition`], [`barrier`] | waiting for a notification, an event, or for each other |
 //! | [`owned`], [`semaphore`] | locks that know their owner; counting semaphores |
-//! | [`oom`] | [`OomKills`]: whether memory ran out when a process was killed |
-//! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners |
+//! | `limits` | what control groups allow; [`OomKills`]: whether memory ran out when a process was killed |
+//! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners, and the loops over it |
 //! | [`single_copy`] | copies straight from another process's memory |
 //! | [`transfer`] | large messages: a pipe through shared memory that both sides advance |
 //!
@@ -48,27 +48,22 @@ pub mod arena;
 pub mod barrier;
 #[cfg(not(loom))]
 pub mod budget;
-mod combine;
 #[cfg(not(loom))]
 pub mod condition;
-#[cfg(not(loom))]
-mod copy;
 pub mod doorbell;
 pub mod error;
 #[cfg(not(loom))]
 pub mod fork;
 #[cfg(not(loom))]
 pub mod inherit;
-pub mod mem;
 #[cfg(not(loom))]
-pub mod oom;
+mod limits;
+pub mod mem;
 #[cfg(not(loom))]
 pub mod owned;
 #[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
 mod positions;
 mod process;
-#[cfg(not(loom))]
-mod room;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
@@ -76,15 +71,12 @@ pub mod semaphore;
 #[cfg(not(loom))]
 pub mod single_copy;
 mod stack;
-mod strided;
 #[cfg(not(loom))]
 pub mod transfer;
 #[cfg(not(loom))]
 pub mod universe;
 #[cfg(not(loom))]
 pub mod wait;
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-pub mod x87;
 
 #[cfg(not(loom))]
 pub use alive::{Death, ProcessTag, ShortTag};
@@ -94,12 +86,12 @@ pub use arena::{Arena, ArenaConfig, Block, BlockKind, Handle, PrivateView};
 pub use budget::CpuBudget;
 pub use doorbell::HotSet;
 pub use error::ShmError;
+#[cfg(not(loom))]
+pub use limits::OomKills;
 pub use lock::{EngineGuard, EngineLock};
 #[cfg(not(loom))]
 pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
-#[cfg(not(loom))]
-pub use oom::OomKills;
 #[cfg(not(loom))]
 pub use owned::{Acquired, OwnedLock};
 pub use park::{ParkToken, Parker, Woken};

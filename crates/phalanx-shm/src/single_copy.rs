@@ -1,14 +1,13 @@
-//! Copies straight from or to another process's private memory.
+//! Copies straight from another process's private memory.
 //!
-//! One copy instead of two, by `process_vm_readv` and `process_vm_writev`. The
-//! kernel allows it between processes of one user, except where Yama, a seccomp
+//! One copy instead of two, by `process_vm_readv`. The kernel allows it between processes of one user, except where Yama, a seccomp
 //! filter or missing namespaces' rights forbid it, each in its own way; so
 //! [`probe`] tries it for real on a word the peer has published.
 
 use std::io;
 
 use crate::ShmError;
-use crate::mem::{ConstMem, MutMem};
+use crate::mem::MutMem;
 
 /// Pieces per system call (the kernel's UIO_MAXIOV).
 const PIECES: usize = 1024;
@@ -20,20 +19,6 @@ pub struct RemoteMem {
     pub addr: u64,
     /// Length in bytes.
     pub len: usize,
-}
-
-/// What single copy can do with one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capability {
-    /// `process_vm_readv` works.
-    pub read: bool,
-    /// `process_vm_writev` works.
-    pub write: bool,
-}
-
-impl Capability {
-    /// Nothing works: use shared chunks.
-    pub const NONE: Capability = Capability { read: false, write: false };
 }
 
 /// A word the peer publishes for [`probe`]: its address and the value there.
@@ -57,20 +42,12 @@ impl ProbeWord {
     }
 }
 
-/// Tries both directions on process `pid`: reads its [`ProbeWord`] at `addr`,
-/// which must hold `value`, and writes the same value back.
-pub fn probe(pid: i32, addr: u64, value: u64) -> Capability {
+/// Whether the memory of process `pid` can be read: tries its [`ProbeWord`] at `addr`, which must hold `value`.
+pub fn probe(pid: i32, addr: u64, value: u64) -> bool {
     let mut seen = [0u8; 8];
     // SAFETY: `seen` outlives the call and nothing else refers to it during it.
     let local = unsafe { MutMem::new(seen.as_mut_ptr(), seen.len()) };
-    let remote = RemoteMem { addr, len: 8 };
-    let can_read = read(pid, remote, local).is_ok();
-    if !can_read || u64::from_ne_bytes(seen) != value {
-        return Capability::NONE;
-    }
-    // SAFETY: as above; writing back what is there changes nothing.
-    let can_write = unsafe { write(pid, remote, ConstMem::new(seen.as_ptr(), seen.len())) }.is_ok();
-    Capability { read: true, write: can_write }
+    read(pid, RemoteMem { addr, len: 8 }, local).is_ok() && u64::from_ne_bytes(seen) == value
 }
 
 /// Copies `remote` of process `pid` to `local`; both must have the same length.
@@ -91,43 +68,7 @@ pub fn read(pid: i32, remote: RemoteMem, local: MutMem) -> Result<(), ShmError> 
 /// As [`read`].
 pub fn read_vectored(pid: i32, remote: &[RemoteMem], local: &[MutMem]) -> Result<(), ShmError> {
     let local = local.iter().map(|m| (m.as_ptr().cast_const(), m.len()));
-    transfer(Direction::From, pid, remote, local)
-}
-
-/// Copies `local` to `remote` of process `pid`; both must have the same length.
-///
-/// # Safety
-///
-/// The peer has offered `remote` to be written (it published the address and is
-/// waiting for the data): the write bypasses all protection in that process.
-///
-/// # Errors
-///
-/// As [`read`].
-pub unsafe fn write(pid: i32, remote: RemoteMem, local: ConstMem) -> Result<(), ShmError> {
-    // SAFETY: the caller's contract.
-    unsafe { write_vectored(pid, &[remote], &[local]) }
-}
-
-/// Copies the concatenation of `local` to that of `remote` of process `pid`;
-/// both must have the same total length.
-///
-/// # Safety
-///
-/// As [`write()`], for each range.
-///
-/// # Errors
-///
-/// As [`read`].
-pub unsafe fn write_vectored(pid: i32, remote: &[RemoteMem], local: &[ConstMem]) -> Result<(), ShmError> {
-    let local = local.iter().map(|m| (m.as_ptr(), m.len()));
-    transfer(Direction::To, pid, remote, local)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    From,
-    To,
+    transfer(pid, remote, local)
 }
 
 /// Pieces `(address, length)` still to be copied on one side, in order.
@@ -163,12 +104,7 @@ impl Side {
     }
 }
 
-fn transfer(
-    direction: Direction,
-    pid: i32,
-    remote: &[RemoteMem],
-    local: impl Iterator<Item = (*const u8, usize)>,
-) -> Result<(), ShmError> {
+fn transfer(pid: i32, remote: &[RemoteMem], local: impl Iterator<Item = (*const u8, usize)>) -> Result<(), ShmError> {
     let mut local = Side::new(local);
     let mut remote = Side::new(remote.iter().map(|r| (std::ptr::without_provenance(r.addr as usize), r.len)));
     let total: u64 = local.pieces.iter().map(|p| p.iov_len as u64).sum();
@@ -180,10 +116,7 @@ fn transfer(
         // checks the remote ones.
         let n = unsafe {
             let (here_n, there_n) = (here.len() as _, there.len() as _);
-            match direction {
-                Direction::From => libc::process_vm_readv(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0),
-                Direction::To => libc::process_vm_writev(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0),
-            }
+            libc::process_vm_readv(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0)
         };
         let source = match n {
             1.. => {
@@ -199,13 +132,7 @@ fn transfer(
                 e => e,
             },
         };
-        return Err(ShmError::SingleCopy {
-            pid,
-            direction: if direction == Direction::From { "from" } else { "to" },
-            bytes: total,
-            done,
-            source,
-        });
+        return Err(ShmError::SingleCopy { pid, bytes: total, done, source });
     }
     Ok(())
 }

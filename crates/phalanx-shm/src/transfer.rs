@@ -23,8 +23,7 @@
 //! them further apart than the pipe is long reports corruption.
 
 use crate::ShmError;
-use crate::copy::{STREAMING, copy_streaming};
-use crate::mem::{ConstMem, MutMem};
+use crate::mem::{ConstMem, MutMem, STREAMING, copy_streaming};
 use crate::positions::Positions;
 use crate::universe::{Offset, ProcId, Universe};
 

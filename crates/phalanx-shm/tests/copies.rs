@@ -4,8 +4,8 @@
 
 use std::process::{Command, Stdio};
 
-use phalanx_shm::single_copy::{self, Capability, ProbeWord, RemoteMem};
-use phalanx_shm::{ConstMem, MutMem, ShmError};
+use phalanx_shm::single_copy::{self, ProbeWord, RemoteMem};
+use phalanx_shm::{MutMem, ShmError};
 
 fn me() -> i32 {
     i32::try_from(std::process::id()).unwrap()
@@ -18,22 +18,21 @@ fn remote(bytes: &[u8]) -> RemoteMem {
 /// Whether this machine allows it at all; says so when not.
 fn allowed() -> bool {
     let word = Box::new(ProbeWord::new(0x5eed));
-    let capability = single_copy::probe(me(), word.addr(), 0x5eed);
-    if !capability.read {
+    let works = single_copy::probe(me(), word.addr(), 0x5eed);
+    if !works {
         eprintln!("process_vm_readv is forbidden here: only the refusals are tested");
     }
-    capability.read
+    works
 }
 
 #[test]
 fn a_probe_compares_the_word() {
     let word = Box::new(ProbeWord::new(1234));
     if allowed() {
-        let both = Capability { read: true, write: true };
-        assert_eq!(single_copy::probe(me(), word.addr(), 1234), both);
+        assert!(single_copy::probe(me(), word.addr(), 1234));
     }
-    assert_eq!(single_copy::probe(me(), word.addr(), 1235), Capability::NONE);
-    assert_eq!(single_copy::probe(me(), 8, 0), Capability::NONE, "no memory there");
+    assert!(!single_copy::probe(me(), word.addr(), 1235));
+    assert!(!single_copy::probe(me(), 8, 0), "no memory there");
 }
 
 #[test]
@@ -52,17 +51,6 @@ fn pieces_of_different_sizes_are_matched_up() {
         .collect();
     single_copy::read_vectored(me(), &there, &here).unwrap();
     assert!(room == source);
-
-    let target = vec![0u8; source.len()];
-    let there: Vec<RemoteMem> = target.chunks(53).map(remote).collect();
-    let here: Vec<ConstMem> = source
-        .chunks(4096)
-        // SAFETY: `source` lives on.
-        .map(|piece| unsafe { ConstMem::new(piece.as_ptr(), piece.len()) })
-        .collect();
-    // SAFETY: `target` is ours and not used meanwhile.
-    unsafe { single_copy::write_vectored(me(), &there, &here) }.unwrap();
-    assert!(std::hint::black_box(&target) == &source);
 }
 
 #[test]

@@ -65,7 +65,6 @@ fn records_of_every_size_arrive_in_order_with_their_bytes() {
                 let (first, rest) = bytes[..size].split_at(size / 3);
                 let envelope = Envelope {
                     kind: 1 + (n % 200) as u8,
-                    flags: n as u8,
                     ctx: n as u32,
                     src: u32::MAX,
                     tag: -(n as i32),
@@ -90,7 +89,6 @@ fn records_of_every_size_arrive_in_order_with_their_bytes() {
             let size = n % (most + 1);
             assert_eq!(record.envelope.tag, -(n as i32));
             assert_eq!(record.envelope.kind, 1 + (n % 200) as u8);
-            assert_eq!(record.envelope.flags, n as u8);
             assert_eq!(record.envelope.ctx, n as u32);
             assert_eq!(record.envelope.src, u32::MAX);
             assert_eq!(record.envelope.token, u64::MAX - n as u64);

@@ -60,7 +60,6 @@ proptest! {
                     let whole = parts.concat();
                     let envelope = Envelope {
                         kind: count as u8,
-                        flags: !count as u8,
                         token: count,
                         len: whole.len() as u64,
                         ..Envelope::default()
@@ -84,7 +83,6 @@ proptest! {
                         let (n, payload) = queue.pop_front().unwrap();
                         prop_assert_eq!(record.envelope.token, n);
                         prop_assert_eq!(record.envelope.kind, n as u8);
-                        prop_assert_eq!(record.envelope.flags, !n as u8);
                         prop_assert_eq!(record.envelope.len, payload.len() as u64);
                         let mut got = vec![0; payload.len()];
                         prop_assert_eq!(record.copy_payload(&mut got), payload.len());

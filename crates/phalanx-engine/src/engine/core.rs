@@ -264,7 +264,7 @@ impl Core {
 
     /// Pushes a control record with a length.
     pub(crate) fn control_sized(&mut self, dest: ProcId, kind: u8, token: u64, value: u64, len: u64) -> Result<()> {
-        let envelope = Envelope { kind, flags: 0, ctx: 0, src: self.me.0, tag: 0, sig: 0, len, token };
+        let envelope = Envelope { kind, ctx: 0, src: self.me.0, tag: 0, sig: 0, len, token };
         self.enqueue(dest, super::send::Pending::Control(envelope, value))
     }
 

@@ -420,7 +420,7 @@ impl Core {
         let pid = self.universe.slot(peer).pid();
         let w = words(self, block)?;
         let (address, value) = (w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed));
-        let works = self.single_copy && single_copy::probe(pid, address, value).read;
+        let works = self.single_copy && single_copy::probe(pid, address, value);
         let found = works.then_some(pid);
         self.copyable[at] = Some(found);
         found

@@ -109,7 +109,6 @@ impl Core {
     fn push_eager(&mut self, m: &Outgoing<'_>, bytes: usize, token: u64) -> Result<bool> {
         let envelope = Envelope {
             kind: if token == 0 { kind::EAGER } else { kind::EAGER_SYNC },
-            flags: 0,
             ctx: m.ctx,
             src: m.source,
             tag: m.tag,
@@ -192,7 +191,7 @@ impl Core {
 
     /// Pushes a control record, now or when there is room.
     pub(crate) fn control(&mut self, dest: ProcId, kind: u8, token: u64, value: u64) -> Result<()> {
-        let envelope = Envelope { kind, flags: 0, ctx: 0, src: self.me.0, tag: 0, sig: 0, len: 8, token };
+        let envelope = Envelope { kind, ctx: 0, src: self.me.0, tag: 0, sig: 0, len: 8, token };
         self.enqueue(dest, Pending::Control(envelope, value))
     }
 
@@ -259,7 +258,6 @@ impl Core {
                 (false, true) => kind::EAGER_SYNC,
                 (false, false) => kind::EAGER,
             },
-            flags: 0,
             ctx: send.ctx,
             src: send.source,
             tag: send.tag,

@@ -201,7 +201,7 @@ fn complex16(op: Builtin, input: ConstMem, inout: MutMem) {
 /// Sums and products of x87 numbers on the x87 unit. Answers whether it did the operation.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 fn extended(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem) -> bool {
-    use phalanx_shm::x87::{add, mul};
+    use phalanx_shm::mem::x87::{add, mul};
     if !basic.is_x87() {
         return false;
     }

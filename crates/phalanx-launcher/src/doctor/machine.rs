@@ -97,7 +97,7 @@ fn descriptors() -> Finding {
 static WORD: ProbeWord = ProbeWord::new(WORD_VALUE);
 const WORD_VALUE: u64 = 0x7068_616c_616e_7831;
 
-/// Starts this binary as a peer that copies from and to us, as ranks do with each other.
+/// Starts this binary as a peer that copies from us, as ranks do with each other.
 fn single_copy_finding() -> Finding {
     let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
     let yama = match yama.trim() {
@@ -116,11 +116,6 @@ fn single_copy_finding() -> Finding {
     let _ = rustix::process::set_ptracer(rustix::process::PTracer::None);
     match status.and_then(|status| status.code()) {
         Some(0) => Finding::ok("single copy", format!("large messages may be copied once, process to process{yama}")),
-        Some(3) => Finding::note(
-            "single copy",
-            format!("reading allowed, writing refused{yama}"),
-            "large messages work, at somewhat less speed",
-        ),
         _ => Finding::note(
             "single copy",
             format!("process_vm_readv between processes is refused{yama}"),
@@ -129,17 +124,12 @@ fn single_copy_finding() -> Finding {
     }
 }
 
-/// The peer's part: 0 when both directions work, 3 for reading only, 4 for nothing.
+/// The peer's part: 0 when it can read our memory, 4 when not.
 pub(super) fn probe_peer(pid: &str, address: &str, value: &str) -> u8 {
     let (Ok(pid), Ok(address), Ok(value)) = (pid.parse(), address.parse(), value.parse()) else {
         return 4;
     };
-    let capability = single_copy::probe(pid, address, value);
-    match (capability.read, capability.write) {
-        (true, true) => 0,
-        (true, false) => 3,
-        _ => 4,
-    }
+    if single_copy::probe(pid, address, value) { 0 } else { 4 }
 }
 
 fn orphans() -> Finding {

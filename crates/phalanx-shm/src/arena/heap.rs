@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::layout::{HEAP_AT, Head, Header, PAGE, seal};
 use crate::ShmError;
-use crate::room;
+use crate::limits;
 use crate::segment::Segment;
 use crate::stack;
 use crate::universe::heap::{CLASSES, class_bytes, class_of};
@@ -364,7 +364,7 @@ impl<'a> Heap<'a> {
 
     /// Reserves pages, if the machine has them.
     fn reserve(&self, at: u64, len: u64, what: &'static str) -> Result<(), ShmError> {
-        room::check(len, what)?;
+        limits::check(len, what)?;
         self.segment.commit(at, len, what)
     }
 

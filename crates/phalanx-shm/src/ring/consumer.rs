@@ -85,7 +85,6 @@ impl RingConsumer {
         let words = unsafe { self.ring.read_header(self.position) };
         let envelope = Envelope {
             kind: word.kind(),
-            flags: word.flags(),
             ctx: words[0] as u32,
             src: (words[0] >> 32) as u32,
             tag: words[1] as u32 as i32,

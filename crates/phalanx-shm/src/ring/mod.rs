@@ -39,13 +39,11 @@ pub(crate) const PAYLOAD_LIMIT: usize = 65_535;
 pub(crate) const MIN_LINES: u64 = 16;
 
 /// What a record says about its message. The ring carries it, and gives no
-/// meaning to it: kinds, flags and the fields belong to the engine.
+/// meaning to it: kinds and the fields belong to the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// What kind of record this is.
     pub kind: u8,
-    /// Bits of the engine's choice.
-    pub flags: u8,
     /// Context id.
     pub ctx: u32,
     /// Sender's rank (in the communicator, as the receiver matches it).
@@ -60,7 +58,7 @@ pub struct Envelope {
     pub token: u64,
 }
 
-/// A record's first word: `stamp << 32 | payload << 16 | flags << 8 | kind`.
+/// A record's first word: `stamp << 32 | payload << 16 | kind`.
 ///
 /// `stamp` is the lap of the ring, never zero; a line whose stamp is not that
 /// of the lap being read holds no record yet.
@@ -71,7 +69,7 @@ impl Word0 {
     #[inline]
     fn new(stamp: u32, payload: usize, e: &Envelope) -> Word0 {
         debug_assert!(payload <= PAYLOAD_LIMIT);
-        Word0(u64::from(stamp) << 32 | (payload as u64) << 16 | u64::from(e.flags) << 8 | u64::from(e.kind))
+        Word0(u64::from(stamp) << 32 | (payload as u64) << 16 | u64::from(e.kind))
     }
 
     #[inline]
@@ -82,11 +80,6 @@ impl Word0 {
     #[inline]
     fn payload(self) -> usize {
         (self.0 >> 16) as usize & 0xffff
-    }
-
-    #[inline]
-    fn flags(self) -> u8 {
-        (self.0 >> 8) as u8
     }
 
     #[inline]

@@ -4,11 +4,11 @@
 //! Hence the look beforehand. It errs on the side of yes: what only the kernel can know is left to it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::fs::read_to_string;
 use std::io;
 
+use super::groups::{Group, groups};
+use super::{field, text_of};
 use crate::ShmError;
-use crate::oom::memory_groups;
 
 /// One look per so many bytes that this process reserves.
 const LOOK: u64 = 16 << 20;
@@ -20,7 +20,7 @@ pub(crate) fn check(bytes: u64, what: &'static str) -> Result<(), ShmError> {
         return Ok(());
     }
     UNSEEN.store(0, Ordering::Relaxed);
-    match find(bytes, |path| read_to_string(path).ok()) {
+    match find(bytes, text_of) {
         Some(room) if room.bytes < bytes => {
             let text = format!("{} has {} bytes left", room.of, room.bytes);
             // The next request is looked at, too.
@@ -45,55 +45,41 @@ fn find(bytes: u64, read: impl Fn(&str) -> Option<String>) -> Option<Room> {
     let kib = |name| field(&machine, name).map(|kib| kib.saturating_mul(1024));
     let swap = kib("SwapFree:").unwrap_or(0);
     let mut least = Room { bytes: kib("MemAvailable:")?.saturating_add(swap), of: "the machine".to_owned() };
-    for group in memory_groups(&read("/proc/self/cgroup").unwrap_or_default()) {
-        let mut path = group.path.as_str();
-        // A limit holds for all groups below.
-        loop {
-            let folder = format!("{}{path}", group.root);
-            if let Some(left) = left_in(&folder, group.unified, bytes, &read) {
-                let left = left.saturating_add(swap);
-                if left < least.bytes {
-                    least = Room { bytes: left, of: format!("the control group {folder}") };
-                }
+    for group in groups("memory", &read) {
+        if let Some(left) = left_in(&group, bytes, &read) {
+            let left = left.saturating_add(swap);
+            if left < least.bytes {
+                least = Room { bytes: left, of: format!("the control group {}", group.folder) };
             }
-            let Some(end) = path.rfind('/') else { break };
-            path = &path[..end];
         }
     }
     Some(least)
 }
 
 /// Bytes that a group may still use: below its limit, or used for files that can be read again.
-fn left_in(folder: &str, unified: bool, enough: u64, read: impl Fn(&str) -> Option<String>) -> Option<u64> {
-    let (limit, usage, files) = if unified {
+fn left_in(group: &Group, enough: u64, read: impl Fn(&str) -> Option<String>) -> Option<u64> {
+    let (limit, usage, files) = if group.unified {
         ("memory.max", "memory.current", ["inactive_file", "active_file"])
     } else {
         ("memory.limit_in_bytes", "memory.usage_in_bytes", ["total_inactive_file", "total_active_file"])
     };
-    let number = |name| read(&format!("{folder}/{name}"))?.trim().parse::<u64>().ok();
+    let number = |name| read(&group.file(name))?.trim().parse::<u64>().ok();
     // "max" is no number: no limit.
     let left = number(limit)?.saturating_sub(number(usage)?);
     if left >= enough {
         return Some(left); // The file below is slow to read.
     }
-    let counts = read(&format!("{folder}/memory.stat")).unwrap_or_default();
+    let counts = read(&group.file("memory.stat")).unwrap_or_default();
     Some(files.iter().fold(left, |left, name| left.saturating_add(field(&counts, name).unwrap_or(0))))
-}
-
-/// The number after `name` at the beginning of a line.
-fn field(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some(name)).then(|| words.next()?.parse().ok()).flatten()
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::table;
     use super::*;
 
     fn room(files: &[(&str, &str)]) -> Option<Room> {
-        find(1 << 40, |path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned()))
+        find(1 << 40, table(files))
     }
 
     const MACHINE: (&str, &str) = ("/proc/meminfo", "MemTotal: 9000 kB\nMemAvailable: 5000 kB\nSwapFree: 10 kB\n");

@@ -5,11 +5,24 @@
 //! [`ConstMem`] and [`MutMem`] are such ranges as plain values: making one is
 //! `unsafe` (the maker promises that the memory stays valid), copying through
 //! one is safe and always bounds-checked.
+//!
+//! The loops over such memory have files of their own here: element-wise updates, runs of equal blocks, copies past the
+//! caches, and the arithmetic of a format that Rust has no type for. They are unsafe code for the same reason as the
+//! views, and use nothing of this crate beside them.
+
+mod combine;
+#[cfg(not(loom))]
+mod copy;
+mod strided;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub mod x87;
 
 use core::marker::PhantomData;
 
 #[cfg(not(loom))]
 use crate::ShmError;
+#[cfg(not(loom))]
+pub(crate) use copy::{STREAMING, copy_streaming};
 
 /// Readable memory of someone else: address and length.
 #[derive(Clone, Copy, Debug)]
