@@ -40,7 +40,7 @@ lint: install
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy python/phalanx tests/run.py tests/tiers
+	$(BIN)/mypy python/phalanx python/_phalanx_doors.py tests/run.py tests/tiers
 	PYTHON=$(BIN)/python cargo xtask gen --check
 	$(BIN)/python -m mypy.stubtest phalanx.MPI phalanx._workers --allowlist tests/stubtest.txt
 

@@ -2,21 +2,26 @@
 
 The wheel holds ``phalanx.MPI`` and ``phalanx._workers`` (CPython extensions),
 the embedded engine ``phalanx/_native/libmpi_abi.so.1`` (a plain shared library
-that C programs can link to as well), its header, and the ``phalanx`` binary.
+that C programs can link to as well), its header, the ``phalanx`` binary, and
+``phalanx_doors.pth``, by which every Python of the environment opens the doors
+when the launcher asks for it.
 """
 
 import os
 import shutil
 import tomllib
+import zipfile
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
 from setuptools_rust import Binding, RustBin, RustExtension
 from setuptools_rust.build import build_rust
 
 ROOT = Path(__file__).parent
 HEADER = ROOT / "crates" / "phalanx-mpi" / "include" / "mpi.h"
+DOORS = ROOT / "python" / "phalanx_doors.pth"
 ENGINE = "phalanx._native.libmpi_abi"
 CARGO_PROFILE = os.environ.get("PHALANX_BUILD_PROFILE", "release")
 
@@ -32,13 +37,25 @@ class BuildRust(build_rust):
 
 
 class BuildPy(build_py):
-    """Put the header of the library into the package."""
+    """Put the header of the library into the package, and the doors beside it."""
 
     def run(self) -> None:
         super().run()
         target = Path(self.build_lib, "phalanx", "include")
         target.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(HEADER, target / "mpi.h")
+        shutil.copyfile(DOORS, Path(self.build_lib, DOORS.name))
+
+
+class EditableWheel(editable_wheel):
+    """Put the doors into the wheel that stands for the source tree."""
+
+    def run(self) -> None:
+        super().run()
+        for wheel in Path(self.dist_dir).glob("phalanx-*.whl"):
+            with zipfile.ZipFile(wheel, "a") as archive:
+                if DOORS.name not in archive.namelist():
+                    archive.write(DOORS, DOORS.name)
 
 
 def crate(name: str) -> str:
@@ -54,7 +71,11 @@ common = {"debug": False, "args": ["--locked", "--profile", CARGO_PROFILE]}
 
 setup(
     version=version(),
-    cmdclass={"build_rust": BuildRust, "build_py": BuildPy},
+    cmdclass={
+        "build_rust": BuildRust,
+        "build_py": BuildPy,
+        "editable_wheel": EditableWheel,
+    },
     rust_extensions=[
         RustExtension(
             "phalanx.MPI",

@@ -51,6 +51,68 @@ class TestDoors(JobCase):
             self.skipTest(f"Phalanx is installed for {other}")
         self.check(PHALANX, "run", "-n", "2", other, "script.py", ranks=2)
 
+    def test_however_the_search_path_is_set(self):
+        run = (PHALANX, "run", "-n", "2")
+        wrapper = Path(self.folder, "wrapper.sh")
+        wrapper.write_text('export PYTHONPATH=src\nexec "$@"\n')
+        python = (sys.executable, "script.py")
+        shell = (PHALANX, "shell", "-c", "PYTHONPATH=src python3 -I script.py")
+        self.check(*run, "-x", "PYTHONPATH=src", *python, ranks=2)
+        self.check(*run, "-genv", "PYTHONPATH", "src", *python, ranks=2)
+        self.check(*run, "-env", "PYTHONPATH", "src", *python, ranks=2)
+        self.check(*run, "sh", "wrapper.sh", *python, ranks=2)
+        self.check(*run, "env", "-u", "PYTHONPATH", *python, ranks=2)
+        self.check(*run, sys.executable, "-I", "script.py", ranks=2)
+        self.check(*shell, ranks=1)
+
+    def test_the_search_path_reaches_the_script(self):
+        Path(self.folder, "src").mkdir()
+        Path(self.folder, "src", "helper.py").write_text("NAME = 'mine'\n")
+        script = "import mpi4py, helper\nprint(helper.NAME)\n"
+        ended = self.run_job(2, script, "-x", "PYTHONPATH=src")
+        self.assertEqual((ended.status, ended.out), (0, "mine\n" * 2), ended.text)
+
+    def test_what_scripts_ask_of_the_module(self):
+        ended = self.run_job(
+            1,
+            "import ctypes, importlib.metadata, os\n"
+            "import mpi4py\n"
+            "from mpi4py import MPI\n"
+            "version = importlib.metadata.version('mpi4py')\n"
+            "assert version == mpi4py.__version__, version\n"
+            "assert os.path.isfile(MPI.__file__), MPI.__file__\n"
+            "size = ctypes.c_int()\n"
+            "library = ctypes.CDLL(MPI.__file__)\n"
+            "world = ctypes.c_void_p(MPI.COMM_WORLD.handle)\n"
+            "assert library.MPI_Comm_size(world, ctypes.byref(size)) == 0\n"
+            "assert size.value == 1, size\n"
+            "assert MPI.Exception.__module__ == 'phalanx.MPI'\n",
+        )
+        self.assertEqual(ended.status, 0, ended.text)
+
+    def test_without_the_launcher_there_is_no_door(self):
+        code = "import importlib.util as u, sys; print(u.find_spec('mpi4py'), sys.path)"
+        env = {k: v for k, v in os.environ.items() if k != "PHALANX_LAUNCHER"}
+        env["PHALANX_DOORS"] = "mpi4py,multiprocessing"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
+        self.assertNotIn("doors", done.stdout, done.stderr)
+
+    def test_doors_that_are_closed_inside_open_ones(self):
+        code = "import importlib.util as u; print('at', u.find_spec('mpi4py'))"
+        Path(self.folder, "look.py").write_text(code)
+        inner = f"{PHALANX} run --no-doors look.py"
+        for flag in ("--doors=mpi4py", "--doors=multiprocessing"):
+            done = subprocess.run(
+                [PHALANX, "shell", flag, "-c", inner],
+                capture_output=True,
+                text=True,
+                timeout=WATCHDOG,
+                cwd=self.folder,
+            )
+            self.assertIn("at ", done.stdout, done.stderr)
+            self.assertNotIn("doors", done.stdout)
+
     def test_closed_doors_answer_nothing(self):
         ended = self.run_job(
             1,
@@ -131,7 +193,7 @@ class TestDoctor(JobCase):
 
 # Who answers in the script, in its children of every kind, and in a command it runs.
 MULTIPROCESSING = """
-import multiprocessing, subprocess, sys
+import multiprocessing, os, subprocess, sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnContext
 import sitecustomize
@@ -157,7 +219,8 @@ if __name__ == "__main__":
     command = [sys.executable, "-c", "import multiprocessing as m; print(m.Process)"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seen.add(done.stdout.split("'")[1].partition(".")[0])
-    print(sorted(seen), getattr(sitecustomize, "MARK", None))
+    own = sitecustomize.__spec__.origin.startswith(os.getcwd())
+    print(sorted(seen), own and getattr(sitecustomize, "MARK", None))
 """
 
 

@@ -202,8 +202,36 @@ impl Doors {
             variables.push(("PATH".into(), first_in_list(&self.bin, current("PATH"))));
         }
         if let Some(exe) = executable() {
-            // The shell doors start this very binary, and a process that spawns finds it, whatever PATH says.
+            // The shell doors start this very binary, a process that spawns finds it, whatever PATH says, and a Python
+            // that Phalanx is installed for opens its doors at start, whatever PYTHONPATH says.
             variables.push((LAUNCHER.into(), exe.into()));
+        }
+        variables
+    }
+
+    /// Puts the doors first again in the lists of directories that the user sets for ranks.
+    pub(crate) fn keep_open(&self, opened: Opened, set: &mut [(OsString, OsString)]) {
+        for (name, value) in set {
+            let current = |asked: &str| (asked == name).then(|| value.clone());
+            let wanted = self.variables(opened, current).into_iter().find(|(ours, _)| ours == name);
+            if let Some((_, list)) = wanted.filter(|_| *name == "PYTHONPATH" || *name == "PATH") {
+                *value = list;
+            }
+        }
+    }
+
+    /// The lists of directories without these doors, where an outer launcher has put them.
+    pub(crate) fn closed(&self, current: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
+        let ours = [self.python.clone(), self.python.join("start"), self.bin.clone()];
+        let mut variables = Vec::new();
+        for name in ["PYTHONPATH", "PATH"] {
+            let Some(list) = current(name) else { continue };
+            let without = std::env::split_paths(&list).filter(|entry| !ours.contains(entry));
+            if let Ok(without) = std::env::join_paths(without)
+                && without != list
+            {
+                variables.push((name.into(), without));
+            }
         }
         variables
     }
@@ -247,6 +275,20 @@ mod tests {
         let list = first_in_list(Path::new("/d"), Some("/a:/d::/b".into()));
         assert_eq!(list, "/d:/a:/b");
         assert_eq!(first_in_list(Path::new("/d"), None), "/d");
+    }
+
+    #[test]
+    fn doors_stay_first_in_lists_that_the_user_sets_and_leave_when_closed() {
+        let doors = Doors { python: "/p/doors".into(), bin: "/p/doors/bin".into() };
+        let mut set = vec![("PYTHONPATH".into(), "src:/p/doors".into()), ("OTHER".into(), "a:b".into())];
+        doors.keep_open(Opened::Mpi4py, &mut set);
+        assert_eq!(set, [("PYTHONPATH".into(), "/p/doors:src".into()), ("OTHER".into(), OsString::from("a:b"))]);
+        doors.keep_open(Opened::Multiprocessing, &mut set);
+        assert_eq!(set[0].1, "/p/doors/start:/p/doors:src");
+        let list = |name: &str| {
+            Some(OsString::from(if name == "PATH" { "/bin:/usr/bin" } else { "/p/doors/start:/p/doors:src" }))
+        };
+        assert_eq!(doors.closed(list), [("PYTHONPATH".into(), OsString::from("src"))]);
     }
 
     #[test]

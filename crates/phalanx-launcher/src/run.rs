@@ -22,7 +22,7 @@ pub const LIBRARY: &str = "PHALANX_MPI";
 /// # Errors
 /// Everything that keeps the job from starting.
 pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
-    let options = cli::parse(args)?;
+    let mut options = cli::parse(args)?;
     if options.help {
         output::print(help::RUN);
         return Ok(0);
@@ -34,7 +34,14 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     for warning in &options.warnings {
         output::say(&format!("phalanx run: warning: {warning}"));
     }
-    let mut env = doors(Opened::choose(options.doors).map_err(LaunchError::usage)?);
+    let opened = Opened::choose(options.doors).map_err(LaunchError::usage)?;
+    let mut env = doors(opened);
+    if let (Ok(Some(doors)), true) = (Doors::find(), opened != Opened::None) {
+        doors.keep_open(opened, &mut options.env);
+        for app in &mut options.apps {
+            doors.keep_open(opened, &mut app.env);
+        }
+    }
     env.extend(options.env.iter().cloned());
     let programs = programs(&options, &env)?;
     let size = programs.iter().try_fold(0u32, |sum, planned| sum.checked_add(planned.ranks));
@@ -97,12 +104,15 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
 
 /// What opens the doors in the environment of ranks.
 fn doors(opened: Opened) -> Vec<(OsString, OsString)> {
-    match Doors::find() {
-        Ok(Some(doors)) if opened != Opened::None => doors.variables(opened, |name| std::env::var_os(name)),
-        _ => {
-            let launcher = install::executable().map(|exe| (install::LAUNCHER.into(), exe.into()));
-            // Doors that an outer launcher has opened see that they are closed here.
-            launcher.into_iter().chain([(install::DOORS.into(), Opened::None.list().into())]).collect()
+    let doors = Doors::find().ok().flatten();
+    match doors {
+        Some(doors) if opened != Opened::None => doors.variables(opened, |name| std::env::var_os(name)),
+        doors => {
+            // Doors that an outer launcher has opened are closed here.
+            let mut env = doors.map(|doors| doors.closed(|name| std::env::var_os(name))).unwrap_or_default();
+            env.extend(install::executable().map(|exe| (install::LAUNCHER.into(), exe.into())));
+            env.push((install::DOORS.into(), Opened::None.list().into()));
+            env
         }
     }
 }

@@ -4,12 +4,11 @@
 //! `RuntimeError` under the stable ABI of Python 3.11.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyType};
 
 use crate::extras;
 use crate::ffi::*;
@@ -183,10 +182,21 @@ fn Remove_error_string(errorcode: c_int) -> PyResult<()> {
     check(unsafe { MPI_Remove_error_string(errorcode) })
 }
 
-const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("exception.py"), "\0").as_bytes()) {
-    Ok(source) => source,
-    Err(_) => panic!("exception.py holds a NUL"),
-};
+const SOURCE: &str = include_str!("exception.py");
+
+/// Runs the source of the classes in a namespace of its own. (Run as a module of the same name, it would put its own
+/// `__file__` in the place of the extension's, which scripts load with ctypes.)
+fn classes<'py>(m: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyDict>> {
+    let builtins = m.py().import("builtins")?;
+    let code = builtins.call_method1("compile", (SOURCE, "phalanx/MPI/exception.py", "exec"))?;
+    let names = PyDict::new(m.py());
+    names.set_item("__name__", m.name()?)?;
+    for name in ["Get_error_class", "Get_error_string"] {
+        names.set_item(name, m.getattr(name)?)?;
+    }
+    builtins.call_method1("exec", (code, &names))?;
+    Ok(names)
+}
 
 /// Adds the functions and classes of this file to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -203,12 +213,9 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         m.add_function(function)?;
     }
-    let module = PyModule::from_code(py, SOURCE, c"phalanx/MPI/exception.py", c"phalanx.MPI")?;
-    for name in ["Get_error_class", "Get_error_string"] {
-        module.add(name, m.getattr(name)?)?;
-    }
-    let general = module.getattr("Exception")?.cast_into::<PyType>()?;
-    let unsupported = module.getattr("_UnsupportedOperation")?.cast_into::<PyType>()?;
+    let names = classes(m)?;
+    let general = names.as_any().get_item("Exception")?.cast_into::<PyType>()?;
+    let unsupported = names.as_any().get_item("_UnsupportedOperation")?.cast_into::<PyType>()?;
     m.add("Exception", &general)?;
     m.add("_UnsupportedOperation", &unsupported)?;
     let _ = CLASSES.set(py, Classes { general: general.unbind(), unsupported: unsupported.unbind() });

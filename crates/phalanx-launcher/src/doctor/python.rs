@@ -309,7 +309,7 @@ fn pool_door(opened: &Result<Opened, String>, answers: Option<&HashMap<String, S
         Ok(Opened::Multiprocessing) => Finding::wrong(
             NAME,
             format!("{} opens it, but 'import multiprocessing' is answered by {answering}", install::DOORS),
-            "see 'pools' and 'doors'; a Python with -I, -E or -S has no doors",
+            "see 'pools' and 'doors'; a Python with -S has no doors",
         ),
     }
 }

@@ -1,6 +1,6 @@
 """``import mpi4py`` answered by Phalanx.
 
-This directory's parent stands on ``PYTHONPATH`` under ``phalanx run`` and in
+This directory's parent stands first on ``sys.path`` under ``phalanx run`` and in
 ``phalanx shell``. Modules of this package are those of ``phalanx``: the same
 objects under another name, imported when they are asked for.
 """

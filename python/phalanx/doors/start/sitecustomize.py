@@ -1,8 +1,9 @@
-"""Run by every Python at its start while the door ``multiprocessing`` is open.
+"""Opens the door ``multiprocessing`` in a Python that Phalanx is not installed for.
 
-This directory stands first on ``PYTHONPATH`` then. The module makes room for the
-``sitecustomize`` that it hides. Any Python may get here, so it is written in what
-all versions understand.
+(One that it is installed for has ``_phalanx_doors``, which takes this directory off
+the path.) It stands first on ``PYTHONPATH`` while that door is open. The module
+makes room for the ``sitecustomize`` that it hides. Any Python may get here, so it is
+written in what all versions understand.
 """
 
 import os

@@ -1,0 +1,37 @@
+"""Opens the doors of Phalanx when Python starts, where a launcher asks for it.
+
+``phalanx_doors.pth`` imports this module in processes that ``phalanx run`` or
+``phalanx shell`` has marked, and in no other. That holds with any ``PYTHONPATH``
+and with ``python -I``; only ``python -S`` does not come here.
+"""
+
+import os
+import sys
+
+_DOORS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "phalanx", "doors")
+
+
+def _open() -> None:
+    named = [name.strip() for name in os.environ.get("PHALANX_DOORS", "").split(",")]
+    # PYTHONPATH brings these directories as well, for a Python that Phalanx is not
+    # installed for. Here the start-up file in the second one is not needed, and
+    # would stand before the user's own sitecustomize.
+    ours = ("/phalanx/doors", "/phalanx/doors/start")
+    sys.path[:] = [place for place in sys.path if not place.endswith(ours)]
+    if not os.path.isdir(_DOORS):
+        return
+    if "mpi4py" in named:
+        sys.path.insert(0, _DOORS)
+    if "multiprocessing" in named:
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        # By its path: a process that imports nothing of Phalanx loads no more of it.
+        path = os.path.join(os.path.dirname(_DOORS), "_opening.py")
+        spec = spec_from_file_location("_phalanx_opening", path)
+        if spec is not None and spec.loader is not None:
+            opening = module_from_spec(spec)
+            spec.loader.exec_module(opening)
+            opening.open_door()
+
+
+_open()
