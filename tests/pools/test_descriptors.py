@@ -111,7 +111,7 @@ class WithoutDescriptors(DescriptorCase):
             ours.recv()
             before = _workers.family_used()
             taken = use_up()
-            # Large blocks make room first: what the dead have held.
+            # Large blocks make room first: what killed processes have held.
             blocks = [_workers.SharedBuffer(BYTES) for _ in range(3)]
             for block in blocks:
                 memoryview(block)[:4] = b"OURS"

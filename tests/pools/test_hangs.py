@@ -379,7 +379,7 @@ class Locks(HangCase):
                 time.sleep(0.1)
                 victim.kill()
                 victim.join()
-                event.set()  # the original waits here for the dead one
+                event.set()  # the original waits here for the killed process
                 event.clear()
                 print(event.is_set(), event.wait(0.01))
             """,

@@ -74,7 +74,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands out what there is, as far as the board and the workers' pace allow.
+    /// Hands out waiting items, as far as the board has room and the workers' pace allows.
     #[inline]
     pub fn publish(&mut self) {
         self.publisher.note(|dispatch, slot| self.ledger.note_claim(dispatch, slot));

@@ -1,4 +1,4 @@
-//! The ledger: which items of which jobs were handed out in which dispatch, who has it, and what became of them.
+//! The ledger: which items of which jobs were handed out in which dispatch, which worker has it, and what became of them.
 //!
 //! ```text
 //! job ──items──> waiting ──dispatch──> out (a prefix of it done) ──last item──> gone

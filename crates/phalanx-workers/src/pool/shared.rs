@@ -214,12 +214,13 @@ impl Shared {
         }
     }
 
-    /// The engine, for who holds another lock: garbage, whose destructors may want that, is left to the next who has it.
+    /// The engine, for a thread that holds another lock. Garbage is left to the next thread that locks the engine, since
+    /// destructors may want that other lock.
     pub(super) fn engine_under_lock(&self) -> MutexGuard<'_, Engine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be called after every change of the ledger, without the engine: wakes who may wait for it.
+    /// To be called after every change of the ledger, without the engine: wakes the threads that may wait for it.
     pub(super) fn tell(&self, events: bool) {
         if self.waiters.load(Ordering::Relaxed) > 0 {
             self.board.doorbell().notify();

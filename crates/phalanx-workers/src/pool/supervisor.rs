@@ -537,8 +537,8 @@ impl Supervisor {
 
     /// terminate(self) -> None
     ///
-    /// Give up: what is not done becomes an error, and workers end before their next task. Stopping them at once is left
-    /// to the caller, who has the processes.
+    /// Give up: every item that is not done becomes an error, and workers end before their next task. The caller, which has the
+    /// process objects, stops them at once if it wants to.
     fn terminate(&self) -> PyResult<()> {
         let shared = &self.shared;
         if !shared.is_mine() || shared.terminated.swap(true, Ordering::Relaxed) {

@@ -50,8 +50,8 @@ pub(super) struct Watch {
     limit: Option<u64>,
 }
 
-/// What the thread is to do. When it has ended, there is no bell any more, and nothing is ordered: a pool that is over
-/// has no descriptors, whoever still holds it or its results.
+/// What the thread is to do. When the thread has ended, there is no bell any more and orders are ignored: a pool that has
+/// ended keeps no descriptors, even while the program still holds it or its results.
 struct Orders {
     list: Vec<Order>,
     bell: Option<Arc<OwnedFd>>,
