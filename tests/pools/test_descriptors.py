@@ -235,6 +235,54 @@ class WithoutDescriptors(DescriptorCase):
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can do these")
+class WildNumbers(DescriptorCase):
+    def test_what_is_not_the_family_s_memory_stays_open(self) -> None:
+        ended = self.run_script(
+            """
+            import os, socket, tempfile
+            from phalanx import _workers
+            mine = _workers.family_fd()
+            memory = os.memfd_create("other")
+            os.truncate(memory, 1 << 26)
+            with tempfile.TemporaryFile() as file, socket.socket() as end:
+                numbers = [0, 1, 2, *os.pipe(), file.fileno(), end.fileno(), memory]
+                before = sorted(os.listdir("/proc/self/fd"))
+                for number in [*numbers, -1, 10_000, 2**31 - 1, -(2**31)]:
+                    try:
+                        _workers.join_family(number)
+                    except OSError:
+                        continue
+                    print("joined", number)
+                print(sorted(os.listdir("/proc/self/fd")) == before)
+            """
+        )
+        self.assertEqual(ended.lines, ["True"], ended.text)
+
+    def test_the_family_s_own_number_is_kept_and_others_are_taken_over(self) -> None:
+        ended = self.run_script(
+            """
+            import os
+            import phalanx.multiprocessing as mp
+            from phalanx import _workers
+            mine = _workers.family_fd()
+            other = os.dup(mine)
+            for number in (mine, other):
+                _workers.join_family(number)
+            def is_open(number):
+                return os.path.exists(f"/proc/self/fd/{number}")
+            def answer(queue):
+                queue.put("answer")
+            print(is_open(mine), is_open(other), _workers.family_fd() == mine)
+            queue = mp.get_context("fork").Queue()
+            child = mp.get_context("fork").Process(target=answer, args=(queue,))
+            child.start()
+            print(queue.get())
+            child.join()
+            """
+        )
+        self.assertEqual(ended.lines, ["True False True", "answer"], ended.text)
+
+
 class OutOfReach(DescriptorCase):
     def test_without_proc(self) -> None:
         self.check(

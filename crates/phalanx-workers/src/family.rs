@@ -5,7 +5,7 @@
 //! it, by number ([`Token`]); a process without a family then belongs to that one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -220,14 +220,23 @@ fn family_fd(py: Python<'_>) -> PyResult<i32> {
 
 /// join_family(fd: int) -> None
 ///
-/// Make this process part of the family whose shared memory the descriptor is. The descriptor is taken over.
+/// Make this process part of the family whose shared memory the descriptor is. The descriptor is taken over, unless it
+/// is something else: then it stays as it is, and OSError is raised.
 #[pyfunction]
 fn join_family(py: Python<'_>, fd: i32) -> PyResult<()> {
     if fd < 0 {
         return Err(PyOSError::new_err(format!("{fd} is no file descriptor")));
     }
-    // SAFETY: the caller gives the descriptor away, as documented.
-    attach(py, unsafe { OwnedFd::from_raw_fd(fd) }, None).map(drop)
+    // SAFETY: the number is only given to the kernel to be duplicated, which refuses it when nothing is open under it.
+    let copy = rustix::io::fcntl_dupfd_cloexec(unsafe { BorrowedFd::borrow_raw(fd) }, 0)
+        .map_err(|error| PyOSError::new_err(format!("descriptor {fd}: {error}")))?;
+    let arena = attach(py, copy, None)?;
+    // What this process has mapped already keeps the descriptor that it has.
+    if arena.fd().as_raw_fd() != fd {
+        // SAFETY: it is the family's memory, and the caller gives it away, as documented; the arena has its own.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    Ok(())
 }
 
 /// family_used() -> int
