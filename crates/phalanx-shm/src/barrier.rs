@@ -102,7 +102,7 @@ impl Barrier {
     ///
     /// # Errors
     ///
-    /// [`ShmError::OutOfMemory`] or [`ShmError::ArenaFull`].
+    /// [`ShmError::OutOfMemory`] or [`ShmError::HeapFull`].
     pub fn create(arena: Arena, parties: u32) -> Result<Barrier, ShmError> {
         let bytes = NAMES + parties as usize * 8;
         Ok(Barrier { block: arena.alloc_zeroed(bytes, BlockKind::Plain)?, parties })

@@ -83,7 +83,7 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// [`ShmError::OutOfMemory`] or [`ShmError::ArenaFull`].
+    /// [`ShmError::OutOfMemory`] or [`ShmError::HeapFull`].
     pub fn create(arena: Arena) -> Result<Condition, ShmError> {
         Ok(Condition { first: arena.alloc_zeroed(BYTES, BlockKind::Condition)?, more: Mutex::default() })
     }
@@ -149,7 +149,7 @@ impl Condition {
     ///
     /// # Errors
     ///
-    /// [`ShmError::OutOfMemory`] or [`ShmError::ArenaFull`] when there is no room for one more waiter.
+    /// [`ShmError::OutOfMemory`] or [`ShmError::HeapFull`] when there is no room for one more waiter.
     pub fn enter(&self) -> Result<Place, ShmError> {
         let me = ShortTag::me().to_u32();
         if let Some(place) = take(&self.first, me) {

@@ -69,26 +69,16 @@ pub enum ShmError {
         /// Bytes needed.
         bytes: u64,
     },
-    /// The segment's address range for allocations is used up.
-    #[error("the universe's heap cannot hold {bytes} bytes more ({used} of {capacity} bytes are handed out)")]
+    /// The address range of a segment's heap is used up.
+    #[error(
+        "the shared memory of these processes cannot hold {bytes} bytes more: {live} of {capacity} bytes are in use, and \
+         the largest free piece of its address range has about {largest}; let go of arrays and results that are no longer \
+         needed, or take smaller pieces (ulimit -v and ulimit -f make the range smaller)"
+    )]
     HeapFull {
         /// Bytes asked for.
         bytes: u64,
-        /// Bytes handed out so far, freed blocks included.
-        used: u64,
-        /// Bytes in the heap.
-        capacity: u64,
-    },
-    /// The arena's address range is used up.
-    #[error(
-        "the shared memory of this family of processes cannot hold {bytes} bytes more: {live} of {capacity} bytes are in \
-         use, and the largest free piece of its address range has about {largest}; let go of arrays and results that are \
-         no longer needed, or take smaller pieces (ulimit -v and ulimit -f make the range smaller)"
-    )]
-    ArenaFull {
-        /// Bytes asked for.
-        bytes: u64,
-        /// Bytes of blocks that somebody holds.
+        /// Bytes of blocks that somebody has.
         live: u64,
         /// Bytes in the heap.
         capacity: u64,
@@ -156,12 +146,6 @@ pub enum ShmError {
 impl ShmError {
     /// Whether the reason is missing memory (machine, container, limit or heap).
     pub fn is_no_memory(&self) -> bool {
-        matches!(
-            self,
-            ShmError::OutOfMemory { .. }
-                | ShmError::Limit { .. }
-                | ShmError::HeapFull { .. }
-                | ShmError::ArenaFull { .. }
-        )
+        matches!(self, ShmError::OutOfMemory { .. } | ShmError::Limit { .. } | ShmError::HeapFull { .. })
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! | module | what it gives |
 //! |---|---|
-//! | [`universe`] | the segment's layout, slots, heap, pair table, context counter |
+//! | `heap` | the allocator of every segment: blocks that are split, joined and reused |
+//! | [`universe`] | the segment's layout, slots, pair table, context counter |
 //! | [`ring`] | [`RingProducer`] and [`RingConsumer`]: messages between one pair |
 //! | [`doorbell`] | [`HotSet`]: which rings are worth polling |
 //! | [`queue`] | [`Queue`](queue::Queue): records from many processes to many |
@@ -54,6 +55,7 @@ pub mod doorbell;
 pub mod error;
 #[cfg(not(loom))]
 pub mod fork;
+mod heap;
 #[cfg(not(loom))]
 pub mod inherit;
 #[cfg(not(loom))]
@@ -70,7 +72,6 @@ mod segment;
 pub mod semaphore;
 #[cfg(not(loom))]
 pub mod single_copy;
-mod stack;
 #[cfg(not(loom))]
 pub mod transfer;
 #[cfg(not(loom))]
@@ -86,6 +87,8 @@ pub use arena::{Arena, ArenaConfig, Block, BlockKind, Handle, PrivateView};
 pub use budget::CpuBudget;
 pub use doorbell::HotSet;
 pub use error::ShmError;
+#[cfg(loom)]
+pub use heap::LoomStack;
 #[cfg(not(loom))]
 pub use limits::OomKills;
 pub use lock::{EngineGuard, EngineLock};
@@ -103,8 +106,6 @@ pub use ring::LoomRing;
 pub use ring::{Envelope, Record, RingConsumer, RingProducer};
 #[cfg(not(loom))]
 pub use semaphore::Semaphore;
-#[cfg(loom)]
-pub use stack::LoomStack;
 #[cfg(not(loom))]
 pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::{Resource, getrlimit};
 
-use crate::ShmError;
+use crate::{ProcessTag, ShmError};
 
 /// The mapping of one memfd into this process. Unmapped on drop.
 #[derive(Debug)]
@@ -145,6 +145,28 @@ impl Segment {
         // A refusal only means that the memory stays reserved.
         let _ = rustix::fs::fallocate(&self.fd, mode, at, len);
     }
+
+    /// Whether a living process that had this segment mapped lives without it: it has called `exec` since. `false` when
+    /// unsure.
+    pub(crate) fn was_left_by(&self, process: ProcessTag) -> bool {
+        if !process.is_in_proc() {
+            return false;
+        }
+        // The kernel prints device and inode of each mapping: "address access offset device inode name".
+        let Ok(file) = rustix::fs::fstat(&self.fd) else { return false };
+        let device = format!("{:02x}:{:02x}", rustix::fs::major(file.st_dev), rustix::fs::minor(file.st_dev));
+        let inode = file.st_ino.to_string();
+        let maps = |who: &str| std::fs::read(format!("/proc/{who}/maps")).ok().filter(|text| !text.is_empty());
+        let found = |text: &[u8]| {
+            text.split(|byte| *byte == b'\n').any(|line| {
+                let mut fields = line.split(|byte| *byte == b' ').skip(3);
+                fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
+            })
+        };
+        // Nothing is mapped in a process that is about to end. And does this kernel tell, as this process shows?
+        maps(&process.pid().to_string()).is_some_and(|text| !found(&text))
+            && maps("self").is_some_and(|text| found(&text))
+    }
 }
 
 impl Drop for Segment {
@@ -153,6 +175,16 @@ impl Drop for Segment {
         // into it borrows from an owner of this Segment.
         let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast::<c_void>(), self.len) };
     }
+}
+
+/// A random number that is not zero.
+pub(crate) fn random() -> Result<u64, ShmError> {
+    let mut bytes = [0; 8];
+    while u64::from_ne_bytes(bytes) == 0 {
+        rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+            .map_err(system("draw a random number"))?;
+    }
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 fn check_limit(which: Resource, limit: &'static str, len: usize) -> Result<(), ShmError> {

@@ -8,7 +8,7 @@
 #[cfg(not(loom))]
 mod real {
     pub(crate) use core::hint::spin_loop;
-    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 
     use rustix::thread::futex;
     use std::time::Duration;

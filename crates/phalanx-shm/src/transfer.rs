@@ -239,7 +239,7 @@ impl TransferReceiver {
 impl Drop for TransferReceiver {
     fn drop(&mut self) {
         if self.is_complete() {
-            self.0.universe.free(self.0.at, BLOCK);
+            self.0.universe.free(self.0.at);
         }
     }
 }

@@ -122,7 +122,7 @@ fn processes_killed_while_allocating_lose_a_few_blocks_and_nothing_else() {
                         if let Ok(at) = universe.alloc(bytes) {
                             let word = universe.words(at, 1).unwrap();
                             word[0].store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
-                            universe.free(at, bytes);
+                            universe.free(at);
                         }
                     }
                 })
@@ -141,7 +141,7 @@ fn processes_killed_while_allocating_lose_a_few_blocks_and_nothing_else() {
                 let mut seen = vec![0; bytes];
                 universe.bytes(at, bytes).unwrap().read(0, &mut seen).unwrap();
                 assert!(seen.iter().all(|b| *b == mark), "somebody else got this block too");
-                universe.free(at, bytes);
+                universe.free(at);
             }
         }
         drop(children);

@@ -65,7 +65,7 @@ impl Memory for Mapping {
         let len = bytes.next_multiple_of(64);
         let at = self.word(0).fetch_add(len as u64, Ordering::Relaxed);
         if at as usize + len > SIZE {
-            return Err(ShmError::HeapFull { bytes: len as u64, used: at, capacity: SIZE as u64 });
+            return Err(ShmError::HeapFull { bytes: len as u64, live: at, capacity: SIZE as u64, largest: 0 });
         }
         self.word(1).fetch_add(1, Ordering::Relaxed);
         Ok((at, len))

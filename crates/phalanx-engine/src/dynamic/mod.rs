@@ -110,7 +110,7 @@ impl Comm {
 
         let started = with_launcher(engine, |pmi| ask(pmi, programs, first, world, block));
         if started.is_err() {
-            universe.free(block, words * 8);
+            universe.free(block);
         }
         started.map(|()| (first, total, inter))
     }

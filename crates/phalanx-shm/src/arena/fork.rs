@@ -3,7 +3,7 @@
 //! A forked child has the mapping and the values that hold blocks, so it needs holds of its own before its parent can
 //! let go of anything. They are made in the parent before the fork, by `pthread_atfork`; the child puts its name to them.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering};
 use std::cell::RefCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -17,13 +17,12 @@
 //! A member that becomes another program by `exec` is the same process to the system, but has nothing of the arena any
 //! more. A thorough sweep finds out.
 
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::BTreeMap;
 
 use super::Inner;
 use super::layout::{MEMBERS, MEMBERS_AT, Member};
 use crate::alive::parent_of;
-use crate::segment::Segment;
+use crate::sync::{AtomicU64, Ordering};
 use crate::wait::uptime_ms;
 use crate::{ProcessTag, ShmError};
 
@@ -321,28 +320,6 @@ pub(crate) enum Care {
     Thorough,
 }
 
-/// Whether a living process lives without this arena: it has called `exec` since it was a member. `false` when unsure.
-///
-/// Members never unmap the arena, and have mapped it before they have a record.
-pub(super) fn has_left(segment: &Segment, process: ProcessTag) -> bool {
-    if !process.is_in_proc() {
-        return false;
-    }
-    // The kernel prints device and inode of each mapping: "address access offset device inode name".
-    let Ok(file) = rustix::fs::fstat(segment.fd()) else { return false };
-    let device = format!("{:02x}:{:02x}", rustix::fs::major(file.st_dev), rustix::fs::minor(file.st_dev));
-    let inode = file.st_ino.to_string();
-    let maps = |who: &str| std::fs::read(format!("/proc/{who}/maps")).ok().filter(|text| !text.is_empty());
-    let found = |text: &[u8]| {
-        text.split(|byte| *byte == b'\n').any(|line| {
-            let mut fields = line.split(|byte| *byte == b' ').skip(3);
-            fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
-        })
-    };
-    // Nothing is mapped in a process that is about to end. And does this kernel tell, as this process shows?
-    maps(&process.pid().to_string()).is_some_and(|text| !found(&text)) && maps("self").is_some_and(|text| found(&text))
-}
-
 /// Whether `parent` has a child that may take up a record: one that lives, has the arena and is no member. `None` when
 /// that cannot be found out.
 ///
@@ -363,7 +340,7 @@ pub(super) fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bo
             continue;
         }
         let child = ProcessTag::of(pid);
-        if child.is_alive() && !is_member(child) && !has_left(&inner.segment, child) {
+        if child.is_alive() && !is_member(child) && !inner.segment.was_left_by(child) {
             return Some(true);
         }
     }
@@ -394,7 +371,7 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
             }
         } else {
             // A dead sweeper's tag stands for it as long as its number does; one that lives may be at work.
-            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !has_left(&inner.segment, who))
+            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !inner.segment.was_left_by(who))
         };
         if lives {
             continue;

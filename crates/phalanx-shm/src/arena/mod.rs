@@ -4,22 +4,20 @@
 //! sparse, anonymous segment. See README.md beside this file for what happens when processes are killed.
 
 mod fork;
-mod gather;
-mod heap;
 mod layout;
 mod members;
 mod names;
 mod private;
 
 use core::cell::RefCell;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::segment::Segment;
+use crate::heap::{Heap, PAGE};
+use crate::segment::{self, Segment};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{SharedBytes, ShmError};
-use heap::Heap;
-use layout::{HEAP_AT, Header, MAGIC, MEMBERS_AT, PAGE, VERSION};
+use layout::{HEAP_AT, Header, MAGIC, MEMBERS_AT, VERSION};
 use members::{Care, Entry, Record};
 
 pub use private::PrivateView;
@@ -132,7 +130,7 @@ impl Inner {
     }
 
     fn heap(&self) -> Heap<'_> {
-        Heap { segment: &self.segment, header: self.header() }
+        Heap { segment: &self.segment, books: &self.header().books, start: HEAP_AT }
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -199,8 +197,7 @@ impl Inner {
     }
 
     fn give(&self, handle: Handle) {
-        self.header().live.fetch_sub(self.heap().head(handle.at()).len.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.heap().give(handle.at());
+        self.heap().end(handle.at());
     }
 }
 
@@ -279,16 +276,12 @@ impl Arena {
         let segment = Segment::create(bytes.max((HEAP_AT + (1 << 20)) as usize))?;
         segment.commit(0, HEAP_AT, "the member table of an arena")?;
         segment.keep_from_dumps();
-        let mut id = [0; 8];
-        while u64::from_ne_bytes(id) == 0 {
-            rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
-                .map_err(|e| ShmError::System { what: "draw a random number", source: e.into() })?;
-        }
+        let id = segment::random()?;
         let inner = Inner { segment, record: Mutex::default() };
-        inner.header().id.store(u64::from_ne_bytes(id), Ordering::Relaxed);
+        inner.header().id.store(id, Ordering::Relaxed);
         let arena = fork::keep(inner);
         let header = arena.header();
-        header.budget.store(config.cached, Ordering::Relaxed);
+        arena.heap().open(config.cached, id);
         header.version.store(VERSION, Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
         Ok(Arena(arena))
@@ -339,7 +332,7 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`ShmError::ArenaFull`] or [`ShmError::OutOfMemory`].
+    /// [`ShmError::HeapFull`] or [`ShmError::OutOfMemory`].
     pub fn alloc(&self, bytes: usize, kind: BlockKind) -> Result<Block, ShmError> {
         self.take(bytes, kind).map(|(block, _)| block)
     }
@@ -367,11 +360,9 @@ impl Arena {
             }
             members::sweep(inner, |_| true, if short { Care::Thorough } else { Care::Quick }) > 0
         })?;
+        let generation = inner.heap().begin(at, bytes as u64);
         let head = inner.heap().head(at);
-        head.len.store(bytes as u64, Ordering::Relaxed);
         head.kind.store(kind as u32, Ordering::Relaxed);
-        let generation = head.state.load(Ordering::Relaxed) >> 32;
-        inner.header().live.fetch_add(bytes as u64, Ordering::Relaxed);
         let mut record = inner.record();
         head.state.store(generation << 32 | 1, Ordering::Release);
         let handle = Handle::new(at, generation);
@@ -451,13 +442,13 @@ impl Arena {
     /// Bytes of all blocks that somebody holds.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.0.header().live.load(Ordering::Relaxed)
+        self.0.header().books.live.load(Ordering::Relaxed)
     }
 
     /// Bytes of the arena handed out so far, freed blocks included: a bound of the memory it keeps.
     #[must_use]
     pub fn reserved(&self) -> u64 {
-        self.0.header().frontier.load(Ordering::Relaxed)
+        self.0.header().books.frontier.load(Ordering::Relaxed)
     }
 }
 

@@ -13,7 +13,7 @@
 //! change becomes visible by one store, so a killed owner leaves a whole list (and, between two steps, a block that is
 //! lost). A *stopped* owner makes the others wait, asleep, and they look at signals.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::layout::BUCKETS;
@@ -95,7 +95,7 @@ impl Arena {
     ///
     /// # Errors
     ///
-    /// [`ShmError::ArenaFull`] or [`ShmError::OutOfMemory`]; [`ShmError::BadRange`] for a name of more than 4096 bytes;
+    /// [`ShmError::HeapFull`] or [`ShmError::OutOfMemory`]; [`ShmError::BadRange`] for a name of more than 4096 bytes;
     /// [`ShmError::Interrupted`] when it had to wait: see to signals, then try again.
     pub fn name(&self, name: &[u8], block: &Block) -> Result<bool, ShmError> {
         if name.len() > LONGEST {
@@ -223,7 +223,7 @@ mod tests {
         let owner = arena.lock_names().expect("free");
         // SAFETY: asks for a number.
         let waiter = unsafe { libc::pthread_self() } as usize;
-        let ended = core::sync::atomic::AtomicBool::new(false);
+        let ended = crate::sync::AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {

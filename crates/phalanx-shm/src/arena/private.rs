@@ -6,8 +6,8 @@ use core::ptr::NonNull;
 use rustix::mm::{MapFlags, ProtFlags};
 
 use super::Block;
-use super::layout::PAGE;
 use crate::ShmError;
+use crate::heap::PAGE;
 
 /// A copy-on-write mapping of a block: pages are shared with the block until this process writes to them. The block must
 /// not change as long as this exists; it is held.

@@ -78,8 +78,8 @@ fn large_blocks_begin_on_a_page_and_small_ones_on_a_line() {
 #[test]
 fn what_is_too_large_is_an_error() {
     let (_alone, arena) = (alone(), arena());
-    assert!(matches!(arena.alloc(2 << 30, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
-    assert!(matches!(arena.alloc(usize::MAX, BlockKind::Plain), Err(ShmError::ArenaFull { .. })));
+    assert!(matches!(arena.alloc(2 << 30, BlockKind::Plain), Err(ShmError::HeapFull { .. })));
+    assert!(matches!(arena.alloc(usize::MAX, BlockKind::Plain), Err(ShmError::HeapFull { .. })));
     assert_eq!(arena.used(), 0);
 }
 
@@ -283,7 +283,7 @@ fn when_a_hold_cannot_be_noted_the_error_is_that_of_the_note() {
         }
     };
     // There is room for more blocks of this size, but not for the list of them.
-    assert!(matches!(error, ShmError::ArenaFull { bytes: 960, .. }), "{error}");
+    assert!(matches!(error, ShmError::HeapFull { bytes: 960, .. }), "{error}");
     assert_eq!(arena.used(), 64 * held.len() as u64);
 }
 

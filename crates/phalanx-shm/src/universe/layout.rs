@@ -1,23 +1,23 @@
 //! The segment's layout: what lies where, and what a newcomer must check.
 //!
 //! ```text
-//! 0                   Header (magic, version, geometry, counters, heap lists)
+//! 0                   Header (magic, version, geometry, counters, the heap's books)
 //! slots_at            capacity x Slot
 //! pairs_at            capacity x capacity x u64: ring offsets, row per receiver
-//! heap_at..heap_end   rings, communicator areas, windows
+//! heap_at..heap_end   rings, communicator areas, windows (see `heap/`)
 //! ```
 //!
 //! Only the header's and the claimed slots' pages are reserved at first; pair
 //! rows follow when slots are claimed, the heap when it hands memory out.
 
 use core::mem::size_of;
-use core::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::heap::CLASSES;
 use super::slot::Slot;
 use crate::ShmError;
+use crate::heap::Books;
 use crate::process::MAX_SLOTS;
 use crate::ring::{Control, LINE, MIN_LINES};
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// Page size assumed by the layout: a multiple of every supported machine's
 /// (aarch64 kernels use 4, 16 or 64 KiB).
@@ -28,7 +28,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXU");
 
 /// Layout version. Raise it with every change of a shared structure: all
 /// processes of a job must agree.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The first bytes of the segment.
 #[derive(Debug)]
@@ -49,11 +49,9 @@ pub(crate) struct Header {
     pub(crate) slots_used: AtomicU32,
     /// Next context id. Read-modify-written by leaders of new communicators.
     pub(crate) next_context: AtomicU32,
-    /// Heap bytes ever handed out: the frontier, relative to `heap_at`.
-    pub(crate) frontier: AtomicU64,
-    _claims_line: [u8; 112],
-    /// Free blocks per size class (see heap.rs).
-    pub(crate) free: [AtomicU64; CLASSES],
+    _claims_line: [u8; 120],
+    /// The heap's part.
+    pub(crate) books: Books,
 }
 
 /// Where the parts lie, computed from the geometry in one place.
@@ -87,7 +85,7 @@ impl Layout {
 
     /// Whether a segment of `len` bytes that claims this layout is sound.
     pub(crate) fn from_header(header: &Header, len: u64) -> Result<Layout, ShmError> {
-        use core::sync::atomic::Ordering::{Acquire, Relaxed};
+        use crate::sync::Ordering::{Acquire, Relaxed};
         let foreign = |reason: String| ShmError::NotAUniverse { reason };
         let magic = header.magic.load(Acquire);
         if magic != MAGIC {

@@ -1,22 +1,21 @@
 //! The universe: one segment that every process of a launch maps.
 
-pub(crate) mod heap;
 mod layout;
 mod slot;
 
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit};
 
 use crate::ShmError;
+use crate::heap::Heap;
 use crate::mem::SharedBytes;
 use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef, max_payload};
-use crate::segment::Segment;
-use heap::Heap;
+use crate::segment::{self, Segment};
+use crate::sync::{AtomicU64, Ordering};
 use layout::{Header, Layout, MAGIC, PAGE, VERSION};
 
 pub use crate::process::{MAX_SLOTS, ProcId};
@@ -136,7 +135,7 @@ impl Universe {
             allowed: usize::MAX as u64,
             bytes: layout.total,
         })?;
-        let segment = Segment::create(total)?;
+        let (segment, seed) = (Segment::create(total)?, segment::random()?);
         segment.commit(0, layout.slots_at, "the universe's header")?;
         let universe = Universe(Arc::new(Inner { segment: Arc::new(segment), layout }));
         let header = universe.header();
@@ -144,6 +143,8 @@ impl Universe {
         header.capacity.store(layout.capacity, Ordering::Relaxed);
         header.ring_bytes.store(layout.ring_bytes, Ordering::Relaxed);
         header.total.store(layout.total, Ordering::Relaxed);
+        // The first touch of a page costs more than copying into it: what is freed keeps its pages, up to a share.
+        universe.heap().open(layout.heap_len() / 8, seed);
         // Contexts 0 to 7 are reserved, 8 is the first world's.
         header.next_context.store(FIRST_CONTEXT + CONTEXT_STEP, Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
@@ -259,15 +260,15 @@ impl Universe {
         unsafe { NonNull::new_unchecked(self.0.segment.base().add(at).cast()) }
     }
 
-    /// Takes `bytes` of shared memory: 64-byte aligned, pages reserved. The
-    /// contents are unspecified. Blocks of a megabyte and more are page-aligned.
+    /// Takes `bytes` of shared memory: 64-byte aligned, page-aligned from 64 KiB
+    /// on, pages reserved. The contents are unspecified.
     ///
     /// # Errors
     ///
     /// [`ShmError::OutOfMemory`] when the machine or a limit refuses,
     /// [`ShmError::HeapFull`] when the address range is used up.
     pub fn alloc(&self, bytes: usize) -> Result<Offset, ShmError> {
-        Ok(Offset(self.heap().alloc(bytes)?.at))
+        Ok(Offset(self.heap().take_owned(bytes as u64)?.0))
     }
 
     /// Like [`Universe::alloc`], with all bytes zero.
@@ -276,9 +277,9 @@ impl Universe {
     ///
     /// As [`Universe::alloc`].
     pub fn alloc_zeroed(&self, bytes: usize) -> Result<Offset, ShmError> {
-        let block = self.heap().alloc(bytes)?;
-        let at = Offset(block.at);
-        if !block.fresh {
+        let (at, fresh) = self.heap().take_owned(bytes as u64)?;
+        let at = Offset(at);
+        if !fresh {
             let range = self.bytes(at, bytes)?;
             // SAFETY: the block is ours alone until we tell its position.
             unsafe { range.as_mem() }.fill(0);
@@ -286,15 +287,20 @@ impl Universe {
         Ok(at)
     }
 
-    /// Gives back a block taken with the same `bytes`. Positions that cannot be
-    /// blocks are ignored. Nobody may use the block any more.
-    pub fn free(&self, at: Offset, bytes: usize) {
-        self.heap().free(at.0, bytes);
+    /// Gives back a block. Nobody may use it any more. Positions of no block, or
+    /// of one that has been given back, are ignored; tells whether there was one.
+    pub fn free(&self, at: Offset) -> bool {
+        self.heap().give_owned(at.0)
+    }
+
+    /// Bytes of all blocks that are in use.
+    pub fn live(&self) -> u64 {
+        self.header().books.live.load(Ordering::Relaxed)
     }
 
     /// Bytes of the heap ever handed out, freed blocks included.
     pub fn heap_used(&self) -> u64 {
-        self.header().frontier.load(Ordering::Relaxed).min(self.0.layout.heap_len())
+        self.header().books.frontier.load(Ordering::Relaxed).min(self.0.layout.heap_len())
     }
 
     /// `len` bytes at `at`, for copies in and out.
@@ -327,7 +333,7 @@ impl Universe {
     #[inline]
     fn checked(&self, at: Offset, len: usize, align: u64) -> Result<*mut u8, ShmError> {
         let layout = &self.0.layout;
-        let used = self.header().frontier.load(Ordering::Acquire).min(layout.heap_len());
+        let used = self.header().books.frontier.load(Ordering::Acquire).min(layout.heap_len());
         let end = at.0.checked_add(len as u64);
         if at.0 < layout.heap_at || !at.0.is_multiple_of(align) || end.is_none_or(|end| end > layout.heap_at + used) {
             return Err(ShmError::BadRange { offset: at.0, bytes: len as u64 });
@@ -346,14 +352,15 @@ impl Universe {
         // SYNC POINT pair: Acquire, so that the ring behind the entry is seen.
         let mut at = entry.load(Ordering::Acquire);
         if at == 0 {
-            let bytes = self.0.layout.ring_footprint();
-            let new = self.alloc_zeroed(bytes)?;
+            // Blocks begin on a line, rings on two.
+            let block = self.alloc_zeroed(self.0.layout.ring_footprint() + LINE)?;
+            let new = block.0.next_multiple_of(2 * LINE as u64);
             // SYNC POINT pair: Release, so that whoever sees the entry sees an
             // empty ring.
-            match entry.compare_exchange(0, new.0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => at = new.0,
+            match entry.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => at = new,
                 Err(other) => {
-                    self.free(new, bytes);
+                    self.free(block);
                     at = other;
                 }
             }
@@ -415,7 +422,7 @@ impl Universe {
     }
 
     fn heap(&self) -> Heap<'_> {
-        Heap { segment: &self.0.segment, header: self.header(), layout: &self.0.layout }
+        Heap { segment: &self.0.segment, books: &self.header().books, start: self.0.layout.heap_at }
     }
 
     #[inline]

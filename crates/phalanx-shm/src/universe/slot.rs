@@ -1,9 +1,8 @@
 //! A process's slot: who it is, how it fares, and how to draw its attention.
 
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
-
 use crate::doorbell::Doorbell;
 use crate::park::{ParkWord, Parker};
+use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use crate::universe::ProcId;
 
 /// How far a process has come.

@@ -136,7 +136,7 @@ impl Drop for Area {
             words[LINE * PARTS + LEFT].fetch_add(1, Ordering::AcqRel) + 1 == self.layout.ranks as u64
         });
         if last {
-            self.universe.free(self.at, self.layout.bytes());
+            self.universe.free(self.at);
         }
     }
 }

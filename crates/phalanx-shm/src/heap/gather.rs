@@ -7,14 +7,13 @@
 //! Each step is one store that leaves whole blocks in the chain and takes at most one out of it, or one slab. So a gatherer that
 //! is killed loses no more than that; the next one finds the chain, and goes on with it.
 
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::heap::{HEAD, Heap, RANGE, class_within, paged};
-use super::layout::{HEAP_AT, Head, Header, PAGE};
-use super::members::has_left;
+use super::blocks::{HEAD, Heap, RANGE, class_within, paged};
+use super::classes::{CLASSES, class_bytes};
+use super::layout::{Books, Head, PAGE};
 use crate::ProcessTag;
-use crate::universe::heap::{CLASSES, class_bytes};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Between two looks whether a gatherer lives that is waited for.
 const LOOK: Duration = Duration::from_millis(5);
@@ -34,7 +33,7 @@ fn list<T>(items: impl ExactSizeIterator<Item = T>) -> Option<Vec<T>> {
 }
 
 /// The chain is this thread's until dropped.
-struct Alone<'a>(&'a Header);
+struct Alone<'a>(&'a Books);
 
 impl Drop for Alone<'_> {
     fn drop(&mut self) {
@@ -69,7 +68,7 @@ impl<'a> Heap<'a> {
 
     /// The right to gather; `None` when another process has it and keeps it until `deadline`.
     fn alone(&self, deadline: Instant) -> Option<Alone<'a>> {
-        let gatherer = &self.header.gatherer;
+        let gatherer = &self.books.gatherer;
         let me = ProcessTag::me();
         if me.is_foreign() {
             // Killed while it gathers, it would have the right for ever: nobody would find it dead.
@@ -81,7 +80,7 @@ impl<'a> Heap<'a> {
         loop {
             // SYNC POINT arena-gather: Acquire, sees what the last gatherer did.
             let Err(seen) = gatherer.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) else {
-                return Some(Alone(self.header));
+                return Some(Alone(self.books));
             };
             let now = Instant::now();
             if now < look {
@@ -95,11 +94,11 @@ impl<'a> Heap<'a> {
             look = deadline.min(now + LOOK);
             let (who, last) = (ProcessTag::from_bits(seen), now >= deadline);
             // One that has called `exec` is found out when it has taken long: that takes long, too.
-            if (who.is_dead() || last && has_left(self.segment, who))
+            if (who.is_dead() || last && self.segment.was_left_by(who))
                 // SYNC POINT arena-gather: Acquire. One process replaces a dead gatherer.
                 && gatherer.compare_exchange(seen, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                return Some(Alone(self.header));
+                return Some(Alone(self.books));
             }
             if last {
                 return None;
@@ -116,7 +115,7 @@ impl<'a> Heap<'a> {
 
     /// Moves the free blocks of a class into the chain, and gives their pages back.
     fn collect(&self, class: usize) {
-        let first = &self.header.gathered;
+        let first = &self.books.gathered;
         while let Some(at) = self.pop(class) {
             let head = self.head(at);
             let large = paged(class).is_some();
@@ -124,7 +123,7 @@ impl<'a> Heap<'a> {
             head.link.store(first.load(Ordering::Relaxed), Ordering::Relaxed);
             first.store(at / 64, Ordering::Release);
             if have > 0 {
-                self.header.cached.fetch_sub(have, Ordering::Relaxed);
+                self.books.cached.fetch_sub(have, Ordering::Relaxed);
                 self.segment.release(at, have);
             }
         }
@@ -132,7 +131,7 @@ impl<'a> Heap<'a> {
 
     /// Moves the blocks of the chain into their stacks.
     fn put_back(&self) {
-        let first = &self.header.gathered;
+        let first = &self.books.gathered;
         while let Some((at, head)) = self.follow(first) {
             let class = head.class.load(Ordering::Relaxed) as usize;
             first.store(head.link.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -146,7 +145,7 @@ impl<'a> Heap<'a> {
     /// The slab that a small block of the chain was cut from: where it begins, its bytes, and its first block's head.
     fn slab_of(&self, head: &Head) -> Option<(u64, u64, &'a Head)> {
         let (start, range) = (head.pages.load(Ordering::Relaxed), head.range.load(Ordering::Relaxed));
-        let inside = start >= HEAP_AT && start.is_multiple_of(PAGE) && range >= RANGE && self.holds(start + HEAD);
+        let inside = start.is_multiple_of(PAGE) && range >= RANGE && self.contains(start, range);
         inside.then(|| (start, range, self.head(start + HEAD)))
     }
 
@@ -154,7 +153,7 @@ impl<'a> Heap<'a> {
     fn dissolve(&self, class: usize) {
         let size = class_bytes(class);
         for counted in [0, 1] {
-            let mut link = &self.header.gathered;
+            let mut link = &self.books.gathered;
             while let Some((_, head)) = self.follow(link) {
                 let Some((_, _, slab)) = self.slab_of(head) else { return };
                 let before = slab.count.load(Ordering::Relaxed);
@@ -162,7 +161,7 @@ impl<'a> Heap<'a> {
                 link = &head.link;
             }
         }
-        let mut link = &self.header.gathered;
+        let mut link = &self.books.gathered;
         while let Some((_, head)) = self.follow(link) {
             let Some((start, range, slab)) = self.slab_of(head) else { return };
             let (blocks, count) = (range / size, slab.count.load(Ordering::Relaxed));
@@ -183,7 +182,7 @@ impl<'a> Heap<'a> {
 
     /// Makes the part of the range that nobody has used into a free block.
     fn take_the_rest(&self) {
-        let rest = self.capacity().saturating_sub(self.header.frontier.load(Ordering::Relaxed)) / PAGE * PAGE;
+        let rest = self.capacity().saturating_sub(self.books.frontier.load(Ordering::Relaxed)) / PAGE * PAGE;
         if rest < RANGE {
             return;
         }
@@ -210,7 +209,7 @@ impl<'a> Heap<'a> {
                 first = n;
                 continue;
             }
-            let link = before[n].map_or(&self.header.gathered, |n| &self.head(chain[n]).link);
+            let link = before[n].map_or(&self.books.gathered, |n| &self.head(chain[n]).link);
             link.store(head.link.load(Ordering::Relaxed), Ordering::Release);
             if let Some(previous) = before[n] {
                 after[previous] = after[n];
@@ -230,7 +229,7 @@ impl<'a> Heap<'a> {
     fn chain(&self) -> Option<Vec<u64>> {
         let most = (self.capacity() / RANGE) as usize;
         let mut chain = Vec::new();
-        let mut link = &self.header.gathered;
+        let mut link = &self.books.gathered;
         while let Some((at, head)) = self.follow(link).filter(|_| chain.len() < most) {
             chain.try_reserve(1).ok()?;
             chain.push(at);
@@ -243,8 +242,7 @@ impl<'a> Heap<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::Arena;
-    use crate::{ArenaConfig, BlockKind};
+    use crate::segment::Segment;
 
     /// The deadline of a request that waits this long.
     fn within(wait: Duration) -> Instant {
@@ -253,9 +251,12 @@ mod tests {
 
     #[test]
     fn a_gatherer_that_stays_is_waited_for_and_one_that_has_ended_or_left_is_replaced() {
-        let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).expect("an arena");
-        let heap = arena.0.heap();
-        let gatherer = &heap.header.gatherer;
+        let segment = Segment::create(64 << 20).expect("a segment");
+        segment.commit(0, PAGE, "the books").expect("a page");
+        // SAFETY: the mapping begins on a page and has room for the books, which are all atomics.
+        let books = unsafe { &*segment.base().cast::<Books>() };
+        let heap = Heap { segment: &segment, books, start: PAGE };
+        let gatherer = &heap.books.gatherer;
         // Lives, and has none of this arena: it has called `exec`.
         let mut other = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
         gatherer.store(ProcessTag::of(other.id()).bits(), Ordering::Relaxed);
@@ -275,6 +276,7 @@ mod tests {
             drop(first);
             assert!(second.join().expect("it ends"));
         });
-        drop(arena.alloc(1 << 20, BlockKind::Plain).expect("a block"));
+        let (at, _) = heap.take_owned(1 << 20).expect("a block");
+        assert!(heap.give_owned(at) && !heap.give_owned(at));
     }
 }

@@ -1,24 +1,23 @@
-//! Taking and freeing raw blocks: size classes, lock-free, harmless when killed.
+//! Taking and freeing blocks: size classes, lock-free, harmless when killed.
 //!
 //! The heap is cut into *ranges* of whole pages, each of which is one block or a slab of equal small ones. A range comes
 //! from beyond everything used so far, or, when that is used up, from a larger free block, whose end is cut off. What
 //! lies free in pieces is put together again by `gather.rs`.
 //!
-//! The classes are those of the universe's heap. The payload of a block of more than 64 KiB begins on a page, so that it
+//! The payload of a block of more than 64 KiB begins on a page, so that it
 //! can be mapped by itself, and its head stands at the end of the page before. Such blocks keep their pages when they
-//! are freed (the first touch of a page costs more than copying into it), up to a budget of the whole arena.
+//! are freed (the first touch of a page costs more than copying into it), up to a budget of the whole heap.
 //!
 //! A process killed in here loses the block or range it was handling, or the rest of one slab, and nothing else.
 
-use core::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::layout::{HEAP_AT, Head, Header, PAGE, seal};
-use crate::ShmError;
-use crate::limits;
+use super::classes::{CLASSES, class_bytes, class_of};
+use super::layout::{Books, Head, PAGE, seal};
+use super::stack;
 use crate::segment::Segment;
-use crate::stack;
-use crate::universe::heap::{CLASSES, class_bytes, class_of};
+use crate::sync::{AtomicU64, Ordering, fence};
+use crate::{ShmError, limits};
 
 /// Raw blocks above this size have a payload that begins on a page: all payloads of 64 KiB and more.
 const PAGED: u64 = 64 << 10;
@@ -95,17 +94,25 @@ impl Want {
     }
 }
 
-/// The allocator's view of one arena.
+/// The allocator's view of one segment.
 #[derive(Clone, Copy)]
 pub(crate) struct Heap<'a> {
     pub(crate) segment: &'a Segment,
-    pub(crate) header: &'a Header,
+    pub(crate) books: &'a Books,
+    /// Where the heap begins, on a page; it goes to the end of the segment.
+    pub(crate) start: u64,
 }
 
 impl<'a> Heap<'a> {
+    /// Opens the books of a new heap: bytes of free large blocks that may keep their pages, and a random number.
+    pub(crate) fn open(&self, budget: u64, seed: u64) {
+        self.books.budget.store(budget, Ordering::Relaxed);
+        self.books.seed.store(seed, Ordering::Relaxed);
+    }
+
     /// The head of the block whose payload is at `at`, which must have passed [`Heap::holds`] or come from this heap.
     pub(crate) fn head(&self, at: u64) -> &'a Head {
-        debug_assert!(at.is_multiple_of(64) && at >= HEAP_AT + HEAD && at < self.segment.len() as u64);
+        debug_assert!(at.is_multiple_of(64) && at >= self.start + HEAD && at < self.segment.len() as u64);
         // SAFETY: inside the mapping, aligned to 64 bytes, and all of it atomics, which accept every bit pattern.
         unsafe { &*self.segment.base().add((at - HEAD) as usize).cast::<Head>() }
     }
@@ -113,12 +120,18 @@ impl<'a> Heap<'a> {
     /// Whether a payload can be at `at`, judging by its position.
     pub(crate) fn holds(&self, at: u64) -> bool {
         // SYNC POINT arena-frontier: Acquire, pairs with the Release in `advance`.
-        let used = HEAP_AT + self.header.frontier.load(Ordering::Acquire);
-        at.is_multiple_of(64) && at >= HEAP_AT + HEAD && at < used.min(self.segment.len() as u64)
+        let used = self.start + self.books.frontier.load(Ordering::Acquire);
+        at.is_multiple_of(64) && at >= self.start + HEAD && at < used.min(self.segment.len() as u64)
+    }
+
+    /// Whether a range, as a head tells of it, lies in the used part of the heap.
+    pub(super) fn contains(&self, start: u64, range: u64) -> bool {
+        let used = self.books.frontier.load(Ordering::Acquire).min(self.capacity());
+        start >= self.start && start.checked_add(range).is_some_and(|end| end <= self.start + used)
     }
 
     /// The head of the block whose payload is at `at`, if there is one.
-    pub(super) fn block(&self, at: u64) -> Option<&'a Head> {
+    pub(crate) fn block(&self, at: u64) -> Option<&'a Head> {
         let head = self.holds(at).then(|| self.head(at))?;
         // SYNC POINT arena-seal: Acquire, what was written before the seal is there.
         (head.seal.load(Ordering::Acquire) == seal(at)).then_some(head)
@@ -151,6 +164,44 @@ impl<'a> Heap<'a> {
         }
     }
 
+    /// Notes what a block just taken was taken for; its generation.
+    pub(crate) fn begin(&self, at: u64, len: u64) -> u64 {
+        let head = self.head(at);
+        head.len.store(len, Ordering::Relaxed);
+        self.books.live.fetch_add(len, Ordering::Relaxed);
+        head.state.load(Ordering::Relaxed) >> 32
+    }
+
+    /// Gives back a block that nobody has any more, by its state.
+    pub(crate) fn end(&self, at: u64) {
+        self.books.live.fetch_sub(self.head(at).len.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.give(at);
+    }
+
+    /// Takes a block that one process frees, or the last of several by a protocol of their own; gives its payload's
+    /// position and whether that is zero.
+    pub(crate) fn take_owned(&self, len: u64) -> Result<(u64, bool), ShmError> {
+        let (at, fresh) = self.take(len, |_| false)?;
+        let generation = self.begin(at, len);
+        // Release: whoever learns of the block learns of it later, and by other means.
+        self.head(at).state.store(generation << 32 | 1, Ordering::Release);
+        Ok((at, fresh))
+    }
+
+    /// Frees an owned block. Tells whether there was one: what is no block, or has been freed, stays as it is.
+    pub(crate) fn give_owned(&self, at: u64) -> bool {
+        let Some(head) = self.block(at) else { return false };
+        let seen = head.state.load(Ordering::Relaxed);
+        let next = (seen >> 32).wrapping_add(1) << 32;
+        // AcqRel: of two that free a block only one gets it, and sees the other's use end.
+        let mine = seen & 0xffff_ffff == 1
+            && head.state.compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if mine {
+            self.end(at);
+        }
+        mine
+    }
+
     fn find(&self, want: Want, relief: impl Fn() -> bool) -> Result<(u64, bool), ShmError> {
         let found = match self.reuse(want)? {
             None if relief() => self.reuse(want)?,
@@ -174,7 +225,7 @@ impl<'a> Heap<'a> {
         relief: impl Fn(bool) -> bool,
         patience: Duration,
     ) -> Result<(u64, bool), ShmError> {
-        let used_up = |e: &ShmError| matches!(e, ShmError::ArenaFull { .. });
+        let used_up = |e: &ShmError| matches!(e, ShmError::HeapFull { .. });
         if used_up(&e)
             && let Ok(Some(at)) = self.cut(want)
         {
@@ -200,18 +251,18 @@ impl<'a> Heap<'a> {
     }
 
     pub(super) fn pop(&self, class: usize) -> Option<u64> {
-        self.pop_from(&self.header.free[class])
+        self.pop_from(&self.books.free[class])
     }
 
     /// Takes a block from a stack of the header.
-    pub(super) fn pop_from(&self, stack: &AtomicU64) -> Option<u64> {
+    pub(crate) fn pop_from(&self, stack: &AtomicU64) -> Option<u64> {
         let valid = |number: u64| number.checked_mul(64).is_some_and(|at| self.holds(at));
         let link = |number: u64| &self.head(number * 64).link;
         stack::pop(stack, link, valid).map(|number| number * 64)
     }
 
     /// The block on top of a stack, which may be taken by somebody else in the next moment.
-    pub(super) fn top_of(&self, stack: &AtomicU64) -> Option<u64> {
+    pub(crate) fn top_of(&self, stack: &AtomicU64) -> Option<u64> {
         stack::top(stack)?.checked_mul(64)
     }
 
@@ -229,7 +280,7 @@ impl<'a> Heap<'a> {
                 }
                 pages.store(needed, Ordering::Relaxed);
             }
-            self.header.cached.fetch_sub(have, Ordering::Relaxed);
+            self.books.cached.fetch_sub(have, Ordering::Relaxed);
         }
         Ok(Some(at))
     }
@@ -243,9 +294,9 @@ impl<'a> Heap<'a> {
         }
         if paged(class).is_some() {
             let have = head.pages.load(Ordering::Relaxed);
-            let cached = self.header.cached.fetch_add(have, Ordering::Relaxed) + have;
-            if cached > self.header.budget.load(Ordering::Relaxed) {
-                self.header.cached.fetch_sub(have, Ordering::Relaxed);
+            let cached = self.books.cached.fetch_add(have, Ordering::Relaxed) + have;
+            if cached > self.books.budget.load(Ordering::Relaxed) {
+                self.books.cached.fetch_sub(have, Ordering::Relaxed);
                 head.pages.store(0, Ordering::Relaxed);
                 self.segment.release(at, have);
             }
@@ -254,11 +305,11 @@ impl<'a> Heap<'a> {
     }
 
     pub(super) fn push(&self, class: usize, at: u64) {
-        self.push_to(&self.header.free[class], at);
+        self.push_to(&self.books.free[class], at);
     }
 
     /// Puts a block on a stack of the header.
-    pub(super) fn push_to(&self, stack: &AtomicU64, at: u64) {
+    pub(crate) fn push_to(&self, stack: &AtomicU64, at: u64) {
         stack::push(stack, at / 64, |number| &self.head(number * 64).link);
     }
 
@@ -302,8 +353,8 @@ impl<'a> Heap<'a> {
 
     /// A generation to begin with: any of them, so that the handle of a block that was here once opens no other.
     fn generation(&self) -> u64 {
-        let made = self.header.made.fetch_add(1, Ordering::Relaxed);
-        let mixed = (made ^ self.header.id.load(Ordering::Relaxed)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let made = self.books.made.fetch_add(1, Ordering::Relaxed);
+        let mixed = (made ^ self.books.seed.load(Ordering::Relaxed)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         (mixed ^ mixed >> 29).wrapping_mul(0x94D0_49BB_1331_11EB) >> 32
     }
 
@@ -314,6 +365,9 @@ impl<'a> Heap<'a> {
             let Some(at) = self.pop(class) else { continue };
             let head = self.head(at);
             let (whole, pages) = (head.range.load(Ordering::Relaxed), head.pages.load(Ordering::Relaxed));
+            if !self.contains(at - PAGE, whole) {
+                continue; // Somebody wrote over the head: the block is lost.
+            }
             if whole < want.least {
                 self.push(class, at);
                 continue;
@@ -321,7 +375,7 @@ impl<'a> Heap<'a> {
             let rest = whole.saturating_sub(want.range);
             let rest = if rest < RANGE { 0 } else { rest };
             let left = pages.min(rest.saturating_sub(PAGE));
-            self.header.cached.fetch_sub(pages - left, Ordering::Relaxed);
+            self.books.cached.fetch_sub(pages - left, Ordering::Relaxed);
             if rest == 0 {
                 self.unmake(head);
             } else {
@@ -359,7 +413,7 @@ impl<'a> Heap<'a> {
     pub(super) fn unmake(&self, head: &Head) {
         head.seal.store(0, Ordering::Relaxed);
         // SYNC POINT arena-seal: Release, before anything else is written here: who sees that sees that this is no head.
-        core::sync::atomic::fence(Ordering::Release);
+        fence(Ordering::Release);
     }
 
     /// Reserves pages, if the machine has them.
@@ -370,12 +424,12 @@ impl<'a> Heap<'a> {
 
     /// Moves the frontier over `bytes` after reserving the pages of the first `reserved` of them.
     pub(super) fn advance(&self, bytes: u64, reserved: u64) -> Result<u64, ShmError> {
-        let frontier = &self.header.frontier;
+        let frontier = &self.books.frontier;
         let mut used = frontier.load(Ordering::Relaxed);
         loop {
             let end = used.checked_add(bytes).filter(|end| *end <= self.capacity()).ok_or_else(|| self.full(bytes))?;
-            let at = HEAP_AT + used;
-            self.reserve(at, reserved, "shared memory of a family of processes")?;
+            let at = self.start + used;
+            self.reserve(at, reserved, "shared memory")?;
             // SYNC POINT arena-frontier: Release, so that whoever finds a block inside the frontier finds the page of
             // its head reserved; pairs with the Acquire in `holds`.
             match frontier.compare_exchange(used, end, Ordering::Release, Ordering::Relaxed) {
@@ -388,14 +442,14 @@ impl<'a> Heap<'a> {
 
     /// Bytes of the heap.
     pub(super) fn capacity(&self) -> u64 {
-        (self.segment.len() as u64).saturating_sub(HEAP_AT) / PAGE * PAGE
+        (self.segment.len() as u64).saturating_sub(self.start) / PAGE * PAGE
     }
 
     /// Bytes of the largest range that is free, about.
     fn largest(&self) -> u64 {
-        let unused = self.capacity().saturating_sub(self.header.frontier.load(Ordering::Relaxed));
+        let unused = self.capacity().saturating_sub(self.books.frontier.load(Ordering::Relaxed));
         let free = (0..CLASSES).rev().filter(|class| paged(*class).is_some()).find_map(|class| {
-            let at = self.top_of(&self.header.free[class])?;
+            let at = self.top_of(&self.books.free[class])?;
             Some(self.block(at)?.range.load(Ordering::Relaxed))
         });
         unused.max(free.unwrap_or(0))
@@ -403,9 +457,9 @@ impl<'a> Heap<'a> {
 
     #[cold]
     pub(super) fn full(&self, bytes: u64) -> ShmError {
-        ShmError::ArenaFull {
+        ShmError::HeapFull {
             bytes,
-            live: self.header.live.load(Ordering::Relaxed),
+            live: self.books.live.load(Ordering::Relaxed),
             capacity: self.capacity(),
             largest: self.largest(),
         }
