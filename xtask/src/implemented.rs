@@ -28,10 +28,10 @@ fn visit(folder: &Path, found: &mut BTreeSet<String>) -> Result<(), String> {
     Ok(())
 }
 
-/// The functions that the attributes in one file's text write: `#[mpi_entry(NAME)]`,
-/// `#[mpi_entry(NAME, poly)]` for the `_c` twin as well.
+/// The functions that the attributes in one file's text write: `#[mpi_entry(NAME)]`, with `NAME | NAME` for the forms of an
+/// operation, and `poly` after them for the `_c` twins as well.
 fn entries_of(text: &str) -> Vec<String> {
-    let mut names = Vec::new();
+    let mut found = Vec::new();
     for line in text.lines().map(str::trim_start) {
         let Some(rest) = line.strip_prefix("#[mpi_entry(") else {
             continue;
@@ -40,16 +40,17 @@ fn entries_of(text: &str) -> Vec<String> {
             continue;
         };
         let mut words = arguments.split(',').map(str::trim);
+        let names = words.next().unwrap_or_default();
+        let poly = words.any(|word| word == "poly");
         // Functions beyond the standard are exported too, but are not part of its tables.
-        let Some(name) = words.next().filter(|name| name.starts_with("MPI_")) else {
-            continue;
-        };
-        names.push(name.to_string());
-        if words.any(|word| word == "poly") {
-            names.push(format!("{name}_c"));
+        for name in names.split('|').map(str::trim).filter(|name| name.starts_with("MPI_")) {
+            found.push(name.to_string());
+            if poly {
+                found.push(format!("{name}_c"));
+            }
         }
     }
-    names
+    found
 }
 
 #[cfg(test)]
@@ -61,5 +62,11 @@ mod tests {
         let text =
             "#[mpi_entry(MPI_Send, poly)]\nfn send() {}\n    #[mpi_entry(MPI_Barrier)]\n// #[mpi_entry(MPI_X)]\n";
         assert_eq!(entries_of(text), ["MPI_Send", "MPI_Send_c", "MPI_Barrier"]);
+    }
+
+    #[test]
+    fn every_form_of_an_operation_counts() {
+        let names = ["MPI_Bcast", "MPI_Bcast_c", "MPI_Ibcast", "MPI_Ibcast_c"];
+        assert_eq!(entries_of("#[mpi_entry(MPI_Bcast | MPI_Ibcast, poly)]"), names);
     }
 }

@@ -54,7 +54,7 @@ mod softfloat;
 pub mod status;
 pub mod testing;
 
-pub use coll::{Arg, RecvBlocks, SendBlocks};
+pub use coll::{Arg, Collective, RecvBlocks, SendBlocks};
 pub use comm::Comm;
 pub use comm::create::SplitType;
 pub use dynamic::Program;

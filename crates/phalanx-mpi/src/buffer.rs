@@ -5,9 +5,7 @@ use phalanx_engine::{ErrorClass, RecvBuf, SendBuf};
 use phalanx_shm::mem::{ConstMem, MutMem};
 
 use crate::consts;
-use crate::datatype;
 use crate::entry::{Done, Failure, wrong};
-use crate::handle::RawType;
 use crate::param::Param;
 
 /// The address of data to be sent.
@@ -55,11 +53,6 @@ fn special(at: usize, ty: &Datatype) -> Done {
 }
 
 impl SendPtr {
-    /// Whether the address is `MPI_IN_PLACE`.
-    pub(crate) fn in_place(self) -> bool {
-        self.0 == consts::IN_PLACE
-    }
-
     /// The memory that `count` elements of `ty` may reach.
     #[inline]
     pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<ConstMem, Failure> {
@@ -77,11 +70,6 @@ impl SendPtr {
 }
 
 impl RecvPtr {
-    /// Whether the address is `MPI_IN_PLACE`.
-    pub(crate) fn in_place(self) -> bool {
-        self.0 == consts::IN_PLACE
-    }
-
     /// The memory that `count` elements of `ty` may reach.
     #[inline]
     pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<MutMem, Failure> {
@@ -96,9 +84,4 @@ impl RecvPtr {
     pub(crate) fn typed(self, count: usize, ty: &Datatype) -> Result<RecvBuf<'static, '_>, Failure> {
         Ok(RecvBuf::raw(self.memory(count, ty)?, count, ty))
     }
-}
-
-/// A type that is looked up only where the standard says that the argument counts.
-pub(crate) fn type_of(raw: RawType) -> Result<datatype::TypeRef, Failure> {
-    datatype::find(raw)
 }

@@ -19,6 +19,7 @@ mod entry;
 mod env;
 mod errors;
 mod extras;
+mod forms;
 mod generated;
 mod group;
 mod handle;

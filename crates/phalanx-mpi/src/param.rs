@@ -150,19 +150,6 @@ impl Numbers {
             unsafe { std::slice::from_raw_parts(self.at.cast::<c_int>(), n) }.iter().map(|v| (*v).into()).collect()
         })
     }
-
-    /// The first `n` numbers as counts.
-    pub(crate) fn counts(self, n: usize, what: &str) -> Result<SmallVec<[usize; 16]>, Failure> {
-        self.read(n, what)?
-            .iter()
-            .enumerate()
-            .map(|(i, v)| {
-                usize::try_from(*v).map_err(|_| {
-                    wrong(ErrorClass::Count, format!("entry {i} of {what} is {v}; it must not be negative"))
-                })
-            })
-            .collect()
-    }
 }
 
 /// An array that the function reads; its length comes from other arguments.

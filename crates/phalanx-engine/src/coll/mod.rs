@@ -27,6 +27,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+
 use crate::comm::Comm;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::{Engine, Schedule, Waiting};
@@ -57,20 +59,6 @@ impl Comm {
         Ok(())
     }
 
-    /// Carries out a blocking collective.
-    fn collective(&self, kind: Kind, call: Result<Call>) -> Result<()> {
-        let run = || {
-            self.usable()?;
-            let call = call?;
-            if let Some(done) = fast::run(self, &call) {
-                return done;
-            }
-            let tag = self.coll().next_tag();
-            self.run_plan(plan::plan(self, &call)?, kind.name(Mode::Blocking), tag)
-        };
-        run().map_err(|e| self.collective_error(kind, Mode::Blocking, e))
-    }
-
     /// Runs a plan to its end under `tag`.
     pub(crate) fn run_plan(&self, plan: schedule::Plan, name: &'static str, tag: i32) -> Result<()> {
         if plan.is_local() {
@@ -86,74 +74,120 @@ impl Comm {
         let run = plan.into_run(self, name, self.coll().next_tag());
         self.engine().start_schedule(Box::new(run))
     }
+}
 
-    /// Starts a nonblocking collective.
-    fn icollective(&self, kind: Kind, call: Result<Call>) -> Result<Request> {
-        let start = || {
-            self.usable()?;
-            let plan = plan::plan(self, &call?)?;
-            let tag = self.coll().next_tag();
-            let run = plan.into_run(self, kind.name(Mode::Nonblocking), tag);
-            self.engine().start_schedule(Box::new(run))
-        };
-        start().map_err(|e| self.collective_error(kind, Mode::Nonblocking, e))
-    }
+/// A collective operation with its arguments looked at, to be carried out in one of its forms.
+///
+/// What is wrong with the arguments comes to light there, with the name of the form in the error.
+#[must_use = "nothing is carried out before one of the forms is asked for"]
+pub struct Collective<'c, 'b> {
+    comm: &'c Comm,
+    kind: Kind,
+    call: Result<Call>,
+    buffers: PhantomData<&'b mut [u8]>,
+}
 
-    /// Makes a persistent collective.
-    fn collective_init(&self, kind: Kind, call: Result<Call>) -> Result<Request> {
-        let init = || {
-            self.usable()?;
+impl Collective<'_, '_> {
+    /// The blocking form.
+    ///
+    /// # Errors
+    /// Wrong arguments (class by argument), ranks that disagree about the operation (`Truncate`, `NotSame`), an error of a
+    /// user's operation, interruption.
+    pub fn run(self) -> Result<()> {
+        let Collective { comm, kind, call, .. } = self;
+        let run = || {
+            comm.usable()?;
             let call = call?;
-            let tag = self.coll().next_persistent_tag();
-            let comm = self.clone();
-            let make = move |_: &Engine| -> Result<Box<dyn Schedule>> {
-                let plan = plan::plan(&comm, &call)?;
-                Ok(Box::new(plan.into_run(&comm, kind.name(Mode::Persistent), tag)))
-            };
-            Ok(self.engine().persistent_schedule(Box::new(make)))
+            if let Some(done) = fast::run(comm, &call) {
+                return done;
+            }
+            let tag = comm.coll().next_tag();
+            comm.run_plan(plan::plan(comm, &call)?, kind.name(Mode::Blocking), tag)
         };
-        init().map_err(|e| self.collective_error(kind, Mode::Persistent, e))
+        run().map_err(|e| comm.collective_error(kind, Mode::Blocking, e))
     }
 }
 
-/// Writes the blocking, nonblocking and persistent method of each operation.
+impl Collective<'_, 'static> {
+    /// The nonblocking form.
+    ///
+    /// # Errors
+    /// Wrong arguments; what goes wrong later is the error of the request.
+    pub fn start(self) -> Result<Request> {
+        let Collective { comm, kind, call, .. } = self;
+        let start = || {
+            comm.usable()?;
+            let plan = plan::plan(comm, &call?)?;
+            let tag = comm.coll().next_tag();
+            let run = plan.into_run(comm, kind.name(Mode::Nonblocking), tag);
+            comm.engine().start_schedule(Box::new(run))
+        };
+        start().map_err(|e| comm.collective_error(kind, Mode::Nonblocking, e))
+    }
+
+    /// The persistent form: an inactive request.
+    ///
+    /// # Errors
+    /// Wrong arguments; what goes wrong later is the error of the request.
+    pub fn init(self) -> Result<Request> {
+        let Collective { comm, kind, call, .. } = self;
+        let init = || {
+            comm.usable()?;
+            let call = call?;
+            let tag = comm.coll().next_persistent_tag();
+            let own = comm.clone();
+            let make = move |_: &Engine| -> Result<Box<dyn Schedule>> {
+                let plan = plan::plan(&own, &call)?;
+                Ok(Box::new(plan.into_run(&own, kind.name(Mode::Persistent), tag)))
+            };
+            Ok(comm.engine().persistent_schedule(Box::new(make)))
+        };
+        init().map_err(|e| comm.collective_error(kind, Mode::Persistent, e))
+    }
+}
+
+/// Writes the constructor of each operation, and the methods of [`Comm`] for its three forms.
 macro_rules! collectives {
-    ($(
+    ($b:lifetime; $(
         $(#[$doc:meta])*
-        $name:ident $iname:ident $init:ident <$($b:lifetime, $a:lifetime)?> $kind:ident
+        $name:ident $iname:ident $init:ident <$($a:lifetime)?> $kind:ident
         ($($arg:ident: $ty:ty),*) = |$comm:ident| $call:expr;
     )*) => {
+        impl<'c, $b> Collective<'c, $b> {
+            $(
+                $(#[$doc])*
+                #[inline]
+                pub fn $name<$($a)?>($comm: &'c Comm, $($arg: $ty),*) -> Self {
+                    Collective { comm: $comm, kind: Kind::$kind, call: $call, buffers: PhantomData }
+                }
+            )*
+        }
+
+        #[allow(clippy::extra_unused_lifetimes, reason = "the barrier has no buffers")]
         impl Comm {
             $(
                 $(#[$doc])*
                 ///
                 /// # Errors
-                /// Wrong arguments (class by argument), ranks that disagree about the operation
-                /// (`Truncate`, `NotSame`), an error of a user's operation, interruption.
-                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
-                pub fn $name<$($b, $a)?>(&self, $($arg: $ty),*) -> Result<()> {
-                    let $comm = self;
-                    self.collective(Kind::$kind, $call)
+                /// As [`Collective::run`].
+                pub fn $name<$b $(, $a)?>(&self, $($arg: $ty),*) -> Result<()> {
+                    Collective::$name(self, $($arg),*).run()
                 }
 
                 #[doc = concat!("Nonblocking form of [`Comm::", stringify!($name), "`].")]
                 ///
                 /// # Errors
-                /// Wrong arguments; what goes wrong later is the error of the request.
-                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
-                pub fn $iname<$($b: 'static, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
-                    let $comm = self;
-                    self.icollective(Kind::$kind, $call)
+                /// As [`Collective::start`].
+                pub fn $iname<$b: 'static $(, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
+                    Collective::$name(self, $($arg),*).start()
                 }
 
                 #[doc = concat!("Persistent form of [`Comm::", stringify!($name), "`]: an inactive request.")]
                 ///
                 /// # Errors
-                /// Wrong arguments; what goes wrong later is the error of the request.
-                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
-                pub fn $init<$($b: 'static, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
-                    let $comm = self;
-                    self.collective_init(Kind::$kind, $call)
+                /// As [`Collective::init`].
+                pub fn $init<$b: 'static $(, $a)?>(&self, $($arg: $ty),*) -> Result<Request> {
+                    Collective::$name(self, $($arg),*).init()
                 }
             )*
         }
@@ -161,88 +195,90 @@ macro_rules! collectives {
 }
 
 collectives! {
+    'b;
+
     /// Returns when all ranks have called it (`MPI_Barrier`).
     barrier ibarrier barrier_init <> Barrier
     () = |c| Call::barrier(c);
 
     /// Copies the root's buffer to all ranks (`MPI_Bcast`).
-    bcast ibcast bcast_init <'b, 'a> Bcast
+    bcast ibcast bcast_init <'a> Bcast
     (buf: RecvBuf<'b, 'a>, root: i32) = |c| Call::bcast(c, buf, root);
 
     /// Collects equal blocks at the root (`MPI_Gather`). `recv` is for the root.
-    gather igather gather_init <'b, 'a> Gather
+    gather igather gather_init <'a> Gather
     (send: Arg<SendBuf<'b, 'a>>, recv: Option<RecvBlocks<'b, 'a>>, root: i32)
         = |c| Call::gather(c, Kind::Gather, send, recv, root);
 
     /// Collects blocks of different sizes at the root (`MPI_Gatherv`). `recv` is for the root.
-    gatherv igatherv gatherv_init <'b, 'a> Gatherv
+    gatherv igatherv gatherv_init <'a> Gatherv
     (send: Arg<SendBuf<'b, 'a>>, recv: Option<RecvBlocks<'b, 'a>>, root: i32)
         = |c| Call::gather(c, Kind::Gatherv, send, recv, root);
 
     /// Hands out equal blocks from the root (`MPI_Scatter`). `send` is for the root.
-    scatter iscatter scatter_init <'b, 'a> Scatter
+    scatter iscatter scatter_init <'a> Scatter
     (send: Option<SendBlocks<'b, 'a>>, recv: Arg<RecvBuf<'b, 'a>>, root: i32)
         = |c| Call::scatter(c, Kind::Scatter, send, recv, root);
 
     /// Hands out blocks of different sizes from the root (`MPI_Scatterv`). `send` is for the root.
-    scatterv iscatterv scatterv_init <'b, 'a> Scatterv
+    scatterv iscatterv scatterv_init <'a> Scatterv
     (send: Option<SendBlocks<'b, 'a>>, recv: Arg<RecvBuf<'b, 'a>>, root: i32)
         = |c| Call::scatter(c, Kind::Scatterv, send, recv, root);
 
     /// Collects equal blocks at all ranks (`MPI_Allgather`).
-    allgather iallgather allgather_init <'b, 'a> Allgather
+    allgather iallgather allgather_init <'a> Allgather
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
         = |c| Call::allgather(c, Kind::Allgather, send, recv);
 
     /// Collects blocks of different sizes at all ranks (`MPI_Allgatherv`).
-    allgatherv iallgatherv allgatherv_init <'b, 'a> Allgatherv
+    allgatherv iallgatherv allgatherv_init <'a> Allgatherv
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
         = |c| Call::allgather(c, Kind::Allgatherv, send, recv);
 
     /// Sends an equal block from each rank to each rank (`MPI_Alltoall`).
-    alltoall ialltoall alltoall_init <'b, 'a> Alltoall
+    alltoall ialltoall alltoall_init <'a> Alltoall
     (send: Arg<SendBlocks<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
         = |c| Call::alltoall(c, Kind::Alltoall, send, recv);
 
     /// Sends a block from each rank to each rank, of different sizes (`MPI_Alltoallv`).
-    alltoallv ialltoallv alltoallv_init <'b, 'a> Alltoallv
+    alltoallv ialltoallv alltoallv_init <'a> Alltoallv
     (send: Arg<SendBlocks<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
         = |c| Call::alltoall(c, Kind::Alltoallv, send, recv);
 
     /// Sends a block from each rank to each rank, of different sizes and types (`MPI_Alltoallw`).
-    alltoallw ialltoallw alltoallw_init <'b, 'a> Alltoallw
+    alltoallw ialltoallw alltoallw_init <'a> Alltoallw
     (send: Arg<SendBlocks<'b, 'a>>, recv: RecvBlocks<'b, 'a>)
         = |c| Call::alltoall(c, Kind::Alltoallw, send, recv);
 
     /// Combines the ranks' elements at the root (`MPI_Reduce`). `recv` is for the root.
-    reduce ireduce reduce_init <'b, 'a> Reduce
+    reduce ireduce reduce_init <'a> Reduce
     (send: Arg<SendBuf<'b, 'a>>, recv: Option<RecvBuf<'b, 'a>>, op: &Op, root: i32)
         = |c| Call::reduce(c, send, recv, op, root);
 
     /// Combines the ranks' elements at all ranks (`MPI_Allreduce`).
-    allreduce iallreduce allreduce_init <'b, 'a> Allreduce
+    allreduce iallreduce allreduce_init <'a> Allreduce
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
         = |c| Call::allreduce(c, send, recv, op);
 
     /// Combines the ranks' elements and hands out the result in blocks of `counts` (`MPI_Reduce_scatter`).
     /// In place, `recv` holds all the elements and afterwards begins with this rank's block.
-    reduce_scatter ireduce_scatter reduce_scatter_init <'b, 'a> ReduceScatter
+    reduce_scatter ireduce_scatter reduce_scatter_init <'a> ReduceScatter
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, counts: &[i64], op: &Op)
         = |c| Call::reduce_scatter(c, send, recv, counts, op);
 
     /// Combines the ranks' elements and hands out the result in equal blocks of `recv`'s count
     /// (`MPI_Reduce_scatter_block`). In place, `recv` (and its count) is that of all the elements.
-    reduce_scatter_block ireduce_scatter_block reduce_scatter_block_init <'b, 'a> ReduceScatterBlock
+    reduce_scatter_block ireduce_scatter_block reduce_scatter_block_init <'a> ReduceScatterBlock
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
         = |c| Call::reduce_scatter_block(c, send, recv, op);
 
     /// Combines the elements of the ranks up to this one (`MPI_Scan`).
-    scan iscan scan_init <'b, 'a> Scan
+    scan iscan scan_init <'a> Scan
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
         = |c| Call::scan(c, send, recv, op, false);
 
     /// Combines the elements of the ranks before this one (`MPI_Exscan`). On rank 0 `recv` is left alone.
-    exscan iexscan exscan_init <'b, 'a> Exscan
+    exscan iexscan exscan_init <'a> Exscan
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
         = |c| Call::scan(c, send, recv, op, true);
 }

@@ -1,24 +1,27 @@
 //! Collective communication (MPI 5.0 §6): from C's arguments to the engine's.
 //!
-//! Each operation has one function in [`with`], which decides which arguments count on this rank (the standard lets the
-//! others be anything) and hands the engine's arguments to `run`: the blocking, nonblocking or persistent form.
+//! One function for each operation, with the arguments that its blocking, nonblocking and persistent form have in common. It
+//! decides which of them count on this rank (the standard lets the others be anything) and prepares the operation of the
+//! engine; [`crate::forms`] carries it out, starts it or keeps it.
+//!
+//! - [`rooted`]: operations with a root.
+//! - [`all`]: operations in which all ranks have the same part.
+//! - [`data`]: what a buffer argument and those that describe it come to.
 
-mod blocking;
-mod nonblocking;
-mod persistent;
-mod with;
+mod all;
+mod data;
+mod rooted;
 
-use phalanx_engine::Request;
+use phalanx_engine::{Collective, Comm};
 
 use crate::comm::CommObject;
-use crate::datatype::TypeRef;
-use crate::entry::Done;
-use crate::handle::RawRequest;
-use crate::param::Out;
-use crate::request;
+use crate::entry::Failure;
+use crate::forms::Ready;
 
-/// Gives a started or persistent operation a handle.
-fn start(comm: &CommObject, handle: &Out<RawRequest>, under_way: Request) -> Done {
-    handle.set(request::adopt(under_way, comm.raw())?);
-    Ok(())
+/// What a body gives.
+type Prepared<'c> = Result<Ready<'c, Collective<'c, 'static>>, Failure>;
+
+/// Prepares an operation on a communicator.
+fn prepare(comm: &CommObject, make: impl FnOnce(&Comm) -> Result<Collective<'_, 'static>, Failure>) -> Prepared<'_> {
+    Ok(Ready { comm, operation: make(&comm.comm)? })
 }

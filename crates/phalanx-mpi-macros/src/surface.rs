@@ -1,0 +1,198 @@
+//! `mpi_entry`: the C functions around a typed body.
+
+use proc_macro2::TokenStream as Tokens;
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{FnArg, Ident, ItemFn, ReturnType, Token, Type};
+
+use crate::forms::{self, Form, Named};
+
+/// What stands between the attribute's parentheses.
+pub(crate) struct Entry {
+    names: Vec<Named>,
+    poly: bool,
+    anytime: bool,
+    value: bool,
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
+        let mut entry = Entry { names: forms::names(input)?, poly: false, anytime: false, value: false };
+        if input.is_empty() {
+            return Ok(entry);
+        }
+        input.parse::<Token![,]>()?;
+        for word in Punctuated::<Ident, Token![,]>::parse_terminated(input)? {
+            match word.to_string().as_str() {
+                "poly" => entry.poly = true,
+                "anytime" => entry.anytime = true,
+                "value" => entry.value = true,
+                _ => {
+                    return Err(syn::Error::new(word.span(), "expected `poly`, `anytime` or `value`"));
+                }
+            }
+        }
+        Ok(entry)
+    }
+}
+
+/// The body, and the functions around it.
+pub(crate) fn expand(entry: &Entry, body: &ItemFn) -> syn::Result<Tokens> {
+    let mut exports = Tokens::new();
+    for Named { name, form } in &entry.names {
+        if entry.value {
+            exports.extend(pass_through(name, body)?);
+            continue;
+        }
+        exports.extend(coded(entry, body, *form, name, &format_ident!("Small"))?);
+        if entry.poly {
+            let name = format_ident!("{name}_c");
+            exports.extend(coded(entry, body, *form, &name, &format_ident!("Large"))?);
+        }
+    }
+    Ok(quote! {
+        #body
+        const _: () = { #exports };
+    })
+}
+
+/// The types of the body's parameters.
+fn parameter_types(body: &ItemFn) -> syn::Result<Vec<&Type>> {
+    body.sig
+        .inputs
+        .iter()
+        .map(|input| match input {
+            FnArg::Typed(typed) => Ok(&*typed.ty),
+            FnArg::Receiver(this) => Err(syn::Error::new_spanned(this, "an MPI function has no receiver")),
+        })
+        .collect()
+}
+
+/// `MPI_X` and `PMPI_X` for one width of a function that returns an error code.
+fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) -> syn::Result<Tokens> {
+    let own = parameter_types(body)?;
+    let call = &body.sig.ident;
+    // A body borrows what its result refers to: `comm: &CommRef`.
+    let lent = own.iter().map(|ty| if let Type::Reference(_) = ty { quote!(&) } else { quote!() });
+    let passed = lent.enumerate().map(|(i, lent)| {
+        let argument = format_ident!("argument{i}");
+        quote!(#lent #argument)
+    });
+    let bodied = quote! { #call(#(#passed),*) };
+    let added = form.added();
+    let outcome = if entry.names.len() == 1 {
+        bodied
+    } else {
+        let carry_out = form.carry_out();
+        let extra = (0..added.len()).map(|i| format_ident!("argument{}", own.len() + i));
+        quote! { #carry_out(#bodied? #(, #extra)*) }
+    };
+    let decoded = own.iter().map(|ty| match ty {
+        Type::Reference(lent) => {
+            let ty = &lent.elem;
+            quote!(#ty)
+        }
+        ty => quote!(#ty),
+    });
+    let types: Vec<Tokens> = decoded.chain(added).collect();
+    let argument: Vec<Ident> = (0..types.len()).map(|i| format_ident!("argument{i}")).collect();
+    let text = name.to_string();
+    let shown = shown(&text);
+    let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
+    let when = if entry.anytime { quote!(AnyTime) } else { quote!(WhileRunning) };
+    let signature = quote! { #(#raw: <#types as crate::param::Param<crate::param::#width>>::Raw),* };
+    let profiled = profiled(name).map(|profiled_text| {
+        quote! {
+            const _: () = {
+                #[unsafe(export_name = #profiled_text)]
+                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
+                unsafe extern "C" fn profiled(#signature) -> ::core::ffi::c_int {
+                    // SAFETY: the same contract.
+                    unsafe { #name(#(#raw),*) }
+                }
+            };
+        }
+    });
+    Ok(quote! {
+        #[inline]
+        #[allow(
+            non_snake_case,
+            clippy::too_many_arguments,
+            unused_unsafe,
+            reason = "the standard's names and arity; some functions have no argument to decode"
+        )]
+        unsafe fn #name(#signature) -> ::core::ffi::c_int {
+            crate::entry::run(
+                #shown,
+                crate::entry::When::#when,
+                || {
+                    #(
+                        // SAFETY: the caller of an MPI function promises that its arguments are what the
+                        // standard asks for; `decode` documents which part of that it relies on.
+                        let #argument = unsafe { <#types as crate::param::Param<crate::param::#width>>::decode(#raw)? };
+                    )*
+                    #outcome
+                },
+                || crate::entry::first_object(&[
+                    #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
+                ]),
+            )
+        }
+        const _: () = {
+            #[unsafe(export_name = #text)]
+            #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
+            unsafe extern "C" fn plain(#signature) -> ::core::ffi::c_int {
+                // SAFETY: the same contract.
+                unsafe { #name(#(#raw),*) }
+            }
+        };
+        #profiled
+    })
+}
+
+/// `MPI_X` and `PMPI_X` for a function that returns a value.
+fn pass_through(plain: &Ident, body: &ItemFn) -> syn::Result<Tokens> {
+    let types = parameter_types(body)?;
+    let call = &body.sig.ident;
+    let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
+    let result = match &body.sig.output {
+        ReturnType::Type(_, result) => result,
+        ReturnType::Default => {
+            return Err(syn::Error::new_spanned(call, "`value` needs a return type"));
+        }
+    };
+    let profiled = profiled(plain).map(|text| {
+        quote! {
+            const _: () = {
+                #[unsafe(export_name = #text)]
+                extern "C" fn profiled(#(#raw: #types),*) -> #result {
+                    #call(#(#raw),*)
+                }
+            };
+        }
+    });
+    Ok(quote! {
+        #[unsafe(no_mangle)]
+        #[allow(non_snake_case, reason = "the standard's name")]
+        extern "C" fn #plain(#(#raw: #types),*) -> #result {
+            #call(#(#raw),*)
+        }
+        #profiled
+    })
+}
+
+/// The name that error messages give a function: the one people know, without the width of its counts.
+fn shown(name: &str) -> &str {
+    match name {
+        "PHALANX_Try_send" => "MPI_Send",
+        "PHALANX_Try_recv" => "MPI_Recv",
+        name => name.strip_suffix("_c").unwrap_or(name),
+    }
+}
+
+/// The name of a function's profiling twin; functions beyond the standard have none.
+fn profiled(name: &Ident) -> Option<String> {
+    let name = name.to_string();
+    name.starts_with("MPI_").then(|| format!("P{name}"))
+}
