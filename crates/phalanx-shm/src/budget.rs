@@ -1,4 +1,4 @@
-//! How long to spin before sleeping: ranks against the CPUs they may use.
+//! Ranks against the CPUs they may use.
 //!
 //! Spinning is right when the peer runs on another CPU and answers within a
 //! microsecond, and harmful when the peer needs the very CPU that spins.
@@ -35,26 +35,6 @@ impl CpuBudget {
     pub fn oversubscribed(&self) -> bool {
         f64::from(self.ranks) > self.cpus
     }
-
-    /// Polls (each with a pause instruction, some 20-50 ns) before yielding.
-    ///
-    /// With a CPU per rank: long enough (about 100 us) to cover the peer's own
-    /// turnaround and to be longer than a wake-up across CPUs (about 30 us).
-    /// Oversubscribed: a handful, since the peer probably waits for this CPU.
-    pub fn spins(&self) -> u32 {
-        if self.oversubscribed() { 20 } else { 4000 }
-    }
-
-    /// `sched_yield` calls before sleeping. Cheap turns for the others when the
-    /// machine is shared; beyond about one round of all ranks sleep is better.
-    pub fn yields(&self) -> u32 {
-        if self.oversubscribed() {
-            let sharing = (f64::from(self.ranks) / self.cpus.max(1.0)).ceil();
-            (sharing as u32 * 2).clamp(4, 32)
-        } else {
-            10
-        }
-    }
 }
 
 #[cfg(test)]
@@ -62,13 +42,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_spin_only_with_a_cpu_each() {
+    fn ranks_are_counted_against_cpus() {
         let roomy = CpuBudget::new(4, None, 4);
         let tight = CpuBudget::new(4, Some(3.5), 4);
         assert!(!roomy.oversubscribed());
         assert!(tight.oversubscribed());
-        assert!(roomy.spins() > 100 * tight.spins());
-        assert!(tight.yields() >= 4);
         assert!(CpuBudget::detect(1).cpus > 0.0);
     }
 }

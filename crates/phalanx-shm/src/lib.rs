@@ -16,7 +16,8 @@
 //! | [`park`] | [`Parker`]: sleeping without losing a wake-up |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
 //! | [`board`] | the task board of a pool: claims, results, who is in what |
-//! | [`budget`] | [`CpuBudget`]: how long to spin before sleeping |
+//! | [`budget`] | [`CpuBudget`]: ranks against the CPUs they may use |
+//! | [`sleep`] | the pace of a wait: look, give way, sleep |
 //! | [`wait`] | sleeping on shared words in slices, with a deadline |
 //! | [`condition`], [`barrier`] | waiting for a notification, an event, or for each other |
 //! | [`owned`], [`semaphore`] | locks that know their owner; counting semaphores |
@@ -40,6 +41,7 @@ pub mod lock;
 pub mod park;
 pub mod queue;
 pub mod ring;
+pub mod sleep;
 
 #[cfg(not(loom))]
 pub mod alive;

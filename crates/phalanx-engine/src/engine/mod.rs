@@ -18,6 +18,7 @@ pub mod wait;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use phalanx_shm::sleep::Manners;
 use phalanx_shm::{CpuBudget, EngineLock, ProcId, SlotState, Universe};
 
 use crate::boot::{self, BootConfig, Pmi};
@@ -53,11 +54,8 @@ pub(crate) struct Inner {
     /// Forks this process's line had seen when the engine was made; another number now means we are in a child.
     forks: u32,
     hook: RwLock<Option<fn() -> bool>>,
-    /// Polls, then yields, before a waiting call sleeps.
-    spins: u32,
-    yields: u32,
-    /// More ranks than CPUs.
-    crowded: bool,
+    /// How its calls wait.
+    manners: Manners,
     failed_tests: AtomicU32,
     /// Emptied at finalize: they refer back to the engine.
     comms: Mutex<Comms>,
@@ -103,7 +101,6 @@ impl Engine {
             Error::new(ErrorClass::Other, format!("rank {rank} is already running as process {owner}"))
         })?;
         slot.set_state(SlotState::Starting);
-        let budget = CpuBudget::detect(size);
         let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");
         let core = Core::new(universe.clone(), me, EAGER_LIMIT.min(universe.max_payload()), single_copy);
         let engine = Engine(Arc::new(Inner {
@@ -111,9 +108,7 @@ impl Engine {
             state: AtomicU8::new(RUNNING),
             forks: phalanx_shm::fork::generation(),
             hook: RwLock::new(None),
-            spins: budget.spins(),
-            yields: budget.yields(),
-            crowded: budget.oversubscribed(),
+            manners: Manners::of(&CpuBudget::detect(size)),
             failed_tests: AtomicU32::new(0),
             comms: Mutex::default(),
             parent_block: parent,

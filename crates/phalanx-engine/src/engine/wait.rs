@@ -1,17 +1,18 @@
-//! How a blocked call waits: it polls for a while, gives its CPU away a few times, then sleeps until somebody
-//! rings. How long each phase lasts follows from ranks and CPUs ([`CpuBudget`](phalanx_shm::CpuBudget)).
+//! How a blocked call waits: it polls for a while, gives its CPU away now and then, and sleeps until somebody rings, at
+//! the [pace](phalanx_shm::sleep::pace) of all waits.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use phalanx_shm::sleep::{Next, Pace};
 use phalanx_shm::{ParkToken, Woken};
 
 use crate::error::{Error, ErrorClass, Result};
 
+use super::Engine;
 use super::core::Core;
 use super::ops::RawOp;
 use super::schedule_hook::{Schedule, Step};
-use super::{Engine, Inner};
 
 /// What a blocked call waits for.
 ///
@@ -37,24 +38,18 @@ impl Waiting {
 
 /// Longest sleep before the interrupt hook is run again.
 const SLICE: Duration = Duration::from_millis(200);
-/// Polls made under one hold of the lock while spinning.
+/// Polls made under one hold of the lock while spinning: one round of looks.
 const POLLS_PER_HOLD: u32 = 16;
 
-/// While spinning, a yield every so often (some 5 us): free when nobody else wants this CPU, and when the peer itself
-/// is waiting for it, the difference between microseconds and the whole budget.
-const HOLDS_PER_YIELD: u32 = 8;
+/// Polls of a flag before any progress is made: where ranks outnumber CPUs, and elsewhere. A peer that is in the same
+/// collective answers within a microsecond if it runs at all.
+const POLLS_OF_A_FLAG: [u32; 2] = [20, 200];
 
-/// A yield that takes longer says that the CPU is wanted by somebody who computes.
-const BUSY: Duration = Duration::from_micros(200);
+/// Sleep of a loop of tests while others compute on its CPU.
+const DOZE: Duration = Duration::from_micros(100);
 
 /// Failed tests between two yields: where ranks outnumber CPUs, and elsewhere.
 const TESTS_PER_YIELD: [u32; 2] = [16, 128];
-
-/// Where a waiting call stands between polling and sleeping.
-pub(crate) struct Pace {
-    spins: u32,
-    yields: u32,
-}
 
 /// How a sleep ended.
 enum Slept<T> {
@@ -64,48 +59,6 @@ enum Slept<T> {
     Woken,
     /// Nothing happened.
     Idle,
-}
-
-enum Next {
-    Spin,
-    Yield,
-    Sleep,
-}
-
-impl Pace {
-    pub(crate) fn new(inner: &Inner) -> Pace {
-        Pace { spins: inner.spins / POLLS_PER_HOLD + 1, yields: inner.yields }
-    }
-
-    /// Just a look.
-    const SHORT: Pace = Pace { spins: 1, yields: 1 };
-
-    /// After being woken: what comes next often follows soon.
-    fn after_wake(inner: &Inner) -> Pace {
-        Pace { spins: inner.spins / POLLS_PER_HOLD / 4 + 1, yields: inner.yields }
-    }
-
-    /// Gives the CPU away for a turn. When that took long, others compute here: then sleeping is better than polling
-    /// between their turns, since who is woken runs soon.
-    fn give_way(&mut self) {
-        let before = Instant::now();
-        std::thread::yield_now();
-        if before.elapsed() > BUSY {
-            (self.spins, self.yields) = (0, 0);
-        }
-    }
-
-    fn next(&mut self) -> Next {
-        if self.spins > 0 {
-            self.spins -= 1;
-            return if self.spins.is_multiple_of(HOLDS_PER_YIELD) { Next::Yield } else { Next::Spin };
-        }
-        if self.yields > 0 {
-            self.yields -= 1;
-            return Next::Yield;
-        }
-        Next::Sleep
-    }
 }
 
 impl Engine {
@@ -165,7 +118,7 @@ impl Engine {
     /// # Errors
     /// What `ready` gives, or interruption.
     pub fn block_until<T>(&self, what: Waiting, mut ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
-        let mut pace = Pace::new(&self.0);
+        let mut pace = Pace::new(&self.0.manners);
         let mut asked = None;
         loop {
             {
@@ -173,6 +126,7 @@ impl Engine {
                 for _ in 0..POLLS_PER_HOLD {
                     core.poll();
                     if let Some(outcome) = ready(&mut core) {
+                        pace.learn();
                         return outcome;
                     }
                     if core.schedules.active > 0 {
@@ -184,13 +138,12 @@ impl Engine {
             if self.advance_schedules() {
                 continue;
             }
-            match pace.next() {
-                Next::Spin => std::hint::spin_loop(),
-                Next::Yield => pace.give_way(),
+            match pace.step() {
+                Next::Look => {}
                 Next::Sleep => match self.sleep(&what, &mut ready)? {
                     Slept::Ready(outcome) => return outcome,
                     Slept::Woken => {
-                        pace = Pace::after_wake(&self.0);
+                        pace.woken();
                         // Woken all the time by other traffic: signals must be noticed all the same.
                         let since = *asked.get_or_insert_with(Instant::now);
                         if since.elapsed() > SLICE {
@@ -198,7 +151,7 @@ impl Engine {
                             asked = None;
                         }
                     }
-                    Slept::Idle => pace = Pace::SHORT,
+                    Slept::Idle => pace.slept_in_vain(),
                 },
             }
         }
@@ -229,7 +182,7 @@ impl Engine {
             }
             if core.stop_waiting_for_senders() || core.must_stay_awake() || core.schedules_can_go_on() {
                 drop(core);
-                std::thread::yield_now();
+                self.0.manners.give_way();
                 return Ok(Slept::Woken);
             }
             core.sleepers += 1;
@@ -253,10 +206,29 @@ impl Engine {
     /// then, since what it waits for may need it.
     #[inline]
     pub(crate) fn after_failed_test(&self) {
-        let every = TESTS_PER_YIELD[usize::from(!self.0.crowded)];
-        if self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % every == every - 1 {
-            std::thread::yield_now();
+        let every = TESTS_PER_YIELD[usize::from(self.0.manners.roomy())];
+        if self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % every == every - 1 && !self.0.manners.give_way() {
+            self.doze();
         }
+    }
+
+    /// A moment's sleep, unless something happens: what is tested for may need this CPU, and a yield would give it to
+    /// somebody else for long.
+    #[cold]
+    fn doze(&self) {
+        let parker = self.0.universe.slot(self.0.me).parker();
+        let token = parker.prepare();
+        {
+            let Ok(mut core) = self.enter() else { return };
+            let before = (core.ops.completed, core.arrived);
+            core.poll();
+            if (core.ops.completed, core.arrived) != before || core.must_stay_awake() || core.schedules.active > 0 {
+                return;
+            }
+            core.sleepers += 1;
+        }
+        parker.park(token, Some(DOZE));
+        self.core().sleepers -= 1;
     }
 
     /// Runs the interrupt hook.
@@ -301,8 +273,7 @@ impl Engine {
     /// # Errors
     /// Interruption.
     pub fn wait_flag(&self, what: Waiting, mut flag: impl FnMut() -> bool) -> Result<()> {
-        // A peer that is in the same collective answers within a microsecond if it runs at all.
-        for _ in 0..self.0.spins.min(200) {
+        for _ in 0..POLLS_OF_A_FLAG[usize::from(self.0.manners.roomy())] {
             if flag() {
                 return Ok(());
             }
@@ -324,7 +295,7 @@ impl Engine {
     }
 
     fn drive(&self, what: Waiting, schedule: &mut dyn Schedule) -> Result<()> {
-        let mut pace = Pace::new(&self.0);
+        let mut pace = Pace::new(&self.0.manners);
         loop {
             let seen = self.enter()?.ops.completed_raw;
             match schedule.advance(self)? {
@@ -332,9 +303,8 @@ impl Engine {
                 Step::Pending => self.block_until(what, |core| (core.ops.completed_raw != seen).then_some(Ok(())))?,
                 Step::Poll => {
                     self.progress()?;
-                    match pace.next() {
-                        Next::Spin => std::hint::spin_loop(),
-                        Next::Yield => pace.give_way(),
+                    match pace.step() {
+                        Next::Look => {}
                         Next::Sleep => {
                             // The schedule looks once more after the sleep has been announced, so that no ring is missed.
                             let token = self.0.universe.slot(self.0.me).parker().prepare();

@@ -1,0 +1,297 @@
+//! The pace of a wait: look, give way, sleep.
+//!
+//! A wait goes this way, with one set of numbers:
+//!
+//! 1. **Look** a few times: what is waited for is often there within a microsecond.
+//! 2. **Go on looking and give way** every few microseconds, as long as a wake-up would take longer than what is
+//!    waited for usually does. Not where processes outnumber the CPUs they share: then each gives way a few times only.
+//! 3. **Sleep** until woken, in slices, and look after each at whoever is waited for.
+//!
+//! **Neighbours.** A `sched_yield` on a CPU that others compute on gives the CPU away for whole time slices: it comes
+//! back after milliseconds, and whoever is waited for may meanwhile want the very same. A process that *sleeps* instead
+//! is scheduled within microseconds of its wake-up, since it has used less than its share. How long a yield took tells
+//! the two machines apart, so every yield is timed. One that took long ends the polling of its wait; two in a row, by
+//! any threads of the process, say that neighbours are busy, and from then on its waits sleep after the first looks. Now
+//! and then one yield is tried again, so seldom that it costs at most a fiftieth of the time even if it is as long again.
+//!
+//! **Patience.** How long a wait polls follows from how long waits were: one that ended within [`MOST`] or so was served by
+//! polling, or would have been, and doubles the time; a longer one was not worth it, and halves it.
+//!
+//! All numbers here are of one process and decide about cost only: they need no order among threads.
+
+use std::time::Duration;
+
+use crate::CpuBudget;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
+
+/// The most CPU time that one wait may spend on polling: longer than a wake-up across CPUs takes on any machine that we
+/// know, and shorter than anybody notices.
+pub const MOST: Duration = Duration::from_micros(100);
+
+/// The least.
+const LEAST: Duration = Duration::from_micros(4);
+
+/// Rounds of looks between two yields, where there are CPUs for all: some 5 us.
+const ROUNDS_PER_YIELD: u32 = 8;
+
+/// Rounds before the first yield.
+const FIRST_ROUNDS: u32 = 3;
+
+/// A yield to a process that polls as this one does comes back after the time that one polls between its own yields. One
+/// that takes as long as this for each of those who share the CPU was a yield to somebody who computes.
+const LONG: Duration = Duration::from_micros(200);
+const LONG_EACH: Duration = Duration::from_micros(15);
+
+/// A yield that may be as long as the last one is tried once in so many times its length.
+const SELDOM: u64 = 50;
+
+/// How a process waits, as far as it was found out. One for all waits of a kind.
+#[derive(Debug)]
+pub struct Manners {
+    /// Whether there is a CPU for each of those who wait for each other.
+    roomy: bool,
+    /// Yields before sleep where there is not.
+    yields: u32,
+    /// How long a yield takes that was not to one of those.
+    long: Duration,
+    /// Nanoseconds that a wait polls.
+    patience: AtomicU32,
+}
+
+impl Manners {
+    /// The manners of a process that waits for the others of a job.
+    pub fn of(budget: &CpuBudget) -> Manners {
+        let sharing = (f64::from(budget.ranks) / budget.cpus.max(1.0)).ceil() as u32;
+        Manners {
+            roomy: !budget.oversubscribed(),
+            // About one round of all that share the CPU; beyond that sleep is better.
+            yields: (sharing * 2).clamp(4, 32),
+            long: LONG.max(LONG_EACH * sharing),
+            patience: AtomicU32::new(MOST.as_nanos() as u32),
+        }
+    }
+
+    /// Whether there is a CPU for each of those who wait for each other.
+    pub fn roomy(&self) -> bool {
+        self.roomy
+    }
+
+    /// Gives the CPU away for a turn, if that is worth it: false when others compute here, so that sleep is better.
+    pub fn give_way(&self) -> bool {
+        NEIGHBOURS.give_way(clock(), self.long).is_some()
+    }
+
+    fn learn(&self, waited: Duration) {
+        let now = self.patience.load(Ordering::Relaxed);
+        // A wake-up may be in the time.
+        let next = if waited <= 2 * MOST {
+            (now * 2).min(MOST.as_nanos() as u32)
+        } else {
+            (now / 2).max(LEAST.as_nanos() as u32)
+        };
+        if next != now {
+            self.patience.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What to do next in a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Next {
+    /// Look (some sixteen times) at what is waited for.
+    Look,
+    /// Announce sleep, look once more, and sleep.
+    Sleep,
+}
+
+/// Where one wait stands.
+#[derive(Debug)]
+pub struct Pace<'a> {
+    manners: &'a Manners,
+    /// Rounds until the next yield.
+    rounds: u32,
+    /// Yields that are left where CPUs are short.
+    yields: u32,
+    /// Nanoseconds that this wait may poll.
+    limit: u64,
+    /// The first look at the [`clock`]; 0 before it.
+    began: u64,
+    /// Whether to sleep at once.
+    asleep: bool,
+}
+
+impl<'a> Pace<'a> {
+    /// A wait begins, with a first round of looks.
+    #[inline]
+    pub fn new(manners: &'a Manners) -> Pace<'a> {
+        Pace {
+            manners,
+            rounds: if manners.roomy { FIRST_ROUNDS } else { 1 },
+            yields: manners.yields,
+            limit: 0,
+            began: 0,
+            asleep: false,
+        }
+    }
+
+    /// What to do after a round of looks. Gives way by itself where that is next.
+    #[inline]
+    pub fn step(&mut self) -> Next {
+        if self.rounds > 1 {
+            self.rounds -= 1;
+            spin_loop();
+            return Next::Look;
+        }
+        self.pause()
+    }
+
+    fn pause(&mut self) -> Next {
+        if self.asleep {
+            return Next::Sleep;
+        }
+        let now = clock();
+        if self.began == 0 {
+            self.began = now;
+            self.limit = u64::from(self.manners.patience.load(Ordering::Relaxed));
+        }
+        let over = if self.manners.roomy { now - self.began >= self.limit } else { self.yields == 0 };
+        if over {
+            self.asleep = true;
+            return Next::Sleep;
+        }
+        self.yields = self.yields.saturating_sub(1);
+        self.rounds = if self.manners.roomy { ROUNDS_PER_YIELD } else { 1 };
+        match NEIGHBOURS.give_way(now, self.manners.long) {
+            Some(took) => {
+                self.asleep = took > self.manners.long;
+                Next::Look
+            }
+            None => {
+                self.asleep = true;
+                Next::Sleep
+            }
+        }
+    }
+
+    /// After a wake-up: what comes next often follows soon, so a quarter of the polling is done again.
+    pub fn woken(&mut self) {
+        self.learn();
+        *self = Pace { limit: self.limit / 4, began: clock(), ..Pace::new(self.manners) };
+    }
+
+    /// After a sleep in which nothing came: one round of looks.
+    pub fn slept_in_vain(&mut self) {
+        *self = Pace { asleep: true, rounds: 1, ..Pace::new(self.manners) };
+    }
+
+    /// Learns from how long this wait was; not to be called for those that nothing came of.
+    pub fn learn(&self) {
+        if self.began != 0 && self.manners.roomy {
+            self.manners.learn(Duration::from_nanos(clock() - self.began));
+        }
+    }
+}
+
+/// Whether others compute on this process's CPUs, as its last yields have shown.
+#[derive(Debug)]
+struct Neighbours {
+    /// Until when (nanoseconds of [`clock`]) the last long yield counts as recent; 0 when it was a short one.
+    suspected: AtomicU64,
+    /// Until when no yield is tried.
+    busy: AtomicU64,
+}
+
+static NEIGHBOURS: Neighbours = Neighbours { suspected: AtomicU64::new(0), busy: AtomicU64::new(0) };
+
+impl Neighbours {
+    /// Yields at `now`, and says how long it took; `None` without a yield when neighbours are busy.
+    fn give_way(&self, now: u64, long: Duration) -> Option<Duration> {
+        let busy = self.busy.load(Ordering::Relaxed);
+        if now < busy {
+            return None;
+        }
+        rustix::thread::sched_yield();
+        let after = clock();
+        let took = Duration::from_nanos(after - now);
+        if took > long {
+            self.was_long(after, took);
+        } else if self.suspected.load(Ordering::Relaxed) != 0 {
+            self.suspected.store(0, Ordering::Relaxed);
+            self.busy.store(0, Ordering::Relaxed);
+        }
+        Some(took)
+    }
+
+    #[cold]
+    fn was_long(&self, now: u64, took: Duration) {
+        let pause = took.as_nanos() as u64 * SELDOM;
+        if now < self.suspected.swap(now + 2 * pause, Ordering::Relaxed) {
+            self.busy.store(now + pause, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Nanoseconds for which the machine has been up and awake: one clock for all processes.
+pub(crate) fn clock() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manners(cpus: u32, ranks: u32) -> Manners {
+        Manners::of(&CpuBudget::new(cpus, None, ranks))
+    }
+
+    #[test]
+    fn patience_follows_the_length_of_waits() {
+        let manners = manners(4, 2);
+        for _ in 0..20 {
+            manners.learn(20 * MOST);
+        }
+        assert_eq!(u128::from(manners.patience.load(Ordering::Relaxed)), LEAST.as_nanos());
+        for _ in 0..20 {
+            manners.learn(MOST / 2);
+        }
+        assert_eq!(u128::from(manners.patience.load(Ordering::Relaxed)), MOST.as_nanos());
+    }
+
+    #[test]
+    fn a_wait_ends_in_sleep() {
+        for manners in [manners(4, 2), manners(1, 4)] {
+            let mut pace = Pace::new(&manners);
+            let mut looks = 0;
+            while pace.step() == Next::Look {
+                looks += 1;
+            }
+            assert_eq!(pace.step(), Next::Sleep);
+            pace.slept_in_vain();
+            assert_eq!(pace.step(), Next::Sleep);
+            println!("{looks} rounds of looks");
+        }
+    }
+
+    #[test]
+    fn two_long_yields_end_polling_and_a_short_one_begins_it_again() {
+        let neighbours = Neighbours { suspected: AtomicU64::new(0), busy: AtomicU64::new(0) };
+        let long = Duration::from_millis(1);
+        let start = clock();
+        neighbours.was_long(start, long);
+        assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0, "one may have been an accident");
+        neighbours.was_long(start + 1000, long);
+        let busy = neighbours.busy.load(Ordering::Relaxed);
+        assert_eq!(busy, start + 1000 + 1_000_000 * SELDOM);
+        assert_eq!(neighbours.give_way(clock(), Duration::MAX), None);
+        // The time is over: the next yield counts.
+        neighbours.busy.store(1, Ordering::Relaxed);
+        assert!(neighbours.give_way(clock(), Duration::MAX).is_some());
+        assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
+        // Long yields far from each other are accidents.
+        neighbours.was_long(start, long);
+        neighbours.was_long(start + 3 * 1_000_000 * SELDOM, long);
+        assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
+    }
+}
