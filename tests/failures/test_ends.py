@@ -1,8 +1,13 @@
 """A rank that ends badly ends the job, which says which rank and why."""
 
+import os
+import signal
+import subprocess
+import sys
 import unittest
+from pathlib import Path
 
-from jobs import JobCase
+from jobs import PHALANX, WATCHDOG, JobCase
 
 OTHERS_WAIT = """
     from mpi4py import MPI
@@ -138,6 +143,154 @@ class TestExits(JobCase):
         script = "    import sys\n    sys.exit(0)\n"
         ended = self.run_job(2, OTHERS_WAIT + script)
         self.assertEqual(ended.status, 0, ended.text)
+
+
+# A rank with things that only the end of its interpreter finishes.
+UNFINISHED = """
+    import atexit, os, sys, tempfile, time
+    from mpi4py import MPI
+    comm = MPI.COMM_WORLD
+    file = open(f"result-{comm.rank}", "w")
+    file.write("written before")
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(lambda: open(f"exit-{comm.rank}", "w").write("done"))
+    comm.Barrier()
+"""
+
+
+class TestShutdown(JobCase):
+    """A failing rank's interpreter ends as it does in any program."""
+
+    def assert_finished(self, ended, *ranks: int) -> None:
+        for rank in ranks:
+            for name, text in (("result", "written before"), ("exit", "done")):
+                path = Path(self.folder, f"{name}-{rank}")
+                self.assertTrue(path.exists(), f"{path} {ended.text}")
+                self.assertEqual(path.read_text(), text, ended.text)
+        self.assertEqual(list(self.temporary.iterdir()), [], ended.text)
+
+    def test_of_one_rank(self):
+        script = """
+    if comm.rank == 0:
+        folder.cleanup()
+        comm.recv(source=0)
+    raise RuntimeError("no such luck")
+"""
+        ended = self.run_job(2, UNFINISHED + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "RuntimeError: no such luck", "rank 1")
+        self.assert_finished(ended, 1)
+
+    def test_of_all_ranks_at_once(self):
+        script = """
+    atexit.register(time.sleep, 0.3 * comm.rank)
+    raise RuntimeError("no such luck")
+"""
+        ended = self.run_job(3, UNFINISHED + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assertEqual(ended.err.count("RuntimeError: no such luck"), 3, ended.text)
+        self.assert_finished(ended, 0, 1, 2)
+
+    def test_of_interrupted_ranks(self):
+        script = """
+    print("ready", flush=True)
+    comm.recv(source=comm.rank)
+"""
+        job = self.start(2, UNFINISHED + script)
+        job.wait_for("ready", times=2)
+        os.kill(job.process.pid, signal.SIGINT)
+        ended = job.end()
+        self.assertEqual(ended.status, 130, ended.text)
+        self.assertEqual(ended.err.count("KeyboardInterrupt"), 2, ended.text)
+        self.assert_finished(ended, 0, 1)
+
+    def test_of_a_rank_that_finalizes_at_exit(self):
+        script = """
+    atexit.register(MPI.Finalize)
+    if comm.rank == 0:
+        folder.cleanup()
+        comm.recv(source=0)
+    raise RuntimeError("no such luck")
+"""
+        ended = self.run_job(2, UNFINISHED + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_finished(ended, 1)
+
+    def test_a_thread_that_never_ends_does_not_hang_the_job(self):
+        script = """
+    import threading
+    if comm.rank == 0:
+        comm.recv(source=0)
+    threading.Thread(target=threading.Event().wait).start()
+    raise RuntimeError("no such luck")
+"""
+        ended = self.run_job(2, OTHERS_WAIT + script, "--grace", "1")
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "RuntimeError: no such luck", "a thread")
+
+    def test_of_ranks_that_save_something_when_terminated(self):
+        script = """
+    import signal
+    def save(*_):
+        time.sleep(3)
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, save)
+    print("ready", flush=True)
+    comm.recv(source=comm.rank)
+"""
+        job = self.start(2, UNFINISHED + script)
+        job.wait_for("ready", times=2)
+        os.kill(job.process.pid, signal.SIGTERM)
+        ended = job.end()
+        self.assertEqual(ended.status, 143, ended.text)
+        self.assert_says(ended, "SIGTERM received")
+        self.assert_finished(ended, 0, 1)
+
+
+class TestPlace(JobCase):
+    def test_the_universe_is_as_large_as_the_machine(self):
+        ask = "comm.Get_attr(MPI.UNIVERSE_SIZE)"
+        script = f"    print({ask}, flush=True)\n"
+        cpus = len(os.sched_getaffinity(0))
+        for ranks, flags, size in (
+            (1, (), cpus),
+            (cpus + 1, (), cpus + 1),
+            (1, ("-usize", "7"), 7),
+        ):
+            ended = self.run_job(ranks, OTHERS_WAIT + script, *flags)
+            self.assertEqual(ended.out, f"{size}\n" * ranks, ended.text)
+        alone = "from mpi4py import MPI\ncomm = MPI.COMM_WORLD\nprint({ask})\n"
+        Path(self.folder, "alone.py").write_text(alone.replace("{ask}", ask))
+        done = subprocess.run(
+            [PHALANX, "shell", "-c", f"{sys.executable} alone.py"],
+            capture_output=True,
+            text=True,
+            timeout=WATCHDOG,
+            cwd=self.folder,
+        )
+        self.assertEqual(done.stdout, f"{cpus}\n", done.stderr)
+
+    def test_spawned_ranks_know_theirs(self):
+        child = """
+import os
+from mpi4py import MPI
+parent = MPI.Comm.Get_parent()
+names = "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_SIZE"
+parent.gather((MPI.COMM_WORLD.rank, *(int(os.environ[name]) for name in names)), root=0)
+"""
+        Path(self.folder, "child.py").write_text(child)
+        script = """
+    import sys
+    children = MPI.COMM_SELF.Spawn(sys.executable, ["child.py"], maxprocs=2)
+    print(children.gather(None, root=MPI.ROOT), flush=True)
+"""
+        ended = self.run_job(1, OTHERS_WAIT + script)
+        self.assertEqual(ended.out, "[(0, 0, 0, 2), (1, 1, 1, 2)]\n", ended.text)
+
+    def test_programs_that_never_use_mpi_run_to_their_end(self):
+        script = "import os, time\ntime.sleep(2 * int(os.environ['PMI_RANK']))\n"
+        ended = self.run_job(2, script + "print('end', flush=True)\n")
+        self.assertEqual((ended.status, ended.out), (0, "end\nend\n"), ended.text)
 
 
 class TestChildOfARank(JobCase):

@@ -4,6 +4,8 @@
 //! Flags end at the first argument that is not one: the program. `:` ends a program's arguments and begins the
 //! next section (several programs in one job).
 
+mod flags;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use crate::error::LaunchError;
 use crate::install::Opened;
 use crate::suggest;
+use flags::Id;
 
 /// Which CPUs each rank may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,34 @@ pub enum Binding {
     None,
     /// One CPU each, in turn.
     Core,
+    /// The CPUs of one part of the machine each, in turn.
+    Domain(Domain),
+}
+
+/// A part of the machine whose CPUs share something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// A processor package.
+    Socket,
+    /// The memory that is near.
+    Numa,
+    /// A cache of this level.
+    Cache(u8),
+}
+
+/// Who reads standard input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Nobody.
+    Nobody,
+    /// This rank.
+    Rank(u32),
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::Rank(0)
+    }
 }
 
 /// The whole command line of `phalanx run`.
@@ -39,8 +70,26 @@ pub struct RunOptions {
     pub output_prefix: Option<PathBuf>,
     /// End the job after this time.
     pub timeout: Option<Duration>,
+    /// How long ranks may take to end when they are asked to.
+    pub grace: Option<Duration>,
     /// Which CPUs each rank may use.
     pub binding: Binding,
+    /// Say which CPUs each rank got.
+    pub report_bindings: bool,
+    /// Say what each rank is.
+    pub display_map: bool,
+    /// More ranks than CPUs are an error.
+    pub no_oversubscribe: bool,
+    /// The attribute `MPI_UNIVERSE_SIZE`.
+    pub universe_size: Option<u32>,
+    /// Whether each line of output begins with the time.
+    pub timestamps: bool,
+    /// A rank's standard error goes where its standard output goes.
+    pub merge: bool,
+    /// Who reads standard input.
+    pub stdin: Reader,
+    /// Where ranks start whose program is given no directory.
+    pub wdir: Option<PathBuf>,
     /// Say what is started, and how it ended.
     pub verbose: bool,
     /// A rank that fails does not end the job.
@@ -60,6 +109,12 @@ pub struct RunOptions {
 pub struct App {
     /// How many ranks.
     pub ranks: u32,
+    /// The number was given.
+    counted: bool,
+    /// How many ranks there may be on a machine, and are if no number is given.
+    per_node: Option<u32>,
+    /// Directories to look for the program in before those of `PATH`.
+    pub path: Option<OsString>,
     /// The directory they start in.
     pub wdir: Option<PathBuf>,
     /// Environment for these ranks only.
@@ -85,87 +140,13 @@ impl Default for Target {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Id {
-    Ranks,
-    Export,
-    Env,
-    GlobalEnv,
-    EnvList,
-    Wdir,
-    Tag,
-    OutputFiles,
-    Timeout,
-    Bind,
-    Host,
-    HostFile,
-    Verbose,
-    KeepGoing,
-    Doors,
-    NoDoors,
-    Module,
-    Mca,
-    /// Accepted because it asks for nothing this launcher has to do; takes this many values.
-    Nothing(u8),
-    Version,
-    Help,
-}
-
-/// Every name a flag answers to, without dashes, and what it means.
-const FLAGS: &[(&str, Id)] = &[
-    ("n", Id::Ranks),
-    ("np", Id::Ranks),
-    ("c", Id::Ranks),
-    ("x", Id::Export),
-    ("env", Id::Env),
-    ("genv", Id::GlobalEnv),
-    ("envlist", Id::EnvList),
-    ("genvlist", Id::EnvList),
-    ("wdir", Id::Wdir),
-    ("wd", Id::Wdir),
-    ("l", Id::Tag),
-    ("tag-output", Id::Tag),
-    ("prepend-rank", Id::Tag),
-    ("output-filename", Id::OutputFiles),
-    ("timeout", Id::Timeout),
-    ("bind-to", Id::Bind),
-    ("host", Id::Host),
-    ("hosts", Id::Host),
-    ("H", Id::Host),
-    ("hostfile", Id::HostFile),
-    ("machinefile", Id::HostFile),
-    ("f", Id::HostFile),
-    ("v", Id::Verbose),
-    ("verbose", Id::Verbose),
-    ("keep-going", Id::KeepGoing),
-    ("doors", Id::Doors),
-    ("no-doors", Id::NoDoors),
-    ("m", Id::Module),
-    ("mca", Id::Mca),
-    ("gmca", Id::Mca),
-    ("pmca", Id::Mca),
-    ("oversubscribe", Id::Nothing(0)),
-    ("allow-run-as-root", Id::Nothing(0)),
-    ("genvall", Id::Nothing(0)),
-    ("envall", Id::Nothing(0)),
-    ("q", Id::Nothing(0)),
-    ("quiet", Id::Nothing(0)),
-    ("map-by", Id::Nothing(1)),
-    ("rank-by", Id::Nothing(1)),
-    ("ppn", Id::Nothing(1)),
-    ("V", Id::Version),
-    ("version", Id::Version),
-    ("h", Id::Help),
-    ("help", Id::Help),
-];
-
 /// The arguments left to read, in one section.
-struct Reader<'a> {
+struct Arguments<'a> {
     args: &'a [OsString],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Arguments<'a> {
     fn next(&mut self) -> Option<&'a OsString> {
         let arg = self.args.get(self.at)?;
         self.at += 1;
@@ -200,7 +181,7 @@ pub fn parse(args: &[OsString]) -> Result<RunOptions, LaunchError> {
 
 fn parse_section(args: &[OsString], options: &mut RunOptions) -> Result<App, LaunchError> {
     let mut app = App { ranks: 1, ..App::default() };
-    let mut reader = Reader { args, at: 0 };
+    let mut reader = Arguments { args, at: 0 };
     let mut module = None;
     while module.is_none() {
         let Some(arg) = reader.args.get(reader.at) else {
@@ -229,24 +210,41 @@ fn parse_section(args: &[OsString], options: &mut RunOptions) -> Result<App, Lau
         ),
     };
     app.args = args[reader.at..].to_vec();
+    match app.per_node {
+        Some(limit) if !app.counted => app.ranks = limit,
+        Some(limit) if app.ranks > limit => {
+            return Err(LaunchError::usage(format!(
+                "{} ranks with at most {limit} on a machine need several machines: give one of the two numbers, or start \
+                 the script with the site's launcher and PHALANX_MPI=site",
+                app.ranks
+            )));
+        }
+        _ => {}
+    }
     Ok(app)
 }
 
 /// Reads one flag; gives the module's name when the flag was `-m`.
 fn flag(
     arg: &OsStr,
-    reader: &mut Reader<'_>,
+    reader: &mut Arguments<'_>,
     options: &mut RunOptions,
     app: &mut App,
 ) -> Result<Option<OsString>, LaunchError> {
     let (typed, inline) = split_once(arg, b'=');
     let typed = typed.to_string_lossy();
     let name = typed.trim_start_matches('-');
-    let Some(&(_, id)) = FLAGS.iter().find(|(known, _)| *known == name) else {
+    let Some(id) = flags::find(name) else {
         return Err(unknown(&typed, name));
     };
     match id {
-        Id::Ranks => app.ranks = ranks(&typed, &reader.value(&typed, inline, "a number of ranks")?)?,
+        Id::Ranks => {
+            app.ranks = ranks(&typed, &reader.value(&typed, inline, "a number of ranks")?)?;
+            app.counted = true;
+        }
+        Id::PerNode => app.per_node = Some(ranks(&typed, &reader.value(&typed, inline, "a number of ranks")?)?),
+        Id::OnePerNode => app.per_node = Some(1),
+        Id::Map => map_by(&typed, &reader.value(&typed, inline, "what to map by")?, app)?,
         Id::Export => {
             let given = match inline {
                 // `-x=NAME=VALUE` is not something anybody writes; `-x NAME=VALUE` is.
@@ -269,12 +267,29 @@ fn flag(
             }
         }
         Id::Wdir => app.wdir = Some(reader.value(&typed, inline, "a directory")?.into()),
+        Id::GlobalWdir => options.wdir = Some(reader.value(&typed, inline, "a directory")?.into()),
+        Id::Path => app.path = Some(reader.value(&typed, inline, "a list of directories")?),
         Id::Tag => options.tag_output = true,
+        Id::Timestamp => options.timestamps = true,
+        Id::Merge => options.merge = true,
+        Id::Output => output(&reader.value(&typed, inline, "'tag', 'timestamp', 'merge' or 'file=BASE'")?, options)?,
+        Id::Stdin => options.stdin = stdin(&reader.value(&typed, inline, "'none' or a rank")?)?,
         Id::OutputFiles => {
             options.output_prefix = Some(reader.value(&typed, inline, "the beginning of a file name")?.into());
         }
-        Id::Timeout => options.timeout = Some(timeout(&reader.value(&typed, inline, "a number of seconds")?)?),
-        Id::Bind => bind(&reader.value(&typed, inline, "'auto', 'none' or 'core'")?, options)?,
+        Id::Timeout => {
+            options.timeout = Some(seconds(&typed, &reader.value(&typed, inline, "a number of seconds")?)?);
+        }
+        Id::Grace => options.grace = Some(seconds(&typed, &reader.value(&typed, inline, "a number of seconds")?)?),
+        Id::Bind => bind(&reader.value(&typed, inline, BINDINGS)?.to_string_lossy(), options)?,
+        Id::BindAs(value) => bind(value, options)?,
+        Id::ReportBindings => options.report_bindings = true,
+        Id::DisplayMap => options.display_map = true,
+        Id::Display => display(&reader.value(&typed, inline, "'map' or 'bind'")?, options),
+        Id::NoOversubscribe => options.no_oversubscribe = true,
+        Id::UniverseSize => {
+            options.universe_size = universe_size(&typed, &reader.value(&typed, inline, "a number of processes")?)?;
+        }
         Id::Host => hosts(&reader.value(&typed, inline, "host names")?)?,
         Id::HostFile => host_file(Path::new(&reader.value(&typed, inline, "a file of host names")?))?,
         Id::Verbose => options.verbose = true,
@@ -287,16 +302,20 @@ fn flag(
         Id::Module => {
             return Ok(Some(reader.value(&typed, inline, "the name of a Python module")?));
         }
-        Id::Mca => {
-            let key = reader.value(&typed, inline, "NAME VALUE")?;
-            reader.value(&typed, None, "NAME VALUE")?;
-            if !options.warnings.iter().any(|w| w.contains("--mca")) {
+        Id::Parameter(values) => {
+            let what = if values == 1 { "a value" } else { "NAME VALUE" };
+            let key = reader.value(&typed, inline, what)?;
+            if values > 1 {
+                reader.value(&typed, None, what)?;
+            }
+            if !options.warnings.iter().any(|w| w.contains("a parameter of Open MPI")) {
                 options.warnings.push(format!(
-                    "--mca {} ignored: it sets a parameter of Open MPI, which is not what runs here",
+                    "{typed} {} ignored: it sets a parameter of Open MPI, which is not what runs here",
                     key.to_string_lossy()
                 ));
             }
         }
+        Id::Refused(instead) => return Err(LaunchError::usage(format!("{typed} is not taken; {instead}"))),
         Id::Nothing(values) => {
             for n in 0..values {
                 reader.value(&typed, if n == 0 { inline } else { None }, "a value")?;
@@ -309,7 +328,7 @@ fn flag(
 }
 
 fn unknown(typed: &str, name: &str) -> LaunchError {
-    let hint = suggest::nearest(name, FLAGS.iter().map(|(known, _)| *known).filter(|known| known.len() > 1));
+    let hint = suggest::nearest(name, flags::long_names());
     LaunchError::UnknownFlag { command: "run", given: typed.to_owned(), hint: hint.map(|known| format!("--{known}")) }
 }
 
@@ -352,25 +371,91 @@ fn export(given: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
     Ok(())
 }
 
-fn timeout(value: &OsStr) -> Result<Duration, LaunchError> {
+/// A number of seconds above 0, given by `source` (a flag or a variable).
+pub(crate) fn seconds(source: &str, value: &OsStr) -> Result<Duration, LaunchError> {
     let text = value.to_string_lossy();
-    text.parse::<f64>()
+    text.trim()
+        .parse::<f64>()
         .ok()
         .filter(|seconds| *seconds > 0.0)
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| LaunchError::usage(format!("--timeout {text}: give a number of seconds above 0")))
+        .ok_or_else(|| LaunchError::usage(format!("{source} {text}: give a number of seconds above 0")))
 }
 
-fn bind(value: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
-    match value.to_string_lossy().as_ref() {
-        "auto" => options.binding = Binding::Auto,
-        "none" => options.binding = Binding::None,
-        "core" | "hwthread" | "cpu" => options.binding = Binding::Core,
-        other => {
-            return Err(LaunchError::usage(format!("--bind-to {other}: only 'auto', 'none' and 'core' are offered")));
+/// The values of `--bind-to`.
+const BINDINGS: &str = "'auto', 'none', 'core', 'socket', 'numa' or 'l3cache'";
+
+fn bind(value: &str, options: &mut RunOptions) -> Result<(), LaunchError> {
+    options.binding = match value {
+        "auto" | "default" => Binding::Auto,
+        "none" | "board" | "machine" => Binding::None,
+        "core" | "hwthread" | "cpu" | "l1cache" => Binding::Core,
+        "socket" | "package" => Binding::Domain(Domain::Socket),
+        "numa" => Binding::Domain(Domain::Numa),
+        "l2cache" => Binding::Domain(Domain::Cache(2)),
+        "l3cache" => Binding::Domain(Domain::Cache(3)),
+        other => return Err(LaunchError::usage(format!("--bind-to {other}: give {BINDINGS}"))),
+    };
+    Ok(())
+}
+
+/// Ranks are numbered in order and on one machine, whatever is asked; only `ppr:N:node` says how many there are.
+fn map_by(flag: &str, value: &OsStr, app: &mut App) -> Result<(), LaunchError> {
+    let text = value.to_string_lossy();
+    if let Some(rest) = text.strip_prefix("ppr:") {
+        let (number, object) = rest.split_once(':').unwrap_or((rest, "node"));
+        if object.split([':', ',']).next() != Some("node") {
+            return Err(LaunchError::usage(format!("{flag} {text}: give the number of ranks with -n")));
+        }
+        app.per_node = Some(ranks(flag, OsStr::new(number))?);
+    }
+    Ok(())
+}
+
+/// Open MPI's list of what to do with output.
+fn output(list: &OsStr, options: &mut RunOptions) -> Result<(), LaunchError> {
+    for word in list.to_string_lossy().split([',', ':']).filter(|word| !word.is_empty()) {
+        match word.split_once('=') {
+            None if word == "tag" || word == "rank" => options.tag_output = true,
+            None if word == "timestamp" => options.timestamps = true,
+            None if word == "merge" || word == "merge-stderr-to-stdout" => options.merge = true,
+            Some(("file", base)) => options.output_prefix = Some(base.into()),
+            _ => {
+                let offered = "only 'tag', 'timestamp', 'merge' and 'file=BASE' are offered";
+                return Err(LaunchError::usage(format!("--output {word}: {offered}")));
+            }
         }
     }
     Ok(())
+}
+
+/// Open MPI's list of what to show; what is not told here is left out.
+fn display(list: &OsStr, options: &mut RunOptions) {
+    for word in list.to_string_lossy().split([',', ':']) {
+        options.display_map |= word.starts_with("map");
+        options.report_bindings |= word.starts_with("bind");
+    }
+}
+
+fn stdin(value: &OsStr) -> Result<Reader, LaunchError> {
+    let text = value.to_string_lossy();
+    match (text.as_ref(), text.parse()) {
+        ("none", _) => Ok(Reader::Nobody),
+        (_, Ok(rank)) => Ok(Reader::Rank(rank)),
+        _ => Err(LaunchError::usage(format!(
+            "--stdin {text}: one rank can read it, or none; have that rank pass on what the others need, or give the \
+             program a file"
+        ))),
+    }
+}
+
+/// `SYSTEM` is what is found out anyway, `INFINITE` no limit that anybody will meet.
+fn universe_size(flag: &str, value: &OsStr) -> Result<Option<u32>, LaunchError> {
+    match value.to_string_lossy().to_uppercase().as_str() {
+        "SYSTEM" => Ok(None),
+        "INFINITE" => Ok(Some(i32::MAX.unsigned_abs())),
+        _ => ranks(flag, value).map(Some),
+    }
 }
 
 /// Checks a list `host[:slots],host[:slots]`: all of them must be this machine.
@@ -460,7 +545,13 @@ mod tests {
             ("-n 1 a :", "no program"),
             ("--timeout soon a", "seconds"),
             ("--timeout -1 a", "seconds"),
-            ("--bind-to socket a", "'core'"),
+            ("--bind-to chair a", "'core'"),
+            ("--nooversubscibe a", "--nooversubscribe"),
+            ("--stdin all a", "one rank"),
+            ("--configfile f a", "':'"),
+            ("-n 4 --npernode 2 a", "several machines"),
+            ("--map-by ppr:2:socket a", "-n"),
+            ("--grace never a", "seconds"),
             ("--host node7 a", "PHALANX_MPI=site"),
             ("--hostfile /nonexistent/hosts a", "cannot be read"),
             ("-x =3 a", "name of a variable"),
@@ -477,10 +568,40 @@ mod tests {
     fn what_other_launchers_accept_is_accepted() {
         let options = parse_words(
             "--oversubscribe --allow-run-as-root --mca btl self --mca pml ob1 --map-by core --host localhost:4 \
-             --bind-to none -genvall -n 2 a",
+             --bind-to none -genvall --use-hwthread-cpus -ppn 2 -perhost 2 -bootstrap ssh -launcher fork -iface eth0 \
+             --prefix /opt/mpi -rmk user -n 2 a",
         )
         .unwrap();
         assert_eq!(options.apps[0].ranks, 2);
         assert_eq!(options.warnings.len(), 1, "one warning for all of --mca");
+    }
+
+    #[test]
+    fn what_has_a_meaning_is_taken() {
+        let ranks = |line: &str| parse_words(line).unwrap().apps[0].ranks;
+        for line in ["-N 3 a", "--npernode 3 a", "--map-by ppr:3:node a", "-n 3 -N 4 a", "-N 4 -n 3 a"] {
+            assert_eq!(ranks(line), 3, "{line}");
+        }
+        assert_eq!(ranks("--pernode a"), 1);
+        let binding = |line: &str| parse_words(line).unwrap().binding;
+        assert_eq!(binding("--bind-to socket a"), Binding::Domain(Domain::Socket));
+        assert_eq!(binding("-bind-to numa a"), Binding::Domain(Domain::Numa));
+        assert_eq!(binding("--bind-to-core a"), Binding::Core);
+        let options = parse_words(
+            "--report-bindings --display-map -usize 8 --stdin 1 --timestamp-output --nooversubscribe --grace 3.5 \
+             --merge-stderr-to-stdout -path /opt/bin -gwdir /tmp a",
+        )
+        .unwrap();
+        assert!(options.report_bindings && options.display_map && options.timestamps && options.merge);
+        assert!(options.no_oversubscribe);
+        assert_eq!((options.universe_size, options.stdin), (Some(8), Reader::Rank(1)));
+        assert_eq!(options.grace, Some(Duration::from_millis(3500)));
+        assert_eq!(options.apps[0].path.as_deref(), Some(OsStr::new("/opt/bin")));
+        assert_eq!(options.wdir.as_deref(), Some(Path::new("/tmp")));
+        let options =
+            parse_words("--output tag,timestamp,file=log --display map,bind --stdin none -usize SYSTEM a").unwrap();
+        assert!(options.tag_output && options.timestamps && options.display_map && options.report_bindings);
+        assert_eq!(options.output_prefix.as_deref(), Some(Path::new("log")));
+        assert_eq!((options.universe_size, options.stdin), (None, Reader::Nobody));
     }
 }

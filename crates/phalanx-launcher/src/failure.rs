@@ -16,6 +16,8 @@ pub enum Cause {
     Signal(i32),
     /// The rank exited with status 0 after `MPI_Init` and without `MPI_Finalize`: its peers would wait for ever.
     NotFinalized,
+    /// The rank exited with status 0 and never met the others, who wait for it where all ranks meet.
+    Missed,
 }
 
 impl Cause {
@@ -29,7 +31,7 @@ impl Cause {
                 status => status,
             },
             Self::Signal(signal) => 128u8.wrapping_add(u8::try_from(signal).unwrap_or(0)),
-            Self::NotFinalized => 1,
+            Self::NotFinalized | Self::Missed => 1,
         }
     }
 
@@ -41,7 +43,7 @@ impl Cause {
             Self::Abort(_) => 0,
             Self::Signal(_) => 1,
             Self::Exit(_) => 2,
-            Self::NotFinalized => 3,
+            Self::NotFinalized | Self::Missed => 3,
         }
     }
 
@@ -53,6 +55,7 @@ impl Cause {
             Self::Exit(code) => format!("exited with status {code}"),
             Self::Signal(signal) => format!("was killed by {}", signals::name(signal)),
             Self::NotFinalized => "left without MPI_Finalize (exit status 0)".to_owned(),
+            Self::Missed => "exited with status 0 before it met the others".to_owned(),
         }
     }
 }

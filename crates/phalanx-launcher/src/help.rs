@@ -24,16 +24,27 @@ ends in .py runs under the Python that Phalanx is installed in. Flags end at the
 program; ':' begins another program of the same job.
 
   -n, -np, -c N           number of ranks of this program (default 1)
+  -N, --npernode N        the same, as said where there are several machines
   -m MODULE               run a Python module instead of a program
   --wdir DIR              start this program's ranks in DIR
   -x NAME[=VALUE]         set a variable for all ranks (they inherit all others)
   -genv NAME VALUE        the same, as written for MPICH
   -env NAME VALUE         set a variable for this program's ranks only
   -l, --tag-output        begin each line of output with [rank]
+  --timestamp-output      begin each line of output with the time (UTC)
+  --merge-stderr-to-stdout  a rank's errors go where its output goes
   --output-filename BASE  write to BASE.RANK.out and BASE.RANK.err instead
+  --stdin none|RANK       who reads standard input (default 0)
   --timeout SECONDS       end the job after that time, with status 124
-  --bind-to auto|none|core  auto (default): an equal share of the CPUs for each
-                          rank if there are enough; core: one CPU each
+  --grace SECONDS         how long ranks may take to end when the job is
+                          terminated or interrupted (default 10)
+  --bind-to WHAT          auto (default): an equal share of the CPUs for each
+                          rank if there are enough; none; core: one CPU each;
+                          socket, numa, l3cache: those of one part each
+  --report-bindings       say which CPUs each rank may use
+  --display-map           say what each rank is
+  --nooversubscribe       refuse to start more ranks than there are CPUs
+  -usize N                the attribute MPI_UNIVERSE_SIZE
   --keep-going            a rank that fails does not end the job: the others go
                           on. What waits for the failed rank may wait for ever:
                           give a --timeout as well
@@ -44,9 +55,9 @@ program; ':' begins another program of the same job.
   -v, --verbose           say what is started and how it ended
   --host, --hostfile      this machine only; for several machines start the
                           script with srun or mpiexec and PHALANX_MPI=site
-  --oversubscribe, --allow-run-as-root, --map-by X, --rank-by X
-                          accepted, unnecessary
   --mca NAME VALUE        accepted, ignored with a warning
+  More flags of other launchers are accepted, or refused with what to do
+  instead: docs/running.md lists them.
 
 Standard input goes to rank 0. Lines of output are never torn between ranks.
 A rank that exits with a status other than 0, is killed, or leaves between
@@ -55,9 +66,12 @@ failed (128 + N for signal N), 124 after --timeout, 130 after Ctrl-C, 0 if all
 is well, 2 for a bad command line, 127 if the program is not found.
 Ctrl-C reaches every rank as SIGINT; a second one kills the job.
 
+A SIGTERM or SIGHUP is passed on, and a second one kills.
+
 Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
 ranks; PHALANX_DOORS=multiprocessing is --doors multiprocessing, and
-PHALANX_DOORS=off is --no-doors.
+PHALANX_DOORS=off is --no-doors; PHALANX_GRACE is --grace, MPIEXEC_TIMEOUT is
+--timeout.
 ";
 
 /// `phalanx shell --help`.

@@ -35,6 +35,7 @@ pub mod shell;
 pub mod signals;
 pub mod suggest;
 mod sys;
+mod timestamp;
 pub mod universe;
 
 use std::ffi::OsString;

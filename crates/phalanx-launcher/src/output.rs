@@ -1,15 +1,19 @@
 //! Output of ranks on its way to our standard output and error: whole lines, never torn, never lost, never blocking.
 //!
 //! A [`Sink`] is one of our two streams; a [`Stream`] is one of a rank's two. A stream hands complete lines to its
-//! sink and keeps the rest of the last line until it is complete or the stream ends. A sink writes at once what the
+//! sink and keeps the rest of the last line until it is complete, the job finds that nobody would be disturbed by it (a
+//! prompt: [`Stream::show`]), or the stream ends. A sink writes at once what the
 //! descriptor takes and keeps the rest; while it keeps more than [`FULL`], its streams are not read, so that the ranks
 //! that write too fast wait in their own `write`, as they would without a launcher.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::timestamp;
 
 /// Above so many bytes waiting, a sink's streams are not read.
 const FULL: usize = 256 * 1024;
@@ -51,6 +55,8 @@ pub(crate) struct Sink {
     written: usize,
     /// Whose unfinished line stands at the end of what was handed in.
     unfinished: Option<usize>,
+    /// When a rank last wrote something for it, complete or not.
+    pub(crate) heard: Instant,
     /// The reader is gone, or no more can be written.
     pub(crate) broken: bool,
     /// Why, when the reader is not simply gone.
@@ -80,6 +86,7 @@ impl Sink {
             waiting: Vec::new(),
             written: 0,
             unfinished: None,
+            heard: Instant::now(),
             broken: false,
             problem: None,
             held: false,
@@ -129,6 +136,11 @@ impl Sink {
         for part in parts {
             self.write(part);
         }
+    }
+
+    /// Whether rank `from` may begin or go on with a line without ending another rank's.
+    pub(crate) fn is_free_for(&self, from: usize) -> bool {
+        self.unfinished.is_none_or(|other| other == from)
     }
 
     /// The terminal has moved to a new line by itself, since a person typed one.
@@ -218,8 +230,14 @@ pub(crate) struct Stream {
     pub(crate) id: usize,
     /// Stands before each line; empty without tags.
     tag: Vec<u8>,
-    /// The beginning of a line that is not complete yet.
+    /// Whether the time stands before that.
+    stamped: bool,
+    /// The beginning of a line that is not complete yet, as far as it has not been passed on.
     partial: Vec<u8>,
+    /// The beginning of the current line has been passed on.
+    shown: bool,
+    /// Since when `partial` holds something, and nothing was added.
+    pub(crate) partial_since: Option<Instant>,
     /// Not watched because the sink is full.
     pub(crate) paused: bool,
 }
@@ -236,66 +254,102 @@ pub(crate) enum Read {
 }
 
 impl Stream {
-    /// A stream that tags its lines with `tag` (none if empty).
-    pub(crate) fn new(descriptor: OwnedFd, id: usize, tag: Vec<u8>) -> Self {
-        Self { descriptor, id, tag, partial: Vec::new(), paused: false }
+    /// A stream that tags its lines with `tag` (none if empty), after the time if `stamped`.
+    pub(crate) fn new(descriptor: OwnedFd, id: usize, tag: Vec<u8>, stamped: bool) -> Self {
+        Self { descriptor, id, tag, stamped, partial: Vec::new(), shown: false, partial_since: None, paused: false }
+    }
+
+    /// Index of its rank.
+    fn rank(&self) -> usize {
+        self.id / 2
+    }
+
+    /// Whether lines are passed on as they are.
+    fn is_plain(&self) -> bool {
+        self.tag.is_empty() && !self.stamped
+    }
+
+    /// What stands before a line that begins now.
+    fn prefix(&self) -> Vec<u8> {
+        let mut prefix = Vec::new();
+        if self.stamped {
+            prefix.extend_from_slice(format!("[{}] ", timestamp::now()).as_bytes());
+        }
+        prefix.extend_from_slice(&self.tag);
+        prefix
     }
 
     /// Reads once and passes complete lines on; with `alone`, everything at once (nobody else's lines to keep apart).
     pub(crate) fn read(&mut self, scratch: &mut [u8], sink: &mut Sink, alone: bool) -> Read {
         match rustix::io::read(&self.descriptor, &mut *scratch) {
             Ok(0) => {
-                self.end(sink);
+                self.show(sink);
                 Read::End
             }
             Ok(n) => {
                 self.feed(&scratch[..n], sink, alone);
+                sink.heard = Instant::now();
+                self.partial_since = (!self.partial.is_empty()).then_some(sink.heard);
                 Read::Some
             }
             Err(Errno::AGAIN) => Read::Nothing,
             Err(Errno::INTR) => Read::Some,
             Err(_) => {
-                self.end(sink);
+                self.show(sink);
                 Read::End
             }
         }
     }
 
     fn feed(&mut self, data: &[u8], sink: &mut Sink, alone: bool) {
-        let alone = alone && self.tag.is_empty();
+        let plain = self.is_plain();
+        let alone = alone && plain;
         if alone && self.partial.is_empty() {
-            return sink.push(self.id / 2, &[data], data.ends_with(b"\n"));
+            return sink.push(self.rank(), &[data], data.ends_with(b"\n"));
         }
         // A carriage return is the end of a piece as well (of a progress bar), but not of a tagged line.
-        let end = |at: &usize| data[*at] == b'\n' || (data[*at] == b'\r' && self.tag.is_empty() && at + 1 < data.len());
+        let end = |at: &usize| data[*at] == b'\n' || (data[*at] == b'\r' && plain && at + 1 < data.len());
         let Some(last) = (0..data.len()).rev().find(end) else {
             self.partial.extend_from_slice(data);
             if self.partial.len() > LONGEST_LINE || alone {
-                self.end(sink);
+                self.show(sink);
             }
             return;
         };
         let (lines, rest) = data.split_at(last + 1);
-        if self.tag.is_empty() {
-            sink.push(self.id / 2, &[&self.partial, lines], lines.ends_with(b"\n"));
+        if plain {
+            sink.push(self.rank(), &[&self.partial, lines], lines.ends_with(b"\n"));
             self.partial.clear();
         } else {
-            let mut text = Vec::with_capacity(lines.len() + 16 * self.tag.len());
+            let prefix = self.prefix();
+            let mut begun = self.is_continued(sink);
+            let mut text = Vec::with_capacity(lines.len() + 16 * prefix.len());
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                text.extend_from_slice(&self.tag);
+                if !std::mem::take(&mut begun) {
+                    text.extend_from_slice(&prefix);
+                }
                 text.append(&mut self.partial);
                 text.extend_from_slice(line);
             }
-            sink.push(self.id / 2, &[&text], true);
+            sink.push(self.rank(), &[&text], true);
         }
+        self.shown = false;
         self.partial.extend_from_slice(rest);
     }
 
-    /// Passes on what is left of the last line.
-    pub(crate) fn end(&mut self, sink: &mut Sink) {
+    /// Whether what comes next goes on with a line whose beginning, with what stands before it, was passed on last.
+    fn is_continued(&self, sink: &Sink) -> bool {
+        self.shown && sink.unfinished == Some(self.rank())
+    }
+
+    /// Passes on what there is of the last line.
+    pub(crate) fn show(&mut self, sink: &mut Sink) {
+        self.partial_since = None;
         if !self.partial.is_empty() {
-            sink.push(self.id / 2, &[&self.tag, &self.partial], false);
+            let prefix = if self.is_continued(sink) { Vec::new() } else { self.prefix() };
+            sink.push(self.rank(), &[&prefix, &self.partial], false);
             self.partial.clear();
+            self.shown = true;
         }
     }
 }
@@ -310,7 +364,7 @@ mod tests {
     }
 
     fn stream(id: usize, tag: &str) -> Stream {
-        Stream::new(pipe().0.into(), id, tag.as_bytes().to_vec())
+        Stream::new(pipe().0.into(), id, tag.as_bytes().to_vec(), false)
     }
 
     fn collect(act: impl FnOnce(&mut Sink)) -> String {
@@ -332,9 +386,9 @@ mod tests {
             b.feed(b"B1\nB", sink, false);
             a.feed(b"two\nthree", sink, false);
             b.feed(b"2\n", sink, false);
-            a.end(sink);
+            a.show(sink);
             b.feed(b"B3", sink, false);
-            b.end(sink);
+            b.show(sink);
         });
         assert_eq!(text, "B1\none, two\nB2\nthree\nB3");
     }
@@ -356,9 +410,24 @@ mod tests {
         let text = collect(|sink| {
             let mut a = stream(0, "[7] ");
             a.feed(b"x\ny\n\nz", sink, true);
-            a.end(sink);
+            a.show(sink);
         });
         assert_eq!(text, "[7] x\n[7] y\n[7] \n[7] z");
+    }
+
+    #[test]
+    fn a_shown_beginning_is_gone_on_with() {
+        let text = collect(|sink| {
+            let (mut a, mut b) = (stream(0, "[0] "), stream(2, "[1] "));
+            a.feed(b"go? ", sink, false);
+            a.show(sink);
+            assert!(sink.is_free_for(0) && !sink.is_free_for(1));
+            a.feed(b"yes\nand? ", sink, false);
+            a.show(sink);
+            b.feed(b"B\n", sink, false);
+            a.feed(b"no\n", sink, false);
+        });
+        assert_eq!(text, "[0] go? yes\n[0] and? \n[1] B\n[0] no\n");
     }
 
     #[test]

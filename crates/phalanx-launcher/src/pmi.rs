@@ -4,7 +4,7 @@
 //! This module knows the protocol and the key-value spaces and touches no descriptor: it turns lines into
 //! [`Action`]s, which the job carries out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The longest line a client may send. Values are limited to 1024 bytes; spawn arguments may be longer.
 pub(crate) const LONGEST_LINE: usize = 1 << 20;
@@ -93,7 +93,8 @@ struct Space {
     size: u32,
     appnum: Vec<u32>,
     values: HashMap<String, String>,
-    arrived: u32,
+    /// The ranks that wait in the barrier.
+    arrived: BTreeSet<u32>,
 }
 
 impl Service {
@@ -109,8 +110,13 @@ impl Service {
         let mut values: HashMap<String, String> = preput.iter().cloned().collect();
         // All ranks are on one node: one block of one node with all of them.
         values.insert("PMI_process_mapping".to_owned(), format!("(vector,(0,1,{size}))"));
-        self.spaces.push(Space { size, appnum, values, arrived: 0 });
+        self.spaces.push(Space { size, appnum, values, arrived: BTreeSet::new() });
         self.spaces.len() - 1
+    }
+
+    /// The worlds whose barrier somebody waits in, and who does.
+    pub(crate) fn meetings(&self) -> impl Iterator<Item = (usize, &BTreeSet<u32>)> {
+        self.spaces.iter().map(|space| &space.arrived).enumerate().filter(|(_, arrived)| !arrived.is_empty())
     }
 
     fn space_name(&self, world: usize) -> String {
@@ -212,9 +218,9 @@ impl Service {
                 let Some(space) = self.spaces.get_mut(world) else {
                     return Ok(());
                 };
-                space.arrived += 1;
-                if space.arrived == space.size {
-                    space.arrived = 0;
+                space.arrived.insert(client.rank);
+                if space.arrived.len() >= space.size as usize {
+                    space.arrived.clear();
                     actions.push(Action::ReplyAll(world, "cmd=barrier_out rc=0".to_owned()));
                 }
                 return Ok(());

@@ -31,6 +31,8 @@ pub(crate) struct Spawn<'a> {
     pub(crate) wdir: Option<&'a Path>,
     pub(crate) stdin: Stdin,
     pub(crate) files: Option<(PathBuf, PathBuf)>,
+    /// Standard error goes where standard output goes.
+    pub(crate) merge: bool,
     pub(crate) keep: Vec<BorrowedFd<'a>>,
     pub(crate) cpus: Vec<usize>,
 }
@@ -69,9 +71,19 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
         Stdin::Inherit => Stdio::inherit(),
         Stdin::Pipe => Stdio::piped(),
     });
+    let mut merged = None;
     match spawn.files {
+        Some((out, _)) if spawn.merge => {
+            let file = std::fs::File::create(out)?;
+            command.stderr(file.try_clone()?).stdout(file);
+        }
         Some((out, err)) => {
             command.stdout(std::fs::File::create(out)?).stderr(std::fs::File::create(err)?);
+        }
+        None if spawn.merge => {
+            let (ours, theirs) = io::pipe()?;
+            command.stderr(theirs.try_clone()?).stdout(theirs);
+            merged = Some(OwnedFd::from(ours));
         }
         None => {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -83,10 +95,12 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
         sys::ChildSetup { keep, parent: rustix::process::getpid(), cpus: spawn.cpus, unblock: crate::signals::HANDLED },
     );
     let mut child = command.spawn()?;
+    // It holds our copies of what the child writes to: the end of a pipe comes when no writer is left.
+    drop(command);
     let started = Started {
         pid: Pid::from_child(&child),
         stdin: child.stdin.take().map(OwnedFd::from),
-        stdout: child.stdout.take().map(OwnedFd::from),
+        stdout: merged.or_else(|| child.stdout.take().map(OwnedFd::from)),
         stderr: child.stderr.take().map(OwnedFd::from),
     };
     for fd in [&started.stdin, &started.stdout, &started.stderr].into_iter().flatten() {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use crate::cli::{self, RunOptions};
 use crate::error::LaunchError;
@@ -16,6 +17,13 @@ use crate::universe::JobUniverse;
 
 /// Chooses the MPI library of Python ranks: `embedded`, `site` or a path.
 pub const LIBRARY: &str = "PHALANX_MPI";
+
+/// Ends the job after so many seconds, where no flag says it: the variable that MPICH and Open MPI look at, too.
+pub const TIMEOUT: &str = "MPIEXEC_TIMEOUT";
+/// How many seconds ranks may take to end when they are asked to. Set for ranks, too.
+pub const GRACE: &str = "PHALANX_GRACE";
+/// The same where nobody has said it: time to save something.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs a job from its command line, to its end.
 ///
@@ -47,21 +55,37 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     let size = programs.iter().try_fold(0u32, |sum, planned| sum.checked_add(planned.ranks));
     let size = size.ok_or_else(|| LaunchError::usage("more ranks than can be numbered"))?;
     let universe = JobUniverse::create(size)?;
+    let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
+    if options.no_oversubscribe && size > cpus {
+        return Err(LaunchError::usage(format!(
+            "--nooversubscribe: {size} ranks need {size} CPUs, and {cpus} may be used; start {cpus}, or leave the flag out"
+        )));
+    }
     let place = Place { first: universe.claim(size)?, context: universe.context(), parent: 0 };
     let foreign = is_foreign(&env);
     let manner = Manner {
         tag_output: options.tag_output,
         output_prefix: options.output_prefix,
-        timeout: options.timeout,
+        timeout: match options.timeout {
+            Some(limit) => Some(limit),
+            None => variable(TIMEOUT)?,
+        },
+        grace: match options.grace {
+            Some(grace) => grace,
+            None => variable(GRACE)?.unwrap_or(DEFAULT_GRACE),
+        },
         binding: options.binding,
+        report_bindings: options.report_bindings,
+        display_map: options.display_map || options.verbose,
+        timestamps: options.timestamps,
+        merge: options.merge,
         verbose: options.verbose,
         keep_going: options.keep_going,
         foreign,
         env,
     };
-    let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
-    let mut job = Job::new(manner, universe, size.max(cpus))?;
-    let plan = Plan { programs, place, preput: Vec::new(), stdin: stdin(), spawned: false };
+    let mut job = Job::new(manner, universe, options.universe_size.unwrap_or(size.max(cpus)))?;
+    let plan = Plan { programs, place, preput: Vec::new(), stdin: stdin(), reader: options.stdin, spawned: false };
     job.launch(&plan)?;
     Ok(job.run())
 }
@@ -95,7 +119,8 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
     let control = take(control, "--control-fd")?;
     // The first launcher of the job, or the user, has chosen; a list that cannot be read opens what is open anyway.
     let env = doors(Opened::choose(None).unwrap_or(Opened::Mpi4py));
-    let manner = Manner { foreign: is_foreign(&env), env, ..Manner::default() };
+    let grace = variable(GRACE).ok().flatten().unwrap_or(DEFAULT_GRACE);
+    let manner = Manner { foreign: is_foreign(&env), env, grace, ..Manner::default() };
     let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
     let mut job = Job::new(manner, universe, cpus)?;
     job.serve_controller(control)?;
@@ -117,6 +142,14 @@ fn doors(opened: Opened) -> Vec<(OsString, OsString)> {
     }
 }
 
+/// What a variable says as a number of seconds; an empty one says nothing, as one that is not set.
+fn variable(name: &str) -> Result<Option<Duration>, LaunchError> {
+    match std::env::var_os(name) {
+        Some(value) if !value.is_empty() => cli::seconds(name, &value).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Whether ranks are to use another library than the embedded engine.
 fn is_foreign(env: &[(OsString, OsString)]) -> bool {
     let chosen = env.iter().rev().find(|(name, _)| name == LIBRARY).map(|(_, value)| value.clone());
@@ -129,12 +162,18 @@ fn programs(options: &RunOptions, env: &[(OsString, OsString)]) -> Result<Vec<Pl
     for app in &options.apps {
         let mut all = env.to_vec();
         all.extend(app.env.iter().cloned());
+        let wdir = app.wdir.clone().or_else(|| options.wdir.clone());
+        let mut search = app.path.clone().unwrap_or_default();
+        if !search.is_empty() {
+            search.push(":");
+        }
+        search.push(job::path_of(&all));
         programs.push(Planned {
             ranks: app.ranks,
-            program: program::resolve(&app.target, app.wdir.as_deref(), &job::path_of(&all))?,
+            program: program::resolve(&app.target, wdir.as_deref(), &search)?,
             args: app.args.clone(),
             env: app.env.clone(),
-            wdir: app.wdir.clone(),
+            wdir,
         });
     }
     Ok(programs)

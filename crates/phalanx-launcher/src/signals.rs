@@ -69,7 +69,14 @@ fn ignored_on_entry() -> u64 {
         .unwrap_or(0)
 }
 
-/// The usual name of a signal.
+/// The usual name of a signal, and nothing more.
+pub(crate) fn short_name(signal: i32) -> String {
+    let mut name = name(signal);
+    name.truncate(name.find(" (").unwrap_or(name.len()));
+    name
+}
+
+/// The usual name of a signal, with what it means.
 #[must_use]
 pub fn name(signal: i32) -> String {
     let known = match signal {

@@ -22,6 +22,9 @@ fn what_cannot_start_is_said_in_one_line() {
     refused("--doors off,multiprocessing", &["true"], 2, "'off' must stand alone");
     refused("--doors", &[], 2, "needs 'multiprocessing' or 'off'");
     refused("-n 2 --tag-outputs", &["true"], 2, "did you mean '--tag-output'?");
+    refused("-n 4000 --nooversubscribe", &["true"], 2, "4000 CPUs");
+    refused("-n 2 --stdin all", &["true"], 2, "one rank can read it");
+    refused("-n 2 --cpu-set 0", &["true"], 2, "taskset -c LIST");
     refused("-n 2", &[], 2, "no program");
     refused("-n 2", &["nowhere.py"], 127, "'nowhere.py' not found");
     refused("-n 2", &["./nowhere"], 127, "'./nowhere' not found");
@@ -167,4 +170,42 @@ fn a_limit_of_open_files_is_named() {
     let text = String::from_utf8_lossy(&done.stderr);
     assert_eq!(done.status.code(), Some(2), "{text}");
     assert!(text.contains("open files") && text.contains("ulimit -n"), "{text}");
+}
+
+/// What a rank is told about its place, in the words of several launchers.
+#[test]
+fn ranks_know_their_place_by_the_names_of_other_launchers() {
+    let script = "echo $MPI_LOCALRANKID/$MPI_LOCALNRANKS $OMPI_COMM_WORLD_RANK/$OMPI_COMM_WORLD_SIZE \
+                  $OMPI_COMM_WORLD_LOCAL_RANK/$OMPI_COMM_WORLD_LOCAL_SIZE $PMI_RANK/$PMI_SIZE";
+    let ended = run("-n 3", script).expect(0);
+    let mut lines: Vec<&str> = ended.out.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0/3 0/3 0/3 0/3", "1/3 1/3 1/3 1/3", "2/3 2/3 2/3 2/3"]);
+}
+
+#[test]
+fn flags_of_other_launchers_are_accepted_without_a_word() {
+    let flags = "--use-hwthread-cpus -ppn 2 -perhost 2 -bootstrap ssh -launcher fork -iface lo --prefix /opt --bind-to socket \
+                 -rmk user --map-by slot -usize 4 -N 2";
+    let ended = run(flags, "echo $PMI_SIZE").expect(0);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("2\n2\n", ""));
+}
+
+#[test]
+fn places_are_told_when_asked_for() {
+    let ended = run("-n 2 --display-map --report-bindings --bind-to core", "true").expect(0);
+    assert_eq!(ended.err.matches("phalanx: started rank").count(), 2, "{}", ended.err);
+    assert_eq!(ended.err.matches("may use").count(), 2, "{}", ended.err);
+}
+
+#[test]
+fn the_environment_can_limit_the_time() {
+    let job = start_with("-n 2", &["sleep", "600"], |command| {
+        command.stdin(std::process::Stdio::null()).env("MPIEXEC_TIMEOUT", "0.3");
+    });
+    job.end().expect(124).says("timeout of 0.3 s");
+    let job = start_with("-n 2", &["true"], |command| {
+        command.stdin(std::process::Stdio::null()).env("MPIEXEC_TIMEOUT", "soon");
+    });
+    job.end().expect(2).says("MPIEXEC_TIMEOUT soon");
 }

@@ -105,3 +105,28 @@ fn nothing_is_left_in_shared_memory_or_temporary_directories() {
     job.end().expect(137);
     assert_eq!(count().unwrap_or(0), before);
 }
+
+/// A rank of another library: it meets the others over PMI.
+const MEET: &str = "eval \"exec 8>&$PMI_FD 9<&$PMI_FD\"; echo 'cmd=init pmi_version=1 pmi_subversion=1' >&8; \
+                    read -r x <&9; echo 'cmd=barrier_in' >&8; read -r x <&9; echo met; \
+                    echo 'cmd=finalize' >&8; read -r x <&9";
+
+#[test]
+fn a_rank_that_never_meets_the_others_ends_the_job() {
+    let ended = start("-n 3", &["bash", "-c", &format!("[ $PMI_RANK = 1 ] && exit 0; {MEET}")]).end().expect(1);
+    let ended = ended.says("for rank 1 in MPI_Init").says("exited with status 0 before it met the others");
+    assert!(!ended.out.contains("met"), "{}", ended.out);
+}
+
+#[test]
+fn a_rank_may_live_on_in_a_process_that_it_leaves_behind() {
+    let later = format!("[ $PMI_RANK = 1 ] && {{ (sleep 0.5; {MEET}) & exit 0; }}; {MEET}");
+    let ended = start("-n 2", &["bash", "-c", &later]).end().expect(0);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("met\nmet\n", ""));
+}
+
+#[test]
+fn programs_that_never_meet_end_one_by_one() {
+    let ended = run("-n 3", "sleep 0.$PMI_RANK; echo end").expect(0);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("end\nend\nend\n", ""));
+}

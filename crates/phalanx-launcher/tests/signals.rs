@@ -58,7 +58,7 @@ fn an_interrupt_of_the_whole_group_arrives_once() {
 #[test]
 fn ranks_that_end_after_an_interrupt_do_not_wait_for_those_that_stay() {
     let script = format!("[ $PMI_RANK = 1 ] && trap '' INT; {READY}");
-    let job = start("-n 2", &["bash", "-c", &script]);
+    let job = start("-n 2 --grace 1", &["bash", "-c", &script]);
     job.wait_for("ready", 2);
     job.signal(Signal::INT);
     job.end().expect(130);
@@ -71,11 +71,43 @@ fn termination_is_forwarded() {
     job.signal(Signal::TERM);
     let ended = job.end().expect(143);
     assert_eq!(ended.out.matches("saved").count(), 2);
+    let line =
+        "phalanx: SIGTERM received; ending the job (ranks 0, 1 still running, killed in 10 s or by a second signal)";
+    assert_eq!(ended.err.trim_end(), line);
+}
+
+#[test]
+fn what_takes_three_seconds_to_save_is_saved() {
+    let job = start("-n 2", &["bash", "-c", &format!("trap 'sleep 3; echo saved; exit 0' TERM; {READY}")]);
+    job.wait_for("ready", 2);
+    job.signal(Signal::TERM);
+    let ended = job.end().expect(143);
+    assert_eq!(ended.out.matches("saved").count(), 2, "{}", ended.out);
+}
+
+#[test]
+fn a_second_termination_hurries() {
+    let job = start("-n 2 --grace 500", &["bash", "-c", &format!("trap 'echo no' TERM; {READY}")]);
+    job.wait_for("ready", 2);
+    job.signal(Signal::TERM);
+    job.wait_for("no", 2);
+    job.signal(Signal::TERM);
+    job.end().expect(143).says("500 s");
+}
+
+#[test]
+fn the_environment_can_give_less_time() {
+    let job = start_with("-n 2", &["bash", "-c", &format!("trap '' TERM; {READY}")], |command| {
+        command.stdin(Stdio::null()).env("PHALANX_GRACE", "0.3");
+    });
+    job.wait_for("ready", 2);
+    job.signal(Signal::TERM);
+    job.end().expect(143).says("0.3 s");
 }
 
 #[test]
 fn ranks_that_refuse_termination_are_killed() {
-    let job = start("-n 2", &["bash", "-c", &format!("trap '' TERM; {READY}")]);
+    let job = start("-n 2 --grace 1", &["bash", "-c", &format!("trap '' TERM; {READY}")]);
     job.wait_for("ready", 2);
     job.signal(Signal::TERM);
     job.end().expect(143);
@@ -86,7 +118,7 @@ fn a_hangup_ends_the_job() {
     let job = start("-n 2", &["sh", "-c", READY]);
     job.wait_for("ready", 2);
     job.signal(Signal::HUP);
-    job.end().expect(129);
+    job.end().expect(129).says("SIGHUP received");
 }
 
 #[test]

@@ -170,3 +170,59 @@ fn lines_stay_whole_when_both_streams_lead_to_one_place() {
     }
     job.end().expect(0);
 }
+
+#[test]
+fn a_prompt_is_shown_before_it_is_answered() {
+    for flags in ["-n 2", "-n 2 -l", "-n 3 --stdin 1"] {
+        let script = "if read answer; then :; fi; printf 'end %s\\n' $PMI_RANK";
+        let reader = u32::from(flags.contains("stdin"));
+        let prompt = format!("[ $PMI_RANK = {reader} ] && printf 'go? '; {script}");
+        let mut job = start_with(flags, &["sh", "-c", &prompt], |command| {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        });
+        let (mut input, mut output) = (job.child.stdin.take().unwrap(), job.child.stdout.take().unwrap());
+        let mut text = String::new();
+        let mut byte = [0; 1];
+        // Blocks for ever when the prompt is held back; the test runner's limit ends that.
+        while !text.contains("go? ") {
+            assert_eq!(output.read(&mut byte).unwrap(), 1, "{text}");
+            text.push(byte[0] as char);
+        }
+        input.write_all(b"yes\n").unwrap();
+        output.read_to_string(&mut text).unwrap();
+        let tag = if flags.contains("-l") { "[0] " } else { "" };
+        assert!(text.contains(&format!("{tag}go? end {reader}\n")), "{flags}: {text}");
+        job.end().expect(0);
+    }
+}
+
+#[test]
+fn nobody_or_one_rank_reads_standard_input() {
+    for (flag, expected) in [("none", ""), ("0", "0 hello\n"), ("1", "1 hello\n")] {
+        let script = "read line && echo $PMI_RANK $line; true";
+        let job = start_with(&format!("-n 2 --stdin {flag}"), &["sh", "-c", script], |command| {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(b"hello\n").unwrap();
+            command.stdin(reader);
+        });
+        assert_eq!(job.end().expect(0).out, expected, "{flag}");
+    }
+}
+
+#[test]
+fn lines_may_begin_with_the_time() {
+    let ended = run("-n 2 --timestamp-output -l", "echo a $PMI_RANK").expect(0);
+    for line in ended.out.lines() {
+        let (stamp, rest) = line.split_once("Z] ").unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(stamp.len(), "[2026-02-28T08:07:20.123".len(), "{line}");
+        assert!(["[0] a 0", "[1] a 1"].contains(&rest), "{line}");
+    }
+    assert_eq!(ended.out.lines().count(), 2);
+}
+
+#[test]
+fn errors_may_go_where_output_goes() {
+    let ended = run("-n 2 --merge-stderr-to-stdout", "echo a; echo b >&2; echo c").expect(0);
+    assert_eq!(ended.err, "");
+    assert_eq!((ended.out.lines().count(), ended.out.matches('b').count()), (6, 2), "{}", ended.out);
+}

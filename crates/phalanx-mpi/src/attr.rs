@@ -182,7 +182,7 @@ fn predefined(number: c_int) -> Option<usize> {
         host: consts::PROC_NULL,
         io: consts::ANY_SOURCE,
         wtime_is_global: 1,
-        universe_size: c_int::try_from(process.engine.universe().capacity()).unwrap_or(c_int::MAX),
+        universe_size: universe_size(&process.engine),
         appnum: process.engine.appnum().unwrap_or(consts::UNDEFINED),
     });
     let value: *const c_int = match number {
@@ -199,6 +199,15 @@ fn predefined(number: c_int) -> Option<usize> {
         _ => return None,
     };
     Some(value as usize)
+}
+
+/// How many processes there are to be at most, by choice: what the launcher says, else the CPUs that this process may use.
+/// (There is room for more in the segment; a program that starts as many as it is told should not start a thousand.)
+fn universe_size(engine: &phalanx_engine::Engine) -> c_int {
+    let told = engine.pmi().as_mut().and_then(|pmi| pmi.universe_size().ok().flatten());
+    let cpus = || std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok());
+    let size = told.or_else(cpus).unwrap_or(1).max(1);
+    c_int::try_from(size).unwrap_or(c_int::MAX)
 }
 
 fn get_comm_attr(comm: &CommObject, number: c_int, value: &Out<usize>, flag: &Out<c_int>) -> Done {

@@ -2,6 +2,7 @@
 //! what happens to an exception that nobody catches.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyRuntimeWarning};
 use pyo3::prelude::*;
@@ -17,6 +18,8 @@ static FINALIZE: AtomicBool = AtomicBool::new(true);
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 /// The status for `MPI_Abort` at exit; 0 for none.
 static ABORT_STATUS: AtomicI32 = AtomicI32::new(0);
+/// Nobody caught an exception: the interpreter ends, and `MPI_Abort` follows.
+static FAILED: AtomicBool = AtomicBool::new(false);
 /// Which error handler new objects get: an index into [`HANDLERS`].
 static ERRORS: AtomicI32 = AtomicI32::new(1);
 /// The size of the buffer that `irecv` takes when it is given none, where the transport needs one.
@@ -25,6 +28,11 @@ static IRECV_BUFSZ: AtomicI32 = AtomicI32::new(32768);
 /// The error handlers by the value of `rc.errors`: default, exception, abort, fatal.
 const HANDLERS: [Option<MPI_Errhandler>; 4] =
     [None, Some(MPI_ERRORS_RETURN), Some(MPI_ERRORS_ABORT), Some(MPI_ERRORS_ARE_FATAL)];
+
+/// How many seconds a rank may take to end once it has to: set for ranks by the launcher.
+const GRACE: &str = "PHALANX_GRACE";
+/// The same where nobody has said it.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// The option `rc.irecv_bufsz`.
 pub(crate) fn irecv_bufsz() -> usize {
@@ -237,7 +245,8 @@ fn has_peers() -> bool {
     }
 }
 
-/// The new `sys.excepthook`: shows the exception as before; where other ranks may wait for this one, ends the job.
+/// The new `sys.excepthook`: shows the exception as before; where other ranks may wait for this one, the job ends with
+/// this process.
 fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
     let py = args.py();
     let ends_job = is_active() && PROCESS.load(Relaxed) == std::process::id() && !is_interactive(py) && has_peers();
@@ -263,10 +272,46 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
     }
     flush_output(py);
     let interrupted = args.get_item(0)?.is(py.get_type::<PyKeyboardInterrupt>());
-    let status = if interrupted { 130 } else { 1 };
-    // SAFETY: MPI is active.
-    crate::gil::detached(py, || unsafe { MPI_Abort(MPI_COMM_WORLD, status) });
+    end_soon(if interrupted { 130 } else { 1 });
     Ok(())
+}
+
+/// Lets the interpreter end as it does in any program (files are written out, exit functions run, temporary directories
+/// go) and the job with it: by `MPI_Abort` at the end, or when that has taken too long.
+fn end_soon(status: c_int) {
+    ABORT_STATUS.store(status, Relaxed);
+    FAILED.store(true, Relaxed);
+    ignore_termination();
+    let limit = std::env::var(GRACE).ok().and_then(|text| Duration::try_from_secs_f64(text.parse().ok()?).ok());
+    let limit = limit.unwrap_or(DEFAULT_GRACE);
+    let abort = move || {
+        std::thread::sleep(limit);
+        eprintln!(
+            "phalanx: process {} has not ended {} s after its uncaught exception: a thread or an exit function goes on",
+            std::process::id(),
+            limit.as_secs_f64()
+        );
+        // SAFETY: may be called by any thread: MPI is active until this process has ended.
+        unsafe { MPI_Abort(MPI_COMM_WORLD, status) };
+    };
+    if std::thread::Builder::new().spawn(abort).is_err() {
+        // SAFETY: MPI is active (the caller looked).
+        unsafe { MPI_Abort(MPI_COMM_WORLD, status) };
+    }
+}
+
+/// Another rank that fails as well may end the job first, and this one is asked to end: it does so already.
+fn ignore_termination() {
+    // SAFETY: `action` is a plain structure for which zeros are valid, and is valid for the write; the new action is one
+    // that the system provides.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGTERM, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_DFL
+        {
+            libc::signal(libc::SIGTERM, libc::SIG_IGN);
+        }
+    }
 }
 
 /// Whether somebody sits at a prompt and goes on after an exception.
@@ -320,6 +365,10 @@ fn Init_thread(py: Python<'_>, required: c_int) -> PyResult<c_int> {
 /// End the use of MPI. Happens by itself at exit unless `rc.finalize` says no. Collective, blocks.
 #[pyfunction]
 fn Finalize(py: Python<'_>) -> PyResult<()> {
+    if FAILED.load(Relaxed) {
+        // An exit function calls this, and the others will not come: the job ends with this process.
+        return Ok(());
+    }
     // SAFETY: takes no arguments.
     crate::gil::blocking(py, || unsafe { MPI_Finalize() })
 }

@@ -73,7 +73,16 @@ except BaseException as error:
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Variables that would make the child take part in a job.
-const JOB_VARIABLES: &[&str] = &["PHALANX_UNIVERSE", "PHALANX_WORLD", "PMI_FD", "PMI_RANK", "PMI_SIZE", "PMI_PORT"];
+const JOB_VARIABLES: &[&str] = &[
+    "PHALANX_UNIVERSE",
+    "PHALANX_WORLD",
+    "PMI_FD",
+    "PMI_RANK",
+    "PMI_SIZE",
+    "PMI_PORT",
+    "OMPI_COMM_WORLD_SIZE",
+    "MPI_LOCALNRANKS",
+];
 
 pub(super) fn examine() -> Vec<Finding> {
     let binary = install::executable().map_or_else(|| "unknown".to_owned(), |path| path.display().to_string());

@@ -12,12 +12,11 @@ use crate::failure::{self, Cause};
 use crate::output::Sink;
 use crate::pmi::Stage;
 use crate::process::{self, Ended};
+use crate::signals;
 use crate::universe::Standing;
 
-/// Between SIGTERM and SIGKILL when a rank failed: the job is over within a second.
-const GRACE: Duration = Duration::from_millis(400);
-/// The same when the user asked for the end, and ranks may have something to save.
-const GRACE_ON_REQUEST: Duration = Duration::from_secs(2);
+/// Between SIGTERM and SIGKILL when a rank failed: enough for an interpreter that is ending anyway.
+const GRACE: Duration = Duration::from_secs(2);
 /// For descendants that outlive their rank (helper processes that are about to end by themselves).
 const LINGER: Duration = Duration::from_millis(500);
 /// Between two rounds of killing: each round finds what the last one left to us.
@@ -130,7 +129,7 @@ impl Job {
         if self.course.interrupts > 0 {
             // Ranks end because the user said so; those that take longer may be saving their work.
             if self.course.ask_at.is_none() {
-                self.course.ask_at = Some(Instant::now() + GRACE_ON_REQUEST);
+                self.course.ask_at = Instant::now().checked_add(self.manner.grace);
             }
             return;
         }
@@ -175,8 +174,8 @@ impl Job {
     }
 
     fn kill_within(&mut self, grace: Duration) {
-        let at = Instant::now() + grace;
-        self.course.kill_at = Some(self.course.kill_at.map_or(at, |set| set.min(at)));
+        let at = Instant::now().checked_add(grace);
+        self.course.kill_at = self.course.kill_at.into_iter().chain(at).min();
     }
 
     /// Kills all ranks and everything that descends from them.
@@ -210,13 +209,26 @@ impl Job {
         }
         self.course.verdict = Some(Cause::Signal(signal).status());
         self.stop_writing_if_done();
+        self.say_termination(signal);
         if let Some(signal) = Signal::from_named_raw(signal) {
             self.signal_ranks(signal);
         }
         self.signal_ranks(Signal::CONT);
         self.end_controllers(Signal::TERM);
         self.course.ending = true;
-        self.kill_within(GRACE_ON_REQUEST);
+        self.kill_within(self.manner.grace);
+    }
+
+    fn say_termination(&mut self, signal: i32) {
+        let running: Vec<usize> = self.by_pid.values().copied().collect();
+        if running.is_empty() {
+            return;
+        }
+        let (name, grace) = (signals::short_name(signal), failure::seconds(self.manner.grace));
+        let running = self.list(&running);
+        self.say(&format!(
+            "phalanx: {name} received; ending the job ({running} still running, killed in {grace} or by a second signal)"
+        ));
     }
 
     /// When only a slow reader of our output is left to wait for, a signal ends that.
@@ -271,6 +283,7 @@ impl Job {
             course.linger_until,
             self.input.flush_at(),
             self.input.look_at(),
+            self.partial_at,
         ]
         .into_iter()
         .flatten()
@@ -289,7 +302,7 @@ impl Job {
                 self.list(&running)
             ));
             self.course.verdict.get_or_insert(124);
-            self.end_job(GRACE);
+            self.end_job(self.manner.grace);
         }
         if due(self.course.note_at) {
             self.course.note_at = None;
@@ -316,9 +329,13 @@ impl Job {
         }
         if due(self.input.flush_at()) {
             self.input.flushed();
-            if let Some(stream) = self.ranks.first_mut().and_then(|rank| rank.streams[0].as_mut()) {
-                stream.end(&mut self.sinks[0]);
+            let reader = self.input.reader();
+            if let Some(stream) = self.ranks.get_mut(reader).and_then(|rank| rank.streams[0].as_mut()) {
+                stream.show(&mut self.sinks[0]);
             }
+        }
+        if due(self.partial_at) {
+            self.show_quiet_lines();
         }
     }
 
@@ -343,7 +360,7 @@ impl Job {
             let last = self.sinks.len() - 1;
             for (which, stream) in self.ranks[index].streams.iter_mut().enumerate() {
                 if let Some(mut stream) = stream.take() {
-                    stream.end(&mut self.sinks[which.min(last)]);
+                    stream.show(&mut self.sinks[which.min(last)]);
                 }
             }
         }

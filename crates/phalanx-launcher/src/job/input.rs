@@ -1,7 +1,7 @@
-//! Standard input of rank 0 when ours is a terminal.
+//! Standard input of the rank that may read it (rank 0, if nobody says otherwise) when ours is a terminal.
 //!
 //! A terminal can be read by its foreground process group only, and ranks are in groups of their own: the launcher
-//! reads it for them. (A file or pipe is handed to rank 0 directly, and nothing here is involved.)
+//! reads it for them. (A file or pipe is handed to that rank directly, and nothing here is involved.)
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -10,16 +10,18 @@ use rustix::event::epoll;
 
 use super::{Job, Source, data, watch};
 
-/// A prompt (an unfinished line of rank 0) is shown after this time, since a person may be waiting for it.
+/// A prompt (an unfinished line of that rank) is shown after this time, since a person may be waiting for it.
 const PROMPT: Duration = Duration::from_millis(40);
 
 /// How often a job in the background looks whether it is in the foreground by now: no signal tells it.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The relay from the terminal to rank 0.
+/// The relay from the terminal to the rank that reads it.
 #[derive(Default)]
 pub(super) struct Input {
-    /// The write end of rank 0's standard input; `None` when there is nothing to relay.
+    /// Index of the rank.
+    reader: usize,
+    /// The write end of its standard input; `None` when there is nothing to relay.
     pipe: Option<OwnedFd>,
     /// What was read and not yet taken.
     waiting: Vec<u8>,
@@ -30,8 +32,12 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn output_came(&mut self) {
-        if self.pipe.is_some() {
+    pub(super) fn reader(&self) -> usize {
+        self.reader
+    }
+
+    pub(super) fn output_came(&mut self, from: usize) {
+        if self.pipe.is_some() && from == self.reader {
             self.flush_at = Some(Instant::now() + PROMPT);
         }
     }
@@ -50,8 +56,9 @@ impl Input {
 }
 
 impl Job {
-    /// Begins to relay the terminal into rank 0's pipe.
-    pub(super) fn relay_terminal(&mut self, pipe: OwnedFd) {
+    /// Begins to relay the terminal into a rank's pipe.
+    pub(super) fn relay_terminal(&mut self, pipe: OwnedFd, reader: usize) {
+        self.input.reader = reader;
         self.input.pipe = Some(pipe);
         self.watch_terminal();
     }
@@ -96,7 +103,7 @@ impl Job {
         self.watch_terminal();
     }
 
-    /// Writes to rank 0 what waits for it.
+    /// Writes to the rank what waits for it.
     pub(super) fn feed_stdin(&mut self) {
         let Some(pipe) = &self.input.pipe else { return };
         match rustix::io::write(pipe, &self.input.waiting) {
@@ -105,7 +112,7 @@ impl Job {
             }
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(_) => {
-                // Rank 0 reads no more.
+                // The rank reads no more.
                 self.input.waiting.clear();
                 self.input.pipe = None;
                 return self.watch_terminal();

@@ -2,10 +2,12 @@
 //!
 //! The loop sleeps in `epoll_wait` and never anywhere else; everything it reads or writes is non-blocking. Its parts:
 //! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
-//! relays a terminal.
+//! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts.
 
 mod ending;
 mod input;
+mod partial;
+mod places;
 mod serve;
 mod world;
 
@@ -25,9 +27,10 @@ use crate::output::{Read, Sink, Stream};
 use crate::pmi::{Client, Service};
 use crate::process::{self, Ended, Guard};
 use crate::signals::Signals;
-use crate::universe::JobUniverse;
+use crate::universe::{JobUniverse, Standing};
 
-pub(crate) use world::{Place, Plan, Planned, path_of, usable_cpus};
+pub(crate) use places::usable_cpus;
+pub(crate) use world::{Place, Plan, Planned, path_of};
 
 /// One rank and everything of it that the loop watches.
 struct Rank {
@@ -104,7 +107,15 @@ pub(crate) struct Manner {
     pub(crate) tag_output: bool,
     pub(crate) output_prefix: Option<std::path::PathBuf>,
     pub(crate) timeout: Option<Duration>,
+    /// How long ranks may take to end when the user asks them to.
+    pub(crate) grace: Duration,
     pub(crate) binding: crate::cli::Binding,
+    pub(crate) report_bindings: bool,
+    /// Say what each rank is when it starts.
+    pub(crate) display_map: bool,
+    pub(crate) timestamps: bool,
+    /// Standard error of a rank goes where its standard output goes.
+    pub(crate) merge: bool,
     pub(crate) verbose: bool,
     pub(crate) keep_going: bool,
     /// Ranks use another MPI library: their slots say nothing.
@@ -129,6 +140,8 @@ pub(crate) struct Job {
     connections: Vec<Connection>,
     service: Service,
     input: input::Input,
+    /// When to look at lines that have no end yet.
+    partial_at: Option<Instant>,
     course: ending::Course,
     scratch: Vec<u8>,
     started: Instant,
@@ -167,6 +180,7 @@ impl Job {
             by_pid: HashMap::new(),
             connections: Vec::new(),
             input: input::Input::default(),
+            partial_at: None,
             scratch: vec![0; 64 * 1024],
             started,
         };
@@ -246,8 +260,12 @@ impl Job {
         let Some(stream) = slot else { return false };
         match stream.read(&mut self.scratch, &mut self.sinks[sink], alone) {
             Read::Some => {
-                if index == 0 && which == 0 {
-                    self.input.output_came();
+                let partial = stream.partial_since.is_some();
+                if partial {
+                    self.look_at_partial_lines_soon();
+                }
+                if which == 0 {
+                    self.input.output_came(index);
                 }
                 true
             }
@@ -340,20 +358,30 @@ impl Job {
                 continue;
             };
             self.ranks[index].ended = Some(ended);
-            if !self.manner.foreign {
-                self.universe.record_end(self.ranks[index].slot, ended);
-            }
             // What it said last comes before what is said about it.
             self.read_connection(self.ranks[index].connection);
             self.drain(index);
+            self.tell_of_end(index);
             failed.extend(self.judge(index, ended).map(|cause| (cause, index)));
         }
         failed.sort_by_key(|(cause, index)| (cause.precedence(), *index));
         for (cause, index) in failed {
             self.failed(index, cause);
         }
+        self.look_for_missing();
         if self.by_pid.is_empty() {
             self.all_ended();
+        }
+    }
+
+    /// Tells the other ranks that one has ended. A process that it left behind may be the one that uses MPI, as long as
+    /// it has the socket to us: then the rank lives on in it.
+    fn tell_of_end(&mut self, index: usize) {
+        let rank = &self.ranks[index];
+        let Some(ended) = rank.ended.filter(|_| !self.manner.foreign) else { return };
+        let left = self.connections[rank.connection].descriptor.is_some();
+        if !left || ended != Ended::Exit(0) || self.universe.standing(rank.slot) != Standing::Untouched {
+            self.universe.record_end(rank.slot, ended);
         }
     }
 }

@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
-use super::{Connection, Job, Source, watch};
+use super::{Connection, Job, Rank, Source, watch};
 use crate::error::LaunchError;
-use crate::failure::Cause;
+use crate::failure::{self, Cause};
 use crate::pmi::{self, Action, Client, Stage};
+use crate::process::Ended;
 use crate::universe::Standing;
 
 impl Job {
@@ -41,6 +42,7 @@ impl Job {
                         for action in actions {
                             self.act(index, action);
                         }
+                        self.look_for_missing();
                     }
                     Err(problem) => {
                         let who = match self.connections[index].rank {
@@ -102,13 +104,44 @@ impl Job {
 
     fn connection_ended(&mut self, index: usize) {
         let connection = &mut self.connections[index];
-        if connection.descriptor.take().is_none() || connection.rank.is_some() {
+        if connection.descriptor.take().is_none() {
             return;
+        }
+        if let Some(rank) = connection.rank {
+            return self.tell_of_end(rank);
         }
         // The process we serve is gone. Its children may finish if it did; else nobody will ever answer them.
         let finished = connection.client.stage == Stage::Finalized || self.universe.standing(0) == Standing::Finalized;
         if !finished && !self.by_pid.is_empty() {
             self.kill_everything();
+        }
+    }
+
+    /// Ends the job when ranks wait where all ranks of their world meet, and one of those has ended without coming: a
+    /// rank that never starts MPI beside others that do. It is certain: nobody has its end of the socket any more.
+    pub(super) fn look_for_missing(&mut self) {
+        if self.course.is_ending() || self.manner.keep_going {
+            return;
+        }
+        let missing = self.service.meetings().find_map(|(world, arrived)| {
+            let is_missing = |rank: &Rank| {
+                rank.world == world
+                    && rank.ended == Some(Ended::Exit(0))
+                    && !rank.discarded
+                    && !arrived.contains(&rank.rank)
+                    && self.connections[rank.connection].descriptor.is_none()
+            };
+            let index = self.ranks.iter().position(is_missing)?;
+            Some((index, arrived.iter().copied().collect::<Vec<u32>>()))
+        });
+        if let Some((index, waiting)) = missing {
+            let is_one = waiting.len() == 1;
+            let waiting = failure::ranks(&waiting);
+            let waits = if is_one { "waits" } else { "wait" };
+            let silent = self.connections[self.ranks[index].connection].client.stage == Stage::Silent;
+            let place = if silent { "in MPI_Init" } else { "at a barrier of the launcher" };
+            self.say(&format!("phalanx: {waiting} {waits} for rank {} {place}", self.ranks[index].rank));
+            self.failed(index, Cause::Missed);
         }
     }
 

@@ -8,13 +8,14 @@ use phalanx_shm::budget::JOB_CPUS;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
-use super::{Connection, Job, Rank, Source, watch};
-use crate::cli::{Binding, Target};
+use super::{Connection, Job, Rank, Source, usable_cpus, watch};
+use crate::cli::{Reader, Target};
 use crate::error::LaunchError;
 use crate::output::Stream;
 use crate::pmi::{Client, SpawnCommand};
 use crate::process::{self, Spawn, Stdin};
 use crate::program::{self, Program};
+use crate::run::GRACE;
 
 /// Variables of an outer job that must not reach our ranks.
 const FOREIGN: &[&str] = &["PMI_PORT", "PMI_ID", "PMI_SPAWNED", "PMI_HOSTNAME"];
@@ -27,8 +28,10 @@ pub(crate) struct Plan {
     pub(crate) place: Place,
     /// What its key-value space holds from the start.
     pub(crate) preput: Vec<(String, String)>,
-    /// Where rank 0 reads from.
+    /// Where the rank that may read reads from.
     pub(crate) stdin: Stdin,
+    /// Which rank that is.
+    pub(crate) reader: Reader,
     /// A rank spawned it.
     pub(crate) spawned: bool,
 }
@@ -114,18 +117,19 @@ impl Job {
         let mut env = self.manner.env.clone();
         env.extend(planned.env.iter().cloned());
         env.extend(self.identity(plan, theirs.as_raw_fd(), rank, size, app));
-        let mut keep = vec![theirs.as_fd()];
-        keep.push(self.universe.descriptor());
+        let keep = vec![theirs.as_fd(), self.universe.descriptor()];
+        let cpus = self.cpus_for(plan, rank, size);
         let spawn = Spawn {
             program: &planned.program.path,
             args: planned.program.before.iter().chain(&planned.args).cloned().collect(),
             env,
             unset: FOREIGN,
             wdir: planned.wdir.as_deref(),
-            stdin: if rank == 0 { plan.stdin } else { Stdin::Null },
+            stdin: if plan.reader == Reader::Rank(rank) { plan.stdin } else { Stdin::Null },
             files: self.files(world, rank)?,
+            merge: self.manner.merge,
             keep,
-            cpus: self.cpus_for(plan, rank, size),
+            cpus: cpus.clone(),
         };
         let started = process::start(spawn).map_err(|error| match error.kind() {
             // The file was there a moment ago: what is missing is the interpreter that it names.
@@ -164,10 +168,13 @@ impl Job {
             }
         }
         if let Some(pipe) = started.stdin {
-            self.relay_terminal(pipe);
+            self.relay_terminal(pipe, index);
         }
-        if self.manner.verbose {
+        if self.manner.display_map {
             self.say(&format!("phalanx: started {}", self.name_of(index)));
+        }
+        if self.manner.report_bindings {
+            self.report_binding(index, &cpus);
         }
         Ok(())
     }
@@ -187,7 +194,7 @@ impl Job {
             (true, world) => format!("[{world}.{}] ", rank.rank),
         };
         watch(&self.epoll, &descriptor, Source::Output(id)).map_err(|e| LaunchError::system(doing, e))?;
-        self.ranks[index].streams[which] = Some(Stream::new(descriptor, id, tag.into_bytes()));
+        self.ranks[index].streams[which] = Some(Stream::new(descriptor, id, tag.into_bytes(), self.manner.timestamps));
         Ok(())
     }
 
@@ -201,6 +208,8 @@ impl Job {
             (process::JOB.into(), self.mark.clone().into()),
             ("PHALANX_WORLD".into(), format!("{first}:{size}:{rank}:{context}:{app}:{parent}").into()),
         ];
+        env.extend(as_others_say_it(rank, size));
+        env.push((GRACE.into(), self.manner.grace.as_secs_f64().to_string().into()));
         // A bound rank cannot see how many CPUs the job has, and spins or sleeps by that.
         env.push((JOB_CPUS.into(), usable_cpus().len().to_string().into()));
         if plan.spawned {
@@ -225,20 +234,6 @@ impl Job {
             PathBuf::from(name)
         };
         Ok(Some((with("out"), with("err"))))
-    }
-
-    /// The CPUs for a rank; none means all.
-    fn cpus_for(&self, plan: &Plan, rank: u32, size: u32) -> Vec<usize> {
-        let (usable, rank, size) = (usable_cpus(), rank as usize, size as usize);
-        let slot = plan.place.first as usize + rank;
-        match self.manner.binding {
-            Binding::Core => usable.get(slot % usable.len().max(1)).copied().into_iter().collect(),
-            Binding::Auto if !plan.spawned && size > 1 && size <= usable.len() => {
-                let at = |rank: usize| rank * usable.len() / size;
-                usable[at(rank)..at(rank + 1)].to_vec()
-            }
-            Binding::Auto | Binding::None => Vec::new(),
-        }
     }
 
     /// Starts the world that a rank asked for; the message of an error is for that rank.
@@ -267,7 +262,7 @@ impl Job {
             programs.push(self.planned(command).map_err(|e| e.reason())?);
         }
         let place = Place { first, context, parent };
-        let plan = Plan { programs, place, preput, stdin: Stdin::Null, spawned: true };
+        let plan = Plan { programs, place, preput, stdin: Stdin::Null, reader: Reader::Nobody, spawned: true };
         self.launch(&plan).map_err(|e| e.reason())
     }
 
@@ -290,6 +285,28 @@ impl Job {
     }
 }
 
+/// Rank and size under the names that other launchers give them: scripts choose a GPU or a file by them. All ranks are
+/// on this machine, so that each number is also the one among the ranks of the machine.
+fn as_others_say_it(rank: u32, size: u32) -> impl Iterator<Item = (OsString, OsString)> {
+    const RANK: &[&str] = &[
+        "MPI_LOCALRANKID",
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "OMPI_COMM_WORLD_NODE_RANK",
+        "MV2_COMM_WORLD_RANK",
+        "MV2_COMM_WORLD_LOCAL_RANK",
+    ];
+    const SIZE: &[&str] = &[
+        "MPI_LOCALNRANKS",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+        "MV2_COMM_WORLD_SIZE",
+        "MV2_COMM_WORLD_LOCAL_SIZE",
+    ];
+    let ranks = RANK.iter().map(move |name| ((*name).into(), rank.to_string().into()));
+    ranks.chain(SIZE.iter().map(move |name| ((*name).into(), size.to_string().into())))
+}
+
 /// The `PATH` that ranks with these additions to the environment see.
 pub(crate) fn path_of(env: &[(OsString, OsString)]) -> OsString {
     env.iter()
@@ -298,13 +315,6 @@ pub(crate) fn path_of(env: &[(OsString, OsString)]) -> OsString {
         .map(|(_, value)| value.clone())
         .or_else(|| std::env::var_os("PATH"))
         .unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
-}
-
-/// The CPUs this process may run on.
-pub(crate) fn usable_cpus() -> Vec<usize> {
-    rustix::thread::sched_getaffinity(None)
-        .map(|set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
-        .unwrap_or_default()
 }
 
 /// Raises the limit of open files for so many ranks, as far as the hard limit allows.
