@@ -30,6 +30,7 @@
 //! - `anytime`: it may be called before initialisation and after finalisation;
 //! - `value`: it returns a value instead of an error code: parameters and result are passed through.
 
+mod binding;
 mod forms;
 mod surface;
 
@@ -42,4 +43,31 @@ pub fn mpi_entry(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let entry = parse_macro_input!(arguments as surface::Entry);
     let body = parse_macro_input!(item as ItemFn);
     surface::expand(&entry, &body).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Writes the Python methods of operations, from one row for each:
+///
+/// ```ignore
+/// operations! {
+///     impl Comm {
+///         /// Copy the root's buffer into everybody else's.
+///         Bcast | Ibcast | Bcast_init(buf: BufSpec, root: int = 0) {
+///             let m = collective::bcast(buf, root, this)?;
+///             MPI_Bcast_c(m.address, m.count, m.datatype, root, handle)
+///         }
+///     }
+/// }
+/// ```
+///
+/// The parameters are written as Python shows them; the persistent form has `info` as well. The body is the blocking
+/// method: `this` is the object and `handle` its handle, `let` makes what has to live as long as the operation, and the
+/// call, which the macro makes in an `unsafe` block without the interpreter lock, is that of C. The other forms call
+/// `MPI_Ibcast_c` and `MPI_Bcast_init_c` with what these have more, and their requests hold what `let` made.
+///
+/// The documentation says what the operation does. The macro adds the signature line, whether the form waits, and what
+/// it raises. A second paragraph is for the forms that give a request.
+#[proc_macro]
+pub fn operations(rows: TokenStream) -> TokenStream {
+    let operations = parse_macro_input!(rows as binding::Operations);
+    binding::expand(&operations).unwrap_or_else(|error| error.to_compile_error()).into()
 }

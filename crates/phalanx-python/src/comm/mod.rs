@@ -1,7 +1,7 @@
 //! Communicators: the classes, their conversions and what they know about themselves (MPI 5.0 chapters 7 and 8).
 //!
 //! One file per topic: `manage` (construction, attributes, error handlers, names), `topo` (topologies), `dynamic` (spawn,
-//! ports), `p2p_buf` and `coll_buf` (messages from buffers), `p2p_obj` and `coll_obj` (messages from objects).
+//! ports), `p2p_buf`, `coll_buf` and `neighbor` (messages from buffers), `p2p_obj` and `coll_obj` (messages from objects).
 
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 
@@ -15,9 +15,7 @@ use crate::handle::{self, Handle, HandleCell, Raw as _, handle_methods};
 use crate::init;
 
 mod coll_buf;
-mod coll_nb;
 mod coll_obj;
-mod coll_pr;
 mod dynamic;
 mod fault;
 mod lock;
@@ -221,6 +219,29 @@ pub(crate) struct Graphcomm;
 /// A communicator whose processes form a graph of which each knows its own edges.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, extends = Topocomm)]
 pub(crate) struct Distgraphcomm;
+
+/// A class whose methods are operations on a communicator: what `operations!` begins each method with.
+trait Operand: pyo3::PyTypeInfo {
+    fn operand<'a>(slf: &'a Bound<'_, Self>) -> &'a Comm;
+}
+
+impl Operand for Comm {
+    fn operand<'a>(slf: &'a Bound<'_, Self>) -> &'a Comm {
+        slf.get()
+    }
+}
+
+impl Operand for Intracomm {
+    fn operand<'a>(slf: &'a Bound<'_, Self>) -> &'a Comm {
+        slf.as_super().get()
+    }
+}
+
+impl Operand for Topocomm {
+    fn operand<'a>(slf: &'a Bound<'_, Self>) -> &'a Comm {
+        slf.as_super().as_super().get()
+    }
+}
 
 /// Copies a communicator for a class that asks for a certain kind.
 fn copy_checked(
