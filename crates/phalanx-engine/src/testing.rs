@@ -32,7 +32,9 @@ pub fn run(n: usize, body: impl Fn(&Comm) + Send + Sync) {
                     let config = BootConfig::first_world(universe, n as u32, rank as u32);
                     let engine = Engine::init(config).expect("an engine");
                     body(&engine.world());
-                    engine.finalize().expect("finalize");
+                    if !engine.is_finalized() {
+                        engine.finalize().expect("finalize");
+                    }
                 }));
                 // The watcher outlives all ranks.
                 let _ = ended.send((rank, outcome.err()));

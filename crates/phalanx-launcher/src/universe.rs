@@ -67,7 +67,7 @@ impl JobUniverse {
         }
         match self.0.slot(ProcId(slot)).state() {
             SlotState::Empty => Standing::Untouched,
-            SlotState::Starting | SlotState::Running => Standing::Running,
+            SlotState::Starting | SlotState::Running | SlotState::Finalizing => Standing::Running,
             SlotState::Finalized => Standing::Finalized,
         }
     }

@@ -207,7 +207,7 @@ fn need_inter(comm: &CommObject) -> Done {
     if comm.comm.is_inter() {
         return Ok(());
     }
-    Err(wrong(ErrorClass::Comm, format!("communicator '{}' is not an intercommunicator", comm.comm.name())))
+    Err(wrong(ErrorClass::Comm, format!("{} is not an intercommunicator", comm.comm.title())))
 }
 
 /// Whether it is an intercommunicator.

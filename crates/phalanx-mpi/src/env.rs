@@ -72,9 +72,9 @@ fn is_thread_main(flag: Out<c_int>) -> Done {
 #[mpi_entry(MPI_Abort)]
 fn abort(comm: crate::handle::RawComm, code: c_int) -> Done {
     let process = state::need_process()?;
-    let name = crate::comm::find(comm).map(|c| c.comm.name()).unwrap_or_default();
+    let name = crate::comm::find(comm).map_or_else(|_| "an invalid communicator".to_owned(), |c| c.comm.title());
     let rank = process.world.comm.rank();
-    eprintln!("phalanx: rank {rank}: MPI_Abort({name}) with code {code}");
+    crate::errors::say(&format!("rank {rank}: MPI_Abort with code {code} on {name}"));
     process.engine.abort(code)
 }
 

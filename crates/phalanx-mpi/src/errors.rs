@@ -56,7 +56,7 @@ pub(crate) fn remember(error: &Error, name: &str) -> c_int {
     let number = recent.next;
     recent.next = if number + 1 == NUMBERS { 1 } else { number + 1 };
     let code = error.class().code() | ((number as c_int) << CLASS_BITS);
-    let text = format!("{name}: {}", error.message());
+    let text = told_by(name, error.message());
     let message = Message { code, text, interrupted: error.is_interrupted() };
     let at = number as usize % KEPT;
     if at < recent.kept.len() {
@@ -376,6 +376,22 @@ pub(crate) fn handler_of(object: ErrorObject) -> Handler {
     own.or_else(|| state::process().map(|p| p.self_comm.handler())).unwrap_or(Handler::Fatal)
 }
 
+/// Writes a line to stderr, by one call, so that the lines of several ranks do not mix.
+pub(crate) fn say(text: &str) {
+    // Nobody is left to whom a failure could be told.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("phalanx: {text}\n").as_bytes());
+}
+
+/// The text of an error of the function `name`, which it names once: the engine's messages often begin with the
+/// operation.
+fn told_by(name: &str, message: &str) -> String {
+    let operation = name.strip_prefix("MPI_").unwrap_or(name);
+    match message.strip_prefix(operation) {
+        Some(rest) if rest.starts_with(" on ") || rest.starts_with(": ") => format!("{name}{rest}"),
+        _ => format!("{name}: {message}"),
+    }
+}
+
 /// Says what happened and ends the job.
 pub(crate) fn fatal(name: &str, code: c_int) -> ! {
     let mut text = describe(code).unwrap_or_else(|| format!("error code {code}"));
@@ -387,11 +403,11 @@ pub(crate) fn fatal(name: &str, code: c_int) -> ! {
     match state::process() {
         Some(process) => {
             let rank = process.world.comm.rank();
-            eprintln!("phalanx: rank {rank}: {text}");
+            say(&format!("rank {rank}: {text}"));
             process.engine.abort(class.clamp(1, 255))
         }
         None => {
-            eprintln!("phalanx: {text}");
+            say(&text);
             std::process::exit(class.clamp(1, 255))
         }
     }
@@ -572,6 +588,9 @@ mod tests {
         let code = remember(&error, "MPI_Send");
         assert_eq!(class_of(code), Some(consts::ERR_RANK));
         assert_eq!(describe(code).as_deref(), Some("MPI_ERR_RANK: MPI_Send: rank 9 of 4"));
+        let error = Error::new(ErrorClass::NotSame, "Allreduce on communicator 'X' (rank 0 of 2): the ranks disagree");
+        let text = "MPI_ERR_NOT_SAME: MPI_Allreduce on communicator 'X' (rank 0 of 2): the ranks disagree";
+        assert_eq!(describe(remember(&error, "MPI_Allreduce")).as_deref(), Some(text));
         assert!(!is_interrupted(code));
         assert!(is_interrupted(remember(&Error::interrupted(), "MPI_Recv")));
     }

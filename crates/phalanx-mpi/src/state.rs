@@ -151,6 +151,9 @@ pub(crate) fn finalize() -> Result<(), Failure> {
 fn stop(process: &Process) -> Result<(), Failure> {
     let outcome = process.engine.finalize();
     RUNNING.store(false, Ordering::Release);
+    for lost in process.engine.undelivered() {
+        crate::errors::say(&format!("rank {}: a message was not delivered: {lost}", process.world.comm.rank()));
+    }
     Ok(outcome?)
 }
 

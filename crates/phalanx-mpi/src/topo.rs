@@ -27,7 +27,7 @@ pub(crate) enum Topology {
 }
 
 fn topology_error(comm: &CommObject, what: &str) -> Failure {
-    wrong(ErrorClass::Topology, format!("communicator '{}' has no {what} topology", comm.comm.name()))
+    wrong(ErrorClass::Topology, format!("{} has no {what} topology", comm.comm.title()))
 }
 
 fn cart(comm: &CommObject) -> Result<(&[c_int], &[bool]), Failure> {

@@ -46,10 +46,12 @@ impl Comm {
     /// Puts the operation and the communicator before an error of a collective call.
     #[cold]
     fn collective_error(&self, kind: Kind, mode: Mode, error: Error) -> Error {
-        if error.is_interrupted() || error.callback_code().is_some() {
+        let name = kind.name(mode);
+        // What a plan says of its messages begins with the operation already.
+        if error.is_interrupted() || error.callback_code().is_some() || error.message().starts_with(name) {
             return error;
         }
-        error.context(format!("{} on '{}' (rank {} of {})", kind.name(mode), self.name(), self.rank(), self.size()))
+        error.context(format!("{name} on {} (rank {} of {})", self.title(), self.rank(), self.size()))
     }
 
     fn usable(&self) -> Result<()> {
@@ -64,7 +66,7 @@ impl Comm {
         if plan.is_local() {
             return plan.run_local();
         }
-        let waiting = Waiting { operation: name, ctx: self.ctx() + 1, peer: -1, tag };
+        let waiting = Waiting::on(name, self.ctx() + 1);
         let mut run = plan.into_run(self, name, tag);
         self.engine().run_schedule(waiting, &mut run)
     }

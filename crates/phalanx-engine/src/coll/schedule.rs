@@ -267,14 +267,14 @@ impl Run {
         Err(Error::new(
             ErrorClass::Truncate,
             format!(
-                "{}: rank {} sent {} bytes where this rank expected {} ({} x {}); counts and types must agree on all ranks of '{}'",
+                "{}: rank {} sent {} bytes where this rank expected {} ({} x {}); counts and types must agree on all ranks of the {}",
                 self.name,
                 peer.rank,
                 status.bytes,
                 data.bytes(),
                 data.count,
                 data.ty.name(),
-                self.comm.name(),
+                self.comm.title(),
             ),
         ))
     }
@@ -283,16 +283,16 @@ impl Run {
     fn explain(&self, step: usize, error: Error) -> Error {
         match &self.plan.steps[step] {
             Step::Recv { peer, data } => error.context(format!(
-                "{} on '{}', receiving {} bytes from rank {}",
+                "{} on {}, receiving {} bytes from rank {}",
                 self.name,
-                self.comm.name(),
+                self.comm.title(),
                 data.bytes(),
                 peer.rank
             )),
             Step::Send { peer, data } => error.context(format!(
-                "{} on '{}', sending {} bytes to rank {}",
+                "{} on {}, sending {} bytes to rank {}",
                 self.name,
-                self.comm.name(),
+                self.comm.title(),
                 data.bytes(),
                 peer.rank
             )),

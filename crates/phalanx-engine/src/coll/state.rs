@@ -1,7 +1,7 @@
 //! What a communicator remembers for its collectives.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::comm::Comm;
 
@@ -19,6 +19,10 @@ pub(crate) struct CollState {
     persistent: AtomicU32,
     /// This process's view of the shared area.
     pub(super) fast: Mutex<Local>,
+    /// The thread that holds `fast`, 0 for none: for a thread to recognise itself.
+    pub(super) holder: AtomicUsize,
+    /// Threads that wait for `fast`.
+    pub(super) queue: AtomicU32,
 }
 
 impl CollState {

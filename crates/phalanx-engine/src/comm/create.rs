@@ -52,7 +52,7 @@ impl Comm {
             if e.is_interrupted() {
                 e
             } else {
-                e.context(format!("{operation} on '{}' (rank {} of {})", self.name(), self.rank(), self.size()))
+                e.context(format!("{operation} on {} (rank {} of {})", self.title(), self.rank(), self.size()))
             }
         })
     }

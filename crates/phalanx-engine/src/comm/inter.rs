@@ -32,7 +32,7 @@ impl Comm {
     fn both(&self) -> Result<(&Comm, &Group)> {
         match (self.local_comm(), self.remote_group()) {
             (Some(local), Some(remote)) => Ok((local, remote)),
-            _ => fail!(Comm, "'{}' is not an intercommunicator", self.name()),
+            _ => fail!(Comm, "{} is not an intercommunicator", self.title()),
         }
     }
 
@@ -156,8 +156,8 @@ impl Comm {
         if self.is_inter() {
             fail!(
                 Comm,
-                "'{}' is an intercommunicator; the local communicator must be an intracommunicator",
-                self.name()
+                "{} is an intercommunicator; the local communicator must be an intracommunicator",
+                self.title()
             );
         }
         if local_leader < 0 || local_leader >= self.size() {

@@ -133,6 +133,11 @@ impl Comm {
         self.0.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How texts call it: "communicator 'name'", or "unnamed communicator 12" with its context.
+    pub fn title(&self) -> String {
+        self.0.title()
+    }
+
     /// Sets the name (`MPI_Comm_set_name`).
     pub fn set_name(&self, name: impl Into<String>) {
         *self.0.name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
@@ -183,12 +188,12 @@ impl Comm {
     #[cold]
     fn bad_rank(&self, rank: i32) -> Error {
         let n = self.peers().size();
-        let what = if self.is_inter() { "remote group of communicator" } else { "communicator" };
+        let what = if self.is_inter() { "the remote group of " } else { "" };
         Error::new(
             ErrorClass::Rank,
             format!(
-                "rank {rank} does not exist in {what} '{}' of {n} processes (valid: 0 to {})",
-                self.name(),
+                "rank {rank} does not exist in {what}{} of {n} processes (valid: 0 to {})",
+                self.title(),
                 n as i64 - 1
             ),
         )
@@ -196,9 +201,12 @@ impl Comm {
 }
 
 impl CommInner {
-    /// Its name, or a stand-in for communicators without one.
-    pub(crate) fn display_name(&self) -> String {
-        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if name.is_empty() { format!("unnamed, context {}", self.ctx.load(Ordering::Relaxed)) } else { name }
+    /// How texts call it: its name in quotes, or its context where it has no name.
+    pub(crate) fn title(&self) -> String {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        match name.as_str() {
+            "" => format!("unnamed communicator {}", self.ctx.load(Ordering::Relaxed)),
+            name => format!("communicator '{name}'"),
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Comm {
     /// programs that make no sense, `Root` for a wrong root.
     pub fn spawn(&self, programs: &[Program], root: i32) -> Result<Comm> {
         self.spawn_unnamed(programs, root)
-            .map_err(|e| if e.is_interrupted() { e } else { e.context(format!("Comm_spawn on '{}'", self.name())) })
+            .map_err(|e| if e.is_interrupted() { e } else { e.context(format!("Comm_spawn on {}", self.title())) })
     }
 
     fn spawn_unnamed(&self, programs: &[Program], root: i32) -> Result<Comm> {

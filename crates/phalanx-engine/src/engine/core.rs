@@ -84,6 +84,8 @@ pub struct Core {
     pub(crate) comms: IntMap<u32, Weak<CommInner>>,
     /// A ring was found corrupt: said once, then not polled any more.
     pub(crate) broken: Option<String>,
+    /// Messages that nobody waited for and whose receivers have ended without taking them.
+    pub(crate) undelivered: Vec<String>,
 }
 
 /// The ring from one other process.
@@ -128,6 +130,7 @@ impl Core {
             announced: 0,
             comms: IntMap::default(),
             broken: None,
+            undelivered: Vec::new(),
         }
     }
 
@@ -257,7 +260,7 @@ impl Core {
     pub(crate) fn context_name(&self, ctx: u32) -> String {
         let base = ctx & !3;
         match self.comms.get(&base).and_then(Weak::upgrade) {
-            Some(comm) => format!("communicator '{}'", comm.display_name()),
+            Some(comm) => comm.title(),
             None => format!("context {base}"),
         }
     }

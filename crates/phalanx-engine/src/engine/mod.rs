@@ -2,6 +2,7 @@
 
 pub mod buffer;
 pub mod core;
+mod ended;
 mod kind;
 mod large;
 mod matching;
@@ -30,6 +31,7 @@ use crate::pt2pt::buffered::Attached;
 use crate::request::Request;
 
 pub use self::core::{Core, CoreGuard, RawOp};
+pub use ended::Ended;
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
 pub use wait::Waiting;
 
@@ -204,16 +206,21 @@ impl Engine {
         &self.0.own_launcher
     }
 
-    /// Ends message passing: completes buffered sends and what queued sends need from this side, and tells the
-    /// launcher. The segment stays mapped: peers may still read what was sent.
+    /// Ends message passing: completes the sends that are under way, waited for or not, and tells the launcher. A
+    /// message whose receiver ends without taking it is given up and is among [`Engine::undelivered`] then. The segment stays
+    /// mapped: peers may still read what was sent.
     ///
     /// # Errors
     /// Class `Other` when the engine was already finalized; interruption.
     pub fn finalize(&self) -> Result<()> {
-        let what = Waiting::on("Finalize", 0);
-        self.block_until(what, |core| core.is_quiet().then_some(Ok(())))?;
+        let what = Waiting::on(ended::FINALIZE, 0);
+        let slot = self.0.universe.slot(self.0.me);
+        if !self.enter()?.is_quiet() {
+            slot.set_state(SlotState::Finalizing);
+            self.block_until(what, |core| core.is_quiet().then_some(Ok(())))?;
+        }
         self.0.state.store(FINALIZED, Ordering::Release);
-        self.0.universe.slot(self.0.me).set_state(SlotState::Finalized);
+        slot.set_state(SlotState::Finalized);
         let mut core = self.0.core.lock();
         core.close_rings();
         drop(core);
@@ -223,6 +230,11 @@ impl Engine {
             pmi.finalize()?;
         }
         Ok(())
+    }
+
+    /// The messages that `finalize` has given up, in words, without those of operations that have been waited for.
+    pub fn undelivered(&self) -> Vec<String> {
+        self.core().undelivered.clone()
     }
 
     /// Whether `finalize` has been called.
@@ -321,9 +333,9 @@ impl Engine {
 const SELF_CONTEXTS: u32 = 0x8000_0000;
 
 impl Core {
-    /// Whether nothing is left that peers need from this side: queued records, buffered sends, streams.
+    /// Whether nothing is left that peers need from this side: queued records, sends under way, streams.
     fn is_quiet(&self) -> bool {
-        self.busy.is_empty() && self.transfers.is_empty() && !self.ops.has_orphaned_data()
+        self.busy.is_empty() && self.transfers.is_empty() && !self.ops.has_data_to_deliver(self.me)
     }
 
     /// Gives the ends of all rings back, so that another engine in this process may take them.

@@ -254,16 +254,20 @@ impl Ops {
         Some(outcome)
     }
 
-    /// Whether sends that nobody waits for (freed requests, buffered sends) still have data to deliver.
-    pub(crate) fn has_orphaned_data(&self) -> bool {
+    /// Whether sends to others than this process still have data to deliver.
+    pub(crate) fn has_data_to_deliver(&self, me: ProcId) -> bool {
         self.slots.iter().any(|o| match &o.body {
-            // Without a block the data of an offered message has left already.
-            Body::Send(send) if matches!(send.stage, SendStage::Offered) => {
-                o.owner == Owner::Nobody && send.block.is_some()
-            }
-            Body::Send(_) => o.owner == Owner::Nobody,
+            Body::Send(send) if send.dest == me => false,
+            // A synchronous message has left already; a large one stays here until the receiver has it.
+            Body::Send(send) => !matches!(send.stage, SendStage::Offered) || !send.sync || send.block.is_some(),
             _ => false,
         })
+    }
+
+    /// The operations that are not complete.
+    pub(crate) fn under_way(&self) -> impl Iterator<Item = (RawOp, &Op)> {
+        let under_way = self.slots.iter().enumerate().filter(|(_, op)| !matches!(op.body, Body::Empty));
+        under_way.map(|(index, op)| (RawOp { index: index as u32, generation: op.generation }, op))
     }
 
     /// Nobody will ask any more: freed now if complete, else on completion.

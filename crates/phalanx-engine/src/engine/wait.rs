@@ -11,28 +11,23 @@ use crate::error::{Error, ErrorClass, Result};
 
 use super::Engine;
 use super::core::Core;
+use super::ended::{Ended, Watch};
 use super::ops::RawOp;
 use super::schedule_hook::{Schedule, Step};
 
-/// What a blocked call waits for.
-///
-/// This is what a rank reports about itself just before it sleeps.
+/// What a blocked call is, for those to whom it matters once it sleeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
     /// The operation, as the standard calls it without the prefix ("Recv", "Allreduce").
     pub operation: &'static str,
-    /// Context of the messages it waits for.
+    /// Context of the messages it waits for, 0 where there is none.
     pub ctx: u32,
-    /// Peer rank, `ANY_SOURCE`, or -1 where there is none.
-    pub peer: i32,
-    /// Tag, or `ANY_TAG`.
-    pub tag: i32,
 }
 
 impl Waiting {
-    /// A wait for no particular peer.
+    /// A wait in `operation` in a context.
     pub fn on(operation: &'static str, ctx: u32) -> Waiting {
-        Waiting { operation, ctx, peer: -1, tag: -1 }
+        Waiting { operation, ctx }
     }
 }
 
@@ -117,9 +112,24 @@ impl Engine {
     ///
     /// # Errors
     /// What `ready` gives, or interruption.
-    pub fn block_until<T>(&self, what: Waiting, mut ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
+    pub fn block_until<T>(&self, what: Waiting, ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
+        self.block_unless(what, ready, &mut || None)
+    }
+
+    /// As [`Engine::block_until`]; `missing` tells, whenever a sleep was in vain, who has ended without doing what makes
+    /// the call ready. (Operations of the engine need none: they fail by themselves.)
+    ///
+    /// # Errors
+    /// What `ready` gives, interruption, or class `ProcAborted` for somebody who stays missing.
+    pub(crate) fn block_unless<T>(
+        &self,
+        what: Waiting,
+        mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
+        missing: &mut dyn FnMut() -> Option<Ended>,
+    ) -> Result<T> {
         let mut pace = Pace::new(&self.0.manners);
         let mut asked = None;
+        let mut watch = Watch::default();
         loop {
             {
                 let mut core = self.enter()?;
@@ -151,7 +161,10 @@ impl Engine {
                             asked = None;
                         }
                     }
-                    Slept::Idle => pace.slept_in_vain(),
+                    Slept::Idle => {
+                        self.look_for_ended(&what, &mut watch, missing)?;
+                        pace.slept_in_vain();
+                    }
                 },
             }
         }
@@ -268,18 +281,24 @@ impl Engine {
     }
 
     /// Waits for a condition on shared memory, making progress meanwhile. `flag` is polled hot, without
-    /// the lock; whoever makes it true calls [`Engine::notify`] for this process afterwards.
+    /// the lock; whoever makes it true calls [`Engine::notify`] for this process afterwards. `missing` tells who has
+    /// ended and will never make it true.
     ///
     /// # Errors
-    /// Interruption.
-    pub fn wait_flag(&self, what: Waiting, mut flag: impl FnMut() -> bool) -> Result<()> {
+    /// Interruption; class `ProcAborted` for somebody who stays missing.
+    pub(crate) fn wait_flag(
+        &self,
+        what: Waiting,
+        mut flag: impl FnMut() -> bool,
+        mut missing: impl FnMut() -> Option<Ended>,
+    ) -> Result<()> {
         for _ in 0..POLLS_OF_A_FLAG[usize::from(self.0.manners.roomy())] {
             if flag() {
                 return Ok(());
             }
             std::hint::spin_loop();
         }
-        self.block_until(what, |_| flag().then_some(Ok(())))
+        self.block_unless(what, |_| flag().then_some(Ok(())), &mut missing)
     }
 
     /// Runs a schedule to its end (blocking collectives): waits as all blocking calls do, interrupts included.

@@ -95,11 +95,11 @@ impl Comm {
         if core.send_now(&m)? {
             return Ok(());
         }
-        self.send_slow(mode, core, &m, dest)
+        self.send_slow(mode, core, &m)
     }
 
     #[cold]
-    fn send_slow(&self, mode: SendMode, mut core: CoreGuard<'_>, m: &Outgoing<'_>, dest: i32) -> Result<()> {
+    fn send_slow(&self, mode: SendMode, mut core: CoreGuard<'_>, m: &Outgoing<'_>) -> Result<()> {
         let op = match mode {
             SendMode::Buffered => self.start_buffered(&mut core, m)?,
             _ => core.send_start(m, Owner::User)?,
@@ -108,8 +108,7 @@ impl Comm {
         if op == RawOp::DONE {
             return Ok(());
         }
-        let what = Waiting { operation: mode.operation(), ctx: m.ctx, peer: dest, tag: m.tag };
-        self.wait_op(what, op).map(|_| ())
+        self.wait_op(Waiting::on(mode.operation(), m.ctx), op).map(|_| ())
     }
 
     /// Receives a message (`MPI_Recv`).
@@ -139,8 +138,7 @@ impl Comm {
         }
         let op = core.recv_start(m, Owner::User)?;
         drop(core);
-        let (ctx, peer, tag) = (m.ctx, m.pattern.source, m.pattern.tag);
-        self.wait_op(Waiting { operation, ctx, peer, tag }, op)
+        self.wait_op(Waiting::on(operation, m.ctx), op)
     }
 
     /// Sends if that needs no waiting; `false` says that nothing was done.
@@ -186,8 +184,7 @@ impl Comm {
     /// As [`Comm::send_mode`], as far as known at the start.
     pub fn isend_mode(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
         let op = self.start_send(mode, &buf, dest, tag)?;
-        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
-        Ok(Request::of_op(self.engine(), op, Status::EMPTY, what))
+        Ok(Request::of_op(self.engine(), op, Status::EMPTY))
     }
 
     /// The start of a nonblocking or persistent send.
@@ -208,8 +205,7 @@ impl Comm {
     /// As [`Comm::recv`], as far as known at the start.
     pub fn irecv(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
         let op = self.start_recv(&buf, source, tag)?;
-        let what = Waiting { operation: "Irecv", ctx: self.ctx(), peer: source, tag };
-        Ok(Request::of_op(self.engine(), op, Status::PROC_NULL, what))
+        Ok(Request::of_op(self.engine(), op, Status::PROC_NULL))
     }
 
     /// The start of a nonblocking or persistent receive; `DONE` for `PROC_NULL`.
@@ -227,10 +223,9 @@ impl Comm {
     /// Wrong rank, tag, type.
     pub fn send_init(&self, mode: SendMode, buf: SendBuf<'static, '_>, dest: i32, tag: i32) -> Result<Request> {
         self.outgoing(mode, &buf, dest, tag)?;
-        let what = Waiting { operation: mode.operation(), ctx: self.ctx(), peer: dest, tag };
         let recipe =
             Recipe::Send { comm: self.clone(), mode, mem: buf.mem, count: buf.count, ty: buf.ty.clone(), dest, tag };
-        Ok(Request::of_recipe(self.engine(), recipe, what))
+        Ok(Request::of_recipe(self.engine(), recipe))
     }
 
     /// A persistent receive (`MPI_Recv_init`).
@@ -239,10 +234,9 @@ impl Comm {
     /// Wrong rank, tag, type.
     pub fn recv_init(&self, buf: RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<Request> {
         self.incoming(&buf, source, tag)?;
-        let what = Waiting { operation: "Recv", ctx: self.ctx(), peer: source, tag };
         let recipe =
             Recipe::Recv { comm: self.clone(), mem: buf.mem, count: buf.count, ty: buf.ty.clone(), source, tag };
-        Ok(Request::of_recipe(self.engine(), recipe, what))
+        Ok(Request::of_recipe(self.engine(), recipe))
     }
 
     /// Waits for an operation of a blocking call; withdraws it when the call gives up.
@@ -321,10 +315,7 @@ impl Comm {
 
     #[cold]
     fn freed(&self) -> Error {
-        Error::new(
-            ErrorClass::Comm,
-            format!("communicator '{}' has been freed; create or duplicate another", self.name()),
-        )
+        Error::new(ErrorClass::Comm, format!("{} has been freed; create or duplicate another", self.title()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::comm::Comm;
 use crate::engine::buffer::RecvBuf;
-use crate::engine::{CoreGuard, Incoming, Owner, Pattern, RawOp, Stored, Waiting};
+use crate::engine::{Core, CoreGuard, Incoming, Owner, Pattern, RawOp, Stored, Waiting};
 use crate::error::Result;
 use crate::request::Request;
 use crate::status::Status;
@@ -24,13 +24,12 @@ impl Comm {
     /// Waits for a message without receiving it (`MPI_Probe`).
     ///
     /// # Errors
-    /// Wrong rank or tag; interruption.
+    /// Wrong rank or tag; interruption; class `ProcAborted` when whoever could send the message has ended.
     pub fn probe(&self, source: i32, tag: i32) -> Result<Status> {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok(Status::PROC_NULL);
         };
-        let what = Waiting { operation: "Probe", ctx: self.ctx(), peer: source, tag };
-        self.engine().block_until(what, |core| core.probe_arrived(self.ctx(), pattern).map(Ok))
+        self.wait_message("Probe", pattern, |core| core.probe_arrived(self.ctx(), pattern))
     }
 
     /// Looks for a message (`MPI_Iprobe`).
@@ -47,14 +46,13 @@ impl Comm {
     /// Waits for a message and takes it out of the queue (`MPI_Mprobe`). `None` instead of a message is `MPI_MESSAGE_NO_PROC`.
     ///
     /// # Errors
-    /// Wrong rank or tag; interruption.
+    /// Wrong rank or tag; interruption; class `ProcAborted` when whoever could send the message has ended.
     pub fn mprobe(&self, source: i32, tag: i32) -> Result<Probed> {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok((None, Status::PROC_NULL));
         };
-        let what = Waiting { operation: "Mprobe", ctx: self.ctx(), peer: source, tag };
-        self.engine()
-            .block_until(what, |core| core.take_arrived(self.ctx(), pattern).map(|found| Ok(self.probed(found))))
+        let found = self.wait_message("Mprobe", pattern, |core| core.take_arrived(self.ctx(), pattern))?;
+        Ok(self.probed(found))
     }
 
     /// Looks for a message and takes it out of the queue (`MPI_Improbe`).
@@ -67,6 +65,19 @@ impl Comm {
         };
         let found = self.look(|core| take(core, self.ctx(), pattern))?;
         Ok(found.map(|found| self.probed(found)))
+    }
+
+    /// Waits until `find` gives something, or nobody is left who could send it.
+    fn wait_message<T>(
+        &self,
+        operation: &'static str,
+        pattern: Pattern,
+        mut find: impl FnMut(&mut Core) -> Option<T>,
+    ) -> Result<T> {
+        let mut watch = None;
+        let mut missing = || self.engine().never_sends(self.ctx(), pattern, &mut watch);
+        let what = Waiting::on(operation, self.ctx());
+        self.engine().block_unless(what, |core| find(core).map(Ok), &mut missing)
     }
 
     /// Looks before and after a pass of progress.
@@ -106,7 +117,7 @@ impl Message {
     /// # Errors
     /// Truncation; a peer that died; interruption.
     pub fn recv(self, buf: RecvBuf<'_, '_>) -> Result<Status> {
-        let what = Waiting { operation: "Mrecv", ctx: self.comm.ctx(), peer: self.source, tag: self.tag };
+        let what = Waiting::on("Mrecv", self.comm.ctx());
         let comm = self.comm.clone();
         let op = self.start(&buf)?;
         comm.wait_op(what, op)
@@ -117,10 +128,9 @@ impl Message {
     /// # Errors
     /// As [`Message::recv`], as far as known at the start.
     pub fn irecv(self, buf: RecvBuf<'static, '_>) -> Result<Request> {
-        let what = Waiting { operation: "Imrecv", ctx: self.comm.ctx(), peer: self.source, tag: self.tag };
         let engine = self.comm.engine().clone();
         let op = self.start(&buf)?;
-        Ok(Request::of_op(&engine, op, Status::EMPTY, what))
+        Ok(Request::of_op(&engine, op, Status::EMPTY))
     }
 
     fn start(self, buf: &RecvBuf<'_, '_>) -> Result<RawOp> {

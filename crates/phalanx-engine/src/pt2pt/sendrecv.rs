@@ -52,16 +52,14 @@ impl Comm {
             }
         })?;
         let received = match receive {
-            Some(op) => {
-                self.wait_op(Waiting { operation: "Sendrecv", ctx: self.ctx(), peer: source, tag: recv_tag }, op)
-            }
+            Some(op) => self.wait_op(Waiting::on("Sendrecv", self.ctx()), op),
             None => Ok(Status::PROC_NULL),
         };
         if send != RawOp::DONE {
             if received.as_ref().is_err_and(crate::Error::is_interrupted) {
                 self.engine().core().withdraw_raw(send);
             } else {
-                self.wait_op(Waiting { operation: "Sendrecv", ctx: self.ctx(), peer: dest, tag: send_tag }, send)?;
+                self.wait_op(Waiting::on("Sendrecv", self.ctx()), send)?;
             }
         }
         received

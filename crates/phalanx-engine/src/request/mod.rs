@@ -27,7 +27,6 @@ pub struct Request {
     engine: Engine,
     active: Active,
     recipe: Option<Box<Recipe>>,
-    what: Waiting,
 }
 
 /// What there is to wait for.
@@ -50,39 +49,33 @@ pub(crate) enum Recipe {
 
 impl Request {
     /// A request for an operation; `done` is the status when the operation is [`RawOp::DONE`].
-    pub(crate) fn of_op(engine: &Engine, op: RawOp, done: Status, what: Waiting) -> Request {
+    pub(crate) fn of_op(engine: &Engine, op: RawOp, done: Status) -> Request {
         let active = if op == RawOp::DONE { Active::Complete(Ok(done)) } else { Active::Op(op) };
-        Request { engine: engine.clone(), active, recipe: None, what }
+        Request { engine: engine.clone(), active, recipe: None }
     }
 
     pub(crate) fn of_schedule(engine: &Engine, id: ScheduleId) -> Request {
-        let what = Waiting::on("collective", 0);
-        Request { engine: engine.clone(), active: Active::Schedule(id), recipe: None, what }
+        Request { engine: engine.clone(), active: Active::Schedule(id), recipe: None }
     }
 
-    pub(crate) fn of_recipe(engine: &Engine, recipe: Recipe, what: Waiting) -> Request {
-        Request { engine: engine.clone(), active: Active::Idle, recipe: Some(Box::new(recipe)), what }
+    pub(crate) fn of_recipe(engine: &Engine, recipe: Recipe) -> Request {
+        Request { engine: engine.clone(), active: Active::Idle, recipe: Some(Box::new(recipe)) }
     }
 
     pub(crate) fn of_maker(engine: &Engine, make: ScheduleMaker) -> Request {
-        Request::of_recipe(engine, Recipe::Schedule(make), Waiting::on("collective", 0))
+        Request::of_recipe(engine, Recipe::Schedule(make))
     }
 
     /// A request that is complete from the start.
     pub fn complete(engine: &Engine, status: Status) -> Request {
-        Request {
-            engine: engine.clone(),
-            active: Active::Complete(Ok(status)),
-            recipe: None,
-            what: Waiting::on("Wait", 0),
-        }
+        Request { engine: engine.clone(), active: Active::Complete(Ok(status)), recipe: None }
     }
 
     /// A generalized request (`MPI_Grequest_start`), and the handle by which any thread completes it.
     pub fn generalized(engine: &Engine, callbacks: Box<dyn Generalized>) -> (Request, Completer) {
         let (request, completer) = GeneralizedRequest::new(engine, callbacks);
         let active = Active::Generalized(Box::new(request));
-        (Request { engine: engine.clone(), active, recipe: None, what: Waiting::on("Grequest", 0) }, completer)
+        (Request { engine: engine.clone(), active, recipe: None }, completer)
     }
 
     /// The engine it belongs to.
@@ -99,8 +92,8 @@ impl Request {
             return Ok(Status::EMPTY);
         }
         if !matches!(self.active, Active::Complete(_)) {
-            let (engine, what) = (self.engine.clone(), self.what);
-            engine.block_until(what, |core| self.is_ready(core).then_some(Ok(())))?;
+            let engine = self.engine.clone();
+            engine.block_until(Waiting::on("Wait", 0), |core| self.is_ready(core).then_some(Ok(())))?;
         }
         self.finish()
     }

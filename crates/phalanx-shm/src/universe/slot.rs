@@ -15,8 +15,10 @@ pub enum SlotState {
     Starting = 1,
     /// The process may send and receive (MPI_Init is done).
     Running = 2,
-    /// The process has said goodbye (MPI_Finalize is done).
+    /// The process has said goodbye (MPI_Finalize is done): nothing more comes from it.
     Finalized = 3,
+    /// The process says goodbye: it delivers what it has begun to send, and receives and begins nothing any more.
+    Finalizing = 4,
 }
 
 /// How a process ended, as its parent found out.
@@ -76,6 +78,7 @@ impl Slot {
             1 => SlotState::Starting,
             2 => SlotState::Running,
             3 => SlotState::Finalized,
+            4 => SlotState::Finalizing,
             _ => SlotState::Empty,
         }
     }

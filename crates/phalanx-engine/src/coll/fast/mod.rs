@@ -1,51 +1,56 @@
 //! Blocking operations on intracommunicators through shared memory.
 //!
-//! Each communicator has two areas in the universe's heap (see `area` for their protocol), one for small and one for large data, each
-//! made at the first operation that needs it. Data goes in and out by copies: small data in one step, large data in chunks
-//! that stay in the cache. A rank waits as in every blocking call, making progress for its peers.
+//! Each communicator has an area in the universe's heap (see `area` for its protocol), made at the first operation, with
+//! one memory for small and one for large data, each made at the first operation that needs it. Data goes in and out by
+//! copies: small data in one step, large data in chunks that stay in the cache. A rank waits as in every blocking call,
+//! making progress for its peers.
 //!
 //! Whether an operation goes this way depends only on what all ranks know alike: the kind of the
-//! operation, the bytes of a block, and for reductions whether the type is dense.
+//! operation, the bytes of a block, and for reductions whether the type is dense. An operation whose blocks are too large
+//! takes one step all the same, before its messages: so ranks whose sizes differ find out.
 
 mod area;
 mod moving;
 mod reducing;
 
-use std::sync::TryLockError;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{MutexGuard, TryLockError};
 
 use crate::comm::Comm;
+use crate::engine::Waiting;
 use crate::engine::buffer::RecvBuf;
-use crate::error::{Result, fail};
+use crate::error::{Error, Result, fail};
 
-use super::call::{Body, Call, Kind, Root};
+use super::call::{Body, Call, Kind, Mode, Root};
 use super::plan;
 use super::schedule::{Dst, Src};
-use area::{Area, Counters, Identity, Layout, Steps};
+use super::state::CollState;
+use area::{Area, Counters, Identity, Layout, Steps, Tier};
 
-/// This process's view of a communicator's areas.
+/// This process's view of a communicator's area.
 #[derive(Default)]
 pub(crate) struct Local {
-    small: Tier,
-    large: Tier,
-}
-
-/// One of the areas.
-#[derive(Default)]
-struct Tier {
-    area: AreaState,
+    state: State,
     counters: Counters,
 }
 
 #[derive(Default)]
-enum AreaState {
+enum State {
     /// No operation has asked for it yet.
     #[default]
     Unmade,
     /// There was no room for it.
     Absent,
     Ready(Area),
-    /// An operation was interrupted in the middle: the counters are not to be trusted any more.
-    Broken,
+    /// An operation ended in the middle: the ranks may no longer be in step.
+    Closed(&'static str),
+}
+
+/// How an operation goes through the area.
+enum Way {
+    In(Tier),
+    /// By messages, after one step that says what it is.
+    Beside,
 }
 
 /// Carries out the call if it is one for shared memory.
@@ -53,77 +58,161 @@ pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
     if comm.is_inter() || comm.size() < 2 {
         return None;
     }
-    let n = comm.size() as usize;
-    let (small, large) = (Layout::small(n), Layout::large(n));
-    let (id, fits) = eligible(comm, call, small, large)?;
-    let state = comm.coll();
-    let mut local = match state.fast.try_lock() {
-        Ok(local) => local,
-        Err(TryLockError::Poisoned(local)) => local.into_inner(),
-        Err(TryLockError::WouldBlock) => return Some(concurrent()),
+    let (id, way) = eligible(comm, call)?;
+    let waiting = Waiting::on(call.kind.name(Mode::Blocking), comm.ctx() + 1);
+    let turn = match Turn::take(comm, waiting) {
+        Ok(turn) => turn,
+        Err(e) => return Some(Err(e)),
     };
-    let (tier, layout) = if fits { (&mut local.small, small) } else { (&mut local.large, large) };
-    let Tier { area, counters } = tier;
-    if matches!(area, AreaState::Unmade) {
-        match make(comm, layout) {
-            Ok(made) => *area = made,
-            Err(e) => return Some(Err(e)),
+    go(comm, call, id, way, waiting, turn).transpose()
+}
+
+/// As [`run`], for an eligible call whose turn it is.
+fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut turn: Turn<'_>) -> Result<Option<()>> {
+    let Local { state, counters } = &mut *turn.local;
+    if matches!(state, State::Unmade) {
+        *state = make(comm)?;
+    }
+    let area = match state {
+        State::Ready(area) => area,
+        State::Closed(why) => return Err(closed(why)),
+        State::Unmade | State::Absent => return Ok(None),
+    };
+    let tier = match way {
+        Way::In(tier) if !area.provide(comm, tier, waiting)? => return Ok(None),
+        Way::In(tier) => Some(tier),
+        Way::Beside => None,
+    };
+    let done = Steps::begin(comm, area, tier.unwrap_or(Tier::Small), counters, id).and_then(|mut steps| {
+        if tier.is_some() {
+            return perform(&mut steps, call).map(Some);
+        }
+        let at = steps.enter()?;
+        steps.arrive(at);
+        Ok(None)
+    });
+    if let Err(e) = &done {
+        if e.is_interrupted() {
+            *state = State::Closed("was interrupted");
+        } else if e.class() == crate::error::ErrorClass::NotSame {
+            *state = State::Closed("failed because the ranks disagreed about it");
         }
     }
-    let ready = match area {
-        AreaState::Ready(ready) => ready,
-        AreaState::Broken => return Some(broken()),
-        AreaState::Unmade | AreaState::Absent => return None,
-    };
-    let done = Steps::begin(comm, ready, counters, id).and_then(|mut steps| perform(&mut steps, call));
-    if let Err(e) = &done
-        && e.is_interrupted()
-    {
-        *area = AreaState::Broken;
+    done
+}
+
+#[cold]
+fn closed(why: &str) -> Error {
+    Error::new(
+        crate::error::ErrorClass::Other,
+        format!(
+            "an earlier collective on this communicator {why}, so the ranks are no longer in step; use another communicator"
+        ),
+    )
+}
+
+/// The right of one thread to be in a blocking collective on a communicator: others wait for their turn.
+struct Turn<'a> {
+    local: MutexGuard<'a, Local>,
+    /// After `local`, so that the lock is free when it wakes those who wait.
+    _end: TurnEnd<'a>,
+}
+
+/// Wakes the threads that wait for their turn.
+struct TurnEnd<'a> {
+    comm: &'a Comm,
+}
+
+impl<'a> Turn<'a> {
+    /// Waits until no other thread is in a blocking collective on the communicator.
+    ///
+    /// # Errors
+    /// Class `Other` when this very thread is in one (a user's operation, or a signal handler, that calls another);
+    /// interruption.
+    fn take(comm: &'a Comm, waiting: Waiting) -> Result<Turn<'a>> {
+        let coll = comm.coll();
+        let mut local = try_lock(coll);
+        if local.is_none() {
+            if coll.holder.load(Ordering::Relaxed) == this_thread() {
+                fail!(
+                    Other,
+                    "this thread is in a blocking collective on this communicator already: an operation or signal handler \
+                     that runs inside it cannot call another one there"
+                );
+            }
+            // SYNC POINT area-turn: the count before the last look at the lock; the holder looks at the count after its unlock.
+            coll.queue.fetch_add(1, Ordering::SeqCst);
+            let look = || {
+                local = try_lock(coll);
+                local.is_some()
+            };
+            let waited = comm.engine().wait_flag(waiting, look, || None);
+            coll.queue.fetch_sub(1, Ordering::SeqCst);
+            waited?;
+        }
+        match local {
+            Some(local) => {
+                coll.holder.store(this_thread(), Ordering::Relaxed);
+                Ok(Turn { local, _end: TurnEnd { comm } })
+            }
+            None => fail!(Intern, "a wait for another thread's collective ended without its lock"),
+        }
     }
-    Some(done)
 }
 
-#[cold]
-fn concurrent() -> Result<()> {
-    fail!(
-        Other,
-        "another thread is in a blocking collective on this communicator; threads need communicators of their own (Dup)"
-    )
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self._end.comm.coll().holder.store(0, Ordering::Relaxed);
+    }
 }
 
-#[cold]
-fn broken() -> Result<()> {
-    fail!(
-        Other,
-        "an earlier collective on this communicator was interrupted, so the ranks are no longer in step; use another communicator"
-    )
+impl Drop for TurnEnd<'_> {
+    fn drop(&mut self) {
+        // SYNC POINT area-turn: the unlock before the look at the count.
+        fence(Ordering::SeqCst);
+        if self.comm.coll().queue.load(Ordering::Relaxed) > 0 {
+            self.comm.engine().notify(self.comm.engine().me());
+        }
+    }
+}
+
+fn try_lock(coll: &CollState) -> Option<MutexGuard<'_, Local>> {
+    match coll.fast.try_lock() {
+        Ok(local) => Some(local),
+        Err(TryLockError::Poisoned(local)) => Some(local.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// A number that no other living thread has, and that is not 0.
+fn this_thread() -> usize {
+    thread_local!(static HERE: u8 = const { 0 });
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 /// Rank 0 makes the area and tells the others where it is.
-fn make(comm: &Comm, layout: Layout) -> Result<AreaState> {
-    let universe = comm.engine().universe();
-    let made = if comm.rank() == 0 { Area::make(universe, layout) } else { None };
+fn make(comm: &Comm) -> Result<State> {
+    let made = if comm.rank() == 0 { Area::make(comm) } else { None };
     let mut at = [made.as_ref().map_or(0, Area::position)];
     let call = Call::bcast(comm, RecvBuf::of(&mut at), 0)?;
     comm.run_plan(plan::plan(comm, &call)?, "Bcast", comm.coll().next_tag())?;
-    let area = match made {
-        Some(made) => Some(made),
-        None if at[0] == 0 => None,
-        None => Area::join(universe, at[0], layout),
-    };
-    Ok(area.map_or(AreaState::Absent, AreaState::Ready))
+    Ok(match made {
+        Some(made) => State::Ready(made),
+        None if at[0] == 0 => State::Absent,
+        None => State::Ready(Area::join(comm, at[0])?),
+    })
 }
 
-/// What the ranks must agree on, and whether the small area holds the data in a step or two; `None` when the call
-/// does not go through shared memory.
-fn eligible(comm: &Comm, call: &Call, small: Layout, large: Layout) -> Option<(Identity, bool)> {
+/// What the ranks must agree on, and whether the small memory holds the data in a step or two; `None` when calls of the
+/// kind do not go through shared memory.
+fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
+    let (small, large) = (Layout::of(Tier::Small, comm.size() as usize), Layout::of(Tier::Large, comm.size() as usize));
     let rank_of = |root: &Root| match root {
         Root::Rank(r) => *r,
         Root::Here | Root::Elsewhere => comm.rank() as usize,
     };
     let share = large.share();
-    // (root, bytes of a block, bytes that fit into the small area, bytes that fit into the large one)
+    // (root, bytes of a block, bytes that fit into the small memory, bytes that fit into the large one)
     let (root, bytes, few, most) = match &call.body {
         Body::Barrier => (0, 0, 0, 0),
         Body::Bcast { buf, root } => (rank_of(root), buf.bytes(), small.part, usize::MAX),
@@ -156,7 +245,12 @@ fn eligible(comm: &Comm, call: &Call, small: Layout, large: Layout) -> Option<(I
         }
         Body::Gather { .. } | Body::Scatter { .. } | Body::Allgather { .. } | Body::Alltoall { .. } => return None,
     };
-    (bytes <= most).then_some((Identity { kind: call.kind, root, bytes }, bytes <= few))
+    let way = match bytes {
+        _ if bytes <= few => Way::In(Tier::Small),
+        _ if bytes <= most => Way::In(Tier::Large),
+        _ => Way::Beside,
+    };
+    Some((Identity { kind: call.kind, root, bytes }, way))
 }
 
 fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {

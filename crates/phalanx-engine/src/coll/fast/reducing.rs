@@ -41,6 +41,10 @@ fn of(mem: ConstMem, start: usize, len: usize) -> ConstMem {
 
 /// Combines what `part(r)` gives for the ranks `0..n` into `into`.
 fn fold(op: &Op, ty: &Datatype, count: usize, n: usize, part: impl Fn(usize) -> ConstMem, into: MutMem) -> Result<()> {
+    // A user's operation does not hear of nothing.
+    if count == 0 {
+        return Ok(());
+    }
     if op.is_commutative() {
         part(0).copy_to_mem(into);
         (1..n).try_for_each(|r| op.reduce(ty, part(r), into, count))
@@ -120,9 +124,6 @@ pub(super) fn reduce(
     };
     let into = recv.filter(|_| steps.comm.rank() as usize == root).map(room);
     let (bytes, n) = (data.count * data.ty.extent() as usize, steps.comm.size() as usize);
-    if bytes == 0 {
-        return Ok(());
-    }
     let at_once = if op.is_predefined() { lines(bytes) * n <= TOGETHER } else { bytes <= USER_DIVIDE };
     if at_once && bytes <= steps.layout().share() {
         together(steps, &data, op, into)
@@ -141,9 +142,6 @@ fn room(recv: &Dst) -> MutMem {
 pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &Op) -> Result<()> {
     let data = send.cloned().unwrap_or_else(|| recv.src());
     let (bytes, n) = (data.count * data.ty.extent() as usize, steps.comm.size() as usize);
-    if bytes == 0 {
-        return Ok(());
-    }
     let fits = bytes <= steps.layout().share();
     if op.is_predefined() {
         return if fits && lines(bytes) * n <= TOGETHER {
@@ -171,9 +169,6 @@ pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &O
     let me = steps.comm.rank() as usize;
     let data = send.cloned().unwrap_or_else(|| recv.src());
     let bytes = data.count * data.ty.extent() as usize;
-    if bytes == 0 {
-        return Ok(());
-    }
     let step = steps.enter()?;
     let shared = steps.data(step)?;
     let part = |r: usize| at(&shared, r * lines(bytes), bytes);
@@ -199,9 +194,6 @@ pub(super) fn reduce_scatter(
     let data = send.cloned().unwrap_or_else(|| recv.src());
     let extent = data.ty.extent() as usize;
     let bytes = data.count * extent;
-    if bytes == 0 {
-        return Ok(());
-    }
     let step = steps.enter()?;
     let shared = steps.data(step)?;
     of(data.mem, 0, bytes).copy_to_mem(at(&shared, me * lines(bytes), bytes));

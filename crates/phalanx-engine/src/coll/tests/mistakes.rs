@@ -70,6 +70,155 @@ fn ranks_that_call_different_operations_learn_who() {
     });
 }
 
+/// Sizes on either side of the limit between the small and the large memory.
+#[test]
+fn ranks_whose_sizes_lie_far_apart_learn_both_and_harm_no_other_communicator() {
+    for n in [2, 3, 8] {
+        testing::run(n, |comm| {
+            let (doomed, other) = (comm.dup().unwrap(), comm.dup().unwrap());
+            let sum = Op::predefined(Builtin::Sum);
+            let count = if comm.rank() == 1 { 100_000 } else { 10 };
+            let (mine, result) = (Data::filled(count, 1), Data::filled(count, 0));
+            let outcome = doomed.allreduce(mine.as_arg(), result.recv(), &sum);
+            let theirs = if comm.rank() == 1 { "of 40 bytes" } else { "rank 1 calls Allreduce of 400000 bytes" };
+            assert_error(outcome, ErrorClass::NotSame, &["disagree", theirs]);
+            assert_error(doomed.barrier(), ErrorClass::Other, &["no longer in step", "another communicator"]);
+            for count in [10, 100_000] {
+                let (mine, result) = (Data::filled(count, 1), Data::filled(count, 0));
+                other.allreduce(mine.as_arg(), result.recv(), &sum).unwrap();
+                assert!(result.0.iter().all(|sum| *sum == n as i32));
+                comm.barrier().unwrap();
+            }
+        });
+    }
+}
+
+/// A block too large for the shared memory travels by messages, but its size is told there.
+#[test]
+fn a_size_that_travels_by_messages_is_told_too() {
+    testing::run(3, |comm| {
+        let doomed = comm.dup().unwrap();
+        let count = if comm.rank() == 0 { 10 } else { 1_000_000 };
+        let (mine, result) = (Data::filled(count, 1), Data::filled(3 * count, 0));
+        let recv = (comm.rank() == 0).then(|| result.recv().into());
+        let outcome = doomed.gather(mine.as_arg(), recv, 0);
+        if comm.rank() == 0 {
+            assert_error(outcome, ErrorClass::NotSame, &["rank 1 calls Gather of 4000000 bytes with root 0", "rank 2"]);
+        }
+        // Ranks 1 and 2 learn of it when rank 0 has ended without taking their messages.
+    });
+}
+
+#[test]
+fn the_call_that_was_wrong_is_accused_and_not_the_one_after_it() {
+    for n in [2, 3, 8] {
+        testing::run(n, |comm| {
+            let doomed = comm.dup().unwrap();
+            doomed.barrier().unwrap();
+            let me = comm.rank() as usize;
+            let data = Data::filled(if me == 0 { 160 } else { 80 }, 1u8);
+            let bcast = doomed.bcast(data.recv(), 0);
+            if me == 0 {
+                // The root has gone on: it learns in the next operation that the one before was wrong.
+                let after = bcast.and_then(|()| doomed.barrier());
+                let parts =
+                    ["in an earlier operation", "this rank called Bcast of 160 bytes", "called Bcast of 80 bytes"];
+                assert_error(after, ErrorClass::NotSame, &parts);
+            } else {
+                let parts = ["this rank calls Bcast of 80 bytes", "rank 0 calls Bcast of 160 bytes with root 0"];
+                let error = bcast.unwrap_err();
+                assert!(!error.message().contains("Barrier"), "{error}");
+                assert_error::<()>(Err(error), ErrorClass::NotSame, &parts);
+            }
+            comm.barrier().unwrap();
+        });
+    }
+}
+
+#[test]
+fn different_roots_come_to_light_at_the_latest_a_few_operations_later() {
+    testing::run(3, |comm| {
+        let doomed = comm.dup().unwrap();
+        let data = Data::filled(4, 1);
+        let root = if comm.rank() == 2 { 2 } else { 0 };
+        let failed = (0..6).find_map(|_| doomed.bcast(data.recv(), root).err());
+        assert_error::<()>(Err(failed.unwrap()), ErrorClass::NotSame, &["with root 0", "with root 2"]);
+        comm.barrier().unwrap();
+    });
+}
+
+#[test]
+fn empty_contributions_are_counted_as_calls() {
+    testing::run(3, |comm| {
+        let doomed = comm.dup().unwrap();
+        let sum = Op::predefined(Builtin::Sum);
+        let count = if comm.rank() == 0 { 0 } else { 4 };
+        let (mine, result) = (Data::filled(count, 1), Data::filled(count, 0));
+        let outcome = doomed.allreduce(mine.as_arg(), result.recv(), &sum);
+        let theirs =
+            if comm.rank() == 0 { "rank 1 calls Allreduce of 16 bytes" } else { "rank 0 calls Allreduce of 0 bytes" };
+        assert_error(outcome, ErrorClass::NotSame, &[theirs]);
+        comm.barrier().unwrap();
+    });
+}
+
+#[test]
+fn what_comes_instead_of_a_shared_area_is_not_believed() {
+    testing::run(2, |comm| {
+        // Rank 1 takes the first collective for a barrier; rank 0 sends it eight bytes that are no position.
+        let doomed = comm.dup().unwrap();
+        if comm.rank() == 0 {
+            let word = Data::filled(1, 0x40_0040u64);
+            doomed.scatterv(Some(word.send_blocks(&[0, 1], &[0, 0])), Arg::InPlace, 0).unwrap();
+        } else {
+            assert_error(doomed.barrier(), ErrorClass::NotSame, &["did not answer with the shared memory", "0x400040"]);
+        }
+        comm.barrier().unwrap();
+    });
+}
+
+#[test]
+fn threads_take_turns_on_one_communicator() {
+    for n in [2, 3] {
+        testing::run(n, |comm| {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..200 {
+                            let (mine, result) = (Data::filled(3, 1), Data::filled(3, 0));
+                            comm.allreduce(mine.as_arg(), result.recv(), &Op::predefined(Builtin::Sum)).unwrap();
+                            assert_eq!(result.0, vec![n as i32; 3]);
+                        }
+                    });
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_collective_inside_a_collective_is_refused() {
+    use std::sync::{Arc, Mutex};
+    testing::run(2, |comm| {
+        let refused = Arc::new(Mutex::new(None));
+        let (inner, seen) = (comm.clone(), refused.clone());
+        let op = Op::user(
+            Arc::new(move |_: ConstMem, _: MutMem, _: usize, _: &crate::datatype::Datatype| {
+                *seen.lock().unwrap() = inner.barrier().err();
+                Ok(())
+            }),
+            true,
+        );
+        let (mine, result) = (Data::filled(1, 1), Data::filled(1, 0));
+        comm.allreduce(mine.as_arg(), result.recv(), &op).unwrap();
+        if comm.rank() == 0 {
+            let error = refused.lock().unwrap().take().unwrap();
+            assert_error::<()>(Err(error), ErrorClass::Other, &["this thread is in a blocking collective"]);
+        }
+        comm.barrier().unwrap();
+    });
+}
+
 #[test]
 fn an_operation_that_fails_keeps_nobody_waiting() {
     use std::sync::Arc;

@@ -1,0 +1,303 @@
+//! Processes that have ended properly and are still waited for.
+//!
+//! A rank that has called `MPI_Finalize`, or whose program is over without it, sends nothing any more and takes part in
+//! nothing. Whoever waits for it would wait for ever. So a wait that has slept in vain looks around: what can only be
+//! completed by a process that has ended fails, and the error names it. Everything the process sent before it ended has
+//! arrived by then, since its records are in the ring before its slot says that it has ended.
+//!
+//! A process in `MPI_Finalize` that still has messages to deliver counts as ended for those who send to it or wait for it in
+//! a collective; for those who receive from it, when nothing has come for a long while.
+
+use std::time::{Duration, Instant};
+
+use phalanx_shm::{Exit, ProcId, SlotState};
+
+use crate::comm::CommInner;
+use crate::error::{Error, ErrorClass, Result};
+use crate::status::{ANY_SOURCE, ANY_TAG};
+
+use super::Engine;
+use super::core::Core;
+use super::matching::Pattern;
+use super::ops::{Body, Owner, RawOp, RecvOp, RecvStage, SendOp};
+use super::wait::Waiting;
+
+/// How long a wait has to look hopeless before it is given up: whoever ends a job has ended it by then, and says why.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The same where what is waited for could still come.
+const LONG_GRACE: Duration = Duration::from_secs(5);
+
+/// The operation in whose wait nobody else learns of an error.
+pub(super) const FINALIZE: &str = "Finalize";
+
+/// A rank that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Its rank in the communicator of the wait.
+    pub rank: usize,
+    /// The process.
+    pub process: ProcId,
+}
+
+/// What a wait has seen of processes that have ended.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// Since when somebody has been missing.
+    missing: Option<Instant>,
+    /// Since when operations have been lost.
+    lost: Option<Instant>,
+}
+
+/// An operation that cannot complete any more.
+struct Lost {
+    op: RawOp,
+    error: Error,
+    /// Whether and how it could still complete.
+    hope: Hope,
+}
+
+/// Who could still complete a receive whose peers have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hope {
+    Nobody,
+    /// Another thread of this process.
+    OwnThreads,
+    /// A peer that still delivers what it has begun to send.
+    Delivery,
+}
+
+impl Hope {
+    fn patience(self) -> Duration {
+        match self {
+            Hope::Nobody => GRACE,
+            Hope::OwnThreads if !is_threaded() => GRACE,
+            Hope::OwnThreads | Hope::Delivery => LONG_GRACE,
+        }
+    }
+}
+
+impl Engine {
+    /// Whether a process has ended as far as others may wait for it to do something.
+    pub(crate) fn has_ended(&self, process: ProcId) -> bool {
+        matches!(end_of(&self.0.universe, process), End::Ending | End::Ended)
+    }
+
+    /// Looks around after a sleep in vain: fails operations that wait for processes that have ended. `missing` says who
+    /// will never do what this very call waits for.
+    ///
+    /// # Errors
+    /// Class `ProcAborted` when `missing` names somebody.
+    #[cold]
+    pub(super) fn look_for_ended(
+        &self,
+        what: &Waiting,
+        watch: &mut Watch,
+        missing: &mut dyn FnMut() -> Option<Ended>,
+    ) -> Result<()> {
+        let gone = missing();
+        let mut core = self.enter()?;
+        let patience = |since: &mut Option<Instant>, hopeless: bool| match hopeless {
+            true => since.get_or_insert_with(Instant::now).elapsed(),
+            false => {
+                *since = None;
+                Duration::ZERO
+            }
+        };
+        if let Some(gone) = gone
+            && patience(&mut watch.missing, true) > GRACE
+        {
+            let place = core.context_name(what.ctx);
+            return Err(ended(&format!("{} on {place} waits for rank {}", what.operation, gone.rank), gone.process));
+        }
+        if gone.is_none() {
+            watch.missing = None;
+        }
+        // Twice, since the last messages of a process may have come between the look at its ring and that at its state.
+        let before = core.lost();
+        let lost = if before.is_empty() { Vec::new() } else { core.lost() };
+        let since = patience(&mut watch.lost, !lost.is_empty());
+        for lost in lost.into_iter().filter(|lost| before.iter().any(|earlier| earlier.op == lost.op)) {
+            if since > lost.hope.patience() {
+                core.fail(lost, what.operation);
+            }
+        }
+        core.settle();
+        Ok(())
+    }
+
+    /// Who will never send a message that fits: for [`Engine::look_for_ended`] of a probe.
+    pub(crate) fn never_sends(&self, ctx: u32, pattern: Pattern, watch: &mut Option<Instant>) -> Option<Ended> {
+        let core = self.enter().ok()?;
+        let Some((process, hope)) = core.hopeless_source(ctx, pattern) else {
+            *watch = None;
+            return None;
+        };
+        if watch.get_or_insert_with(Instant::now).elapsed() + GRACE < hope.patience() {
+            return None;
+        }
+        let rank = core.comm_of(ctx).and_then(|comm| peers(&comm).rank_of(process));
+        Some(Ended { rank: rank.unwrap_or(0), process })
+    }
+}
+
+/// How far a process is with its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It may do anything.
+    Alive,
+    /// It delivers what it has begun to send, and nothing else.
+    Ending,
+    /// It has called `MPI_Finalize`, or its program is over without having used MPI.
+    Ended,
+}
+
+fn end_of(universe: &phalanx_shm::Universe, process: ProcId) -> End {
+    if !universe.has(process) {
+        return End::Alive;
+    }
+    let slot = universe.slot(process);
+    match slot.state() {
+        SlotState::Finalized => End::Ended,
+        _ if slot.exit() == Some(Exit::Status(0)) => End::Ended,
+        SlotState::Finalizing => End::Ending,
+        _ => End::Alive,
+    }
+}
+
+/// Whether this process has other threads.
+fn is_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() > 1)
+}
+
+fn peers(comm: &CommInner) -> &crate::group::Group {
+    comm.remote.as_ref().unwrap_or(&comm.local)
+}
+
+fn ended(wait: &str, process: ProcId) -> Error {
+    Error::new(
+        ErrorClass::ProcAborted,
+        format!(
+            "{wait}, which has ended: it has called MPI_Finalize, or its program is over (slot {process} of the job)"
+        ),
+    )
+}
+
+impl Core {
+    fn comm_of(&self, ctx: u32) -> Option<std::sync::Arc<CommInner>> {
+        self.comms.get(&(ctx & !3)).and_then(std::sync::Weak::upgrade)
+    }
+
+    /// Whether a process has ended and everything it sent has been taken from its ring; what hope is left then.
+    fn gone(&self, process: ProcId) -> Option<Hope> {
+        if process == self.me {
+            return None;
+        }
+        // Its state before its ring: what it sent before it ended is seen then.
+        let hope = match end_of(&self.universe, process) {
+            End::Alive => return None,
+            End::Ending => Hope::Delivery,
+            End::Ended => Hope::Nobody,
+        };
+        let inlet = self.inlets.get(process.0 as usize).and_then(Option::as_ref);
+        inlet.is_none_or(|inlet| inlet.ring.is_empty()).then_some(hope)
+    }
+
+    /// The process that had to send what fits `pattern` if it has ended; for a wildcard one of the peers, all of which
+    /// have ended. With the hope that is left.
+    fn hopeless_source(&self, ctx: u32, pattern: Pattern) -> Option<(ProcId, Hope)> {
+        // Between ranks the source is a rank, in the contexts of collectives it is a process.
+        let comm = self.comm_of(ctx).filter(|_| ctx.is_multiple_of(4));
+        let Some(comm) = comm else {
+            let process = ProcId(u32::try_from(pattern.source).ok()?);
+            return Some((process, self.gone(process)?));
+        };
+        let group = peers(&comm);
+        if pattern.source != ANY_SOURCE {
+            let process = group.get(usize::try_from(pattern.source).ok()?)?;
+            return Some((process, self.gone(process)?));
+        }
+        let mut found: Option<(ProcId, Hope)> = None;
+        for &process in group.members().iter().filter(|p| **p != self.me) {
+            let hope = self.gone(process)?.max(found.map_or(Hope::Nobody, |(_, hope)| hope));
+            found = Some((process, hope));
+        }
+        let own = if group.members().contains(&self.me) { Hope::OwnThreads } else { Hope::Nobody };
+        found.map(|(process, hope)| (process, hope.max(own)))
+    }
+
+    /// The operations under way that only processes that have ended could complete.
+    fn lost(&mut self) -> Vec<Lost> {
+        // What has arrived meanwhile counts.
+        self.poll();
+        let mut lost = Vec::new();
+        for (op, entry) in self.ops.under_way() {
+            match &entry.body {
+                Body::Recv(recv) => lost.extend(self.lost_receive(op, recv)),
+                Body::Send(send) => lost.extend(self.lost_send(op, send)),
+                Body::Empty => {}
+            }
+        }
+        lost
+    }
+
+    fn lost_receive(&self, op: RawOp, recv: &RecvOp) -> Option<Lost> {
+        if !matches!(recv.stage, RecvStage::Posted) {
+            return None;
+        }
+        let (process, hope) = self.hopeless_source(recv.ctx, recv.pattern)?;
+        let comm = self.comm_of(recv.ctx);
+        let rank = comm.as_ref().and_then(|comm| peers(comm).rank_of(process));
+        let from = match (recv.pattern.source, rank) {
+            (ANY_SOURCE, Some(rank)) => format!("a message from any rank, the last of them rank {rank}"),
+            (_, Some(rank)) => format!("a message from rank {rank}"),
+            (_, None) => "a message from a process".to_owned(),
+        };
+        let tag = match recv.pattern.tag {
+            ANY_TAG => String::new(),
+            _ if !recv.ctx.is_multiple_of(4) => String::new(),
+            tag => format!(" with tag {tag}"),
+        };
+        let wait = format!("waits on {} for {from}{tag}", self.context_name(recv.ctx));
+        Some(Lost { op, error: ended(&wait, process), hope })
+    }
+
+    fn lost_send(&self, op: RawOp, send: &SendOp) -> Option<Lost> {
+        self.gone(send.dest)?;
+        let rank = self.comm_of(send.ctx).and_then(|comm| peers(&comm).rank_of(send.dest));
+        let to = rank.map_or_else(|| "a process".to_owned(), |rank| format!("rank {rank}"));
+        let wait = format!("a message of {} bytes on {} is for {to}", send.bytes, self.context_name(send.ctx));
+        Some(Lost { op, error: ended(&wait, send.dest), hope: Hope::Nobody })
+    }
+
+    /// Ends an operation with its error.
+    fn fail(&mut self, lost: Lost, operation: &str) {
+        let Lost { op, error, .. } = lost;
+        // A collective puts its own name before the errors of its messages.
+        let owner = self.ops.get(op).map(|entry| entry.owner);
+        let bare = error.message().to_owned();
+        let error = if owner == Some(Owner::Raw) { error } else { error.context(operation) };
+        if let Some(send) = self.ops.send(op) {
+            let dest = send.dest;
+            if owner == Some(Owner::Nobody) || operation == FINALIZE {
+                self.undelivered.push(bare);
+            }
+            self.forget_link(dest);
+            self.finish_send(op, Err(error));
+        } else if let Some(recv) = self.ops.recv(op) {
+            let (ctx, pattern) = (recv.ctx, recv.pattern);
+            if self.contexts.get_mut(&ctx).is_some_and(|queues| queues.posted.remove(pattern, op)) {
+                self.posted -= 1;
+                self.ops.complete(op, Err(error));
+            }
+        }
+    }
+
+    /// Nothing more goes to a process that has ended.
+    fn forget_link(&mut self, dest: ProcId) {
+        if let Some(Some(link)) = self.links.get_mut(dest.0 as usize) {
+            link.pending.clear();
+            link.streams.clear();
+        }
+    }
+}
