@@ -11,6 +11,7 @@ use pyo3::types::{PyCFunction, PyDict, PyTuple};
 use crate::error::{self, check};
 use crate::extras;
 use crate::ffi::*;
+use crate::orphans;
 
 /// Whether MPI is finalized at exit.
 static FINALIZE: AtomicBool = AtomicBool::new(true);
@@ -63,6 +64,11 @@ pub(crate) fn is_active() -> bool {
             && MPI_Finalized(&mut finalized) == MPI_SUCCESS
             && finalized == 0
     }
+}
+
+/// Whether MPI is active and this process is the one that initialized it (not a forked child of it).
+pub(crate) fn is_ours() -> bool {
+    is_active() && PROCESS.load(Relaxed) == std::process::id()
 }
 
 /// Reads one option: from the environment, else from `rc`, else nothing.
@@ -211,7 +217,7 @@ fn prepare() -> PyResult<()> {
 
 /// Runs when Python is gone: aborts if an exception asked for it, else finalizes.
 extern "C" fn at_exit() {
-    if !is_active() || PROCESS.load(Relaxed) != std::process::id() {
+    if !is_ours() {
         return;
     }
     let status = ABORT_STATUS.load(Relaxed);
@@ -221,6 +227,7 @@ extern "C" fn at_exit() {
             MPI_Abort(MPI_COMM_WORLD, status);
         }
         if FINALIZE.load(Relaxed) {
+            orphans::finish();
             MPI_Finalize();
         }
     }
@@ -249,7 +256,7 @@ fn has_peers() -> bool {
 /// this process.
 fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
     let py = args.py();
-    let ends_job = is_active() && PROCESS.load(Relaxed) == std::process::id() && !is_interactive(py) && has_peers();
+    let ends_job = is_ours() && !is_interactive(py) && has_peers();
     if !ends_job {
         return previous.call1(py, args).map(drop);
     }
@@ -369,8 +376,11 @@ fn Finalize(py: Python<'_>) -> PyResult<()> {
         // An exit function calls this, and the others will not come: the job ends with this process.
         return Ok(());
     }
-    // SAFETY: takes no arguments.
-    crate::gil::blocking(py, || unsafe { MPI_Finalize() })
+    crate::gil::blocking(py, || {
+        orphans::finish();
+        // SAFETY: takes no arguments.
+        unsafe { MPI_Finalize() }
+    })
 }
 
 /// _set_abort_status(status: int) -> None

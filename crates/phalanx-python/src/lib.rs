@@ -35,6 +35,7 @@ mod msg;
 mod numbers;
 mod object;
 mod op;
+mod orphans;
 mod prequest;
 mod request;
 mod session;

@@ -1,9 +1,11 @@
 //! `MPI.Request`: operations under way (MPI 5.0 section 3.7).
 //!
 //! A request keeps what its operation needs (buffers, or the state of an object message) until the library reports its
-//! completion by setting the handle to null; persistent requests keep it until they are freed.
+//! completion by setting the handle to null; persistent requests keep it until they are freed. When the object goes away or
+//! is freed before that, [`orphans`] keeps it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -14,6 +16,7 @@ use crate::ffi::*;
 use crate::gil::{self, GilCell};
 use crate::handle::{self, Handle, HandleCell, Raw as _, handle_methods};
 use crate::numbers;
+use crate::orphans;
 use crate::status::{self, Status};
 
 /// What an operation under way needs besides its handle.
@@ -64,6 +67,8 @@ impl Keep {
 pub(crate) struct Request {
     handle: HandleCell<MPI_Request>,
     keep: GilCell<Keep>,
+    /// Shared by copies (`Request(other)`): whether one of them has completed or freed the operation.
+    copies: GilCell<Option<Arc<AtomicBool>>>,
 }
 
 impl Handle for Request {
@@ -91,7 +96,7 @@ handle_methods!(Request, MPI_Request, handle::reduce);
 impl Request {
     /// A request object in Rust, not yet one of Python.
     pub(crate) fn with(raw: MPI_Request, keep: Keep) -> Self {
-        Request { handle: HandleCell::new(raw), keep: GilCell::new(keep) }
+        Request { handle: HandleCell::new(raw), keep: GilCell::new(keep), copies: GilCell::new(None) }
     }
 
     /// Starts a nonblocking operation: `call` gets the place for the handle.
@@ -103,6 +108,7 @@ impl Request {
         keep: Keep,
         call: impl FnOnce(*mut MPI_Request) -> c_int,
     ) -> PyResult<Bound<'py, Request>> {
+        orphans::sweep(py);
         let object = Bound::new(py, Request::with(MPI_REQUEST_NULL, keep))?;
         let mut raw = MPI_REQUEST_NULL;
         let place = &raw mut raw;
@@ -124,7 +130,15 @@ impl Request {
     /// Copies handle and state of another request, for `Class(request)`.
     pub(crate) fn copy(request: Option<&Bound<'_, Request>>) -> Self {
         match request {
-            Some(request) => Request::with(request.get().raw(), request.get().kept(request.py())),
+            Some(request) => {
+                let (py, request) = (request.py(), request.get());
+                let copies = request.copies.with(py, |copies| copies.get_or_insert_default().clone());
+                Request {
+                    handle: HandleCell::new(request.raw()),
+                    keep: GilCell::new(request.kept(py)),
+                    copies: GilCell::new(Some(copies)),
+                }
+            }
             None => Request::with(MPI_REQUEST_NULL, Keep::Nothing),
         }
     }
@@ -132,7 +146,37 @@ impl Request {
     /// Stores the handle after a call and returns what was kept; lets go of it when the operation is over.
     fn settle(&self, py: Python<'_>, raw: MPI_Request) -> Keep {
         self.handle.set(raw);
-        if raw == MPI_REQUEST_NULL { self.keep.take(py) } else { self.kept(py) }
+        orphans::sweep(py);
+        if raw != MPI_REQUEST_NULL {
+            return self.kept(py);
+        }
+        self.end_copies(py);
+        self.keep.take(py)
+    }
+
+    /// Tells the copies that the operation is over.
+    fn end_copies(&self, py: Python<'_>) {
+        if let Some(over) = self.copies.take(py) {
+            over.store(true, Relaxed);
+        }
+    }
+}
+
+impl Drop for Request {
+    /// The operation may outlive the object.
+    fn drop(&mut self) {
+        let raw = self.handle.get();
+        if raw == MPI_REQUEST_NULL || matches!(self.keep.get_mut(), Keep::Nothing) {
+            return;
+        }
+        if let Some(copies) = self.copies.get_mut()
+            && (copies.load(Relaxed) || Arc::strong_count(copies) > 1)
+        {
+            return;
+        }
+        let keep = std::mem::take(self.keep.get_mut());
+        // An object is dropped with the interpreter lock held.
+        Python::attach(|py| orphans::adopt(py, raw, keep));
     }
 }
 
@@ -209,6 +253,13 @@ impl Request {
     /// Free the request; an operation under way goes on, unobserved.
     fn Free(&self, py: Python<'_>) -> PyResult<()> {
         let mut raw = self.raw();
+        let keeps = !self.keep.peek(py, |keep| matches!(keep, Keep::Nothing));
+        if raw != MPI_REQUEST_NULL && keeps && !handle::is_constant(self) {
+            self.handle.set(MPI_REQUEST_NULL);
+            self.end_copies(py);
+            orphans::adopt(py, raw, self.keep.take(py));
+            return Ok(());
+        }
         // SAFETY: the pointer is valid for the call.
         check(gil::starting(py, || unsafe { MPI_Request_free(&mut raw) }))?;
         if !handle::is_constant(self) {

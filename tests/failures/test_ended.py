@@ -1,0 +1,132 @@
+"""A rank that has ended and is still waited for; sends under way at the end."""
+
+import unittest
+
+from jobs import JobCase
+
+HEAD = """
+    import sys, time
+    from mpi4py import MPI
+    comm = MPI.COMM_WORLD
+    last = comm.size - 1
+"""
+
+
+class TestWaitingForARankThatHasEnded(JobCase):
+    def check(self, script: str, *says: str, ranks: tuple[int, ...] = (2, 3)) -> None:
+        for n in ranks:
+            with self.subTest(ranks=n):
+                ended = self.run_job(n, HEAD + script)
+                self.assertEqual(ended.status, 1, ended.text)
+                self.assert_says(ended, f"rank {n - 1}", "has ended", *says)
+
+    def test_barrier(self):
+        self.check(
+            "    sys.exit(0) if comm.rank == last else comm.barrier()\n",
+            "MPI_Barrier",
+            ranks=(2, 3, 8),
+        )
+
+    def test_receive(self):
+        script = """
+    if comm.rank == last:
+        comm.send("the only one", dest=0)
+    elif comm.rank == 0:
+        time.sleep(0.3)
+        assert comm.recv(source=last) == "the only one"
+        comm.recv(source=last)
+"""
+        self.check(script)
+
+    def test_receive_from_anybody(self):
+        self.check(
+            "    comm.Recv(bytearray(8)) if comm.rank == 0 else None\n",
+            "any rank",
+            "MPI_Recv",
+            ranks=(2,),
+        )
+
+    def test_send(self):
+        self.check(
+            "    comm.Ssend(bytearray(8), last) if comm.rank == 0 else None\n",
+            "MPI_Ssend",
+            "8 bytes",
+        )
+
+    def test_nonblocking_collective(self):
+        self.check(
+            "    comm.Ibarrier().Wait() if comm.rank != last else None\n",
+            "Ibarrier",
+            ranks=(2,),
+        )
+
+    def test_program_that_never_begins(self):
+        script = """
+    import os, sys
+    if os.environ["PMI_RANK"] == "1":
+        sys.exit(0)
+    from mpi4py import MPI
+    MPI.COMM_WORLD.barrier()
+"""
+        ended = self.run_job(2, script)
+        self.assertNotEqual(ended.status, 0, ended.text)
+        self.assert_says(ended, "rank 1")
+
+    def test_a_slow_rank_is_waited_for(self):
+        script = """
+    if comm.rank == 1:
+        time.sleep(3)
+        comm.send("late", dest=0)
+    elif comm.rank == 0:
+        assert comm.recv() == "late"
+"""
+        ended = self.run_job(3, HEAD + script)
+        self.assertEqual(ended.status, 0, ended.text)
+
+
+class TestOperationsUnderWayAtTheEnd(JobCase):
+    def test_a_send_on_the_last_line_is_delivered(self):
+        script = """
+    import array
+    if comm.rank == 0:
+        request = comm.isend(array.array("d", [1.5]) * 30000, dest=1)
+        comm.Isend(array.array("d", [2.5]) * 30000, 1).Free()
+        comm.Isend(array.array("d", [3.5]) * 30000, 1)
+    elif comm.rank == 1:
+        time.sleep(1.5)
+        assert comm.recv(source=0) == array.array("d", [1.5]) * 30000
+        for value in (2.5, 3.5):
+            target = array.array("d", [0.0]) * 30000
+            comm.Recv(target, 0)
+            assert target == array.array("d", [value]) * 30000
+        print("all there")
+"""
+        ended = self.run_job(3, HEAD + script)
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertIn("all there", ended.out)
+
+    def test_a_send_that_nobody_receives_is_named(self):
+        script = """
+    request = comm.Isend(bytearray(300_000), last) if comm.rank == 0 else None
+"""
+        ended = self.run_job(2, HEAD + script)
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assert_says(ended, "a message was not delivered", "300000 bytes", "rank 1")
+
+    def test_ranks_that_only_send_to_each_other_end(self):
+        script = """
+    request = comm.Isend(bytearray(300_000), (comm.rank + 1) % comm.size)
+"""
+        ended = self.run_job(3, HEAD + script)
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertEqual(ended.err.count("a message was not delivered"), 3, ended.text)
+
+    def test_receives_that_nothing_comes_for_do_not_matter(self):
+        ended = self.run_job(
+            2, HEAD + "    request = comm.Irecv(bytearray(8), comm.rank ^ 1)\n"
+        )
+        self.assertEqual((ended.status, ended.err), (0, ""), ended.text)
+
+
+if __name__ == "__main__":
+    unittest.main()
