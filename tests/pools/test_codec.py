@@ -138,6 +138,12 @@ class Values(HereCase):
         arrived = back(table)
         self.assertIs(arrived["self"][0], arrived)
 
+    def test_a_list_in_a_tuple_that_is_there_twice_arrives_as_one(self) -> None:
+        pair: tuple[list[int]] = ([],)
+        arrived = back([pair, pair])
+        arrived[0][0].append(1)
+        self.assertEqual(arrived, [([1],), ([1],)])
+
     def test_objects_in_a_row_do_not_know_of_each_other(self) -> None:
         kept = [Point(1.0)]
         first = _workers._encode(kept)

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-pub(crate) use phalanx_gil::{GilCell, detached};
+pub(crate) use phalanx_object::{GilCell, detached};
 
 use crate::error;
 use crate::extras;

@@ -4,7 +4,7 @@
 //! that this one does not have are looked for in the families of its ancestors, whose memory is found under `/proc`. What
 //! it creates stays in its own: it is gone with it, however long its ancestors run.
 
-use phalanx_gil::detached;
+use phalanx_object::detached;
 use phalanx_shm::alive::parent_of;
 use phalanx_shm::{Arena, ShmError};
 use pyo3::prelude::*;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use phalanx_gil::{GilCell, detached};
+use phalanx_object::{GilCell, detached};
 use phalanx_shm::queue::{ArenaMemory, Queue, Record, TryGet, TryPut, Turn, Watch};
 use phalanx_shm::{Block, ShmError, fork};
 use pyo3::exceptions::{PyException, PyOSError, PyRuntimeError, PyValueError};

@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use phalanx_gil::detached;
+use phalanx_object::detached;
 use phalanx_shm::{Block, BlockKind};
 use pyo3::exceptions::{PyBufferError, PyMemoryError, PyOverflowError, PyValueError};
 use pyo3::ffi;

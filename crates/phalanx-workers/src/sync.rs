@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use phalanx_gil::detached;
+use phalanx_object::detached;
 use phalanx_shm::semaphore::SEMAPHORE_MAX;
 use phalanx_shm::wait::{Deadline, Slices};
 use phalanx_shm::{Acquired, Block, BlockKind, OwnedLock, Semaphore, ShmError, fork};

@@ -1,14 +1,17 @@
-//! Collective communication of Python objects (MPI 5.0 chapter 6, by pickle).
+//! Collective communication of Python objects (MPI 5.0 chapter 6).
 //!
-//! The size of a pickled object is known to its owner only. Where one block of fixed size tells everybody all sizes,
+//! The size of an object's message is known to its owner only. Where one block of fixed size tells everybody all sizes,
 //! small objects travel in that block, and one collective operation does it (`bcast`, `allgather`). Where a message
 //! goes to one process only, it travels as a point-to-point message on a private communicator, which tells its own size
 //! (`gather`, `scatter`, `alltoall`, and everything on intercommunicators).
 //!
-//! When an object does not pickle, its owner raises that error, and the ranks that would have got the object raise one
-//! that names the owner: nobody waits for a message that will never come.
+//! A rank that has no object to give, because it does not pickle for example, gives a notice of its error instead
+//! (`object::notice`), raises the error, and takes its part in everything else: nobody waits for a message that will
+//! never come, and the next operation does not find one of this.
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -17,8 +20,10 @@ use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
 use crate::object::context::{self, Private};
+use crate::object::describe::describe_collective;
+use crate::object::notice::notice;
 use crate::object::transfer::{self, Outbox, Route};
-use crate::object::{self, Block, Memory, Parcel};
+use crate::object::{self, Memory, Parcel};
 
 /// Bytes that the first part of a `bcast` carries, the size in front included.
 const BCAST_BLOCK: usize = 1024;
@@ -29,55 +34,60 @@ const GATHER_BLOCK: usize = 128;
 /// Bytes of the size in front.
 const SIZE: usize = 8;
 
-/// Stands for the size of an object that its owner could not pickle.
-const FAILED: u64 = u64::MAX;
-
 /// The tag of all messages on private communicators: each pair's order tells them apart.
 const TAG: c_int = 0;
 
-/// The receiver's error for an object that never came.
-pub(super) fn not_sent(operation: &str, rank: c_int) -> PyErr {
-    PyRuntimeError::new_err(format!("{operation}: rank {rank} could not pickle its object, see its own error"))
+/// The method that the user called, and the rank of this process: what a notice names.
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) operation: &'static str,
+    pub(super) rank: c_int,
+}
+
+/// A parcel of an object, or of the error in its place, which is returned too.
+pub(super) fn pack<'py>(
+    py: Python<'py>,
+    object: PyResult<Bound<'py, PyAny>>,
+    caller: Caller,
+) -> (Parcel, Option<PyErr>) {
+    match object.and_then(|object| object::dump(&object)) {
+        Ok(parcel) => (parcel, None),
+        Err(error) => (notice(py, caller.operation, caller.rank, &error), Some(error)),
+    }
 }
 
 /// Writes the size and, when it fits, the whole of a message into a block.
-fn fill_block(block: &mut [u8], parcel: Option<&Parcel>) {
-    let size = parcel.map_or(FAILED, |parcel| parcel.bytes() as u64);
-    block[..SIZE].copy_from_slice(&size.to_ne_bytes());
-    if let Some(bytes) = parcel.and_then(Parcel::contiguous)
+fn fill_block(block: &mut [u8], parcel: &Parcel) {
+    block[..SIZE].copy_from_slice(&(parcel.bytes() as u64).to_ne_bytes());
+    if let Some(bytes) = parcel.contiguous()
         && let Some(room) = block[SIZE..].get_mut(..bytes.len())
     {
         room.copy_from_slice(bytes);
     }
 }
 
-/// The size that a block tells; `None` for an object that could not be pickled.
-fn block_size(block: &[u8]) -> Option<usize> {
-    let bytes = block.get(..SIZE)?.try_into().ok()?;
-    let size = u64::from_ne_bytes(bytes);
-    if size == FAILED { None } else { usize::try_from(size).ok() }
+/// The size that a block tells.
+fn block_size(block: &[u8]) -> usize {
+    let size = block.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
-/// Copies a small message out of its block.
-fn from_block(block: &[u8], size: usize) -> PyResult<Memory> {
-    let memory = Memory::for_message(size)?;
-    if let Some(bytes) = block.get(SIZE..SIZE + size) {
-        // SAFETY: the memory has room for `size` bytes and is nobody else's.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.address().cast(), size) };
-    }
-    Ok(memory)
+/// The small message in a block.
+fn in_block(block: &[u8], size: usize) -> &[u8] {
+    block.get(SIZE..).and_then(|rest| rest.get(..size)).unwrap_or_default()
 }
 
-/// Whether a message of this size travels inside a block.
+/// Whether a message travels inside a block.
 fn fits(size: usize, block: usize) -> bool {
     size <= block - SIZE
 }
 
 /// A copy of an object as another rank would receive it.
 fn round_trip<'py>(parcel: &Parcel, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-    let memory = Memory::for_message(parcel.bytes())?;
-    parcel.copy_to(&memory);
-    object::load(py, memory)
+    match parcel.contiguous() {
+        Some(bytes) if fits(bytes.len(), BCAST_BLOCK) => object::load_short(py, bytes),
+        _ => object::load(py, parcel.copy()?),
+    }
 }
 
 /// Runs `call` on a communicator's raw collective without the interpreter lock.
@@ -88,70 +98,119 @@ fn bcast_bytes(py: Python<'_>, address: *mut c_void, bytes: usize, root: c_int, 
 
 /// One object from `root` to every rank, on an intracommunicator; `object` is looked at on `root` only.
 pub(super) fn bcast<'py>(
-    object: &Bound<'py, PyAny>,
-    rank: c_int,
+    py: Python<'py>,
+    object: PyResult<Bound<'py, PyAny>>,
+    caller: Caller,
     root: c_int,
     comm: MPI_Comm,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = object.py();
     let mut block = [0; BCAST_BLOCK];
-    if rank != root {
+    if caller.rank != root {
         bcast_bytes(py, block.as_mut_ptr().cast(), BCAST_BLOCK, root, comm)?;
-        let size = block_size(&block).ok_or_else(|| not_sent("bcast", root))?;
+        let size = block_size(&block);
         if fits(size, BCAST_BLOCK) {
-            return object::load(py, from_block(&block, size)?);
+            return object::load_short(py, in_block(&block, size));
         }
         let memory = Memory::for_message(size)?;
         bcast_bytes(py, memory.address(), size, root, comm)?;
         return object::load(py, memory);
     }
-    let parcel = object::dump(object);
-    fill_block(&mut block, parcel.as_ref().ok());
+    let given = object.as_ref().ok().cloned();
+    let (parcel, failure) = pack(py, object, caller);
+    // Whether a message fits is told by its size alone: the others know no more.
+    let fits = fits(parcel.bytes(), BCAST_BLOCK);
+    let small = if fits && parcel.contiguous().is_none() { Some(parcel.copy()?) } else { None };
+    fill_block(&mut block, &parcel);
+    if let Some(small) = small {
+        // SAFETY: `copy` has filled all of the memory.
+        block[SIZE..SIZE + small.length()].copy_from_slice(unsafe { small.bytes() });
+    }
     bcast_bytes(py, block.as_mut_ptr().cast(), BCAST_BLOCK, root, comm)?;
-    let parcel = parcel?;
-    if !fits(parcel.bytes(), BCAST_BLOCK) || parcel.contiguous().is_none() {
-        parcel.describe_collective(|address, count, datatype| {
+    if !fits {
+        describe_collective(&parcel, |address, count, datatype| {
             // SAFETY: the parcel holds the memory and outlives the call; a root's buffer is only read.
             gil::blocking(py, || unsafe { MPI_Bcast_c(address.cast_mut(), count, datatype, root, comm) })
         })??;
     }
-    Ok(object.clone())
+    match (failure, given) {
+        (None, Some(object)) => Ok(object),
+        (Some(error), _) => Err(error),
+        (None, None) => Ok(py.None().into_bound(py)),
+    }
 }
 
-/// What every rank of an intracommunicator gave, by rank.
-pub(super) fn allgather<'py>(object: &Bound<'py, PyAny>, size: c_int, comm: MPI_Comm) -> PyResult<Bound<'py, PyList>> {
-    let py = object.py();
-    let parcel = object::dump(object);
-    let mut mine = [0; GATHER_BLOCK];
-    fill_block(&mut mine, parcel.as_ref().ok());
-    let ranks = size.unsigned_abs() as usize;
-    let mut blocks = vec![0; GATHER_BLOCK * ranks];
-    let (from, to) = (mine.as_ptr(), blocks.as_mut_ptr());
-    // SAFETY: both buffers have room for what the counts say.
-    gil::blocking(py, || unsafe {
-        let bytes = GATHER_BLOCK as MPI_Count;
-        MPI_Allgather_c(from.cast(), bytes, MPI_BYTE, to.cast(), bytes, MPI_BYTE, comm)
-    })?;
-    let parcel = parcel?;
-    let sizes: Vec<usize> = blocks
-        .chunks_exact(GATHER_BLOCK)
-        .enumerate()
-        .map(|(rank, block)| block_size(block).ok_or_else(|| not_sent("allgather", rank as c_int)))
-        .collect::<PyResult<_>>()?;
-    let rest = Rest::of(&sizes)?;
-    let block = if rest.total > 0 { Some(rest.exchange(py, &parcel, comm)?) } else { None };
-    let result = PyList::empty(py);
-    for (rank, (bytes, size)) in blocks.chunks_exact(GATHER_BLOCK).zip(&sizes).enumerate() {
-        let object = match &block {
-            Some(block) if !fits(*size, GATHER_BLOCK) => {
-                let from = rest.places[rank] as usize;
-                object::load_from(block, from, from + size)?
-            }
-            _ => object::load(py, from_block(bytes, *size)?)?,
-        };
-        result.append(object)?;
+/// The first part of an `allgather`: every rank knows the sizes of all messages, and the small ones have arrived.
+pub(super) struct Announced {
+    parcel: Parcel,
+    /// Why this rank's parcel is a notice.
+    pub(super) failure: Option<PyErr>,
+    blocks: Vec<u8>,
+    rest: Rest,
+}
+
+impl Announced {
+    /// Tells all ranks what this one has, and hears it from them.
+    ///
+    /// # Errors
+    /// `MPI.Exception`; `ValueError` when the messages together are larger than memory can be.
+    pub(super) fn by_all<'py>(
+        object: &Bound<'py, PyAny>,
+        caller: Caller,
+        size: c_int,
+        comm: MPI_Comm,
+    ) -> PyResult<Announced> {
+        let py = object.py();
+        let (parcel, failure) = pack(py, Ok(object.clone()), caller);
+        let mut mine = [0; GATHER_BLOCK];
+        fill_block(&mut mine, &parcel);
+        if parcel.contiguous().is_none() && fits(parcel.bytes(), GATHER_BLOCK) {
+            let memory = parcel.copy()?;
+            // SAFETY: `copy` has filled all of the memory.
+            mine[SIZE..SIZE + memory.length()].copy_from_slice(unsafe { memory.bytes() });
+        }
+        let mut blocks = vec![0; GATHER_BLOCK * size.unsigned_abs() as usize];
+        let (from, to) = (mine.as_ptr(), blocks.as_mut_ptr());
+        // SAFETY: both buffers have room for what the counts say.
+        gil::blocking(py, || unsafe {
+            let bytes = GATHER_BLOCK as MPI_Count;
+            MPI_Allgather_c(from.cast(), bytes, MPI_BYTE, to.cast(), bytes, MPI_BYTE, comm)
+        })?;
+        let rest = Rest::of(blocks.chunks_exact(GATHER_BLOCK).map(block_size))?;
+        Ok(Announced { parcel, failure, blocks, rest })
     }
-    Ok(result)
+
+    /// How many bytes have not arrived yet.
+    pub(super) fn missing(&self) -> usize {
+        self.rest.total
+    }
+
+    /// The message of this rank, for another way to send it.
+    pub(super) fn into_own(self) -> (Parcel, Option<PyErr>) {
+        (self.parcel, self.failure)
+    }
+
+    /// Exchanges the rest, and returns the objects of all ranks.
+    ///
+    /// # Errors
+    /// `MPI.Exception`; why this rank has no object; a notice; whatever unpickling raises.
+    pub(super) fn exchange<'py>(mut self, py: Python<'py>, comm: MPI_Comm) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let memory = if self.rest.total > 0 { Some(self.rest.exchange(py, &self.parcel, comm)?) } else { None };
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        let mut objects = Vec::with_capacity(self.rest.counts.len());
+        for (rank, block) in self.blocks.chunks_exact(GATHER_BLOCK).enumerate() {
+            let size = block_size(block);
+            objects.push(match &memory {
+                Some(memory) if !fits(size, GATHER_BLOCK) => {
+                    let from = self.rest.places[rank] as usize;
+                    object::load_from(py, memory, from, from + size)?
+                }
+                _ => object::load_short(py, in_block(block, size))?,
+            });
+        }
+        Ok(objects)
+    }
 }
 
 /// The messages of an `allgather` that did not fit into the blocks: where each lies in the memory they arrive in.
@@ -162,10 +221,10 @@ struct Rest {
 }
 
 impl Rest {
-    fn of(sizes: &[usize]) -> PyResult<Rest> {
+    fn of(sizes: impl Iterator<Item = usize>) -> PyResult<Rest> {
         let mut rest = Rest { counts: Vec::new(), places: Vec::new(), total: 0 };
         for size in sizes {
-            let size = if fits(*size, GATHER_BLOCK) { 0 } else { *size };
+            let size = if fits(size, GATHER_BLOCK) { 0 } else { size };
             rest.counts.push(size as MPI_Count);
             rest.places.push(rest.total as MPI_Aint);
             rest.total = rest
@@ -177,65 +236,73 @@ impl Rest {
         Ok(rest)
     }
 
-    fn exchange<'py>(&self, py: Python<'py>, parcel: &Parcel, comm: MPI_Comm) -> PyResult<Bound<'py, Block>> {
+    fn exchange(&self, py: Python<'_>, parcel: &Parcel, comm: MPI_Comm) -> PyResult<Arc<Memory>> {
         let memory = Memory::for_message(self.total)?;
         let (to, counts, places) = (memory.address(), self.counts.as_ptr(), self.places.as_ptr());
-        parcel.describe_collective(|address, count, datatype| {
+        describe_collective(parcel, |address, count, datatype| {
             let count = if fits(parcel.bytes(), GATHER_BLOCK) { 0 } else { count };
             // SAFETY: the parcel holds what is sent; the memory has room for all counts at their places.
             gil::blocking(py, || unsafe {
                 MPI_Allgatherv_c(address, count, datatype, to, counts, places, MPI_BYTE, comm)
             })
         })??;
-        Block::object(py, memory)
+        Ok(Arc::new(memory))
     }
 }
 
-/// Sends an object to one rank of a private communicator, an empty message when it does not pickle.
-pub(super) fn give(object: &Bound<'_, PyAny>, peer: c_int, comm: MPI_Comm) -> PyResult<()> {
-    let py = object.py();
-    let to = Route { comm, peer, tag: TAG };
-    match object::dump(object) {
-        Ok(parcel) => transfer::send(py, &parcel, to),
-        Err(error) => {
-            transfer::send(py, &Parcel::empty(), to)?;
-            Err(error)
-        }
-    }
+/// Sends an object to one rank of a private communicator; a notice of the error when there is none, which is then raised.
+pub(super) fn give<'py>(
+    py: Python<'py>,
+    object: PyResult<Bound<'py, PyAny>>,
+    caller: Caller,
+    peer: c_int,
+    comm: MPI_Comm,
+) -> PyResult<()> {
+    give_parcel(py, pack(py, object, caller), peer, comm)
+}
+
+/// As [`give`], for what [`pack`] returned.
+pub(super) fn give_parcel(
+    py: Python<'_>,
+    (parcel, failure): (Parcel, Option<PyErr>),
+    peer: c_int,
+    comm: MPI_Comm,
+) -> PyResult<()> {
+    transfer::send(py, &parcel, Route { comm, peer, tag: TAG })?;
+    failure.map_or(Ok(()), Err)
 }
 
 /// Receives an object from one rank of a private communicator.
-pub(super) fn take<'py>(py: Python<'py>, operation: &str, peer: c_int, comm: MPI_Comm) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn take<'py>(py: Python<'py>, peer: c_int, comm: MPI_Comm) -> PyResult<Bound<'py, PyAny>> {
     let mut status = MPI_Status::EMPTY;
-    let memory = transfer::receive(py, Route { comm, peer, tag: TAG }, &mut status)?;
-    if memory.length() == 0 {
-        return Err(not_sent(operation, peer));
-    }
-    object::load(py, memory)
+    transfer::receive(py, Route { comm, peer, tag: TAG }, &mut status)
 }
 
-/// Sends one object to each of several ranks, and then reports the first that did not pickle.
+/// Starts to send one object to each of several ranks, notices of the error when there are none.
+///
+/// Returns the sends, this rank's own parcel and the first error.
 fn give_each<'py>(
     py: Python<'py>,
-    objects: impl Iterator<Item = PyResult<Bound<'py, PyAny>>>,
+    objects: PyResult<Vec<Bound<'py, PyAny>>>,
+    caller: Caller,
+    peers: c_int,
     comm: MPI_Comm,
     own: Option<c_int>,
 ) -> PyResult<(Outbox, Option<Parcel>, Option<PyErr>)> {
     let mut outbox = Outbox::default();
     let (mut kept, mut failure) = (None, None);
-    for (peer, object) in (0..).zip(objects) {
-        let parcel = match object.and_then(|object| object::dump(&object)) {
-            Ok(parcel) if own == Some(peer) => {
-                kept = Some(parcel);
-                continue;
-            }
-            Ok(parcel) => parcel,
-            Err(error) => {
-                failure.get_or_insert(error);
-                Parcel::empty()
-            }
+    for peer in 0..peers {
+        let object = match &objects {
+            Ok(objects) => objects.get(peer as usize).cloned().ok_or_else(|| PyValueError::new_err("no such item")),
+            Err(error) => Err(error.clone_ref(py)),
         };
-        if own != Some(peer) {
+        let (parcel, error) = pack(py, object, caller);
+        if failure.is_none() {
+            failure = error;
+        }
+        if own == Some(peer) {
+            kept = Some(parcel);
+        } else {
             outbox.post(py, parcel, Route { comm, peer, tag: TAG })?;
         }
     }
@@ -259,6 +326,11 @@ impl Comm {
     /// The private communicators of this one.
     pub(super) fn private(&self, py: Python<'_>) -> PyResult<Private> {
         context::private(py, self.raw(), self.inter_now()?)
+    }
+
+    /// This process in a call of the user's.
+    pub(super) fn caller(&self, operation: &'static str) -> PyResult<Caller> {
+        Ok(Caller { operation, rank: self.rank_now()? })
     }
 
     /// Raises what the library says of a root that is not a rank.
@@ -291,7 +363,7 @@ impl Comm {
         for peer in 0..self.peers_now()? {
             let object = match own.take_if(|own| own.0 == peer) {
                 Some((_, parcel)) => parcel.and_then(|parcel| round_trip(&parcel, py)),
-                None => take(py, "gather", peer, comm),
+                None => take(py, peer, comm),
             };
             // Every message is received, come what may: the next collective must not find this one's.
             match object {
@@ -325,19 +397,20 @@ impl Comm {
         self.check_root(py, root)?;
         if !self.inter_now()? {
             let _turn = lock::hold(py, self.raw(), "bcast")?;
-            return bcast(obj, self.rank_now()?, root, self.raw());
+            return bcast(py, Ok(obj.clone()), self.caller("bcast")?, root, self.raw());
         }
         let comm = self.private(py)?.comm;
         let nothing = py.None().into_bound(py);
         match root {
             MPI_PROC_NULL => Ok(nothing),
             MPI_ROOT => {
-                let copies = std::iter::repeat_n(obj.clone(), self.peers_now()?.unsigned_abs() as usize);
-                let (outbox, _, failure) = give_each(py, copies.map(Ok), comm, None)?;
+                let peers = self.peers_now()?;
+                let copies = vec![obj.clone(); peers.unsigned_abs() as usize];
+                let (outbox, _, failure) = give_each(py, Ok(copies), self.caller("bcast")?, peers, comm, None)?;
                 outbox.wait(py)?;
                 failure.map_or(Ok(nothing), Err)
             }
-            root => take(py, "bcast", root, comm),
+            root => take(py, root, comm),
         }
     }
 
@@ -355,11 +428,11 @@ impl Comm {
             return match root {
                 MPI_PROC_NULL => Ok(None),
                 MPI_ROOT => self.gather_at_root(py, None, comm).map(Some),
-                root => give(sendobj, root, comm).map(|()| None),
+                root => give(py, Ok(sendobj.clone()), self.caller("gather")?, root, comm).map(|()| None),
             };
         }
         if self.rank_now()? != root {
-            return give(sendobj, root, comm).map(|()| None);
+            return give(py, Ok(sendobj.clone()), self.caller("gather")?, root, comm).map(|()| None);
         }
         let own = Some((root, object::dump(sendobj)));
         self.gather_at_root(py, own, comm).map(Some)
@@ -369,7 +442,8 @@ impl Comm {
     ///
     /// Scatter a sequence with one object for each rank from `root`; every rank returns its own.
     ///
-    /// Waits for `root`. Raises ValueError on `root` for a sequence of another length.
+    /// Waits for `root`. Raises ValueError on `root` for a sequence of another length, and RuntimeError on the other ranks
+    /// then.
     #[pyo3(signature = (sendobj, root = 0))]
     fn scatter<'py>(&self, sendobj: &Bound<'py, PyAny>, root: c_int) -> PyResult<Bound<'py, PyAny>> {
         let py = sendobj.py();
@@ -381,23 +455,11 @@ impl Comm {
             return Ok(nothing());
         }
         if root != MPI_ROOT && own != Some(root) {
-            return take(py, "scatter", root, comm);
+            return take(py, root, comm);
         }
-        // A sequence of the wrong length reaches every rank as an object that did not pickle.
         let peers = self.peers_now()?;
-        let (objects, wrong) = match one_each(sendobj, peers) {
-            Ok(objects) => (objects, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        if let Some(error) = wrong {
-            let mut outbox = Outbox::default();
-            for peer in (0..peers).filter(|peer| own != Some(*peer)) {
-                outbox.post(py, Parcel::empty(), Route { comm, peer, tag: TAG })?;
-            }
-            outbox.wait(py)?;
-            return Err(error);
-        }
-        let (outbox, kept, failure) = give_each(py, objects.into_iter().map(Ok), comm, own)?;
+        let objects = one_each(sendobj, peers);
+        let (outbox, kept, failure) = give_each(py, objects, self.caller("scatter")?, peers, comm, own)?;
         outbox.wait(py)?;
         match (failure, kept) {
             (Some(error), _) => Err(error),
@@ -414,12 +476,13 @@ impl Comm {
     fn allgather<'py>(&self, sendobj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let py = sendobj.py();
         if !self.inter_now()? {
-            return allgather(sendobj, self.size_now()?, self.raw());
+            let announced = Announced::by_all(sendobj, self.caller("allgather")?, self.size_now()?, self.raw())?;
+            return PyList::new(py, announced.exchange(py, self.raw())?);
         }
         let comm = self.private(py)?.comm;
-        let peers = self.peers_now()?.unsigned_abs() as usize;
-        let copies = std::iter::repeat_n(sendobj.clone(), peers);
-        let (outbox, _, failure) = give_each(py, copies.map(Ok), comm, None)?;
+        let peers = self.peers_now()?;
+        let copies = vec![sendobj.clone(); peers.unsigned_abs() as usize];
+        let (outbox, _, failure) = give_each(py, Ok(copies), self.caller("allgather")?, peers, comm, None)?;
         let result = self.gather_at_root(py, None, comm);
         outbox.wait(py)?;
         failure.map_or(result, Err)
@@ -434,8 +497,9 @@ impl Comm {
         let py = sendobj.py();
         let comm = self.private(py)?.comm;
         let own = if self.inter_now()? { None } else { Some(self.rank_now()?) };
-        let objects = one_each(sendobj, self.peers_now()?)?;
-        let (outbox, kept, failure) = give_each(py, objects.into_iter().map(Ok), comm, own)?;
+        let peers = self.peers_now()?;
+        let objects = one_each(sendobj, peers);
+        let (outbox, kept, failure) = give_each(py, objects, self.caller("alltoall")?, peers, comm, own)?;
         let result = self.gather_at_root(py, own.zip(kept.map(Ok)), comm);
         outbox.wait(py)?;
         failure.map_or(result, Err)

@@ -1,10 +1,10 @@
 //! Neighborhood collectives of Python objects: the sizes first, then the pickled bytes, by the library's own neighborhood
 //! collectives, which know how neighbors are ordered.
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::coll_obj::{Caller, pack};
 use super::{Comm, Topocomm, topo};
 use crate::error::check;
 use crate::ffi::*;
@@ -31,34 +31,29 @@ fn unpack<'py>(py: Python<'py>, bytes: &[u8], sizes: &[MPI_Count]) -> PyResult<B
     for size in sizes {
         let (message, after) = rest.split_at(usize::try_from(*size).unwrap_or(0).min(rest.len()));
         rest = after;
-        let memory = Memory::for_message(message.len())?;
-        // SAFETY: the memory has room for that many bytes and nobody else knows it yet.
-        unsafe { std::ptr::copy_nonoverlapping(message.as_ptr(), memory.address().cast::<u8>(), message.len()) };
-        list.append(object::load(py, memory)?)?;
+        list.append(object::load(py, Memory::copy_of(message)?)?)?;
     }
     Ok(list)
 }
 
-/// An object as bytes.
-fn pack(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let parcel = object::dump(object)?;
+/// The bytes of an object, or of a notice of why there is none.
+fn bytes_of(py: Python<'_>, object: PyResult<Bound<'_, PyAny>>, caller: Caller) -> PyResult<(Vec<u8>, Option<PyErr>)> {
+    let (parcel, failure) = pack(py, object, caller);
     if let Some(bytes) = parcel.contiguous() {
-        return Ok(bytes.to_vec());
+        return Ok((bytes.to_vec(), failure));
     }
-    let memory = Memory::for_message(parcel.bytes())?;
-    parcel.copy_to(&memory);
-    // SAFETY: `copy_to` has filled all of the memory.
-    Ok(unsafe { std::slice::from_raw_parts(memory.address().cast::<u8>(), memory.length()) }.to_vec())
+    let memory = parcel.copy()?;
+    // SAFETY: `copy` has filled all of the memory.
+    Ok((unsafe { memory.bytes() }.to_vec(), failure))
 }
 
-/// What could not be pickled elsewhere is announced by this size.
-const FAILED: MPI_Count = -1;
-
-fn check_sizes(sizes: &[MPI_Count], operation: &str) -> PyResult<()> {
-    if sizes.contains(&FAILED) {
-        return Err(PyRuntimeError::new_err(format!("{operation}: a neighbor could not pickle its object")));
+/// The objects for the outgoing neighbors.
+fn one_each<'py>(sendobj: &Bound<'py, PyAny>, count: usize) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if sendobj.is_none() && count == 0 {
+        return Ok(Vec::new());
     }
-    Ok(())
+    numbers::expect_length(sendobj.len()?, count, "sendobj")?;
+    sendobj.try_iter()?.collect()
 }
 
 fn room(n: c_int) -> Vec<MPI_Count> {
@@ -74,15 +69,14 @@ impl Topocomm {
         let py = slf.py();
         let raw = slf.as_any().cast::<Comm>()?.get().raw();
         let mut sizes = room(topo::degrees(raw)?.0);
-        let packed = pack(sendobj);
-        let size = packed.as_ref().map_or(FAILED, |bytes| numbers::large_count(bytes.len()));
+        let caller = slf.as_any().cast::<Comm>()?.get().caller("neighbor_allgather")?;
+        let (mine, failure) = bytes_of(py, Ok(sendobj.clone()), caller)?;
+        let size = numbers::large_count(mine.len());
         let out = sizes.as_mut_ptr();
         // SAFETY: one count goes out, one comes in per incoming neighbor.
         check(gil::detached(py, || unsafe {
             MPI_Neighbor_allgather_c((&raw const size).cast(), 1, MPI_COUNT, out.cast(), 1, MPI_COUNT, raw)
         }))?;
-        let mine = packed?;
-        check_sizes(&sizes, "neighbor_allgather")?;
         let (places, total) = places(&sizes);
         let mut received = vec![0_u8; total];
         let (from, to) = (mine.as_ptr(), received.as_mut_ptr());
@@ -91,7 +85,7 @@ impl Topocomm {
             let (counts, displacements) = (sizes.as_ptr(), places.as_ptr());
             MPI_Neighbor_allgatherv_c(from.cast(), size, MPI_BYTE, to.cast(), counts, displacements, MPI_BYTE, raw)
         }))?;
-        unpack(py, &received, &sizes)
+        failure.map_or_else(|| unpack(py, &received, &sizes), Err)
     }
 
     /// neighbor_alltoall(self, sendobj: list[Any]) -> list[Any]
@@ -103,29 +97,26 @@ impl Topocomm {
         let (indegree, outdegree) = topo::degrees(raw)?;
         let mut sizes = room(indegree);
         let mut out_sizes = room(outdegree);
-        let packed: PyResult<Vec<u8>> = (|| {
-            let mut bytes = Vec::new();
-            if sendobj.is_none() && outdegree == 0 {
-                return Ok(bytes);
+        let caller = slf.as_any().cast::<Comm>()?.get().caller("neighbor_alltoall")?;
+        let objects = one_each(sendobj, out_sizes.len());
+        let (mut mine, mut failure) = (Vec::new(), None);
+        for (place, size) in out_sizes.iter_mut().enumerate() {
+            let object = match &objects {
+                Ok(objects) => objects.get(place).cloned().map_or_else(|| Ok(py.None().into_bound(py)), Ok),
+                Err(error) => Err(error.clone_ref(py)),
+            };
+            let (message, error) = bytes_of(py, object, caller)?;
+            *size = numbers::large_count(message.len());
+            mine.extend_from_slice(&message);
+            if failure.is_none() {
+                failure = error;
             }
-            numbers::expect_length(sendobj.len()?, out_sizes.len(), "sendobj")?;
-            for (item, size) in sendobj.try_iter()?.zip(&mut out_sizes) {
-                let message = pack(&item?)?;
-                *size = numbers::large_count(message.len());
-                bytes.extend_from_slice(&message);
-            }
-            Ok(bytes)
-        })();
-        if packed.is_err() {
-            out_sizes.fill(FAILED);
         }
         let (out, into) = (out_sizes.as_ptr(), sizes.as_mut_ptr());
         // SAFETY: one count per neighbor in both directions.
         check(gil::detached(py, || unsafe {
             MPI_Neighbor_alltoall_c(out.cast(), 1, MPI_COUNT, into.cast(), 1, MPI_COUNT, raw)
         }))?;
-        let mine = packed?;
-        check_sizes(&sizes, "neighbor_alltoall")?;
         let ((out_places, _), (in_places, total)) = (places(&out_sizes), places(&sizes));
         let mut received = vec![0_u8; total];
         let (from, to) = (mine.as_ptr(), received.as_mut_ptr());
@@ -143,6 +134,6 @@ impl Topocomm {
                 raw,
             )
         }))?;
-        unpack(py, &received, &sizes)
+        failure.map_or_else(|| unpack(py, &received, &sizes), Err)
     }
 }

@@ -59,11 +59,13 @@ impl Landing {
         match self {
             Landing::Memory(memory) => object::load(py, memory.settle(length)?),
             Landing::Buffer(view) => {
-                let memory = Memory::for_message(length)?;
                 let length = length.min(view.bytes().unsigned_abs());
-                // SAFETY: both have room for that many bytes, and a message has filled the view's.
-                unsafe { std::ptr::copy_nonoverlapping(view.address().cast::<u8>(), memory.address().cast(), length) };
-                object::load(py, memory)
+                if length == 0 {
+                    return object::load_short(py, &[]);
+                }
+                // SAFETY: the buffer has so many bytes, which a message has filled.
+                let bytes = unsafe { std::slice::from_raw_parts(view.address().cast::<u8>(), length) };
+                object::load(py, Memory::copy_of(bytes)?)
             }
         }
     }
@@ -138,8 +140,7 @@ impl Comm {
         status: &mut MPI_Status,
     ) -> PyResult<Bound<'py, PyAny>> {
         let from = Route { comm: self.raw(), peer: source, tag };
-        let memory = transfer::receive(py, from, status)?;
-        object::load(py, memory)
+        transfer::receive(py, from, status)
     }
 
     /// Receives into the memory that the caller names.

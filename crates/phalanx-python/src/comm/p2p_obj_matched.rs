@@ -12,7 +12,7 @@ use super::p2p_obj::start_matched;
 use crate::ffi::*;
 use crate::handle::{self, Handle as _};
 use crate::msg::Message as Matched;
-use crate::object::{self, transfer};
+use crate::object::transfer;
 use crate::request::{Keep, Request};
 use crate::status::{self, Status};
 
@@ -109,11 +109,11 @@ impl Matched {
         let length = self.noted(py)?;
         let mut raw = self.raw();
         let mut value = MPI_Status::EMPTY;
-        let received = transfer::receive_known(py, &mut raw, length, &mut value);
+        let object = transfer::receive_known(py, &mut raw, length, &mut value);
         if !handle::is_constant(self) {
             self.cell().set(raw);
         }
-        let object = object::load(py, received?)?;
+        let object = object?;
         status::give(status, value);
         Ok(object)
     }

@@ -1,18 +1,24 @@
-//! Reductions of Python objects (MPI 5.0 sections 6.9 to 6.11, by pickle).
+//! Reductions of Python objects (MPI 5.0 sections 6.9 to 6.11).
 //!
-//! Operands are combined in the order of ranks, whatever the operation: the result depends on the number of ranks only.
+//! Operands are combined along a binomial tree in the order of ranks, whatever the operation and the size of the objects:
+//! the result depends on the number of ranks only. An operation that raises is told to the others as an object that does
+//! not pickle is (see `coll_obj`).
 
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
 use super::Comm;
-use super::coll_obj::{allgather, bcast, give, take};
+use super::coll_obj::{Announced, Caller, bcast, give, give_parcel, pack, take};
 use crate::ffi::*;
 use crate::handle::{self, Handle as _};
+use crate::object::Parcel;
+use crate::object::transfer::{Outbox, Route};
 use crate::op::Op;
 
-/// From this many ranks on, combining everything on every rank costs more than a tree.
+/// With more ranks, combining everything on every rank costs more than a tree.
 const FLAT_RANKS: c_int = 8;
+
+/// With more bytes, too: every rank would unpickle all objects, and hold them at one time.
+const FLAT_BYTES: usize = 256 << 10;
 
 /// Rank and size in an intracommunicator.
 #[derive(Clone, Copy)]
@@ -31,42 +37,87 @@ fn combine<'py>(
     op.call1((left, right))
 }
 
+/// The operation applied to what two sides have, if they have something.
+fn combine_both<'py>(
+    op: &Bound<'py, PyAny>,
+    left: PyResult<Bound<'py, PyAny>>,
+    right: PyResult<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    combine(op, left?, right?)
+}
+
+/// What this rank gives to a reduction.
+struct Operand<'py> {
+    object: Bound<'py, PyAny>,
+    /// Its message, where it was made already.
+    packed: Option<(Parcel, Option<PyErr>)>,
+}
+
 /// Combines the objects of all ranks on rank 0 along a binomial tree; the other ranks return nothing.
 fn reduce_to_zero<'py>(
-    object: &Bound<'py, PyAny>,
+    operand: Operand<'py>,
     op: &Bound<'py, PyAny>,
+    caller: Caller,
     place: Place,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let Place { comm, rank, size } = place;
-    let mut result = object.clone();
+    let py = op.py();
+    let mut packed = operand.packed;
+    let mut result = Ok(operand.object);
     let mut distance = 1;
     while distance < size {
         if rank & distance != 0 {
-            give(&result, rank & !distance, comm)?;
+            let parcel = packed.take().unwrap_or_else(|| pack(py, result, caller));
+            give_parcel(py, parcel, rank & !distance, comm)?;
             return Ok(None);
         }
         if rank | distance < size {
-            let right = take(object.py(), "reduce", rank | distance, comm)?;
-            result = combine(op, result, right)?;
+            packed = None;
+            result = combine_both(op, result, take(py, rank | distance, comm));
         }
         distance <<= 1;
     }
-    Ok(Some(result))
+    result.map(Some)
+}
+
+/// Combines objects of all ranks as [`reduce_to_zero`] does.
+fn reduce_here<'py>(op: &Bound<'py, PyAny>, objects: Vec<Bound<'py, PyAny>>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let mut objects: Vec<_> = objects.into_iter().map(Some).collect();
+    let mut distance = 1;
+    while distance < objects.len() {
+        for left in (0..objects.len() - distance).step_by(2 * distance) {
+            if let (Some(first), Some(second)) = (objects[left].take(), objects[left + distance].take()) {
+                objects[left] = Some(combine(op, first, second)?);
+            }
+        }
+        distance *= 2;
+    }
+    Ok(objects.into_iter().next().flatten())
 }
 
 /// Combines the objects of all ranks on `root`.
 fn reduce<'py>(
-    object: &Bound<'py, PyAny>,
+    operand: Operand<'py>,
     op: &Bound<'py, PyAny>,
     root: c_int,
+    caller: Caller,
     place: Place,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let result = reduce_to_zero(object, op, place)?;
-    match result {
-        Some(result) if root != 0 => give(&result, root, place.comm).map(|()| None),
-        None if place.rank == root => take(object.py(), "reduce", 0, place.comm).map(Some),
-        result => Ok(result),
+    let py = op.py();
+    let result = reduce_to_zero(operand, op, caller, place);
+    if root == 0 || (place.rank != 0 && place.rank != root) {
+        return result;
     }
+    if place.rank == root {
+        let whole = take(py, 0, place.comm);
+        return result.and(whole.map(Some));
+    }
+    give(py, present(py, result), caller, root, place.comm).map(|()| None)
+}
+
+/// What [`reduce_to_zero`] returned on rank 0.
+fn present<'py>(py: Python<'py>, result: PyResult<Option<Bound<'py, PyAny>>>) -> PyResult<Bound<'py, PyAny>> {
+    result.map(|result| result.unwrap_or_else(|| py.None().into_bound(py)))
 }
 
 impl Comm {
@@ -82,30 +133,35 @@ impl Comm {
         }
     }
 
-    /// The reduction of one side of an intercommunicator, known to its rank 0.
+    /// On every rank, the reduction of the other side of an intercommunicator.
     fn allreduce_between<'py>(
         &self,
         object: &Bound<'py, PyAny>,
         op: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = object.py();
+        let caller = self.caller("allreduce")?;
         let place = self.local_place(py)?;
         let comm = self.private(py)?.comm;
-        let ours = reduce_to_zero(object, op, place)?;
-        let theirs = match ours {
-            Some(ours) => {
-                // The two rank 0 trade results; the sends go first and need not wait for each other.
-                let parcel = crate::object::dump(&ours)?;
-                let mut outbox = crate::object::transfer::Outbox::default();
-                let to = crate::object::transfer::Route { comm, peer: 0, tag: 0 };
-                outbox.post(py, parcel, to)?;
-                let theirs = take(py, "allreduce", 0, comm)?;
-                outbox.wait(py)?;
-                theirs
-            }
-            None => py.None().into_bound(py),
-        };
-        bcast(&theirs, place.rank, 0, place.comm)
+        let ours = reduce_to_zero(Operand::new(object), op, caller, place);
+        if place.rank != 0 {
+            let theirs = bcast(py, Ok(py.None().into_bound(py)), caller, 0, place.comm);
+            return ours.and(theirs);
+        }
+        // The two rank 0 trade results; the sends go first and need not wait for each other.
+        let (parcel, failure) = pack(py, present(py, ours), caller);
+        let mut outbox = Outbox::default();
+        outbox.post(py, parcel, Route { comm, peer: 0, tag: 0 })?;
+        let theirs = take(py, 0, comm);
+        outbox.wait(py)?;
+        let theirs = bcast(py, theirs, caller, 0, place.comm);
+        failure.map_or(theirs, Err)
+    }
+}
+
+impl<'py> Operand<'py> {
+    fn new(object: &Bound<'py, PyAny>) -> Operand<'py> {
+        Operand { object: object.clone(), packed: None }
     }
 }
 
@@ -128,16 +184,17 @@ impl Comm {
         let op = self.operation(py, op)?;
         let place = self.local_place(py)?;
         if !self.inter_now()? {
-            return reduce(sendobj, &op, root, place);
+            return reduce(Operand::new(sendobj), &op, root, self.caller("reduce")?, place);
         }
         let comm = self.private(py)?.comm;
         match root {
             MPI_PROC_NULL => Ok(None),
-            MPI_ROOT => take(py, "reduce", 0, comm).map(Some),
-            root => match reduce_to_zero(sendobj, &op, place)? {
-                Some(result) => give(&result, root, comm).map(|()| None),
-                None => Ok(None),
-            },
+            MPI_ROOT => take(py, 0, comm).map(Some),
+            root => {
+                let caller = self.caller("reduce")?;
+                let result = reduce_to_zero(Operand::new(sendobj), &op, caller, place);
+                if place.rank == 0 { give(py, present(py, result), caller, root, comm).map(|()| None) } else { result }
+            }
         }
     }
 
@@ -157,15 +214,24 @@ impl Comm {
         if self.inter_now()? {
             return self.allreduce_between(sendobj, &op);
         }
-        if self.size_now()? <= FLAT_RANKS {
-            let objects: Bound<'py, PyList> = allgather(sendobj, self.size_now()?, self.raw())?;
-            let mut objects = objects.iter();
-            let first = objects.next().unwrap_or_else(|| sendobj.clone());
-            return objects.try_fold(first, |left, right| combine(&op, left, right));
+        let (caller, size) = (self.caller("allreduce")?, self.size_now()?);
+        let mut operand = Operand::new(sendobj);
+        if size <= FLAT_RANKS {
+            let announced = Announced::by_all(sendobj, caller, size, self.raw())?;
+            // Every rank knows all sizes, so that all go the same way.
+            if announced.missing() <= FLAT_BYTES {
+                let objects = announced.exchange(py, self.raw())?;
+                return present(py, reduce_here(&op, objects));
+            }
+            operand.packed = Some(announced.into_own());
         }
         let place = self.local_place(py)?;
-        let result = reduce_to_zero(sendobj, &op, place)?.unwrap_or_else(|| py.None().into_bound(py));
-        bcast(&result, place.rank, 0, place.comm)
+        let result = reduce_to_zero(operand, &op, caller, place);
+        if place.rank == 0 {
+            return bcast(py, present(py, result), caller, 0, place.comm);
+        }
+        let whole = bcast(py, Ok(py.None().into_bound(py)), caller, 0, place.comm);
+        result.and(whole)
     }
 }
 
@@ -180,13 +246,9 @@ impl super::Intracomm {
         sendobj: &Bound<'py, PyAny>,
         op: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (before, comm, op) = prefix(slf, op, "scan")?;
-        let result = match before {
-            Some(before) => combine(&op, before, sendobj.clone())?,
-            None => sendobj.clone(),
-        };
-        pass_on(&result, comm)?;
-        Ok(result)
+        let prefix = Prefix::of(slf, sendobj, op, "scan")?;
+        prefix.pass_on(sendobj.py())?;
+        prefix.result
     }
 
     /// exscan(self, sendobj: Any, op: Op | Callable[[Any, Any], Any] = SUM) -> Any
@@ -198,30 +260,49 @@ impl super::Intracomm {
         sendobj: &Bound<'py, PyAny>,
         op: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (before, comm, op) = prefix(slf, op, "exscan")?;
-        let result = match &before {
-            Some(before) => combine(&op, before.clone(), sendobj.clone())?,
-            None => sendobj.clone(),
-        };
-        pass_on(&result, comm)?;
-        Ok(before)
+        let prefix = Prefix::of(slf, sendobj, op, "exscan")?;
+        prefix.pass_on(sendobj.py())?;
+        Ok(prefix.before)
     }
 }
 
-/// What the lower ranks have combined; nothing on rank 0.
-fn prefix<'py>(
-    comm: &Bound<'py, super::Intracomm>,
-    op: Option<Bound<'py, PyAny>>,
-    operation: &str,
-) -> PyResult<(Option<Bound<'py, PyAny>>, Place, Bound<'py, PyAny>)> {
-    let (py, base) = (comm.py(), comm.as_super().get());
-    let op = base.operation(py, op)?;
-    let place = base.local_place(py)?;
-    let before = (place.rank > 0).then(|| take(py, operation, place.rank - 1, place.comm)).transpose()?;
-    Ok((before, place, op))
+/// What a rank knows of a prefix reduction.
+struct Prefix<'py> {
+    /// What the lower ranks have combined; nothing on rank 0.
+    before: Option<Bound<'py, PyAny>>,
+    /// The same with the object of this rank.
+    result: PyResult<Bound<'py, PyAny>>,
+    caller: Caller,
+    place: Place,
 }
 
-/// Hands the combination up to this rank to the next one.
-fn pass_on(result: &Bound<'_, PyAny>, place: Place) -> PyResult<()> {
-    if place.rank + 1 < place.size { give(result, place.rank + 1, place.comm) } else { Ok(()) }
+impl<'py> Prefix<'py> {
+    fn of(
+        comm: &Bound<'py, super::Intracomm>,
+        object: &Bound<'py, PyAny>,
+        op: Option<Bound<'py, PyAny>>,
+        operation: &'static str,
+    ) -> PyResult<Prefix<'py>> {
+        let (py, base) = (comm.py(), comm.as_super().get());
+        let op = base.operation(py, op)?;
+        let place = base.local_place(py)?;
+        let caller = base.caller(operation)?;
+        let before = (place.rank > 0).then(|| take(py, place.rank - 1, place.comm)).transpose();
+        let result = match &before {
+            Ok(None) => Ok(object.clone()),
+            Ok(Some(before)) => combine(&op, before.clone(), object.clone()),
+            Err(error) => Err(error.clone_ref(py)),
+        };
+        Ok(Prefix { before: before.unwrap_or(None), result, caller, place })
+    }
+
+    /// Hands the combination up to this rank, or its error, to the next one, and raises the error.
+    fn pass_on(&self, py: Python<'py>) -> PyResult<()> {
+        let result = || match &self.result {
+            Ok(result) => Ok(result.clone()),
+            Err(error) => Err(error.clone_ref(py)),
+        };
+        let Place { rank, size, comm } = self.place;
+        if rank + 1 < size { give(py, result(), self.caller, rank + 1, comm) } else { result().map(drop) }
+    }
 }

@@ -1,19 +1,20 @@
-//! Messages of Python objects: pickling, frames, and the memory they arrive in.
+//! Messages of Python objects: what `MPI.pickle` says about them, and how they are sent and received.
+//!
+//! How an object becomes bytes, and the memory they arrive in, is `phalanx-object`.
 
-mod block;
 pub(crate) mod context;
-mod frame;
-mod parcel;
+pub(crate) mod describe;
+pub(crate) mod notice;
 mod pickle;
 pub(crate) mod transfer;
 
-pub(crate) use block::{Block, Memory};
-pub(crate) use parcel::Parcel;
-pub(crate) use pickle::{dump, load, load_from};
+pub(crate) use phalanx_object::{Memory, Parcel};
+pub(crate) use pickle::{dump, load, load_from, load_short};
 
 use pyo3::prelude::*;
 
 /// Adds what this folder has to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    pickle::register(m)
+    pickle::register(m)?;
+    notice::register(m)
 }

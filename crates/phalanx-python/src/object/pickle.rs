@@ -1,19 +1,21 @@
 //! `MPI.pickle`: objects to messages and back.
 //!
-//! With the standard library's pickle, buffers of [`Settings::threshold`] bytes or more travel out of band (pickle
-//! protocol 5, PEP 574): they are neither copied into the stream when sent nor out of it when received. Users may
-//! replace `dumps` and `loads`; their streams are sent as they are.
+//! With the standard library's pickle, small plain values travel without it, and buffers of [`Settings::threshold`] bytes
+//! or more beside the stream (pickle protocol 5, PEP 574): they are neither copied into it when sent nor out of it when
+//! received. Users may replace `dumps` and `loads`, or ask for an older protocol; then every object goes through pickle,
+//! and streams are sent as they are.
 
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
+use std::sync::Arc;
+
+use phalanx_object::{Loader, Memory, Parcel, Part, Reducers, View, Written, is_ours};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use super::block::{Block, Memory};
-use super::frame::Layout;
-use super::parcel::{Parcel, bytes_of};
-use crate::buffer::{Access, Buffer, View};
+use super::notice;
+use crate::buffer::{self, Access, Buffer};
 use crate::gil::GilCell;
 
 /// Buffers from this size on travel out of band unless the user says otherwise.
@@ -104,49 +106,23 @@ impl Settings {
             None => dumps.call1((object,)),
         }
     }
+}
 
-    /// The stream of an object and the buffers that were left out of it.
-    fn dumps_oob<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Vec<View>)> {
-        let py = object.py();
-        let collector = Bound::new(py, Collector { threshold: self.threshold, views: GilCell::new(Vec::new()) })?;
-        let options = PyDict::new(py);
-        options.set_item(intern!(py, "buffer_callback"), &collector)?;
-        let protocol = self.protocol.filter(|protocol| *protocol >= 5).unwrap_or(5);
-        let stream = self.dumps.bind(py).call((object, protocol), Some(&options))?;
-        Ok((stream, collector.get().views.take(py)))
+/// Picklers with the reducers of `copyreg`, as `pickle.dumps`; buffers from this size on leave the stream.
+struct Plain(usize);
+
+impl Reducers for Plain {
+    fn threshold(&self) -> usize {
+        self.0
     }
-}
 
-/// Told by pickle of every buffer: keeps the large ones.
-#[pyclass(module = "phalanx.MPI", frozen)]
-struct Collector {
-    threshold: usize,
-    views: GilCell<Vec<View>>,
-}
-
-#[pymethods]
-impl Collector {
-    /// Returns whether the buffer goes into the stream.
-    fn __call__(&self, py: Python<'_>, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let view = View::of(buffer, Access::Read, false)?;
-        if view.bytes().unsigned_abs() < self.threshold {
-            return Ok(true);
-        }
-        let mut views = self.views.take(py);
-        views.push(view);
-        self.views.replace(py, views);
-        Ok(false)
+    fn print(&self, _py: Python<'_>) -> PyResult<u64> {
+        Ok(0)
     }
-}
 
-/// Whether an object surely has no buffers to leave out: nothing to gain from looking for them.
-fn is_plain(object: &Bound<'_, PyAny>) -> bool {
-    object.is_none()
-        || object.is_exact_instance_of::<PyBool>()
-        || object.is_exact_instance_of::<PyInt>()
-        || object.is_exact_instance_of::<PyFloat>()
-        || object.is_exact_instance_of::<PyString>()
-        || object.is_exact_instance_of::<PyBytes>()
+    fn table(&self, _py: Python<'_>, _print: u64) -> PyResult<Option<Py<PyDict>>> {
+        Ok(None)
+    }
 }
 
 /// Turns objects into messages and back.
@@ -208,13 +184,9 @@ impl Pickle {
         let py = data.py();
         let settings = self.settings(py)?;
         if settings.standard {
-            let view = View::of_bytes(data, Access::Read)?;
-            let bytes = bytes_of(&view);
-            if Layout::read(bytes).is_some() {
-                let memory = Memory::for_message(bytes.len())?;
-                // SAFETY: two different blocks of memory of that length.
-                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), memory.address().cast(), bytes.len()) };
-                return load(py, memory);
+            let memory = Parcel::of_view(View::of(data)?);
+            if memory.contiguous().is_some_and(is_ours) {
+                return load(py, memory.copy()?);
             }
         }
         settings.loads.bind(py).call1((data,))
@@ -225,11 +197,23 @@ impl Pickle {
     /// Serialize an object to a byte stream and the large buffers that were left out of it.
     fn dumps_oob<'py>(&self, obj: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyList>)> {
         let py = obj.py();
-        let (stream, views) = self.settings(py)?.dumps_oob(obj)?;
+        let settings = self.settings(py)?;
         let buffers = PyList::empty(py);
+        if !settings.dumps.is(&standard(py)?.dumps) {
+            // The user's function must know what to do with the callback, as in mpi4py.
+            let options = PyDict::new(py);
+            options.set_item(intern!(py, "buffer_callback"), buffers.getattr(intern!(py, "append"))?)?;
+            let protocol = settings.protocol.filter(|protocol| *protocol >= 5).unwrap_or(5);
+            let stream = settings.dumps.bind(py).call((obj, protocol), Some(&options))?;
+            return Ok((stream, buffers));
+        }
+        let Written { stream, buffers: views, .. } = phalanx_object::dump(obj, &Plain(settings.threshold))?;
         for view in views {
+            let part = Part::whole(py, Arc::new(view))?;
+            let view = buffer::View::of(&part, Access::Read, false)?;
             buffers.append(Bound::new(py, Buffer::of_view(view))?)?;
         }
+        let stream = PyBytes::new(py, b"").call_method1(intern!(py, "join"), (PyTuple::new(py, stream)?,))?;
         Ok((stream, buffers))
     }
 
@@ -288,63 +272,70 @@ fn current(py: Python<'_>) -> PyResult<Settings> {
     }
 }
 
+/// From which size on buffers leave the stream; `None` where they never do, and small values are pickled too.
+fn threshold(py: Python<'_>) -> Option<usize> {
+    MODULE_PICKLE.get(py)?.get().settings.peek(py, |settings| {
+        settings.as_ref().filter(|settings| settings.out_of_band()).map(|settings| settings.threshold)
+    })
+}
+
 /// An object as what can be sent.
 ///
 /// # Errors
 /// Whatever pickling raises.
 pub(crate) fn dump(object: &Bound<'_, PyAny>) -> PyResult<Parcel> {
-    let settings = current(object.py())?;
-    let (stream, buffers) = if settings.out_of_band() && !is_plain(object) {
-        settings.dumps_oob(object)?
-    } else {
-        (settings.dumps(object)?, Vec::new())
-    };
-    let stream = View::of_bytes(&stream, Access::Read).map_err(|error| {
+    let py = object.py();
+    if let Some(threshold) = threshold(py) {
+        return match Parcel::small(object) {
+            Some(parcel) => Ok(parcel),
+            None => Parcel::pickled(py, phalanx_object::dump(object, &Plain(threshold))?),
+        };
+    }
+    let stream = current(py)?.dumps(object)?;
+    let stream = View::of(&stream).map_err(|error| {
         let text = "the pickle function must return bytes or another object with a buffer";
         let better = PyTypeError::new_err(text);
-        better.set_cause(object.py(), Some(error));
+        better.set_cause(py, Some(error));
         better
     })?;
-    Parcel::new(stream, buffers).ok_or_else(|| PyOverflowError::new_err("the object is too large for one message"))
+    Ok(Parcel::of_view(stream))
+}
+
+/// Runs `read` with what makes objects of streams now.
+fn loading<'py, T>(py: Python<'py>, read: impl FnOnce(&Loader<'_, 'py>) -> PyResult<T>) -> PyResult<T> {
+    let settings = current(py)?;
+    let loads = settings.loads.bind(py);
+    read(&Loader { loads, standard: settings.standard, notice: notice::received })
 }
 
 /// The object that a message holds; one of no bytes holds `None`.
 ///
 /// # Errors
-/// Whatever unpickling raises; `ValueError` for a damaged message.
+/// Whatever unpickling raises; `ValueError` for a damaged message; `_PeerError` for a notice.
 pub(crate) fn load(py: Python<'_>, memory: Memory) -> PyResult<Bound<'_, PyAny>> {
     let length = memory.length();
-    let block = Block::object(py, memory)?;
-    load_from(&block, 0, length)
+    load_from(py, &Arc::new(memory), 0, length)
 }
 
-/// As [`load`], from a part of a block.
+/// As [`load`], from a part of a memory.
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn load_from<'py>(block: &Bound<'py, Block>, from: usize, to: usize) -> PyResult<Bound<'py, PyAny>> {
-    let py = block.py();
-    if from == to {
-        return Ok(py.None().into_bound(py));
-    }
-    let settings = current(py)?;
-    let loads = settings.loads.bind(py);
-    // SAFETY: the receive that filled the block is over, and no array views it yet.
-    let bytes = unsafe { block.get().memory().bytes() };
-    match Layout::read(bytes.get(from..to).unwrap_or_default()) {
-        Some(Err(text)) => Err(PyValueError::new_err(text)),
-        Some(Ok(layout)) => {
-            let view = |place: (usize, usize)| Block::view(block, from + place.0, from + place.0 + place.1);
-            let buffers = PyList::empty(py);
-            for place in layout.buffers {
-                buffers.append(view(place)?)?;
-            }
-            let options = PyDict::new(py);
-            options.set_item(intern!(py, "buffers"), buffers)?;
-            loads.call((view(layout.stream)?,), Some(&options))
-        }
-        None => loads.call1((Block::view(block, from, to)?,)),
-    }
+pub(crate) fn load_from<'py>(
+    py: Python<'py>,
+    memory: &Arc<Memory>,
+    from: usize,
+    to: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    loading(py, |loader| phalanx_object::load(py, memory, from, to, loader))
+}
+
+/// As [`load`], from a short message, which need not outlive the call.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_short<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    loading(py, |loader| phalanx_object::load_short(py, message, loader))
 }
 
 /// Adds the class and the module's instance.

@@ -3,10 +3,11 @@
 //! A receiver does not know how long a message is. It asks with a matched probe, which no other thread can steal the
 //! message from, and then receives into memory of that size: one message per object, whatever its shape.
 
+use phalanx_object::{Memory, Parcel, SHORT};
 use pyo3::prelude::*;
 
-use super::block::Memory;
-use super::parcel::Parcel;
+use super::describe::describe;
+use super::{load, load_short};
 use crate::error::check;
 use crate::extras;
 use crate::ffi::*;
@@ -43,7 +44,7 @@ pub(crate) struct Route {
 /// # Errors
 /// `MPI.Exception`.
 pub(crate) fn send(py: Python<'_>, parcel: &Parcel, to: Route) -> PyResult<()> {
-    parcel.describe(|address, count, datatype| {
+    describe(parcel, |address, count, datatype| {
         if let Some(try_send) = extras::get().try_send {
             let mut done = 0;
             // SAFETY: the parcel holds the memory that address, count and datatype describe; `done` is valid.
@@ -62,7 +63,7 @@ pub(crate) fn send(py: Python<'_>, parcel: &Parcel, to: Route) -> PyResult<()> {
 /// # Errors
 /// `MPI.Exception`.
 pub(crate) fn send_by(py: Python<'_>, call: SendCall, parcel: &Parcel, to: Route) -> PyResult<()> {
-    parcel.describe(|address, count, datatype| {
+    describe(parcel, |address, count, datatype| {
         // SAFETY: the parcel holds the memory that address, count and datatype describe and outlives the call.
         gil::blocking(py, || unsafe { call(address, count, datatype, to.peer, to.tag, to.comm) })
     })?
@@ -73,7 +74,7 @@ pub(crate) fn send_by(py: Python<'_>, call: SendCall, parcel: &Parcel, to: Route
 /// # Errors
 /// `MPI.Exception`.
 pub(crate) fn start_send(py: Python<'_>, call: IsendCall, parcel: &Parcel, to: Route) -> PyResult<MPI_Request> {
-    parcel.describe(|address, count, datatype| {
+    describe(parcel, |address, count, datatype| {
         let mut request = MPI_REQUEST_NULL;
         let place = &raw mut request;
         // SAFETY: the parcel holds the memory until the request is complete; `place` is valid for the write.
@@ -116,27 +117,26 @@ pub(crate) fn matched(py: Python<'_>, from: Route, status: &mut MPI_Status) -> P
     Ok(message)
 }
 
-/// Receives a matched message into fresh memory.
+/// Receives the object of a matched message whose size a probe told; stores the null handle.
 ///
 /// # Errors
-/// `MPI.Exception`; `MemoryError`.
-pub(crate) fn receive_matched(py: Python<'_>, mut message: MPI_Message, status: &mut MPI_Status) -> PyResult<Memory> {
-    let length = message_bytes(status)?;
-    receive_known(py, &mut message, length, status)
-}
-
-/// As [`receive_matched`], for a message of known size; stores the null handle.
-///
-/// # Errors
-/// `MPI.Exception`; `MemoryError`.
-pub(crate) fn receive_known(
-    py: Python<'_>,
+/// `MPI.Exception`; `MemoryError`; whatever unpickling raises.
+pub(crate) fn receive_known<'py>(
+    py: Python<'py>,
     message: &mut MPI_Message,
     length: usize,
     status: &mut MPI_Status,
-) -> PyResult<Memory> {
-    let memory = Memory::for_message(length)?;
+) -> PyResult<Bound<'py, PyAny>> {
     let (place, status) = (&raw mut *message, &raw mut *status);
+    if length <= SHORT {
+        let mut room = [0_u8; SHORT];
+        let address = room.as_mut_ptr();
+        // SAFETY: there is room for the message; the other pointers are valid for the call.
+        let call = || unsafe { MPI_Mrecv_c(address.cast(), length as MPI_Count, MPI_BYTE, place, status) };
+        check(gil::starting(py, call))?;
+        return load_short(py, &room[..length]);
+    }
+    let memory = Memory::for_message(length)?;
     let address = memory.address();
     // SAFETY: the memory has room for the message; the other pointers are valid for the call.
     let call = || unsafe { MPI_Mrecv_c(address, length as MPI_Count, MPI_BYTE, place, status) };
@@ -145,16 +145,17 @@ pub(crate) fn receive_known(
     } else {
         gil::blocking(py, call)?
     }
-    Ok(memory)
+    load(py, memory)
 }
 
-/// Waits for a message and receives it into fresh memory.
+/// Waits for a message and receives its object.
 ///
 /// # Errors
-/// `MPI.Exception`; `MemoryError`.
-pub(crate) fn receive(py: Python<'_>, from: Route, status: &mut MPI_Status) -> PyResult<Memory> {
-    let message = matched(py, from, status)?;
-    receive_matched(py, message, status)
+/// As [`receive_known`].
+pub(crate) fn receive<'py>(py: Python<'py>, from: Route, status: &mut MPI_Status) -> PyResult<Bound<'py, PyAny>> {
+    let mut message = matched(py, from, status)?;
+    let length = message_bytes(status)?;
+    receive_known(py, &mut message, length, status)
 }
 
 /// Sends that are under way together, each with the parcel it sends.

@@ -6,16 +6,13 @@
 //! An array always arrives writable, as it does from the standard module, where the receiver's copy has nothing to do
 //! with whether the sender's array could be written.
 
-use std::ffi::c_int;
+use std::sync::Arc;
 
-use pyo3::exceptions::PyBufferError;
-use pyo3::ffi;
+use phalanx_object::{Keeper, Part, View};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
-
-use super::view::View;
 
 /// The element types this is for: Python's letter and NumPy's.
 const ELEMENTS: [(&[u8], &str); 18] = [
@@ -40,21 +37,17 @@ const ELEMENTS: [(&[u8], &str); 18] = [
 ];
 
 /// The memory of an array, lent to pickle as if it could be written: see above.
-#[pyclass(module = "phalanx._workers", name = "_Lent", frozen)]
-struct Lent {
-    view: View,
-}
+struct Lent(View);
 
-#[pymethods]
-impl Lent {
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let lent = &slf.get().view;
-        let length = isize::try_from(lent.length()).map_err(|_| PyBufferError::new_err("array too large"))?;
-        // SAFETY: Python gives a `view` to fill; the array's memory stays while the object lives, of which the view
-        // keeps a reference. Only this module's sink asks for the buffer, and it reads.
-        let code =
-            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), lent.address().cast_mut().cast(), length, 0, flags) };
-        if code == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+// SAFETY: the memory of a lent buffer stays where it is. It may be read-only, but nobody writes: only the sink of the
+// pickler asks for it, and it reads.
+unsafe impl Keeper for Lent {
+    fn start(&self) -> *mut u8 {
+        self.0.address().cast_mut()
+    }
+
+    fn length(&self) -> usize {
+        self.0.length()
     }
 }
 
@@ -85,7 +78,7 @@ fn _reduce_array<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> 
         let shape = PyTuple::new(py, view.shape())?;
         let fortran = view.is_fortran();
         let classes = classes(py)?;
-        let lent = Bound::new(py, Lent { view })?;
+        let lent = Part::whole(py, Arc::new(Lent(view)))?;
         let buffer = classes.pickle_buffer.bind(py).call1((lent,))?;
         let letter = PyString::intern(py, letter);
         let arguments = (letter, shape, fortran, buffer).into_pyobject(py)?;

@@ -1,19 +1,19 @@
 //! Objects to messages between processes, and back.
 //!
-//! Small plain values are written directly ([`encode_small`], `small.rs`); everything else is pickled (`pickler.rs`)
-//! with the reducers of the standard module, large buffers beside the stream.
+//! The parts are those of `phalanx-object`: small plain values are written directly, everything else is pickled, large
+//! buffers beside the stream. Here is what is a family's own: the reducers of the standard module, by value what pickle
+//! refuses, and the placement in blocks of the arena (`arena.rs`).
 
+mod arena;
 mod array;
-mod frame;
-mod pickler;
+mod by_value;
 mod reducers;
 mod sharing;
-mod small;
-mod view;
 
 use std::cell::RefCell;
 use std::ptr;
 
+use phalanx_object::{decode_small, long_bytes, tag};
 use phalanx_shm::{Arena, Block, Handle};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -23,12 +23,14 @@ use smallvec::SmallVec;
 
 use crate::family;
 
+pub(crate) use phalanx_object::encode_small;
 pub(crate) use sharing::Sharing;
-pub(crate) use small::encode_small;
-use small::tag;
 
 /// Up to this size, plain values are written directly.
 pub(crate) const SMALL: usize = 512;
+
+/// A `str` or `bytes` of more bytes is copied into a block without pickle in between.
+const LONG: usize = 2 << 10;
 
 /// How functions and classes are pickled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,18 +125,18 @@ pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyRes
         encoded.wire.extend_from_slice(&small[..length]);
         return Ok(encoded);
     }
-    if let Some((kind, bytes)) = small::long_bytes(object) {
-        frame::write_bytes(py, kind, bytes, &mut encoded)?;
+    if let Some((kind, bytes)) = long_bytes(object, LONG) {
+        arena::write_bytes(py, kind, bytes, &mut encoded)?;
         return Ok(encoded);
     }
-    let (written, cargo) = with_cargo(|| pickler::dump(object, by))?;
+    let (written, cargo) = with_cargo(|| by_value::dump(object, by))?;
     encoded.keep = cargo.keep;
-    if written.length <= frame::INLINE && written.buffers.is_empty() && cargo.blocks.is_empty() {
+    if written.length <= arena::INLINE && written.buffers.is_empty() && cargo.blocks.is_empty() {
         for piece in &written.stream {
             encoded.wire.extend_from_slice(piece.as_bytes(py));
         }
     } else {
-        frame::write(py, written, cargo.blocks, &mut encoded)?;
+        arena::write(py, written, cargo.blocks, &mut encoded)?;
     }
     Ok(encoded)
 }
@@ -147,10 +149,10 @@ pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyRes
 pub(crate) fn decode<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
     match wire.first() {
         Some(&tag::PROTO) => loads(PyBytes::new(py, wire).as_any()),
-        Some(&tag::PICKLE) => frame::read(py, wire, source),
-        Some(&(tag::BLOCK_STR | tag::BLOCK_BYTES)) => frame::read_bytes(py, wire, source),
-        Some(&tag::LONG) => frame::read_long(py, wire, source),
-        _ => small::decode_small(py, wire),
+        Some(&tag::PICKLE) => arena::read(py, wire, source),
+        Some(&(tag::BLOCK_STR | tag::BLOCK_BYTES)) => arena::read_bytes(py, wire, source),
+        Some(&tag::LONG) => arena::read_long(py, wire, source),
+        _ => decode_small(py, wire),
     }
 }
 
@@ -171,16 +173,16 @@ pub(crate) fn hold(arena: Arena, wire: &[u8]) -> Vec<Block> {
 /// Calls `take` with every handle of a message in [`Source::Transit`], which is to take the hold over.
 fn each_handle(arena: Arena, wire: &[u8], take: &mut dyn FnMut(Handle)) {
     let handles = match wire {
-        // See `frame.rs`.
+        // See `arena.rs`.
         [tag::PICKLE, _, _, _, rest @ ..] => rest
             .split_first_chunk()
             .and_then(|(count, rest)| rest.get(8..)?.get(..(u32::from_le_bytes(*count) as usize).checked_mul(8)?)),
         [tag::BLOCK_STR | tag::BLOCK_BYTES, rest @ ..] => rest.get(..8),
         [tag::LONG, ..] => {
-            let Some((handle, length)) = frame::long(wire) else { return };
+            let Some((handle, length)) = arena::long(wire) else { return };
             // Opened beside the hold that the message has, which `take` is given in the end.
             if let Ok(block) = arena.open(handle)
-                && let Some(inner @ [tag::PICKLE, ..]) = frame::message(&block, length)
+                && let Some(inner @ [tag::PICKLE, ..]) = arena::message(&block, length)
             {
                 each_handle(arena, inner, take);
             }

@@ -6,7 +6,7 @@
 
 use std::ptr;
 
-use phalanx_gil::GilCell;
+use phalanx_object::{GilCell, Reducers};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -14,6 +14,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use super::array;
+
+/// Buffers from this size on leave the stream. Below, a block costs more than the copy.
+const OUT_OF_BAND: usize = 8 << 10;
 
 /// Where reducers are registered.
 struct Sources {
@@ -58,36 +61,37 @@ fn fingerprint(dict: &Bound<'_, PyDict>) -> u64 {
     sum
 }
 
-/// The fingerprint of the reducers of now; a pickler that has those of another one asks for [`reducers`].
-///
-/// # Errors
-/// What importing `multiprocessing.reduction` raises.
-pub(super) fn print(py: Python<'_>) -> PyResult<u64> {
-    let sources = sources(py)?;
-    let numpy = sources.modules.bind(py).contains(intern!(py, "numpy"))?;
-    let both = fingerprint(sources.copyreg.bind(py)).rotate_left(1) ^ fingerprint(sources.forking.bind(py));
-    Ok(both ^ u64::from(numpy))
-}
+/// The picklers of a family's processes.
+pub(super) struct Family;
 
-/// The reducers, whose fingerprint is `print`.
-///
-/// # Errors
-/// As [`print`].
-pub(super) fn reducers(py: Python<'_>, print: u64) -> PyResult<Py<PyDict>> {
-    let known = TABLE.peek(py, |table| {
-        table.as_ref().filter(|table| table.print == print).map(|table| table.reducers.clone_ref(py))
-    });
-    if let Some(reducers) = known {
-        return Ok(reducers);
+impl Reducers for Family {
+    fn threshold(&self) -> usize {
+        OUT_OF_BAND
     }
-    let sources = sources(py)?;
-    let reducers = PyDict::new(py);
-    if sources.modules.bind(py).contains(intern!(py, "numpy"))? {
-        array::register(&reducers)?;
+
+    fn print(&self, py: Python<'_>) -> PyResult<u64> {
+        let sources = sources(py)?;
+        let numpy = sources.modules.bind(py).contains(intern!(py, "numpy"))?;
+        let both = fingerprint(sources.copyreg.bind(py)).rotate_left(1) ^ fingerprint(sources.forking.bind(py));
+        Ok(both ^ u64::from(numpy))
     }
-    reducers.update(sources.copyreg.bind(py).as_mapping())?;
-    reducers.update(sources.forking.bind(py).as_mapping())?;
-    let table = Table { reducers: reducers.clone().unbind(), print };
-    drop(TABLE.replace(py, Some(table)));
-    Ok(reducers.unbind())
+
+    fn table(&self, py: Python<'_>, print: u64) -> PyResult<Option<Py<PyDict>>> {
+        let known = TABLE.peek(py, |table| {
+            table.as_ref().filter(|table| table.print == print).map(|table| table.reducers.clone_ref(py))
+        });
+        if known.is_some() {
+            return Ok(known);
+        }
+        let sources = sources(py)?;
+        let reducers = PyDict::new(py);
+        if sources.modules.bind(py).contains(intern!(py, "numpy"))? {
+            array::register(&reducers)?;
+        }
+        reducers.update(sources.copyreg.bind(py).as_mapping())?;
+        reducers.update(sources.forking.bind(py).as_mapping())?;
+        let table = Table { reducers: reducers.clone().unbind(), print };
+        drop(TABLE.replace(py, Some(table)));
+        Ok(Some(reducers.unbind()))
+    }
 }

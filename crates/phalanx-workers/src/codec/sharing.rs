@@ -7,11 +7,10 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use phalanx_object::View;
 use phalanx_shm::Block;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple};
-
-use super::view::View;
 
 /// Items that are looked at to find out whether something repeats.
 const LOOKED_AT: usize = 16;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use phalanx_gil::{GilCell, detached};
+use phalanx_object::{GilCell, detached};
 use phalanx_pool::{JobId, Outcome};
 use phalanx_shm::Block;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyStopIteration, PyValueError};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use phalanx_gil::detached;
+use phalanx_object::detached;
 use phalanx_pool::{Bytes, Engine, JobId, Keep};
 use phalanx_shm::board::Board;
 use phalanx_shm::park::{ParkWord, Woken};

@@ -308,7 +308,7 @@ impl Supervisor {
                 break;
             }
             drop(engine);
-            phalanx_gil::detached(py, || std::thread::sleep(BURIAL_LOOK));
+            phalanx_object::detached(py, || std::thread::sleep(BURIAL_LOOK));
         }
         Ok(())
     }
@@ -363,7 +363,7 @@ impl Supervisor {
                 return Ok(None);
             }
             let shared = &self.shared;
-            phalanx_gil::detached(py, || {
+            phalanx_object::detached(py, || {
                 shared.wait_events(|| {
                     shared.over.load(Ordering::Relaxed) || shared.has_notice() || shared.engine().ledger().has_events()
                 });

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use phalanx_gil::detached;
+use phalanx_object::detached;
 use phalanx_pool::protocol::{ItemReader, Kind, flags};
 use phalanx_shm::board::{Claim, Idle, Phase, Record, WorkerEnd};
 use phalanx_shm::{ProcessTag, fork};

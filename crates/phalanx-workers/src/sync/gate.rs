@@ -1,6 +1,6 @@
 //! The shared part of barriers.
 
-use phalanx_gil::detached;
+use phalanx_object::detached;
 use phalanx_shm::barrier::{Arrival, Barrier, Passed, Turn};
 use phalanx_shm::wait::{Deadline, Slices};
 use pyo3::intern;

@@ -1,6 +1,6 @@
 //! The shared parts of conditions and events.
 
-use phalanx_gil::detached;
+use phalanx_object::detached;
 use phalanx_shm::condition::{Condition, Event, Notified, Place};
 use phalanx_shm::wait::{Deadline, Slices};
 use phalanx_shm::{Acquired, Block, BlockKind};

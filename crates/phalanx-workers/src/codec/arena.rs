@@ -1,13 +1,10 @@
-//! A pickle stream and the blocks that belong to it, as one message.
+//! The placement in blocks of the arena: a pickle stream and the blocks that belong to it, as one message.
 //!
 //! ```text
 //! wire    PICKLE, u8 where (0: the frame follows, 1: it lies in the first block)
 //!         u8 private (1: other messages name the same blocks, see `sharing.rs`), u8 0, u32 n blocks, u64 length of the frame
 //!         n times u64 handle
-//!         the frame
-//! frame   u64 m buffers
-//!         m times: u64 block, u64 offset, u64 length
-//!         the stream
+//!         the frame, see `phalanx_object::frame`
 //! ```
 //!
 //! Large buffers have a block each, which lives as long as the arrays that view it. Smaller ones, and a frame that is too
@@ -21,23 +18,20 @@
 //! wire    LONG, 7 times u8 0, u64 handle, u64 length of the message in that block
 //! ```
 
-use std::ffi::c_int;
 use std::sync::Arc;
 
-use phalanx_gil::detached;
+use phalanx_object::frame::{self, Place, Plan, Rule};
+use phalanx_object::place::{self, Arrived, FramePart, Outgoing};
+use phalanx_object::{Keeper, Part, View, Written, damaged, detached, tag};
 use phalanx_shm::{Block, BlockKind, Handle, PrivateView};
-use pyo3::exceptions::{PyBufferError, PyValueError};
-use pyo3::ffi;
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView};
 
-use super::pickler::Written;
-use super::small::{damaged, tag};
-use super::view::View;
 use super::{Encoded, Source, Wire, sharing};
 use crate::family;
-use crate::shared::{DETACHED, SharedBuffer, copy_in};
+use crate::shared::{DETACHED, copy_in};
 
 /// Frames up to this size travel in the wire.
 pub(super) const INLINE: usize = 4 << 10;
@@ -54,17 +48,70 @@ const WIRE_HANDLES: usize = 256;
 /// Most blocks of a message, with that one: a record of a queue counts them in 16 bits.
 const MOST_HANDLES: usize = 65_535;
 
-/// Where buffers begin in a block.
-const ALIGNMENT: usize = 64;
+/// How buffers are spread: see `phalanx_object::frame`.
+const RULE: Rule = Rule { inline: INLINE, head: 0, own: OWN_BLOCK, most: MOST_BLOCKS };
 
-const FRAME_HEAD: usize = 8;
-const ENTRY: usize = 24;
+/// The blocks of a message that is being made.
+struct Blocks<'a> {
+    encoded: &'a mut Encoded,
+    /// The part of a frame that travels in the wire.
+    beside: Option<Wire>,
+    /// Bytes of the frame.
+    frame: usize,
+    sharing: bool,
+    /// Whether other messages name the same blocks.
+    private: bool,
+}
 
-/// Where a buffer goes: the number of its block, offset, length.
-struct Place {
-    block: usize,
-    offset: usize,
-    length: usize,
+impl Outgoing for Blocks<'_> {
+    const RULE: Rule = RULE;
+
+    fn share(&mut self, py: Python<'_>, bytes: usize) -> PyResult<()> {
+        self.encoded.blocks.push(allocate(py, bytes)?);
+        Ok(())
+    }
+
+    fn begin(&mut self, _py: Python<'_>, plan: &Plan) -> PyResult<()> {
+        self.frame = plan.frame;
+        self.beside = plan.inline.then(Wire::new);
+        Ok(())
+    }
+
+    fn put(&mut self, py: Python<'_>, offset: usize, part: FramePart) -> PyResult<()> {
+        let bytes = match &part {
+            FramePart::Table(table) => &**table,
+            FramePart::Stream(piece) => piece.as_bytes(py),
+        };
+        if let Some(beside) = &mut self.beside {
+            beside.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let block = self.encoded.blocks.first().ok_or_else(damaged)?;
+        copy_in(py, block, offset, bytes.as_ptr(), bytes.len())
+    }
+
+    fn put_buffer(&mut self, py: Python<'_>, offset: usize, buffer: View) -> PyResult<()> {
+        let block = self.encoded.blocks.first().ok_or_else(damaged)?;
+        copy_in(py, block, offset, buffer.address(), buffer.length())
+    }
+
+    fn own(&mut self, py: Python<'_>, buffer: View) -> PyResult<()> {
+        self.private |= self.sharing;
+        let known = if self.sharing { sharing::find(&buffer) } else { None };
+        let block = match known {
+            Some(block) => block,
+            None => {
+                let block = allocate(py, buffer.length())?;
+                copy_in(py, &block, 0, buffer.address(), buffer.length())?;
+                if self.sharing {
+                    sharing::remember(buffer, &block);
+                }
+                block
+            }
+        };
+        self.encoded.blocks.push(block);
+        Ok(())
+    }
 }
 
 /// Makes a message of what a pickler wrote.
@@ -72,50 +119,9 @@ struct Place {
 /// # Errors
 /// `MemoryError` when the shared memory is full; `ValueError` for too many shared objects.
 pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encoded: &mut Encoded) -> PyResult<()> {
-    let buffers = &written.buffers;
-    let frame = FRAME_HEAD + ENTRY * buffers.len() + written.length;
-    let inline = frame <= INLINE;
-    let mut packed = if inline { 0 } else { frame };
-    let few = buffers.len() <= MOST_BLOCKS;
-    let own = |view: &View| few && view.length() >= OWN_BLOCK;
-    let shares = !inline || buffers.iter().any(|view| !own(view));
-    let mut places = Vec::with_capacity(buffers.len());
-    let mut blocks = usize::from(shares);
-    let sharing = sharing::is_on();
-    let mut private = false;
-    for view in buffers {
-        let length = view.length();
-        if own(view) {
-            places.push(Place { block: blocks, offset: 0, length });
-            blocks += 1;
-        } else {
-            let offset = packed.next_multiple_of(ALIGNMENT);
-            places.push(Place { block: 0, offset, length });
-            packed = offset + length;
-        }
-    }
-    if shares {
-        encoded.blocks.push(allocate(py, packed)?);
-    }
-    for (view, place) in written.buffers.into_iter().zip(&places) {
-        if let Some(block) = encoded.blocks.first().filter(|_| shares && place.block == 0) {
-            copy_in(py, block, place.offset, view.address(), place.length)?;
-            continue;
-        }
-        private |= sharing;
-        let block = match sharing.then(|| sharing::find(&view)).flatten() {
-            Some(block) => block,
-            None => {
-                let block = allocate(py, place.length)?;
-                copy_in(py, &block, 0, view.address(), place.length)?;
-                if sharing {
-                    sharing::remember(view, &block);
-                }
-                block
-            }
-        };
-        encoded.blocks.push(block);
-    }
+    let mut to = Blocks { encoded, beside: None, frame: 0, sharing: sharing::is_on(), private: false };
+    place::write(py, written, &mut to)?;
+    let Blocks { encoded, beside, frame, private, .. } = to;
     encoded.copied = !encoded.blocks.is_empty();
     // Beside those of the buffers, and one for the wire.
     let most = MOST_HANDLES - 1 - encoded.blocks.len();
@@ -128,33 +134,14 @@ pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encod
     }
     encoded.blocks.extend(carried);
     let wire = &mut encoded.wire;
-    wire.extend_from_slice(&[tag::PICKLE, u8::from(!inline), u8::from(private), 0]);
+    wire.extend_from_slice(&[tag::PICKLE, u8::from(beside.is_none()), u8::from(private), 0]);
     wire.extend_from_slice(&(encoded.blocks.len() as u32).to_le_bytes());
     wire.extend_from_slice(&(frame as u64).to_le_bytes());
     for block in &encoded.blocks {
         wire.extend_from_slice(&block.handle().to_u64().to_le_bytes());
     }
-    let mut table = Wire::with_capacity(FRAME_HEAD + ENTRY * places.len());
-    table.extend_from_slice(&(places.len() as u64).to_le_bytes());
-    for place in &places {
-        for number in [place.block as u64, place.offset as u64, place.length as u64] {
-            table.extend_from_slice(&number.to_le_bytes());
-        }
-    }
-    if inline {
-        wire.extend_from_slice(&table);
-        for piece in &written.stream {
-            wire.extend_from_slice(piece.as_bytes(py));
-        }
-        return shorten(py, encoded);
-    }
-    let Some(block) = encoded.blocks.first() else { return Err(damaged()) };
-    copy_in(py, block, 0, table.as_ptr(), table.len())?;
-    let mut at = table.len();
-    for piece in &written.stream {
-        let bytes = piece.as_bytes(py);
-        copy_in(py, block, at, bytes.as_ptr(), bytes.len())?;
-        at += bytes.len();
+    if let Some(beside) = beside {
+        wire.extend_from_slice(&beside);
     }
     shorten(py, encoded)
 }
@@ -240,8 +227,7 @@ fn number(bytes: &[u8]) -> PyResult<(u64, &[u8])> {
 }
 
 fn size(bytes: &[u8]) -> PyResult<(usize, &[u8])> {
-    let (number, rest) = number(bytes)?;
-    Ok((usize::try_from(number).map_err(|_| damaged())?, rest))
+    frame::number(bytes).ok_or_else(damaged)
 }
 
 /// The block of a handle in a message.
@@ -271,7 +257,7 @@ pub(super) fn read_bytes<'py>(py: Python<'py>, wire: &[u8], source: Source) -> P
     // any more.
     let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) };
     match *kind {
-        tag::BLOCK_STR => super::small::text(py, bytes),
+        tag::BLOCK_STR => phalanx_object::text(py, bytes),
         _ => Ok(PyBytes::new(py, bytes).into_any()),
     }
 }
@@ -297,89 +283,81 @@ pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResul
         blocks.push(block_of(py, handle, source)?);
         rest = after;
     }
+    let mut landed = Landed { blocks: &blocks, source: views, views: vec![None; blocks.len()] };
     if *place == 0 {
         let (frame, _) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        let (buffers, stream) = table(py, frame, &blocks, views)?;
+        let (buffers, stream) = place::read(py, frame, &mut landed)?;
         return loads(py, PyBytes::new(py, stream).as_any(), buffers);
     }
     let block = blocks.first().filter(|block| length <= block.len()).ok_or_else(damaged)?;
     // SAFETY: as in `read_bytes`.
     let frame = unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) };
-    let (buffers, stream) = table(py, frame, &blocks, views)?;
-    let view = memory(py, block, length - stream.len(), stream.len())?;
+    let (buffers, stream) = place::read(py, frame, &mut landed)?;
+    let view = Part::view(py, Arc::new(Shared(block.clone())), length - stream.len(), stream.len())?;
     loads(py, &view, buffers)
 }
 
-/// The buffers of a frame, as views, and its stream.
-fn table<'py, 'a>(
-    py: Python<'py>,
-    frame: &'a [u8],
-    blocks: &[Block],
+/// The blocks of a message that has arrived.
+struct Landed<'a> {
+    blocks: &'a [Block],
     source: Source,
-) -> PyResult<(Bound<'py, PyList>, &'a [u8])> {
-    let (count, mut rest) = size(frame)?;
-    if count > rest.len() / ENTRY {
-        return Err(damaged());
-    }
-    let buffers = PyList::empty(py);
-    let mut views: Vec<Option<Option<Arc<PrivateView>>>> = vec![None; blocks.len()];
-    for _ in 0..count {
-        let (place, offset, length);
-        (place, rest) = size(rest)?;
-        (offset, rest) = size(rest)?;
-        (length, rest) = size(rest)?;
-        let block = blocks.get(place).ok_or_else(damaged)?;
-        if offset.checked_add(length).is_none_or(|end| end > block.len()) {
-            return Err(damaged());
-        }
-        if source != Source::Private {
-            buffers.append(memory(py, block, offset, length)?)?;
-            continue;
-        }
-        let view = views.get_mut(place).ok_or_else(damaged)?;
-        if view.is_none() {
-            *view = Some(block.private_view().map_err(|error| family::refused(&error))?.map(Arc::new));
-        }
-        match view {
-            Some(Some(view)) => {
-                let buffer = PrivateBuffer { view: view.clone(), offset, length };
-                buffers.append(PyMemoryView::from(Bound::new(py, buffer)?.as_any())?)?;
-            }
-            _ => {
-                // SAFETY: inside the block, as checked; nobody writes to a block of a message.
-                let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr().wrapping_add(offset), length) };
-                buffers.append(PyMemoryView::from(PyByteArray::new(py, bytes).as_any())?)?;
-            }
-        }
-    }
-    Ok((buffers, rest))
+    /// The private views made so far, by block; the inner nothing is a block that cannot have one.
+    views: Vec<Option<Option<Arc<Private>>>>,
 }
 
-/// A part of a private view of a block, with the buffer protocol.
-#[pyclass(module = "phalanx._workers", name = "_PrivateBuffer", frozen)]
-struct PrivateBuffer {
-    view: Arc<PrivateView>,
-    offset: usize,
+impl Arrived for Landed<'_> {
+    fn length(&self, block: usize) -> Option<usize> {
+        self.blocks.get(block).map(Block::len)
+    }
+
+    fn buffer<'py>(&mut self, py: Python<'py>, place: Place) -> PyResult<Bound<'py, PyAny>> {
+        let block = self.blocks.get(place.block).ok_or_else(damaged)?;
+        if self.source != Source::Private {
+            return Part::view(py, Arc::new(Shared(block.clone())), place.offset, place.length);
+        }
+        let view = self.views.get_mut(place.block).ok_or_else(damaged)?;
+        if view.is_none() {
+            let made = block.private_view().map_err(|error| family::refused(&error))?;
+            *view = Some(made.map(|view| Arc::new(Private { view, length: block.len() })));
+        }
+        if let Some(Some(view)) = view {
+            return Part::view(py, view.clone(), place.offset, place.length);
+        }
+        // SAFETY: inside the block, as `place::read` has checked; nobody writes to a block of a message.
+        let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr().wrapping_add(place.offset), place.length) };
+        Ok(PyMemoryView::from(PyByteArray::new(py, bytes).as_any())?.into_any())
+    }
+}
+
+/// A block as the owner of its memory.
+struct Shared(Block);
+
+// SAFETY: the block's memory stays mapped, at one place, as long as this process holds the block.
+unsafe impl Keeper for Shared {
+    fn start(&self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+
+    fn length(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A private view of a block as the owner of its memory.
+struct Private {
+    view: PrivateView,
     length: usize,
 }
 
-#[pymethods]
-impl PrivateBuffer {
-    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let this = slf.get();
-        let length = isize::try_from(this.length).map_err(|_| PyBufferError::new_err("buffer too large"))?;
-        let start = this.view.as_ptr().wrapping_add(this.offset);
-        // SAFETY: Python gives a `view` to fill; the mapping stays as long as the object, of which the view keeps a
-        // reference; the part lies inside, as `table` has checked.
-        let code = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start.cast(), length, 0, flags) };
-        if code == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+// SAFETY: the mapping stays as long as the view, and is as long as the block.
+unsafe impl Keeper for Private {
+    fn start(&self) -> *mut u8 {
+        self.view.as_ptr()
     }
-}
 
-/// A writable `memoryview` of a part of a block, which keeps the block.
-fn memory<'py>(py: Python<'py>, block: &Block, offset: usize, length: usize) -> PyResult<Bound<'py, PyAny>> {
-    let buffer = Bound::new(py, SharedBuffer::part(block.clone(), offset, length))?;
-    Ok(PyMemoryView::from(buffer.as_any())?.into_any())
+    fn length(&self) -> usize {
+        self.length
+    }
 }
 
 /// `pickle.loads` with buffers.

@@ -1,7 +1,5 @@
 //! The global interpreter lock: giving it up around calls that wait, and data it protects. Shared by the extensions.
 
-#![expect(unsafe_code, reason = "the lock is a proof that the compiler cannot see")]
-
 use std::cell::UnsafeCell;
 
 use pyo3::prelude::*;

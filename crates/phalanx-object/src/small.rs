@@ -15,7 +15,9 @@
 //!
 //! Only exact types are written so: a subclass has a pickle of its own. Lists and dictionaries can be in several places of
 //! an object, or contain themselves, which pickle preserves. One with a single reference, that of its container, is in a
-//! single place. Of those with more references (somebody else's, perhaps) at most one is in a value, where it cannot show.
+//! single place, if the container is. Of those with more references (somebody else's, perhaps), or in a tuple with more, at
+//! most one is in a value, where it cannot show. The value itself could only be in two places by containing itself, which
+//! the depth ends.
 
 use std::ffi::c_char;
 use std::ptr::{self, NonNull};
@@ -25,31 +27,40 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 /// The first byte of a value. Pickle streams begin with 0x80, so that they need no tag.
-pub(super) mod tag {
-    pub(in crate::codec) const NONE: u8 = 1;
-    pub(in crate::codec) const FALSE: u8 = 2;
-    pub(in crate::codec) const TRUE: u8 = 3;
-    pub(in crate::codec) const INT: u8 = 4;
-    pub(in crate::codec) const FLOAT: u8 = 5;
-    pub(in crate::codec) const STR: u8 = 6;
-    pub(in crate::codec) const BYTES: u8 = 7;
-    pub(in crate::codec) const TUPLE: u8 = 8;
-    pub(in crate::codec) const LIST: u8 = 9;
-    pub(in crate::codec) const DICT: u8 = 10;
+pub mod tag {
+    /// `None`.
+    pub const NONE: u8 = 1;
+    /// `False`.
+    pub const FALSE: u8 = 2;
+    /// `True`.
+    pub const TRUE: u8 = 3;
+    /// An `int` of 64 bits.
+    pub const INT: u8 = 4;
+    /// A `float`.
+    pub const FLOAT: u8 = 5;
+    /// A `str`.
+    pub const STR: u8 = 6;
+    /// A `bytes`.
+    pub const BYTES: u8 = 7;
+    /// A `tuple`.
+    pub const TUPLE: u8 = 8;
+    /// A `list`.
+    pub const LIST: u8 = 9;
+    /// A `dict`.
+    pub const DICT: u8 = 10;
     /// The one value of a `str`, as UTF-8 in a block.
-    pub(in crate::codec) const BLOCK_STR: u8 = 11;
+    pub const BLOCK_STR: u8 = 11;
     /// The one value of a `bytes` in a block.
-    pub(in crate::codec) const BLOCK_BYTES: u8 = 12;
+    pub const BLOCK_BYTES: u8 = 12;
     /// Begins a bare pickle stream, whose first byte it is.
-    pub(in crate::codec) const PROTO: u8 = 0x80;
+    pub const PROTO: u8 = 0x80;
     /// A pickle stream with blocks beside it.
-    pub(in crate::codec) const PICKLE: u8 = 13;
+    pub const PICKLE: u8 = 13;
     /// Such a message, in a block.
-    pub(in crate::codec) const LONG: u8 = 14;
+    pub const LONG: u8 = 14;
+    /// No object, but the error of the process that should have given one.
+    pub const NOTICE: u8 = 15;
 }
-
-/// From this many bytes on, a `str` or `bytes` is copied into a block without pickle in between.
-const LONG: usize = 2 << 10;
 
 /// How deep containers may nest before pickle takes over.
 const DEPTH: u32 = 6;
@@ -60,6 +71,8 @@ struct Writer<'a> {
     at: usize,
     /// Whether a list or a dictionary with several references has been written.
     shared: bool,
+    /// Tuples with several references that the writer is in.
+    within: u32,
 }
 
 impl Writer<'_> {
@@ -143,15 +156,20 @@ impl Writer<'_> {
             // SAFETY: a tuple.
             let count = unsafe { ffi::PyTuple_Size(raw) };
             self.put_head(tag::TUPLE, count, 1)?;
+            // SAFETY: as for lists below.
+            let shared = u32::from(depth > 1 && unsafe { ffi::Py_REFCNT(raw) } != 1);
+            self.within += shared;
             for index in 0..count {
                 // SAFETY: an index within the tuple, which keeps its items as long as the caller holds it.
                 let item = NonNull::new(unsafe { ffi::PyTuple_GetItem(raw, index) })?;
                 self.value(py, item, depth)?;
             }
+            self.within -= shared;
             return Some(());
         }
         // SAFETY: reads the number of references of an object that the caller holds.
-        if unsafe { ffi::Py_REFCNT(raw) } != 1 && std::mem::replace(&mut self.shared, true) {
+        let several = depth > 1 && (self.within > 0 || unsafe { ffi::Py_REFCNT(raw) } != 1);
+        if several && std::mem::replace(&mut self.shared, true) {
             return None;
         }
         if ptr::eq(kind, &raw const ffi::PyList_Type) {
@@ -186,7 +204,7 @@ impl Writer<'_> {
 ///
 /// # Safety
 /// `raw` is a str, which outlives the result; the interpreter lock is held.
-pub(super) unsafe fn utf8<'a>(raw: *mut ffi::PyObject) -> Option<&'a [u8]> {
+pub(crate) unsafe fn utf8<'a>(raw: *mut ffi::PyObject) -> Option<&'a [u8]> {
     let mut length = 0;
     // SAFETY: the caller's promise; the string keeps its UTF-8.
     unsafe {
@@ -203,13 +221,14 @@ pub(super) unsafe fn utf8<'a>(raw: *mut ffi::PyObject) -> Option<&'a [u8]> {
 ///
 /// # Safety
 /// `raw` is a bytes object, which outlives the result; the interpreter lock is held.
-pub(super) unsafe fn bytes_of<'a>(raw: *mut ffi::PyObject) -> &'a [u8] {
+pub unsafe fn bytes_of<'a>(raw: *mut ffi::PyObject) -> &'a [u8] {
     // SAFETY: the caller's promise; a bytes object never changes.
     unsafe { std::slice::from_raw_parts(ffi::PyBytes_AsString(raw).cast(), ffi::PyBytes_Size(raw).unsigned_abs()) }
 }
 
-/// The tag and the bytes of a `str` or `bytes` that is worth a block of its own.
-pub(super) fn long_bytes<'a>(object: &'a Bound<'_, PyAny>) -> Option<(u8, &'a [u8])> {
+/// The tag and the bytes of a `str` or `bytes` of more than so many bytes.
+#[must_use]
+pub fn long_bytes<'a>(object: &'a Bound<'_, PyAny>, more_than: usize) -> Option<(u8, &'a [u8])> {
     let raw = object.as_ptr();
     // SAFETY: each function is called on an object of the exact type it is for; `object` outlives the result.
     let (kind, bytes) = unsafe {
@@ -221,14 +240,15 @@ pub(super) fn long_bytes<'a>(object: &'a Bound<'_, PyAny>) -> Option<(u8, &'a [u
             return None;
         }
     };
-    (bytes.len() > LONG).then_some((kind, bytes))
+    (bytes.len() > more_than).then_some((kind, bytes))
 }
 
 /// Writes a small plain value to the beginning of `out` and returns its length; `None` when the object is something else,
 /// or too large for `out`. No heap, no Python code; `out` may be the message's place in a ring.
 #[inline]
-pub(crate) fn encode_small(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> {
-    let mut writer = Writer { out, at: 0, shared: false };
+#[must_use]
+pub fn encode_small(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer { out, at: 0, shared: false, within: 0 };
     writer.value(object.py(), NonNull::new(object.as_ptr())?, 0)?;
     Some(writer.at)
 }
@@ -240,7 +260,8 @@ struct Reader<'a> {
 
 /// What a message that breaks off, or is none, ends in.
 #[cold]
-pub(super) fn damaged() -> PyErr {
+#[must_use]
+pub fn damaged() -> PyErr {
     PyValueError::new_err("a message between processes is damaged: its contents do not end where its length says")
 }
 
@@ -338,7 +359,10 @@ impl<'a> Reader<'a> {
 }
 
 /// A `str` of UTF-8.
-pub(super) fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+///
+/// # Errors
+/// `UnicodeDecodeError`, a `ValueError`; `MemoryError`.
+pub fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let start = bytes.as_ptr().cast::<c_char>();
     // SAFETY: memory of that length; Python checks that it is UTF-8.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyUnicode_FromStringAndSize(start, bytes.len() as ffi::Py_ssize_t)) }
@@ -349,6 +373,17 @@ pub(super) fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, Py
 /// # Errors
 /// `ValueError` for a damaged message, `MemoryError`.
 #[inline]
-pub(super) fn decode_small<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+pub fn decode_small<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     Reader { rest: wire }.value(py, 0)
+}
+
+/// As [`decode_small`], for a message that ends with the value.
+///
+/// # Errors
+/// As [`decode_small`].
+#[inline]
+pub(crate) fn decode_whole<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let mut reader = Reader { rest: wire };
+    let value = reader.value(py, 0)?;
+    if reader.rest.is_empty() { Ok(value) } else { Err(damaged()) }
 }

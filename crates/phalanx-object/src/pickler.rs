@@ -6,21 +6,14 @@
 
 use std::ptr;
 
-use phalanx_gil::GilCell;
-use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict};
 
-use super::By;
-use super::reducers;
-use super::view::View;
-use crate::text;
-
-/// Buffers from this size on leave the stream. Below, a block costs more than the copy.
-const OUT_OF_BAND: usize = 8 << 10;
+use crate::gil::GilCell;
+use crate::view::View;
 
 /// A pickler that wrote more than this is not used again: clearing its memo takes as long as it has grown.
 const REUSED: usize = 16 << 10;
@@ -28,21 +21,40 @@ const REUSED: usize = 16 << 10;
 /// How many idle picklers are kept.
 const IDLE: usize = 8;
 
+/// What a program's picklers do beyond the standard ones.
+pub trait Reducers {
+    /// Buffers of so many bytes and more leave the stream.
+    fn threshold(&self) -> usize;
+
+    /// A number that changes with the table.
+    ///
+    /// # Errors
+    /// What importing a module raises.
+    fn print(&self, py: Python<'_>) -> PyResult<u64>;
+
+    /// The reducers, by type, whose number is `print`; `None` for those of `copyreg`.
+    ///
+    /// # Errors
+    /// As [`Reducers::print`].
+    fn table(&self, py: Python<'_>, print: u64) -> PyResult<Option<Py<PyDict>>>;
+}
+
 /// What a pickler has written.
 #[derive(Default)]
-pub(super) struct Written {
+pub struct Written {
     /// The stream, in pieces.
-    pub(super) stream: Vec<Py<PyBytes>>,
+    pub stream: Vec<Py<PyBytes>>,
     /// The bytes of all pieces.
-    pub(super) length: usize,
+    pub length: usize,
     /// The buffers that were left out of it.
-    pub(super) buffers: Vec<View>,
+    pub buffers: Vec<View>,
 }
 
 /// The file and the buffer callback of a pickler.
-#[pyclass(module = "phalanx._workers", name = "_Sink", frozen)]
+#[pyclass(module = "phalanx", name = "_Sink", frozen)]
 struct Sink {
     written: GilCell<Written>,
+    threshold: GilCell<usize>,
 }
 
 #[pymethods]
@@ -69,7 +81,7 @@ impl Sink {
     fn __call__(&self, buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = buffer.py();
         let view = View::of(buffer)?;
-        if view.length() < OUT_OF_BAND {
+        if view.length() < self.threshold.peek(py, |threshold| *threshold) {
             return Ok(true);
         }
         // What was bytes or a bytearray arrives as such, not as a view without its methods.
@@ -97,36 +109,35 @@ struct Pickler {
 /// Picklers that nobody uses at the moment.
 static IDLE_PICKLERS: GilCell<Vec<Pickler>> = GilCell::new(Vec::new());
 
-/// The classes to make picklers of.
-struct Classes {
-    plain: Py<PyAny>,
-    /// `pickle.PicklingError`.
-    error: Py<PyAny>,
-}
-
-static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
-
-fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
-    CLASSES.get_or_try_init(py, || {
-        let pickle = py.import("pickle")?;
-        Ok(Classes { plain: pickle.getattr("Pickler")?.unbind(), error: pickle.getattr("PicklingError")?.unbind() })
-    })
+fn plain(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static PICKLER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let class = PICKLER.get_or_try_init(py, || Ok::<_, PyErr>(py.import("pickle")?.getattr("Pickler")?.unbind()))?;
+    Ok(class.bind(py))
 }
 
 impl Pickler {
     /// A pickler of this class, whose own table of reducers is `own`.
-    fn new(py: Python<'_>, class: &Bound<'_, PyAny>, own: Option<&Bound<'_, PyAny>>) -> PyResult<Pickler> {
-        let print = reducers::print(py)?;
-        let mut table = reducers::reducers(py, print)?.into_bound(py);
+    fn new(
+        py: Python<'_>,
+        class: &Bound<'_, PyAny>,
+        own: Option<&Bound<'_, PyAny>>,
+        reducers: &dyn Reducers,
+    ) -> PyResult<Pickler> {
+        let print = reducers.print(py)?;
+        let mut table = reducers.table(py, print)?.map(|table| table.into_bound(py));
         if let Some(own) = own {
-            table = table.copy()?;
-            table.call_method1(intern!(py, "update"), (own,))?;
+            let both = table.map_or_else(|| Ok(PyDict::new(py)), |table| table.copy())?;
+            both.call_method1(intern!(py, "update"), (own,))?;
+            table = Some(both);
         }
-        let sink = Bound::new(py, Sink { written: GilCell::new(Written::default()) })?;
+        let threshold = GilCell::new(reducers.threshold());
+        let sink = Bound::new(py, Sink { written: GilCell::new(Written::default()), threshold })?;
         let options = PyDict::new(py);
         options.set_item(intern!(py, "buffer_callback"), &sink)?;
         let pickler = class.call((&sink, 5), Some(&options))?;
-        pickler.setattr(intern!(py, "dispatch_table"), table)?;
+        if let Some(table) = table {
+            pickler.setattr(intern!(py, "dispatch_table"), table)?;
+        }
         Ok(Pickler {
             dump: pickler.getattr(intern!(py, "dump"))?.unbind(),
             clear_memo: pickler.getattr(intern!(py, "clear_memo"))?.unbind(),
@@ -137,13 +148,15 @@ impl Pickler {
     }
 
     /// An idle pickler with the reducers of now, or a new one.
-    fn take(py: Python<'_>) -> PyResult<Pickler> {
+    fn take(py: Python<'_>, reducers: &dyn Reducers) -> PyResult<Pickler> {
         let Some(mut pickler) = IDLE_PICKLERS.with(py, Vec::pop) else {
-            return Pickler::new(py, classes(py)?.plain.bind(py), None);
+            return Pickler::new(py, plain(py)?, None, reducers);
         };
-        let print = reducers::print(py)?;
+        pickler.sink.get().threshold.replace(py, reducers.threshold());
+        let print = reducers.print(py)?;
         if pickler.print != print {
-            pickler.pickler.setattr(py, intern!(py, "dispatch_table"), reducers::reducers(py, print)?)?;
+            let Some(table) = reducers.table(py, print)? else { return Pickler::new(py, plain(py)?, None, reducers) };
+            pickler.pickler.setattr(py, intern!(py, "dispatch_table"), table)?;
             pickler.print = print;
         }
         Ok(pickler)
@@ -180,62 +193,27 @@ impl Pickler {
     }
 }
 
-/// Pickles by reference where pickle can; what it cannot is pickled by value.
+/// Pickles an object, with an idle pickler where there is one.
 ///
 /// # Errors
-/// The error of pickle, with a note of what cloudpickle said; what a reducer raised.
-pub(super) fn dump(object: &Bound<'_, PyAny>, by: By) -> PyResult<Written> {
+/// What pickle or a reducer raises.
+pub fn dump(object: &Bound<'_, PyAny>, reducers: &dyn Reducers) -> PyResult<Written> {
     let py = object.py();
-    if matches!(by, By::Value) {
-        return dump_by_value(object);
-    }
-    let pickler = Pickler::take(py)?;
-    match pickler.dump(object) {
-        Ok(written) => {
-            pickler.put_back(py, written.length)?;
-            Ok(written)
-        }
-        Err(error) if is_refusal(py, &error)? => dump_by_value(object).map_err(|second| with_hint(py, error, second)),
-        Err(error) => Err(error),
-    }
+    let pickler = Pickler::take(py, reducers)?;
+    let written = pickler.dump(object)?;
+    pickler.put_back(py, written.length)?;
+    Ok(written)
 }
 
-/// Whether an error is how pickle says that it cannot pickle something.
-fn is_refusal(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
-    Ok(error.is_instance_of::<PyTypeError>(py)
-        || error.is_instance_of::<PyAttributeError>(py)
-        || error.is_instance(py, classes(py)?.error.bind(py)))
-}
-
-/// The first of two errors, with a note about the second.
-fn with_hint(py: Python<'_>, first: PyErr, second: PyErr) -> PyErr {
-    if text::is_interrupt(py, &second) {
-        return second;
-    }
-    let (told, once_more) = match (text::of_error(py, &first), text::of_error(py, &second)) {
-        (Ok(told), Ok(once_more)) => (told, once_more),
-        (Err(interrupt), _) | (_, Err(interrupt)) => return interrupt,
-    };
-    let said = if once_more == told { String::new() } else { format!(" ({once_more})") };
-    let note = if second.is_instance_of::<pyo3::exceptions::PyImportError>(py) {
-        format!(
-            "pickle cannot send this object to another process, and cloudpickle could not be tried ({once_more}): \
-             python -m pip install cloudpickle"
-        )
-    } else {
-        format!(
-            "neither pickle nor cloudpickle can send this object to another process{said}; \
-             send what it can be made of again, or create it in the worker"
-        )
-    };
-    let _ = first.value(py).call_method1(intern!(py, "add_note"), (note,));
-    first
-}
-
-/// Pickles functions and classes by value where they cannot be imported (cloudpickle).
-fn dump_by_value(object: &Bound<'_, PyAny>) -> PyResult<Written> {
-    let py = object.py();
-    let class = py.import("phalanx.multiprocessing._by_value")?.getattr("Pickler")?;
-    let own = class.getattr_opt(intern!(py, "dispatch_table"))?;
-    Pickler::new(py, &class, own.as_ref())?.dump(object)
+/// Pickles an object with a new pickler of another class, whose own reducers, if any, come before the others.
+///
+/// # Errors
+/// As [`dump`].
+pub fn dump_with(
+    class: &Bound<'_, PyAny>,
+    own: Option<&Bound<'_, PyAny>>,
+    object: &Bound<'_, PyAny>,
+    reducers: &dyn Reducers,
+) -> PyResult<Written> {
+    Pickler::new(object.py(), class, own, reducers)?.dump(object)
 }
