@@ -10,7 +10,7 @@
 //! | [`process`] | one rank as a process: descriptors, group, death signal, descendants |
 //! | [`job`] | the event loop that owns a running job |
 //! | [`output`] | lines from ranks to our standard output and error, never torn |
-//! | [`pmi`] | the PMI-1 wire protocol and its key-value spaces |
+//! | [`pmi`] | the PMI-1 requests and their key-value spaces |
 //! | [`failure`] | what an exit means and how it is told |
 //! | [`shell`], [`cc`], [`doctor`] | the other commands |
 //!

@@ -1,10 +1,11 @@
-//! PMI-1: the text protocol by which ranks meet their launcher, each on a socket of its own.
+//! The service of PMI-1: ranks meet their launcher by it, each on a socket of its own.
 //!
-//! One request is one line `cmd=NAME key=value ...`; a spawn request is several lines from `mcmd=spawn` to `endcmd`.
-//! This module knows the protocol and the key-value spaces and touches no descriptor: it turns lines into
-//! [`Action`]s, which the job carries out.
+//! [`phalanx_pmi`] knows the lines. This module knows the requests and the key-value spaces and touches no descriptor: it
+//! turns lines into [`Action`]s, which the job carries out.
 
 use std::collections::{BTreeSet, HashMap};
+
+use phalanx_pmi::{Line, SpawnCommand};
 
 /// The longest line a client may send. Values are limited to 1024 bytes; spawn arguments may be longer.
 pub(crate) const LONGEST_LINE: usize = 1 << 20;
@@ -35,34 +36,11 @@ pub struct Client {
     spawns: Vec<SpawnCommand>,
 }
 
-/// One program of a spawn request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SpawnCommand {
-    /// How many ranks.
-    pub ranks: u32,
-    /// The program as the caller named it.
-    pub program: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Hints: `wdir`, `path`, ...
-    pub info: Vec<(String, String)>,
-    /// Keys to put into the new world's space before it starts.
-    pub preput: Vec<(String, String)>,
-}
-
 impl Client {
     /// The client that is this rank of that world.
     #[must_use]
     pub fn of(world: usize, rank: u32) -> Self {
         Self { world, rank, ..Self::default() }
-    }
-}
-
-impl SpawnCommand {
-    /// The value of a hint or of a key put in advance.
-    #[must_use]
-    pub fn value<'a>(list: &'a [(String, String)], key: &str) -> Option<&'a str> {
-        list.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 }
 
@@ -73,7 +51,7 @@ pub enum Action {
     Reply(String),
     /// Send this line to every client of a world: a barrier is complete.
     ReplyAll(usize, String),
-    /// Start these programs as one new world, then answer with [`spawn_result`].
+    /// Start these programs as one new world, then answer with [`phalanx_pmi::spawn_result`].
     Spawn(Vec<SpawnCommand>),
     /// End the job with this status, on the client's demand.
     Abort(i32),
@@ -170,7 +148,7 @@ impl Service {
         if line.trim().is_empty() {
             return Ok(());
         }
-        let request = Request::parse(line);
+        let request = Line::parse(line);
         match request.get("cmd") {
             Some(command) => self.command(client, command, &request, actions),
             None => Err(format!("a line that is no PMI request: '{line}'")),
@@ -181,7 +159,7 @@ impl Service {
         &mut self,
         client: &mut Client,
         command: &str,
-        request: &Request<'_>,
+        request: &Line<'_>,
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
         let world = client.world;
@@ -264,59 +242,12 @@ impl Service {
         block: &[(String, String)],
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
-        let get = |key: &str| block.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-        let number = |key: &str| get(key).and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(0);
-        // A count cannot exceed the lines that are there.
-        let lines = u32::try_from(block.len()).unwrap_or(u32::MAX);
-        let pairs = |kind: &str| -> Vec<(String, String)> {
-            (0..number(&format!("{kind}_num")).min(lines))
-                .filter_map(|i| {
-                    let key = get(&format!("{kind}_key_{i}"))?;
-                    Some((key.to_owned(), get(&format!("{kind}_val_{i}")).unwrap_or("").to_owned()))
-                })
-                .collect()
-        };
-        let program = get("execname").ok_or("a spawn request without execname")?.to_owned();
-        client.spawns.push(SpawnCommand {
-            ranks: number("nprocs"),
-            program,
-            args: (1..=number("argcnt").min(lines))
-                .filter_map(|i| get(&format!("arg{i}")))
-                .map(str::to_owned)
-                .collect(),
-            info: pairs("info"),
-            preput: pairs("preput"),
-        });
-        if number("spawnssofar") >= number("totspawns") {
+        let (command, last) = SpawnCommand::read(block)?;
+        client.spawns.push(command);
+        if last {
             actions.push(Action::Spawn(std::mem::take(&mut client.spawns)));
         }
         Ok(())
-    }
-}
-
-/// The answer to a spawn request: an error code for each rank (0: started), or why none was started.
-#[must_use]
-pub fn spawn_result(outcome: Result<u32, String>) -> String {
-    match outcome {
-        Ok(ranks) => {
-            let codes = vec!["0"; ranks as usize].join(",");
-            format!("cmd=spawn_result rc=0 nerrs={ranks} errcodes={codes}")
-        }
-        // A value ends at a space: the reason travels with underscores.
-        Err(reason) => format!("cmd=spawn_result rc=-1 msg={}", reason.replace([' ', '\n'], "_")),
-    }
-}
-
-/// A line `key=value key=value ...`. Values hold no spaces in PMI-1.
-struct Request<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Request<'a> {
-    fn parse(line: &'a str) -> Self {
-        Self(line.split_whitespace().filter_map(|word| word.split_once('=')).collect())
-    }
-
-    fn get(&self, key: &str) -> Option<&'a str> {
-        self.0.iter().find(|(k, _)| *k == key).map(|(_, v)| *v)
     }
 }
 

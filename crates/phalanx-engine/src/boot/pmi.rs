@@ -1,12 +1,11 @@
-//! A PMI-1 client: the line protocol between a launcher and the ranks it started.
-//!
-//! One command per line, `cmd=NAME key=value ...\n`, one line back. Served by `phalanx run` and by hydra
-//! (MPICH's `mpiexec`), on a socket inherited by number in `PMI_FD`.
+//! A PMI-1 client: asks the launcher, which is `phalanx run` or hydra (MPICH's `mpiexec`), on a socket inherited by
+//! number in `PMI_FD`. [`phalanx_pmi`] knows the lines.
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+
+use phalanx_pmi::Line;
 
 use crate::error::{Error, ErrorClass, Result};
 
@@ -18,41 +17,14 @@ pub struct Pmi {
     kvs: String,
 }
 
-/// One answer of the launcher.
+/// One answer of the launcher: a line of the protocol.
 #[derive(Debug)]
-pub struct Answer {
-    fields: HashMap<String, String>,
-}
+pub struct Answer(String);
 
 impl Answer {
-    fn parse(line: &str) -> Answer {
-        let mut fields = HashMap::new();
-        let mut rest = line.trim_end_matches('\n');
-        while let Some((key, tail)) = rest.trim_start().split_once('=') {
-            // `msg` runs to the end of the line when it is last; no other value holds spaces.
-            let end = match key {
-                "msg" if !tail.contains('=') => tail.len(),
-                _ => tail.find(' ').unwrap_or(tail.len()),
-            };
-            fields.insert(key.to_owned(), tail[..end].to_owned());
-            rest = &tail[end..];
-        }
-        Answer { fields }
-    }
-
-    /// The value of a field.
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.fields.get(key).map(String::as_str)
-    }
-
-    /// The value of a field as a number.
-    pub fn number(&self, key: &str) -> Option<i64> {
-        self.get(key)?.parse().ok()
-    }
-
-    /// Whether the launcher reported success (`rc` absent or 0).
-    pub fn is_ok(&self) -> bool {
-        self.number("rc").unwrap_or(0) == 0
+    /// The line as keys and values.
+    pub fn line(&self) -> Line<'_> {
+        Line::parse(&self.0)
     }
 }
 
@@ -73,13 +45,13 @@ impl Pmi {
         let reader = writer.try_clone().map_err(|e| lost("init", e))?;
         let mut pmi = Pmi { reader: BufReader::new(reader), writer, kvs: String::new() };
         let answer = pmi.ask("cmd=init pmi_version=1 pmi_subversion=1\n", "response_to_init")?;
-        if !answer.is_ok() {
+        if !answer.line().is_ok() {
             return Err(Error::new(
                 ErrorClass::Other,
                 format!(
                     "the launcher refused PMI version 1.1: it speaks {}.{}",
-                    answer.get("pmi_version").unwrap_or("?"),
-                    answer.get("pmi_subversion").unwrap_or("?")
+                    answer.line().get("pmi_version").unwrap_or("?"),
+                    answer.line().get("pmi_subversion").unwrap_or("?")
                 ),
             ));
         }
@@ -98,11 +70,10 @@ impl Pmi {
         if n == 0 {
             return Err(lost(&name, "connection closed"));
         }
-        let answer = Answer::parse(&line);
-        if answer.get("cmd") != Some(expected) {
+        if Line::parse(&line).get("cmd") != Some(expected) {
             return Err(lost(&name, format_args!("expected '{expected}', got '{}'", line.trim_end())));
         }
-        Ok(answer)
+        Ok(Answer(line))
     }
 
     /// Number of the program in a launch of several, if the launcher tells.
@@ -111,7 +82,7 @@ impl Pmi {
     /// When the connection is lost.
     pub fn appnum(&mut self) -> Result<Option<i32>> {
         let answer = self.ask("cmd=get_appnum\n", "appnum")?;
-        Ok(answer.number("appnum").and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0))
+        Ok(answer.line().number("appnum").and_then(|n| i32::try_from(n).ok()).filter(|n| *n >= 0))
     }
 
     /// Number of processes the launcher could run (`MPI_UNIVERSE_SIZE`), if it tells.
@@ -120,13 +91,13 @@ impl Pmi {
     /// When the connection is lost.
     pub fn universe_size(&mut self) -> Result<Option<u32>> {
         let answer = self.ask("cmd=get_universe_size\n", "universe_size")?;
-        Ok(answer.number("size").and_then(|n| u32::try_from(n).ok()))
+        Ok(answer.line().number("size").and_then(|n| u32::try_from(n).ok()))
     }
 
     fn kvs(&mut self) -> Result<String> {
         if self.kvs.is_empty() {
             let answer = self.ask("cmd=get_my_kvsname\n", "my_kvsname")?;
-            answer.get("kvsname").unwrap_or_default().clone_into(&mut self.kvs);
+            answer.line().get("kvsname").unwrap_or_default().clone_into(&mut self.kvs);
         }
         Ok(self.kvs.clone())
     }
@@ -138,7 +109,7 @@ impl Pmi {
     pub fn put(&mut self, key: &str, value: &str) -> Result<()> {
         let kvs = self.kvs()?;
         let answer = self.ask(&format!("cmd=put kvsname={kvs} key={key} value={value}\n"), "put_result")?;
-        if answer.is_ok() { Ok(()) } else { Err(lost("put", answer.get("msg").unwrap_or("refused"))) }
+        if answer.line().is_ok() { Ok(()) } else { Err(lost("put", answer.line().get("msg").unwrap_or("refused"))) }
     }
 
     /// Fetches a value; `None` when there is none.
@@ -148,7 +119,7 @@ impl Pmi {
     pub fn get(&mut self, key: &str) -> Result<Option<String>> {
         let kvs = self.kvs()?;
         let answer = self.ask(&format!("cmd=get kvsname={kvs} key={key}\n"), "get_result")?;
-        Ok(if answer.is_ok() { answer.get("value").map(str::to_owned) } else { None })
+        Ok(if answer.line().is_ok() { answer.line().get("value").map(str::to_owned) } else { None })
     }
 
     /// Waits until all ranks of the job have come here.

@@ -19,6 +19,7 @@ mod server;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
+use phalanx_pmi::SpawnCommand;
 use phalanx_shm::{Offset, ProcId};
 
 use crate::boot::Pmi;
@@ -170,40 +171,27 @@ fn check(programs: &[Program]) -> Result<u32> {
 
 /// The PMI-1 request for the programs, one block of lines each, answered after the last.
 fn ask(pmi: &mut Pmi, programs: &[Program], first: ProcId, world: u32, block: Offset) -> Result<()> {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for (i, program) in programs.iter().enumerate() {
-        let _ = write!(
-            text,
-            "mcmd=spawn\nnprocs={}\nexecname={}\ntotspawns={}\nspawnssofar={}\nargcnt={}\n",
-            program.count,
-            program.command,
-            programs.len(),
-            i + 1,
-            program.args.len()
-        );
-        for (k, arg) in program.args.iter().enumerate() {
-            let _ = writeln!(text, "arg{}={arg}", k + 1);
-        }
-        let preput = [
-            ("phalanx_world_first", u64::from(first.0)),
-            ("phalanx_ctx", u64::from(world)),
-            ("phalanx_parent", block.get()),
-        ];
-        let _ = writeln!(text, "preput_num={}", preput.len());
-        for (k, (key, value)) in preput.iter().enumerate() {
-            let _ = writeln!(text, "preput_key_{k}={key}\npreput_val_{k}={value}");
-        }
-        let info: Vec<_> = program.info.iter().filter(|(k, v)| !k.contains('\n') && !v.contains('\n')).collect();
-        let _ = writeln!(text, "info_num={}", info.len());
-        for (k, (key, value)) in info.iter().enumerate() {
-            let _ = writeln!(text, "info_key_{k}={key}\ninfo_val_{k}={value}");
-        }
-        text.push_str("endcmd\n");
-    }
-    let answer = pmi.ask(&text, "spawn_result")?;
+    let preput = [
+        ("phalanx_world_first", u64::from(first.0)),
+        ("phalanx_ctx", u64::from(world)),
+        ("phalanx_parent", block.get()),
+    ];
+    let preput: Vec<_> = preput.iter().map(|(key, value)| ((*key).to_owned(), value.to_string())).collect();
+    let is_one_line = |(key, value): &&(String, String)| !key.contains('\n') && !value.contains('\n');
+    let requests: Vec<_> = programs
+        .iter()
+        .map(|program| SpawnCommand {
+            ranks: program.count as u32,
+            program: program.command.clone(),
+            args: program.args.clone(),
+            info: program.info.iter().filter(is_one_line).cloned().collect(),
+            preput: preput.clone(),
+        })
+        .collect();
+    let answer = pmi.ask(&SpawnCommand::write_all(&requests), "spawn_result")?;
+    let answer = answer.line();
     if !answer.is_ok() {
-        let why = answer.get("msg").unwrap_or("the launcher gave no reason").replace('_', " ");
+        let why = phalanx_pmi::reason(&answer).unwrap_or_else(|| "the launcher gave no reason".to_owned());
         let commands: Vec<_> = programs.iter().map(|p| format!("'{}'", p.command)).collect();
         fail!(Spawn, "cannot start {}: {why}", commands.join(", "));
     }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use super::{Connection, Job, Rank, Source, watch};
 use crate::error::LaunchError;
 use crate::failure::{self, Cause};
-use crate::pmi::{self, Action, Client, Stage};
+use crate::pmi::{Action, Client, Stage};
 use crate::process::Ended;
 use crate::universe::Standing;
 
@@ -73,7 +73,7 @@ impl Job {
             Action::Spawn(commands) => {
                 let outcome =
                     if self.course.is_ending() { Err("the job is ending".to_owned()) } else { self.spawn(&commands) };
-                self.reply(index, &pmi::spawn_result(outcome));
+                self.reply(index, &phalanx_pmi::spawn_result(outcome));
             }
             Action::Abort(code) => match self.connections[index].rank {
                 Some(rank) => {

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use phalanx_pmi::SpawnCommand;
 use phalanx_shm::budget::JOB_CPUS;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
@@ -12,7 +13,7 @@ use super::{Connection, Job, Rank, Source, usable_cpus, watch};
 use crate::cli::{Reader, Target};
 use crate::error::LaunchError;
 use crate::output::Stream;
-use crate::pmi::{Client, SpawnCommand};
+use crate::pmi::Client;
 use crate::process::{self, Spawn, Stdin};
 use crate::program::{self, Program};
 use crate::run::GRACE;
