@@ -339,6 +339,26 @@ fn a_block_has_one_owner_at_a_time() {
 }
 
 #[test]
+fn an_audit_finds_nothing_in_a_ring_that_is_in_use() {
+    model(3, || {
+        let (mut producer, mut consumer) = LoomRing::ends(&LoomRing::new(16));
+        warm(&mut producer, &mut consumer, &[7, 7]);
+        let sender = thread::spawn(move || {
+            for n in 0..2 {
+                assert!(push(&mut producer, n, &imitation(n, 70)));
+                producer.audit().unwrap();
+            }
+        });
+        for _ in 0..2 {
+            consumer.audit().unwrap();
+            let _ = take(&mut consumer);
+        }
+        consumer.audit().unwrap();
+        sender.join().unwrap();
+    });
+}
+
+#[test]
 fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
     const CAPACITY: u64 = 2;
     const TOTAL: u64 = 4;

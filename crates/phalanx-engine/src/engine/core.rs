@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::ProbeWord;
-use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, RingConsumer, Universe};
+use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, RingConsumer, ShmError, Universe};
 
 use crate::comm::CommInner;
 use crate::datatype::{Basic, Datatype};
@@ -82,7 +82,7 @@ pub struct Core {
     announced: u64,
     /// Communicators by context, for messages.
     pub(crate) comms: IntMap<u32, Weak<CommInner>>,
-    /// A ring was found corrupt: said once, then not polled any more.
+    /// What was found in the segment that cannot be: every call says so from then on.
     pub(crate) broken: Option<String>,
     /// Messages that nobody waited for and whose receivers have ended without taking them.
     pub(crate) undelivered: Vec<String>,
@@ -196,7 +196,7 @@ impl Core {
                 Ok(Some(record)) => self.deliver(from, &record),
                 Ok(None) => break,
                 Err(error) => {
-                    self.broken.get_or_insert_with(|| error.to_string());
+                    self.distrust(error.to_string());
                     break;
                 }
             }
@@ -218,9 +218,44 @@ impl Core {
                 self.poll_ring(from);
             }
             Ok(None) => {}
-            Err(error) => {
-                self.broken.get_or_insert_with(|| error.to_string());
+            Err(error @ ShmError::NoSuchSlot { .. }) => {
+                self.distrust(
+                    ShmError::Corrupt { what: format!("the bell of process {} rings: {error}", self.me) }.to_string(),
+                );
             }
+            Err(error) => self.distrust(error.to_string()),
+        }
+    }
+
+    /// Remembers that the segment holds what cannot be; the first finding counts.
+    #[cold]
+    pub(crate) fn distrust(&mut self, what: String) {
+        self.broken.get_or_insert(what);
+    }
+
+    /// Remembers that what process `from` has sent cannot be.
+    #[cold]
+    pub(crate) fn distrust_sender(&mut self, from: ProcId, what: &str) {
+        let error = ShmError::Corrupt { what: format!("process {from} seems to have sent {what}") };
+        self.distrust(error.to_string());
+    }
+
+    /// For a process that has waited for long: looks at every ring, whether its bell rang or not, and whether what others
+    /// have written can be right.
+    #[cold]
+    pub(crate) fn audit(&mut self) {
+        let senders: Vec<_> = self.universe.senders(self.me).collect();
+        for from in senders {
+            self.poll_ring(from);
+        }
+        self.settle();
+        let sound = self
+            .universe
+            .audit(self.me)
+            .and_then(|()| self.inlets.iter().flatten().try_for_each(|inlet| inlet.ring.audit()))
+            .and_then(|()| self.links.iter().flatten().try_for_each(|link| link.ring.audit()));
+        if let Err(error) = sound {
+            self.distrust(error.to_string());
         }
     }
 

@@ -57,6 +57,8 @@ const ADDRESS: usize = 1;
 const LISTED: usize = 2;
 /// Address and value of the sender's probe word.
 const PROBE: usize = 3;
+/// Bytes of the message, as the offer says: a block that was written over is noticed.
+const LENGTH: usize = 5;
 
 const OFFERED: u64 = 0;
 const CLAIMED: u64 = 1;
@@ -136,6 +138,9 @@ fn change(core: &Core, block: Offset, from: u64, to: u64) -> Option<u64> {
 
 #[cold]
 fn gone(what: &str, peer: ProcId, error: &ShmError) -> Error {
+    if let ShmError::Corrupt { .. } | ShmError::BadRange { .. } = error {
+        return Error::new(ErrorClass::Intern, format!("{what} process {peer} failed: {error}"));
+    }
     Error::new(
         ErrorClass::ProcAborted,
         format!("{what} process {peer} failed: {error}; that process has probably ended"),
@@ -166,7 +171,7 @@ impl Core {
         if let Data::Owned(bytes) = &send.data {
             address = bytes.as_ptr() as u64;
         }
-        let listed = send.pieces.len() as u64;
+        let (listed, bytes) = (send.pieces.len() as u64, send.bytes);
         if listed > 0 {
             address = send.pieces.as_ptr() as u64;
         }
@@ -174,9 +179,9 @@ impl Core {
         if let Some(w) = block.and_then(|b| words(self, b)) {
             let uses = w[STATE].load(Ordering::Relaxed) / (STATES + 1);
             let state = uses.wrapping_add(1).wrapping_mul(STATES + 1) | OFFERED;
-            for (at, value) in
-                [(STATE, state), (ADDRESS, address), (LISTED, listed), (PROBE, probe[0]), (PROBE + 1, probe[1])]
-            {
+            let told =
+                [(ADDRESS, address), (LISTED, listed), (PROBE, probe[0]), (PROBE + 1, probe[1]), (LENGTH, bytes)];
+            for (at, value) in [(STATE, state)].into_iter().chain(told) {
                 w[at].store(value, Ordering::Relaxed);
             }
         }
@@ -201,9 +206,19 @@ impl Core {
             && words(self, Offset::new(block)).is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
     }
 
-    /// Claims an offer for a receive. False when the sender has taken it back.
-    pub(crate) fn claim(&self, block: u64) -> bool {
-        block == 0 || change(self, Offset::new(block), OFFERED, CLAIMED).is_some()
+    /// Claims an offer of `bytes` for a receive. False when the sender has taken it back, or the block makes no sense.
+    pub(crate) fn claim(&mut self, from: ProcId, block: u64, bytes: u64) -> bool {
+        if block == 0 {
+            return true;
+        }
+        let at = Offset::new(block);
+        let told = words(self, at).map(|w| w[LENGTH].load(Ordering::Relaxed));
+        let claimed = change(self, at, OFFERED, CLAIMED).is_some();
+        if told != Some(bytes) || !claimed && !self.is_withdrawn(block) {
+            self.distrust_sender(from, &format!("an offer of {bytes} bytes whose description at {block} is another's"));
+            return false;
+        }
+        claimed
     }
 
     /// Tells a sender that its offer is over.
@@ -493,6 +508,10 @@ impl Core {
             Data::Owned(bytes) => Some(Pieces::one(0, bytes.len() as u64)),
             Data::User { count, ty, .. } => Pieces::of(*count, ty),
         };
+        if end > send.bytes {
+            let what = format!("a request for {end} bytes of a message of {}", send.bytes);
+            return self.distrust_sender(dest, &what);
+        }
         if change(self, block, CLAIMED, PIPED).is_none() {
             // The receiver copies alone, and answers DONE.
             return;

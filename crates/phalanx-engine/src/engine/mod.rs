@@ -266,13 +266,18 @@ impl Engine {
         self.0.core.lock()
     }
 
-    /// Locks the core for a call, unless the engine cannot serve it.
+    /// Locks the core for a call, unless the engine cannot serve it: after its end, in a forked child, or when what
+    /// processes share has been found written over.
     #[inline]
     pub(crate) fn enter(&self) -> Result<CoreGuard<'_>> {
         if self.0.state.load(Ordering::Relaxed) != RUNNING || self.0.forks != phalanx_shm::fork::generation() {
             return Err(self.refuse());
         }
-        Ok(self.0.core.lock())
+        let core = self.0.core.lock();
+        match &core.broken {
+            None => Ok(core),
+            Some(damage) => Err(Error::new(ErrorClass::Intern, damage.clone())),
+        }
     }
 
     #[cold]

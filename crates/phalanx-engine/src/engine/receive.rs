@@ -14,6 +14,9 @@ use super::matching::{Arrived, Pattern, Posted};
 use super::ops::{Body, Data, Owner, RawOp, RecvOp, RecvStage, Target};
 use super::send::Outgoing;
 
+/// Bytes that no message has.
+const MOST: u64 = 1 << 56;
+
 /// The two queues of a context.
 #[derive(Default)]
 pub(crate) struct Queues {
@@ -77,7 +80,12 @@ impl Core {
             _ => return None,
         };
         let e = record.envelope;
-        if e.kind != kind::EAGER || e.ctx != m.ctx || !m.pattern.fits(e.src as i32, e.tag) {
+        // Anything that is not as it should be is for `deliver`.
+        if e.kind != kind::EAGER
+            || e.len != record.payload_len() as u64
+            || e.ctx != m.ctx
+            || !m.pattern.fits(e.src as i32, e.tag)
+        {
             return None;
         }
         let room = m.count * m.ty.size();
@@ -203,7 +211,9 @@ impl Core {
             let (source, tag, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
             self.arrived -= 1;
             match stored.content {
-                Content::Offered { op, block } if !self.claim(block) => self.release(stored.from, op),
+                Content::Offered { op, block } if !self.claim(stored.from, block, stored.bytes) => {
+                    self.release(stored.from, op);
+                }
                 _ => return Some((source, tag, stored)),
             }
         }
@@ -233,6 +243,10 @@ impl Core {
     /// One record from a ring.
     pub(crate) fn deliver(&mut self, from: ProcId, record: &Record<'_>) {
         let e = &record.envelope;
+        if !self.is_plausible(record) {
+            let what = format!("a record of kind {} with {} of {} bytes", e.kind, record.payload_len(), e.len);
+            return self.distrust_sender(from, &what);
+        }
         match e.kind {
             kind::EAGER | kind::EAGER_SYNC => self.arrive_eager(from, record),
             kind::OFFER => {
@@ -240,7 +254,7 @@ impl Core {
                 record.copy_payload(&mut block);
                 self.arrive_offer(from, e, u64::from_ne_bytes(block));
             }
-            kind::DATA => self.arrive_data(record),
+            kind::DATA => self.arrive_data(from, record),
             _ => {
                 let mut value = [0; 8];
                 record.copy_payload(&mut value);
@@ -252,6 +266,18 @@ impl Core {
                     _ => {}
                 }
             }
+        }
+    }
+
+    /// Whether a sender can have made such a record: the lengths it tells are used for copies and answers.
+    #[inline]
+    fn is_plausible(&self, record: &Record<'_>) -> bool {
+        let (e, payload) = (&record.envelope, record.payload_len());
+        match e.kind {
+            kind::EAGER | kind::EAGER_SYNC | kind::DATA => e.len == payload as u64,
+            kind::OFFER => payload == 8 && e.len > self.eager_limit as u64 && e.len <= MOST,
+            kind::MATCHED | kind::DONE | kind::PIPE | kind::STREAM => payload == 8,
+            _ => false,
         }
     }
 
@@ -303,7 +329,7 @@ impl Core {
         if !wanted {
             let content = Content::Offered { op: remote, block };
             self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
-        } else if !self.claim(block) {
+        } else if !self.claim(from, block, e.len) {
             self.release(from, remote);
         } else if let Some(op) = self.take_posted(e) {
             self.begin_large(op, from, remote, block, matched(e));

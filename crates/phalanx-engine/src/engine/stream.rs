@@ -19,6 +19,10 @@ impl Core {
             return;
         };
         let dest = send.dest;
+        if end > send.bytes {
+            let what = format!("a request for {end} bytes of a message of {}", send.bytes);
+            return self.distrust_sender(dest, &what);
+        }
         send.stage = SendStage::Streaming { at: 0, end, to };
         if let Ok(link) = self.link(dest) {
             link.streams.push_back(op);
@@ -86,7 +90,7 @@ impl Core {
     }
 
     /// A piece of a streamed message.
-    pub(crate) fn arrive_data(&mut self, record: &Record<'_>) {
+    pub(crate) fn arrive_data(&mut self, from: ProcId, record: &Record<'_>) {
         let op = RawOp::from_token(record.envelope.token);
         let Some(recv) = self.ops.recv(op) else {
             return;
@@ -94,16 +98,20 @@ impl Core {
         let RecvStage::Streaming { at, end, .. } = &mut recv.stage else {
             return;
         };
-        let from = *at as usize;
+        if record.payload_len() as u64 > *end - *at {
+            let what = format!("{} bytes where {} were left of a message", record.payload_len(), *end - *at);
+            return self.distrust_sender(from, &what);
+        }
+        let done = *at as usize;
         *at += record.payload_len() as u64;
         let complete = *at >= *end;
         let Target { mem, count, ty } = &recv.target;
         if ty.is_contiguous() {
-            record.copy_payload_to(mem.at(from as isize, record.payload_len()));
+            record.copy_payload_to(mem.at(done as isize, record.payload_len()));
         } else {
             self.scratch.resize(record.payload_len(), 0);
             record.copy_payload(&mut self.scratch);
-            ty.unpack(*count, &mut mem.clone(), from, &self.scratch);
+            ty.unpack(*count, &mut mem.clone(), done, &self.scratch);
         }
         if complete {
             let stage = std::mem::replace(&mut recv.stage, RecvStage::Posted);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use phalanx_shm::sleep::{Next, Pace};
 use phalanx_shm::{ParkToken, Woken};
 
-use crate::error::{Error, ErrorClass, Result};
+use crate::error::{Error, Result};
 
 use super::Engine;
 use super::core::Core;
@@ -157,6 +157,7 @@ impl Engine {
                         // Woken all the time by other traffic: signals must be noticed all the same.
                         let since = *asked.get_or_insert_with(Instant::now);
                         if since.elapsed() > SLICE {
+                            self.core().audit();
                             self.check_interrupt()?;
                             asked = None;
                         }
@@ -190,9 +191,6 @@ impl Engine {
             if let Some(outcome) = ready(&mut core) {
                 return Ok(Slept::Ready(outcome));
             }
-            if let Some(damage) = &core.broken {
-                return Err(Error::new(ErrorClass::Intern, damage.clone()));
-            }
             if core.stop_waiting_for_senders() || core.must_stay_awake() || core.schedules_can_go_on() {
                 drop(core);
                 self.0.manners.give_way();
@@ -201,7 +199,13 @@ impl Engine {
             core.sleepers += 1;
         }
         let woken = self.park(what, token);
-        self.core().sleepers -= 1;
+        {
+            let mut core = self.core();
+            core.sleepers -= 1;
+            if woken == Woken::TimedOut {
+                core.audit();
+            }
+        }
         match woken {
             Woken::Notified => Ok(Slept::Woken),
             Woken::TimedOut | Woken::Interrupted => self.check_interrupt().map(|()| Slept::Idle),

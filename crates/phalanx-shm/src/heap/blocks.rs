@@ -120,14 +120,22 @@ impl<'a> Heap<'a> {
     /// Whether a payload can be at `at`, judging by its position.
     pub(crate) fn holds(&self, at: u64) -> bool {
         // SYNC POINT arena-frontier: Acquire, pairs with the Release in `advance`.
-        let used = self.start + self.books.frontier.load(Ordering::Acquire);
-        at.is_multiple_of(64) && at >= self.start + HEAD && at < used.min(self.segment.len() as u64)
+        let used = self.books.frontier.load(Ordering::Acquire).min(self.capacity());
+        at.is_multiple_of(64) && at >= self.start + HEAD && at < self.start + used
     }
 
     /// Whether a range, as a head tells of it, lies in the used part of the heap.
     pub(super) fn contains(&self, start: u64, range: u64) -> bool {
         let used = self.books.frontier.load(Ordering::Acquire).min(self.capacity());
         start >= self.start && start.checked_add(range).is_some_and(|end| end <= self.start + used)
+    }
+
+    /// Bytes of reserved pages of a block that begins on a page. What a wild process wrote there is no reason to take
+    /// pages from others.
+    pub(super) fn pages(&self, at: u64, head: &Head) -> u64 {
+        let range = head.range.load(Ordering::Relaxed);
+        let sound = self.contains(at - PAGE, range);
+        if sound { head.pages.load(Ordering::Relaxed).min(range.saturating_sub(PAGE)) } else { 0 }
     }
 
     /// The head of the block whose payload is at `at`, if there is one.
@@ -293,8 +301,8 @@ impl<'a> Heap<'a> {
             return; // Somebody wrote over the head: the block is lost.
         }
         if paged(class).is_some() {
-            let have = head.pages.load(Ordering::Relaxed);
-            let cached = self.books.cached.fetch_add(have, Ordering::Relaxed) + have;
+            let have = self.pages(at, head);
+            let cached = self.books.cached.fetch_add(have, Ordering::Relaxed).saturating_add(have);
             if cached > self.books.budget.load(Ordering::Relaxed) {
                 self.books.cached.fetch_sub(have, Ordering::Relaxed);
                 head.pages.store(0, Ordering::Relaxed);
@@ -364,7 +372,8 @@ impl<'a> Heap<'a> {
         for class in (class_within(want.least)..CLASSES).filter(|class| paged(*class).is_some()) {
             let Some(at) = self.pop(class) else { continue };
             let head = self.head(at);
-            let (whole, pages) = (head.range.load(Ordering::Relaxed), head.pages.load(Ordering::Relaxed));
+            let whole = head.range.load(Ordering::Relaxed);
+            let pages = head.pages.load(Ordering::Relaxed).min(whole);
             if !self.contains(at - PAGE, whole) {
                 continue; // Somebody wrote over the head: the block is lost.
             }

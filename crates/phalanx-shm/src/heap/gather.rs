@@ -119,7 +119,10 @@ impl<'a> Heap<'a> {
         while let Some(at) = self.pop(class) {
             let head = self.head(at);
             let large = paged(class).is_some();
-            let have = if large { head.pages.swap(0, Ordering::Relaxed) } else { 0 };
+            let have = if large { self.pages(at, head) } else { 0 };
+            if large {
+                head.pages.store(0, Ordering::Relaxed);
+            }
             head.link.store(first.load(Ordering::Relaxed), Ordering::Relaxed);
             first.store(at / 64, Ordering::Release);
             if have > 0 {
@@ -157,7 +160,7 @@ impl<'a> Heap<'a> {
             while let Some((_, head)) = self.follow(link) {
                 let Some((_, _, slab)) = self.slab_of(head) else { return };
                 let before = slab.count.load(Ordering::Relaxed);
-                slab.count.store((before + 1) * counted, Ordering::Relaxed);
+                slab.count.store(before.wrapping_add(1) * counted, Ordering::Relaxed);
                 link = &head.link;
             }
         }
@@ -171,7 +174,7 @@ impl<'a> Heap<'a> {
             }
             link.store(head.link.load(Ordering::Relaxed), Ordering::Release);
             self.unmake(head);
-            slab.count.store(count + TAKEN, Ordering::Relaxed);
+            slab.count.store(count.wrapping_add(TAKEN), Ordering::Relaxed);
             if count / TAKEN + 1 == blocks {
                 self.segment.release(start + PAGE, range - PAGE);
                 self.make_block(start, range, 0);
@@ -205,7 +208,7 @@ impl<'a> Heap<'a> {
         for n in places {
             let (grows, head) = (self.head(chain[first]), self.head(chain[n]));
             let (range, more) = (grows.range.load(Ordering::Relaxed), head.range.load(Ordering::Relaxed));
-            if chain[first] + range != chain[n] {
+            if chain[first].wrapping_add(range) != chain[n] {
                 first = n;
                 continue;
             }
@@ -220,8 +223,8 @@ impl<'a> Heap<'a> {
             self.unmake(head);
             self.segment.release(chain[n] - PAGE, PAGE);
             // In this order: a range is never smaller than its class says.
-            grows.range.store(range + more, Ordering::Release);
-            grows.class.store(class_within(range + more) as u32, Ordering::Release);
+            grows.range.store(range.wrapping_add(more), Ordering::Release);
+            grows.class.store(class_within(range.wrapping_add(more)) as u32, Ordering::Release);
         }
     }
 

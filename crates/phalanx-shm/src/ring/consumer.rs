@@ -108,6 +108,40 @@ impl RingConsumer {
         }
     }
 
+    /// Whether what is written here can be right: for a receiver that has waited for long. Finds what a wild process has
+    /// written over words of the ring, and a record that was there and is no more.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::Corrupt`] with what cannot be.
+    #[cold]
+    pub fn audit(&self) -> Result<(), ShmError> {
+        let (control, size) = (self.ring.control(), self.ring.mask() + 1);
+        // SYNC POINT ring-told: Acquire, the records before it are seen; pairs with the Release in `tell`.
+        let told = control.tail.load(Ordering::Acquire);
+        let (head, stamped) = (control.head.load(Ordering::Relaxed), self.word().stamp());
+        let (lap, expected) = (self.position >> self.shift, stamp(self.position, self.shift));
+        // A line that waits for its record is clear, or as the last lap left it.
+        let waits = stamped == 0 || lap > 0 && stamped == stamp(self.position - size, self.shift);
+        let wrong = if told > self.position + size {
+            format!("says that {told} lines were sent when {} can have been", self.position + size)
+        } else if head != self.published {
+            format!("says that {head} lines were read when {} were", self.published)
+        } else if told > self.position && stamped != expected {
+            format!("has lost the record at line {} of the {told} that were sent", self.position)
+        } else if !waits && stamped != expected {
+            format!("has a record of another time at line {}", self.position)
+        } else if [&control.producing, &control.consuming, &control.blocked]
+            .iter()
+            .any(|w| w.load(Ordering::Relaxed) > 1)
+        {
+            "has nonsense in its flags".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(ShmError::Corrupt { what: format!("the ring from process {} to process {} {wrong}", self.from, self.to) })
+    }
+
     /// Gives the record last peeked at back to the producer. Does nothing when
     /// none was. Wakes the producer if it waits for room.
     #[inline]

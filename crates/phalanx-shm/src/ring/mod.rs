@@ -116,8 +116,9 @@ pub(crate) struct Control {
     head: AtomicU64,
     #[cfg(not(loom))]
     _consumer_line: [u8; 120],
-    /// Lines produced since creation. Written by the producer's handle when it
-    /// is dropped; read when the next handle is made. Not used in between.
+    /// Lines produced since creation. Written by the producer's handle when it is
+    /// dropped, for the next handle, and when its process has waited for long,
+    /// for a receiver that looks whether it has missed something.
     tail: AtomicU64,
     /// 1 when the producer waits for room. Set by the producer, cleared by the
     /// consumer when it publishes `head` (it then wakes the producer).

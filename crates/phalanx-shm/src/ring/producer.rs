@@ -2,6 +2,7 @@
 
 use super::place::RingRef;
 use super::{Envelope, HEADER, Word0, lines_of, max_payload, stamp};
+use crate::ShmError;
 use crate::mem::Part;
 use crate::sync::{Ordering, fence};
 
@@ -102,6 +103,29 @@ impl RingProducer {
         self.tail += lines;
         self.ring.bell().ring(self.from);
         true
+    }
+
+    /// Lets the receiver know how much was sent, should it have missed something, and looks whether its answers can be
+    /// right: for a sender that has waited for long.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::Corrupt`] with what cannot be.
+    #[cold]
+    pub fn audit(&self) -> Result<(), ShmError> {
+        let (control, size) = (self.ring.control(), self.ring.mask() + 1);
+        // SYNC POINT ring-told: Release, the records before it are there; pairs with the Acquire in the receiver's `audit`.
+        control.tail.store(self.tail, Ordering::Release);
+        let head = control.head.load(Ordering::Relaxed);
+        if head <= self.tail && self.tail - head <= size && head >= self.head {
+            return Ok(());
+        }
+        Err(ShmError::Corrupt {
+            what: format!(
+                "the ring from process {} to process {} says that {head} of {} lines were read, after it had said {}",
+                self.from, self.to, self.tail, self.head
+            ),
+        })
     }
 
     /// Lines free as far as this side knows.

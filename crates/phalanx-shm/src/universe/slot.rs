@@ -40,13 +40,14 @@ pub struct Slot {
     pid: AtomicI32,
     /// A [`SlotState`]. Written by the process.
     state: AtomicU32,
-    /// 0, or `1 << 32 | abort code as u32`. Written once, by the process that
-    /// calls abort.
+    /// 0, or `pid << 33 | 1 << 32 | abort code as u32`. Written once, by the
+    /// process that calls abort.
     abort: AtomicU64,
     /// 0, or `1 << 32 | 0 (status) or 1 (signal) << 8 | number`. Written once,
     /// by the process's parent.
     exit: AtomicU64,
-    _identity_line: [u8; 104],
+    /// Zero: nobody writes here.
+    unused: [AtomicU64; 13],
     /// Hot bits, epoch and park word: see [`crate::doorbell`].
     bell: Doorbell,
 }
@@ -90,14 +91,31 @@ impl Slot {
 
     /// Records that this process aborts the job with `code`. The first call counts.
     pub fn record_abort(&self, code: i32) {
-        let value = SET | u64::from(code as u32);
+        let value = u64::from(self.pid() as u32) << 33 | SET | u64::from(code as u32);
         let _ = self.abort.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// The code this process aborted with, if it did.
+    /// The code this process aborted with, if it did. Nonsense in that place is no code: it lacks the process's number.
     pub fn abort_code(&self) -> Option<i32> {
         let value = self.abort.load(Ordering::Acquire);
-        (value & SET != 0).then_some(value as u32 as i32)
+        let signed = value >> 33 == u64::from(self.pid() as u32 & (u32::MAX >> 1));
+        (value & SET != 0 && signed).then_some(value as u32 as i32)
+    }
+
+    /// What cannot be in this slot, once it has been claimed.
+    pub(super) fn nonsense(&self) -> Option<&'static str> {
+        let abort = self.abort.load(Ordering::Relaxed);
+        if self.state.load(Ordering::Relaxed) > SlotState::Finalized as u32 {
+            Some("a state that there is not")
+        } else if self.pid.load(Ordering::Relaxed) < 0 {
+            Some("a process number that there is not")
+        } else if abort != 0 && self.abort_code().is_none() {
+            Some("an abort code that nobody gave")
+        } else if self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
+            Some("something where there is nothing")
+        } else {
+            None
+        }
     }
 
     /// Records how the process ended. The first call counts.
