@@ -217,13 +217,13 @@ class Arrays(unittest.TestCase):
         frozen.flags.writeable = False
         swapped = numpy.zeros(3, numpy.dtype("i4").newbyteorder())
         table = [
-            (numpy.zeros((3, 2))[:, 0], good, (BufferError, ValueError), "contiguous"),
-            (good, numpy.zeros(6)[::2], (BufferError, ValueError), "contiguous"),
-            (good, frozen, (BufferError, ValueError), "read-only"),
+            (numpy.zeros((3, 2))[:, 0], good, BufferError, "contiguous"),
+            (good, numpy.zeros(6)[::2], BufferError, "contiguous"),
+            (good, frozen, BufferError, "read-only"),
             (swapped, good, BufferError, "byte order"),
             (numpy.array([None]), good, KeyError, "lower-case"),
             (numpy.zeros(2, "i4,f8"), good, KeyError, "datatype explicitly"),
-            (numpy.zeros(2, "M8[s]"), good, ValueError, "a.view('i8')"),
+            (numpy.zeros(2, "M8[s]"), good, BufferError, "a.view('i8')"),
         ]
         for send, receive, kind, text in table:
             with self.subTest(text), self.assertRaises(kind) as caught:

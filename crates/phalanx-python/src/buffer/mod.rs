@@ -4,8 +4,9 @@
 //! protocol (bytes, bytearray, array, memoryview, NumPy, ctypes, mmap, ...), else from DLPack, else from the array
 //! interface of CUDA-aware libraries. NumPy is never imported: its arrays speak the buffer protocol.
 //!
-//! Errors keep the exception type that the exporter raised (`BufferError`, `ValueError` or `TypeError`); the text says what the
-//! object is, what is wrong with it and what to do.
+//! Memory that has gaps, is read-only or has elements without a format is a `BufferError`, whatever the exporter raised (NumPy:
+//! `ValueError`), as in mpi4py; an object without memory is a `TypeError`. The text says what the object is, what is wrong
+//! with it and what to do.
 
 mod array_interface;
 mod class;
@@ -306,7 +307,7 @@ fn explain(object: &Bound<'_, PyAny>, access: Access, error: &PyErr) -> PyResult
     let py = object.py();
     let kind = object.get_type().name()?;
     let reworded = |text: String| {
-        let better = PyErr::from_type(error.get_type(py), text);
+        let better = PyBufferError::new_err(text);
         better.set_cause(py, Some(error.clone_ref(py)));
         Some(better)
     };
@@ -335,7 +336,7 @@ fn add_hint(py: Python<'_>, error: PyErr) -> PyErr {
         "{}; look at the elements as a plain type first (for example a.view('i8') for dates, a.view('u1') for bytes)",
         error.value(py)
     );
-    let better = PyErr::from_type(error.get_type(py), text);
+    let better = PyBufferError::new_err(text);
     better.set_cause(py, Some(error));
     better
 }
