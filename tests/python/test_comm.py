@@ -125,6 +125,37 @@ class TestErrors(unittest.TestCase):
         handler.Free()
         comm.Free()
 
+    def test_error_handlers_without_number(self):
+        calls = []
+        comm = WORLD.Dup()
+        handlers = [
+            MPI.Comm.Create_errhandler(lambda comm, code, i=i: calls.append(i))
+            for i in range(100)
+        ]
+        for handler in handlers:
+            comm.Set_errhandler(handler)
+            comm.Call_errhandler(MPI.ERR_OTHER)
+            handler.Free()
+        # The last one is freed, and still the communicator's.
+        comm.Call_errhandler(MPI.ERR_OTHER)
+        self.assertEqual(calls, [*range(100), 99])
+        comm.Free()
+
+    def test_an_error_handler_is_made_of_one_function_again_and_again(self):
+        calls = []
+
+        def note(comm, code):
+            calls.append(code)
+
+        comm = WORLD.Dup()
+        for _ in range(1000):
+            handler = MPI.Comm.Create_errhandler(note)
+            comm.Set_errhandler(handler)
+            handler.Free()
+        comm.Call_errhandler(MPI.ERR_OTHER)
+        self.assertEqual(calls, [MPI.ERR_OTHER])
+        comm.Free()
+
     def test_new_communicators_return_errors(self):
         comm = WORLD.Dup()
         handler = comm.Get_errhandler()

@@ -1,4 +1,5 @@
-//! The attribute that writes `MPI_X`, `PMPI_X` and their `_c` twins around one typed body.
+//! An operation said once in each layer: [`macro@mpi_entry`] writes `MPI_X`, `PMPI_X` and their `_c` twins around one typed body,
+//! [`operations!`] the methods of Python.
 //!
 //! ```ignore
 //! #[mpi_entry(MPI_Send, poly)]

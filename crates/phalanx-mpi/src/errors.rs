@@ -13,7 +13,7 @@ use phalanx_mpi_macros::mpi_entry;
 
 use crate::consts;
 use crate::entry::{Done, ErrorObject, Failure, raise, wrong};
-use crate::handle::{Kind, RawComm, RawErrhandler, RawFile, RawSession, RawWin};
+use crate::handle::{Kind, RawComm, RawErrhandler, RawSession};
 use crate::param::{Address, Out, Text, TextOut};
 use crate::state;
 use crate::table::Table;
@@ -349,7 +349,7 @@ fn bad_handler(raw: RawErrhandler) -> Failure {
 }
 
 /// The handle that the program gets for a handler: it must free it.
-fn handle_of(handler: &Handler) -> Result<RawErrhandler, Failure> {
+pub(crate) fn handle_of(handler: &Handler) -> Result<RawErrhandler, Failure> {
     Ok(match handler {
         Handler::Fatal => RawErrhandler(consts::ERRORS_ARE_FATAL),
         Handler::Abort => RawErrhandler(consts::ERRORS_ABORT),
@@ -358,7 +358,8 @@ fn handle_of(handler: &Handler) -> Result<RawErrhandler, Failure> {
     })
 }
 
-fn create(kind: Kind, function: Address) -> Result<RawErrhandler, Failure> {
+/// Makes a handler of a function, for objects of one kind.
+pub(crate) fn create(kind: Kind, function: Address) -> Result<RawErrhandler, Failure> {
     if function.0 == 0 {
         return Err(wrong(ErrorClass::Arg, "the error handler function is a null pointer"));
     }
@@ -370,7 +371,7 @@ pub(crate) fn handler_of(object: ErrorObject) -> Handler {
     let own = match object {
         ErrorObject::Comm(raw) => crate::comm::find(raw).ok().map(|c| c.handler()),
         ErrorObject::Session(raw) => crate::session::find(raw).map(|s| s.handler()),
-        ErrorObject::File(_) => Some(lock(&FILE_HANDLER).clone()),
+        ErrorObject::File(_) => Some(crate::file::handler()),
         ErrorObject::None | ErrorObject::Win(_) => None,
     };
     own.or_else(|| state::process().map(|p| p.self_comm.handler())).unwrap_or(Handler::Fatal)
@@ -417,27 +418,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The handler of `MPI_FILE_NULL`, which new files inherit: errors return (MPI 5.0 §14.7).
-static FILE_HANDLER: Mutex<Handler> = Mutex::new(Handler::Return);
-
 /// Makes an error handler for communicators.
 #[mpi_entry(MPI_Comm_create_errhandler, anytime)]
 fn comm_create_errhandler(function: Address, errhandler: Out<RawErrhandler>) -> Done {
     errhandler.set(create(Kind::Comm, function)?);
-    Ok(())
-}
-
-/// Makes an error handler for windows.
-#[mpi_entry(MPI_Win_create_errhandler, anytime)]
-fn win_create_errhandler(function: Address, errhandler: Out<RawErrhandler>) -> Done {
-    errhandler.set(create(Kind::Win, function)?);
-    Ok(())
-}
-
-/// Makes an error handler for files.
-#[mpi_entry(MPI_File_create_errhandler, anytime)]
-fn file_create_errhandler(function: Address, errhandler: Out<RawErrhandler>) -> Done {
-    errhandler.set(create(Kind::File, function)?);
     Ok(())
 }
 
@@ -507,74 +491,6 @@ fn session_get_errhandler(session: RawSession, errhandler: Out<RawErrhandler>) -
 fn session_call_errhandler(session: RawSession, code: c_int) -> Done {
     crate::session::need(session)?;
     raise("MPI_Session_call_errhandler", ErrorObject::Session(session), code);
-    Ok(())
-}
-
-/// Sets the error handler that files inherit. No file can be open: only `MPI_FILE_NULL` is accepted.
-#[mpi_entry(MPI_File_set_errhandler)]
-fn file_set_errhandler(file: RawFile, errhandler: RawErrhandler) -> Done {
-    need_null_file(file)?;
-    *lock(&FILE_HANDLER) = handler(errhandler, Kind::File)?;
-    Ok(())
-}
-
-/// Gives the error handler that files inherit.
-#[mpi_entry(MPI_File_get_errhandler)]
-fn file_get_errhandler(file: RawFile, errhandler: Out<RawErrhandler>) -> Done {
-    need_null_file(file)?;
-    errhandler.set(handle_of(&lock(&FILE_HANDLER))?);
-    Ok(())
-}
-
-/// Calls the error handler that files inherit.
-#[mpi_entry(MPI_File_call_errhandler)]
-fn file_call_errhandler(file: RawFile, code: c_int) -> Done {
-    need_null_file(file)?;
-    raise("MPI_File_call_errhandler", ErrorObject::File(file), code);
-    Ok(())
-}
-
-fn need_null_file(file: RawFile) -> Done {
-    if file == RawFile::NULL {
-        return Ok(());
-    }
-    Err(wrong(ErrorClass::File, "the file handle is not valid"))
-}
-
-/// Windows cannot exist yet, so every window handle is wrong.
-fn no_window(win: RawWin) -> Failure {
-    let what = if win == RawWin::NULL { "is MPI_WIN_NULL" } else { "is not valid" };
-    wrong(ErrorClass::Win, format!("the window {what}"))
-}
-
-/// Sets a window's error handler.
-#[mpi_entry(MPI_Win_set_errhandler)]
-fn win_set_errhandler(win: RawWin, errhandler: RawErrhandler) -> Done {
-    handler(errhandler, Kind::Win)?;
-    Err(no_window(win))
-}
-
-/// Gives a window's error handler.
-#[mpi_entry(MPI_Win_get_errhandler)]
-fn win_get_errhandler(win: RawWin, errhandler: Out<RawErrhandler>) -> Done {
-    errhandler.set(RawErrhandler::NULL);
-    Err(no_window(win))
-}
-
-/// Calls a window's error handler.
-#[mpi_entry(MPI_Win_call_errhandler)]
-fn win_call_errhandler(win: RawWin, code: c_int) -> Done {
-    let _ = code;
-    Err(no_window(win))
-}
-
-/// The name of a window; there is only the null window so far.
-#[mpi_entry(MPI_Win_get_name)]
-fn win_get_name(win: RawWin, name: TextOut, length: Out<c_int>) -> Done {
-    if win != RawWin::NULL {
-        return Err(no_window(win));
-    }
-    length.set(name.set("MPI_WIN_NULL", consts::MAX_OBJECT_NAME as usize)? as c_int);
     Ok(())
 }
 

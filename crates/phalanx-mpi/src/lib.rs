@@ -19,6 +19,7 @@ mod entry;
 mod env;
 mod errors;
 mod extras;
+mod file;
 mod forms;
 mod generated;
 mod group;
@@ -36,5 +37,6 @@ mod table;
 mod topo;
 mod topo_dims;
 mod typeinfo;
+mod win;
 
 use generated::consts;

@@ -1,10 +1,12 @@
 //! Python functions as C callbacks that carry no state: error handlers.
 //!
 //! A C error handler gets the object and the code, nothing of ours. So each Python function takes a slot, and each slot has
-//! a C function of its own (one generic function, instantiated per number).
+//! a C function of its own (one generic function, instantiated per number); functions beyond those get one from `ctypes`. A
+//! function that is made an error handler again keeps its slot.
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
 
 use crate::comm::Comm;
 use crate::error::check;
@@ -15,7 +17,7 @@ use crate::handle::{self, Handle, Raw};
 use crate::session::Session;
 use crate::win::Win;
 
-/// How many error handlers of one kind there can be.
+/// How many error handlers of one kind have a C function of their own; further ones get one from `ctypes`.
 const SLOTS: usize = 32;
 
 /// What an error handler is for.
@@ -31,9 +33,15 @@ pub(crate) enum Kind {
     Session,
 }
 
-type Functions = GilCell<Vec<Py<PyAny>>>;
+/// A Python function, and the C function that calls it.
+struct Known {
+    function: Py<PyAny>,
+    address: usize,
+}
 
-/// The functions by kind, in slot order. Slots are not given out again: an object may use a handler long after it was freed.
+type Functions = GilCell<Vec<Known>>;
+
+/// The functions by kind, in slot order. They stay: an object may use a handler long after it was freed.
 static FUNCTIONS: [Functions; 4] = [const { GilCell::new(Vec::new()) }; 4];
 
 /// A handle type that can have an error handler.
@@ -69,28 +77,33 @@ unsafe extern "C" fn handler<T: Target, const N: usize>(target: *mut T, code: *m
         return;
     }
     Python::attach(|py| {
-        let function = FUNCTIONS[T::KIND as usize].peek(py, |list| list.get(N).map(|f| f.clone_ref(py)));
-        let called = (|| {
-            let Some(function) = function else {
-                return Err(PyRuntimeError::new_err("error handler without a function"));
-            };
-            let object = handle::wrap::<T::Class>(py, target)?;
-            let result = function.call1(py, (&object, code));
-            let class = object.cast::<T::Class>()?.get();
-            if !handle::is_constant(class) {
-                class.cell().set(T::NULL);
-            }
-            result.map(drop)
-        })();
-        if let Err(error) = called {
-            // The call that failed cannot return both its own error and this one: an error handler must not raise.
-            error.display(py);
-            crate::init::flush_output(py);
-            eprintln!("phalanx: exception in a user-defined error handler: ending the job");
-            // SAFETY: passes values.
-            unsafe { MPI_Abort(MPI_COMM_WORLD, 1) };
-        }
+        let function = FUNCTIONS[T::KIND as usize].peek(py, |list| list.get(N).map(|k| k.function.clone_ref(py)));
+        call(py, function.as_ref(), target, code);
     });
+}
+
+/// Calls a Python error handler.
+fn call<T: Target>(py: Python<'_>, function: Option<&Py<PyAny>>, target: T, code: c_int) {
+    let called = (|| {
+        let Some(function) = function else {
+            return Err(PyRuntimeError::new_err("error handler without a function"));
+        };
+        let object = handle::wrap::<T::Class>(py, target)?;
+        let result = function.call1(py, (&object, code));
+        let class = object.cast::<T::Class>()?.get();
+        if !handle::is_constant(class) {
+            class.cell().set(T::NULL);
+        }
+        result.map(drop)
+    })();
+    if let Err(error) = called {
+        // The call that failed cannot return both its own error and this one: an error handler must not raise.
+        error.display(py);
+        crate::init::flush_output(py);
+        eprintln!("phalanx: exception in a user-defined error handler: ending the job");
+        // SAFETY: passes values.
+        unsafe { MPI_Abort(MPI_COMM_WORLD, 1) };
+    }
 }
 
 macro_rules! slots {
@@ -106,29 +119,65 @@ fn table<T: Target>() -> [Handler<T>; SLOTS] {
 /// The C callback for a Python error handler.
 ///
 /// # Errors
-/// `TypeError` for something that is not callable; `RuntimeError` when all slots are taken.
+/// `TypeError` for something that is not callable; what `ctypes` raises when all slots are taken and it cannot be used.
 pub(crate) fn error_handler(kind: Kind, function: &Bound<'_, PyAny>) -> PyResult<*mut c_void> {
+    let address = match kind {
+        Kind::Comm => address_for::<MPI_Comm>(function),
+        Kind::Win => address_for::<MPI_Win>(function),
+        Kind::File => address_for::<MPI_File>(function),
+        Kind::Session => address_for::<MPI_Session>(function),
+    }?;
+    Ok(std::ptr::with_exposed_provenance_mut(address))
+}
+
+fn address_for<T: Target>(function: &Bound<'_, PyAny>) -> PyResult<usize> {
     if !function.is_callable() {
         return Err(PyTypeError::new_err("expected a callable error handler"));
     }
     let py = function.py();
-    let list = &FUNCTIONS[kind as usize];
-    let mut functions = list.take(py);
-    let slot = functions.len();
-    let room = slot < SLOTS;
-    if room {
-        functions.push(function.clone().unbind());
+    let list = &FUNCTIONS[T::KIND as usize];
+    let mut known = list.take(py);
+    let address = match known.iter().find(|k| k.function.is(function)) {
+        Some(same) => Some(same.address),
+        None => table::<T>().get(known.len()).map(|own| {
+            let address = (*own as *const c_void).expose_provenance();
+            known.push(Known { function: function.clone().unbind(), address });
+            address
+        }),
+    };
+    drop(list.replace(py, known));
+    if let Some(address) = address {
+        return Ok(address);
     }
-    drop(list.replace(py, functions));
-    if !room {
-        return Err(PyRuntimeError::new_err(format!("cannot create more than {SLOTS} error handlers of one kind")));
-    }
-    Ok(match kind {
-        Kind::Comm => table::<MPI_Comm>()[slot] as *mut c_void,
-        Kind::Win => table::<MPI_Win>()[slot] as *mut c_void,
-        Kind::File => table::<MPI_File>()[slot] as *mut c_void,
-        Kind::Session => table::<MPI_Session>()[slot] as *mut c_void,
-    })
+    let address = foreign_function::<T>(function)?;
+    let mut known = list.take(py);
+    known.push(Known { function: function.clone().unbind(), address });
+    drop(list.replace(py, known));
+    Ok(address)
+}
+
+/// A C function for a Python function that found no slot, made by `ctypes` and kept for the life of the process.
+fn foreign_function<T: Target>(function: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let py = function.py();
+    let ctypes = py.import("ctypes")?;
+    let pointer = ctypes.getattr("c_void_p")?;
+    let prototype = ctypes.getattr("CFUNCTYPE")?.call1((py.None(), &pointer, &pointer))?;
+    let function = function.clone().unbind();
+    let body = PyCFunction::new_closure(py, None, None, move |args, _kwargs| -> PyResult<()> {
+        let (target, code): (usize, usize) = args.extract()?;
+        // SAFETY: the library passes the addresses of a handle and a code.
+        let (target, code) = unsafe {
+            let target = std::ptr::with_exposed_provenance::<T>(target).read();
+            (target, std::ptr::with_exposed_provenance::<c_int>(code).read())
+        };
+        call(args.py(), Some(&function), target, code);
+        Ok(())
+    })?;
+    let callback = prototype.call1((body,))?;
+    let address = ctypes.getattr("cast")?.call1((&callback, &pointer))?.getattr("value")?.extract()?;
+    // MPI may call the function as long as it runs.
+    let _kept_for_ever = callback.into_ptr();
+    Ok(address)
 }
 
 /// Sets the error handler `rc.errors` asks for on a window, file or session that has just been made.

@@ -7,13 +7,13 @@
 
 use phalanx_shm::mem::{ConstMem, MutMem};
 
-use super::{Builtin, soft_format};
+use super::{Builtin, number, soft_format};
 use crate::datatype::{Basic, Kind};
 use crate::softfloat::{Format, half};
 
 /// `inout[i] = input[i] op inout[i]` over all of `inout`, for types without gaps. The operation is one that is defined on the type.
 pub(super) fn reduce(op: Builtin, basic: Basic, input: ConstMem, inout: MutMem) {
-    match basic.kind() {
+    match number(basic) {
         Kind::Signed => match basic.size() {
             1 => signed8(op, input, inout),
             2 => signed16(op, input, inout),

@@ -62,7 +62,8 @@ builtins! {
 }
 
 impl Builtin {
-    /// Whether the standard defines the operation on elements of this kind (MPI 5.0 §6.9.2).
+    /// Whether the operation is defined on elements of this kind (MPI 5.0 §6.9.2), in reductions and in one-sided
+    /// accumulation.
     pub const fn allows(self, kind: Kind) -> bool {
         use Builtin::*;
         match (self, kind) {
@@ -156,7 +157,7 @@ impl Op {
         }
     }
 
-    /// Refuses a type that the operation is not defined on. Users' operations accept every type.
+    /// Refuses an operation that does not reduce, and a type that it is not defined on. Users' operations accept every type.
     ///
     /// # Errors
     /// `MPI_ERR_OP`, naming operation and type.
@@ -164,10 +165,12 @@ impl Op {
         let What::Builtin(builtin) = self.0 else {
             return Ok(());
         };
+        if matches!(builtin, Builtin::Replace | Builtin::NoOp) {
+            fail!(Op, "{} combines nothing: it is for one-sided accumulation, not for reductions", builtin.name());
+        }
         match ty.basic() {
-            Some(basic) if builtin.allows(basic.kind()) => Ok(()),
+            Some(basic) if builtin.allows(number(basic)) => Ok(()),
             Some(_) => fail!(Op, "{} is not defined on {ty}; {}", builtin.name(), advice(builtin)),
-            None if matches!(builtin, Builtin::Replace | Builtin::NoOp) => Ok(()),
             None => fail!(
                 Op,
                 "{} works on predefined datatypes, not on {ty}; reduce the basic elements or use an operation of your own",
@@ -190,7 +193,7 @@ impl Op {
             Builtin::Replace => return replace(ty, input, inout, count),
             _ => {}
         }
-        let Some(basic) = ty.basic().filter(|basic| builtin.allows(basic.kind())) else {
+        let Some(basic) = ty.basic().filter(|basic| builtin.allows(number(*basic))) else {
             return self.check(ty);
         };
         if count == 0 {
@@ -227,6 +230,16 @@ fn replace(ty: &Datatype, input: ConstMem, inout: MutMem, count: usize) -> Resul
         from += n;
     }
     Ok(())
+}
+
+/// What the bits of a type mean in a computation. To the standard `MPI_CHAR` is a character, but other libraries compute with
+/// it, and programs expect it: it is the number that C's `char` is.
+const fn number(basic: Basic) -> Kind {
+    match basic {
+        Basic::Char if std::ffi::c_char::MIN == 0 => Kind::Unsigned,
+        Basic::Char => Kind::Signed,
+        _ => basic.kind(),
+    }
 }
 
 /// What a predefined operation accepts, for error messages.

@@ -10,7 +10,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
-use super::{Access, BYTES, Origin, View, attribute, dlpack};
+use super::{Access, Origin, View, attribute, dlpack};
 
 fn bad(text: impl std::fmt::Display) -> PyErr {
     PyBufferError::new_err(format!("__cuda_array_interface__: {text}"))
@@ -98,12 +98,9 @@ pub(super) fn view(object: &Bound<'_, PyAny>, access: Access, with_format: bool)
 
     let mut view = View::of_memory(pointer as *mut c_void, bytes, read_only, Some(object.clone()));
     view.origin = Origin::Device(dlpack::CUDA);
-    if with_format {
-        let format = format(kind, itemsize);
+    if with_format && let Some(format) = format(kind, itemsize) {
         view.set_format(format);
-        if format != BYTES {
-            view.raw.itemsize = itemsize as isize;
-        }
+        view.raw.itemsize = itemsize as isize;
     }
     Ok(Some(view))
 }
@@ -151,8 +148,9 @@ fn describes_plain_elements(descr: &Bound<'_, PyList>, typestr: &str) -> PyResul
     descr.get_item(0)?.eq(("", typestr))
 }
 
-fn format(kind: u8, itemsize: i64) -> &'static CStr {
-    match (kind, itemsize) {
+/// The format of an element, when `struct` notation has one.
+fn format(kind: u8, itemsize: i64) -> Option<&'static CStr> {
+    Some(match (kind, itemsize) {
         (b'b', 1) => c"?",
         (b'i', 1) => c"b",
         (b'i', 2) => c"h",
@@ -170,6 +168,6 @@ fn format(kind: u8, itemsize: i64) -> &'static CStr {
         (b'c', 8) => c"Zf",
         (b'c', 16) => c"Zd",
         (b'c', 32) => c"Zg",
-        _ => BYTES,
-    }
+        _ => return None,
+    })
 }

@@ -192,7 +192,7 @@ impl Buffer {
     /// Format of each element: "B", a byte.
     #[getter]
     fn format(&self) -> String {
-        self.view.format().to_string_lossy().into_owned()
+        self.view.format().unwrap_or(c"B").to_string_lossy().into_owned()
     }
 
     /// itemsize: int

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{ffi, intern};
 
-use super::{Access, BYTES, Origin, View, attribute};
+use super::{Access, Origin, View, attribute};
 
 const CPU: u32 = 1;
 const CUDA_HOST: u32 = 3;
@@ -154,11 +154,9 @@ pub(super) fn view(object: &Bound<'_, PyAny>, access: Access, with_format: bool)
 
     let mut view = View::of_memory(address, bytes, read_only, Some(capsule));
     view.origin = Origin::Device(device_type);
-    if with_format {
+    if let Some(format) = format.filter(|_| with_format) {
         view.set_format(format);
-        if format != BYTES {
-            view.raw.itemsize = itemsize;
-        }
+        view.raw.itemsize = itemsize;
     }
     Ok(Some(view))
 }
@@ -234,8 +232,8 @@ impl Tensor {
         isize::try_from(total).ok()
     }
 
-    /// Format and size of an element; plain bytes for what has no name in `struct` notation.
-    fn element(&self) -> (&'static CStr, isize) {
+    /// Format and size of an element; no format for what has no name in `struct` notation.
+    fn element(&self) -> (Option<&'static CStr>, isize) {
         let format = match (self.lanes, self.code, self.bits) {
             // A pair of reals is how older exporters write a complex number.
             (2, CODE_FLOAT, 32) | (1, CODE_COMPLEX, 64) => c"Zf",
@@ -255,9 +253,9 @@ impl Tensor {
             (1, CODE_FLOAT, 32) => c"f",
             (1, CODE_FLOAT, 64) => c"d",
             (1, CODE_FLOAT, 128) => c"g",
-            _ => BYTES,
+            _ => return (None, 1),
         };
         let bytes = (isize::from(i16::from(self.bits)) + 7) / 8;
-        (format, bytes * if self.lanes == 2 && format != BYTES { 2 } else { 1 })
+        (Some(format), bytes * if self.lanes == 2 { 2 } else { 1 })
     }
 }

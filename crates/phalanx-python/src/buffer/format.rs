@@ -145,23 +145,20 @@ static BY_CHAR: [Option<Basic>; 128] = {
 #[inline]
 pub(crate) fn lookup(key: &[u8]) -> Option<Basic> {
     match key {
-        [c] => BY_CHAR.get(usize::from(*c)).copied().flatten(),
+        [c] => of_char(*c),
         _ => TYPE_STRINGS.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, basic)| *basic),
     }
 }
 
-/// The datatype that one format character names. Plain bytes are `MPI_BYTE`.
+/// The datatype that one format character names.
 #[inline]
 pub(crate) fn of_char(format: u8) -> Option<Basic> {
-    if format == b'B' { Some(BYTE) } else { BY_CHAR.get(usize::from(format)).copied().flatten() }
+    BY_CHAR.get(usize::from(format)).copied().flatten()
 }
 
-/// The datatype of a buffer's elements, from its format. Plain bytes are `MPI_BYTE`.
+/// The datatype of a buffer's elements, from its format.
 pub(crate) fn of_format(format: &CStr) -> PyResult<Basic> {
     let bytes = format.to_bytes();
-    if bytes == b"B" {
-        return Ok(BYTE);
-    }
     let key = match bytes {
         [b'@' | b'=', rest @ ..] => rest,
         [b'<', rest @ ..] if cfg!(target_endian = "little") => rest,

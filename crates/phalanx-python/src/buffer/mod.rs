@@ -24,9 +24,6 @@ use pyo3::{ffi, intern};
 
 use crate::extras;
 
-/// Format of plain bytes: what a buffer without a format holds.
-pub(crate) const BYTES: &CStr = c"B";
-
 /// What the caller will do with the memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Access {
@@ -178,21 +175,21 @@ impl View {
         self.raw.readonly != 0
     }
 
-    /// The element format (`struct` notation), `B` when the exporter gave none.
+    /// The element format (`struct` notation), when the exporter gave one.
     #[inline]
-    pub(crate) fn format(&self) -> &CStr {
+    pub(crate) fn format(&self) -> Option<&CStr> {
         if self.raw.format.is_null() {
-            return BYTES;
+            return None;
         }
         // SAFETY: exporters give a nul-terminated string that lives as long as the export, which `self` holds.
-        unsafe { CStr::from_ptr(self.raw.format) }
+        Some(unsafe { CStr::from_ptr(self.raw.format) })
     }
 
     /// The element format when it is a single character, as it is for almost every buffer.
     #[inline]
     pub(crate) fn format_char(&self) -> Option<u8> {
         if self.raw.format.is_null() {
-            return Some(b'B');
+            return None;
         }
         // SAFETY: as in `format`; the second byte is only read when the first does not end the string.
         unsafe {

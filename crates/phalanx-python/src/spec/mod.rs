@@ -168,15 +168,18 @@ impl Message {
 fn element_of(view: &View) -> PyResult<format::Basic> {
     let size = view.itemsize() as i64;
     match view.format_char().and_then(format::of_char) {
-        Some(basic) if basic.size == size || basic == format::BYTE => Ok(basic),
+        Some(basic) if basic.size == size => Ok(basic),
         _ => unusual_element_of(view, size),
     }
 }
 
 #[cold]
 fn unusual_element_of(view: &View, size: i64) -> PyResult<format::Basic> {
-    let basic = format::of_format(view.format())?;
-    if basic.size == size || basic == format::BYTE { Ok(basic) } else { format::resized(view.format(), size) }
+    let Some(format) = view.format() else {
+        return Ok(format::BYTE);
+    };
+    let basic = format::of_format(format)?;
+    if basic.size == size { Ok(basic) } else { format::resized(format, size) }
 }
 
 /// The items of a list or tuple, None for anything else.
