@@ -191,6 +191,36 @@ class TestShutdown(JobCase):
         self.assertEqual(ended.err.count("RuntimeError: no such luck"), 3, ended.text)
         self.assert_finished(ended, 0, 1, 2)
 
+    def test_of_the_rank_whose_error_the_others_only_tell_of(self):
+        calls = {
+            "bcast": "comm.bcast(data, root=1)",
+            "scatter": "comm.scatter([data] * comm.size, root=1)",
+            "allgather": "comm.allgather(data)",
+            "alltoall": "comm.alltoall([data] * comm.size)",
+        }
+        for name, call in calls.items():
+            with self.subTest(call=name):
+                script = f"""
+    data = (lambda: 1) if comm.rank == 1 else 1
+    atexit.register(time.sleep, 0.5)
+    {call}
+    comm.recv(source=comm.rank)
+"""
+                ended = self.run_job(3, UNFINISHED + script)
+                self.assertEqual(ended.status, 1, ended.text)
+                first = ended.err.partition("phalanx: uncaught exception in ")[2]
+                self.assertTrue(first.startswith("rank 1 "), ended.text)
+                self.assertIn("pickle", first, ended.text)
+                self.assert_finished_but_for_folders(1, ended)
+                for folder in self.temporary.iterdir():
+                    folder.rmdir()
+
+    def assert_finished_but_for_folders(self, rank: int, ended) -> None:
+        for name in ("result", "exit"):
+            path = Path(self.folder, f"{name}-{rank}")
+            self.assertTrue(path.exists() and path.read_text(), ended.text)
+            path.unlink()
+
     def test_of_interrupted_ranks(self):
         script = """
     print("ready", flush=True)

@@ -30,6 +30,11 @@ static IRECV_BUFSZ: AtomicI32 = AtomicI32::new(32768);
 const HANDLERS: [Option<MPI_Errhandler>; 4] =
     [None, Some(MPI_ERRORS_RETURN), Some(MPI_ERRORS_ABORT), Some(MPI_ERRORS_ARE_FATAL)];
 
+/// That exception only tells of another rank's error: the other rank is to end the job.
+static REACTED: AtomicBool = AtomicBool::new(false);
+/// How long such a rank leaves the first word, and then the first end, to the other one.
+const PRECEDENCE: Duration = Duration::from_secs(1);
+
 /// How many seconds a rank may take to end once it has to: set for ranks by the launcher.
 const GRACE: &str = "PHALANX_GRACE";
 /// The same where nobody has said it.
@@ -224,6 +229,9 @@ extern "C" fn at_exit() {
     // SAFETY: MPI is active and no other thread of this process uses it any more.
     unsafe {
         if status != 0 {
+            if REACTED.load(Relaxed) {
+                std::thread::sleep(PRECEDENCE);
+            }
             MPI_Abort(MPI_COMM_WORLD, status);
         }
         if FINALIZE.load(Relaxed) {
@@ -261,6 +269,11 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
         return previous.call1(py, args).map(drop);
     }
     let sys = py.import("sys")?;
+    let kind = args.get_item(0)?;
+    if py.import("phalanx.MPI")?.getattr("_PeerError").is_ok_and(|class| class.is(&kind)) {
+        REACTED.store(true, Relaxed);
+        crate::gil::detached(py, || std::thread::sleep(PRECEDENCE));
+    }
     let (mut rank, mut size) = (0, 0);
     // SAFETY: MPI is active; the numbers are valid for the writes.
     unsafe {
