@@ -6,7 +6,7 @@
 //!
 //! Every step is one compare-and-swap of the state, so there is no lock to be
 //! left behind. The last to arrive turns [`FILLING`] into [`ACTING`], runs the
-//! action, and opens the next round. Who waits sleeps on the state's lower half
+//! action, and opens the next round. Who waits sleeps on a word beside the state
 //! and looks, after each slice, whether all who arrived still live; if not, it
 //! breaks the barrier. So does the last to arrive, before the action, when the
 //! others have waited for a slice: all of them may be dead. (A look is some
@@ -28,7 +28,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::ShmError;
 use crate::alive::ShortTag;
 use crate::arena::{Arena, Block, BlockKind};
-use crate::wait::{Deadline, Slept, Slices, sleep, uptime_ms, wake};
+use crate::sleep::{Deadline, SleepWord, Slept, Slices, WAITING, uptime_ms};
 
 /// Waiting for the rest.
 const FILLING: u64 = 0;
@@ -51,6 +51,8 @@ const RESETS: usize = 8;
 const RESETS_LEN: usize = 16;
 /// Byte of the time at which the first one of this round arrived, in milliseconds.
 const SINCE: usize = 72;
+/// Byte of the word that waiters sleep on.
+const SLEEPERS: usize = 80;
 /// Byte of the names of those who arrived: `round << 32 | ShortTag`, in any order. Other rounds' are free places.
 const NAMES: usize = 128;
 
@@ -136,9 +138,9 @@ impl Barrier {
         self.block.word64(STATE)
     }
 
-    /// The state's lower half, on which waiters sleep.
-    fn word(&self) -> &AtomicU32 {
-        self.block.word32(if cfg!(target_endian = "big") { STATE + 4 } else { STATE })
+    /// What waiters sleep on until the state changes.
+    fn sleepers(&self) -> &SleepWord {
+        self.block.sleep_word(SLEEPERS)
     }
 
     fn since(&self) -> &AtomicU64 {
@@ -247,7 +249,7 @@ impl Barrier {
             // SYNC POINT barrier: AcqRel, as in `arrive`.
             match self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    wake(self.word(), i32::MAX as u32);
+                    self.sleepers().notify();
                     return true;
                 }
                 Err(now) => seen = now,
@@ -265,6 +267,7 @@ impl Barrier {
     /// Waits until all have come: a slice at most.
     pub fn wait(&self, turn: Turn, slices: &mut Slices, deadline: Deadline) -> Passed {
         loop {
+            let token = self.sleepers().announce(WAITING);
             // SYNC POINT barrier: Acquire, pairs with `open`.
             let state = self.state().load(Ordering::Acquire);
             if (state & ROUND) as u32 != turn.round {
@@ -275,7 +278,7 @@ impl Barrier {
             }
             // While the action runs, all are there: nobody's time runs out.
             let until = if state & PHASE == ACTING { Deadline::NEVER } else { deadline };
-            match sleep(self.word(), state as u32, slices, until) {
+            match self.sleepers().sleep_slice(token, slices, until) {
                 Slept::Woken => {}
                 Slept::SliceOver => {
                     self.look(turn);
@@ -318,7 +321,7 @@ impl Barrier {
             // SYNC POINT barrier: AcqRel, as in `arrive`.
             match self.state().compare_exchange(seen, seen & ROUND | BROKEN, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    wake(self.word(), i32::MAX as u32);
+                    self.sleepers().notify();
                     return true;
                 }
                 Err(now) => seen = now,
@@ -329,11 +332,12 @@ impl Barrier {
     /// Sleeps until the action of a running round is over: a slice at most.
     pub fn wait_idle(&self, slices: &mut Slices, deadline: Deadline) -> Passed {
         loop {
+            let token = self.sleepers().announce(WAITING);
             let state = self.state().load(Ordering::Acquire);
             if state & PHASE != ACTING {
                 return Passed::Yes;
             }
-            match sleep(self.word(), state as u32, slices, deadline) {
+            match self.sleepers().sleep_slice(token, slices, deadline) {
                 Slept::Woken => {}
                 Slept::SliceOver => {
                     self.look(Turn { round: (state & ROUND) as u32, index: 0 });
@@ -349,7 +353,7 @@ impl Barrier {
     pub fn abort(&self) {
         let state = self.state();
         let _ = state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |seen| Some(seen & ROUND | BROKEN));
-        wake(self.word(), i32::MAX as u32);
+        self.sleepers().notify();
     }
 
     /// Makes it as new. Those who wait learn that it was broken.
@@ -382,7 +386,7 @@ impl Barrier {
         // SYNC POINT barrier: AcqRel, publishes the mark.
         match self.state().compare_exchange(seen, next, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
-                wake(self.word(), i32::MAX as u32);
+                self.sleepers().notify();
                 next
             }
             Err(now) => now,

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! record = 0                    free
-//!          waiter (a ShortTag)  waits; the waiter sleeps on the record
+//!          waiter (a ShortTag)  waits
 //!          waiter | NOTIFIED    was chosen; the waiter frees the record
 //! ```
 //!
 //! Every change of a record is one compare-and-swap, so none needs a lock, and a
 //! process killed anywhere leaves at most a record with its own name. Notifying
-//! chooses the waiter that came first. When nobody was asleep on its record the
+//! chooses the waiter that came first, which sleeps on a word beside its record. When nobody was asleep there the
 //! notifier looks whether the waiter lives: a dead one's record is freed and the
 //! next waiter chosen, so that the dead swallow nothing.
 //!
@@ -21,8 +21,7 @@ use std::sync::{Mutex, TryLockError};
 use crate::ShmError;
 use crate::alive::ShortTag;
 use crate::arena::{Arena, Block, BlockKind, Handle};
-use crate::owned::Acquired;
-use crate::wait::{Deadline, Slept, Slices, sleep, wake};
+use crate::sleep::{Deadline, SleepWord, Slept, Slices, WAITING};
 
 /// The waiter has been chosen.
 const NOTIFIED: u32 = 1 << 31;
@@ -33,8 +32,8 @@ const TICKET: usize = 0;
 const NEXT: usize = 8;
 /// Byte of the first record.
 const RECORDS: usize = 64;
-/// Bytes of a record: the word, its upper half free, the ticket.
-const RECORD: usize = 16;
+/// Bytes of a record: the word, the word to sleep on (two words), one free, the ticket.
+const RECORD: usize = 24;
 /// Records of a block.
 const PER_BLOCK: usize = 60;
 const BYTES: usize = RECORDS + RECORD * PER_BLOCK;
@@ -175,29 +174,31 @@ impl Condition {
 
     fn stamp(&self, place: Place) -> Place {
         let ticket = self.first.word64(TICKET).fetch_add(1, Ordering::Relaxed);
-        self.with(place, |_, stamped| stamped.store(ticket, Ordering::Relaxed));
+        self.with(place, |block, at| stamp_of(block, at).store(ticket, Ordering::Relaxed));
         place
     }
 
-    /// Calls `what` with the word and the ticket of a record.
-    fn with<T>(&self, place: Place, what: impl FnOnce(&AtomicU32, &AtomicU64) -> T) -> Option<T> {
+    /// Calls `what` with the block and number of a record.
+    fn with<T>(&self, place: Place, what: impl FnOnce(&Block, usize) -> T) -> Option<T> {
         let (block, at) = (place.0 as usize / PER_BLOCK, place.0 as usize % PER_BLOCK);
         if block == 0 {
-            return Some(what(word(&self.first, at), ticket(&self.first, at)));
+            return Some(what(&self.first, at));
         }
         let kept = self.more.try_lock().ok().and_then(|more| more.get(block - 1).cloned());
         let block = match kept {
             Some(block) => block,
             None => self.blocks().ok()?.get(block)?.clone(),
         };
-        Some(what(word(&block, at), ticket(&block, at)))
+        Some(what(&block, at))
     }
 
     /// Waits on a record of this process until a notifier chooses it or the deadline passes: a slice at most.
     pub fn wait(&self, place: Place, slices: &mut Slices, deadline: Deadline) -> Notified {
         let me = ShortTag::me().to_u32();
-        let waited = self.with(place, |word, _| {
+        let waited = self.with(place, |block, at| {
+            let (word, sleeper) = (word(block, at), sleeper(block, at));
             loop {
+                let token = sleeper.announce(WAITING);
                 // SYNC POINT condition: Acquire, sees what the notifier wrote before it chose.
                 let seen = word.load(Ordering::Acquire);
                 if seen == me | NOTIFIED {
@@ -208,7 +209,7 @@ impl Condition {
                     // Not a place of this process (any more).
                     return Notified::TimedOut;
                 }
-                match sleep(word, me, slices, deadline) {
+                match sleeper.sleep_slice(token, slices, deadline) {
                     Slept::Woken => {}
                     Slept::SliceOver | Slept::Interrupted => return Notified::SliceOver,
                     Slept::TimedOut => {
@@ -226,7 +227,8 @@ impl Condition {
     /// Gives a record up. A notification that had come for it goes to the next waiter.
     pub fn leave(&self, place: Place) {
         let me = ShortTag::me().to_u32();
-        let notified = self.with(place, |word, _| {
+        let notified = self.with(place, |block, at| {
+            let word = word(block, at);
             if word.compare_exchange(me, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 return false;
             }
@@ -242,13 +244,12 @@ impl Condition {
         let Ok(blocks) = self.blocks() else {
             return 0;
         };
-        let mut waiting: Vec<(u64, &AtomicU32, u32)> = Vec::new();
+        let mut waiting: Vec<(u64, &Block, usize, u32)> = Vec::new();
         for block in &blocks {
             for at in 0..PER_BLOCK {
-                let word = word(block, at);
-                let seen = word.load(Ordering::Relaxed);
+                let seen = word(block, at).load(Ordering::Relaxed);
                 if seen != 0 && seen & NOTIFIED == 0 {
-                    waiting.push((ticket(block, at).load(Ordering::Relaxed), word, seen));
+                    waiting.push((stamp_of(block, at).load(Ordering::Relaxed), block, at, seen));
                 }
             }
         }
@@ -256,7 +257,8 @@ impl Condition {
             waiting.sort_unstable_by_key(|(ticket, ..)| *ticket);
         }
         let mut chosen = 0;
-        for (_, word, waiter) in waiting {
+        for (_, block, at, waiter) in waiting {
+            let word = word(block, at);
             if chosen == count {
                 break;
             }
@@ -264,7 +266,9 @@ impl Condition {
             if word.compare_exchange(waiter, waiter | NOTIFIED, Ordering::Release, Ordering::Relaxed).is_err() {
                 continue;
             }
-            if wake(word, 1) == 0 && ShortTag::from_u32(waiter).is_some_and(ShortTag::is_dead) {
+            SleepWord::published_by_atomic();
+            if sleeper(block, at).notify_all(WAITING) == 0 && ShortTag::from_u32(waiter).is_some_and(ShortTag::is_dead)
+            {
                 let _ = word.compare_exchange(waiter | NOTIFIED, 0, Ordering::Relaxed, Ordering::Relaxed);
                 continue;
             }
@@ -294,8 +298,13 @@ fn word(block: &Block, at: usize) -> &AtomicU32 {
     block.word32(RECORDS + at * RECORD)
 }
 
-fn ticket(block: &Block, at: usize) -> &AtomicU64 {
-    block.word64(RECORDS + at * RECORD + 8)
+/// What the waiter of a record sleeps on.
+fn sleeper(block: &Block, at: usize) -> &SleepWord {
+    block.sleep_word(RECORDS + at * RECORD + 4)
+}
+
+fn stamp_of(block: &Block, at: usize) -> &AtomicU64 {
+    block.word64(RECORDS + at * RECORD + 16)
 }
 
 /// Takes a free record of a block.
@@ -328,89 +337,6 @@ pub(crate) fn dismantle(arena: Arena, next: u64) {
 
 /// Byte of the word that [`dismantle`] wants.
 pub(crate) const NEXT_AT: usize = NEXT;
-
-/// An event: a flag that processes wait for. Two words of shared memory, zero is "not set".
-///
-/// The first word is `settings << 1 | set`. A waiter that sleeps through a setting and a clearing, or is elsewhere between
-/// two slices, finds another number of settings, so it misses nothing. A waiter killed in its sleep leaves the count of sleepers too high, which costs
-/// later calls of [`Event::set`] a needless system call.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Event {
-    state: AtomicU32,
-    sleepers: AtomicU32,
-}
-
-/// The state of an event when a wait began: see [`Event::begin`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Began(u32);
-
-impl Event {
-    /// The event in two words, which are used for nothing else.
-    #[inline]
-    pub fn over(words: &[AtomicU32; 2]) -> &Event {
-        // SAFETY: same size, alignment and fields, and the same lifetime.
-        unsafe { &*core::ptr::from_ref(words).cast::<Event>() }
-    }
-
-    /// Whether it is set.
-    #[inline]
-    pub fn is_set(&self) -> bool {
-        // SYNC POINT event: Acquire, sees what was written before it was set.
-        self.state.load(Ordering::Acquire) & 1 != 0
-    }
-
-    /// Sets it and wakes all waiters.
-    pub fn set(&self) {
-        let mut seen = self.state.load(Ordering::Relaxed);
-        while seen & 1 == 0 {
-            // SYNC POINT event: SeqCst for the order with `sleepers`.
-            match self.state.compare_exchange(seen, seen.wrapping_add(3), Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => seen = now,
-            }
-        }
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            wake(&self.state, i32::MAX as u32);
-        }
-    }
-
-    /// Clears it.
-    pub fn clear(&self) {
-        self.state.fetch_and(!1, Ordering::AcqRel);
-    }
-
-    /// Where a wait begins: settings from here on count for it.
-    #[must_use]
-    pub fn begin(&self) -> Began {
-        Began(self.state.load(Ordering::Acquire))
-    }
-
-    /// Waits until it is set: a slice at most. [`Acquired::Yes`] when it was set since the wait began, even if it is clear
-    /// again.
-    pub fn wait(&self, began: Began, slices: &mut Slices, deadline: Deadline) -> Acquired {
-        let was_set = |seen: u32| seen & 1 != 0 || seen != began.0;
-        if was_set(self.state.load(Ordering::Acquire)) {
-            return Acquired::Yes;
-        }
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let end = loop {
-            // SYNC POINT event: SeqCst for the order with `sleepers`; sees what was written before it was set.
-            let seen = self.state.load(Ordering::SeqCst);
-            if was_set(seen) {
-                break Acquired::Yes;
-            }
-            let end = match sleep(&self.state, seen, slices, deadline) {
-                Slept::Woken => continue,
-                Slept::TimedOut => Acquired::TimedOut,
-                Slept::SliceOver | Slept::Interrupted => Acquired::SliceOver,
-            };
-            break if was_set(self.state.load(Ordering::Acquire)) { Acquired::Yes } else { end };
-        };
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        end
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -499,41 +425,6 @@ mod tests {
             }
             assert_eq!(condition.notify(usize::MAX), 4);
         });
-    }
-
-    #[test]
-    fn an_event_is_seen_by_all_even_when_it_is_cleared_at_once() {
-        let words = [AtomicU32::new(0), AtomicU32::new(0)];
-        let event = Event::over(&words);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                scope.spawn(|| {
-                    let (began, mut slices) = (event.begin(), Slices::new());
-                    while event.wait(began, &mut slices, Deadline::NEVER) != Acquired::Yes {}
-                });
-            }
-            while event.sleepers.load(Ordering::Relaxed) < 3 {
-                std::thread::yield_now();
-            }
-            // Between announcing a sleep and looking at the state lies no setting yet.
-            std::thread::sleep(Duration::from_millis(5));
-            event.set();
-            event.clear();
-        });
-        assert!(!event.is_set());
-        event.set();
-        assert_eq!(event.wait(event.begin(), &mut Slices::new(), Deadline::NEVER), Acquired::Yes);
-    }
-
-    #[test]
-    fn a_setting_between_two_slices_of_a_wait_is_seen() {
-        let words = [AtomicU32::new(0), AtomicU32::new(0)];
-        let event = Event::over(&words);
-        let (began, mut slices) = (event.begin(), Slices::new());
-        assert_eq!(event.wait(began, &mut slices, Deadline::NEVER), Acquired::SliceOver);
-        event.set();
-        event.clear();
-        assert_eq!(event.wait(began, &mut slices, Deadline::NEVER), Acquired::Yes);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! trace of a sender's death here, and it never holds up another sender.
 
 use crate::process::{MAX_SLOTS, ProcId};
+use crate::sleep::{SleepWord, WAITING};
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
 use crate::universe::Slot;
@@ -30,11 +31,11 @@ pub struct Doorbell {
     /// Counts bits set in `hot`. Written by producers after setting a bit,
     /// read by the owner in every poll.
     pub(crate) epoch: AtomicU32,
-    /// The word the owner's threads sleep on (see [`crate::park`]). In this
+    /// The word the owner's threads sleep on (see [`crate::sleep`]). In this
     /// line because producers read both after every publication.
-    pub(crate) park: crate::park::ParkWord,
+    pub(crate) sleepers: SleepWord,
     #[cfg(not(loom))]
-    _line: [u8; 56],
+    _line: [u8; 52],
     /// Bit per sender slot. Set by that sender, cleared by the owner.
     pub(crate) hot: [AtomicU64; WORDS],
 }
@@ -45,7 +46,7 @@ impl Doorbell {
     pub(crate) fn new() -> Doorbell {
         Doorbell {
             epoch: AtomicU32::new(0),
-            park: crate::park::ParkWord::new(),
+            sleepers: SleepWord::new(),
             hot: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -54,15 +55,15 @@ impl Doorbell {
     /// sleeps. The record must have been published.
     #[inline]
     pub(crate) fn ring(&self, from: u32) {
-        // SYNC POINT doorbell, SYNC POINT park: orders the publication before
-        // the looks at the hot bit and the sleeping bit.
+        // SYNC POINT doorbell, SYNC POINT sleep: release side, orders the publication
+        // before the looks at the hot bit and at who sleeps.
         fence(Ordering::SeqCst);
         let word = &self.hot[from as usize / 64 % WORDS];
         let bit = 1 << (from % 64);
         if word.load(Ordering::Relaxed) & bit == 0 {
             self.heat(word, bit);
         }
-        self.park.notify_fenced();
+        self.sleepers.notify_all(WAITING);
     }
 
     #[cold]
@@ -80,7 +81,7 @@ impl Doorbell {
     fn cool(&self, from: u32) {
         let word = &self.hot[from as usize / 64 % WORDS];
         word.fetch_and(!(1 << (from % 64)), Ordering::Relaxed);
-        // SYNC POINT doorbell: orders the cleared bit before the caller's look
+        // SYNC POINT doorbell: acquire side, orders the cleared bit before the caller's look
         // at the ring; pairs with the fence in `ring`.
         fence(Ordering::SeqCst);
     }

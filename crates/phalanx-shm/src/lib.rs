@@ -13,13 +13,11 @@
 //! | [`ring`] | [`RingProducer`] and [`RingConsumer`]: messages between one pair |
 //! | [`doorbell`] | [`HotSet`]: which rings are worth polling |
 //! | [`queue`] | [`Queue`](queue::Queue): records from many processes to many |
-//! | [`park`] | [`Parker`]: sleeping without losing a wake-up |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
 //! | [`board`] | the task board of a pool: claims, results, who is in what |
 //! | [`budget`] | [`CpuBudget`]: ranks against the CPUs they may use |
-//! | [`sleep`] | the pace of a wait: look, give way, sleep |
-//! | [`wait`] | sleeping on shared words in slices, with a deadline |
-//! | [`condition`], [`barrier`] | waiting for a notification, an event, or for each other |
+//! | [`sleep`] | [`SleepWord`]: sleeping without losing a wake-up; the pace of a wait: look, give way, sleep; slices and deadlines |
+//! | [`condition`], [`event`], [`barrier`] | waiting for a notification, an event, or for each other |
 //! | [`owned`], [`semaphore`] | locks that know their owner; counting semaphores |
 //! | `limits` | what control groups allow; [`OomKills`]: whether memory ran out when a process was killed |
 //! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners, and the loops over it |
@@ -30,15 +28,14 @@
 //! or message matching; nothing outside this crate and the launcher makes
 //! system calls about memory or waiting.
 //!
-//! With `--cfg loom` only the protocol cores ([`ring`], [`park`], [`lock`]) are
-//! compiled, over loom's atomics.
+//! With `--cfg loom` only the cores of protocols ([`ring`], [`sleep`], [`lock`], [`owned`], ...) are compiled, over
+//! loom's atomics.
 #![expect(unsafe_code, reason = "this crate exists to contain it")]
 
 pub(crate) mod sync;
 
 pub mod board;
 pub mod lock;
-pub mod park;
 pub mod queue;
 pub mod ring;
 pub mod sleep;
@@ -55,6 +52,7 @@ pub mod budget;
 pub mod condition;
 pub mod doorbell;
 pub mod error;
+pub mod event;
 #[cfg(not(loom))]
 pub mod fork;
 mod heap;
@@ -63,14 +61,12 @@ pub mod inherit;
 #[cfg(not(loom))]
 mod limits;
 pub mod mem;
-#[cfg(not(loom))]
 pub mod owned;
 #[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
 mod positions;
 mod process;
 #[cfg(not(loom))]
 mod segment;
-#[cfg(not(loom))]
 pub mod semaphore;
 #[cfg(not(loom))]
 pub mod single_copy;
@@ -78,8 +74,6 @@ pub mod single_copy;
 pub mod transfer;
 #[cfg(not(loom))]
 pub mod universe;
-#[cfg(not(loom))]
-pub mod wait;
 
 #[cfg(not(loom))]
 pub use alive::{Death, ProcessTag, ShortTag};
@@ -97,17 +91,15 @@ pub use lock::{EngineGuard, EngineLock};
 #[cfg(not(loom))]
 pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
-#[cfg(not(loom))]
 pub use owned::{Acquired, OwnedLock};
-pub use park::{ParkToken, Parker, Woken};
 #[cfg(loom)]
 pub use positions::Positions;
 pub use process::{MAX_SLOTS, ProcId};
 #[cfg(loom)]
 pub use ring::LoomRing;
 pub use ring::{Envelope, Record, RingConsumer, RingProducer};
-#[cfg(not(loom))]
 pub use semaphore::Semaphore;
+pub use sleep::{SleepWord, Woken};
 #[cfg(not(loom))]
 pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]

@@ -14,18 +14,12 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use crate::sync::{AtomicU32, FutexWord, Ordering, Scope, spin_loop};
+use crate::sleep::look_briefly;
+use crate::sync::{AtomicU32, FutexWord, Ordering, Scope};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 const CONTENDED: u32 = 2;
-
-/// Looks at the lock before sleeping; a critical section takes well under a
-/// microsecond unless its holder lost its CPU.
-#[cfg(not(loom))]
-const SPINS: u32 = 100;
-#[cfg(loom)]
-const SPINS: u32 = 0;
 
 /// A mutual-exclusion lock around `T` for the threads of one process.
 pub struct EngineLock<T> {
@@ -72,13 +66,11 @@ impl<T> EngineLock<T> {
 
     #[cold]
     fn lock_slow(&self) {
-        for _ in 0..SPINS {
-            if self.word().load(Ordering::Relaxed) == FREE
-                && self.word().compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                return;
-            }
-            spin_loop();
+        // A critical section takes well under a microsecond unless its holder lost its CPU.
+        let free = || self.word().load(Ordering::Relaxed) == FREE;
+        let taken = || self.word().compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if look_briefly(|| free() && taken()) {
+            return;
         }
         // SYNC POINT engine-lock: Acquire, this swap takes the lock when it was free.
         while self.word().swap(CONTENDED, Ordering::Acquire) != FREE {

@@ -1,49 +1,48 @@
-//! A counting semaphore in two words of shared memory.
+//! A counting semaphore: a number of units, and a word to sleep on.
 //!
 //! ```text
 //! taker                                giver
 //!   value > 0: value -= 1, done          value += 1
-//!   sleepers += 1                        sleepers > 0: wake one
-//!   sleep while value == 0
-//!   sleepers -= 1, again
+//!   announce sleep, try once more        wake one, if somebody sleeps
+//!   sleep, again
 //! ```
 //!
-//! Both words change by sequentially consistent read-modify-writes: if the
-//! giver's look at `sleepers` misses a taker, that taker's sleep starts after
-//! the giver's change of `value`, and the kernel finds the value changed.
-//!
-//! A taker that is killed in its sleep leaves `sleepers` one too high, which
-//! costs later givers a needless system call. One that is killed after its
-//! wake-up leaves a unit that the others find at the end of their slice. Units
-//! that a killed process had taken are lost, as a semaphore has no owners.
-
-use core::sync::atomic::{AtomicU32, Ordering};
+//! No wake-up is lost: see [`crate::sleep`]. A taker that is killed after its wake-up leaves a unit that the others find
+//! at the end of their slice. Units that a killed process had taken are lost, as a semaphore has no owners.
 
 use crate::owned::Acquired;
-use crate::wait::{Deadline, Slept, Slices, sleep, wake};
+#[cfg(not(loom))]
+use crate::owned::OwnedWords;
+use crate::sleep::{Deadline, SleepWord, Slept, Slices, WAITING, look_briefly};
+use crate::sync::{AtomicU32, Ordering};
 
 /// The largest value.
 pub const SEMAPHORE_MAX: u32 = i32::MAX as u32;
 
-/// Looks at the value before sleeping.
-const SPINS: u32 = 100;
-
-/// A semaphore in two neighbouring words of shared memory.
+/// A semaphore in three neighbouring words of shared memory.
 #[derive(Debug)]
-#[repr(C)]
+#[cfg_attr(not(loom), repr(C))]
 pub struct Semaphore {
     /// Units that are free. Changed by takers and givers.
     value: AtomicU32,
-    /// Takers that sleep or are about to. Changed by takers.
-    sleepers: AtomicU32,
+    /// Takers that found none.
+    takers: SleepWord,
 }
 
 impl Semaphore {
-    /// The semaphore in two words, which are used for nothing else; zero units at first.
+    /// The semaphore in words that are used for nothing else; zero units at first.
+    #[cfg(not(loom))]
     #[inline]
-    pub fn over(words: &[AtomicU32; 2]) -> &Semaphore {
-        // SAFETY: same size, alignment and fields, and the same lifetime.
+    pub fn over(words: &OwnedWords) -> &Semaphore {
+        // SAFETY: three 32-bit atomics, as the first three of the array; the lifetime is the argument's.
         unsafe { &*core::ptr::from_ref(words).cast::<Semaphore>() }
+    }
+
+    /// A semaphore without units.
+    #[cfg(loom)]
+    #[expect(clippy::new_without_default, reason = "for models")]
+    pub fn new() -> Semaphore {
+        Semaphore { value: AtomicU32::new(0), takers: SleepWord::new() }
     }
 
     /// Sets the number of units, before anybody else knows the semaphore.
@@ -62,8 +61,8 @@ impl Semaphore {
     pub fn try_acquire(&self) -> bool {
         let mut seen = self.value.load(Ordering::Relaxed);
         while seen > 0 {
-            // SYNC POINT semaphore: SeqCst for the order with `sleepers`; sees what the giver wrote before.
-            match self.value.compare_exchange_weak(seen, seen - 1, Ordering::SeqCst, Ordering::Relaxed) {
+            // SYNC POINT semaphore: Acquire, sees what the giver wrote before.
+            match self.value.compare_exchange_weak(seen, seen - 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -79,26 +78,22 @@ impl Semaphore {
 
     #[cold]
     fn wait(&self, slices: &mut Slices, deadline: Deadline) -> Acquired {
-        for _ in 0..SPINS {
+        if look_briefly(|| self.try_acquire()) {
+            return Acquired::Yes;
+        }
+        loop {
+            let token = self.takers.announce(WAITING);
             if self.try_acquire() {
                 return Acquired::Yes;
             }
-            core::hint::spin_loop();
-        }
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let end = loop {
-            if self.try_acquire() {
-                break Acquired::Yes;
-            }
-            let end = match sleep(&self.value, 0, slices, deadline) {
+            let end = match self.takers.sleep_slice(token, slices, deadline) {
+                Slept::Woken if self.try_acquire() => return Acquired::Yes,
                 Slept::Woken => continue,
                 Slept::TimedOut => Acquired::TimedOut,
                 Slept::SliceOver | Slept::Interrupted => Acquired::SliceOver,
             };
-            break if self.try_acquire() { Acquired::Yes } else { end };
-        };
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        end
+            return if self.try_acquire() { Acquired::Yes } else { end };
+        }
     }
 
     /// Gives a unit back, up to `max` in all. False when there are that many.
@@ -109,27 +104,26 @@ impl Semaphore {
             if seen >= max {
                 return false;
             }
-            // SYNC POINT semaphore: SeqCst for the order with `sleepers`; the next taker sees what came before.
-            match self.value.compare_exchange_weak(seen, seen + 1, Ordering::SeqCst, Ordering::Relaxed) {
+            // SYNC POINT semaphore: Release, the next taker sees what came before.
+            match self.value.compare_exchange_weak(seen, seen + 1, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => seen = now,
             }
         }
-        if self.sleepers.load(Ordering::SeqCst) > 0 {
-            wake(&self.value, 1);
-        }
+        SleepWord::published_by_atomic();
+        self.takers.notify_one();
         true
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::time::Duration;
 
     #[test]
     fn units_are_counted_and_bounded() {
-        let words = [AtomicU32::new(0), AtomicU32::new(0)];
+        let words: OwnedWords = std::array::from_fn(|_| AtomicU32::new(0));
         let semaphore = Semaphore::over(&words);
         semaphore.set(2);
         assert!(semaphore.try_acquire() && semaphore.try_acquire() && !semaphore.try_acquire());
@@ -142,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_given_is_taken_once() {
-        let words = [AtomicU32::new(0), AtomicU32::new(0)];
+        let words: OwnedWords = std::array::from_fn(|_| AtomicU32::new(0));
         let semaphore = Semaphore::over(&words);
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -155,6 +149,5 @@ mod tests {
             }
         });
         assert_eq!(semaphore.value(), 0);
-        assert_eq!(words[1].load(Ordering::Relaxed), 0);
     }
 }

@@ -10,6 +10,19 @@ mod real {
     pub(crate) use core::hint::spin_loop;
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 
+    /// A SeqCst fence for a caller whose last change of shared memory was an atomic read-modify-write.
+    ///
+    /// On x86-64 such an instruction is a full barrier by itself, so only the compiler must be kept from moving what
+    /// follows.
+    #[inline]
+    pub(crate) fn fence_after_atomic() {
+        if cfg!(all(target_arch = "x86_64", not(miri))) {
+            core::sync::atomic::compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
     use rustix::thread::futex;
     use std::time::Duration;
 
@@ -58,13 +71,6 @@ mod real {
             &self.0
         }
 
-        /// A word of shared memory as one threads can sleep on.
-        #[inline]
-        pub(crate) fn over(word: &AtomicU32) -> &FutexWord {
-            // SAFETY: `FutexWord` is a transparent wrapper of `AtomicU32`; the lifetime is the argument's.
-            unsafe { &*core::ptr::from_ref(word).cast::<FutexWord>() }
-        }
-
         /// Sleeps while the word holds `expected`.
         #[cold]
         pub(crate) fn wait(&self, scope: Scope, expected: u32, timeout: Option<Duration>) -> FutexWake {
@@ -100,8 +106,8 @@ mod model {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) enum FutexWake {
         Changed,
-        #[expect(dead_code, reason = "models have no time")]
         TimedOut,
+        #[expect(dead_code, reason = "models have no signals")]
         Interrupted,
     }
 
@@ -109,6 +115,10 @@ mod model {
     pub(crate) enum Scope {
         Private,
         Shared,
+    }
+
+    pub(crate) fn fence_after_atomic() {
+        fence(Ordering::SeqCst);
     }
 
     /// The kernel's contract: compare and enqueue are one step against `wake`.
@@ -129,7 +139,11 @@ mod model {
             &self.value
         }
 
-        pub(crate) fn wait(&self, _: Scope, expected: u32, _: Option<Duration>) -> FutexWake {
+        /// No time passes in a model: a wait is for ever, or over at once when it may take no time.
+        pub(crate) fn wait(&self, _: Scope, expected: u32, limit: Option<Duration>) -> FutexWake {
+            if limit == Some(Duration::ZERO) {
+                return FutexWake::TimedOut;
+            }
             let mut queue = self.queue.lock().unwrap();
             // The kernel reads the word under its hash-bucket lock.
             if self.value.load(Ordering::SeqCst) == expected {

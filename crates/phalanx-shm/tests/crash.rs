@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::Child;
+use phalanx_shm::sleep::WAITING;
 use phalanx_shm::{Envelope, Offset, Part, ProcId, RingConsumer, Universe, UniverseConfig, Woken};
 
 const A: ProcId = ProcId(0);
@@ -82,25 +83,25 @@ fn a_process_killed_in_its_sleep_does_not_disturb_its_wakers() {
         let universe = universe();
         let mut producer = universe.producer(A, B).unwrap();
         let child = Child::run(|| {
-            let parker = universe.slot(B).parker();
+            let sleepers = universe.slot(B).sleepers();
             loop {
-                let token = parker.prepare();
-                parker.park(token, None);
+                let token = sleepers.announce(WAITING);
+                sleepers.sleep(token, None);
             }
         });
-        while !universe.slot(B).park_word().may_sleep() {
+        while !universe.slot(B).sleepers().may_sleep() {
             thread::yield_now();
         }
         thread::sleep(Duration::from_millis(1));
         drop(child);
         let envelope = Envelope { kind: 1, ..Envelope::default() };
         assert!(producer.try_push(&envelope, &[]), "sending to the dead one only fills its ring");
-        assert!(!universe.slot(B).park_word().may_sleep());
+        assert!(!universe.slot(B).sleepers().may_sleep());
         // The word still works: a later sleeper on it is woken.
-        let parker = universe.slot(B).parker();
-        let token = parker.prepare();
+        let sleepers = universe.slot(B).sleepers();
+        let token = sleepers.announce(WAITING);
         assert!(producer.try_push(&envelope, &[]));
-        assert_eq!(parker.park(token, Some(Duration::from_secs(10))), Woken::Notified);
+        assert_eq!(sleepers.sleep(token, Some(Duration::from_secs(10))), Woken::Notified);
     }
 }
 

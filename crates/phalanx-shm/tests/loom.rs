@@ -10,10 +10,12 @@
 use loom::sync::Arc;
 use loom::thread;
 use phalanx_shm::board::LoomClaims;
-use phalanx_shm::park::ParkWord;
+use phalanx_shm::event::Event;
+use phalanx_shm::owned::{Acquired, Life, OwnedLock};
 use phalanx_shm::queue::LoomQueue;
+use phalanx_shm::sleep::{Deadline, SleepWord, Slices, WAITING};
 use phalanx_shm::{
-    EngineLock, Envelope, HotSet, LoomRing, LoomStack, Part, Positions, RingConsumer, RingProducer, Woken,
+    EngineLock, Envelope, HotSet, LoomRing, LoomStack, Part, Positions, RingConsumer, RingProducer, Semaphore, Woken,
 };
 
 /// Bounds the preemptions per execution, which finds what real schedulers do
@@ -146,10 +148,10 @@ fn a_sleeping_receiver_is_woken() {
                     break;
                 }
                 // A lost wake-up is a deadlock here, which loom reports.
-                let token = ring.receiver_park().parker().prepare();
+                let token = ring.receiver_sleepers().announce(WAITING);
                 ring.refresh(&mut hot);
                 if hot.senders().is_empty() || consumer.is_empty() {
-                    let why = ring.receiver_park().parker().park(token, None);
+                    let why = ring.receiver_sleepers().sleep(token, None);
                     assert_eq!(why, Woken::Notified);
                 }
             }
@@ -190,11 +192,11 @@ fn a_sender_blocked_by_a_full_ring_is_woken() {
             consumer
         });
         while !push(&mut producer, 2, &large) {
-            let token = ring.park.parker().prepare();
+            let token = ring.sleepers.announce(WAITING);
             if push(&mut producer, 2, &large) {
                 break;
             }
-            assert_eq!(ring.park.parker().park(token, None), Woken::Notified);
+            assert_eq!(ring.sleepers.sleep(token, None), Woken::Notified);
         }
         let mut consumer = receiver.join().unwrap();
         assert_eq!(take(&mut consumer).unwrap().0, 2);
@@ -204,18 +206,18 @@ fn a_sender_blocked_by_a_full_ring_is_woken() {
 #[test]
 fn two_threads_asleep_on_one_word_are_both_woken() {
     model(3, || {
-        let shared = Arc::new((ParkWord::new(), loom::sync::atomic::AtomicU32::new(0)));
+        let shared = Arc::new((SleepWord::new(), loom::sync::atomic::AtomicU32::new(0)));
         let sleepers: Vec<_> = (0..2)
             .map(|_| {
                 let shared = shared.clone();
                 thread::spawn(move || {
                     let (word, event) = &*shared;
                     loop {
-                        let token = word.parker().prepare();
+                        let token = word.announce(WAITING);
                         if event.load(loom::sync::atomic::Ordering::Relaxed) == 1 {
                             return;
                         }
-                        assert_eq!(word.parker().park(token, None), Woken::Notified);
+                        assert_eq!(word.sleep(token, None), Woken::Notified);
                     }
                 })
             })
@@ -232,7 +234,7 @@ fn two_threads_asleep_on_one_word_are_both_woken() {
 #[test]
 fn a_sleeper_that_leaves_sees_what_it_was_counted_for() {
     model(3, || {
-        let shared = Arc::new((ParkWord::new(), loom::sync::atomic::AtomicU32::new(0)));
+        let shared = Arc::new((SleepWord::new(), loom::sync::atomic::AtomicU32::new(0)));
         let waker = {
             let shared = shared.clone();
             thread::spawn(move || {
@@ -240,13 +242,13 @@ fn a_sleeper_that_leaves_sees_what_it_was_counted_for() {
                 event.store(1, loom::sync::atomic::Ordering::Relaxed);
                 loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
                 let counted = word.may_sleep();
-                word.notify_fenced();
+                word.notify_all(WAITING);
                 counted
             })
         };
         let (word, event) = &*shared;
-        let _ = word.parker().prepare();
-        word.parker().leave();
+        let _ = word.announce(WAITING);
+        word.retract();
         let seen = event.load(loom::sync::atomic::Ordering::Relaxed) == 1;
         assert!(seen || !waker.join().unwrap());
         assert!(!word.may_sleep());
@@ -257,7 +259,7 @@ fn a_sleeper_that_leaves_sees_what_it_was_counted_for() {
 fn two_wakers_do_not_leave_a_sleeper_behind() {
     model(3, || {
         let event = || loom::sync::atomic::AtomicU32::new(0);
-        let shared = Arc::new((ParkWord::new(), [event(), event()]));
+        let shared = Arc::new((SleepWord::new(), [event(), event()]));
         let wakers: Vec<_> = (0..2)
             .map(|i| {
                 let shared = shared.clone();
@@ -270,15 +272,144 @@ fn two_wakers_do_not_leave_a_sleeper_behind() {
             .collect();
         let (word, events) = &*shared;
         loop {
-            let token = word.parker().prepare();
+            let token = word.announce(WAITING);
             if events.iter().all(|e| e.load(loom::sync::atomic::Ordering::Relaxed) == 1) {
                 break;
             }
-            assert_eq!(word.parker().park(token, None), Woken::Notified);
+            assert_eq!(word.sleep(token, None), Woken::Notified);
         }
         for waker in wakers {
             waker.join().unwrap();
         }
+    });
+}
+
+/// A thread of a model as a process that may die.
+struct Process<'a> {
+    me: u32,
+    /// The process that the kernel would call dead.
+    dead: &'a loom::sync::atomic::AtomicU32,
+}
+
+impl Life for Process<'_> {
+    fn me(&self) -> u32 {
+        self.me
+    }
+
+    fn died(&self, word: u32) -> Option<u32> {
+        (self.dead.load(loom::sync::atomic::Ordering::Acquire) == word).then_some(word)
+    }
+}
+
+/// A lock, what it protects, and who is dead.
+type Owned = (OwnedLock, loom::cell::UnsafeCell<u64>, loom::sync::atomic::AtomicU32);
+
+fn owned() -> Arc<Owned> {
+    Arc::new((OwnedLock::new(), loom::cell::UnsafeCell::new(0), loom::sync::atomic::AtomicU32::new(0)))
+}
+
+fn count(shared: &Owned) {
+    // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
+    shared.1.with_mut(|cell| unsafe { *cell += 1 });
+}
+
+#[test]
+fn a_lock_that_knows_its_owner_excludes_and_wakes() {
+    model(3, || {
+        let shared = owned();
+        let threads = [1, 2].map(|me| {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                // A lost wake-up is a deadlock here, which loom reports.
+                let held = shared.0.lock_until(&Process { me, dead: &shared.2 }, Deadline::NEVER);
+                count(&shared);
+                drop(held);
+            })
+        });
+        let held = shared.0.lock_until(&Process { me: 3, dead: &shared.2 }, Deadline::NEVER);
+        count(&shared);
+        drop(held);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // SAFETY: as in `count`.
+        assert_eq!(shared.1.with(|cell| unsafe { *cell }), 3);
+        assert!(shared.0.is_free());
+    });
+}
+
+#[test]
+fn one_waiter_is_told_that_the_owner_of_a_lock_died() {
+    /// Takes the lock and gives it back; how often it was told of a death.
+    fn take(shared: &Owned, me: u32) -> u32 {
+        let life = Process { me, dead: &shared.2 };
+        // The first slice is over at once, as it must be before anybody looks at the owner's life. After it the dead
+        // owner's word is gone, and a lost wake-up is a deadlock, which loom reports.
+        let (mut slices, mut told) = (Slices::over(), 0);
+        loop {
+            match shared.0.acquire_as(&life, &mut slices, Deadline::NEVER) {
+                Acquired::Yes => break,
+                Acquired::OwnerDied { pid } => {
+                    assert_eq!(pid, 1);
+                    told += 1;
+                }
+                Acquired::SliceOver => {}
+                Acquired::TimedOut => unreachable!("there is no deadline"),
+            }
+            slices = Slices::new();
+        }
+        count(shared);
+        shared.0.release();
+        told
+    }
+    model(3, || {
+        let shared = owned();
+        // Killed with the lock.
+        assert!(shared.0.take_free_as(&Process { me: 1, dead: &shared.2 }));
+        count(&shared);
+        shared.2.store(1, loom::sync::atomic::Ordering::Release);
+        let other = {
+            let shared = shared.clone();
+            thread::spawn(move || take(&shared, 2))
+        };
+        assert_eq!(take(&shared, 3) + other.join().unwrap(), 1);
+        // SAFETY: as in `count`.
+        assert_eq!(shared.1.with(|cell| unsafe { *cell }), 3);
+        assert!(shared.0.is_free());
+    });
+}
+
+#[test]
+fn each_unit_of_a_semaphore_wakes_a_taker() {
+    model(3, || {
+        let semaphore = Arc::new(Semaphore::new());
+        let takers = [(); 2].map(|()| {
+            let semaphore = semaphore.clone();
+            thread::spawn(move || {
+                let mut slices = Slices::new();
+                assert_eq!(semaphore.acquire(&mut slices, Deadline::NEVER), Acquired::Yes);
+            })
+        });
+        assert!(semaphore.release(2));
+        assert!(semaphore.release(2));
+        takers.into_iter().for_each(|taker| taker.join().unwrap());
+        assert_eq!(semaphore.value(), 0);
+    });
+}
+
+#[test]
+fn a_setting_of_an_event_that_is_cleared_at_once_wakes_its_waiter() {
+    model(3, || {
+        let event = Arc::new(Event::new());
+        let began = event.begin();
+        let waiter = {
+            let event = event.clone();
+            thread::spawn(move || {
+                assert_eq!(event.wait(began, &mut Slices::new(), Deadline::NEVER), Acquired::Yes);
+            })
+        };
+        event.set();
+        event.clear();
+        waiter.join().unwrap();
+        assert!(!event.is_set());
     });
 }
 

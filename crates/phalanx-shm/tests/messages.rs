@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use phalanx_shm::sleep::WAITING;
 use phalanx_shm::{Envelope, HotSet, Part, ProcId, RingConsumer, ShmError, Universe, UniverseConfig, Woken};
 
 const A: ProcId = ProcId(0);
@@ -37,14 +38,14 @@ fn universe(ring_bytes: usize) -> Universe {
 
 /// Waits for the next record, sleeping when there is none.
 fn await_record(universe: &Universe, me: ProcId, ring: &mut RingConsumer) {
-    let parker = universe.slot(me).parker();
+    let sleepers = universe.slot(me).sleepers();
     while ring.is_empty() {
-        let token = parker.prepare();
+        let token = sleepers.announce(WAITING);
         if !ring.is_empty() {
             break;
         }
         // Ten seconds stand for "for ever": a lost wake-up shows as a timeout.
-        assert_ne!(parker.park(token, Some(Duration::from_secs(10))), Woken::TimedOut);
+        assert_ne!(sleepers.sleep(token, Some(Duration::from_secs(10))), Woken::TimedOut);
     }
 }
 
@@ -59,7 +60,7 @@ fn records_of_every_size_arrive_in_order_with_their_bytes() {
         let count = 3 * most;
         let sender = thread::spawn(move || {
             let bytes: Vec<u8> = (0..most).map(|i| i as u8).collect();
-            let parker = other.slot(A).parker();
+            let sleepers = other.slot(A).sleepers();
             for n in 0..count {
                 let size = n % (most + 1);
                 let (first, rest) = bytes[..size].split_at(size / 3);
@@ -73,11 +74,11 @@ fn records_of_every_size_arrive_in_order_with_their_bytes() {
                     token: u64::MAX - n as u64,
                 };
                 while !producer.try_push(&envelope, &[first.into(), rest.into()]) {
-                    let token = parker.prepare();
+                    let token = sleepers.announce(WAITING);
                     if producer.try_push(&envelope, &[first.into(), rest.into()]) {
                         break;
                     }
-                    let why = parker.park(token, Some(Duration::from_secs(10)));
+                    let why = sleepers.sleep(token, Some(Duration::from_secs(10)));
                     assert_ne!(why, Woken::TimedOut);
                 }
             }
@@ -178,9 +179,9 @@ fn all_threads_of_a_sleeping_process_are_woken() {
             .map(|_| {
                 let universe = universe.clone();
                 thread::spawn(move || {
-                    let parker = universe.slot(B).parker();
-                    let token = parker.prepare();
-                    parker.park(token, Some(Duration::from_secs(30)))
+                    let sleepers = universe.slot(B).sleepers();
+                    let token = sleepers.announce(WAITING);
+                    sleepers.sleep(token, Some(Duration::from_secs(30)))
                 })
             })
             .collect();
@@ -197,10 +198,10 @@ fn all_threads_of_a_sleeping_process_are_woken() {
 #[test]
 fn sleep_ends_with_its_timeout() {
     let universe = universe(1024);
-    let parker = universe.slot(A).parker();
-    let token = parker.prepare();
-    assert_eq!(parker.park(token, Some(Duration::from_millis(20))), Woken::TimedOut);
-    let token = parker.prepare();
+    let sleepers = universe.slot(A).sleepers();
+    let token = sleepers.announce(WAITING);
+    assert_eq!(sleepers.sleep(token, Some(Duration::from_millis(20))), Woken::TimedOut);
+    let token = sleepers.announce(WAITING);
     universe.slot(A).notify();
-    assert_eq!(parker.park(token, Some(Duration::from_secs(30))), Woken::Notified);
+    assert_eq!(sleepers.sleep(token, Some(Duration::from_secs(30))), Woken::Notified);
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use phalanx_shm::sleep::WAITING;
 use phalanx_shm::transfer::CAPACITY;
 use phalanx_shm::{
     ConstMem, MutMem, Offset, ProcId, ShmError, TransferReceiver, TransferSender, Universe, UniverseConfig, Woken,
@@ -24,10 +25,10 @@ fn universe() -> Universe {
 
 /// Sleeps until woken; ten seconds stand for a lost wake-up.
 fn sleep_unless(universe: &Universe, me: ProcId, ready: impl FnOnce() -> bool) {
-    let parker = universe.slot(me).parker();
-    let token = parker.prepare();
+    let sleepers = universe.slot(me).sleepers();
+    let token = sleepers.announce(WAITING);
     if !ready() {
-        assert_ne!(parker.park(token, Some(Duration::from_secs(10))), Woken::TimedOut);
+        assert_ne!(sleepers.sleep(token, Some(Duration::from_secs(10))), Woken::TimedOut);
     }
 }
 

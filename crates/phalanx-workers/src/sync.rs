@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use phalanx_object::detached;
+use phalanx_shm::owned::OwnedWords;
 use phalanx_shm::semaphore::SEMAPHORE_MAX;
-use phalanx_shm::wait::{Deadline, Slices};
+use phalanx_shm::sleep::{Deadline, Slices};
 use phalanx_shm::{Acquired, Block, BlockKind, OwnedLock, Semaphore, ShmError, fork};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyValueError};
 use pyo3::intern;
@@ -32,7 +33,7 @@ const RECURSIVE_MUTEX: i32 = 0;
 /// `SemLock.kind` of everything else.
 const SEMAPHORE: i32 = 1;
 
-/// Bytes of a lock's block: the lock's word, or the semaphore's two, on a line of their own.
+/// Bytes of a lock's block: its words, on a line of their own.
 const LOCK_BYTES: usize = 64;
 
 /// A number that no two running threads of a process share: where the thread's control block is.
@@ -92,13 +93,13 @@ fn broken(error: &ShmError) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
 
-/// Two neighbouring 32-bit words of a block.
+/// The four neighbouring 32-bit words of a block that a lock, semaphore or event is in.
 #[inline]
-fn two_words(block: &Block, at: usize) -> &[AtomicU32; 2] {
-    let (first, second) = (block.word32(at), block.word32(at + 4));
-    debug_assert_eq!(std::ptr::from_ref(first).wrapping_add(1), std::ptr::from_ref(second));
-    // SAFETY: both words lie in the block, one after the other, and are borrowed from it.
-    unsafe { &*std::ptr::from_ref(first).cast::<[AtomicU32; 2]>() }
+fn lock_words(block: &Block, at: usize) -> &OwnedWords {
+    let (first, last) = (block.word32(at), block.word32(at + 12));
+    debug_assert_eq!(std::ptr::from_ref(first).wrapping_add(3), std::ptr::from_ref(last));
+    // SAFETY: the words lie in the block, one after the other, and are borrowed from it.
+    unsafe { &*std::ptr::from_ref(first).cast::<OwnedWords>() }
 }
 
 /// What a [`SemLock`] is made of in shared memory.
@@ -121,7 +122,7 @@ pub(crate) struct SemLock {
     maxvalue: u32,
     /// What this process has of it.
     local: Arc<Local>,
-    /// The block's first two words.
+    /// The block's first words.
     words: Words,
 }
 
@@ -167,8 +168,8 @@ impl Drop for SemLock {
     }
 }
 
-/// Two words of a block that its holder keeps beside the block: finding them costs as much as taking a lock.
-struct Words(NonNull<[AtomicU32; 2]>);
+/// The words of a block that its holder keeps beside the block: finding them costs as much as taking a lock.
+struct Words(NonNull<OwnedWords>);
 
 // SAFETY: atomics in shared memory that the block beside keeps, reachable from any thread.
 unsafe impl Send for Words {}
@@ -177,20 +178,20 @@ unsafe impl Sync for Words {}
 
 impl SemLock {
     fn over(block: Block, core: Core, kind: i32, maxvalue: u32) -> SemLock {
-        let words = Words(NonNull::from(two_words(&block, 0)));
+        let words = Words(NonNull::from(lock_words(&block, 0)));
         let local = Local::of(&block);
         SemLock { block, core, kind, maxvalue, local, words }
     }
 
     #[inline]
-    fn words(&self) -> &[AtomicU32; 2] {
+    fn words(&self) -> &OwnedWords {
         // SAFETY: they lie in the block, which is held as long as `self`.
         unsafe { self.words.0.as_ref() }
     }
 
     #[inline]
     fn lock(&self) -> &OwnedLock {
-        OwnedLock::over(&self.words()[0])
+        OwnedLock::over(self.words())
     }
 
     #[inline]
@@ -330,7 +331,7 @@ impl SemLock {
         let block = family::arena(py)?.alloc_zeroed(LOCK_BYTES, BlockKind::Lock).map_err(|e| family::refused(&e))?;
         let core = if owned { Core::Owned } else { Core::Counting };
         if core == Core::Counting {
-            Semaphore::over(two_words(&block, 0)).set(value);
+            Semaphore::over(lock_words(&block, 0)).set(value);
         }
         Ok(SemLock::over(block, core, kind, maxvalue))
     }

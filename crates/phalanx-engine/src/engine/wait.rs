@@ -4,8 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use phalanx_shm::sleep::{Next, Pace};
-use phalanx_shm::{ParkToken, Woken};
+use phalanx_shm::sleep::{Next, Pace, SLICE, SleepWord, Token, WAITING, Woken};
 
 use crate::error::{Error, Result};
 
@@ -31,8 +30,6 @@ impl Waiting {
     }
 }
 
-/// Longest sleep before the interrupt hook is run again.
-const SLICE: Duration = Duration::from_millis(200);
 /// Polls made under one hold of the lock while spinning: one round of looks.
 const POLLS_PER_HOLD: u32 = 16;
 
@@ -173,7 +170,7 @@ impl Engine {
 
     /// Sleeps until something happens to this process, unless it is there already.
     fn sleep<T>(&self, what: &Waiting, ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<Slept<T>> {
-        let token = self.0.universe.slot(self.0.me).parker().prepare();
+        let token = self.sleepers().announce(WAITING);
         self.advance_schedules();
         self.sleep_with(what, token, ready)
     }
@@ -182,7 +179,7 @@ impl Engine {
     fn sleep_with<T>(
         &self,
         what: &Waiting,
-        token: ParkToken,
+        token: Token,
         ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
     ) -> Result<Slept<T>> {
         {
@@ -212,11 +209,16 @@ impl Engine {
         }
     }
 
+    /// What the threads of this process sleep on.
+    fn sleepers(&self) -> &SleepWord {
+        self.0.universe.slot(self.0.me).sleepers()
+    }
+
     /// The sleep itself. The one place where a rank says what it waits for, since nothing else is slow enough.
-    fn park(&self, what: &Waiting, token: ParkToken) -> Woken {
+    fn park(&self, what: &Waiting, token: Token) -> Woken {
         // Readers outside this process (a stuck-job report) would find the line here.
         let _ = what;
-        self.0.universe.slot(self.0.me).parker().park(token, Some(SLICE))
+        self.sleepers().sleep(token, Some(SLICE))
     }
 
     /// Called by tests and probes that found nothing: a rank that tests in a loop gives its CPU away now and
@@ -233,8 +235,7 @@ impl Engine {
     /// somebody else for long.
     #[cold]
     fn doze(&self) {
-        let parker = self.0.universe.slot(self.0.me).parker();
-        let token = parker.prepare();
+        let token = self.sleepers().announce(WAITING);
         {
             let Ok(mut core) = self.enter() else { return };
             let before = (core.ops.completed, core.arrived);
@@ -244,7 +245,7 @@ impl Engine {
             }
             core.sleepers += 1;
         }
-        parker.park(token, Some(DOZE));
+        self.sleepers().sleep(token, Some(DOZE));
         self.core().sleepers -= 1;
     }
 
@@ -330,7 +331,7 @@ impl Engine {
                         Next::Look => {}
                         Next::Sleep => {
                             // The schedule looks once more after the sleep has been announced, so that no ring is missed.
-                            let token = self.0.universe.slot(self.0.me).parker().prepare();
+                            let token = self.sleepers().announce(WAITING);
                             match schedule.advance(self)? {
                                 Step::Done(_) => return Ok(()),
                                 Step::Pending => {}

@@ -6,12 +6,13 @@
 //! 132 KiB  heap (see `heap/`)
 //! ```
 
+use crate::OwnedLock;
 use crate::heap::{Books, PAGE};
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// "PHALANXA", and a layout version.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXA");
-pub(crate) const VERSION: u64 = 3;
+pub(crate) const VERSION: u64 = 4;
 
 /// Processes that can be members at the same time.
 pub(crate) const MEMBERS: usize = 4096;
@@ -35,7 +36,7 @@ pub(crate) struct Header {
     /// The first entries of the lists of names, 0 when there is none (see `names.rs`).
     pub(crate) names: [AtomicU64; BUCKETS],
     /// An `OwnedLock`: who has the names.
-    pub(crate) names_lock: AtomicU32,
+    pub(crate) names_lock: OwnedLock,
     _spare: AtomicU32,
     /// Where its process numbers mean something, 0 = not known yet (see `alive.rs`).
     pub(crate) home: AtomicU64,

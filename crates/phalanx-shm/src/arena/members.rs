@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use super::Inner;
 use super::layout::{MEMBERS, MEMBERS_AT, Member};
 use crate::alive::parent_of;
+use crate::sleep::uptime_ms;
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::uptime_ms;
 use crate::{ProcessTag, ShmError};
 
 /// A sweeper's tag, not the member's.

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::heap::{Heap, PAGE};
 use crate::segment::{self, Segment};
+use crate::sleep::SleepWord;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{SharedBytes, ShmError};
 use layout::{HEAP_AT, Header, MAGIC, MEMBERS_AT, VERSION};
@@ -530,6 +531,18 @@ impl Block {
         assert!(at.is_multiple_of(4) && at + 4 <= self.0.len, "word at {at} of a block of {} bytes", self.0.len);
         // SAFETY: inside the block, aligned, held while borrowed; atomics accept every bit pattern.
         unsafe { &*self.as_ptr().add(at).cast::<AtomicU32>() }
+    }
+
+    /// The word to sleep on at byte `at`, eight bytes.
+    ///
+    /// # Panics
+    ///
+    /// As [`Block::word32`].
+    #[must_use]
+    pub fn sleep_word(&self, at: usize) -> &SleepWord {
+        let (first, _second) = (self.word32(at), self.word32(at + 4));
+        // SAFETY: two 32-bit atomics in the block by the checks of both, one after the other, borrowed from it.
+        SleepWord::over(unsafe { &*core::ptr::from_ref(first).cast::<[AtomicU32; 2]>() })
     }
 
     /// The 64-bit word at byte `at`.

@@ -14,20 +14,16 @@
 //! lost). A *stopped* owner makes the others wait, asleep, and they look at signals.
 
 use crate::sync::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::layout::BUCKETS;
 use super::{Arena, Block, BlockKind, Handle};
-use crate::wait::{Deadline, Slices};
+use crate::sleep::{Deadline, SLICE, Slices};
 use crate::{Acquired, OwnedLock, ShmError};
 
 const NEXT: usize = 0;
 const TARGET: usize = 8;
 const LENGTH: usize = 16;
 const NAME: usize = 24;
-
-/// Longest wait without a look at signals.
-const SLICE: Duration = Duration::from_millis(100);
 
 /// Longest name in bytes.
 const LONGEST: usize = 4096;
@@ -50,7 +46,7 @@ struct Found {
 impl Arena {
     /// Waits for the table. The lock orders all accesses to it (SYNC POINT owned), which are therefore relaxed.
     fn lock_names(&self) -> Result<Locked<'_>, ShmError> {
-        let lock = OwnedLock::over(&self.0.header().names_lock);
+        let lock = &self.0.header().names_lock;
         loop {
             match lock.acquire(&mut Slices::new(), Deadline::after(Some(SLICE))) {
                 Acquired::Yes => return Ok(Locked(lock)),
@@ -207,7 +203,7 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().expect("a process");
         let dead = crate::ShortTag::of(child.id()).to_u32();
         child.wait().expect("its end");
-        arena.0.header().names_lock.store(dead, Ordering::Relaxed);
+        arena.0.header().names_lock.seize(dead);
         assert!(arena.name(b"a", &block).expect("room"));
         assert!(arena.named(b"a").expect("a sound table").is_some());
     }

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use super::WorkerEnd;
 use super::now;
-use crate::park::{Parker, Woken};
-use crate::sync::{Ordering, spin_loop};
-
-/// Polls between two looks at the clock, some 1-2 us; then others that want this CPU get it.
-const POLLS: u32 = 64;
+use crate::sleep::pace::give_way;
+use crate::sleep::{SleepWord, WAITING, Woken, look_briefly};
+use crate::sync::Ordering;
 
 /// Why a wait for work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,24 +36,18 @@ impl WorkerEnd {
 
     /// Waits for something to claim. Call it without the interpreter lock.
     pub fn wait_for_work(&self, timeout: Duration) -> Idle {
-        for _ in 0..POLLS {
-            if let Some(found) = self.look() {
-                return found;
-            }
-            spin_loop();
-        }
-        if let Some(found) = self.spin() {
+        if let Some(found) = self.look_for_a_moment().or_else(|| self.spin()) {
             return found;
         }
-        let parker = self.board().park(self.number()).parker();
-        let token = parker.prepare();
+        let sleeper = self.board().park(self.number());
+        let token = sleeper.announce(WAITING);
         if let Some(found) = self.look() {
-            return self.stay_awake(parker, found);
+            return self.stay_awake(sleeper, found);
         }
-        match parker.park(token, Some(timeout)) {
+        match sleeper.sleep(token, Some(timeout)) {
             Woken::Notified => self.look().unwrap_or(Idle::Look),
             Woken::TimedOut | Woken::Interrupted => {
-                parker.leave();
+                sleeper.retract();
                 self.look().unwrap_or(Idle::Look)
             }
         }
@@ -65,16 +57,25 @@ impl WorkerEnd {
     /// that it woke for a task, and let another one sleep on.
     ///
     /// It may just have done so, for another task than the one that was found: then that other one is woken here.
-    fn stay_awake(&self, parker: Parker<'_>, found: Idle) -> Idle {
-        parker.leave();
+    fn stay_awake(&self, sleeper: &SleepWord, found: Idle) -> Idle {
+        sleeper.retract();
         if self.board().has_work_beside(u64::from(found == Idle::Work)) {
             let workers = self.board().shape().workers;
             let mut others = (1..workers).map(|n| self.board().park((self.number() + n) % workers));
-            if let Some(sleeper) = others.find(|park| park.may_sleep()) {
-                // Fenced by `leave`.
-                sleeper.notify_fenced();
+            if let Some(other) = others.find(|other| other.may_sleep()) {
+                // Fenced by `retract`.
+                other.notify_all(WAITING);
             }
         }
+        found
+    }
+
+    fn look_for_a_moment(&self) -> Option<Idle> {
+        let mut found = None;
+        look_briefly(|| {
+            found = self.look();
+            found.is_some()
+        });
         found
     }
 
@@ -90,15 +91,9 @@ impl WorkerEnd {
         let end = now() + u64::from(micros) * 1000;
         let mut found = None;
         while found.is_none() && now() < end {
-            for _ in 0..POLLS {
-                found = self.look();
-                if found.is_some() {
-                    break;
-                }
-                spin_loop();
-            }
-            if found.is_none() {
-                rustix::thread::sched_yield();
+            found = self.look_for_a_moment();
+            if found.is_none() && !give_way() {
+                break;
             }
         }
         spinning.fetch_and(!bit, Ordering::Relaxed);
@@ -121,26 +116,26 @@ mod tests {
         let mut publisher = Publisher::new(board.clone());
         let task = |dispatch| Task { dispatch, function: 1, flags: 0, count: 1, function_bytes: &[], items: &[] };
         let mut worker = WorkerEnd::new(board.clone(), 1).expect("a slot");
-        let _asleep = board.park(0).parker().prepare();
+        let _asleep = board.park(0).announce(WAITING);
 
         // Found before the worker has announced its sleep: nobody else is needed.
         assert!(publisher.publish(&task(1)));
-        let parker = board.park(1).parker();
-        let _token = parker.prepare();
-        assert_eq!(worker.stay_awake(parker, Idle::Work), Idle::Work);
+        let sleeper = board.park(1);
+        let _token = sleeper.announce(WAITING);
+        assert_eq!(worker.stay_awake(sleeper, Idle::Work), Idle::Work);
         assert!(!board.park(1).may_sleep() && board.park(0).may_sleep());
 
         // Another is published meanwhile, and the publisher takes the worker for one that it has woken.
-        let _token = parker.prepare();
+        let _token = sleeper.announce(WAITING);
         assert!(publisher.publish(&task(2)));
         board.park(1).notify();
-        assert_eq!(worker.stay_awake(parker, Idle::Work), Idle::Work);
+        assert_eq!(worker.stay_awake(sleeper, Idle::Work), Idle::Work);
         assert!(!board.park(0).may_sleep(), "nobody is awake for the second task");
 
         // A worker that ends does none of them.
         assert_eq!(worker.claim().map(|claim| claim.dispatch), Some(1));
-        let (_asleep, _token) = (board.park(2).parker().prepare(), parker.prepare());
-        assert_eq!(worker.stay_awake(parker, Idle::Over), Idle::Over);
+        let (_asleep, _token) = (board.park(2).announce(WAITING), sleeper.announce(WAITING));
+        assert_eq!(worker.stay_awake(sleeper, Idle::Over), Idle::Over);
         assert!(!board.park(2).may_sleep());
     }
 }

@@ -17,7 +17,7 @@ pub(super) mod header {
     pub(in super::super) const SPIN_MICROS: usize = 28;
     /// Hint of the next position to claim; written by workers.
     pub(in super::super) const NEXT: usize = 64;
-    /// What the supervisor's threads sleep on.
+    /// What the supervisor's threads sleep on; two words.
     pub(in super::super) const DOORBELL: usize = 128;
     /// Whether the pool is open; written by the supervisor.
     pub(in super::super) const CLOSING: usize = 192;
@@ -45,12 +45,12 @@ const CELL: usize = LINE;
 
 /// A worker's fields.
 pub(super) mod slot {
-    /// What the worker sleeps on while there is nothing to claim.
+    /// What the worker sleeps on while there is nothing to claim; two words.
     pub(in super::super) const PARK: usize = 0;
     /// Set by the supervisor: end before the next task.
-    pub(in super::super) const STOP: usize = 4;
-    /// What the worker sleeps on while there is no room for its results: it is busy, and no sleeper to the publisher.
-    pub(in super::super) const ROOM: usize = 8;
+    pub(in super::super) const STOP: usize = 8;
+    /// What the worker sleeps on while there is no room for its results: it is busy, and no sleeper to the publisher. Two words.
+    pub(in super::super) const ROOM: usize = 16;
     /// How far the supervisor has read the results (bytes).
     pub(in super::super) const READ: usize = 64;
     /// How far the worker has written its results (bytes).

@@ -41,7 +41,7 @@ mod real {
     pub use super::publisher::{Publisher, Task};
     pub use super::results::{Record, Results};
     pub use super::worker::{Claim, WorkerEnd};
-    use crate::park::ParkWord;
+    use crate::sleep::SleepWord;
     use crate::sync::{AtomicU32, AtomicU64, Ordering};
     use crate::{Block, MutMem, ShmError};
 
@@ -216,9 +216,10 @@ mod real {
             unsafe { &*self.0.memory.as_ptr().add(at).cast::<AtomicU32>() }
         }
 
-        fn park_word(&self, at: usize) -> &ParkWord {
-            // SAFETY: a `ParkWord` is a 32-bit atomic, with nothing around it.
-            unsafe { &*std::ptr::from_ref(self.word32(at)).cast::<ParkWord>() }
+        fn sleep_word(&self, at: usize) -> &SleepWord {
+            let (first, _second) = (self.word32(at), self.word32(at + 4));
+            // SAFETY: two 32-bit atomics of the layout, one after the other, borrowed from the board's memory.
+            SleepWord::over(unsafe { &*std::ptr::from_ref(first).cast::<[AtomicU32; 2]>() })
         }
 
         /// The bytes from `at` on, for copies.
@@ -257,20 +258,20 @@ mod real {
 
         /// What the threads of the supervisor sleep on.
         #[inline]
-        pub fn doorbell(&self) -> &ParkWord {
-            self.park_word(header::DOORBELL)
+        pub fn doorbell(&self) -> &SleepWord {
+            self.sleep_word(header::DOORBELL)
         }
 
         /// What the worker of a slot sleeps on while there is nothing to claim.
         #[inline]
-        pub(super) fn park(&self, number: u32) -> &ParkWord {
-            self.park_word(self.0.shape.slot_at(number) + slot::PARK)
+        pub(super) fn park(&self, number: u32) -> &SleepWord {
+            self.sleep_word(self.0.shape.slot_at(number) + slot::PARK)
         }
 
         /// What the worker of a slot sleeps on while there is no room for its results.
         #[inline]
-        pub(super) fn room(&self, number: u32) -> &ParkWord {
-            self.park_word(self.0.shape.slot_at(number) + slot::ROOM)
+        pub(super) fn room(&self, number: u32) -> &SleepWord {
+            self.sleep_word(self.0.shape.slot_at(number) + slot::ROOM)
         }
 
         /// Lets this many idle workers spin, each this long, before they sleep.
@@ -323,7 +324,7 @@ mod real {
         /// Makes a slot ready for a new worker; the one before it is dead, and all of its results were read.
         pub fn reset_slot(&self, number: u32) {
             let at = self.0.shape.slot_at(number);
-            for field in [slot::PARK, slot::STOP, slot::ROOM] {
+            for field in [slot::PARK, slot::PARK + 4, slot::STOP, slot::ROOM, slot::ROOM + 4] {
                 self.word32(at + field).store(0, Ordering::Relaxed);
             }
             for field in [slot::READ, slot::WRITTEN, slot::CURRENT, slot::SINCE, slot::IDLE] {

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::claims::{self, Phase};
 use super::layout::cell;
 use super::{Board, MAX_ITEMS};
-use crate::sync::{Ordering, fence};
+use crate::sleep::{SleepWord, WAITING};
+use crate::sync::Ordering;
 
 /// What is published: a chunk of items for one function.
 #[derive(Clone, Copy, Debug)]
@@ -134,15 +135,14 @@ impl Publisher {
         if wanted == 0 {
             return;
         }
-        // SYNC POINT park: orders the published cells before the looks at the workers' words; pairs with the fence in
-        // `Parker::prepare`.
-        fence(Ordering::SeqCst);
+        // Before the looks at the workers' words.
+        SleepWord::published();
         let workers = self.board.shape().workers;
         for _ in 0..workers {
             self.turn = (self.turn + 1) % workers;
             let park = self.board.park(self.turn);
             if park.may_sleep() {
-                park.notify_fenced();
+                park.notify_all(WAITING);
                 wanted -= 1;
                 if wanted == 0 {
                     return;

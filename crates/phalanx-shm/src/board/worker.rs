@@ -7,8 +7,8 @@ use super::layout::{cell, slot};
 use super::results::{self, HEADER, Record};
 use super::{Board, Phase, now};
 use crate::ShmError;
-use crate::park::Woken;
-use crate::sync::{Ordering, spin_loop};
+use crate::sleep::{WAITING, Woken, look_briefly};
+use crate::sync::Ordering;
 
 /// A claimed task. Its payload is in [`WorkerEnd::payload`] until the next claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,18 +186,16 @@ impl WorkerEnd {
     /// Waits until the supervisor has read results, at most this long. For when [`WorkerEnd::send`] found no room.
     pub fn wait_for_room(&self, timeout: Duration) -> Woken {
         let before = self.read;
-        let parker = self.board.room(self.number).parker();
-        for _ in 0..64 {
-            if results::read_word(&self.board, self.number).load(Ordering::Relaxed) != before {
-                return Woken::Notified;
-            }
-            spin_loop();
-        }
-        let token = parker.prepare();
-        if results::read_word(&self.board, self.number).load(Ordering::Relaxed) != before {
+        let moved = || results::read_word(&self.board, self.number).load(Ordering::Relaxed) != before;
+        if look_briefly(moved) {
             return Woken::Notified;
         }
-        parker.park(token, Some(timeout))
+        let room = self.board.room(self.number);
+        let token = room.announce(WAITING);
+        if moved() {
+            return Woken::Notified;
+        }
+        room.sleep(token, Some(timeout))
     }
 
     /// Adds to the time this worker was idle.

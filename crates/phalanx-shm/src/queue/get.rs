@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use super::real::{FIRST, LINK, Mark, Queue, RECORD, corrupt};
 use super::side::Place;
-use super::wake::{Sleepers, WAITING_TOO};
 use super::{Memory, Turn};
 use crate::ShmError;
+use crate::sleep::{Deadline, SleepWord, WAITING_TOO};
 use crate::sync::Ordering;
 
 /// Records up to this size need no allocation.
@@ -99,7 +99,7 @@ impl<M: Memory> Queue<M> {
     /// stays in the queue then.
     #[inline]
     pub fn try_get(&self, record: &mut Record) -> Result<TryGet, ShmError> {
-        let Some(guard) = self.header().get.lock.try_lock(&self.life) else { return Ok(TryGet::Busy) };
+        let Some(guard) = self.header().get.lock.take_soon(&self.life) else { return Ok(TryGet::Busy) };
         let got = self.get_locked(record)?;
         drop(guard);
         if let Some(last) = got {
@@ -114,7 +114,9 @@ impl<M: Memory> Queue<M> {
     ///
     /// As [`Queue::try_get`].
     pub fn try_get_until(&self, record: &mut Record, until: Instant) -> Result<TryGet, ShmError> {
-        let Some(guard) = self.header().get.lock.lock(&self.life, until) else { return Ok(TryGet::Busy) };
+        let Some(guard) = self.header().get.lock.lock_until(&self.life, Deadline::at(until)) else {
+            return Ok(TryGet::Busy);
+        };
         let got = self.get_locked(record)?;
         drop(guard);
         if let Some(last) = got {
@@ -147,7 +149,7 @@ impl<M: Memory> Queue<M> {
         let waited = self.wait(&self.header().waits.items, deadline, turn, there, |_| Ok(Some(there())));
         if matches!(waited, Ok(Turn::Done)) {
             // The wake-up is for somebody who gets it.
-            Sleepers::published();
+            SleepWord::published();
             self.header().waits.items.notify_one();
         }
         waited.unwrap_or(Turn::Again)
@@ -229,7 +231,8 @@ impl<M: Memory> Queue<M> {
     fn has_got(&self, last: bool) {
         let bounded = self.maxsize() != 0;
         if bounded || last {
-            Sleepers::published();
+            // The lock was given back by an atomic exchange.
+            SleepWord::published_by_atomic();
             let waits = &self.header().waits;
             if bounded {
                 waits.room.notify_one();

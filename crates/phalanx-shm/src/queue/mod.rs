@@ -7,10 +7,7 @@
 //! [`Busy`](TryPut::Busy) when it stays. [`Queue::put`] and [`Queue::get`] return at their deadline at the latest, and
 //! at least every 100 ms ([`Turn::Again`]) so that the caller can look at its signals.
 
-mod lock;
 mod side;
-#[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
-mod wake;
 
 #[cfg(not(loom))]
 mod get;
@@ -29,8 +26,6 @@ mod watch;
 mod model;
 #[cfg(loom)]
 pub use model::LoomQueue;
-#[cfg(loom)]
-pub use wake::{Sleepers, Token};
 
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -55,18 +50,17 @@ pub use watch::Watch;
 #[cfg(not(loom))]
 mod real {
     use super::Memory;
-    use super::lock::{Processes, SideLock};
     use super::side::{Place, Places};
-    use super::wait::Patience;
-    use super::wake::Sleepers;
     use crate::ShmError;
+    use crate::owned::{OwnedLock, Processes};
+    use crate::sleep::{Manners, SleepWord};
     use crate::sync::{AtomicU64, Ordering};
 
     /// A side of a queue: the line that only those who put (or only those who get) write.
     #[derive(Debug)]
     #[repr(C, align(64))]
     pub(super) struct Side {
-        pub(super) lock: SideLock,
+        pub(super) lock: OwnedLock,
         pub(super) places: Places,
         /// Neighbouring lines travel in pairs.
         _line: [u64; 8],
@@ -82,13 +76,13 @@ mod real {
     #[repr(C, align(64))]
     pub(super) struct Waits {
         /// Until there is a record.
-        pub(super) items: Sleepers,
+        pub(super) items: SleepWord,
         /// Until there is room.
-        pub(super) room: Sleepers,
+        pub(super) room: SleepWord,
         /// Watchers ([`Watch`](super::Watch)): until there is a record, or until there is none.
-        pub(super) watchers: Sleepers,
+        pub(super) watchers: SleepWord,
         /// Until nothing is unfinished.
-        pub(super) finished: Sleepers,
+        pub(super) finished: SleepWord,
         _line: [u64; 8],
     }
 
@@ -114,7 +108,7 @@ mod real {
         pub(super) spare: Alone<AtomicU64>,
     }
 
-    const MAGIC: u64 = u64::from_le_bytes(*b"phlxque1");
+    const MAGIC: u64 = u64::from_le_bytes(*b"phlxque2");
 
     /// Bytes of a queue's own block.
     pub const HEADER: usize = size_of::<Header>();
@@ -174,7 +168,7 @@ mod real {
         pub(super) seen_tail: AtomicU64,
         /// A count that `head` has reached: under the lock of `put`.
         pub(super) seen_head: AtomicU64,
-        pub(super) patience: Patience,
+        pub(super) manners: Manners,
     }
 
     impl<M: Memory> Queue<M> {
@@ -216,7 +210,7 @@ mod real {
                 life: Processes,
                 seen_tail: AtomicU64::new(0),
                 seen_head: AtomicU64::new(0),
-                patience: Patience::new(),
+                manners: Manners::of_a_pair(),
             }
         }
 

@@ -2,25 +2,23 @@
 //!
 //! Cells are used again when they have been read, as chunks are. The steps are those of `put.rs`, `get.rs` and `wait.rs`.
 
-use std::time::{Duration, Instant};
-
 use loom::cell::UnsafeCell;
 
-use super::lock::{Life, SideLock};
 use super::side::{Place, Places};
-use super::wake::{SLICE, Sleepers, WAITING};
+use crate::owned::{Life, OwnedGuard, OwnedLock};
+use crate::sleep::{Deadline, SLICE, SleepWord, WAITING};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A queue of numbers.
 #[derive(Debug)]
 pub struct LoomQueue {
-    put: (SideLock, Places),
-    get: (SideLock, Places),
+    put: (OwnedLock, Places),
+    get: (OwnedLock, Places),
     tail: AtomicU64,
     head: AtomicU64,
     cells: Vec<UnsafeCell<u64>>,
-    items: Sleepers,
-    room: Sleepers,
+    items: SleepWord,
+    room: SleepWord,
 }
 
 // SAFETY: cells are accessed under the side's lock and between publications; loom reports if they are not.
@@ -33,23 +31,23 @@ impl Life for Everybody {
         1
     }
 
-    fn is_dead(&self, _: u32) -> bool {
-        false
+    fn died(&self, _: u32) -> Option<u32> {
+        None
     }
 }
 
 impl LoomQueue {
     /// An empty queue with room for `room` numbers.
     pub fn new(room: usize) -> LoomQueue {
-        let side = || (SideLock::new(), Places::new());
+        let side = || (OwnedLock::new(), Places::new());
         LoomQueue {
             put: side(),
             get: side(),
             tail: AtomicU64::new(0),
             head: AtomicU64::new(0),
             cells: (0..room).map(|_| UnsafeCell::new(0)).collect(),
-            items: Sleepers::new(),
-            room: Sleepers::new(),
+            items: SleepWord::new(),
+            room: SleepWord::new(),
         }
     }
 
@@ -57,8 +55,8 @@ impl LoomQueue {
         Place { at: (place.at + 1) % self.cells.len() as u32, ..place }
     }
 
-    fn lock<'a>(&self, lock: &'a SideLock) -> super::lock::SideGuard<'a> {
-        lock.lock(&Everybody, Instant::now() + Duration::from_secs(1000)).unwrap()
+    fn lock<'a>(&self, lock: &'a OwnedLock) -> OwnedGuard<'a> {
+        lock.lock_until(&Everybody, Deadline::NEVER).unwrap()
     }
 
     /// Puts a number, if there is room.
@@ -74,7 +72,7 @@ impl LoomQueue {
         self.put.1.set(tail + 1, self.next(place));
         self.tail.store(tail + 1, Ordering::Release);
         drop(guard);
-        Sleepers::published();
+        SleepWord::published_by_atomic();
         self.items.notify_one();
         true
     }
@@ -92,7 +90,7 @@ impl LoomQueue {
         self.get.1.set(head + 1, self.next(place));
         self.head.store(head + 1, Ordering::Release);
         drop(guard);
-        Sleepers::published();
+        SleepWord::published_by_atomic();
         self.room.notify_one();
         Some(number)
     }
@@ -105,7 +103,7 @@ impl LoomQueue {
             }
             let token = self.items.announce(WAITING);
             if self.tail.load(Ordering::Acquire) == self.head.load(Ordering::Acquire) {
-                self.items.sleep(token, SLICE);
+                self.items.sleep(token, Some(SLICE));
             }
         }
     }
@@ -116,7 +114,7 @@ impl LoomQueue {
             let token = self.room.announce(WAITING);
             let head = self.head.load(Ordering::Acquire);
             if self.tail.load(Ordering::Acquire) - head >= self.cells.len() as u64 {
-                self.room.sleep(token, SLICE);
+                self.room.sleep(token, Some(SLICE));
             }
         }
     }

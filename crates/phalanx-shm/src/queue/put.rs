@@ -4,9 +4,9 @@ use core::ptr;
 
 use super::real::{FIRST, LARGEST, LINK, Mark, Queue, RECORD, corrupt};
 use super::side::Place;
-use super::wake::{Sleepers, WAITING};
 use super::{Memory, Turn};
 use crate::ShmError;
+use crate::sleep::{Deadline, SleepWord, WAITING};
 use crate::sync::Ordering;
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ impl<M: Memory> Queue<M> {
     /// As [`Memory::alloc`], and [`ShmError::Corrupt`]; the record is not in the queue then.
     #[inline]
     pub fn try_put(&self, wire: &[u8], handles: &[u64]) -> Result<TryPut, ShmError> {
-        let Some(guard) = self.header().put.lock.try_lock(&self.life) else { return Ok(TryPut::Busy) };
+        let Some(guard) = self.header().put.lock.take_soon(&self.life) else { return Ok(TryPut::Busy) };
         let put = self.put_locked(wire, handles)?;
         drop(guard);
         if put == TryPut::Done {
@@ -46,7 +46,9 @@ impl<M: Memory> Queue<M> {
     ///
     /// As [`Queue::try_put`].
     pub fn try_put_until(&self, wire: &[u8], handles: &[u64], until: Instant) -> Result<TryPut, ShmError> {
-        let Some(guard) = self.header().put.lock.lock(&self.life, until) else { return Ok(TryPut::Busy) };
+        let Some(guard) = self.header().put.lock.lock_until(&self.life, Deadline::at(until)) else {
+            return Ok(TryPut::Busy);
+        };
         let put = self.put_locked(wire, handles)?;
         drop(guard);
         if put == TryPut::Done {
@@ -61,7 +63,7 @@ impl<M: Memory> Queue<M> {
         let waited = self.wait(&self.header().waits.room, deadline, turn, room, |_| Ok(Some(room())));
         if matches!(waited, Ok(Turn::Done)) {
             // The wake-up is for somebody who may use it.
-            Sleepers::published();
+            SleepWord::published();
             self.header().waits.room.notify_one();
         }
         waited.unwrap_or(Turn::Again)
@@ -182,7 +184,8 @@ impl<M: Memory> Queue<M> {
     /// Tells those who wait for records, after the lock was given back.
     #[inline]
     fn has_put(&self) {
-        Sleepers::published();
+        // The lock was given back by an atomic exchange.
+        SleepWord::published_by_atomic();
         let waits = &self.header().waits;
         waits.items.notify_one();
         waits.watchers.notify_all(WAITING);

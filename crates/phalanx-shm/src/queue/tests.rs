@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::thread;
 
-use super::lock::{Life, Processes};
 use super::{ArenaMemory, Queue, Record, TryGet, TryPut, Turn};
 use crate::alive::ShortTag;
 use crate::arena::{Arena, ArenaConfig, BlockKind};
+use crate::owned::{Life, Processes};
 
 fn arena() -> Arena {
     Arena::create(ArenaConfig { bytes: 64 << 20, cached: 0 }).unwrap()
@@ -16,8 +16,11 @@ fn arena() -> Arena {
 fn a_side_whose_owner_is_dead_is_taken_over() {
     let queue = Queue::create(ArenaMemory::create(arena()).unwrap(), 0).unwrap();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    let word = ShortTag::of(child.id()).to_u32();
-    assert!(word != 0 && word != Processes.me() && !Processes.is_dead(word) && !Processes.is_dead(Processes.me()));
+    let child_pid = child.id();
+    let word = ShortTag::of(child_pid).to_u32();
+    let dead = |word: u32| Processes.died(word) == Some(child_pid);
+    assert!(word != 0 && word != Processes.me() && !dead(word));
+    assert_eq!(Processes.died(Processes.me()), None);
     queue.header().put.lock.seize(word);
     queue.header().get.lock.seize(word);
     assert_eq!(queue.try_put(b"x", &[]).unwrap(), TryPut::Busy);
@@ -37,9 +40,9 @@ fn a_side_whose_owner_is_dead_is_taken_over() {
     });
     got.sort_unstable();
     assert_eq!(got, [0, 1, 2, 3]);
-    assert!(Processes.is_dead(word), "before it was waited for");
+    assert!(dead(word), "before it was waited for");
     child.wait().unwrap();
-    assert!(Processes.is_dead(word));
+    assert!(dead(word));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::real::Queue;
-use super::wake::{SLICE, Token, WAITING};
 use super::{Memory, Turn};
+use crate::sleep::{SLICE, Token, WAITING};
 use crate::sync::Ordering;
 
 /// When somebody began to wait for the end of all records.
@@ -14,6 +14,7 @@ pub struct Joining(Option<Token>);
 impl<M: Memory> Queue<M> {
     /// Records put and not yet declared done.
     pub fn unfinished(&self) -> u64 {
+        // SYNC POINT queue-done: Acquire, pairs with the Release in `task_done`.
         let done = self.header().done.0.load(Ordering::Acquire);
         self.header().tail.0.load(Ordering::Acquire).saturating_sub(done)
     }
@@ -44,7 +45,6 @@ impl<M: Memory> Queue<M> {
     /// Begins to wait until nothing is unfinished.
     pub fn joining(&self) -> Joining {
         let token = self.header().waits.finished.announce(WAITING);
-        // SYNC POINT queue-done: Acquire in `unfinished`.
         Joining((self.unfinished() > 0).then_some(token))
     }
 
@@ -60,7 +60,7 @@ impl<M: Memory> Queue<M> {
         if left == Duration::ZERO {
             return Turn::TimedOut;
         }
-        finished.sleep(token, left.min(SLICE));
+        finished.sleep(token, Some(left.min(SLICE)));
         Turn::Again
     }
 }

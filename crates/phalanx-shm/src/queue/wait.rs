@@ -1,12 +1,12 @@
 //! How waiting goes: poll, give way, sleep.
 
-use core::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Memory;
 use super::real::Queue;
-use super::wake::{SLICE, Sleepers, WAITING};
-use crate::{CpuBudget, ShmError};
+use crate::ShmError;
+use crate::sleep::{Next, Pace, SLICE, SleepWord, WAITING, Woken};
+use crate::sync::spin_loop;
 
 /// What became of a turn of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,67 +20,15 @@ pub enum Turn {
     Again,
 }
 
-/// A yield that takes longer means that others compute on this CPU: sleep at once.
-const CROWDED: Duration = Duration::from_micros(200);
-
-/// How long this process polls a queue before it sleeps: longer where that has helped, shorter where it was in vain.
-#[derive(Debug)]
-pub(super) struct Patience(AtomicU32);
-
-impl Patience {
-    const MOST: u32 = 100;
-    const LEAST: u32 = 4;
-
-    pub(super) const fn new() -> Patience {
-        Patience(AtomicU32::new(Self::MOST / 2))
-    }
-
-    /// Polls `there` for a while.
-    fn poll(&self, there: &impl Fn() -> bool) -> bool {
-        let most = self.0.load(Ordering::Relaxed);
-        let limit = Duration::from_micros(if one_cpu() { 0 } else { most.into() });
-        let start = Instant::now();
-        let mut spent = Duration::ZERO;
-        loop {
-            for _ in 0..32 {
-                if there() {
-                    self.0.store((most * 2).min(Self::MOST), Ordering::Relaxed);
-                    return true;
-                }
-                core::hint::spin_loop();
-            }
-            rustix::thread::sched_yield();
-            let now = start.elapsed();
-            if now > limit || now - spent > CROWDED {
-                break;
-            }
-            spent = now;
-        }
-        self.0.store((most / 2).max(Self::LEAST), Ordering::Relaxed);
-        there()
-    }
-}
-
-/// Whether this process may use one CPU only, so that polling keeps others from what it waits for.
-fn one_cpu() -> bool {
-    // Not a lock: a child that is forked while another thread finds out would wait for that thread for ever.
-    static KNOWN: AtomicU32 = AtomicU32::new(0);
-    match KNOWN.load(Ordering::Relaxed) {
-        0 => {
-            let one = CpuBudget::detect(2).oversubscribed();
-            KNOWN.store(1 + u32::from(one), Ordering::Relaxed);
-            one
-        }
-        known => known == 2,
-    }
-}
+/// Looks between two yields or looks at the clock.
+const LOOKS: u32 = 32;
 
 impl<M: Memory> Queue<M> {
     /// One turn of waiting on `sleepers` until `there`, and then of `act`: given the time to try until, it says whether it
     /// succeeded, or `None` when it found the side occupied until then.
     pub(super) fn wait(
         &self,
-        sleepers: &Sleepers,
+        sleepers: &SleepWord,
         deadline: Option<Instant>,
         turn: u32,
         there: impl Fn() -> bool,
@@ -90,19 +38,24 @@ impl<M: Memory> Queue<M> {
         let until = deadline.map_or(turn_ends, |deadline| deadline.min(turn_ends));
         let over =
             || if deadline.is_some_and(|deadline| deadline <= Instant::now()) { Turn::TimedOut } else { Turn::Again };
+        let mut pace = Pace::new(&self.manners);
         let mut polled = turn > 0;
         let mut slept = false;
         let ended = loop {
             if there() {
                 match act(until)? {
-                    Some(true) => return Ok(Turn::Done),
+                    Some(true) => {
+                        pace.learn();
+                        return Ok(Turn::Done);
+                    }
                     Some(false) => {}
                     None => break over(),
                 }
             }
             if !polled {
                 polled = true;
-                if self.patience.poll(&there) {
+                while pace.step() == Next::Look && !looks(&there) {}
+                if there() {
                     continue;
                 }
             }
@@ -115,14 +68,28 @@ impl<M: Memory> Queue<M> {
                 break over();
             }
             slept = true;
-            if sleepers.sleep(token, left) {
+            if sleepers.sleep(token, Some(left)) == Woken::Interrupted {
                 break over();
             }
         };
+        if turn == 0 && ended == Turn::Again {
+            pace.learn();
+        }
         // The wake-up that this thread may have got is for somebody else then.
         if slept && there() {
             sleepers.notify_one();
         }
         Ok(ended)
     }
+}
+
+/// One round of looks.
+fn looks(there: &impl Fn() -> bool) -> bool {
+    for _ in 0..LOOKS {
+        if there() {
+            return true;
+        }
+        spin_loop();
+    }
+    false
 }

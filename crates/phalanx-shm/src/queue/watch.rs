@@ -8,17 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustix::event::EventfdFlags;
 
 use super::Memory;
 use super::real::Queue;
-use super::wake::{Token, WAITING, WAITING_TOO};
 use crate::ShmError;
-
-/// Longest sleep of the thread: only a waker that was killed while waking makes it wait so long.
-const SLICE: Duration = Duration::from_millis(250);
+use crate::sleep::{SLICE, Token, WAITING, WAITING_TOO};
 
 /// The readable descriptor of one queue in this process. Not to be used after a fork: the thread is not there.
 #[derive(Debug)]
@@ -88,7 +84,7 @@ impl Watch {
             let WatchToken(token) = self.refresh(queue);
             // `stop` changes the word after it has set the flag.
             if !self.stop.load(Ordering::Relaxed) {
-                queue.header().waits.watchers.sleep(token, SLICE);
+                queue.header().waits.watchers.sleep(token, Some(SLICE));
             }
         }
     }

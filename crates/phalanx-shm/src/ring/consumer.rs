@@ -165,12 +165,12 @@ impl RingConsumer {
         // SYNC POINT ring-head: Release, so that a producer that reuses the
         // lines does so after our reads and clears; pairs with `room`.
         control.head.store(self.position, Ordering::Release);
-        // SYNC POINT ring-blocked: orders `head` before the look at the flag;
+        // SYNC POINT ring-blocked: release side, orders `head` before the look at the flag;
         // pairs with the fence in `room`.
         fence(Ordering::SeqCst);
         if control.blocked.load(Ordering::Relaxed) != 0 {
             control.blocked.store(0, Ordering::Relaxed);
-            self.ring.sender_park().notify();
+            self.ring.sender_sleepers().notify();
         }
     }
 }

@@ -16,9 +16,9 @@ mod real {
     use std::sync::Arc;
 
     use crate::doorbell::Doorbell;
-    use crate::park::ParkWord;
     use crate::ring::{Control, LINE};
     use crate::segment::Segment;
+    use crate::sleep::SleepWord;
     use crate::sync::AtomicU64;
 
     /// A ring in the segment, kept mapped by this value.
@@ -29,7 +29,7 @@ mod real {
         /// Lines minus one; the count is a power of two.
         mask: u64,
         bell: NonNull<Doorbell>,
-        park: NonNull<ParkWord>,
+        sleepers: NonNull<SleepWord>,
         _mapped: Arc<Segment>,
     }
 
@@ -49,10 +49,10 @@ mod real {
             lines: NonNull<u8>,
             count: u64,
             bell: NonNull<Doorbell>,
-            park: NonNull<ParkWord>,
+            sleepers: NonNull<SleepWord>,
         ) -> RingRef {
             debug_assert!(count.is_power_of_two());
-            RingRef { control, lines, mask: count - 1, bell, park, _mapped: mapped }
+            RingRef { control, lines, mask: count - 1, bell, sleepers, _mapped: mapped }
         }
 
         #[inline]
@@ -70,9 +70,9 @@ mod real {
 
         /// Where the sending process sleeps.
         #[inline]
-        pub(in crate::ring) fn sender_park(&self) -> &ParkWord {
+        pub(in crate::ring) fn sender_sleepers(&self) -> &SleepWord {
             // SAFETY: valid by the contract of `new`; only atomics inside.
-            unsafe { self.park.as_ref() }
+            unsafe { self.sleepers.as_ref() }
         }
 
         #[inline]
@@ -216,9 +216,9 @@ mod model {
     use loom::sync::Arc;
 
     use crate::doorbell::{Doorbell, HotSet};
-    use crate::park::ParkWord;
     use crate::process::ProcId;
     use crate::ring::{Control, LINE, RingConsumer, RingProducer};
+    use crate::sleep::SleepWord;
     use crate::sync::{AtomicU64, Ordering};
 
     /// One line: its first word as an atomic, all bytes under race detection.
@@ -228,7 +228,7 @@ mod model {
         bytes: UnsafeCell<[u8; LINE]>,
     }
 
-    /// A ring, its receiver's doorbell and its sender's park word.
+    /// A ring, its receiver's doorbell and its sender's word to sleep on.
     #[derive(Debug)]
     pub struct LoomRing {
         control: Control,
@@ -236,7 +236,7 @@ mod model {
         /// The receiver's doorbell.
         pub(crate) bell: Doorbell,
         /// Where the sender sleeps.
-        pub park: ParkWord,
+        pub sleepers: SleepWord,
     }
 
     impl LoomRing {
@@ -249,7 +249,7 @@ mod model {
                     .map(|_| Line { word0: AtomicU64::new(0), bytes: UnsafeCell::new([0; LINE]) })
                     .collect(),
                 bell: Doorbell::new(),
-                park: ParkWord::new(),
+                sleepers: SleepWord::new(),
             })
         }
 
@@ -261,8 +261,8 @@ mod model {
         }
 
         /// Where the receiver sleeps.
-        pub fn receiver_park(&self) -> &ParkWord {
-            &self.bell.park
+        pub fn receiver_sleepers(&self) -> &SleepWord {
+            &self.bell.sleepers
         }
 
         /// [`HotSet::refresh`] on the receiver's doorbell.
@@ -288,8 +288,8 @@ mod model {
             &self.0.bell
         }
 
-        pub(in crate::ring) fn sender_park(&self) -> &ParkWord {
-            &self.0.park
+        pub(in crate::ring) fn sender_sleepers(&self) -> &SleepWord {
+            &self.0.sleepers
         }
 
         pub(in crate::ring) fn mask(&self) -> u64 {

@@ -62,7 +62,7 @@ impl RingProducer {
     /// Sends one record: the envelope and the concatenation of `parts`.
     ///
     /// Returns false, without effect, when the ring has no room; the consumer
-    /// then wakes this process (its park word) as soon as there is more, so the
+    /// then wakes this process (its word to sleep on) as soon as there is more, so the
     /// caller may sleep after trying once more. A payload above
     /// [`RingProducer::max_payload`] never fits.
     ///
@@ -148,7 +148,7 @@ impl RingProducer {
         }
         let control = self.ring.control();
         control.blocked.store(1, Ordering::Relaxed);
-        // SYNC POINT ring-blocked: orders the flag before the second look at
+        // SYNC POINT ring-blocked: acquire side, orders the flag before the second look at
         // `head`; pairs with the fence in `publish`.
         fence(Ordering::SeqCst);
         self.head = control.head.load(Ordering::Acquire);

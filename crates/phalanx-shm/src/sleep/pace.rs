@@ -71,6 +71,17 @@ impl Manners {
         }
     }
 
+    /// The manners of a process that waits for another one.
+    pub fn of_a_pair() -> Manners {
+        /// 0 before it is known, 1 when there are CPUs for both, else 2. Not a lock: a child that is forked while another
+        /// thread finds out would wait for that thread for ever.
+        static CPUS: AtomicU32 = AtomicU32::new(0);
+        if CPUS.load(Ordering::Relaxed) == 0 {
+            CPUS.store(1 + u32::from(CpuBudget::detect(2).oversubscribed()), Ordering::Relaxed);
+        }
+        Manners::of(&CpuBudget::new(3 - CPUS.load(Ordering::Relaxed), None, 2))
+    }
+
     /// Whether there is a CPU for each of those who wait for each other.
     pub fn roomy(&self) -> bool {
         self.roomy
@@ -93,6 +104,11 @@ impl Manners {
             self.patience.store(next, Ordering::Relaxed);
         }
     }
+}
+
+/// Gives the CPU away for a turn, if that is worth it: false when others compute here, so that sleep is better.
+pub fn give_way() -> bool {
+    NEIGHBOURS.give_way(clock(), LONG).is_some()
 }
 
 /// What to do next in a wait.
@@ -230,6 +246,11 @@ impl Neighbours {
             self.busy.store(now + pause, Ordering::Relaxed);
         }
     }
+}
+
+/// Milliseconds for which the machine has been up and awake.
+pub(crate) fn uptime_ms() -> u64 {
+    clock() / 1_000_000
 }
 
 /// Nanoseconds for which the machine has been up and awake: one clock for all processes.

@@ -416,7 +416,7 @@ impl Universe {
                 NonNull::new_unchecked(lines),
                 layout.ring_bytes / LINE as u64,
                 NonNull::from(self.slot(to).bell()),
-                NonNull::from(self.slot(from).park_word()),
+                NonNull::from(self.slot(from).sleepers()),
             ))
         }
     }

@@ -1,7 +1,7 @@
 //! A process's slot: who it is, how it fares, and how to draw its attention.
 
 use crate::doorbell::Doorbell;
-use crate::park::{ParkWord, Parker};
+use crate::sleep::SleepWord;
 use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use crate::universe::ProcId;
 
@@ -48,7 +48,7 @@ pub struct Slot {
     exit: AtomicU64,
     /// Zero: nobody writes here.
     unused: [AtomicU64; 13],
-    /// Hot bits, epoch and park word: see [`crate::doorbell`].
+    /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }
 
@@ -142,18 +142,13 @@ impl Slot {
     /// collectives, requests completed by another thread, state changes.
     #[inline]
     pub fn notify(&self) {
-        self.bell.park.notify();
+        self.bell.sleepers.notify();
     }
 
-    /// For threads of the slot's own process: how to sleep.
+    /// What the threads of the slot's process sleep on.
     #[inline]
-    pub fn parker(&self) -> Parker<'_> {
-        self.bell.park.parker()
-    }
-
-    /// The word the process sleeps on. For tools.
-    pub fn park_word(&self) -> &ParkWord {
-        &self.bell.park
+    pub fn sleepers(&self) -> &SleepWord {
+        &self.bell.sleepers
     }
 
     /// Makes the process look at the ring from `from` and wakes it. Producers do

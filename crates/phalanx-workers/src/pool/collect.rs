@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use phalanx_shm::sleep::WAITING;
+
 use super::shared::Shared;
 
 /// Between two looks while items have a time limit.
@@ -20,8 +22,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
     // Whether to listen for the doorbell: only then do workers call for every result.
     let mut listening = false;
     while !shared.shutdown.load(Ordering::Relaxed) {
-        let parker = if listening { shared.board.doorbell().parker() } else { shared.collector.parker() };
-        let token = parker.prepare();
+        let sleepers = if listening { shared.board.doorbell() } else { &shared.collector };
+        let token = sleepers.announce(WAITING);
         let mut engine = shared.engine();
         let any = match engine.poll() {
             Ok(any) => any,
@@ -59,7 +61,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
             shared.collector_sleeps.store(true, Ordering::SeqCst);
             // Who submits looks at the flag after its change: one of the two sees the other.
             if shared.engine().ledger().outstanding() == 0 && !shared.shutdown.load(Ordering::Relaxed) {
-                let _ = parker.park(token, None);
+                let _ = sleepers.sleep(token, None);
             }
             shared.collector_sleeps.store(false, Ordering::Relaxed);
             continue;
@@ -70,6 +72,6 @@ pub(super) fn run(shared: &Arc<Shared>) {
             () if backlog => BACKLOG,
             () => CALM,
         };
-        let _ = parker.park(token, Some(time));
+        let _ = sleepers.sleep(token, Some(time));
     }
 }

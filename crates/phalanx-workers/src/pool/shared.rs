@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use phalanx_object::detached;
 use phalanx_pool::{Bytes, Engine, JobId, Keep};
 use phalanx_shm::board::Board;
-use phalanx_shm::park::{ParkWord, Woken};
+use phalanx_shm::sleep::pace::give_way;
+use phalanx_shm::sleep::{SLICE, SleepWord, WAITING, Woken};
 use phalanx_shm::{Arena, ShmError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -17,9 +18,6 @@ use pyo3::prelude::*;
 use super::job::Job;
 use super::watch::Watch;
 use crate::codec;
-
-/// The longest a thread sleeps without a look around.
-const SLICE: Duration = Duration::from_millis(100);
 
 /// The longest `next_event` sleeps while nothing can be wanted of it without a call.
 const LONG: Duration = Duration::from_secs(10);
@@ -91,9 +89,9 @@ pub(super) struct Shared {
     /// Whether somebody waits for the end of all jobs: whatever was asked for is done, wanted or not.
     pub(super) draining: AtomicBool,
     /// What `next_event` sleeps on.
-    events: ParkWord,
+    events: SleepWord,
     /// What the collecting thread sleeps on when it need not hear the doorbell.
-    pub(super) collector: ParkWord,
+    pub(super) collector: SleepWord,
     /// Whether it sleeps until it is called.
     pub(super) collector_sleeps: AtomicBool,
     /// Python threads that wait for results, and so collect them.
@@ -173,8 +171,8 @@ impl Shared {
             lazy: Mutex::default(),
             pulling: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            events: ParkWord::new(),
-            collector: ParkWord::new(),
+            events: SleepWord::new(),
+            collector: SleepWord::new(),
             collector_sleeps: AtomicBool::new(false),
             waiters: AtomicU32::new(0),
             closed: AtomicBool::new(false),
@@ -260,9 +258,9 @@ impl Shared {
     /// Sleeps until something may have come for `next_event`. `there` looks once more before.
     pub(super) fn wait_events(&self, there: impl FnOnce() -> bool) {
         let lazy = !self.lazy.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        let token = self.events.parker().prepare();
+        let token = self.events.announce(WAITING);
         if !there() {
-            let _ = self.events.parker().park(token, Some(if lazy { SLICE } else { LONG }));
+            let _ = self.events.sleep(token, Some(if lazy { SLICE } else { LONG }));
         }
     }
 
@@ -346,7 +344,7 @@ impl Shared {
         // With more to do than there are CPUs, the workers need this one more.
         let few = self.engine().ledger().outstanding() < u64::from(self.cpus);
         let start = Instant::now();
-        let spin = if few { SPIN } else { Duration::ZERO };
+        let mut spin = if few { SPIN } else { Duration::ZERO };
         loop {
             match self.collect(look) {
                 Ok(Some(found)) => return Waited::Found(found),
@@ -365,13 +363,13 @@ impl Shared {
                 for _ in 0..32 {
                     std::hint::spin_loop();
                 }
-                if spent > spin / 8 {
-                    rustix::thread::sched_yield();
+                if spent > spin / 8 && !give_way() {
+                    spin = Duration::ZERO;
                 }
                 continue;
             }
-            let parker = self.board.doorbell().parker();
-            let token = parker.prepare();
+            let doorbell = self.board.doorbell();
+            let token = doorbell.announce(WAITING);
             match self.collect(look) {
                 Ok(Some(found)) => return Waited::Found(found),
                 Ok(None) => {}
@@ -379,7 +377,7 @@ impl Shared {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let slice = left.map_or(SLICE, |left| left.min(SLICE));
-            match parker.park(token, Some(slice)) {
+            match doorbell.sleep(token, Some(slice)) {
                 Woken::Notified => {}
                 Woken::TimedOut if left.is_some_and(|left| left <= SLICE) => {}
                 Woken::TimedOut | Woken::Interrupted => return Waited::Look,

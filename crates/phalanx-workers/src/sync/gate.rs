@@ -2,7 +2,7 @@
 
 use phalanx_object::detached;
 use phalanx_shm::barrier::{Arrival, Barrier, Passed, Turn};
-use phalanx_shm::wait::{Deadline, Slices};
+use phalanx_shm::sleep::{Deadline, Slices};
 use pyo3::intern;
 use pyo3::prelude::*;
 

@@ -1,14 +1,15 @@
 //! The shared parts of conditions and events.
 
 use phalanx_object::detached;
-use phalanx_shm::condition::{Condition, Event, Notified, Place};
-use phalanx_shm::wait::{Deadline, Slices};
+use phalanx_shm::condition::{Condition, Notified, Place};
+use phalanx_shm::event::Event;
+use phalanx_shm::sleep::{Deadline, Slices};
 use phalanx_shm::{Acquired, Block, BlockKind};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::{LOCK_BYTES, SemLock, broken, deadline, owner_died, two_words};
+use super::{LOCK_BYTES, SemLock, broken, deadline, lock_words, owner_died};
 use crate::family;
 
 /// Waiters()
@@ -155,7 +156,7 @@ pub(crate) struct Flag(Block);
 
 impl Flag {
     fn event(&self) -> &Event {
-        Event::over(two_words(&self.0, 0))
+        Event::over(lock_words(&self.0, 0))
     }
 }
 
