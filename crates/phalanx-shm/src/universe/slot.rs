@@ -105,7 +105,7 @@ impl Slot {
     /// What cannot be in this slot, once it has been claimed.
     pub(super) fn nonsense(&self) -> Option<&'static str> {
         let abort = self.abort.load(Ordering::Relaxed);
-        if self.state.load(Ordering::Relaxed) > SlotState::Finalized as u32 {
+        if self.state.load(Ordering::Relaxed) > SlotState::Finalizing as u32 {
             Some("a state that there is not")
         } else if self.pid.load(Ordering::Relaxed) < 0 {
             Some("a process number that there is not")
