@@ -16,6 +16,17 @@ static int note(MPI_Comm comm, int keyval, void *value, void *extra)
     return MPI_SUCCESS;
 }
 
+/* A wild number of arguments is an error, and nothing is read. */
+static void wild_arguments(void)
+{
+    MPI_Info info = MPI_INFO_NULL;
+    char *arguments[1];
+    memset(arguments, 1, sizeof arguments);
+    FAILS(MPI_ERR_ARG, MPI_Info_create_env(-1, arguments, &info));
+    FAILS(MPI_ERR_ARG, MPI_Info_create_env(-2147483647 - 1, arguments, &info));
+    CHECK(info == MPI_INFO_NULL);
+}
+
 int main(void)
 {
     int flag = 1, version, subversion, length, level;
@@ -37,6 +48,7 @@ int main(void)
     begin();
     OK(MPI_Initialized(&flag));
     CHECK(flag);
+    wild_arguments();
     OK(MPI_Query_thread(&level));
     CHECK(level == MPI_THREAD_MULTIPLE);
     OK(MPI_Is_thread_main(&flag));

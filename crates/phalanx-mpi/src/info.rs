@@ -109,7 +109,9 @@ fn info_create(info: Out<RawInfo>) -> Done {
 /// Makes a list of what is known about how the program was started.
 #[mpi_entry(MPI_Info_create_env, anytime)]
 fn info_create_env(argc: c_int, argv: TextList, info: Out<RawInfo>) -> Done {
-    let arguments = argv.read(usize::try_from(argc).ok())?;
+    let argc = usize::try_from(argc)
+        .map_err(|_| wrong(ErrorClass::Arg, format!("the number of arguments is {argc}; it must not be negative")))?;
+    let arguments = argv.read(Some(argc))?;
     if arguments.is_empty() {
         info.set(adopt(copy(&ENVIRONMENT)?)?);
     } else {

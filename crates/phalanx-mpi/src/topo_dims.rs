@@ -6,11 +6,20 @@ use phalanx_engine::ErrorClass;
 
 use crate::entry::{Failure, wrong};
 
+/// More dimensions than any grid has.
+pub(crate) const MOST: usize = 1 << 16;
+
 /// The grid for `nodes` processes: extents that are given stay, those that are 0 are chosen close to each other and
 /// not increasing.
 pub(crate) fn balanced(nodes: c_int, given: &[c_int]) -> Result<Vec<c_int>, Failure> {
     if let Some(bad) = given.iter().find(|d| **d < 0) {
         return Err(wrong(ErrorClass::Dims, format!("a dimension is {bad}; it must be 0 (to be chosen) or positive")));
+    }
+    if given.len() > MOST {
+        return Err(wrong(
+            ErrorClass::Dims,
+            format!("a grid of {} dimensions; at most {MOST} make sense", given.len()),
+        ));
     }
     if nodes <= 0 {
         return Err(wrong(ErrorClass::Arg, format!("the number of processes is {nodes}; it must be positive")));
@@ -75,7 +84,9 @@ mod tests {
 
     #[test]
     fn impossible_grids_are_errors() {
-        for (nodes, given) in [(7, vec![2, 0]), (6, vec![2, 2]), (0, vec![0]), (4, vec![-1, 0])] {
+        for (nodes, given) in
+            [(7, vec![2, 0]), (6, vec![2, 2]), (0, vec![0]), (4, vec![-1, 0]), (1, vec![0; super::MOST + 1])]
+        {
             assert!(balanced(nodes, &given).is_err());
         }
     }

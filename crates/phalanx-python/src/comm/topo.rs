@@ -26,12 +26,21 @@ fn grid(dims: &Bound<'_, PyAny>, periods: Option<&Bound<'_, PyAny>>) -> PyResult
     Ok((numbers::count(dims.len())?, dims, periods))
 }
 
+/// More dimensions than any grid has: the work of dividing grows with them.
+const MOST_DIMENSIONS: c_int = 1 << 16;
+
 /// A graph's cumulated degrees and edges. Degrees may also begin with 0, as adjacency arrays elsewhere do.
 fn graph(index: &Bound<'_, PyAny>, edges: &Bound<'_, PyAny>) -> PyResult<(c_int, Vec<c_int>, Vec<c_int>)> {
     let (mut index, edges) = (numbers::ints(index)?, numbers::ints(edges)?);
     let total = numbers::count(edges.len())?;
     if index.first() == Some(&0) && index.last() == Some(&total) {
         index.remove(0);
+    }
+    // MPI reads as many edges as the last index says, and libraries differ in what they check before.
+    if let Some(most) = index.iter().max().filter(|most| **most > total) {
+        return Err(PyValueError::new_err(format!(
+            "the index says that there are {most} edges, but {total} are given"
+        )));
     }
     Ok((numbers::count(index.len())?, index, edges))
 }
@@ -129,7 +138,7 @@ impl Intracomm {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (n, index, edges) = graph(index, edges)?;
         let raw = slf.as_super().get().raw();
-        // SAFETY: the arrays describe a graph of `n` nodes; the result pointer is valid for the write.
+        // SAFETY: the indices, `n` of them, count no more edges than there are; the result pointer is valid for the write.
         created(&slf.py().get_type::<Graphcomm>(), |out| unsafe {
             MPI_Graph_create(raw, n, index.as_ptr(), edges.as_ptr(), c_int::from(reorder), out)
         })
@@ -225,7 +234,7 @@ impl Intracomm {
     fn Graph_map(slf: &Bound<'_, Self>, index: &Bound<'_, PyAny>, edges: &Bound<'_, PyAny>) -> PyResult<c_int> {
         let (n, index, edges) = graph(index, edges)?;
         let (raw, mut rank) = (slf.as_super().get().raw(), MPI_PROC_NULL);
-        // SAFETY: the arrays describe a graph of `n` nodes; `rank` is valid for the write.
+        // SAFETY: the indices, `n` of them, count no more edges than there are; `rank` is valid for the write.
         check(unsafe { MPI_Graph_map(raw, n, index.as_ptr(), edges.as_ptr(), &mut rank) })?;
         Ok(rank)
     }
@@ -626,6 +635,9 @@ impl Distgraphcomm {
 #[pyfunction]
 pub(super) fn Compute_dims(nnodes: c_int, dims: &Bound<'_, PyAny>) -> PyResult<Vec<c_int>> {
     let mut dims = match dims.extract::<c_int>() {
+        Ok(n) if n > MOST_DIMENSIONS => {
+            return Err(PyValueError::new_err(format!("{n} dimensions are more than a grid can have")));
+        }
         Ok(n) => zeros(n),
         Err(_) => numbers::ints(dims)?,
     };

@@ -141,6 +141,21 @@ fn length_of(sequence: &Bound<'_, PyAny>, what: &str) -> PyResult<usize> {
     })
 }
 
+/// The bytes, from the first to behind the last, that `count` elements of a type reach; equal when there are none.
+fn reach(count: MPI_Count, datatype: MPI_Datatype) -> PyResult<(i128, i128)> {
+    if count <= 0 || datatype == MPI_DATATYPE_NULL {
+        return Ok((0, 0));
+    }
+    let (mut lb, mut extent, mut true_lb, mut true_extent) = (0, 0, 0, 0);
+    // SAFETY: the places are valid for the writes; MPI checks the handle.
+    crate::error::check(unsafe { MPI_Type_get_extent_c(datatype, &mut lb, &mut extent) })?;
+    // SAFETY: as above.
+    crate::error::check(unsafe { MPI_Type_get_true_extent_c(datatype, &mut true_lb, &mut true_extent) })?;
+    let shift = (i128::from(count) - 1) * i128::from(extent);
+    let low = i128::from(true_lb);
+    Ok((low + shift.min(0), low + i128::from(true_extent) + shift.max(0)))
+}
+
 /// Counts, displacements in bytes, and datatypes, one of each per rank.
 pub(crate) struct VectorW {
     /// Where displacement 0 is.
@@ -227,7 +242,22 @@ impl Form for VectorW {
                 "message: expecting {blocks} items, got {number}: datatypes need one MPI.Datatype for each rank"
             )));
         }
-        let datatypes = (0..number).map(|i| datatype_of(&datatypes.get_item(i)?)).collect::<PyResult<_>>()?;
+        let datatypes =
+            (0..number).map(|i| datatype_of(&datatypes.get_item(i)?)).collect::<PyResult<Box<[MPI_Datatype]>>>()?;
+        if !buffer.is_none() && !crate::constants::is_bottom(buffer) {
+            let room = view.bytes() as i128;
+            for (rank, ((count, displacement), datatype)) in
+                counts.iter().zip(&displacements).zip(&datatypes).enumerate()
+            {
+                let (low, high) = reach(*count, *datatype)?;
+                let (low, high) = (low + i128::from(*displacement), high + i128::from(*displacement));
+                if low < high && (low < 0 || high > room) {
+                    return Err(PyValueError::new_err(format!(
+                        "message: the block of rank {rank} reaches from byte {low} to {high} of a buffer of {room} bytes"
+                    )));
+                }
+            }
+        }
         Ok(VectorW {
             address: view.address(),
             counts: Some(counts),
