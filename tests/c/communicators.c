@@ -205,6 +205,90 @@ static void attributes(void)
     FAILS(MPI_ERR_KEYVAL, MPI_Comm_free_keyval(&verbatim));
 }
 
+/* A key that has been given back stays usable for the attributes that have it. */
+static void freed_keys(void)
+{
+    MPI_Comm dup;
+    MPI_Datatype type, copied;
+    int key, saved, flag;
+    char *value = NULL, data;
+    OK(MPI_Comm_create_keyval(MPI_COMM_DUP_FN, discard, &key, NULL));
+    saved = key;
+    OK(MPI_Comm_set_attr(MPI_COMM_WORLD, key, &data));
+    OK(MPI_Comm_dup(MPI_COMM_WORLD, &dup));
+    OK(MPI_Comm_free_keyval(&key));
+    CHECK(key == MPI_KEYVAL_INVALID);
+    key = saved;
+    FAILS(MPI_ERR_KEYVAL, MPI_Comm_free_keyval(&key));
+    deletions = 0;
+    OK(MPI_Comm_get_attr(MPI_COMM_WORLD, saved, &value, &flag));
+    CHECK(flag && value == &data);
+    OK(MPI_Comm_delete_attr(MPI_COMM_WORLD, saved));
+    OK(MPI_Comm_get_attr(dup, saved, &value, &flag));
+    CHECK(flag && value == &data);
+    OK(MPI_Comm_delete_attr(dup, saved));
+    CHECK(deletions == 2);
+    FAILS(MPI_ERR_KEYVAL, MPI_Comm_delete_attr(dup, saved));
+    FAILS(MPI_ERR_KEYVAL, MPI_Comm_set_attr(dup, saved, &data));
+    OK(MPI_Comm_free(&dup));
+
+    OK(MPI_Type_create_keyval(MPI_TYPE_DUP_FN, MPI_TYPE_NULL_DELETE_FN, &key, NULL));
+    saved = key;
+    OK(MPI_Type_contiguous(2, MPI_INT, &type));
+    OK(MPI_Type_set_attr(type, key, &data));
+    OK(MPI_Type_dup(type, &copied));
+    OK(MPI_Type_free_keyval(&key));
+    OK(MPI_Type_delete_attr(type, saved));
+    OK(MPI_Type_get_attr(copied, saved, &value, &flag));
+    CHECK(flag && value == &data);
+    OK(MPI_Type_free(&copied));
+    FAILS(MPI_ERR_KEYVAL, MPI_Type_set_attr(type, saved, &data));
+    OK(MPI_Type_free(&type));
+
+    OK(MPI_Win_create_keyval(MPI_WIN_NULL_COPY_FN, MPI_WIN_NULL_DELETE_FN, &key, NULL));
+    OK(MPI_Win_free_keyval(&key));
+    CHECK(key == MPI_KEYVAL_INVALID);
+}
+
+static int odd_code;
+
+static int odd(MPI_Comm comm, int key, void *value, void *extra)
+{
+    (void)comm;
+    (void)key;
+    (void)value;
+    (void)extra;
+    return odd_code;
+}
+
+/* Codes of callbacks reach the caller as they are, and can be described. */
+static void codes_of_callbacks(void)
+{
+    MPI_Comm dup;
+    int key, class, length, own[2];
+    char text[MPI_MAX_ERROR_STRING];
+    OK(MPI_Add_error_class(&own[0]));
+    OK(MPI_Add_error_code(own[0], &own[1]));
+    OK(MPI_Add_error_string(own[1], "my own reason"));
+    OK(MPI_Comm_dup(MPI_COMM_WORLD, &dup));
+    OK(MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, odd, &key, NULL));
+    OK(MPI_Comm_set_attr(dup, key, NULL));
+    odd_code = own[1];
+    CHECK(MPI_Comm_delete_attr(dup, key) == own[1]);
+    OK(MPI_Error_string(own[1], text, &length));
+    CHECK(strcmp(text, "my own reason") == 0);
+    odd_code = 0x12345;
+    CHECK(MPI_Comm_delete_attr(dup, key) == odd_code);
+    CHECK(MPI_Comm_free(&dup) == odd_code);
+    OK(MPI_Error_class(odd_code, &class));
+    CHECK(class == MPI_ERR_OTHER);
+    OK(MPI_Error_string(odd_code, text, &length));
+    CHECK(strstr(text, "delete function") != NULL);
+    odd_code = MPI_SUCCESS;
+    OK(MPI_Comm_free(&dup));
+    OK(MPI_Comm_free_keyval(&key));
+}
+
 int main(void)
 {
     begin();
@@ -213,5 +297,7 @@ int main(void)
     groups();
     inter();
     attributes();
+    freed_keys();
+    codes_of_callbacks();
     return finish();
 }

@@ -55,6 +55,8 @@ static void sizes(void)
     OK(MPI_Type_free(&dup));
     OK(MPI_Type_get_name(MPI_INT, name, &length));
     CHECK(strcmp(name, "MPI_INT") == 0);
+    OK(MPI_Type_get_name(MPI_C_COMPLEX, name, &length));
+    CHECK(strcmp(name, "MPI_C_COMPLEX") == 0);
     OK(MPI_Type_get_envelope(MPI_INT, &integers, &addresses, &types, &combiner));
     CHECK(combiner == MPI_COMBINER_NAMED);
     FAILS(MPI_ERR_TYPE, MPI_Type_get_contents(MPI_INT, 0, 0, 0, ints, where, inner));

@@ -139,6 +139,38 @@ static void nobody(void)
     CHECK(n == 5 && count == 0 && status.MPI_SOURCE == MPI_PROC_NULL && status.MPI_TAG == MPI_ANY_TAG);
 }
 
+/* Where there is neither a process nor data, there need not be a datatype. */
+static void nothing(void)
+{
+    MPI_Request request;
+    MPI_Status status;
+    OK(MPI_Irecv(NULL, 0, MPI_DATATYPE_NULL, MPI_PROC_NULL, 0, MPI_COMM_WORLD, &request));
+    OK(MPI_Wait(&request, &status));
+    CHECK(status.MPI_SOURCE == MPI_PROC_NULL);
+    OK(MPI_Isend(NULL, 0, MPI_DATATYPE_NULL, MPI_PROC_NULL, 0, MPI_COMM_WORLD, &request));
+    OK(MPI_Wait(&request, &status));
+    OK(MPI_Send(NULL, 0, MPI_DATATYPE_NULL, MPI_PROC_NULL, 0, MPI_COMM_WORLD));
+    OK(MPI_Recv(NULL, 0, MPI_DATATYPE_NULL, MPI_PROC_NULL, 0, MPI_COMM_WORLD, &status));
+    FAILS(MPI_ERR_TYPE, MPI_Recv(NULL, 1, MPI_DATATYPE_NULL, MPI_PROC_NULL, 0, MPI_COMM_WORLD, &status));
+    FAILS(MPI_ERR_TYPE, MPI_Irecv(NULL, 0, MPI_DATATYPE_NULL, right, 0, MPI_COMM_WORLD, &request));
+}
+
+/* What exceeds the attached buffer is an error, whatever way the message takes. */
+static void beyond_the_buffer(void)
+{
+    static char space[1000 + MPI_BSEND_OVERHEAD], data[2000], room[1000];
+    void *back;
+    int n;
+    FAILS(MPI_ERR_BUFFER, MPI_Bsend(data, 1, MPI_CHAR, right, 9, MPI_COMM_WORLD));
+    OK(MPI_Buffer_attach(space, sizeof space));
+    OK(MPI_Bsend(data, 1000, MPI_CHAR, right, 9, MPI_COMM_WORLD));
+    FAILS(MPI_ERR_BUFFER, MPI_Bsend(data, 1001, MPI_CHAR, right, 9, MPI_COMM_WORLD));
+    FAILS(MPI_ERR_BUFFER, MPI_Bsend(data, 2000, MPI_CHAR, rank, 9, MPI_COMM_WORLD));
+    OK(MPI_Recv(room, 1000, MPI_CHAR, left, 9, MPI_COMM_WORLD, MPI_STATUS_IGNORE));
+    OK(MPI_Buffer_detach(&back, &n));
+    CHECK(back == space && n == (int)sizeof space);
+}
+
 int main(void)
 {
     begin();
@@ -151,5 +183,7 @@ int main(void)
     OK(MPI_Barrier(MPI_COMM_WORLD));
     truncation();
     nobody();
+    nothing();
+    beyond_the_buffer();
     return finish();
 }

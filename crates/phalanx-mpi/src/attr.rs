@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use phalanx_engine::ErrorClass;
@@ -22,6 +23,8 @@ pub(crate) struct Keyval {
     copy: usize,
     delete: usize,
     extra: usize,
+    /// Whether the program has given the key back. It stays usable as long as an attribute has it.
+    freed: AtomicBool,
 }
 
 type CopyFn = unsafe extern "C" fn(usize, c_int, usize, usize, *mut usize, *mut c_int) -> c_int;
@@ -45,21 +48,35 @@ fn create(kind: Kind, copy: Address, delete: Address, extra: Address) -> Result<
     let mut keys = keys();
     let number = keys.next;
     keys.next = number.checked_add(1).ok_or_else(|| wrong(ErrorClass::Other, "all attribute keys are in use"))?;
-    let keyval = Keyval { number, kind, copy: copy.0, delete: delete.0, extra: extra.0 };
+    let keyval = Keyval { number, kind, copy: copy.0, delete: delete.0, extra: extra.0, freed: AtomicBool::new(false) };
     keys.live.insert(number, Arc::new(keyval));
     Ok(number)
 }
 
 fn free(kind: Kind, number: &Out<c_int>) -> Done {
     let found = find(kind, number.get())?;
-    keys().live.remove(&found.number);
+    if found.freed.swap(true, Ordering::Relaxed) {
+        return Err(wrong(ErrorClass::Keyval, format!("key {} has been freed before", found.number)));
+    }
+    drop(found);
+    // Those that no attribute has any more go.
+    keys().live.retain(|_, keyval| is_alive(keyval));
     number.set(consts::KEYVAL_INVALID);
     Ok(())
 }
 
+/// Whether the program may use a key: it has not given it back, or an attribute has it.
+fn is_alive(keyval: &Arc<Keyval>) -> bool {
+    !keyval.freed.load(Ordering::Relaxed) || Arc::strong_count(keyval) > 1
+}
+
 fn find(kind: Kind, number: c_int) -> Result<Arc<Keyval>, Failure> {
     match keys().live.get(&number) {
-        Some(keyval) if keyval.kind == kind => Ok(keyval.clone()),
+        Some(keyval) if keyval.kind == kind && is_alive(keyval) => Ok(keyval.clone()),
+        Some(keyval) if keyval.kind == kind => Err(wrong(
+            ErrorClass::Keyval,
+            format!("attribute key {number} was freed, and no attribute has it any more"),
+        )),
         Some(_) => Err(wrong(ErrorClass::Keyval, format!("key {number} was made for another kind of object"))),
         None => Err(wrong(ErrorClass::Keyval, format!("{}{number} is not an attribute key", predefined_note(number)))),
     }
@@ -136,7 +153,7 @@ fn call_delete(keyval: &Keyval, object: usize, value: usize) -> Done {
     let function = unsafe { std::mem::transmute::<usize, DeleteFn>(keyval.delete) };
     // SAFETY: the arguments are what the standard has the library pass.
     let code = unsafe { function(object, keyval.number, value, keyval.extra) };
-    callback_outcome(code)
+    callback_outcome(code, "delete", keyval)
 }
 
 /// Calls a copy function; gives the value for the new object, if it is to have one. No lock is held.
@@ -152,12 +169,18 @@ fn call_copy(keyval: &Keyval, object: usize, value: usize) -> Result<Option<usiz
     let mut flag = 0;
     // SAFETY: the arguments are what the standard has the library pass; both results outlive the call.
     let code = unsafe { function(object, keyval.number, keyval.extra, value, &raw mut copied, &raw mut flag) };
-    callback_outcome(code)?;
+    callback_outcome(code, "copy", keyval)?;
     Ok((flag != 0).then_some(copied))
 }
 
-fn callback_outcome(code: c_int) -> Done {
-    if code == consts::SUCCESS { Ok(()) } else { Err(Failure::Code(ErrorObject::None, code)) }
+fn callback_outcome(code: c_int, which: &str, keyval: &Keyval) -> Done {
+    if code == consts::SUCCESS {
+        return Ok(());
+    }
+    crate::errors::name_foreign(code, || {
+        format!("error code {code} of the {which} function of attribute key {}", keyval.number)
+    });
+    Err(Failure::Code(ErrorObject::None, code))
 }
 
 // Communicators.

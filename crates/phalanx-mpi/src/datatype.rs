@@ -53,6 +53,32 @@ impl<W> Param<W> for TypeRef {
     }
 }
 
+/// The type of a message to or from one process: may be null where there is neither a process nor data.
+pub(crate) struct PeerType(Result<TypeRef, Failure>);
+
+impl<W> Param<W> for PeerType {
+    type Raw = RawType;
+    #[inline]
+    unsafe fn decode(raw: RawType) -> Result<PeerType, Failure> {
+        match find(raw) {
+            Err(failure) if raw == RawType::NULL => Ok(PeerType(Err(failure))),
+            found => found.map(|ty| PeerType(Ok(ty))),
+        }
+    }
+}
+
+impl PeerType {
+    /// The type of `count` elements for or from `peer`.
+    #[inline]
+    pub(crate) fn with(self, peer: c_int, count: usize) -> Result<TypeRef, Failure> {
+        match self.0 {
+            Ok(ty) => Ok(ty),
+            Err(_) if peer == consts::PROC_NULL && count == 0 => find(RawType(consts::BYTE)),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
 /// Attributes of predefined types.
 static PREDEFINED_ATTRS: LazyLock<Mutex<HashMap<usize, &'static Attributes>>> = LazyLock::new(Mutex::default);
 

@@ -93,6 +93,8 @@ struct Added {
     codes: BTreeMap<c_int, AddedCode>,
     /// Texts for codes that exist without having been added.
     texts: BTreeMap<c_int, String>,
+    /// What is known of codes that callbacks gave and nobody added.
+    foreign: BTreeMap<c_int, String>,
 }
 
 struct AddedCode {
@@ -100,11 +102,27 @@ struct AddedCode {
     text: String,
 }
 
-static ADDED: Mutex<Added> =
-    Mutex::new(Added { next: FIRST_USER_CODE, codes: BTreeMap::new(), texts: BTreeMap::new() });
+static ADDED: Mutex<Added> = Mutex::new(Added {
+    next: FIRST_USER_CODE,
+    codes: BTreeMap::new(),
+    texts: BTreeMap::new(),
+    foreign: BTreeMap::new(),
+});
 
 fn added() -> MutexGuard<'static, Added> {
     ADDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Remembers what a code of a program's callback is about, unless the code has a meaning already.
+pub(crate) fn name_foreign(code: c_int, text: impl FnOnce() -> String) {
+    if class_of(code).is_some() {
+        return;
+    }
+    let mut added = added();
+    if added.foreign.len() >= KEPT {
+        added.foreign.pop_first();
+    }
+    added.foreign.insert(code, text());
 }
 
 /// The value of `MPI_LASTUSEDCODE`.
@@ -114,10 +132,14 @@ pub(crate) fn last_used_code() -> c_int {
 
 /// The class of a code, if it is a code.
 pub(crate) fn class_of(code: c_int) -> Option<c_int> {
-    if code >= FIRST_USER_CODE {
-        return added().codes.get(&code).map(|c| c.class);
+    let added = added();
+    if let Some(own) = added.codes.get(&code) {
+        return Some(own.class);
     }
-    if code < 0 {
+    if added.foreign.contains_key(&code) {
+        return Some(consts::ERR_OTHER);
+    }
+    if !(0..FIRST_USER_CODE).contains(&code) {
         return None;
     }
     let class = code & CLASS_MASK;
@@ -131,7 +153,7 @@ pub(crate) fn describe(code: c_int) -> Option<String> {
         if let Some(own) = added.codes.get(&code) {
             return Some(own.text.clone());
         }
-        if let Some(text) = added.texts.get(&code) {
+        if let Some(text) = added.texts.get(&code).or_else(|| added.foreign.get(&code)) {
             return Some(text.clone());
         }
     }

@@ -8,7 +8,8 @@ use phalanx_mpi_macros::mpi_entry;
 
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
-use crate::datatype::TypeRef;
+use crate::consts;
+use crate::datatype::PeerType;
 use crate::entry::Done;
 use crate::handle::RawRequest;
 use crate::param::{Count, Out};
@@ -17,32 +18,32 @@ use crate::status::StatusOut;
 
 /// Blocking standard-mode send (§3.2.1). Returns when the buffer may be reused, which may need the receiver.
 #[mpi_entry(MPI_Send, poly)]
-fn send(buf: SendPtr, count: Count, ty: TypeRef, dest: c_int, tag: c_int, comm: CommRef) -> Done {
-    Ok(comm.comm.send_mode(SendMode::Standard, buf.typed(count.0, &ty)?, dest, tag)?)
+fn send(buf: SendPtr, count: Count, ty: PeerType, dest: c_int, tag: c_int, comm: CommRef) -> Done {
+    Ok(comm.comm.send_mode(SendMode::Standard, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag)?)
 }
 
 /// Blocking synchronous send (§3.4). Returns when the receive has started.
 #[mpi_entry(MPI_Ssend, poly)]
-fn ssend(buf: SendPtr, count: Count, ty: TypeRef, dest: c_int, tag: c_int, comm: CommRef) -> Done {
-    Ok(comm.comm.send_mode(SendMode::Synchronous, buf.typed(count.0, &ty)?, dest, tag)?)
+fn ssend(buf: SendPtr, count: Count, ty: PeerType, dest: c_int, tag: c_int, comm: CommRef) -> Done {
+    Ok(comm.comm.send_mode(SendMode::Synchronous, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag)?)
 }
 
 /// Buffered send (§3.4). Does not wait for the receiver.
 #[mpi_entry(MPI_Bsend, poly)]
-fn bsend(buf: SendPtr, count: Count, ty: TypeRef, dest: c_int, tag: c_int, comm: CommRef) -> Done {
-    Ok(comm.comm.send_mode(SendMode::Buffered, buf.typed(count.0, &ty)?, dest, tag)?)
+fn bsend(buf: SendPtr, count: Count, ty: PeerType, dest: c_int, tag: c_int, comm: CommRef) -> Done {
+    Ok(comm.comm.send_mode(SendMode::Buffered, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag)?)
 }
 
 /// Ready send (§3.4): the receive must have been posted.
 #[mpi_entry(MPI_Rsend, poly)]
-fn rsend(buf: SendPtr, count: Count, ty: TypeRef, dest: c_int, tag: c_int, comm: CommRef) -> Done {
-    Ok(comm.comm.send_mode(SendMode::Ready, buf.typed(count.0, &ty)?, dest, tag)?)
+fn rsend(buf: SendPtr, count: Count, ty: PeerType, dest: c_int, tag: c_int, comm: CommRef) -> Done {
+    Ok(comm.comm.send_mode(SendMode::Ready, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag)?)
 }
 
 /// Blocking receive (§3.2.4).
 #[mpi_entry(MPI_Recv, poly)]
-fn recv(buf: RecvPtr, count: Count, ty: TypeRef, source: c_int, tag: c_int, comm: CommRef, status: StatusOut) -> Done {
-    let outcome = comm.comm.recv(buf.typed(count.0, &ty)?, source, tag)?;
+fn recv(buf: RecvPtr, count: Count, ty: PeerType, source: c_int, tag: c_int, comm: CommRef, status: StatusOut) -> Done {
+    let outcome = comm.comm.recv(buf.typed(count.0, &*ty.with(source, count.0)?)?, source, tag)?;
     status.set(&outcome);
     Ok(())
 }
@@ -76,13 +77,13 @@ fn send_init_mode(
 fn isend(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    isend_mode(SendMode::Standard, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    isend_mode(SendMode::Standard, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Starts a synchronous send (§3.7.2).
@@ -90,13 +91,13 @@ fn isend(
 fn issend(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    isend_mode(SendMode::Synchronous, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    isend_mode(SendMode::Synchronous, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Starts a buffered send (§3.7.2).
@@ -104,13 +105,13 @@ fn issend(
 fn ibsend(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    isend_mode(SendMode::Buffered, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    isend_mode(SendMode::Buffered, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Starts a ready send (§3.7.2).
@@ -118,13 +119,13 @@ fn ibsend(
 fn irsend(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    isend_mode(SendMode::Ready, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    isend_mode(SendMode::Ready, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Makes a persistent standard-mode send (§3.9).
@@ -132,13 +133,13 @@ fn irsend(
 fn send_init(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    send_init_mode(SendMode::Standard, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    send_init_mode(SendMode::Standard, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Makes a persistent synchronous send (§3.9).
@@ -146,13 +147,13 @@ fn send_init(
 fn ssend_init(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    send_init_mode(SendMode::Synchronous, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    send_init_mode(SendMode::Synchronous, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Makes a persistent buffered send (§3.9).
@@ -160,13 +161,13 @@ fn ssend_init(
 fn bsend_init(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    send_init_mode(SendMode::Buffered, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    send_init_mode(SendMode::Buffered, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Makes a persistent ready send (§3.9).
@@ -174,13 +175,13 @@ fn bsend_init(
 fn rsend_init(
     buf: SendPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
-    send_init_mode(SendMode::Ready, buf.typed(count.0, &ty)?, dest, tag, &comm, &request)
+    send_init_mode(SendMode::Ready, buf.typed(count.0, &*ty.with(dest, count.0)?)?, dest, tag, &comm, &request)
 }
 
 /// Starts a receive (§3.7.2).
@@ -188,12 +189,13 @@ fn rsend_init(
 fn irecv(
     buf: RecvPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     source: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
+    let ty = ty.with(source, count.0)?;
     let buf: RecvBuf<'static, '_> = buf.typed(count.0, &ty)?;
     request.set(request::adopt(comm.comm.irecv(buf, source, tag)?, comm.raw())?);
     Ok(())
@@ -204,12 +206,13 @@ fn irecv(
 fn recv_init(
     buf: RecvPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     source: c_int,
     tag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
+    let ty = ty.with(source, count.0)?;
     let buf = buf.typed(count.0, &ty)?;
     request.set(request::adopt(comm.comm.recv_init(buf, source, tag)?, comm.raw())?);
     Ok(())
@@ -220,17 +223,18 @@ fn recv_init(
 fn sendrecv(
     sendbuf: SendPtr,
     sendcount: Count,
-    sendtype: TypeRef,
+    sendtype: PeerType,
     dest: c_int,
     sendtag: c_int,
     recvbuf: RecvPtr,
     recvcount: Count,
-    recvtype: TypeRef,
+    recvtype: PeerType,
     source: c_int,
     recvtag: c_int,
     comm: CommRef,
     status: StatusOut,
 ) -> Done {
+    let (sendtype, recvtype) = (sendtype.with(dest, sendcount.0)?, recvtype.with(source, recvcount.0)?);
     let out = sendbuf.typed(sendcount.0, &sendtype)?;
     let into = recvbuf.typed(recvcount.0, &recvtype)?;
     let outcome = comm.comm.sendrecv(out, dest, sendtag, into, source, recvtag)?;
@@ -243,7 +247,7 @@ fn sendrecv(
 fn sendrecv_replace(
     buf: RecvPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     sendtag: c_int,
     source: c_int,
@@ -251,6 +255,7 @@ fn sendrecv_replace(
     comm: CommRef,
     status: StatusOut,
 ) -> Done {
+    let ty = ty.with(if dest == consts::PROC_NULL { source } else { dest }, count.0)?;
     let buf = buf.typed(count.0, &ty)?;
     let outcome = comm.comm.sendrecv_replace(buf, dest, sendtag, source, recvtag)?;
     status.set(&outcome);
@@ -262,17 +267,18 @@ fn sendrecv_replace(
 fn isendrecv(
     sendbuf: SendPtr,
     sendcount: Count,
-    sendtype: TypeRef,
+    sendtype: PeerType,
     dest: c_int,
     sendtag: c_int,
     recvbuf: RecvPtr,
     recvcount: Count,
-    recvtype: TypeRef,
+    recvtype: PeerType,
     source: c_int,
     recvtag: c_int,
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
+    let (sendtype, recvtype) = (sendtype.with(dest, sendcount.0)?, recvtype.with(source, recvcount.0)?);
     let out = sendbuf.typed(sendcount.0, &sendtype)?;
     let into = recvbuf.typed(recvcount.0, &recvtype)?;
     let under_way = comm.comm.isendrecv(out, dest, sendtag, into, source, recvtag)?;
@@ -285,7 +291,7 @@ fn isendrecv(
 fn isendrecv_replace(
     buf: RecvPtr,
     count: Count,
-    ty: TypeRef,
+    ty: PeerType,
     dest: c_int,
     sendtag: c_int,
     source: c_int,
@@ -293,6 +299,7 @@ fn isendrecv_replace(
     comm: CommRef,
     request: Out<RawRequest>,
 ) -> Done {
+    let ty = ty.with(if dest == consts::PROC_NULL { source } else { dest }, count.0)?;
     let buf = buf.typed(count.0, &ty)?;
     let under_way = comm.comm.isendrecv_replace(buf, dest, sendtag, source, recvtag)?;
     request.set(request::adopt(under_way, comm.raw())?);

@@ -110,7 +110,7 @@ basics! {
     UnsignedLong = 526, "MPI_UNSIGNED_LONG", 8, 8, Natural;
     UnsignedLongLong = 527, "MPI_UNSIGNED_LONG_LONG", 8, 8, Natural;
     Float = 528, "MPI_FLOAT", 4, 4, FloatKind;
-    CFloatComplex = 530, "MPI_C_FLOAT_COMPLEX", 8, 4, ComplexKind;
+    CFloatComplex = 530, "MPI_C_COMPLEX", 8, 4, ComplexKind;
     CxxFloatComplex = 531, "MPI_CXX_FLOAT_COMPLEX", 8, 4, ComplexKind;
     Double = 532, "MPI_DOUBLE", 8, 8, FloatKind;
     CDoubleComplex = 534, "MPI_C_DOUBLE_COMPLEX", 16, 8, ComplexKind;
@@ -221,6 +221,8 @@ mod tests {
         for (name, kind, value) in abi_table::rows() {
             if kind == "MPI_Datatype" && name != "MPI_DATATYPE_NULL" {
                 let basic = Basic::from_handle(value as usize).unwrap_or_else(|| panic!("{name} is missing"));
+                // One type with two names: the table has the synonym, programs ask for the first.
+                let name = if name == "MPI_C_FLOAT_COMPLEX" { "MPI_C_COMPLEX" } else { name };
                 assert_eq!(basic.name(), name);
                 assert_eq!(i64::from(basic.handle()), value);
                 rows += 1;

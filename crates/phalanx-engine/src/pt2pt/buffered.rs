@@ -1,8 +1,8 @@
 //! Buffered sends and their attached buffers (MPI 5.0 §3.6).
 //!
 //! The engine copies the data of a buffered send into memory of its own, and uses the attached buffer as the
-//! budget the standard makes it: a send that exceeds what is attached is an error. A send that finds room in the ring
-//! needs no budget at all. The user's memory itself is never written.
+//! budget the standard makes it: a send that exceeds what is attached, and not taken by earlier ones, is an error. A send
+//! that finds room in the ring takes its part of the budget for a moment only. The user's memory itself is never written.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -127,9 +127,6 @@ impl Comm {
 
     /// Starts a buffered send: complete when this returns, as far as the user sees.
     pub(crate) fn start_buffered(&self, core: &mut Core, m: &Outgoing<'_>) -> Result<RawOp> {
-        if core.send_now(m)? {
-            return Ok(RawOp::DONE);
-        }
         let own = locked(&self.0.attached).buffer;
         let buffer = own.or_else(|| locked(&self.engine().0.attached).buffer);
         let reserved = m.bytes() + OVERHEAD;
@@ -152,6 +149,9 @@ impl Comm {
                     format!("a buffered send of {} bytes needs an attached buffer, and none is attached", m.bytes()),
                 ));
             }
+        }
+        if core.send_now(m)? {
+            return Ok(RawOp::DONE);
         }
         let mut packed = vec![0; m.bytes()];
         m.ty.pack(m.count, &m.mem, 0, &mut packed);

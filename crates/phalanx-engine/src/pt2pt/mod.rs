@@ -92,7 +92,7 @@ impl Comm {
             return Ok(());
         };
         let mut core = self.0.engine.enter()?;
-        if core.send_now(&m)? {
+        if mode != SendMode::Buffered && core.send_now(&m)? {
             return Ok(());
         }
         self.send_slow(mode, core, &m)
