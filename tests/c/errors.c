@@ -50,6 +50,17 @@ static void handlers(void)
     CHECK(got == mine);
     OK(MPI_Errhandler_free(&got));
     CHECK(got == MPI_ERRHANDLER_NULL);
+    /* Errors of no communicator, or of a handle that is of none, are MPI_COMM_SELF's. */
+    OK(MPI_Comm_get_errhandler(MPI_COMM_SELF, &got));
+    OK(MPI_Comm_set_errhandler(MPI_COMM_SELF, mine));
+    MPI_Comm none[] = {MPI_COMM_NULL, (MPI_Comm)4, (MPI_Comm)0xdeadbeef};
+    for (int i = 0; i < 3; i++) {
+        where = MPI_COMM_NULL;
+        code = MPI_Comm_test_inter(none[i], &code);
+        CHECK(class_of(code) == MPI_ERR_COMM && seen == code && where == MPI_COMM_SELF);
+    }
+    OK(MPI_Comm_set_errhandler(MPI_COMM_SELF, got));
+    times = 0;
     OK(MPI_Errhandler_free(&mine));
     code = MPI_Send(NULL, 0, MPI_INT, 99, 0, comm);
     CHECK(times == 1 && seen == code && where == comm && class_of(code) == MPI_ERR_RANK);

@@ -102,6 +102,12 @@ static void arguments(void)
     FAILS(MPI_ERR_ROOT, MPI_Bcast(&n, 1, MPI_INT, -1, MPI_COMM_WORLD));
     FAILS(MPI_ERR_COUNT, MPI_Allreduce(MPI_IN_PLACE, &n, -1, MPI_INT, MPI_SUM, MPI_COMM_WORLD));
     FAILS(MPI_ERR_OP, MPI_Allreduce(MPI_IN_PLACE, out, 1, MPI_FLOAT, MPI_BAND, MPI_COMM_WORLD));
+    {
+        int counts[2] = {1, 1}, displs[2] = {0, 0};
+        MPI_Datatype types[2] = {MPI_INT, MPI_INT};
+        FAILS(MPI_ERR_BUFFER, MPI_Alltoallw(&n, counts, displs, types, MPI_IN_PLACE, counts, displs, types, MPI_COMM_WORLD));
+        FAILS(MPI_ERR_BUFFER, MPI_Alltoallw(&n, counts, displs, types, NULL, counts, displs, types, MPI_COMM_WORLD));
+    }
     FAILS(MPI_ERR_ARG, MPI_Comm_rank(MPI_COMM_WORLD, NULL));
     FAILS(MPI_ERR_ARG, MPI_Comm_dup(MPI_COMM_WORLD, NULL));
     FAILS(MPI_ERR_ARG, MPI_Comm_set_name(MPI_COMM_WORLD, NULL));

@@ -531,6 +531,14 @@ class TestKills(LockCase):
 
 
 class TestEventsAndBarriers(LockCase):
+    def test_a_barrier_of_more_parties_than_a_machine_runs(self) -> None:
+        before = _workers.family_used()
+        for parties in (2**22 + 1, 2**31, 2**32 - 1):
+            with self.assertRaisesRegex(ValueError, "never open"):
+                self.context.Barrier(parties)
+        self.assertEqual(_workers.family_used(), before)
+        self.assertEqual(self.context.Barrier(2**16).parties, 2**16)
+
     def test_an_event_wakes_all_though_a_waiter_was_killed(self) -> None:
         event, seen = self.context.Event(), self.context.Semaphore(0)
         waiters = [self.start(wait_for_event, event, seen) for _ in range(3)]

@@ -31,6 +31,21 @@ pub(crate) enum ErrorObject {
     Session(RawSession),
 }
 
+impl ErrorObject {
+    /// This object, if the handle is of one. `MPI_COMM_SELF`'s handler, which is asked otherwise, must not be given a
+    /// handle that no call takes: an error of its own calls would come to it again.
+    fn existing(self) -> ErrorObject {
+        let exists = match self {
+            ErrorObject::Comm(raw) => crate::comm::find(raw).is_ok(),
+            ErrorObject::Session(raw) => crate::session::find(raw).is_some(),
+            ErrorObject::File(_) => true,
+            // There are no windows yet.
+            ErrorObject::None | ErrorObject::Win(_) => false,
+        };
+        if exists { self } else { ErrorObject::None }
+    }
+}
+
 /// How a body fails.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -115,6 +130,7 @@ pub(crate) fn fail(name: &'static str, object: ErrorObject, failure: Failure) ->
 
 /// Calls the error handler of `object` with `code`; gives `code` when the handler returns.
 pub(crate) fn raise(name: &'static str, object: ErrorObject, code: c_int) -> c_int {
+    let object = object.existing();
     match errors::handler_of(object) {
         Handler::Return => code,
         Handler::Fatal | Handler::Abort => errors::fatal(name, code),

@@ -46,7 +46,8 @@ fn type_get_extent_x(ty: TypeRef, lb: Out<i64>, extent: Out<i64>) -> Done {
 #[mpi_entry(MPI_Type_get_true_extent, poly)]
 fn type_get_true_extent(ty: TypeRef, lb: Out<i64>, extent: Out<i64>) -> Done {
     lb.set(ty.true_lb() as i64);
-    extent.set(ty.true_extent() as i64);
+    // What no count can tell is undefined, as the standard has it.
+    extent.set(i64::try_from(ty.true_extent()).unwrap_or(i64::from(consts::UNDEFINED)));
     Ok(())
 }
 

@@ -184,7 +184,7 @@ impl Datatype {
 
     /// Bytes from the lowest to the highest byte of data, gaps included.
     pub fn true_extent(&self) -> usize {
-        self.0.layout.data.map_or(0, |(low, high)| (high - low) as usize)
+        self.0.layout.data.map_or(0, |(low, high)| high.abs_diff(low))
     }
 
     /// The range of bytes, relative to the base address, that `count` elements touch; `(0, 0)` when they have no data.

@@ -229,7 +229,15 @@ impl<P: Place> Blocks<P> {
         comm: &Comm,
     ) -> Result<Blocks<P>, Failure> {
         let types = read_types(types, ranks(comm))?;
-        Ok(Blocks::Each { at, places: Places::read(counts, displs, ranks(comm))?, types })
+        let places = Places::read(counts, displs, ranks(comm))?;
+        for ((count, displ), ty) in places.counts.iter().zip(&places.displs).zip(&types) {
+            // From a null base a displacement may be an address, as with `MPI_BOTTOM`.
+            let absolute = at.address() == consts::BOTTOM && displ.unsigned_abs() >= 4096;
+            if *count > 0 && !absolute {
+                buffer::check(at.address(), ty.size(), ty)?;
+            }
+        }
+        Ok(Blocks::Each { at, places, types })
     }
 }
 

@@ -3,6 +3,7 @@
 use phalanx_object::detached;
 use phalanx_shm::barrier::{Arrival, Barrier, Passed, Turn};
 use phalanx_shm::sleep::{Deadline, Slices};
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -15,10 +16,17 @@ use crate::family;
 #[pyclass(frozen, module = "phalanx._workers")]
 pub(crate) struct Gate(Barrier);
 
+/// The kernel's limit on processes and threads. Each of the parties has a word in shared memory.
+const MOST: u32 = 1 << 22;
+
 #[pymethods]
 impl Gate {
     #[new]
     fn new(py: Python<'_>, parties: u32) -> PyResult<Gate> {
+        if parties > MOST {
+            let text = format!("a barrier of {parties} parties would never open: a machine runs at most {MOST} threads");
+            return Err(PyValueError::new_err(text));
+        }
         Barrier::create(*family::arena(py)?, parties).map(Gate).map_err(|e| family::refused(&e))
     }
 
