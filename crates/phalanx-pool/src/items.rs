@@ -41,6 +41,23 @@ impl Segment {
 }
 
 /// The items of one job.
+///
+/// ```
+/// use phalanx_pool::items::Items;
+/// use phalanx_pool::protocol::ItemReader;
+///
+/// let mut items = Items::default();
+/// for item in [b"a", b"b", b"c"] {
+///     items.push(item, []);
+/// }
+/// // A chunk is one piece of bytes, of at most so many.
+/// let mut payload = Vec::new();
+/// assert_eq!(items.append(0..3, &mut payload, 1000), 3);
+/// assert_eq!(ItemReader::new(&payload).count(), 3);
+/// items.done(1);
+/// assert_eq!(items.end(), 3);
+/// assert_eq!(items.get(2), Some(&b"c"[..]));
+/// ```
 #[derive(Default)]
 pub struct Items {
     segments: VecDeque<Segment>,

@@ -94,6 +94,13 @@ impl fmt::Display for End {
 }
 
 /// The name of a signal.
+///
+/// ```
+/// use phalanx_pool::job::{End, signal_name};
+///
+/// assert_eq!(signal_name(9), "SIGKILL");
+/// assert!(End::Signaled(11).to_string().contains("SIGSEGV"));
+/// ```
 pub fn signal_name(signal: i32) -> &'static str {
     const NAMES: [&str; 32] = [
         "none",

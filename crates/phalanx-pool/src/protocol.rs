@@ -24,6 +24,13 @@ pub enum Kind {
 
 impl Kind {
     /// The kind with this number.
+    ///
+    /// ```
+    /// use phalanx_pool::protocol::Kind;
+    ///
+    /// assert_eq!(Kind::of(Kind::Raised as u32), Some(Kind::Raised));
+    /// assert_eq!(Kind::of(1000), None);
+    /// ```
     pub fn of(number: u32) -> Option<Kind> {
         Some(match number {
             1 => Kind::Ready,
@@ -58,6 +65,18 @@ pub mod flags {
 }
 
 /// Reads the items of a payload: each is its length in four bytes, then its bytes.
+///
+/// What is cut off ends the payload.
+///
+/// ```
+/// use phalanx_pool::protocol::{ItemReader, write_item};
+///
+/// let mut payload = Vec::new();
+/// write_item(&mut payload, b"first");
+/// write_item(&mut payload, b"");
+/// assert_eq!(ItemReader::new(&payload).collect::<Vec<_>>(), [&b"first"[..], b""]);
+/// assert_eq!(ItemReader::new(&payload[..3]).count(), 0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ItemReader<'a>(&'a [u8]);
 

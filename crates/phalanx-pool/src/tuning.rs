@@ -10,6 +10,19 @@ const CHUNK: u64 = 1_500_000;
 const AHEAD: u64 = 4_000_000;
 
 /// What is known of the time that an item of one function takes.
+///
+/// ```
+/// use phalanx_pool::tuning::Pace;
+///
+/// let mut pace = Pace::default();
+/// // Before anything is known, items go out one by one.
+/// assert_eq!(pace.chunk(1_000_000, 4), 1);
+/// (0..100).for_each(|_| pace.add(1_000));
+/// assert_eq!(pace.item(), Some(1_000));
+/// assert!(pace.chunk(1_000_000, 4) > 100);
+/// // Towards the end chunks shrink, so that the workers end together.
+/// assert!(pace.chunk(80, 4) <= 10);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     /// Nanoseconds, a moving average.

@@ -167,6 +167,27 @@ pub struct Overdue {
 }
 
 /// See the [module](self).
+///
+/// ```
+/// use phalanx_pool::protocol::Kind;
+/// use phalanx_pool::{JobSpec, Ledger};
+///
+/// let mut ledger = Ledger::new(1);
+/// ledger.worker_started(0, 1234);
+/// let function = ledger.add_function("double", b"its pickle", false, None);
+/// let job = ledger.add_job(JobSpec { function, total: Some(1), ..JobSpec::default() });
+/// ledger.push_item(job, b"21", []);
+///
+/// // What goes out to a worker, and what it says of the item.
+/// let mut payload = Vec::new();
+/// let out = ledger.hand_out(0, 1000, &mut payload, 0).expect("an item waits");
+/// ledger.record(0, Kind::Returned, out.dispatch, 0, 1_000, b"42", 0);
+///
+/// assert!(ledger.is_done(job));
+/// let mut arrived = Vec::new();
+/// ledger.take_arrived(job, &mut arrived);
+/// assert!(matches!(&arrived[..], [(0, outcome)] if outcome.is_ok()));
+/// ```
 #[derive(Debug)]
 pub struct Ledger {
     functions: Numbered<Function>,
