@@ -24,7 +24,8 @@ impl Gate {
     #[new]
     fn new(py: Python<'_>, parties: u32) -> PyResult<Gate> {
         if parties > MOST {
-            let text = format!("a barrier of {parties} parties would never open: a machine runs at most {MOST} threads");
+            let text =
+                format!("a barrier of {parties} parties would never open: a machine runs at most {MOST} threads");
             return Err(PyValueError::new_err(text));
         }
         Barrier::create(*family::arena(py)?, parties).map(Gate).map_err(|e| family::refused(&e))
