@@ -53,6 +53,32 @@ class TestCommandLine(JobCase):
         self.check("-n", "1", "--host", "faraway", "x.py", says="faraway")
 
 
+DESCRIPTORS = """
+import os
+from mpi4py import MPI
+
+def names():
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            yield os.readlink("/proc/self/fd/" + number)
+        except OSError:
+            pass  # the listing's own
+
+found = list(names())
+if MPI.COMM_WORLD.rank == 0:
+    print("segments", sum("phalanx-universe" in name for name in found))
+    print("sockets", sum(name.startswith("socket:") for name in found))
+"""
+
+
+class TestDescriptors(JobCase):
+    def test_a_rank_keeps_one_of_the_segment_and_one_of_the_launcher(self):
+        Path(self.folder, "x.py").write_text(DESCRIPTORS)
+        ended = self.launch("-n", "2", "x.py").end()
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertEqual(ended.out.split(), ["segments", "1", "sockets", "1"])
+
+
 class TestMemoryLimit(JobCase):
     def test_address_space_too_small_for_the_segment(self):
         Path(self.folder, "x.py").write_text(HELLO)

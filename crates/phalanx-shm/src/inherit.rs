@@ -23,22 +23,21 @@ pub fn duplicate(fd: i32) -> Result<OwnedFd, ShmError> {
     borrowed.try_clone_to_owned().map_err(|source| ShmError::System { what: "use an inherited descriptor", source })
 }
 
-/// Like [`duplicate`], and programs that this process starts later do not
-/// inherit the original any more: they are not who it was meant for.
-///
-/// # Errors
-///
-/// As [`duplicate`].
-pub fn take(fd: i32) -> Result<OwnedFd, ShmError> {
-    let copy = duplicate(fd)?;
-    // SAFETY: `duplicate` has just found the descriptor open and not negative;
-    // setting a flag on it fails cleanly should it have been closed since.
+/// Closes the original of `duplicate`, if the number still means that: programs that this process starts later are not
+/// who it was meant for, and one descriptor is enough here.
+pub fn close_original(fd: i32, duplicate: BorrowedFd<'_>) {
+    use std::os::fd::{AsRawFd, FromRawFd};
+    if fd < 0 || fd == duplicate.as_raw_fd() {
+        return;
+    }
+    // SAFETY: the value is only used for `fstat`, which fails cleanly when it is not open; it is not -1.
     let original = unsafe { BorrowedFd::borrow_raw(fd) };
-    rustix::io::fcntl_setfd(original, rustix::io::FdFlags::CLOEXEC).map_err(|e| ShmError::System {
-        what: "keep an inherited descriptor from being inherited further",
-        source: e.into(),
-    })?;
-    Ok(copy)
+    let identity = |fd| rustix::fs::fstat(fd).ok().map(|s| (s.st_dev, s.st_ino));
+    if identity(original).is_some_and(|own| Some(own) == identity(duplicate)) {
+        // SAFETY: the number is that of the file which the process that started this one left open for us alone, and
+        // which no object of this process owns.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
 }
 
 /// A duplicate that a process started from here inherits under the same number. Keep it open only until that
@@ -74,8 +73,23 @@ mod tests {
         let file = std::fs::File::open("/dev/null").expect("there");
         let copy = duplicate(file.as_raw_fd()).expect("open");
         assert_ne!(copy.as_raw_fd(), file.as_raw_fd());
-        assert!(take(copy.as_raw_fd()).is_ok());
         assert!(duplicate(-1).is_err());
         assert!(duplicate(1_000_000).is_err());
+    }
+
+    #[test]
+    fn only_the_original_of_a_duplicate_is_closed() {
+        use std::os::fd::{AsFd, IntoRawFd};
+        let file = std::fs::File::open("/dev/null").expect("there");
+        let other = std::fs::File::open("/proc/self/status").expect("there").into_raw_fd();
+        let original = file.into_raw_fd();
+        let copy = duplicate(original).expect("open");
+        close_original(other, copy.as_fd());
+        close_original(-1, copy.as_fd());
+        close_original(copy.as_raw_fd(), copy.as_fd());
+        assert!(duplicate(other).is_ok(), "another file stays");
+        assert!(duplicate(copy.as_raw_fd()).is_ok(), "the duplicate itself stays");
+        close_original(original, copy.as_fd());
+        assert!(duplicate(copy.as_raw_fd()).is_ok());
     }
 }

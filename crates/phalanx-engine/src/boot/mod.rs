@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use phalanx_shm::{ProcId, ShmError, Universe, UniverseConfig};
+use phalanx_shm::{ProcId, ShmError, Universe, UniverseConfig, inherit};
 
 use crate::error::{Error, ErrorClass, Result};
 use environment::{Origin, WorldSpec};
@@ -76,7 +76,7 @@ pub fn from_env() -> Result<BootConfig> {
 /// Takes the slot that the launcher prepared. `None` when another live process has it: then we are a
 /// child of that rank which inherited its environment.
 fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootConfig>> {
-    let Some(descriptor) = inherited(fd) else {
+    let Ok(descriptor) = inherit::duplicate(fd) else {
         return Ok(None);
     };
     let universe = match Universe::attach(descriptor) {
@@ -85,14 +85,12 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
         Err(ShmError::NotAUniverse { .. }) => return Ok(None),
         Err(error) => return Err(broken("join the job of 'phalanx run'", &error)),
     };
+    inherit::close_original(fd, universe.fd());
     let me = ProcId(world.first + world.rank);
     if !universe.has(me) || universe.slot(me).claim(std::process::id() as i32).is_err() {
         return Ok(None);
     }
-    let pmi = match pmi_fd.and_then(launcher_socket) {
-        Some(socket) => Some(Pmi::connect(socket)?),
-        None => None,
-    };
+    let pmi = pmi_fd.and_then(greet).transpose()?;
     Ok(Some(BootConfig {
         universe,
         first: ProcId(world.first),
@@ -105,17 +103,16 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
     }))
 }
 
-/// An own duplicate of a descriptor inherited by number.
-fn inherited(fd: i32) -> Option<OwnedFd> {
-    phalanx_shm::inherit::take(fd).ok()
-}
-
-/// The socket to the launcher, unless the number means something else here: then we are a child of a rank that
+/// The connection to the launcher, unless the number means something else here: then we are a child of a rank that
 /// has inherited its environment only.
-fn launcher_socket(fd: i32) -> Option<OwnedFd> {
-    let socket = UnixStream::from(phalanx_shm::inherit::duplicate(fd).ok()?);
+fn greet(fd: i32) -> Option<Result<Pmi>> {
+    let socket = UnixStream::from(inherit::duplicate(fd).ok()?);
     socket.peer_addr().ok()?;
-    inherited(fd)
+    let pmi = Pmi::connect(socket.into());
+    if let Ok(pmi) = &pmi {
+        inherit::close_original(fd, pmi.fd());
+    }
+    Some(pmi)
 }
 
 /// A universe of one.
@@ -127,10 +124,10 @@ fn alone() -> Result<BootConfig> {
 
 /// Meets the other ranks of a PMI-1 launcher: rank 0 makes the universe and tells where it is.
 fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
-    let Some(socket) = launcher_socket(fd) else {
+    let Some(pmi) = greet(fd) else {
         return alone();
     };
-    let mut pmi = Pmi::connect(socket)?;
+    let mut pmi = pmi?;
     let appnum = pmi.appnum()?;
     let mut own = None;
     if rank == 0 {

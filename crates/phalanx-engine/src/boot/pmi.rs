@@ -2,7 +2,7 @@
 //! number in `PMI_FD`. [`phalanx_pmi`] knows the lines.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use phalanx_pmi::Line;
@@ -11,8 +11,7 @@ use crate::error::{Error, ErrorClass, Result};
 
 /// The connection to the launcher.
 pub struct Pmi {
-    reader: BufReader<UnixStream>,
-    writer: UnixStream,
+    socket: BufReader<UnixStream>,
     /// Name of the key-value space of this job; empty until asked for.
     kvs: String,
 }
@@ -41,9 +40,7 @@ impl Pmi {
     /// # Errors
     /// When the launcher does not answer as PMI-1 demands.
     pub fn connect(socket: OwnedFd) -> Result<Pmi> {
-        let writer = UnixStream::from(socket);
-        let reader = writer.try_clone().map_err(|e| lost("init", e))?;
-        let mut pmi = Pmi { reader: BufReader::new(reader), writer, kvs: String::new() };
+        let mut pmi = Pmi { socket: BufReader::new(UnixStream::from(socket)), kvs: String::new() };
         let answer = pmi.ask("cmd=init pmi_version=1 pmi_subversion=1\n", "response_to_init")?;
         if !answer.line().is_ok() {
             return Err(Error::new(
@@ -58,15 +55,20 @@ impl Pmi {
         Ok(pmi)
     }
 
+    /// The socket to the launcher.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
+
     /// Sends text (one command, several lines for `mcmd`) and reads the answer, which must be `expected`.
     ///
     /// # Errors
     /// When the connection is lost or another command comes back.
     pub fn ask(&mut self, text: &str, expected: &str) -> Result<Answer> {
         let name = text.split(['=', ' ', '\n']).nth(1).unwrap_or("?").to_owned();
-        self.writer.write_all(text.as_bytes()).map_err(|e| lost(&name, e))?;
+        self.socket.get_mut().write_all(text.as_bytes()).map_err(|e| lost(&name, e))?;
         let mut line = String::new();
-        let n = self.reader.read_line(&mut line).map_err(|e| lost(&name, e))?;
+        let n = self.socket.read_line(&mut line).map_err(|e| lost(&name, e))?;
         if n == 0 {
             return Err(lost(&name, "connection closed"));
         }
@@ -141,7 +143,7 @@ impl Pmi {
     /// Asks the launcher to end the job. It does not answer.
     pub fn abort(&mut self, code: i32) {
         // Nothing left to do if the launcher is gone: the caller exits next.
-        let _ = self.writer.write_all(format!("cmd=abort exitcode={code}\n").as_bytes());
+        let _ = self.socket.get_mut().write_all(format!("cmd=abort exitcode={code}\n").as_bytes());
     }
 }
 
