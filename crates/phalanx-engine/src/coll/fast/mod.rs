@@ -168,7 +168,7 @@ impl Drop for Turn<'_> {
 
 impl Drop for TurnEnd<'_> {
     fn drop(&mut self) {
-        // SYNC POINT area-turn: the unlock before the look at the count.
+        // SYNC POINT area-turn: release side, orders the unlock before the look at the count.
         fence(Ordering::SeqCst);
         if self.comm.coll().queue.load(Ordering::Relaxed) > 0 {
             self.comm.engine().notify(self.comm.engine().me());
