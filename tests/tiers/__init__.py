@@ -8,10 +8,13 @@ from . import (
     crossing,
     examples,
     failures,
+    memory,
     multiprocessing,
     pools,
+    programs,
     python,
     rust,
+    wild,
 )
 from .process import Counts
 
@@ -44,6 +47,9 @@ TIERS = {
             "CPython's own cases for multiprocessing, with ours and with its own",
             multiprocessing.run_all,
         ),
+        Tier("programs", "random programs against a naive model", programs.run_all),
+        Tier("memory", "calls in loops: memory and descriptors stay", memory.run_all),
+        Tier("wild", "random calls with wild arguments, C and Python", wild.run_all),
         Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
         Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),
@@ -53,6 +59,8 @@ TIERS = {
             multiprocessing.run_others,
             True,
         ),
+        Tier("programs-long", "more random programs", programs.run_long, True),
+        Tier("wilder", "a million more of the wild calls", wild.run_long, True),
         Tier("wider", "more of mpi4py's own test files", crossing.run_wider, True),
     )
 }
