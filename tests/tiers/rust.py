@@ -38,7 +38,8 @@ def run_crates() -> Counts:
 def run_docs() -> Counts:
     """The examples in the documentation, which nextest does not run."""
     counts = Counts()
-    command = ["cargo", "test", "--doc", "-p", "phalanx-shm", "-p", "phalanx-engine"]
+    crates = ("phalanx-shm", "phalanx-engine", "phalanx-pool")
+    command = ["cargo", "test", "--doc", *(f"--package={name}" for name in crates)]
     done = run(command, 600)
     count_cargo(done.output, counts)
     if done.code != 0:
