@@ -22,6 +22,7 @@
 //! | `limits` | what control groups allow; [`OomKills`]: whether memory ran out when a process was killed |
 //! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners, and the loops over it |
 //! | [`single_copy`] | copies straight from another process's memory |
+//! | `pipe` | the byte pipe under [`transfer`] and the results of [`board`] |
 //! | [`transfer`] | large messages: a pipe through shared memory that both sides advance |
 //!
 //! Architecture Invariant: nothing here knows about MPI, ranks of communicators
@@ -63,7 +64,7 @@ mod limits;
 pub mod mem;
 pub mod owned;
 #[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
-mod positions;
+mod pipe;
 mod process;
 #[cfg(not(loom))]
 mod segment;
@@ -93,7 +94,7 @@ pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};
 pub use owned::{Acquired, OwnedLock};
 #[cfg(loom)]
-pub use positions::Positions;
+pub use pipe::Positions;
 pub use process::{MAX_SLOTS, ProcId};
 #[cfg(loom)]
 pub use ring::LoomRing;

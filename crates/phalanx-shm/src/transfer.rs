@@ -19,12 +19,12 @@
 //! earlier would hand memory in use to others; so the block is freed only when
 //! the transfer is complete, and lost (until the universe ends) otherwise.
 //!
-//! The protocol of the two positions is in `positions.rs`. A side that finds
+//! The protocol of the two positions is in `pipe.rs`. A side that finds
 //! them further apart than the pipe is long reports corruption.
 
 use crate::ShmError;
 use crate::mem::{ConstMem, MutMem, STREAMING, copy_streaming};
-use crate::positions::Positions;
+use crate::pipe::{Positions, stretches};
 use crate::universe::{Offset, ProcId, Universe};
 
 /// Bytes of a pipe's block: it stays in the second-level caches.
@@ -58,8 +58,7 @@ impl Pipe {
 
     /// The stretch of the pipe from byte `done` on, at most `len` bytes.
     fn stretch(&self, len: usize) -> Result<MutMem, ShmError> {
-        let at = (self.done % CAPACITY as u64) as usize;
-        let len = len.min(CAPACITY - at);
+        let (at, len, _) = stretches(self.done, len, CAPACITY);
         let bytes = self.universe.bytes(self.at.plus(CONTROL + at), len)?;
         // SAFETY: `self.universe` keeps the segment mapped, and the result is
         // used within the calling method only.
@@ -124,7 +123,7 @@ impl TransferSender {
     /// [`ShmError::Corrupt`] when the positions cannot be right.
     pub fn room(&self) -> Result<usize, ShmError> {
         let pipe = &self.0;
-        match pipe.positions()?.room(pipe.done, CAPACITY as u64) {
+        match pipe.positions()?.counters().room(pipe.done, CAPACITY as u64) {
             Ok(room) => Ok(room.min(pipe.total - pipe.done) as usize),
             Err(theirs) => Err(pipe.corrupt(theirs)),
         }
@@ -149,7 +148,7 @@ impl TransferSender {
             let n = from.slice(moved, usize::MAX).copy_to_mem(stretch);
             moved += n;
             pipe.done += n as u64;
-            pipe.positions()?.put(pipe.done);
+            pipe.positions()?.counters().put(pipe.done);
             pipe.universe.slot(pipe.peer).notify();
         }
         Ok(moved)
@@ -202,7 +201,7 @@ impl TransferReceiver {
     /// [`ShmError::Corrupt`] when the positions cannot be right.
     pub fn available(&self) -> Result<usize, ShmError> {
         let pipe = &self.0;
-        match pipe.positions()?.available(pipe.done, CAPACITY as u64) {
+        match pipe.positions()?.counters().available(pipe.done, CAPACITY as u64) {
             Ok(here) if here <= pipe.total - pipe.done => Ok(here as usize),
             Ok(here) => Err(pipe.corrupt(pipe.done + here)),
             Err(theirs) => Err(pipe.corrupt(theirs)),
@@ -229,7 +228,7 @@ impl TransferReceiver {
             let n = if streaming { copy_streaming(stretch, target) } else { stretch.copy_to_mem(target) };
             moved += n;
             pipe.done += n as u64;
-            pipe.positions()?.taken(pipe.done);
+            pipe.positions()?.counters().taken(pipe.done);
             pipe.universe.slot(pipe.peer).notify();
         }
         Ok(moved)

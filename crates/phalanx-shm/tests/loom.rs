@@ -501,7 +501,7 @@ fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
             move || {
                 let mut filled = 0;
                 while filled < TOTAL {
-                    if shared.0.room(filled, CAPACITY).unwrap() == 0 {
+                    if shared.0.counters().room(filled, CAPACITY).unwrap() == 0 {
                         thread::yield_now();
                         continue;
                     }
@@ -509,18 +509,18 @@ fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
                     // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
                     cell.with_mut(|byte| unsafe { *byte = filled });
                     filled += 1;
-                    shared.0.put(filled);
+                    shared.0.counters().put(filled);
                 }
             }
         });
         let mut drained = 0;
         while drained < TOTAL {
-            for _ in 0..shared.0.available(drained, CAPACITY).unwrap() {
+            for _ in 0..shared.0.counters().available(drained, CAPACITY).unwrap() {
                 let cell = &shared.1[(drained % CAPACITY) as usize];
                 // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
                 assert_eq!(cell.with(|byte| unsafe { *byte }), drained);
                 drained += 1;
-                shared.0.taken(drained);
+                shared.0.counters().taken(drained);
             }
             thread::yield_now();
         }

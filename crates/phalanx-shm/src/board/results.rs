@@ -6,7 +6,8 @@
 use super::Board;
 use super::layout::slot;
 use crate::ShmError;
-use crate::sync::{AtomicU64, Ordering};
+use crate::pipe::{Counters, stretches};
+use crate::sync::Ordering;
 
 pub(super) const HEADER: usize = 24;
 
@@ -30,22 +31,18 @@ pub(super) fn room_for(bytes: usize) -> u64 {
     (HEADER + bytes).next_multiple_of(8) as u64
 }
 
-pub(super) fn read_word(board: &Board, number: u32) -> &AtomicU64 {
-    board.slot_word(number, slot::READ)
+/// How far the worker of a slot has written and the supervisor has read.
+#[inline]
+pub(super) fn counters(board: &Board, number: u32) -> Counters<'_> {
+    Counters { filled: board.slot_word(number, slot::WRITTEN), drained: board.slot_word(number, slot::READ) }
 }
 
-pub(super) fn written_word(board: &Board, number: u32) -> &AtomicU64 {
-    board.slot_word(number, slot::WRITTEN)
-}
-
-/// Copies between a ring, from byte position `from` on, and two pieces of private memory.
+/// Where `len` bytes from position `from` on lie in the board: two pieces of offset and length.
 fn pieces(board: &Board, number: u32, from: u64, len: usize) -> [(usize, usize); 2] {
     let shape = board.shape();
-    let size = shape.results as usize;
-    let at = (from & (size as u64 - 1)) as usize;
-    let first = len.min(size - at);
+    let (at, first, rest) = stretches(from, len, shape.results as usize);
     let start = shape.results_at(number);
-    [(start + at, first), (start, len - first)]
+    [(start + at, first), (start, rest)]
 }
 
 pub(super) fn copy_in(board: &Board, number: u32, to: u64, bytes: &[u8]) {
@@ -84,7 +81,7 @@ impl Results {
     /// Whether something has arrived.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        written_word(&self.board, self.number).load(Ordering::Relaxed) == self.read
+        counters(&self.board, self.number).filled.load(Ordering::Relaxed) == self.read
     }
 
     /// Hands every record that has arrived to `take`. Returns how many bytes there were.
@@ -93,24 +90,23 @@ impl Results {
     ///
     /// [`ShmError::Corrupt`] when the ring makes no sense: a process wrote over it.
     pub fn drain(&mut self, mut take: impl FnMut(Record<'_>)) -> Result<u64, ShmError> {
-        // SYNC POINT results: Acquire, pairs with the Release in `WorkerEnd::send`.
-        let written = written_word(&self.board, self.number).load(Ordering::Acquire);
-        let ready = written.wrapping_sub(self.read);
+        let corrupt = |what: String| ShmError::Corrupt { what };
+        let impossible =
+            |written| corrupt(format!("results of worker {} read to {}, written to {written}", self.number, self.read));
+        let counters = counters(&self.board, self.number);
+        let ready = counters.available(self.read, u64::from(self.board.shape().results)).map_err(impossible)?;
+        let written = self.read + ready;
         if ready == 0 {
             return Ok(0);
         }
-        let corrupt = |what: String| ShmError::Corrupt { what };
-        if ready > u64::from(self.board.shape().results) || !ready.is_multiple_of(8) {
-            let (number, read) = (self.number, self.read);
-            return Err(corrupt(format!("results of worker {number} read to {read}, written to {written}")));
+        if !ready.is_multiple_of(8) {
+            return Err(impossible(written));
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(ready as usize, 0);
         copy_out(&self.board, self.number, self.read, &mut buffer);
         self.read = written;
-        // SYNC POINT results-room: Release, so that the copies come before the worker writes there again; pairs with
-        // the Acquire in `WorkerEnd::send`.
-        read_word(&self.board, self.number).store(written, Ordering::Release);
+        counters.taken(written);
         // A worker may wait for the room.
         if ready > u64::from(self.board.shape().results) / 4 {
             self.board.room(self.number).notify();

@@ -140,7 +140,8 @@ impl WorkerEnd {
     ///
     /// # Errors
     ///
-    /// [`ShmError::BadRange`] for more than [`WorkerEnd::max_bytes`].
+    /// [`ShmError::BadRange`] for more than [`WorkerEnd::max_bytes`]; [`ShmError::Corrupt`] when the supervisor cannot
+    /// have read as far as the ring says.
     #[inline]
     pub fn send(&mut self, record: &Record<'_>) -> Result<bool, ShmError> {
         let length = record.bytes.len();
@@ -150,9 +151,12 @@ impl WorkerEnd {
         let room = results::room_for(length);
         let size = u64::from(self.board.shape().results);
         if self.written + room - self.read > size {
-            // SYNC POINT results-room: Acquire, pairs with the Release in `Results::drain`.
-            self.read = results::read_word(&self.board, self.number).load(Ordering::Acquire);
-            if self.written + room - self.read > size {
+            let left = results::counters(&self.board, self.number).room(self.written, size).map_err(|read| {
+                let what = format!("results of worker {} written to {}, read to {read}", self.number, self.written);
+                ShmError::Corrupt { what }
+            })?;
+            self.read = self.written + left - size;
+            if room > left {
                 return Ok(false);
             }
         }
@@ -166,8 +170,7 @@ impl WorkerEnd {
         debug_assert_eq!(self.record.len(), HEADER + length);
         results::copy_in(&self.board, self.number, self.written, &self.record);
         self.written += room;
-        // SYNC POINT results: Release, pairs with the Acquire in `Results::drain`.
-        results::written_word(&self.board, self.number).store(self.written, Ordering::Release);
+        results::counters(&self.board, self.number).put(self.written);
         Ok(true)
     }
 
@@ -186,7 +189,7 @@ impl WorkerEnd {
     /// Waits until the supervisor has read results, at most this long. For when [`WorkerEnd::send`] found no room.
     pub fn wait_for_room(&self, timeout: Duration) -> Woken {
         let before = self.read;
-        let moved = || results::read_word(&self.board, self.number).load(Ordering::Relaxed) != before;
+        let moved = || results::counters(&self.board, self.number).drained.load(Ordering::Relaxed) != before;
         if look_briefly(moved) {
             return Woken::Notified;
         }
