@@ -21,7 +21,7 @@
 //! is at home where its first process was when it made the arena. A member elsewhere carries a mark in its tag: it is
 //! never found dead, and finds nobody dead.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;

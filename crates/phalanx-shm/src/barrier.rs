@@ -23,7 +23,7 @@
 //! its name and taking its arrival back) counts as arrived and is not missed:
 //! the others still open the barrier.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 use crate::ShmError;
 use crate::alive::ShortTag;

@@ -15,7 +15,7 @@
 //! The block holds 60 records; when all are taken by living waiters, another
 //! block follows, which the first one holds in transit.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
 
 use crate::ShmError;

@@ -1,9 +1,12 @@
-//! The atomics seam: everything that synchronises takes its atomics from here.
+//! The atomics seam: every structure in shared memory takes its atomics from here.
 //!
 //! Normally these are the standard atomics. With `--cfg loom` they are loom's,
 //! which explore every interleaving and every value the memory model allows.
 //! `futex_*` stand for the kernel's futex; under loom a condition variable with
 //! the same contract takes its place.
+//!
+//! What stays outside: words private to one process that lie in a `static` (`fork`, `limits`, `queue/watch`), where
+//! loom's atomics cannot be, and the word that `single_copy` reads through another process's memory.
 
 #[cfg(not(loom))]
 mod real {
