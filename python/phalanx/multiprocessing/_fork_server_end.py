@@ -21,14 +21,20 @@ __all__: list[str] = []
 _COMMAND = re.compile(r"from multiprocessing\.forkserver import main; main\((\d+),")
 
 
+# The kernel's mark of a process that is ending (PF_EXITING). Its descriptors are closed
+# before it becomes a zombie, and that is what tells the server that nobody is left.
+_EXITING = 0x4
+
+
 def _born(pid: int) -> bytes | None:
-    """When a process started, in ticks; None when there is no such process any more."""
+    """When a process started, in ticks; None when it has ended, or is about to."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in (b"Z", b"X") else fields[19]
+    ended = fields[0] in (b"Z", b"X") or int(fields[6]) & _EXITING
+    return None if ended else fields[19]
 
 
 def _tidy_up_at_the_end(listening: int) -> None:
