@@ -57,6 +57,8 @@ pub struct Core {
     pub(crate) posted: usize,
     /// Messages in all arrived queues.
     pub(crate) arrived: usize,
+    /// Steps in which a large message came nearer to its end.
+    pub(crate) steps: u64,
 
     pub(crate) ops: Ops,
     /// Large messages this process is copying.
@@ -116,6 +118,7 @@ impl Core {
             contexts: IntMap::default(),
             posted: 0,
             arrived: 0,
+            steps: 0,
             ops: Ops::default(),
             transfers: Vec::new(),
             schedules: Schedules::default(),

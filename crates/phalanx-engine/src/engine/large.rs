@@ -358,6 +358,7 @@ impl Core {
                 break;
             }
             piping.opened = true;
+            self.steps += 1;
             let done = piping.pipe.done();
             let upto = (done + here as u64).min(stop);
             match &piping.ours {
@@ -461,6 +462,7 @@ impl Core {
                 true
             }
             Ok(()) => {
+                self.steps += 1;
                 pull.at = to;
                 self.set_recv_stage(op, RecvStage::Pulling(pull));
                 if !self.transfers.contains(&op) {
@@ -559,6 +561,7 @@ impl Core {
             if room == 0 {
                 break;
             }
+            self.steps += 1;
             let done = push.pipe.done();
             let upto = (done + room as u64).min(stop);
             match (&push.ours, data) {

@@ -127,8 +127,9 @@ impl Engine {
         let mut pace = Pace::new(&self.0.manners);
         let mut asked = None;
         let mut watch = Watch::default();
+        let mut steps = None;
         loop {
-            {
+            let moved = {
                 let mut core = self.enter()?;
                 for _ in 0..POLLS_PER_HOLD {
                     core.poll();
@@ -141,6 +142,12 @@ impl Engine {
                     }
                     std::hint::spin_loop();
                 }
+                steps.replace(core.steps).is_some_and(|before| before != core.steps)
+            };
+            if moved {
+                // A large message that moves is no waiting: both sides are needed, and a sleep would stop the other, too.
+                pace = Pace::new(&self.0.manners);
+                self.look_up(&mut asked)?;
             }
             if self.advance_schedules() {
                 continue;
@@ -151,13 +158,7 @@ impl Engine {
                     Slept::Ready(outcome) => return outcome,
                     Slept::Woken => {
                         pace.woken();
-                        // Woken all the time by other traffic: signals must be noticed all the same.
-                        let since = *asked.get_or_insert_with(Instant::now);
-                        if since.elapsed() > SLICE {
-                            self.core().audit();
-                            self.check_interrupt()?;
-                            asked = None;
-                        }
+                        self.look_up(&mut asked)?;
                     }
                     Slept::Idle => {
                         self.look_for_ended(&what, &mut watch, missing)?;
@@ -166,6 +167,17 @@ impl Engine {
                 },
             }
         }
+    }
+
+    /// What a sleep in vain does, for a wait that is kept awake by traffic: signals must be noticed all the same.
+    fn look_up(&self, asked: &mut Option<Instant>) -> Result<()> {
+        let since = *asked.get_or_insert_with(Instant::now);
+        if since.elapsed() > SLICE {
+            self.core().audit();
+            self.check_interrupt()?;
+            *asked = None;
+        }
+        Ok(())
     }
 
     /// Sleeps until something happens to this process, unless it is there already.

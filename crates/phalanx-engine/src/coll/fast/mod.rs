@@ -13,7 +13,7 @@ mod area;
 mod moving;
 mod reducing;
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, TryLockError};
 
 use crate::comm::Comm;
@@ -168,8 +168,11 @@ impl Drop for Turn<'_> {
 
 impl Drop for TurnEnd<'_> {
     fn drop(&mut self) {
-        // SYNC POINT area-turn: release side, orders the unlock before the look at the count.
-        fence(Ordering::SeqCst);
+        // SYNC POINT area-turn: release side, orders the unlock before the look at the count. On x86-64 every
+        // read-modify-write is a full barrier, at a quarter of the fence's price.
+        self.comm.coll().turns.fetch_add(1, Ordering::SeqCst);
+        #[cfg(not(target_arch = "x86_64"))]
+        std::sync::atomic::fence(Ordering::SeqCst);
         if self.comm.coll().queue.load(Ordering::Relaxed) > 0 {
             self.comm.engine().notify(self.comm.engine().me());
         }
