@@ -3,7 +3,8 @@
 Its socket lies in a temporary directory of that process, which removes it at its own
 end. A killed process removes nothing. The fork server ends when the last process that
 could ask it for another has ended; if the directory's owner is dead then, nobody else
-would ever remove the directory, so the server does.
+would ever remove the directory, so the server does. A process that is a child of
+another has its parent's directory, so only servers of others import this module.
 
 The fork server imports this module ahead of its work; anywhere else it does nothing.
 """

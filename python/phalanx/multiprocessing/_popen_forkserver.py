@@ -5,6 +5,7 @@ import os
 import time
 from multiprocessing import forkserver, popen_forkserver, reduction, spawn, util
 from multiprocessing.context import set_spawning_popen
+from multiprocessing.process import parent_process
 from typing import Any
 
 from ._popen import about_to_launch
@@ -13,11 +14,12 @@ __all__ = ["ForkServerPopen"]
 
 #: Imported once by the fork server, and then there in all that it forks. They start
 #: no thread and map no memory.
-_PRELOAD = (
-    "phalanx.multiprocessing._passage",
-    "phalanx.multiprocessing._worker",
-    "phalanx.multiprocessing._fork_server_end",
-)
+_PRELOAD = ("phalanx.multiprocessing._passage", "phalanx.multiprocessing._worker")
+
+#: What removes the temporary directory of the process that started the server. Only
+#: where that is its own: children have the directory of their parent.
+_END = "phalanx.multiprocessing._fork_server_end"
+_FIRST = os.getpid()
 
 #: So many fork servers are asked for one process, each after a longer pause: one that
 #: was just killed still counts as running for a moment.
@@ -63,20 +65,22 @@ class ForkServerPopen(popen_forkserver.Popen):
         """
         server: Any = forkserver._forkserver
         popen: Any = self
-        if server._forkserver_pid is None and server._preload_modules is not None:
-            asked = server._preload_modules
-            more = [name for name in _PRELOAD if name not in asked]
-            server._preload_modules = [*asked, *more]
+        asked = server._preload_modules
+        own = parent_process() is None and os.getpid() == _FIRST
+        if asked is not None and (server._forkserver_pid is None or not own):
+            more = [*_PRELOAD, _END] if own else _PRELOAD
+            kept = [name for name in asked if name not in (*_PRELOAD, _END)]
+            server._preload_modules = [*kept, *more]
         sentinel, writer = forkserver.connect_to_new_process(popen._fds)
         try:
             pid = forkserver.read_signed(sentinel)
             # The child has the other end: it sees by this one that its parent lives.
-            kept = os.dup(writer)
+            alive = os.dup(writer)
         except BaseException:
             os.close(sentinel)
             os.close(writer)
             raise
         popen.sentinel, popen.pid = sentinel, pid
         close: Any = util.close_fds  # type: ignore[attr-defined]
-        popen.finalizer = util.Finalize(popen, close, (kept, sentinel))
+        popen.finalizer = util.Finalize(popen, close, (alive, sentinel))
         return writer
