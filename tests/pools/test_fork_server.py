@@ -144,8 +144,11 @@ class Queues(ScriptCase):
                         with ctx.Pool(2) as pool:
                             pool.map(get, [ctx.Queue()] * 2, chunksize=1)
                     if __name__ == "__main__":
-                        # A thread that starts them is not the one that ends last.
-                        threading.Thread(target=run).start()
+                        # Not the main thread starts them. It waits: one that is ending
+                        # can be refused new threads and forks (3.12).
+                        starter = threading.Thread(target=run)
+                        starter.start()
+                        starter.join()
                     """,
                     method,
                 )
