@@ -33,9 +33,12 @@ ASK = signal.SIGRTMAX - 3  # asks a process for its stacks
 # What other programs may put into /dev/shm while the tests run ("sem.": the standard
 # module; ours has no names there at all).
 FOREIGN = ("mpich_shm_", "sm_segment.", "vader_segment.", "sem.")
-# Runs in every Python of a test (spawned ones too) before anything else.
+# Runs in every Python of a test (spawned ones too) before anything else. Lines leave
+# whole: an unbuffered `print` writes its newline apart, and another process's line
+# comes between.
 SITE = f"""
-import faulthandler, os
+import faulthandler, os, sys
+sys.stdout.reconfigure(line_buffering=True)
 if "{STACKS}" in os.environ:
     faulthandler.register({int(ASK)}, open(os.environ["{STACKS}"], "a"))
 """
@@ -264,7 +267,6 @@ class ScriptCase(unittest.TestCase):
             MARK: uuid.uuid4().hex,
             STACKS: str(folder / "stacks"),
             "TMPDIR": str(folder / "tmp"),
-            "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             **(env or {}),
         }
