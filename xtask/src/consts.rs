@@ -21,7 +21,7 @@ pub fn write(abi: &Abi) -> String {
         };
         let _ = writeln!(out, "/// `{}`.\npub(crate) const {short}: {kind} = {};", c.name, c.value);
     }
-    // Two tables that the error functions search.
+    // What is looked up by name or searched.
     out.push_str(
         "\n/// Error classes by number, with their names.\npub(crate) const ERROR_CLASSES: &[(i32, &str)] = &[\n",
     );
@@ -29,6 +29,16 @@ pub fn write(abi: &Abi) -> String {
         let _ = writeln!(out, "    ({}, \"{}\"),", c.value, c.name);
     }
     out.push_str("];\n");
+    for (table, kind, what) in [("DATATYPES", "MPI_Datatype", "Datatypes"), ("OPERATIONS", "MPI_Op", "Operations")] {
+        let _ = writeln!(
+            out,
+            "\n/// {what} by handle, with their names; some have two.\npub(crate) const {table}: &[(usize, &str)] = &["
+        );
+        for c in abi.constants.iter().filter(|c| c.kind == kind && !c.name.ends_with("_NULL")) {
+            let _ = writeln!(out, "    ({}, \"{}\"),", c.value, c.name);
+        }
+        out.push_str("];\n");
+    }
     out
 }
 

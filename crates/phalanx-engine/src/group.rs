@@ -9,25 +9,19 @@ use std::sync::{Arc, OnceLock};
 use phalanx_shm::ProcId;
 
 use crate::error::{Result, fail};
+use crate::status::{PROC_NULL, UNDEFINED};
 
-/// `MPI_UNDEFINED`: the rank of a process that is not in a group.
-pub const UNDEFINED: i32 = -32766;
-
-/// `MPI_PROC_NULL`: translates to itself.
-const PROC_NULL: i32 = -3;
-
-/// Outcome of comparing groups or communicators, with the numbers of the ABI. Later ones differ more.
+/// Outcome of comparing groups or communicators. Later ones differ more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i32)]
 pub enum Comparison {
     /// The same members in the same order, or the same object (`MPI_IDENT`).
-    Ident = 201,
+    Ident,
     /// Communicators with the same members in the same order, but different contexts (`MPI_CONGRUENT`).
-    Congruent = 202,
+    Congruent,
     /// The same members in another order (`MPI_SIMILAR`).
-    Similar = 203,
+    Similar,
     /// Different members (`MPI_UNEQUAL`).
-    Unequal = 204,
+    Unequal,
 }
 
 /// An ordered set of processes.

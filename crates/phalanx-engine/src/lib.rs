@@ -36,8 +36,6 @@
 //! | [`engine`] | progress, matching, waiting: the machine behind all of that |
 //! | [`boot`] | how a process finds its job |
 
-#[cfg(test)]
-mod abi_table;
 pub mod boot;
 pub mod coll;
 pub mod comm;

@@ -1,4 +1,7 @@
-//! What a completed receive, probe or request says about its message (MPI 5.0 §3.2.5).
+//! What a completed receive, probe or request says about its message (MPI 5.0 §3.2.5), and the special ranks and tags.
+//!
+//! The special numbers only have to be negative and to differ. A layer above that has the same ones, as the C surface has,
+//! need not translate.
 
 /// `MPI_ANY_SOURCE`: a receive or probe that takes a message from any rank.
 pub const ANY_SOURCE: i32 = -1;
@@ -20,8 +23,6 @@ pub struct Status {
     pub source: i32,
     /// Tag of the message.
     pub tag: i32,
-    /// Error class of this operation; written only by calls that complete several requests.
-    pub error: i32,
     /// Bytes of data received (packed size, without the gaps of the datatype).
     pub bytes: u64,
     /// Whether the operation was cancelled.
@@ -30,9 +31,9 @@ pub struct Status {
 
 impl Status {
     /// The empty status of the standard: what a wait for no request at all returns.
-    pub const EMPTY: Status = Status { source: ANY_SOURCE, tag: ANY_TAG, error: 0, bytes: 0, cancelled: false };
+    pub const EMPTY: Status = Status { source: ANY_SOURCE, tag: ANY_TAG, bytes: 0, cancelled: false };
     /// The status of a communication with `PROC_NULL`.
-    pub const PROC_NULL: Status = Status { source: PROC_NULL, tag: ANY_TAG, error: 0, bytes: 0, cancelled: false };
+    pub const PROC_NULL: Status = Status { source: PROC_NULL, tag: ANY_TAG, bytes: 0, cancelled: false };
 }
 
 impl Default for Status {

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use phalanx_engine::boot::BootConfig;
+use phalanx_engine::pt2pt::buffered::Buffer;
 use phalanx_engine::request::{self, Generalized, TestAny};
 use phalanx_engine::{
     ANY_SOURCE, ANY_TAG, Comm, Engine, ErrorClass, RecvBuf, Request, Result, SendBuf, SendMode, Status, testing,
@@ -166,14 +167,15 @@ fn buffered_sends_need_and_respect_the_attached_buffer() {
             let data = vec![5u8; 50_000];
             let error = comm.bsend(SendBuf::of(&data), 1, 1).expect_err("nothing attached");
             assert_eq!(error.class(), ErrorClass::Buffer);
-            engine.attach_buffer(4096, 120_000).expect("attach");
-            assert_eq!(engine.attach_buffer(0, 1).expect_err("attached").class(), ErrorClass::Buffer);
+            let buffer = Buffer { address: 4096, size: 120_000, unlimited: false };
+            engine.attach_buffer(buffer).expect("attach");
+            assert_eq!(engine.attach_buffer(buffer).expect_err("attached").class(), ErrorClass::Buffer);
             comm.bsend(SendBuf::of(&data), 1, 1).expect("first");
             comm.bsend(SendBuf::of(&data), 1, 1).expect("second");
             let error = comm.bsend(SendBuf::of(&data), 1, 1).expect_err("full");
             assert!(error.to_string().contains("120000"), "{error}");
             tell(comm, 1, 2, 0);
-            assert_eq!(engine.detach_buffer().expect("detach"), (4096, 120_000));
+            assert_eq!(engine.detach_buffer().expect("detach"), buffer);
             assert_eq!(engine.detach_buffer().expect_err("detached").class(), ErrorClass::Buffer);
         } else {
             hear(comm, 0, 2);

@@ -3,11 +3,12 @@
 use std::ffi::c_void;
 
 use phalanx_engine::ErrorClass;
+use phalanx_engine::pt2pt::buffered::Buffer;
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::comm::CommRef;
 use crate::consts;
-use crate::entry::{Done, wrong};
+use crate::entry::{Done, Failure, wrong};
 use crate::handle::{RawRequest, RawSession};
 use crate::param::{Address, Count, CountOut, Out};
 use crate::request;
@@ -15,23 +16,22 @@ use crate::session;
 use crate::state;
 
 /// A null buffer can only be empty. `MPI_BUFFER_AUTOMATIC` stands for memory of the library's own, as much as is needed.
-fn check(buffer: Address, size: Count) -> Done {
+fn given(buffer: Address, size: Count) -> Result<Buffer, Failure> {
     if buffer.0 == 0 && size.0 > 0 {
         return Err(wrong(ErrorClass::Buffer, "the buffer is a null pointer"));
     }
-    Ok(())
+    Ok(Buffer { address: buffer.0, size: size.0, unlimited: buffer.0 == consts::BUFFER_AUTOMATIC })
 }
 
-fn give_back((address, size): (usize, usize), buffer: &Out<*mut c_void>, out: &CountOut) -> Done {
-    buffer.set(address as *mut c_void);
-    out.set(i64::try_from(size).unwrap_or(i64::MAX))
+fn give_back(kept: Buffer, buffer: &Out<*mut c_void>, out: &CountOut) -> Done {
+    buffer.set(kept.address as *mut c_void);
+    out.set(i64::try_from(kept.size).unwrap_or(i64::MAX))
 }
 
 /// Gives the process a buffer for its buffered sends.
 #[mpi_entry(MPI_Buffer_attach, poly)]
 fn buffer_attach(buffer: Address, size: Count) -> Done {
-    check(buffer, size)?;
-    Ok(state::need_process()?.engine.attach_buffer(buffer.0, size.0)?)
+    Ok(state::need_process()?.engine.attach_buffer(given(buffer, size)?)?)
 }
 
 /// Waits until the buffer is empty and gives it back.
@@ -49,8 +49,7 @@ fn buffer_flush() -> Done {
 /// Gives a communicator a buffer of its own.
 #[mpi_entry(MPI_Comm_attach_buffer, poly)]
 fn comm_attach_buffer(comm: CommRef, buffer: Address, size: Count) -> Done {
-    check(buffer, size)?;
-    Ok(comm.comm.attach_buffer(buffer.0, size.0)?)
+    Ok(comm.comm.attach_buffer(given(buffer, size)?)?)
 }
 
 /// Waits until a communicator's buffer is empty and gives it back.
@@ -89,8 +88,7 @@ fn comm_iflush_buffer(comm: CommRef, request: Out<RawRequest>) -> Done {
 /// Gives a session a buffer of its own.
 #[mpi_entry(MPI_Session_attach_buffer, poly)]
 fn session_attach_buffer(session: RawSession, buffer: Address, size: Count) -> Done {
-    check(buffer, size)?;
-    if session::need(session)?.attach((buffer.0, size.0)) {
+    if session::need(session)?.attach(given(buffer, size)?) {
         return Ok(());
     }
     Err(wrong(ErrorClass::Buffer, "the session already has an attached buffer; detach it first"))

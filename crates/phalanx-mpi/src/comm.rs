@@ -4,8 +4,7 @@ use std::ffi::c_int;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use phalanx_engine::comm::create::SplitType;
-use phalanx_engine::group::{Comparison, Group};
+use phalanx_engine::group::Group;
 use phalanx_engine::info::Info;
 use phalanx_engine::{Comm, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
@@ -17,6 +16,7 @@ use crate::errors::Handler;
 use crate::group::GroupRef;
 use crate::handle::{Kind, RawComm, RawErrhandler, RawGroup, RawInfo, RawRequest};
 use crate::info::InfoRef;
+use crate::numbers;
 use crate::param::{InOutHandle, Out, Param, Text, TextOut};
 use crate::request;
 use crate::state;
@@ -220,8 +220,7 @@ fn comm_test_inter(comm: CommRef, flag: Out<c_int>) -> Done {
 /// Compares two communicators.
 #[mpi_entry(MPI_Comm_compare)]
 fn comm_compare(comm1: CommRef, comm2: CommRef, result: Out<c_int>) -> Done {
-    let relation: Comparison = comm1.comm.compare(&comm2.comm);
-    result.set(relation as c_int);
+    result.set(numbers::comparison(comm1.comm.compare(&comm2.comm)));
     Ok(())
 }
 
@@ -362,11 +361,11 @@ fn comm_split(comm: CommRef, color: c_int, key: c_int, newcomm: Out<RawComm>) ->
 fn comm_split_type(comm: CommRef, kind: c_int, key: c_int, info: InfoRef, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
     let resource = info.hints()?.get("mpi_hw_resource_type")?;
-    if kind != consts::UNDEFINED && SplitType::from_code(kind).is_none() {
+    let split = numbers::split_type(kind);
+    if kind != consts::UNDEFINED && split.is_none() {
         return Err(wrong(ErrorClass::Arg, format!("{kind} is not a split type")));
     }
-    let kind = SplitType::from_code(kind);
-    newcomm.set(adopt_some(comm.comm.split_type(kind, key, resource.as_deref())?, &comm)?);
+    newcomm.set(adopt_some(comm.comm.split_type(split, key, resource.as_deref())?, &comm)?);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::attr::Attributes;
 use crate::consts;
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::{Kind, RawType};
+use crate::numbers;
 use crate::param::{Count, In, Large, Number, Numbers, Out, Param, Small, Text, TextOut};
 use crate::table::Table;
 
@@ -108,8 +109,8 @@ impl TypeRef {
 #[inline]
 pub(crate) fn find(raw: RawType) -> Result<TypeRef, Failure> {
     if raw.0 < 0x1000 {
-        if let Some(ty) = Datatype::from_handle(raw.0) {
-            return Ok(TypeRef::Static(ty, raw.0));
+        if let Some(basic) = numbers::basic(raw.0) {
+            return Ok(TypeRef::Static(Datatype::predefined(basic), raw.0));
         }
     } else if let Some(object) = TYPES.get(raw.0) {
         return Ok(TypeRef::Counted(object));
@@ -135,8 +136,8 @@ pub(crate) fn adopt(ty: Datatype) -> Result<RawType, Failure> {
 
 /// A handle for a type that the program may know already: predefined types keep theirs.
 pub(crate) fn handle_of(ty: &Datatype) -> Result<RawType, Failure> {
-    match ty.predefined_handle() {
-        Some(raw) => Ok(RawType(raw as usize)),
+    match ty.named() {
+        Some(basic) => Ok(RawType(numbers::type_handle(basic))),
         None => adopt(ty.clone()),
     }
 }
@@ -282,6 +283,16 @@ pub(crate) fn read_types(types: &In<RawType>, n: usize) -> Result<Vec<Datatype>,
         .collect()
 }
 
+fn order_of(number: c_int) -> Result<Order, Failure> {
+    let text = || format!("order is {number}; it must be MPI_ORDER_C or MPI_ORDER_FORTRAN");
+    numbers::order(number).ok_or_else(|| wrong(ErrorClass::Arg, text()))
+}
+
+fn distribution_of(number: c_int) -> Result<Distribution, Failure> {
+    let text = || format!("distribution is {number}; it must be MPI_DISTRIBUTE_NONE, _BLOCK or _CYCLIC");
+    numbers::distribution(number).ok_or_else(|| wrong(ErrorClass::Arg, text()))
+}
+
 fn dimensions(ndims: c_int) -> Result<usize, Failure> {
     usize::try_from(ndims).map_err(|_| wrong(ErrorClass::Arg, format!("the number of dimensions is {ndims}")))
 }
@@ -301,7 +312,7 @@ fn type_create_subarray(
     let sizes = sizes.read(n, "sizes")?;
     let subsizes = subsizes.read(n, "subsizes")?;
     let starts = starts.read(n, "starts")?;
-    new.set(Datatype::subarray(&sizes, &subsizes, &starts, Order::from_code(order)?, &old)?)
+    new.set(Datatype::subarray(&sizes, &subsizes, &starts, order_of(order)?, &old)?)
 }
 
 /// What one process of a grid holds of a dense array.
@@ -322,15 +333,13 @@ fn type_create_darray(
     let distribs: Vec<Distribution> = distribs
         .read(n, "the array of distributions")?
         .iter()
-        .map(|code| Distribution::from_code(*code))
+        .map(|number| distribution_of(*number))
         .collect::<Result<_, _>>()?;
-    let wide = |array: &In<c_int>, what: &str| -> Result<Vec<i64>, Failure> {
-        Ok(array.read(n, what)?.iter().map(|v| i64::from(*v)).collect())
-    };
-    let dargs = wide(&dargs, "the array of distribution arguments")?;
-    let psizes = wide(&psizes, "the array of process counts")?;
+    let given = |darg: &c_int| (*darg != consts::DISTRIBUTE_DFLT_DARG).then_some(i64::from(*darg));
+    let dargs: Vec<_> = dargs.read(n, "the array of distribution arguments")?.iter().map(given).collect();
+    let psizes: Vec<_> = psizes.read(n, "the array of process counts")?.iter().copied().map(i64::from).collect();
     let gsizes = gsizes.read(n, "global sizes")?;
-    let order = Order::from_code(order)?;
+    let order = order_of(order)?;
     new.set(Datatype::darray(size.into(), rank.into(), &gsizes, &distribs, &dargs, &psizes, order, &old)?)
 }
 
@@ -385,7 +394,8 @@ fn type_create_f90_integer(r: c_int, new: Out<RawType>) -> Done {
 /// The Fortran type of a class and size.
 #[mpi_entry(MPI_Type_match_size)]
 fn type_match_size(class: c_int, size: c_int, ty: Out<RawType>) -> Done {
-    let class = phalanx_engine::datatype::TypeClass::from_code(class)?;
+    let text = || format!("type class is {class}; it must be MPI_TYPECLASS_INTEGER, _REAL or _COMPLEX");
+    let class = numbers::type_class(class).ok_or_else(|| wrong(ErrorClass::Arg, text()))?;
     ty.set(handle_of(Datatype::match_size(class, size.into())?)?);
     Ok(())
 }

@@ -14,6 +14,7 @@ use phalanx_mpi_macros::mpi_entry;
 use crate::consts;
 use crate::entry::{Done, ErrorObject, Failure, raise, wrong};
 use crate::handle::{Kind, RawComm, RawErrhandler, RawSession};
+use crate::numbers;
 use crate::param::{Address, Out, Text, TextOut};
 use crate::state;
 use crate::table::Table;
@@ -55,7 +56,7 @@ pub(crate) fn remember(error: &Error, name: &str) -> c_int {
     let mut recent = recent();
     let number = recent.next;
     recent.next = if number + 1 == NUMBERS { 1 } else { number + 1 };
-    let code = error.class().code() | ((number as c_int) << CLASS_BITS);
+    let code = numbers::class_code(error.class()) | ((number as c_int) << CLASS_BITS);
     let text = told_by(name, error.message());
     let message = Message { code, text, interrupted: error.is_interrupted() };
     let at = number as usize % KEPT;
@@ -162,7 +163,7 @@ pub(crate) fn describe(code: c_int) -> Option<String> {
     if let Some(text) = with_message(code, |m| format!("{name}: {}", m.text)) {
         return Some(text);
     }
-    match ErrorClass::from_code(class) {
+    match numbers::class(class) {
         Some(known) => Some(format!("{name}: {}", known.description())),
         None => Some((*name).to_string()),
     }
@@ -545,7 +546,7 @@ mod tests {
 
     #[test]
     fn a_callback_code_goes_on_unchanged() {
-        assert_eq!(remember(&Error::from_callback(77, "copy function"), "MPI_Comm_dup"), 77);
+        assert_eq!(remember(&Error::from_callback(77, ErrorClass::Other, "copy function"), "MPI_Comm_dup"), 77);
     }
 
     #[test]

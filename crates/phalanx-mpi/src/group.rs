@@ -82,7 +82,7 @@ fn group_rank(group: GroupRef, rank: Out<c_int>) -> Done {
 #[mpi_entry(MPI_Group_compare)]
 fn group_compare(group1: GroupRef, group2: GroupRef, result: Out<c_int>) -> Done {
     let same = group1.raw == group2.raw;
-    result.set(if same { consts::IDENT } else { group1.compare(&group2) as c_int });
+    result.set(if same { consts::IDENT } else { crate::numbers::comparison(group1.compare(&group2)) });
     Ok(())
 }
 

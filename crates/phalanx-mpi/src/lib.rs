@@ -2,7 +2,8 @@
 //!
 //! One file per chapter of the standard. A function is a typed body under `#[mpi_entry(..)]`; the attribute writes the C
 //! symbols around it. [`param`] says how C's arguments become a body's, [`entry`] what happens around every body,
-//! [`errors`] what becomes of errors, [`table`] where the objects behind handles live. Functions without a body
+//! [`errors`] what becomes of errors, [`numbers`] which of
+//! the engine's names a number stands for, [`table`] where the objects behind handles live. Functions without a body
 //! are exported too (`generated/unsupported.rs`) and say so.
 #![expect(unsafe_code, reason = "C passes addresses; each use says what it relies on")]
 #![expect(clippy::too_many_arguments, reason = "the parameter lists are those of the standard")]
@@ -26,6 +27,7 @@ mod group;
 mod handle;
 mod info;
 mod message;
+mod numbers;
 mod op;
 mod param;
 mod pt2pt;

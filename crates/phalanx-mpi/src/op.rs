@@ -14,6 +14,7 @@ use crate::buffer::{RecvPtr, SendPtr};
 use crate::datatype::{TypeRef, handle_of};
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::{Kind, RawOp, RawType};
+use crate::numbers;
 use crate::param::{Address, Count, Out, Param};
 use crate::table::Table;
 
@@ -34,7 +35,7 @@ impl<W> Param<W> for OpRef {
     type Raw = RawOp;
     #[inline]
     unsafe fn decode(raw: RawOp) -> Result<OpRef, Failure> {
-        let found = if raw.0 < 0x1000 { Op::from_handle(raw.0) } else { OPS.get(raw.0) };
+        let found = if raw.0 < 0x1000 { numbers::builtin(raw.0).map(Op::predefined) } else { OPS.get(raw.0) };
         found.map(OpRef).ok_or_else(|| bad_op(raw))
     }
 }
@@ -64,7 +65,7 @@ struct Function {
 impl UserFunction for Function {
     fn call(&self, input: ConstMem, inout: MutMem, count: usize, ty: &Datatype) -> phalanx_engine::Result<()> {
         // A derived type gets a handle for the time of the call.
-        let temporary = ty.predefined_handle().is_none();
+        let temporary = ty.named().is_none();
         let handle = handle_of(ty)
             .map_err(|_| Error::new(ErrorClass::Other, "no handle is left for the datatype of a user operation"))?;
         let mut raw = handle;
@@ -126,7 +127,7 @@ fn op_create_c(user: Address, commute: c_int, op: Out<RawOp>) -> Done {
 #[mpi_entry(MPI_Op_free)]
 fn op_free(op: Out<RawOp>) -> Done {
     let raw = op.get();
-    if raw.0 < 0x1000 && Op::from_handle(raw.0).is_some() {
+    if numbers::builtin(raw.0).is_some() {
         return Err(wrong(ErrorClass::Op, "a predefined operation cannot be freed"));
     }
     OPS.remove(raw.0).ok_or_else(|| bad_op(raw))?;

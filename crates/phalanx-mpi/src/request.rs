@@ -584,7 +584,12 @@ fn callback_outcome(code: c_int, what: &str) -> phalanx_engine::Result<()> {
     if code == consts::SUCCESS {
         return Ok(());
     }
-    Err(Error::from_callback(code, format!("the {what} function of a generalized request gave error code {code}")))
+    let class = crate::numbers::class(code).unwrap_or(ErrorClass::Other);
+    Err(Error::from_callback(
+        code,
+        class,
+        format!("the {what} function of a generalized request gave error code {code}"),
+    ))
 }
 
 impl Generalized for Callbacks {

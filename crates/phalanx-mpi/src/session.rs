@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use phalanx_engine::ErrorClass;
 use phalanx_engine::info::Info;
+use phalanx_engine::pt2pt::buffered::Buffer;
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::consts;
@@ -19,8 +20,8 @@ use crate::table::Table;
 /// What a session handle refers to.
 pub(crate) struct SessionObject {
     handler: Mutex<Handler>,
-    /// The buffer that the program attached: address and size.
-    buffer: Mutex<Option<(usize, usize)>>,
+    /// The buffer that the program attached.
+    buffer: Mutex<Option<Buffer>>,
 }
 
 static SESSIONS: Table<Arc<SessionObject>> = Table::new(Kind::Session);
@@ -39,7 +40,7 @@ impl SessionObject {
 
 impl SessionObject {
     /// Keeps a buffer; false when there is one already.
-    pub(crate) fn attach(&self, buffer: (usize, usize)) -> bool {
+    pub(crate) fn attach(&self, buffer: Buffer) -> bool {
         let mut kept = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         let free = kept.is_none();
         if free {
@@ -49,7 +50,7 @@ impl SessionObject {
     }
 
     /// Gives the buffer back.
-    pub(crate) fn detach(&self) -> Option<(usize, usize)> {
+    pub(crate) fn detach(&self) -> Option<Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

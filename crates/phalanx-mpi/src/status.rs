@@ -47,13 +47,7 @@ impl CStatus {
 
     /// What the engine calls a status.
     pub(crate) fn to_engine(self) -> Status {
-        Status {
-            source: self.source,
-            tag: self.tag,
-            error: self.error,
-            bytes: self.bytes(),
-            cancelled: self.internal[2] != 0,
-        }
+        Status { source: self.source, tag: self.tag, bytes: self.bytes(), cancelled: self.internal[2] != 0 }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::consts;
 use crate::datatype::{TypeRef, handle_of};
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::RawType;
+use crate::numbers;
 use crate::param::{Address, Count, CountOut, Number, Out, OutArray, Text};
 use crate::status::{StatusIn, StatusOut};
 
@@ -78,7 +79,7 @@ fn type_get_envelope(
     integers.set(envelope.integers as c_int);
     addresses.set(envelope.addresses as c_int);
     types.set(envelope.datatypes as c_int);
-    combiner.set(envelope.combiner as c_int);
+    combiner.set(numbers::combiner(envelope.combiner));
     Ok(())
 }
 
@@ -97,7 +98,7 @@ fn type_get_envelope_c(
     addresses.set(envelope.addresses as i64);
     large_counts.set(envelope.large_counts as i64);
     types.set(envelope.datatypes as i64);
-    combiner.set(envelope.combiner as c_int);
+    combiner.set(numbers::combiner(envelope.combiner));
     Ok(())
 }
 
@@ -132,7 +133,7 @@ fn type_get_contents(
     room(&integers, max_integers.into(), contents.integers.len(), "integers")?;
     room(&addresses, max_addresses.into(), contents.addresses.len(), "addresses")?;
     room(&types, max_types.into(), contents.datatypes.len(), "datatypes")?;
-    contents.integers.iter().enumerate().for_each(|(i, v)| integers.set(i, *v));
+    contents.integers.iter().enumerate().for_each(|(i, v)| integers.set(i, numbers::integer(*v)));
     contents.addresses.iter().enumerate().for_each(|(i, v)| addresses.set(i, *v));
     fill_types(&types, &contents.datatypes)
 }
@@ -155,7 +156,7 @@ fn type_get_contents_c(
     room(&addresses, max_addresses, contents.addresses.len(), "addresses")?;
     room(&large_counts, max_large_counts, contents.large_counts.len(), "large counts")?;
     room(&types, max_types, contents.datatypes.len(), "datatypes")?;
-    contents.integers.iter().enumerate().for_each(|(i, v)| integers.set(i, *v));
+    contents.integers.iter().enumerate().for_each(|(i, v)| integers.set(i, numbers::integer(*v)));
     contents.addresses.iter().enumerate().for_each(|(i, v)| addresses.set(i, *v));
     contents.large_counts.iter().enumerate().for_each(|(i, v)| large_counts.set(i, *v));
     fill_types(&types, &contents.datatypes)

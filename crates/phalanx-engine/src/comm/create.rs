@@ -22,27 +22,17 @@ pub(super) const CONTEXT_STEP: u32 = 4;
 /// A context that belongs to no communicator: for [`Comm::from_group`].
 const OPEN_CONTEXT: u32 = 4;
 
-/// What `MPI_Comm_split_type` splits by (ABI numbers).
+/// What `MPI_Comm_split_type` splits by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
 pub enum SplitType {
     /// Processes that can share memory: here all of them (`MPI_COMM_TYPE_SHARED`).
-    Shared = 221,
+    Shared,
     /// The next smaller piece of hardware (`MPI_COMM_TYPE_HW_UNGUIDED`).
-    HwUnguided = 222,
+    HwUnguided,
     /// The hardware named in the info (`MPI_COMM_TYPE_HW_GUIDED`).
-    HwGuided = 223,
+    HwGuided,
     /// The resource named in the info (`MPI_COMM_TYPE_RESOURCE_GUIDED`).
-    ResourceGuided = 224,
-}
-
-impl SplitType {
-    /// The split type with this ABI number, if there is one.
-    pub fn from_code(code: i32) -> Option<SplitType> {
-        [SplitType::Shared, SplitType::HwUnguided, SplitType::HwGuided, SplitType::ResourceGuided]
-            .into_iter()
-            .find(|t| *t as i32 == code)
-    }
+    ResourceGuided,
 }
 
 impl Comm {

@@ -168,7 +168,7 @@ impl Comm {
             (None, None) => local,
             (Some(a), Some(b)) => {
                 let remote = relation(a, b);
-                if remote as i32 > local as i32 { remote } else { local }
+                remote.max(local)
             }
             _ => Comparison::Unequal,
         }

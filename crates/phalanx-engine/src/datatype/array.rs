@@ -11,64 +11,32 @@ use super::contents::Recipe;
 use super::layout::{Block, Layout};
 use crate::error::{Error, ErrorClass, Result, fail};
 
-/// Which dimension of an array varies fastest, with the numbers of the ABI.
+/// Which dimension of an array varies fastest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
 pub enum Order {
     /// The last (`MPI_ORDER_C`).
-    C = 12,
+    C,
     /// The first (`MPI_ORDER_FORTRAN`).
-    Fortran = 15,
+    Fortran,
 }
 
-/// How a dimension is dealt out to processes, with the numbers of the ABI.
+/// How a dimension is dealt out to processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
 pub enum Distribution {
     /// Not at all (`MPI_DISTRIBUTE_NONE`).
-    None = 16,
+    None,
     /// One block for each process (`MPI_DISTRIBUTE_BLOCK`).
-    Block = 17,
+    Block,
     /// Blocks in turn (`MPI_DISTRIBUTE_CYCLIC`).
-    Cyclic = 18,
+    Cyclic,
 }
 
-/// `MPI_DISTRIBUTE_DFLT_DARG`: the default block size.
-pub(super) const DEFAULT_DARG: i64 = 19;
-
 impl Order {
-    /// The order with this ABI number.
-    ///
-    /// # Errors
-    /// `MPI_ERR_ARG` for any other number.
-    pub fn from_code(code: i32) -> Result<Order> {
-        match code {
-            12 => Ok(Order::C),
-            15 => Ok(Order::Fortran),
-            _ => fail!(Arg, "order is {code}; it must be MPI_ORDER_C or MPI_ORDER_FORTRAN"),
-        }
-    }
-
     /// The dimensions from the fastest to the slowest.
     fn dimensions(self, ndims: usize) -> Vec<usize> {
         match self {
             Order::C => (0..ndims).rev().collect(),
             Order::Fortran => (0..ndims).collect(),
-        }
-    }
-}
-
-impl Distribution {
-    /// The distribution with this ABI number.
-    ///
-    /// # Errors
-    /// `MPI_ERR_ARG` for any other number.
-    pub fn from_code(code: i32) -> Result<Distribution> {
-        match code {
-            16 => Ok(Distribution::None),
-            17 => Ok(Distribution::Block),
-            18 => Ok(Distribution::Cyclic),
-            _ => fail!(Arg, "distribution is {code}; it must be MPI_DISTRIBUTE_NONE, _BLOCK or _CYCLIC"),
         }
     }
 }
@@ -139,7 +107,8 @@ impl Datatype {
     }
 
     /// The part that process `rank` of `size` holds of a dense array dealt out over a grid of processes
-    /// (`MPI_Type_create_darray`). The grid is numbered in C order whatever `order` is.
+    /// (`MPI_Type_create_darray`). The grid is numbered in C order whatever `order` is. A distribution argument is a block
+    /// size; without one the blocks are as large as needed, or single elements that go in turn.
     ///
     /// # Errors
     /// `MPI_ERR_ARG` for sizes that are not positive, a rank outside the grid, a grid that does not have `size` processes or a
@@ -150,7 +119,7 @@ impl Datatype {
         rank: i64,
         gsizes: &[i64],
         distribs: &[Distribution],
-        dargs: &[i64],
+        dargs: &[Option<i64>],
         psizes: &[i64],
         order: Order,
         old: &Datatype,
@@ -221,7 +190,7 @@ impl Deal {
     fn layout(
         &self,
         distrib: Distribution,
-        darg: i64,
+        darg: Option<i64>,
         stride: isize,
         inner: &Arc<Layout>,
     ) -> Result<(i64, Arc<Layout>)> {
@@ -229,7 +198,7 @@ impl Deal {
         if gsize < 1 {
             fail!(Arg, "size {gsize} of dimension {dim}; an array has at least one element in each dimension");
         }
-        if darg != DEFAULT_DARG && darg < 1 {
+        if let Some(darg @ ..1) = darg {
             fail!(
                 Arg,
                 "distribution argument {darg} of dimension {dim}; it must be positive or MPI_DISTRIBUTE_DFLT_DARG"
@@ -244,12 +213,17 @@ impl Deal {
                 )
             }
             Distribution::None => gsize,
-            Distribution::Block if darg == DEFAULT_DARG => gsize.div_euclid(psize) + i64::from(gsize % psize != 0),
-            Distribution::Block if darg.checked_mul(psize).is_some_and(|n| n < gsize) => {
-                fail!(Arg, "blocks of {darg} for {psize} processes do not cover the size {gsize} of dimension {dim}")
-            }
-            Distribution::Cyclic if darg == DEFAULT_DARG => 1,
-            Distribution::Block | Distribution::Cyclic => darg,
+            Distribution::Block => match darg {
+                None => gsize.div_euclid(psize) + i64::from(gsize % psize != 0),
+                Some(darg) if darg.checked_mul(psize).is_some_and(|n| n < gsize) => {
+                    fail!(
+                        Arg,
+                        "blocks of {darg} for {psize} processes do not cover the size {gsize} of dimension {dim}"
+                    )
+                }
+                Some(darg) => darg,
+            },
+            Distribution::Cyclic => darg.unwrap_or(1),
         };
         let first = block.saturating_mul(coordinate);
         if first >= gsize {

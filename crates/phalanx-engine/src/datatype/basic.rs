@@ -1,4 +1,4 @@
-//! The predefined datatypes of the ABI: handle, name, size, alignment and what their bits mean.
+//! The predefined datatypes of the standard: name, size, alignment and what their bits mean.
 
 /// What the bits of a predefined datatype mean; decides which reduction operations are allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,26 +46,21 @@ pub enum PairValue {
 /// Whether `long double` is the 80-bit format of x87 stored in 16 bytes (else it is IEEE binary128).
 pub const LONG_DOUBLE_IS_X87: bool = cfg!(any(target_arch = "x86_64", target_arch = "x86"));
 
-/// Declares [`Basic`] and its tables. A row: variant, ABI handle, name, size, alignment, kind.
+/// Declares [`Basic`] and its tables. A row: variant, name, size, alignment, kind.
 macro_rules! basics {
-    ($($variant:ident = $handle:literal, $name:literal, $size:literal, $align:literal, $kind:expr;)*) => {
-        /// A predefined datatype, numbered by its ABI handle.
+    ($($variant:ident, $name:literal, $size:literal, $align:literal, $kind:expr;)*) => {
+        /// A predefined datatype, numbered by its place in [`Basic::ALL`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u16)]
+        #[repr(u8)]
         pub enum Basic {
-            $(#[doc = concat!("`", $name, "`")] $variant = $handle,)*
+            $(#[doc = concat!("`", $name, "`")] $variant,)*
         }
 
         impl Basic {
-            /// Every predefined datatype, in the order of the ABI handles.
+            /// Every predefined datatype: type number `i` is in place `i`.
             pub const ALL: &'static [Basic] = &[$(Basic::$variant),*];
 
-            /// The predefined datatype with this ABI handle, if there is one.
-            pub const fn from_handle(handle: usize) -> Option<Basic> {
-                match handle { $($handle => Some(Basic::$variant),)* _ => None }
-            }
-
-            /// The ABI name, such as `MPI_DOUBLE`.
+            /// The name in the standard, such as `MPI_DOUBLE`.
             pub const fn name(self) -> &'static str {
                 match self { $(Basic::$variant => $name,)* }
             }
@@ -97,84 +92,79 @@ const fn pair(value: PairValue, value_size: usize, index_at: usize) -> Kind {
 }
 
 basics! {
-    Aint = 513, "MPI_AINT", 8, 8, Signed;
-    Count = 514, "MPI_COUNT", 8, 8, Signed;
-    Offset = 515, "MPI_OFFSET", 8, 8, Signed;
-    Packed = 519, "MPI_PACKED", 1, 1, Kind::Packed;
-    Short = 520, "MPI_SHORT", 2, 2, Signed;
-    Int = 521, "MPI_INT", 4, 4, Signed;
-    Long = 522, "MPI_LONG", 8, 8, Signed;
-    LongLong = 523, "MPI_LONG_LONG", 8, 8, Signed;
-    UnsignedShort = 524, "MPI_UNSIGNED_SHORT", 2, 2, Natural;
-    Unsigned = 525, "MPI_UNSIGNED", 4, 4, Natural;
-    UnsignedLong = 526, "MPI_UNSIGNED_LONG", 8, 8, Natural;
-    UnsignedLongLong = 527, "MPI_UNSIGNED_LONG_LONG", 8, 8, Natural;
-    Float = 528, "MPI_FLOAT", 4, 4, FloatKind;
-    CFloatComplex = 530, "MPI_C_COMPLEX", 8, 4, ComplexKind;
-    CxxFloatComplex = 531, "MPI_CXX_FLOAT_COMPLEX", 8, 4, ComplexKind;
-    Double = 532, "MPI_DOUBLE", 8, 8, FloatKind;
-    CDoubleComplex = 534, "MPI_C_DOUBLE_COMPLEX", 16, 8, ComplexKind;
-    CxxDoubleComplex = 535, "MPI_CXX_DOUBLE_COMPLEX", 16, 8, ComplexKind;
-    Logical = 536, "MPI_LOGICAL", 4, 4, Kind::Logical;
-    Integer = 537, "MPI_INTEGER", 4, 4, Signed;
-    Real = 538, "MPI_REAL", 4, 4, FloatKind;
-    Complex = 539, "MPI_COMPLEX", 8, 4, ComplexKind;
-    DoublePrecision = 540, "MPI_DOUBLE_PRECISION", 8, 8, FloatKind;
-    DoubleComplex = 541, "MPI_DOUBLE_COMPLEX", 16, 8, ComplexKind;
-    Character = 542, "MPI_CHARACTER", 1, 1, Text;
-    LongDouble = 544, "MPI_LONG_DOUBLE", 16, 16, FloatKind;
-    CLongDoubleComplex = 548, "MPI_C_LONG_DOUBLE_COMPLEX", 32, 16, ComplexKind;
-    CxxLongDoubleComplex = 549, "MPI_CXX_LONG_DOUBLE_COMPLEX", 32, 16, ComplexKind;
-    FloatInt = 552, "MPI_FLOAT_INT", 8, 4, pair(PairValue::Float, 4, 4);
-    DoubleInt = 553, "MPI_DOUBLE_INT", 12, 8, pair(PairValue::Float, 8, 8);
-    LongInt = 554, "MPI_LONG_INT", 12, 8, pair(PairValue::Signed, 8, 8);
-    TwoInt = 555, "MPI_2INT", 8, 4, pair(PairValue::Signed, 4, 4);
-    ShortInt = 556, "MPI_SHORT_INT", 6, 4, pair(PairValue::Signed, 2, 4);
-    LongDoubleInt = 557, "MPI_LONG_DOUBLE_INT", 20, 16, pair(PairValue::Float, 16, 16);
-    TwoReal = 560, "MPI_2REAL", 8, 4, pair(PairValue::FloatTwice, 4, 4);
-    TwoDoublePrecision = 561, "MPI_2DOUBLE_PRECISION", 16, 8, pair(PairValue::FloatTwice, 8, 8);
-    TwoInteger = 562, "MPI_2INTEGER", 8, 4, pair(PairValue::Signed, 4, 4);
-    CBool = 568, "MPI_C_BOOL", 1, 1, Bool;
-    CxxBool = 569, "MPI_CXX_BOOL", 1, 1, Bool;
-    Wchar = 572, "MPI_WCHAR", 4, 4, Text;
-    Int8 = 576, "MPI_INT8_T", 1, 1, Signed;
-    Uint8 = 577, "MPI_UINT8_T", 1, 1, Natural;
-    Char = 579, "MPI_CHAR", 1, 1, Text;
-    SignedChar = 580, "MPI_SIGNED_CHAR", 1, 1, Signed;
-    UnsignedChar = 581, "MPI_UNSIGNED_CHAR", 1, 1, Natural;
-    Byte = 583, "MPI_BYTE", 1, 1, ByteKind;
-    Int16 = 584, "MPI_INT16_T", 2, 2, Signed;
-    Uint16 = 585, "MPI_UINT16_T", 2, 2, Natural;
-    Int32 = 592, "MPI_INT32_T", 4, 4, Signed;
-    Uint32 = 593, "MPI_UINT32_T", 4, 4, Natural;
-    Int64 = 600, "MPI_INT64_T", 8, 8, Signed;
-    Uint64 = 601, "MPI_UINT64_T", 8, 8, Natural;
-    Logical1 = 704, "MPI_LOGICAL1", 1, 1, Kind::Logical;
-    Integer1 = 705, "MPI_INTEGER1", 1, 1, Signed;
-    Logical2 = 712, "MPI_LOGICAL2", 2, 2, Kind::Logical;
-    Integer2 = 713, "MPI_INTEGER2", 2, 2, Signed;
-    Real2 = 714, "MPI_REAL2", 2, 2, FloatKind;
-    Logical4 = 720, "MPI_LOGICAL4", 4, 4, Kind::Logical;
-    Integer4 = 721, "MPI_INTEGER4", 4, 4, Signed;
-    Real4 = 722, "MPI_REAL4", 4, 4, FloatKind;
-    Complex4 = 723, "MPI_COMPLEX4", 4, 2, ComplexKind;
-    Logical8 = 728, "MPI_LOGICAL8", 8, 8, Kind::Logical;
-    Integer8 = 729, "MPI_INTEGER8", 8, 8, Signed;
-    Real8 = 730, "MPI_REAL8", 8, 8, FloatKind;
-    Complex8 = 731, "MPI_COMPLEX8", 8, 4, ComplexKind;
-    Logical16 = 736, "MPI_LOGICAL16", 16, 16, Kind::Logical;
-    Integer16 = 737, "MPI_INTEGER16", 16, 16, Signed;
-    Real16 = 738, "MPI_REAL16", 16, 16, FloatKind;
-    Complex16 = 739, "MPI_COMPLEX16", 16, 8, ComplexKind;
-    Complex32 = 747, "MPI_COMPLEX32", 32, 16, ComplexKind;
+    Aint, "MPI_AINT", 8, 8, Signed;
+    Count, "MPI_COUNT", 8, 8, Signed;
+    Offset, "MPI_OFFSET", 8, 8, Signed;
+    Packed, "MPI_PACKED", 1, 1, Kind::Packed;
+    Short, "MPI_SHORT", 2, 2, Signed;
+    Int, "MPI_INT", 4, 4, Signed;
+    Long, "MPI_LONG", 8, 8, Signed;
+    LongLong, "MPI_LONG_LONG", 8, 8, Signed;
+    UnsignedShort, "MPI_UNSIGNED_SHORT", 2, 2, Natural;
+    Unsigned, "MPI_UNSIGNED", 4, 4, Natural;
+    UnsignedLong, "MPI_UNSIGNED_LONG", 8, 8, Natural;
+    UnsignedLongLong, "MPI_UNSIGNED_LONG_LONG", 8, 8, Natural;
+    Float, "MPI_FLOAT", 4, 4, FloatKind;
+    CFloatComplex, "MPI_C_COMPLEX", 8, 4, ComplexKind;
+    CxxFloatComplex, "MPI_CXX_FLOAT_COMPLEX", 8, 4, ComplexKind;
+    Double, "MPI_DOUBLE", 8, 8, FloatKind;
+    CDoubleComplex, "MPI_C_DOUBLE_COMPLEX", 16, 8, ComplexKind;
+    CxxDoubleComplex, "MPI_CXX_DOUBLE_COMPLEX", 16, 8, ComplexKind;
+    Logical, "MPI_LOGICAL", 4, 4, Kind::Logical;
+    Integer, "MPI_INTEGER", 4, 4, Signed;
+    Real, "MPI_REAL", 4, 4, FloatKind;
+    Complex, "MPI_COMPLEX", 8, 4, ComplexKind;
+    DoublePrecision, "MPI_DOUBLE_PRECISION", 8, 8, FloatKind;
+    DoubleComplex, "MPI_DOUBLE_COMPLEX", 16, 8, ComplexKind;
+    Character, "MPI_CHARACTER", 1, 1, Text;
+    LongDouble, "MPI_LONG_DOUBLE", 16, 16, FloatKind;
+    CLongDoubleComplex, "MPI_C_LONG_DOUBLE_COMPLEX", 32, 16, ComplexKind;
+    CxxLongDoubleComplex, "MPI_CXX_LONG_DOUBLE_COMPLEX", 32, 16, ComplexKind;
+    FloatInt, "MPI_FLOAT_INT", 8, 4, pair(PairValue::Float, 4, 4);
+    DoubleInt, "MPI_DOUBLE_INT", 12, 8, pair(PairValue::Float, 8, 8);
+    LongInt, "MPI_LONG_INT", 12, 8, pair(PairValue::Signed, 8, 8);
+    TwoInt, "MPI_2INT", 8, 4, pair(PairValue::Signed, 4, 4);
+    ShortInt, "MPI_SHORT_INT", 6, 4, pair(PairValue::Signed, 2, 4);
+    LongDoubleInt, "MPI_LONG_DOUBLE_INT", 20, 16, pair(PairValue::Float, 16, 16);
+    TwoReal, "MPI_2REAL", 8, 4, pair(PairValue::FloatTwice, 4, 4);
+    TwoDoublePrecision, "MPI_2DOUBLE_PRECISION", 16, 8, pair(PairValue::FloatTwice, 8, 8);
+    TwoInteger, "MPI_2INTEGER", 8, 4, pair(PairValue::Signed, 4, 4);
+    CBool, "MPI_C_BOOL", 1, 1, Bool;
+    CxxBool, "MPI_CXX_BOOL", 1, 1, Bool;
+    Wchar, "MPI_WCHAR", 4, 4, Text;
+    Int8, "MPI_INT8_T", 1, 1, Signed;
+    Uint8, "MPI_UINT8_T", 1, 1, Natural;
+    Char, "MPI_CHAR", 1, 1, Text;
+    SignedChar, "MPI_SIGNED_CHAR", 1, 1, Signed;
+    UnsignedChar, "MPI_UNSIGNED_CHAR", 1, 1, Natural;
+    Byte, "MPI_BYTE", 1, 1, ByteKind;
+    Int16, "MPI_INT16_T", 2, 2, Signed;
+    Uint16, "MPI_UINT16_T", 2, 2, Natural;
+    Int32, "MPI_INT32_T", 4, 4, Signed;
+    Uint32, "MPI_UINT32_T", 4, 4, Natural;
+    Int64, "MPI_INT64_T", 8, 8, Signed;
+    Uint64, "MPI_UINT64_T", 8, 8, Natural;
+    Logical1, "MPI_LOGICAL1", 1, 1, Kind::Logical;
+    Integer1, "MPI_INTEGER1", 1, 1, Signed;
+    Logical2, "MPI_LOGICAL2", 2, 2, Kind::Logical;
+    Integer2, "MPI_INTEGER2", 2, 2, Signed;
+    Real2, "MPI_REAL2", 2, 2, FloatKind;
+    Logical4, "MPI_LOGICAL4", 4, 4, Kind::Logical;
+    Integer4, "MPI_INTEGER4", 4, 4, Signed;
+    Real4, "MPI_REAL4", 4, 4, FloatKind;
+    Complex4, "MPI_COMPLEX4", 4, 2, ComplexKind;
+    Logical8, "MPI_LOGICAL8", 8, 8, Kind::Logical;
+    Integer8, "MPI_INTEGER8", 8, 8, Signed;
+    Real8, "MPI_REAL8", 8, 8, FloatKind;
+    Complex8, "MPI_COMPLEX8", 8, 4, ComplexKind;
+    Logical16, "MPI_LOGICAL16", 16, 16, Kind::Logical;
+    Integer16, "MPI_INTEGER16", 16, 16, Signed;
+    Real16, "MPI_REAL16", 16, 16, FloatKind;
+    Complex16, "MPI_COMPLEX16", 16, 8, ComplexKind;
+    Complex32, "MPI_COMPLEX32", 32, 16, ComplexKind;
 }
 
 impl Basic {
-    /// The ABI handle.
-    pub const fn handle(self) -> u32 {
-        self as u32
-    }
-
     /// Distance between consecutive elements of an array: the `sizeof` of the C or Fortran type.
     pub const fn extent(self) -> usize {
         match self.kind() {
@@ -212,36 +202,7 @@ impl Basic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi_table;
     use std::ffi::{c_int, c_long, c_short};
-
-    #[test]
-    fn the_table_is_that_of_the_abi() {
-        let mut rows = 0;
-        for (name, kind, value) in abi_table::rows() {
-            if kind == "MPI_Datatype" && name != "MPI_DATATYPE_NULL" {
-                let basic = Basic::from_handle(value as usize).unwrap_or_else(|| panic!("{name} is missing"));
-                // One type with two names: the table has the synonym, programs ask for the first.
-                let name = if name == "MPI_C_FLOAT_COMPLEX" { "MPI_C_COMPLEX" } else { name };
-                assert_eq!(basic.name(), name);
-                assert_eq!(i64::from(basic.handle()), value);
-                rows += 1;
-            }
-        }
-        assert_eq!(rows, Basic::ALL.len());
-        assert_eq!(Basic::from_handle(512), None);
-    }
-
-    #[test]
-    fn sizes_in_the_handles_agree() {
-        // The ABI writes log2 of a fixed size into bits 3 to 5 of the handles of fixed-size types.
-        for &basic in Basic::ALL {
-            let handle = basic.handle();
-            if handle >= 576 {
-                assert_eq!(1 << (handle >> 3 & 7), basic.size(), "{}", basic.name());
-            }
-        }
-    }
 
     macro_rules! c_pair {
         ($first:ty) => {{

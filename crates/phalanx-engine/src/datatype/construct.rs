@@ -162,7 +162,7 @@ impl Datatype {
         Ok(Datatype::assemble(layout, Recipe::Resized { lb, extent, old: old.clone() }))
     }
 
-    /// The predefined pair of a value and an index (`MPI_Type_get_value_index`); `None` when the ABI has none.
+    /// The predefined pair of a value and an index (`MPI_Type_get_value_index`); `None` when there is none.
     pub fn value_index(value: &Datatype, index: &Datatype) -> Option<&'static Datatype> {
         use Basic::*;
         let pair = match (value.basic()?, index.basic()?) {

@@ -4,12 +4,12 @@ use super::{Basic, Datatype, Distribution, Order};
 use crate::error::{Result, fail};
 
 macro_rules! combiners {
-    ($($variant:ident = $value:literal, $name:literal;)*) => {
-        /// The constructor of a type, with the numbers of the ABI.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(i32)]
+    ($($variant:ident, $name:literal;)*) => {
+        /// The constructor of a type, numbered by its place in [`Combiner::ALL`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
         pub enum Combiner {
-            $(#[doc = concat!("`MPI_COMBINER_", $name, "`")] $variant = $value,)*
+            $(#[doc = concat!("`MPI_COMBINER_", $name, "`")] $variant,)*
         }
 
         impl Combiner {
@@ -18,29 +18,29 @@ macro_rules! combiners {
                 match self { $(Combiner::$variant => $name,)* }
             }
 
-            /// Every combiner, in the order of the ABI numbers.
+            /// Every combiner, in the order of their numbers.
             pub const ALL: &'static [Combiner] = &[$(Combiner::$variant),*];
         }
     };
 }
 
 combiners! {
-    Named = 101, "NAMED";
-    Dup = 102, "DUP";
-    Contiguous = 103, "CONTIGUOUS";
-    Vector = 104, "VECTOR";
-    Hvector = 105, "HVECTOR";
-    Indexed = 106, "INDEXED";
-    Hindexed = 107, "HINDEXED";
-    IndexedBlock = 108, "INDEXED_BLOCK";
-    HindexedBlock = 109, "HINDEXED_BLOCK";
-    Struct = 110, "STRUCT";
-    Subarray = 111, "SUBARRAY";
-    Darray = 112, "DARRAY";
-    F90Real = 113, "F90_REAL";
-    F90Complex = 114, "F90_COMPLEX";
-    F90Integer = 115, "F90_INTEGER";
-    Resized = 116, "RESIZED";
+    Named, "NAMED";
+    Dup, "DUP";
+    Contiguous, "CONTIGUOUS";
+    Vector, "VECTOR";
+    Hvector, "HVECTOR";
+    Indexed, "INDEXED";
+    Hindexed, "HINDEXED";
+    IndexedBlock, "INDEXED_BLOCK";
+    HindexedBlock, "HINDEXED_BLOCK";
+    Struct, "STRUCT";
+    Subarray, "SUBARRAY";
+    Darray, "DARRAY";
+    F90Real, "F90_REAL";
+    F90Complex, "F90_COMPLEX";
+    F90Integer, "F90_INTEGER";
+    Resized, "RESIZED";
 }
 
 /// How many arguments of each sort [`Contents`] has.
@@ -58,13 +58,26 @@ pub struct Envelope {
     pub datatypes: usize,
 }
 
+/// An argument of C type `int`: a number, or a name that the layer above has a number for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integer {
+    /// A number.
+    Number(i32),
+    /// Which dimension varies fastest.
+    Order(Order),
+    /// How a dimension is dealt out.
+    Distribution(Distribution),
+    /// `MPI_DISTRIBUTE_DFLT_DARG`: no block size was given.
+    DefaultArgument,
+}
+
 /// The arguments of the constructor, in the standard's order.
 #[derive(Clone, Debug)]
 pub struct Contents {
     /// The constructor.
     pub combiner: Combiner,
     /// Arguments of C type `int`.
-    pub integers: Vec<i32>,
+    pub integers: Vec<Integer>,
     /// Arguments of C type `MPI_Aint`.
     pub addresses: Vec<i64>,
     /// Arguments of C type `MPI_Count`.
@@ -131,7 +144,7 @@ pub(super) enum Recipe {
         rank: i64,
         gsizes: Vec<i64>,
         distribs: Vec<Distribution>,
-        dargs: Vec<i64>,
+        dargs: Vec<Option<i64>>,
         psizes: Vec<i64>,
         order: Order,
         old: Datatype,
@@ -199,14 +212,18 @@ impl Recipe {
             }
             Recipe::Subarray { sizes, subsizes, starts, order, old } => {
                 a.integers(&[length(sizes)]).counts(sizes).counts(subsizes).counts(starts);
-                a.integers(&[*order as i64]).types(&[old]);
+                a.names([Integer::Order(*order)]).types(&[old]);
             }
             Recipe::Darray { size, rank, gsizes, distribs, dargs, psizes, order, old } => {
                 a.integers(&[*size, *rank, length(gsizes)]).counts(gsizes);
-                for distrib in distribs {
-                    a.integers(&[*distrib as i64]);
+                a.names(distribs.iter().map(|&distrib| Integer::Distribution(distrib)));
+                for darg in dargs {
+                    match darg {
+                        Some(block) => a.integers(&[*block]),
+                        None => a.names([Integer::DefaultArgument]),
+                    };
                 }
-                a.integers(dargs).integers(psizes).integers(&[*order as i64]).types(&[old]);
+                a.integers(psizes).names([Integer::Order(*order)]).types(&[old]);
             }
             Recipe::F90 { arguments, .. } => {
                 arguments.iter().for_each(|&i| {
@@ -222,33 +239,38 @@ impl Recipe {
 /// Constructor arguments in the order given; [`Arguments::sorted`] deals them out by flavour.
 #[derive(Default)]
 struct Arguments {
-    scalars: Vec<(Sort, i64)>,
+    scalars: Vec<Scalar>,
     types: Vec<Datatype>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Sort {
-    Integer,
-    Count,
-    Address,
+#[derive(Clone, Copy)]
+enum Scalar {
+    Integer(i64),
+    Name(Integer),
+    Count(i64),
+    Address(i64),
 }
 
 impl Arguments {
-    fn push(&mut self, sort: Sort, values: &[i64]) -> &mut Arguments {
-        self.scalars.extend(values.iter().map(|&v| (sort, v)));
+    fn push(&mut self, scalars: impl IntoIterator<Item = Scalar>) -> &mut Arguments {
+        self.scalars.extend(scalars);
         self
     }
 
     fn integers(&mut self, values: &[i64]) -> &mut Arguments {
-        self.push(Sort::Integer, values)
+        self.push(values.iter().map(|&v| Scalar::Integer(v)))
+    }
+
+    fn names(&mut self, names: impl IntoIterator<Item = Integer>) -> &mut Arguments {
+        self.push(names.into_iter().map(Scalar::Name))
     }
 
     fn counts(&mut self, values: &[i64]) -> &mut Arguments {
-        self.push(Sort::Count, values)
+        self.push(values.iter().map(|&v| Scalar::Count(v)))
     }
 
     fn addresses(&mut self, values: &[i64]) -> &mut Arguments {
-        self.push(Sort::Address, values)
+        self.push(values.iter().map(|&v| Scalar::Address(v)))
     }
 
     fn types(&mut self, types: &[&Datatype]) {
@@ -257,18 +279,19 @@ impl Arguments {
 
     /// Whether some count does not fit `int`, so that only the large flavour can tell it.
     fn needs_large(&self) -> bool {
-        self.scalars.iter().any(|&(sort, v)| sort == Sort::Count && i32::try_from(v).is_err())
+        self.scalars.iter().any(|scalar| matches!(scalar, Scalar::Count(v) if i32::try_from(*v).is_err()))
     }
 
     fn sorted(self, combiner: Combiner, large: bool) -> Contents {
         let mut contents =
             Contents { combiner, integers: vec![], addresses: vec![], large_counts: vec![], datatypes: self.types };
-        for (sort, value) in self.scalars {
-            match sort {
-                Sort::Count | Sort::Address if large => contents.large_counts.push(value),
-                Sort::Address => contents.addresses.push(value),
+        for scalar in self.scalars {
+            match scalar {
+                Scalar::Count(value) | Scalar::Address(value) if large => contents.large_counts.push(value),
+                Scalar::Address(value) => contents.addresses.push(value),
                 // Integers were checked by the constructors; counts fit since the flavour is not large.
-                Sort::Count | Sort::Integer => contents.integers.push(value as i32),
+                Scalar::Count(value) | Scalar::Integer(value) => contents.integers.push(Integer::Number(value as i32)),
+                Scalar::Name(name) => contents.integers.push(name),
             }
         }
         contents

@@ -6,42 +6,24 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use super::contents::{Combiner, Recipe};
 use super::{Basic, Datatype};
 use crate::error::{Result, fail};
+use crate::status::UNDEFINED;
 
-/// `MPI_UNDEFINED`.
-const UNDEFINED: i32 = -32766;
-
-/// A class of types for [`Datatype::match_size`], with the numbers of the ABI.
+/// A class of types for [`Datatype::match_size`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
 pub enum TypeClass {
     /// `MPI_TYPECLASS_INTEGER`
-    Integer = 192,
+    Integer,
     /// `MPI_TYPECLASS_REAL`
-    Real = 193,
+    Real,
     /// `MPI_TYPECLASS_COMPLEX`
-    Complex = 194,
-}
-
-impl TypeClass {
-    /// The class with this ABI number.
-    ///
-    /// # Errors
-    /// `MPI_ERR_ARG` for any other number.
-    pub fn from_code(code: i32) -> Result<TypeClass> {
-        match code {
-            192 => Ok(TypeClass::Integer),
-            193 => Ok(TypeClass::Real),
-            194 => Ok(TypeClass::Complex),
-            _ => fail!(Arg, "type class is {code}; it must be MPI_TYPECLASS_INTEGER, _REAL or _COMPLEX"),
-        }
-    }
+    Complex,
 }
 
 /// The types given out so far: the same arguments give the same type.
 static MADE: LazyLock<Mutex<HashMap<Key, Datatype>>> = LazyLock::new(Mutex::default);
 
 /// Combiner, and one or two arguments.
-type Key = (i32, i32, i32);
+type Key = (Combiner, i32, i32);
 
 /// Digits and exponent range of the real types, and the matching complex types.
 const REALS: [(i32, i32, Basic, Basic); 3] = [
@@ -54,7 +36,7 @@ const INTEGERS: [(i32, Basic); 5] =
     [(2, Basic::Integer1), (4, Basic::Integer2), (9, Basic::Integer4), (18, Basic::Integer8), (38, Basic::Integer16)];
 
 fn made(combiner: Combiner, basic: Basic, arguments: &[i32]) -> Datatype {
-    let key = (combiner as i32, arguments[0], arguments.get(1).copied().unwrap_or(0));
+    let key = (combiner, arguments[0], arguments.get(1).copied().unwrap_or(0));
     let mut table = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
         let layout = Datatype::predefined(basic).shared_layout().clone();

@@ -190,7 +190,7 @@ impl Layout {
             align: basic.align(),
             elements: basic.elements(),
             uniform: Some(basic),
-            signature: basic.handle(),
+            signature: signature::of(basic),
             depth: 0,
             program: OnceLock::new(),
         })

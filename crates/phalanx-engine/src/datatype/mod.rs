@@ -2,7 +2,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `basic.rs` | the predefined types of the ABI |
+//! | `basic.rs` | the predefined types |
 //! | `layout.rs` | the type map as an immutable tree; sizes, bounds, alignment |
 //! | `construct.rs`, `array.rs`, `f90.rs` | the constructors |
 //! | `contents.rs` | how a type was made, as `MPI_Type_get_contents` tells it |
@@ -37,7 +37,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 pub use array::{Distribution, Order};
 pub use basic::{Basic, Kind, LONG_DOUBLE_IS_X87, PairValue};
-pub use contents::{Combiner, Contents, Envelope};
+pub use contents::{Combiner, Contents, Envelope, Integer};
 pub use f90::TypeClass;
 pub use memory::{Around, AroundMut, Sink, Source};
 pub use pack::Segments;
@@ -58,35 +58,19 @@ struct Inner {
     /// Made by a large-count constructor: `Get_envelope` then reports large counts.
     large: bool,
     committed: AtomicBool,
-    /// `None` until a name was set; predefined types then have their ABI name.
+    /// `None` until a name was set; predefined types then have their own.
     name: Mutex<Option<String>>,
 }
 
 /// One object for each predefined type, in the order of [`Basic::ALL`].
-static PREDEFINED: LazyLock<Box<[Datatype]>> = LazyLock::new(|| {
-    Basic::ALL
-        .iter()
-        .map(|&basic| {
-            let ty = Datatype::assemble(Layout::basic(basic), Recipe::Named(basic));
-            ty.commit();
-            ty
-        })
-        .collect()
+static PREDEFINED: LazyLock<[Datatype; Basic::ALL.len()]> = LazyLock::new(|| {
+    std::array::from_fn(|i| {
+        let basic = Basic::ALL[i];
+        let ty = Datatype::assemble(Layout::basic(basic), Recipe::Named(basic));
+        ty.commit();
+        ty
+    })
 });
-
-/// Lowest and highest handle of a predefined type.
-const HANDLES: (usize, usize) = (Basic::Aint as usize, Basic::Complex32 as usize);
-
-/// Position in [`PREDEFINED`] by handle, counted from the lowest; 255 for numbers between that are no handles.
-const POSITION: [u8; HANDLES.1 - HANDLES.0 + 1] = {
-    let mut table = [u8::MAX; HANDLES.1 - HANDLES.0 + 1];
-    let mut i = 0;
-    while i < Basic::ALL.len() {
-        table[Basic::ALL[i] as usize - HANDLES.0] = i as u8;
-        i += 1;
-    }
-    table
-};
 
 impl Datatype {
     fn assemble(layout: Arc<Layout>, recipe: Recipe) -> Datatype {
@@ -100,21 +84,15 @@ impl Datatype {
     }
 
     /// A predefined type.
-    pub fn predefined(basic: Basic) -> &'static Datatype {
-        &PREDEFINED[POSITION[basic as usize - HANDLES.0] as usize]
-    }
-
-    /// The predefined type with this ABI handle, if there is one.
     #[inline]
-    pub fn from_handle(handle: usize) -> Option<&'static Datatype> {
-        let position = *POSITION.get(handle.wrapping_sub(HANDLES.0))?;
-        PREDEFINED.get(position as usize)
+    pub fn predefined(basic: Basic) -> &'static Datatype {
+        &PREDEFINED[basic as usize]
     }
 
-    /// The ABI handle of a named predefined type.
-    pub fn predefined_handle(&self) -> Option<u32> {
+    /// Which named predefined type this is, if it is one.
+    pub fn named(&self) -> Option<Basic> {
         match self.0.recipe {
-            Recipe::Named(basic) => Some(basic.handle()),
+            Recipe::Named(basic) => Some(basic),
             _ => None,
         }
     }
@@ -207,7 +185,7 @@ impl Datatype {
         self.0.layout.program().contiguous
     }
 
-    /// The type signature: the ABI handle when all basic elements are of one predefined type, 0 without elements, else a
+    /// The type signature: a number for the predefined type when all basic elements are of one, 0 without elements, else a
     /// hash with the top bit set. See [`signature`].
     pub fn signature(&self) -> u32 {
         self.0.layout.signature
@@ -235,7 +213,7 @@ impl Datatype {
         Ok(())
     }
 
-    /// The name: what was set, else the ABI name of a predefined type, else empty.
+    /// The name: what was set, else that of a predefined type, else empty.
     pub fn name(&self) -> String {
         match &*self.0.name.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(name) => name.clone(),
@@ -246,11 +224,9 @@ impl Datatype {
         }
     }
 
-    /// Sets the name, cut to what `MPI_MAX_OBJECT_NAME` leaves room for.
+    /// Sets the name.
     pub fn set_name(&self, name: &str) {
-        const LONGEST: usize = 127;
-        let end = name.floor_char_boundary(LONGEST);
-        *self.0.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name[..end].to_string());
+        *self.0.name.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_string());
     }
 
     fn layout(&self) -> &Layout {

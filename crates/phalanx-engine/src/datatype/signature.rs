@@ -1,13 +1,23 @@
 //! Type signatures as 32-bit numbers, carried in message envelopes so that a mismatch can be named.
 //!
-//! The signature of a type whose basic elements are all the same predefined type is that type's ABI handle, whatever the
-//! count; anything else is a hash with the top bit set. Two hashes that differ prove nothing (a receive may take a prefix of
-//! its type), so [`mismatch`] speaks only about handles.
+//! The signature of a type whose basic elements are all the same predefined type is that type's number and one, whatever
+//! the count; that of a type without elements is 0; anything else is a hash with the top bit set. Two hashes that differ
+//! prove nothing (a receive may take a prefix of its type), so [`mismatch`] speaks only about predefined types.
 
 use super::{Basic, Kind};
 
 /// Marks a signature that is a hash.
 const MIXED: u32 = 0x8000_0000;
+
+/// The signature of a predefined type.
+pub(super) const fn of(basic: Basic) -> u32 {
+    basic as u32 + 1
+}
+
+/// The predefined type that all elements of data with this signature have, if there is one.
+fn basic_of(signature: u32) -> Option<Basic> {
+    Basic::ALL.get((signature as usize).wrapping_sub(1)).copied()
+}
 
 /// Collects the signature of a type from those of its parts.
 pub(super) struct Builder {
@@ -47,7 +57,7 @@ impl Builder {
     /// The basic type of all elements, when it is one.
     pub(super) fn uniform(&self) -> Option<Basic> {
         match self.last {
-            Some((signature, _)) if self.parts == 1 => Basic::from_handle(signature as usize),
+            Some((signature, _)) if self.parts == 1 => basic_of(signature),
             _ => None,
         }
     }
@@ -67,7 +77,7 @@ impl Builder {
 /// Whether data of signature `sent` certainly cannot be received as `expected`: both are single predefined types of
 /// different sizes or meanings, and neither is `MPI_BYTE` or `MPI_PACKED`. C and Fortran types of one format agree.
 pub fn mismatch(sent: u32, expected: u32) -> bool {
-    let (Some(a), Some(b)) = (Basic::from_handle(sent as usize), Basic::from_handle(expected as usize)) else {
+    let (Some(a), Some(b)) = (basic_of(sent), basic_of(expected)) else {
         return false;
     };
     let bytes = |kind| matches!(kind, Kind::Byte | Kind::Packed | Kind::Character);
@@ -81,7 +91,7 @@ pub fn mismatch(sent: u32, expected: u32) -> bool {
 
 /// The name of a signature for messages: the predefined type's name, or that it is mixed.
 pub fn describe(signature: u32) -> &'static str {
-    match Basic::from_handle(signature as usize) {
+    match basic_of(signature) {
         Some(basic) => basic.name(),
         None if signature == 0 => "no elements",
         None => "a derived type of mixed elements",
@@ -93,13 +103,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uniform_signatures_are_handles_whatever_the_count() {
+    fn uniform_signatures_do_not_depend_on_the_count() {
         let mut builder = Builder::new();
-        builder.add(Basic::Int.handle(), 3);
-        builder.add(Basic::Int.handle(), 0);
-        builder.add(Basic::Int.handle(), 5);
+        builder.add(of(Basic::Int), 3);
+        builder.add(of(Basic::Int), 0);
+        builder.add(of(Basic::Int), 5);
         assert_eq!(builder.uniform(), Some(Basic::Int));
-        assert_eq!(builder.finish(), Basic::Int.handle());
+        assert_eq!(builder.finish(), of(Basic::Int));
         assert_eq!(Builder::new().finish(), 0);
     }
 
@@ -107,7 +117,7 @@ mod tests {
     fn order_and_counts_matter_in_mixed_signatures() {
         let sign = |parts: &[(Basic, usize)]| {
             let mut builder = Builder::new();
-            parts.iter().for_each(|(basic, n)| builder.add(basic.handle(), *n));
+            parts.iter().for_each(|(basic, n)| builder.add(of(*basic), *n));
             builder.finish()
         };
         let a = sign(&[(Basic::Int, 1), (Basic::Double, 1)]);
@@ -122,7 +132,7 @@ mod tests {
 
     #[test]
     fn only_certain_mismatches_are_named() {
-        let m = |a: Basic, b: Basic| mismatch(a.handle(), b.handle());
+        let m = |a: Basic, b: Basic| mismatch(of(a), of(b));
         assert!(m(Basic::Int, Basic::Double));
         assert!(m(Basic::Int, Basic::Float));
         assert!(m(Basic::Int, Basic::Long));
@@ -130,7 +140,9 @@ mod tests {
         assert!(!m(Basic::Integer4, Basic::Int));
         assert!(!m(Basic::Byte, Basic::Double));
         assert!(!m(Basic::Double, Basic::Packed));
-        assert!(!mismatch(MIXED | 5, Basic::Int.handle()));
-        assert_eq!(describe(Basic::Int.handle()), "MPI_INT");
+        assert!(!mismatch(MIXED | 5, of(Basic::Int)));
+        assert_eq!(describe(of(Basic::Int)), "MPI_INT");
+        assert!(Basic::ALL.iter().all(|&basic| basic_of(of(basic)) == Some(basic)));
+        assert_eq!((basic_of(0), basic_of(of(Basic::Complex32) + 1), basic_of(u32::MAX)), (None, None, None));
     }
 }

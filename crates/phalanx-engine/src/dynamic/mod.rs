@@ -67,24 +67,24 @@ impl Comm {
         if root < 0 || root >= self.size() {
             fail!(Root, "root {root} does not exist in a communicator of {} processes", self.size());
         }
-        // [class of the error or 0, first slot, number of processes, first context, bytes of the reason]
+        // [class of the error or success, first slot, number of processes, first context, bytes of the reason]
         let mut head = [0u32; 5];
         let mut reason = Vec::new();
         if self.rank() == root {
             match self.start_world(programs) {
-                Ok((first, count, context)) => head = [0, first.0, count, context, 0],
+                Ok((first, count, context)) => head = [ErrorClass::Success as u32, first.0, count, context, 0],
                 Err(e) => {
                     reason = e.message().as_bytes().to_vec();
-                    head = [e.class().code() as u32, 0, 0, 0, reason.len() as u32];
+                    head = [e.class() as u32, 0, 0, 0, reason.len() as u32];
                 }
             }
         }
         self.bcast(RecvBuf::of(&mut head), root)?;
         let [class, first, count, context, bytes] = head;
-        if class != 0 {
+        if class != ErrorClass::Success as u32 {
             reason.resize(bytes as usize, 0);
             self.bcast(RecvBuf::of(&mut reason), root)?;
-            let class = ErrorClass::from_code(class as i32).unwrap_or(ErrorClass::Spawn);
+            let class = ErrorClass::ALL.get(class as usize).copied().unwrap_or(ErrorClass::Spawn);
             return Err(Error::new(class, String::from_utf8_lossy(&reason)));
         }
         let children = Group::new((first..first + count).map(ProcId).collect());

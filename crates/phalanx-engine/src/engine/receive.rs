@@ -94,7 +94,7 @@ impl Core {
         }
         record.copy_payload_to(m.mem.at(0, e.len as usize));
         inlet.ring.pop();
-        Some(Ok(Status { source: e.src as i32, tag: e.tag, error: 0, bytes: e.len, cancelled: false }))
+        Some(Ok(Status { source: e.src as i32, tag: e.tag, bytes: e.len, cancelled: false }))
     }
 
     /// Takes a small message that has arrived before; large ones need [`Core::recv_start`].
@@ -229,7 +229,7 @@ impl Core {
                 _ => (stored.bytes, 0),
             };
             if withdrawn == 0 || !self.is_withdrawn(withdrawn) {
-                return Some(Status { source, tag, error: 0, bytes, cancelled: false });
+                return Some(Status { source, tag, bytes, cancelled: false });
             }
             let (_, _, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
             self.arrived -= 1;
@@ -399,7 +399,7 @@ impl Core {
     /// Status of a received message, or the truncation error.
     pub(crate) fn outcome(&self, m: Matched, room: u64, ty: &Datatype) -> Result<Status> {
         if m.bytes <= room {
-            return Ok(Status { source: m.source, tag: m.tag, error: 0, bytes: m.bytes, cancelled: false });
+            return Ok(Status { source: m.source, tag: m.tag, bytes: m.bytes, cancelled: false });
         }
         Err(self.truncated(m, room, ty))
     }

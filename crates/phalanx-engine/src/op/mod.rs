@@ -19,46 +19,41 @@ use crate::datatype::{Basic, Datatype, Kind};
 use crate::error::{Result, fail};
 
 macro_rules! builtins {
-    ($($variant:ident = $handle:literal, $name:literal;)*) => {
-        /// A predefined operation, numbered by its ABI handle.
+    ($($variant:ident, $name:literal;)*) => {
+        /// A predefined operation, numbered by its place in [`Builtin::ALL`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum Builtin {
-            $(#[doc = concat!("`", $name, "`")] $variant = $handle,)*
+            $(#[doc = concat!("`", $name, "`")] $variant,)*
         }
 
         impl Builtin {
-            /// Every predefined operation, in the order of the ABI handles.
+            /// Every predefined operation, in the order of their numbers.
             pub const ALL: &'static [Builtin] = &[$(Builtin::$variant),*];
 
-            /// The ABI name, such as `MPI_SUM`.
+            /// The name in the standard, such as `MPI_SUM`.
             pub const fn name(self) -> &'static str {
                 match self { $(Builtin::$variant => $name,)* }
-            }
-
-            /// The predefined operation with this ABI handle, if there is one.
-            pub const fn from_handle(handle: usize) -> Option<Builtin> {
-                match handle { $($handle => Some(Builtin::$variant),)* _ => None }
             }
         }
     };
 }
 
 builtins! {
-    Sum = 33, "MPI_SUM";
-    Min = 34, "MPI_MIN";
-    Max = 35, "MPI_MAX";
-    Prod = 36, "MPI_PROD";
-    Band = 40, "MPI_BAND";
-    Bor = 41, "MPI_BOR";
-    Bxor = 42, "MPI_BXOR";
-    Land = 48, "MPI_LAND";
-    Lor = 49, "MPI_LOR";
-    Lxor = 50, "MPI_LXOR";
-    Minloc = 56, "MPI_MINLOC";
-    Maxloc = 57, "MPI_MAXLOC";
-    Replace = 60, "MPI_REPLACE";
-    NoOp = 61, "MPI_NO_OP";
+    Sum, "MPI_SUM";
+    Min, "MPI_MIN";
+    Max, "MPI_MAX";
+    Prod, "MPI_PROD";
+    Band, "MPI_BAND";
+    Bor, "MPI_BOR";
+    Bxor, "MPI_BXOR";
+    Land, "MPI_LAND";
+    Lor, "MPI_LOR";
+    Lxor, "MPI_LXOR";
+    Minloc, "MPI_MINLOC";
+    Maxloc, "MPI_MAXLOC";
+    Replace, "MPI_REPLACE";
+    NoOp, "MPI_NO_OP";
 }
 
 impl Builtin {
@@ -113,11 +108,6 @@ impl Op {
     /// A predefined operation.
     pub const fn predefined(builtin: Builtin) -> Op {
         Op(What::Builtin(builtin))
-    }
-
-    /// The predefined operation with this ABI handle, if there is one.
-    pub fn from_handle(handle: usize) -> Option<Op> {
-        Builtin::from_handle(handle).map(Op::predefined)
     }
 
     /// An operation of the user's; `commutes` promises that operands may change places.

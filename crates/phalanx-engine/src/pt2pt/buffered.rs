@@ -12,37 +12,44 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::request::Request;
 use crate::status::Status;
 
-/// `MPI_BSEND_OVERHEAD`: bytes each buffered send takes besides its data.
+/// Bytes each buffered send takes besides its data (`MPI_BSEND_OVERHEAD` must not be less).
 pub const OVERHEAD: usize = 512;
-/// `MPI_BUFFER_AUTOMATIC`: no limit, nothing to be attached.
-pub const AUTOMATIC: usize = 2;
 
-/// A buffer for buffered sends, as attached by the user.
+/// A buffer for buffered sends, as the user gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Its address, which is only kept for the user.
+    pub address: usize,
+    /// Bytes of it.
+    pub size: usize,
+    /// It has no limit, whatever its size (`MPI_BUFFER_AUTOMATIC`).
+    pub unlimited: bool,
+}
+
+/// The buffer attached to a process or to a communicator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attached {
-    /// Address and size in bytes; the address [`AUTOMATIC`] stands for unlimited.
-    buffer: Option<(usize, usize)>,
+    buffer: Option<Buffer>,
 }
 
 fn locked(attached: &Mutex<Attached>) -> MutexGuard<'_, Attached> {
     attached.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn attach(to: &Mutex<Attached>, address: usize, size: usize, owner: &str) -> Result<()> {
+fn attach(to: &Mutex<Attached>, buffer: Buffer, owner: &str) -> Result<()> {
     let mut attached = locked(to);
     if attached.buffer.is_some() {
         return Err(Error::new(ErrorClass::Buffer, format!("{owner} already has an attached buffer; detach it first")));
     }
-    attached.buffer = Some((address, size));
+    attached.buffer = Some(buffer);
     Ok(())
 }
 
-fn detach(engine: &Engine, from: &Mutex<Attached>, owner: &str) -> Result<(usize, usize)> {
-    if locked(from).buffer.is_none() {
-        return Err(Error::new(ErrorClass::Buffer, format!("{owner} has no attached buffer to detach")));
-    }
+fn detach(engine: &Engine, from: &Mutex<Attached>, owner: &str) -> Result<Buffer> {
+    let none = || Error::new(ErrorClass::Buffer, format!("{owner} has no attached buffer to detach"));
+    locked(from).buffer.ok_or_else(none)?;
     flush(engine, "Buffer_detach")?;
-    Ok(locked(from).buffer.take().unwrap_or_default())
+    locked(from).buffer.take().ok_or_else(none)
 }
 
 fn flush(engine: &Engine, operation: &'static str) -> Result<()> {
@@ -66,20 +73,20 @@ impl Schedule for Flush {
 }
 
 impl Engine {
-    /// Attaches a buffer for buffered sends of this process (`MPI_Buffer_attach`). Only its size matters here; the address is
-    /// given back by [`Engine::detach_buffer`].
+    /// Attaches a buffer for buffered sends of this process (`MPI_Buffer_attach`). Only its size matters here:
+    /// its memory is not written.
     ///
     /// # Errors
     /// Class `Buffer` when one is attached already.
-    pub fn attach_buffer(&self, address: usize, size: usize) -> Result<()> {
-        attach(&self.0.attached, address, size, "this process")
+    pub fn attach_buffer(&self, buffer: Buffer) -> Result<()> {
+        attach(&self.0.attached, buffer, "this process")
     }
 
-    /// Waits for buffered sends and gives the buffer back: address and size (`MPI_Buffer_detach`).
+    /// Waits for buffered sends and gives the buffer back (`MPI_Buffer_detach`).
     ///
     /// # Errors
     /// Class `Buffer` when none is attached; interruption.
-    pub fn detach_buffer(&self) -> Result<(usize, usize)> {
+    pub fn detach_buffer(&self) -> Result<Buffer> {
         detach(self, &self.0.attached, "this process")
     }
 
@@ -105,15 +112,15 @@ impl Comm {
     ///
     /// # Errors
     /// Class `Buffer` when one is attached already.
-    pub fn attach_buffer(&self, address: usize, size: usize) -> Result<()> {
-        attach(&self.0.attached, address, size, "the communicator")
+    pub fn attach_buffer(&self, buffer: Buffer) -> Result<()> {
+        attach(&self.0.attached, buffer, "the communicator")
     }
 
-    /// Waits for buffered sends and gives the buffer back: address and size (`MPI_Comm_detach_buffer`).
+    /// Waits for buffered sends and gives the buffer back (`MPI_Comm_detach_buffer`).
     ///
     /// # Errors
     /// Class `Buffer` when none is attached; interruption.
-    pub fn detach_buffer(&self) -> Result<(usize, usize)> {
+    pub fn detach_buffer(&self) -> Result<Buffer> {
         detach(self.engine(), &self.0.attached, "the communicator")
     }
 
@@ -131,9 +138,9 @@ impl Comm {
         let buffer = own.or_else(|| locked(&self.engine().0.attached).buffer);
         let reserved = m.bytes() + OVERHEAD;
         match buffer {
-            Some((AUTOMATIC, _)) => {}
-            Some((_, size)) if core.buffered + reserved <= size => {}
-            Some((_, size)) => {
+            Some(Buffer { unlimited: true, .. }) => {}
+            Some(Buffer { size, .. }) if core.buffered + reserved <= size => {}
+            Some(Buffer { size, .. }) => {
                 return Err(Error::new(
                     ErrorClass::Buffer,
                     format!(

@@ -97,7 +97,7 @@ impl Comm {
     }
 
     fn probed(&self, (source, tag, stored): (i32, i32, Stored)) -> Probed {
-        let status = Status { source, tag, error: 0, bytes: stored.bytes, cancelled: false };
+        let status = Status { source, tag, bytes: stored.bytes, cancelled: false };
         (Some(Message { comm: self.clone(), source, tag, stored }), status)
     }
 }
