@@ -1,6 +1,8 @@
 """Sends, receives, probes and requests of buffers, round a ring."""
 
 import array
+import threading
+import time
 import unittest
 
 from phalanx import MPI
@@ -134,6 +136,53 @@ class Ring(unittest.TestCase):
             COMM.Recv(target, BEFORE, 16)
             self.assertEqual(target[0], turn)
         MPI.Request.Waitall(requests)
+
+
+@unittest.skipIf(MPI.Query_thread() < MPI.THREAD_MULTIPLE, "threads may not call MPI")
+class Threads(unittest.TestCase):
+    def beside(self, waits, answers):
+        """Calls `waits`, which cannot end before another thread calls `answers`."""
+        failed = []
+
+        def answer():
+            try:
+                time.sleep(0.02)
+                answers()
+            except Exception as error:
+                failed.append(error)
+
+        other = threading.Thread(target=answer)
+        other.start()
+        waits()
+        other.join()
+        self.assertEqual(failed, [])
+
+    def test_other_threads_run_while_a_receive_waits(self):
+        for length in LENGTHS:
+            target = data(-1, length)
+            self.beside(
+                lambda target=target: COMM.Recv(target, BEFORE, 30),
+                lambda length=length: COMM.Send(data(RANK, length), NEXT, 30),
+            )
+            self.assertEqual(target, data(BEFORE, length))
+            self.beside(
+                lambda length=length: self.assertEqual(
+                    COMM.recv(None, BEFORE, 31), data(BEFORE, length)
+                ),
+                lambda length=length: COMM.send(data(RANK, length), NEXT, 31),
+            )
+
+    def test_other_threads_run_while_a_send_waits(self):
+        target = data(-1, 1_000_000)
+        self.beside(
+            lambda: COMM.Send(data(RANK, len(target)), NEXT, 32),
+            lambda: COMM.Recv(target, BEFORE, 32),
+        )
+        self.assertEqual(target, data(BEFORE, len(target)))
+        self.beside(
+            lambda: COMM.send(data(RANK, len(target)), NEXT, 33),
+            lambda: self.assertEqual(COMM.recv(None, BEFORE, 33), target),
+        )
 
 
 if __name__ == "__main__":

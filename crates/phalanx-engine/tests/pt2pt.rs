@@ -48,6 +48,72 @@ fn blocking_ping_pong_of_every_size() {
 }
 
 #[test]
+fn only_what_has_to_wait_goes_around() {
+    testing::run(2, |comm| {
+        for (tag, &bytes) in SIZES.iter().enumerate() {
+            let (tag, other, mut around) = (tag as i32, 1 - comm.rank(), 0);
+            let mut data = vec![0u8; bytes];
+            if comm.rank() == 0 {
+                // Nothing was received before rank 1 says so: what is too large for the ring has to wait.
+                comm.send_around(SendBuf::of(&pattern(bytes, 1)), other, tag, |wait| {
+                    around += 1;
+                    comm.send(SendBuf::of(&[0u8; 0]), other, 100).expect("the engine's lock is free");
+                    wait();
+                    wait();
+                })
+                .expect("send");
+                assert_eq!(around, i32::from(bytes > 16 << 10), "{bytes} bytes");
+                if around == 0 {
+                    comm.send(SendBuf::of(&[0u8; 0]), other, 100).expect("send");
+                }
+                comm.barrier().expect("barrier");
+                // Nothing is sent before rank 0 waits for it.
+                let wait_for = |wait: phalanx_engine::pt2pt::Wait<'_>| {
+                    around = 10;
+                    comm.send(SendBuf::of(&[0u8; 0]), other, 101).expect("the engine's lock is free");
+                    wait();
+                    wait();
+                };
+                let status = comm.recv_around(RecvBuf::of(&mut data), other, tag, wait_for).expect("receive");
+                assert_eq!((status.bytes, around, data), (bytes as u64, 10, pattern(bytes, 2)));
+            } else {
+                comm.recv(RecvBuf::of(&mut [0u8; 0]), other, 100).expect("receive");
+                let status = comm.recv_around(RecvBuf::of(&mut data), other, tag, |wait| wait()).expect("receive");
+                assert_eq!((status.bytes, data), (bytes as u64, pattern(bytes, 1)));
+                comm.barrier().expect("barrier");
+                comm.recv(RecvBuf::of(&mut [0u8; 0]), other, 101).expect("receive");
+                comm.send_around(SendBuf::of(&pattern(bytes, 2)), other, tag, |wait| wait()).expect("send");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_wrong_does_not_go_around() {
+    testing::run(1, |comm| {
+        let around = |_: phalanx_engine::pt2pt::Wait<'_>| panic!("nothing is to be waited for");
+        let send = |dest, tag| comm.send_around(SendBuf::of(&[1u8]), dest, tag, around).map_err(|e| e.class());
+        assert_eq!(
+            (send(1, 0), send(0, -1), send(PROC_NULL, 0)),
+            (Err(ErrorClass::Rank), Err(ErrorClass::Tag), Ok(()))
+        );
+        let receive = |source, tag| {
+            let mut data = [0u8];
+            comm.recv_around(RecvBuf::of(&mut data), source, tag, around).map(|s| s.source).map_err(|e| e.class())
+        };
+        assert_eq!(receive(1, 0), Err(ErrorClass::Rank));
+        assert_eq!((receive(0, -5), receive(PROC_NULL, 0)), (Err(ErrorClass::Tag), Ok(PROC_NULL)));
+        // A message to itself waits for nobody; one that the caller does not let wait is an error.
+        comm.send(SendBuf::of(&[9u8]), 0, 3).expect("send");
+        let mut data = [0u8];
+        comm.recv_around(RecvBuf::of(&mut data), ANY_SOURCE, ANY_TAG, around).expect("receive");
+        assert_eq!(data, [9]);
+        let never = comm.recv_around(RecvBuf::of(&mut data), 0, 3, |_| {}).expect_err("nothing is here");
+        assert_eq!(never.class(), ErrorClass::Intern);
+    });
+}
+
+#[test]
 fn synchronous_sends_wait_for_the_receive() {
     testing::run(2, |comm| {
         for &bytes in SIZES {

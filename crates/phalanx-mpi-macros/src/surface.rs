@@ -185,8 +185,8 @@ fn pass_through(plain: &Ident, body: &ItemFn) -> syn::Result<Tokens> {
 /// The name that error messages give a function: the one people know, without the width of its counts.
 fn shown(name: &str) -> &str {
     match name {
-        "PHALANX_Try_send" => "MPI_Send",
-        "PHALANX_Try_recv" => "MPI_Recv",
+        "PHALANX_Send" => "MPI_Send",
+        "PHALANX_Recv" => "MPI_Recv",
         name => name.strip_suffix("_c").unwrap_or(name),
     }
 }

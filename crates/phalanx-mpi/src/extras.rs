@@ -1,52 +1,77 @@
-//! What Phalanx offers beyond the standard: forms that do not wait, and waits that can be given up.
+//! What Phalanx offers beyond the standard: messages that tell when they have to wait, and waits that can be given up.
 //!
 //! The binding looks these up at run time and does without them on other libraries.
 
-use std::ffi::c_int;
+use std::any::Any;
+use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phalanx_engine::ErrorClass;
+use phalanx_engine::pt2pt::Wait;
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
-use crate::datatype::TypeRef;
-use crate::entry::{Done, Failure, wrong};
+use crate::datatype::PeerType;
+use crate::entry::Done;
 use crate::env::library_version;
-use crate::param::{Address, Out, TextOut};
+use crate::param::{Address, TextOut, count};
 use crate::state;
 use crate::status::StatusOut;
 
-fn elements(count: i64) -> Result<usize, Failure> {
-    usize::try_from(count)
-        .map_err(|_| wrong(ErrorClass::Count, format!("the count is {count}; it must not be negative")))
+/// A wait, on its way through the program's function.
+struct Inside<'a> {
+    wait: Wait<'a>,
+    panic: Option<Box<dyn Any + Send>>,
 }
 
-/// Sends if that needs no waiting: `*done` says whether it did.
-#[mpi_entry(PHALANX_Try_send)]
-fn try_send(buf: SendPtr, count: i64, ty: TypeRef, dest: c_int, tag: c_int, comm: CommRef, done: Out<c_int>) -> Done {
-    let sent = comm.comm.try_send(buf.typed(elements(count)?, &ty)?, dest, tag)?;
-    done.set(sent.into());
-    Ok(())
+extern "C" fn run_inside(inside: *mut c_void) {
+    // SAFETY: `inside` is what `around` gave to the program's function, which hands it on while `around` waits for it.
+    let inside = unsafe { &mut *inside.cast::<Inside<'_>>() };
+    // A panic does not go through the program's function: `around` goes on with it.
+    inside.panic = catch_unwind(AssertUnwindSafe(|| (inside.wait)())).err();
 }
 
-/// Receives if a message is there, or comes within about a microsecond: `*done` says whether one did.
-#[mpi_entry(PHALANX_Try_recv)]
-fn try_recv(
+/// Calls the program's function, which runs the wait.
+fn around(function: Address, wait: Wait<'_>) {
+    if function.0 == 0 {
+        return wait();
+    }
+    type Around = extern "C" fn(extern "C" fn(*mut c_void), *mut c_void);
+    // SAFETY: the program gave this address as a function of this type.
+    let function = unsafe { std::mem::transmute::<usize, Around>(function.0) };
+    let mut inside = Inside { wait, panic: None };
+    function(run_inside, (&raw mut inside).cast());
+    if let Some(panic) = inside.panic {
+        resume_unwind(panic);
+    }
+}
+
+/// `MPI_Send_c`. When it has to wait it calls `waiting(wait, data)`, without any lock, which must call `wait(data)` before it
+/// returns: the program can give up a lock of its own for that time.
+#[mpi_entry(PHALANX_Send)]
+fn send(buf: SendPtr, elements: i64, ty: PeerType, dest: c_int, tag: c_int, comm: CommRef, waiting: Address) -> Done {
+    let elements = count(elements)?.0;
+    let ty = ty.with(dest, elements)?;
+    Ok(comm.comm.send_around(buf.typed(elements, &ty)?, dest, tag, |wait| around(waiting, wait))?)
+}
+
+/// `MPI_Recv_c`. When no message comes within about a microsecond it waits inside `waiting`, as `PHALANX_Send`.
+#[mpi_entry(PHALANX_Recv)]
+fn recv(
     buf: RecvPtr,
-    count: i64,
-    ty: TypeRef,
+    elements: i64,
+    ty: PeerType,
     source: c_int,
     tag: c_int,
     comm: CommRef,
     status: StatusOut,
-    done: Out<c_int>,
+    waiting: Address,
 ) -> Done {
-    let outcome = comm.comm.try_recv(buf.typed(elements(count)?, &ty)?, source, tag)?;
-    done.set(outcome.is_some().into());
-    if let Some(outcome) = outcome {
-        status.set(&outcome);
-    }
+    let elements = count(elements)?.0;
+    let ty = ty.with(source, elements)?;
+    let outcome = comm.comm.recv_around(buf.typed(elements, &ty)?, source, tag, |wait| around(waiting, wait))?;
+    status.set(&outcome);
     Ok(())
 }
 

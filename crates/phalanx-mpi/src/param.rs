@@ -73,7 +73,9 @@ as_it_is!(Address);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(pub(crate) usize);
 
-fn count(value: i64) -> Result<Count, Failure> {
+/// A count that is given as a number of either width.
+#[inline]
+pub(crate) fn count(value: i64) -> Result<Count, Failure> {
     match usize::try_from(value) {
         Ok(value) => Ok(Count(value)),
         Err(_) => Err(wrong(ErrorClass::Count, format!("the count is {value}; it must not be negative"))),

@@ -8,10 +8,12 @@ use pyo3::prelude::*;
 
 use crate::error;
 use crate::ffi::*;
+use crate::gil::{blocking, detached};
 
-type TrySend =
-    unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm, *mut c_int) -> c_int;
-type TryRecv = unsafe extern "C" fn(
+/// Calls the function with the address: a wait of the library, run inside a function of ours.
+type Around = extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void);
+type Send = unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm, Around) -> c_int;
+type Recv = unsafe extern "C" fn(
     *mut c_void,
     MPI_Count,
     MPI_Datatype,
@@ -19,17 +21,17 @@ type TryRecv = unsafe extern "C" fn(
     c_int,
     MPI_Comm,
     *mut MPI_Status,
-    *mut c_int,
+    Around,
 ) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 
 /// The optional functions; `None` where the library lacks one.
 pub(crate) struct Extras {
-    /// Sends at once or not at all.
-    pub(crate) try_send: Option<TrySend>,
-    /// Receives at once, after spinning a microsecond at most, or not at all.
-    pub(crate) try_recv: Option<TryRecv>,
+    /// Sends; what has to wait runs inside the last argument.
+    send: Option<Send>,
+    /// Receives; what does not come within a microsecond is waited for inside the last argument.
+    recv: Option<Recv>,
     set_interrupt_hook: Option<SetInterruptHook>,
     is_interrupted: Option<IsInterrupted>,
 }
@@ -42,8 +44,8 @@ pub(crate) fn get() -> &'static Extras {
         // SAFETY: the symbols carry these signatures wherever they exist: the prefix is ours.
         unsafe {
             Extras {
-                try_send: symbol(c"PHALANX_Try_send").map(|p| std::mem::transmute::<*mut c_void, TrySend>(p)),
-                try_recv: symbol(c"PHALANX_Try_recv").map(|p| std::mem::transmute::<*mut c_void, TryRecv>(p)),
+                send: symbol(c"PHALANX_Send").map(|p| std::mem::transmute::<*mut c_void, Send>(p)),
+                recv: symbol(c"PHALANX_Recv").map(|p| std::mem::transmute::<*mut c_void, Recv>(p)),
                 set_interrupt_hook: symbol(c"PHALANX_Set_interrupt_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetInterruptHook>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
@@ -74,6 +76,70 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
         libc::dlsym(library, name.as_ptr())
     };
     (!found.is_null()).then_some(found)
+}
+
+/// Runs a wait of the library without the interpreter lock.
+extern "C" fn unlocked(wait: unsafe extern "C" fn(*mut c_void), data: *mut c_void) {
+    // SAFETY: only `send` and `receive` give this function to the library, which calls it on their thread: with the lock.
+    let py = unsafe { Python::assume_attached() };
+    // SAFETY: the library demands just this call; it touches no Python object.
+    detached(py, || unsafe { wait(data) });
+}
+
+/// Where a message goes to or comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    /// The communicator.
+    pub(crate) comm: MPI_Comm,
+    /// The other side's rank, or a wildcard.
+    pub(crate) peer: c_int,
+    /// The tag, or a wildcard.
+    pub(crate) tag: c_int,
+}
+
+/// Sends in standard mode. Where the library tells when it has to wait, the interpreter lock is given up only then: a small
+/// message costs less than giving it up and taking it back would.
+///
+/// # Safety
+/// `count` readable entries of `datatype` at `address`, until it returns.
+///
+/// # Errors
+/// `MPI.Exception`.
+#[inline]
+pub(crate) unsafe fn send(
+    py: Python<'_>,
+    (address, count, datatype): (*const c_void, MPI_Count, MPI_Datatype),
+    to: Route,
+) -> PyResult<()> {
+    match get().send {
+        // SAFETY: as the caller promises; the interpreter lock is held, as `unlocked` needs it.
+        Some(send) => error::check(unsafe { send(address, count, datatype, to.peer, to.tag, to.comm, unlocked) }),
+        // SAFETY: as the caller promises.
+        None => blocking(py, || unsafe { MPI_Send_c(address, count, datatype, to.peer, to.tag, to.comm) }),
+    }
+}
+
+/// Receives, as [`send`] sends: the interpreter lock is given up when nothing comes within about a microsecond.
+///
+/// # Safety
+/// `count` writable entries of `datatype` at `address`, until it returns; `status` is valid or null.
+///
+/// # Errors
+/// `MPI.Exception`.
+#[inline]
+pub(crate) unsafe fn receive(
+    py: Python<'_>,
+    (address, count, datatype): (*mut c_void, MPI_Count, MPI_Datatype),
+    from: Route,
+    status: *mut MPI_Status,
+) -> PyResult<()> {
+    let Route { comm, peer, tag } = from;
+    match get().recv {
+        // SAFETY: as the caller promises; the interpreter lock is held, as `unlocked` needs it.
+        Some(recv) => error::check(unsafe { recv(address, count, datatype, peer, tag, comm, status, unlocked) }),
+        // SAFETY: as the caller promises.
+        None => blocking(py, || unsafe { MPI_Recv_c(address, count, datatype, peer, tag, comm, status) }),
+    }
 }
 
 /// Whether the library is the embedded engine.

@@ -45,8 +45,11 @@ impl SendMode {
 
 /// Polls of the sender's ring before a receive is posted.
 const DIRECT_POLLS: u32 = 100;
-/// Polls of [`Comm::try_recv`]: about a microsecond.
-const TRY_POLLS: u32 = 24;
+/// Polls of [`Comm::recv_around`] before it goes around: about a microsecond.
+const SHORT_POLLS: u32 = 24;
+
+/// What [`Comm::send_around`] and [`Comm::recv_around`] have to wait for. Running it again does nothing.
+pub type Wait<'a> = &'a mut dyn FnMut();
 
 impl Comm {
     /// Sends and waits until `buf` may be reused (`MPI_Send`).
@@ -141,33 +144,48 @@ impl Comm {
         self.wait_op(Waiting::on(operation, m.ctx), op)
     }
 
-    /// Sends if that needs no waiting; `false` says that nothing was done.
+    /// As [`Comm::send`], but what has to wait runs inside `around`, which is called only then and must run it: a caller
+    /// may give up a lock of its own for that time.
     ///
     /// # Errors
     /// As [`Comm::send_mode`].
     #[inline]
-    pub fn try_send(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<bool> {
-        match self.outgoing(SendMode::Standard, &buf, dest, tag)? {
-            Some(m) => self.0.engine.enter()?.send_now(&m),
-            None => Ok(true),
+    pub fn send_around(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32, around: impl FnOnce(Wait<'_>)) -> Result<()> {
+        let Some(m) = self.outgoing(SendMode::Standard, &buf, dest, tag)? else {
+            return Ok(());
+        };
+        if self.0.engine.enter()?.send_now(&m)? {
+            return Ok(());
         }
+        wait_inside(around, || self.send_slow(SendMode::Standard, self.0.engine.enter()?, &m))
     }
 
-    /// Receives if a matching small message has arrived (looks for about a microsecond).
+    /// As [`Comm::recv`], but when no small message has arrived, and none comes for about a microsecond, the rest runs
+    /// inside `around`, which is called only then and must run it.
     ///
     /// # Errors
     /// As [`Comm::recv`].
     #[inline]
-    pub fn try_recv(&self, buf: RecvBuf<'_, '_>, source: i32, tag: i32) -> Result<Option<Status>> {
+    pub fn recv_around(
+        &self,
+        buf: RecvBuf<'_, '_>,
+        source: i32,
+        tag: i32,
+        around: impl FnOnce(Wait<'_>),
+    ) -> Result<Status> {
         let Some((m, from)) = self.incoming(&buf, source, tag)? else {
-            return Ok(Some(Status::PROC_NULL));
+            return Ok(Status::PROC_NULL);
         };
         let mut core = self.0.engine.enter()?;
-        if let Some(outcome) = recv_ready(&mut core, &m, from, TRY_POLLS) {
-            return outcome.map(Some);
+        if let Some(outcome) = recv_ready(&mut core, &m, from, SHORT_POLLS) {
+            return outcome;
         }
         core.poll();
-        core.recv_arrived(&m).transpose()
+        if let Some(outcome) = core.recv_arrived(&m) {
+            return outcome;
+        }
+        drop(core);
+        wait_inside(around, || self.recv_checked("Recv", self.0.engine.enter()?, &m, from))
     }
 
     /// Starts a send (`MPI_Isend`).
@@ -317,6 +335,16 @@ impl Comm {
     fn freed(&self) -> Error {
         Error::new(ErrorClass::Comm, format!("{} has been freed; create or duplicate another", self.title()))
     }
+}
+
+/// Runs `wait` inside `around`.
+#[cold]
+fn wait_inside<T>(around: impl FnOnce(Wait<'_>), mut wait: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut outcome = None;
+    around(&mut || {
+        outcome.get_or_insert_with(&mut wait);
+    });
+    outcome.unwrap_or_else(|| Err(Error::new(ErrorClass::Intern, "the caller did not let the operation wait")))
 }
 
 /// Receives what needs no waiting: a small message that has arrived, or that arrives within `polls` looks at its ring.

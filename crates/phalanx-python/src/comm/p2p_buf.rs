@@ -1,59 +1,18 @@
 //! Blocking point-to-point communication of buffers, and probes (MPI 5.0 chapter 3).
 //!
-//! Where the library offers it, a send or receive is first tried with the interpreter lock held: a small message then costs
-//! less than giving the lock up and taking it back would.
+//! Where the library tells when it has to wait, a send or receive keeps the interpreter lock until then.
 
 use pyo3::prelude::*;
 
 use super::Comm;
 use super::p2p_matched::{improbe, mprobe};
-use crate::error::check;
-use crate::extras;
+use crate::extras::{self, Route};
 use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
 use crate::msg::Message as Matched;
 use crate::spec::Message;
 use crate::status::Status;
-
-/// Sends in standard mode, giving up the interpreter lock only when the library cannot take the message at once.
-#[inline]
-fn send(py: Python<'_>, message: &Message, dest: c_int, tag: c_int, comm: MPI_Comm) -> PyResult<()> {
-    let Message { address, count, datatype, .. } = *message;
-    if let Some(try_send) = extras::get().try_send {
-        let mut done = 0;
-        // SAFETY: the message holds `count` readable entries at `address`; `done` is valid for the write.
-        check(unsafe { try_send(address, count, datatype, dest, tag, comm, &mut done) })?;
-        if done != 0 {
-            return Ok(());
-        }
-    }
-    // SAFETY: the message keeps its memory until after the call.
-    gil::blocking(py, || unsafe { MPI_Send_c(address, count, datatype, dest, tag, comm) })
-}
-
-/// Receives, giving up the interpreter lock only when nothing is here yet.
-#[inline]
-fn receive(
-    py: Python<'_>,
-    message: &Message,
-    source: c_int,
-    tag: c_int,
-    comm: MPI_Comm,
-    status: *mut MPI_Status,
-) -> PyResult<()> {
-    let Message { address, count, datatype, .. } = *message;
-    if let Some(try_recv) = extras::get().try_recv {
-        let mut done = 0;
-        // SAFETY: the message holds `count` writable entries at `address`; `status` is valid or ignored, `done` is valid.
-        check(unsafe { try_recv(address, count, datatype, source, tag, comm, status, &mut done) })?;
-        if done != 0 {
-            return Ok(());
-        }
-    }
-    // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
-    gil::blocking(py, || unsafe { MPI_Recv_c(address, count, datatype, source, tag, comm, status) })
-}
 
 /// Runs a call that fills a status, and copies that to the caller's object, errors or not. Nobody to tell: it is ignored.
 pub(super) fn reporting<T>(status: Option<&Bound<'_, Status>>, call: impl FnOnce(*mut MPI_Status) -> T) -> T {
@@ -81,8 +40,9 @@ impl Comm {
     /// Exception for a wrong rank or tag, ValueError, TypeError or BufferError for a buffer that cannot be sent.
     #[pyo3(signature = (buf, dest, tag = 0))]
     fn Send(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
-        let message = Message::to_send(buf, dest)?;
-        send(py, &message, dest, tag, self.raw())
+        let m = Message::to_send(buf, dest)?;
+        // SAFETY: the message keeps its memory until after the call.
+        unsafe { extras::send(py, (m.address, m.count, m.datatype), Route { comm: self.raw(), peer: dest, tag }) }
     }
 
     /// Recv(self, buf: BufSpec, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> None
@@ -101,8 +61,10 @@ impl Comm {
         tag: c_int,
         status: Option<&Bound<'_, Status>>,
     ) -> PyResult<()> {
-        let message = Message::to_receive(buf, source)?;
-        reporting(status, |status| receive(py, &message, source, tag, self.raw(), status))
+        let m = Message::to_receive(buf, source)?;
+        let from = Route { comm: self.raw(), peer: source, tag };
+        // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
+        reporting(status, |status| unsafe { extras::receive(py, (m.address, m.count, m.datatype), from, status) })
     }
 
     /// Bsend(self, buf: BufSpec, dest: int, tag: int = 0) -> None

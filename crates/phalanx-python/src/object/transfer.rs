@@ -10,6 +10,7 @@ use super::describe::describe;
 use super::{load, load_short};
 use crate::error::check;
 use crate::extras;
+pub(crate) use crate::extras::Route;
 use crate::ffi::*;
 use crate::gil;
 
@@ -28,34 +29,13 @@ pub(crate) type SendCall =
 pub(crate) type IsendCall =
     unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm, *mut MPI_Request) -> c_int;
 
-/// Where a message goes to or comes from.
-#[derive(Clone, Copy)]
-pub(crate) struct Route {
-    /// The communicator.
-    pub(crate) comm: MPI_Comm,
-    /// The other side's rank, or a wildcard.
-    pub(crate) peer: c_int,
-    /// The tag, or a wildcard.
-    pub(crate) tag: c_int,
-}
-
 /// Sends in standard mode; gives up the interpreter lock only when the library cannot take the message at once.
 ///
 /// # Errors
 /// `MPI.Exception`.
 pub(crate) fn send(py: Python<'_>, parcel: &Parcel, to: Route) -> PyResult<()> {
-    describe(parcel, |address, count, datatype| {
-        if let Some(try_send) = extras::get().try_send {
-            let mut done = 0;
-            // SAFETY: the parcel holds the memory that address, count and datatype describe; `done` is valid.
-            check(unsafe { try_send(address, count, datatype, to.peer, to.tag, to.comm, &mut done) })?;
-            if done != 0 {
-                return Ok(());
-            }
-        }
-        // SAFETY: as above; the parcel outlives the call.
-        gil::blocking(py, || unsafe { MPI_Send_c(address, count, datatype, to.peer, to.tag, to.comm) })
-    })?
+    // SAFETY: the parcel holds the memory that address, count and datatype describe and outlives the call.
+    describe(parcel, |address, count, datatype| unsafe { extras::send(py, (address, count, datatype), to) })?
 }
 
 /// Sends in another mode, without the interpreter lock.
