@@ -79,6 +79,60 @@ class TestOp(unittest.TestCase):
             op.Free()
             self.assertFalse(op)
 
+    def test_more_error_handlers_than_there_are_slots(self):
+        comm, heard = MPI.COMM_WORLD.Dup(), []
+
+        def hear(number):
+            return lambda comm, code: heard.append((number, code))
+
+        handlers = [MPI.Comm.Create_errhandler(hear(n)) for n in range(70)]
+        for handler in handlers:
+            comm.Set_errhandler(handler)
+            comm.Call_errhandler(MPI.ERR_OTHER)
+            handler.Free()
+        self.assertEqual(heard, [(n, MPI.ERR_OTHER) for n in range(70)])
+        comm.Free()
+
+    def test_a_freed_operation_keeps_its_function_while_something_uses_it(self):
+        def plus(a, b, datatype):
+            left, right = array.array("i", bytes(a)), array.array("i", bytes(b))
+            b[:] = array.array("i", [x + y for x, y in zip(left, right, strict=True)])
+
+        def wrong(a, b, datatype):
+            b[:] = array.array("i", [-1] * (len(bytes(b)) // 4))
+
+        comm = MPI.COMM_WORLD.Dup()
+        mine, starts = (
+            array.array("i", [comm.rank, 1]),
+            (
+                lambda into, op: comm.Iallreduce(mine, into, op),
+                lambda into, op: comm.Iscan(mine, into, op),
+                lambda into, op: self.started(comm.Allreduce_init(mine, into, op)),
+            ),
+        )
+        for start in starts:
+            for late in range(comm.size):
+                # Nobody can be done before the late rank has begun.
+                if comm.rank == late:
+                    MPI.COMM_WORLD.Barrier()
+                op, into = MPI.Op.Create(plus, commute=True), array.array("i", [0, 0])
+                request = start(into, op)
+                op.Free()
+                others = [MPI.Op.Create(wrong, commute=True) for _ in range(70)]
+                if comm.rank != late:
+                    MPI.COMM_WORLD.Barrier()
+                request.Wait()
+                ranks = comm.rank + 1 if start is starts[1] else comm.size
+                self.assertEqual(into.tolist(), [sum(range(ranks)), ranks])
+                for other in others:
+                    other.Free()
+        comm.Free()
+
+    @staticmethod
+    def started(request):
+        request.Start()
+        return request
+
     def test_allreduce_with_a_function(self):
         comm = MPI.COMM_WORLD
 

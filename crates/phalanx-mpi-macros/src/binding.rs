@@ -256,6 +256,16 @@ impl Operation {
             None => quote!(()),
         };
         let function = self.c_function(named)?;
+        // An operation's function stays as long as something under way may call it.
+        let op = all.iter().find(|p| p.kind() == "Op").map(|p| &p.name);
+        let in_use = op.map(|op| match named.form {
+            Form::Blocking => quote! { let _in_use = #op.and_then(|op| op.get().in_use(py)); },
+            _ => quote! { let in_use = #op.and_then(|op| op.get().in_use(py)); },
+        });
+        let (held, holding) = match op {
+            Some(_) => (quote!((#parts, in_use)), quote!((#parts, _))),
+            None => (parts.clone(), parts),
+        };
         let arguments: Vec<&Expr> = self.call.args.iter().collect();
         let (result, carry_out) = match named.form {
             // SAFETY: the messages keep their memory until after the call; MPI checks what else it is passed.
@@ -263,12 +273,12 @@ impl Operation {
             // SAFETY: the request holds the messages, and with them the memory, until the operation is over.
             Form::Nonblocking => (
                 quote!(Bound<'py, Request>),
-                quote! { start(py, #parts, |#parts, request| unsafe { #function(#(#arguments,)* request) }) },
+                quote! { start(py, #held, |#holding, request| unsafe { #function(#(#arguments,)* request) }) },
             ),
             // SAFETY: the request holds the messages, and with them the memory, until it is freed.
             Form::Persistent => (
                 quote!(Bound<'py, Prequest>),
-                quote! { prepare(py, #parts, |#parts, request| unsafe { #function(#(#arguments,)* info, request) }) },
+                quote! { prepare(py, #held, |#holding, request| unsafe { #function(#(#arguments,)* info, request) }) },
             ),
         };
         Ok(quote! {
@@ -282,6 +292,7 @@ impl Operation {
             ) -> PyResult<#result> {
                 let this = Operand::operand(slf);
                 let handle = this.raw();
+                #in_use
                 #(#unwrapped)*
                 #messages
                 #carry_out

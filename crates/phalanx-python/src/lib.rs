@@ -39,6 +39,7 @@ mod orphans;
 mod prequest;
 mod request;
 mod session;
+mod slots;
 mod spec;
 mod status;
 mod text;

@@ -1,8 +1,6 @@
 //! `MPI.Op`: reduction operations (MPI 5.0 section 6.9).
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
@@ -12,6 +10,7 @@ use crate::error::check;
 use crate::ffi::*;
 use crate::gil::{self, GilCell};
 use crate::handle::{self, Handle, HandleCell, handle_methods};
+use crate::slots::{OWN, Share, Table, instances};
 use crate::spec::collective;
 
 /// An operation that combines two values of the same type. Calling it combines two Python objects.
@@ -20,8 +19,8 @@ pub(crate) struct Op {
     handle: HandleCell<MPI_Op>,
     /// The Python function of a user's operation.
     function: GilCell<Option<Py<PyAny>>>,
-    /// The slot of the function, [`SLOTS`] for none.
-    slot: AtomicUsize,
+    /// The slot of the function, until the operation is freed.
+    slot: GilCell<Option<Share>>,
 }
 
 impl Handle for Op {
@@ -52,6 +51,11 @@ fn reduce<'py>(slf: &Bound<'py, Op>) -> PyResult<Bound<'py, PyAny>> {
 handle_methods!(Op, MPI_Op, reduce);
 
 impl Op {
+    /// What an operation under way holds, so that the function stays when this object is freed meanwhile.
+    pub(crate) fn in_use(&self, py: Python<'_>) -> Option<Share> {
+        self.slot.peek(py, Clone::clone)
+    }
+
     /// Combines two Python objects: `x op y`.
     ///
     /// # Errors
@@ -108,29 +112,33 @@ fn extreme<'py>(
     Ok(pair.into_pyobject(py)?.into_any())
 }
 
-/// How many operations have a C function of their own; further ones get one from `ctypes`.
-const SLOTS: usize = 64;
-
-/// A function with a C function of its own.
-struct Slot {
-    function: Py<PyAny>,
-    freed: bool,
-}
-
-/// The slots in use. A freed one keeps its function until it is needed again: a nonblocking
-/// reduction may outlive the operation's handle.
-static FUNCTIONS: GilCell<Vec<Slot>> = GilCell::new(Vec::new());
+/// The functions of users' operations.
+static FUNCTIONS: Table = Table::new(
+    |slot| USER.get(slot).map(|own| *own as *mut c_void),
+    4,
+    |py, slot, arguments| {
+        if let [input, inout, count, datatype] = *arguments {
+            // SAFETY: the library passes the addresses of a count and a handle.
+            let (count, datatype) =
+                unsafe { (count.cast::<MPI_Count>().read(), datatype.cast::<MPI_Datatype>().read()) };
+            apply(py, slot, input, inout, count, datatype);
+        }
+    },
+);
 
 /// Runs a user's function on two arrays of `count` elements. An exception cannot be returned through MPI: it ends the job.
 fn apply(
     py: Python<'_>,
-    function: &Bound<'_, PyAny>,
+    slot: usize,
     input: *mut c_void,
     inout: *mut c_void,
     count: MPI_Count,
     datatype: MPI_Datatype,
 ) {
     let called = (|| {
+        let function = FUNCTIONS
+            .function(py, slot)
+            .ok_or_else(|| PyRuntimeError::new_err("a reduction operation without a function"))?;
         let (mut lb, mut extent) = (0, 0);
         // SAFETY: both are valid for the writes.
         check(unsafe { MPI_Type_get_extent_c(datatype, &mut lb, &mut extent) })?;
@@ -138,7 +146,7 @@ fn apply(
         let object = handle::instance::<Datatype>(&py.get_type::<Datatype>(), datatype)?;
         let a = Bound::new(py, Buffer::of_address(input, bytes))?;
         let b = Bound::new(py, Buffer::of_address(inout, bytes))?;
-        let result = function.call1((a, b, &object));
+        let result = function.call1(py, (a, b, &object));
         object.cast::<Datatype>()?.get().cell().set(MPI_DATATYPE_NULL);
         result.map(drop)
     })();
@@ -159,17 +167,10 @@ unsafe extern "C" fn user<const N: usize>(
 ) {
     // SAFETY: the library passes the addresses of a count and a handle; the flag may be asked for at any time.
     let (count, datatype, up) = unsafe { (*count, *datatype, pyo3::ffi::Py_IsInitialized() != 0) };
-    let called = up
-        && Python::attach(|py| {
-            let function = FUNCTIONS.peek(py, |list| list.get(N).map(|slot| slot.function.clone_ref(py)));
-            let Some(function) = function else {
-                return false;
-            };
-            apply(py, function.bind(py), input, inout, count, datatype);
-            true
-        });
-    if !called {
-        eprintln!("phalanx: a user-defined reduction operation ran after its function was gone: ending the job");
+    if up {
+        Python::attach(|py| apply(py, N, input, inout, count, datatype));
+    } else {
+        eprintln!("phalanx: a user-defined reduction operation ran after the end of Python: ending the job");
         // SAFETY: passes values.
         unsafe { MPI_Abort(MPI_COMM_WORLD, 1) };
     }
@@ -177,64 +178,7 @@ unsafe extern "C" fn user<const N: usize>(
 
 type UserFunction = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut MPI_Count, *mut MPI_Datatype);
 
-macro_rules! slots {
-    ($($n:literal)*) => { [$(user::<$n>),*] };
-}
-
-static USER: [UserFunction; SLOTS] = slots!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28
-    29 30 31 32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63);
-
-/// Gives a function a slot and returns its number, [`SLOTS`] when all are taken.
-fn take_slot(py: Python<'_>, function: &Bound<'_, PyAny>) -> usize {
-    let fresh = Slot { function: function.clone().unbind(), freed: false };
-    let mut list = FUNCTIONS.take(py);
-    let (slot, old) = if list.len() < SLOTS {
-        list.push(fresh);
-        (list.len() - 1, None)
-    } else {
-        match list.iter().position(|slot| slot.freed) {
-            Some(slot) => (slot, Some(std::mem::replace(&mut list[slot], fresh))),
-            None => (SLOTS, None),
-        }
-    };
-    drop(FUNCTIONS.replace(py, list));
-    drop(old);
-    slot
-}
-
-/// Lets a slot be taken again.
-fn give_slot_back(py: Python<'_>, slot: usize) {
-    let mut list = FUNCTIONS.take(py);
-    if let Some(slot) = list.get_mut(slot) {
-        slot.freed = true;
-    }
-    drop(FUNCTIONS.replace(py, list));
-}
-
-/// A C function for a Python function that found no slot, made by `ctypes` and kept for the life of the process.
-fn foreign_function(function: &Bound<'_, PyAny>) -> PyResult<usize> {
-    let py = function.py();
-    let ctypes = py.import("ctypes")?;
-    let pointer = ctypes.getattr("c_void_p")?;
-    let prototype = ctypes.getattr("CFUNCTYPE")?.call1((py.None(), &pointer, &pointer, &pointer, &pointer))?;
-    let function = function.clone().unbind();
-    let body = pyo3::types::PyCFunction::new_closure(py, None, None, move |args, _kwargs| -> PyResult<()> {
-        let (a, b, n, t): (Option<usize>, Option<usize>, usize, usize) = args.extract()?;
-        let address = |bits: Option<usize>| std::ptr::with_exposed_provenance_mut::<c_void>(bits.unwrap_or(0));
-        // SAFETY: the library passes the addresses of a count and a handle.
-        let (count, datatype) = unsafe {
-            let count = std::ptr::with_exposed_provenance::<MPI_Count>(n).read();
-            (count, std::ptr::with_exposed_provenance::<MPI_Datatype>(t).read())
-        };
-        apply(args.py(), function.bind(args.py()), address(a), address(b), count, datatype);
-        Ok(())
-    })?;
-    let callback = prototype.call1((body,))?;
-    let address = ctypes.getattr("cast")?.call1((&callback, &pointer))?.getattr("value")?.extract()?;
-    // MPI may call the function as long as it runs.
-    let _kept_for_ever = callback.into_ptr();
-    Ok(address)
-}
+static USER: [UserFunction; OWN] = instances!(user);
 
 #[pymethods]
 impl Op {
@@ -244,7 +188,7 @@ impl Op {
         Op {
             handle: HandleCell::new(handle::raw_or_null(op)),
             function: GilCell::new(op.and_then(|op| op.get().function.get(op.py()))),
-            slot: AtomicUsize::new(op.map_or(SLOTS, |op| op.get().slot.load(Relaxed))),
+            slot: GilCell::new(op.and_then(|op| op.get().in_use(op.py()))),
         }
     }
 
@@ -270,15 +214,18 @@ impl Op {
         if !function.is_callable() {
             return Err(PyTypeError::new_err("expected a callable reduction function"));
         }
-        let slot = take_slot(py, function);
-        let callback: *mut c_void = match USER.get(slot) {
-            Some(callback) => *callback as *mut c_void,
-            None => std::ptr::with_exposed_provenance_mut(foreign_function(function)?),
-        };
+        let (callback, slot) = FUNCTIONS.take(function)?;
         // SAFETY: the callback lives as long as the process; the result pointer is valid for the write.
-        let object = handle::create::<Op>(cls, |out| unsafe { MPI_Op_create_c(callback, c_int::from(commute), out) })?;
+        let made = handle::create::<Op>(cls, |out| unsafe { MPI_Op_create_c(callback, c_int::from(commute), out) });
+        let object = match made {
+            Ok(object) => object,
+            Err(error) => {
+                slot.give_back(py);
+                return Err(error);
+            }
+        };
         let op = object.cast::<Op>()?.get();
-        op.slot.store(slot, Relaxed);
+        op.slot.replace(py, Some(slot));
         drop(op.function.replace(py, Some(function.clone().unbind())));
         Ok(object)
     }
@@ -294,7 +241,9 @@ impl Op {
             self.handle.set(before);
         }
         Python::attach(|py| {
-            give_slot_back(py, self.slot.swap(SLOTS, Relaxed));
+            if let Some(slot) = self.slot.take(py) {
+                slot.give_back(py);
+            }
             drop(self.function.take(py));
         });
         Ok(())
@@ -317,7 +266,7 @@ impl Op {
     /// Raises ValueError when the buffers differ in count or datatype, Exception when the operation does not apply to it.
     fn Reduce_local(&self, py: Python<'_>, inbuf: &Bound<'_, PyAny>, inoutbuf: &Bound<'_, PyAny>) -> PyResult<()> {
         let m = collective::local(inbuf, inoutbuf)?;
-        let op = self.raw();
+        let (op, _in_use) = (self.raw(), self.in_use(py));
         // SAFETY: both messages hold `count` entries and keep their memory until after the call.
         gil::blocking(py, || unsafe {
             MPI_Reduce_local_c(m.send.address, m.receive.address, m.count(), m.datatype(), op)
