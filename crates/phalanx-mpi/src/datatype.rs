@@ -55,16 +55,13 @@ impl<W> Param<W> for TypeRef {
 }
 
 /// The type of a message to or from one process: may be null where there is neither a process nor data.
-pub(crate) struct PeerType(Result<TypeRef, Failure>);
+pub(crate) struct PeerType(RawType);
 
 impl<W> Param<W> for PeerType {
     type Raw = RawType;
     #[inline]
     unsafe fn decode(raw: RawType) -> Result<PeerType, Failure> {
-        match find(raw) {
-            Err(failure) if raw == RawType::NULL => Ok(PeerType(Err(failure))),
-            found => found.map(|ty| PeerType(Ok(ty))),
-        }
+        Ok(PeerType(raw))
     }
 }
 
@@ -72,11 +69,13 @@ impl PeerType {
     /// The type of `count` elements for or from `peer`.
     #[inline]
     pub(crate) fn with(self, peer: c_int, count: usize) -> Result<TypeRef, Failure> {
-        match self.0 {
-            Ok(ty) => Ok(ty),
-            Err(_) if peer == consts::PROC_NULL && count == 0 => find(RawType(consts::BYTE)),
-            Err(failure) => Err(failure),
-        }
+        find(self.0).or_else(|failure| self.of_nobody(peer, count, failure))
+    }
+
+    #[cold]
+    fn of_nobody(self, peer: c_int, count: usize, failure: Failure) -> Result<TypeRef, Failure> {
+        let none = self.0 == RawType::NULL && peer == consts::PROC_NULL && count == 0;
+        if none { find(RawType(consts::BYTE)) } else { Err(failure) }
     }
 }
 
