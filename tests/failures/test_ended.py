@@ -1,6 +1,9 @@
 """A rank that has ended and is still waited for; sends under way at the end."""
 
+import sys
+import textwrap
 import unittest
+from pathlib import Path
 
 from jobs import JobCase
 
@@ -71,6 +74,56 @@ class TestWaitingForARankThatHasEnded(JobCase):
         ended = self.run_job(2, script)
         self.assertNotEqual(ended.status, 0, ended.text)
         self.assert_says(ended, "rank 1")
+
+    def test_a_killed_rank_of_a_job_that_goes_on(self):
+        for call in (
+            "comm.recv(source=last)",
+            "comm.barrier()",
+            "comm.Ssend(b'x', last)",
+        ):
+            script = f"""
+    import os, signal
+    if comm.rank == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    {call}
+"""
+            with self.subTest(call=call):
+                ended = self.run_job(2, HEAD + script, "--keep-going")
+                self.assertNotEqual(ended.status, 0, ended.text)
+                self.assert_says(
+                    ended, "SIGKILL", "rank 1, which has ended: it was killed"
+                )
+
+    def test_a_killed_rank_ends_other_jobs_without_a_word_of_the_others(self):
+        script = """
+    import os, signal
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    if comm.rank == last:
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGKILL)
+    comm.recv(source=last)
+"""
+        ended = self.run_job(3, HEAD + script)
+        self.assertEqual(ended.status, 128 + 9, ended.text)
+        self.assertNotIn("has ended", ended.err, ended.text)
+
+    def test_a_process_whose_shell_lives_on(self):
+        path = Path(self.folder, "script.py")
+        path.write_text(
+            textwrap.dedent(
+                HEAD
+                + """
+    import os
+    if comm.rank == last:
+        os._exit(0)
+    comm.recv(source=last)
+"""
+            )
+        )
+        command = f"{sys.executable} {path}; sleep 100"
+        ended = self.launch("-n", "2", "sh", "-c", command).end()
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "rank 1, which has ended")
 
     def test_a_slow_rank_is_waited_for(self):
         script = """

@@ -1,10 +1,12 @@
-//! Ranks that have ended properly and are still waited for.
+//! Ranks that have ended and are still waited for.
 
 use std::thread::sleep;
 use std::time::Duration;
 
+use phalanx_engine::boot::BootConfig;
 use phalanx_engine::op::{Builtin, Op};
-use phalanx_engine::{ANY_SOURCE, ANY_TAG, Arg, Comm, ErrorClass, RecvBuf, Result, SendBuf, testing};
+use phalanx_engine::{ANY_SOURCE, ANY_TAG, Arg, Comm, Engine, ErrorClass, RecvBuf, Result, SendBuf, testing};
+use phalanx_shm::{Exit, ProcId, ProcessTag, SlotState, Universe, UniverseConfig};
 
 /// The error says that a rank has ended, and the parts.
 fn assert_ended<T>(outcome: Result<T>, parts: &[&str]) {
@@ -145,4 +147,58 @@ fn ranks_that_have_done_their_part_may_end_before_the_others() {
         comm.reduce(Arg::Buf(SendBuf::of(&mine)), recv, &Op::predefined(Builtin::Sum), 0).unwrap();
         assert!(comm.rank() != 0 || sum[0] == 6);
     });
+}
+
+/// Rank 0 of two, in a job whose rank 1 is the process `tag`, as far as its slot says.
+fn beside(tag: Option<ProcessTag>) -> (Universe, Engine) {
+    let universe = Universe::create(UniverseConfig { slots: 4, ..UniverseConfig::default() }).unwrap();
+    universe.claim_slots(2).unwrap();
+    if let Some(tag) = tag {
+        universe.slot(ProcId(1)).claim(tag).unwrap();
+        universe.slot(ProcId(1)).set_state(SlotState::Running);
+    }
+    let engine = Engine::init(BootConfig::first_world(&universe, 2, 0)).unwrap();
+    (universe, engine)
+}
+
+#[test]
+fn a_rank_whose_number_lives_again_as_another_process_has_ended() {
+    let mut later = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let earlier = ProcessTag::from_bits(ProcessTag::of(later.id()).bits() ^ 1 << 30);
+    let (_universe, engine) = beside(Some(earlier));
+    assert_ended(receive(&engine.world(), 1, 6), &["Recv", "rank 1"]);
+    assert_ended(engine.world().barrier(), &["Barrier", "rank 1"]);
+    later.kill().unwrap();
+    later.wait().unwrap();
+}
+
+#[test]
+fn a_killed_rank_has_ended_when_no_launcher_ends_the_job() {
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let (universe, engine) = beside(Some(ProcessTag::of(child.id())));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    universe.slot(ProcId(1)).record_exit(Exit::Signal(9));
+    assert_ended(receive(&engine.world(), 1, 6), &["Recv", "rank 1", "killed"]);
+}
+
+#[test]
+fn a_rank_lives_on_when_the_shell_that_started_it_has_ended() {
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let (universe, engine) = beside(Some(ProcessTag::of(child.id())));
+    universe.slot(ProcId(1)).record_exit(Exit::Status(0));
+    let world = engine.world();
+    let waiting = std::thread::spawn(move || receive(&world, 1, 6));
+    sleep(Duration::from_secs(3));
+    assert!(!waiting.is_finished(), "it may still send");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_ended(waiting.join().unwrap(), &["Recv", "rank 1"]);
+}
+
+#[test]
+fn a_program_that_never_began_has_ended_when_the_launcher_says_so() {
+    let (universe, engine) = beside(None);
+    universe.slot(ProcId(1)).record_exit(Exit::Status(0));
+    assert_ended(receive(&engine.world(), 1, 6), &["Recv", "rank 1"]);
 }

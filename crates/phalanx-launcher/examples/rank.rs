@@ -24,7 +24,7 @@ fn universe() -> (Universe, ProcId) {
     let world = std::env::var("PHALANX_WORLD").expect("a world");
     let fields: Vec<u32> = world.split(':').map(|field| field.parse().expect("a number")).collect();
     let me = ProcId(fields[0] + fields[2]);
-    universe.slot(me).claim(std::process::id() as i32).expect("our own slot");
+    universe.slot(me).claim(universe.own_tag()).expect("our own slot");
     (universe, me)
 }
 

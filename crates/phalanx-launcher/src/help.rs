@@ -46,8 +46,7 @@ program; ':' begins another program of the same job.
   --nooversubscribe       refuse to start more ranks than there are CPUs
   -usize N                the attribute MPI_UNIVERSE_SIZE
   --keep-going            a rank that fails does not end the job: the others go
-                          on. What waits for the failed rank may wait for ever:
-                          give a --timeout as well
+                          on. What waits for the failed rank fails, and says so
   --doors multiprocessing
                           answer 'import multiprocessing' (and the pools of
                           concurrent.futures) in ranks as well

@@ -7,17 +7,6 @@ use phalanx_shm::{Exit, ProcId, ShmError, SlotState, Universe, UniverseConfig};
 use crate::error::LaunchError;
 use crate::process::Ended;
 
-/// What a rank's slot says about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// The engine was never started there.
-    Untouched,
-    /// Between `MPI_Init` and `MPI_Finalize`.
-    Running,
-    /// After `MPI_Finalize`.
-    Finalized,
-}
-
 /// The universe that this launcher made, or was handed.
 pub(crate) struct JobUniverse(Universe);
 
@@ -60,16 +49,9 @@ impl JobUniverse {
         self.0.next_contexts(1)
     }
 
-    /// How far the process of a slot has come.
-    pub(crate) fn standing(&self, slot: u32) -> Standing {
-        if !self.0.has(ProcId(slot)) {
-            return Standing::Untouched;
-        }
-        match self.0.slot(ProcId(slot)).state() {
-            SlotState::Empty => Standing::Untouched,
-            SlotState::Starting | SlotState::Running | SlotState::Finalizing => Standing::Running,
-            SlotState::Finalized => Standing::Finalized,
-        }
+    /// How far the process of a slot has come; [`SlotState::Empty`] where the engine was never started.
+    pub(crate) fn state(&self, slot: u32) -> SlotState {
+        if self.0.has(ProcId(slot)) { self.0.slot(ProcId(slot)).standing().state } else { SlotState::Empty }
     }
 
     /// The code that the process of a slot gave to `MPI_Abort`.

@@ -253,7 +253,7 @@ fn measure(method: Method, size: usize) -> f64 {
     let repetitions = (256 << 20) / size.max(1 << 20);
     let repetitions = repetitions.clamp(5, 30) as u64;
     let mut rate = 0.0;
-    let sender = std::process::id() as i32;
+    let sender = phalanx_shm::ProcessTag::me();
     pair(
         || {
             let data: Vec<u8> = (0..size).map(|i| (i / 7) as u8).collect();

@@ -18,8 +18,8 @@
 //! lives (a tag must not change: locks carry it). Such a tag is decided by the number alone.
 //!
 //! **Namespaces.** Numbers mean something within one PID namespace, and start times within one time namespace. A family
-//! is at home where its first process was when it made the arena. A member elsewhere carries a mark in its tag: it is
-//! never found dead, and finds nobody dead.
+//! is at home where its first process was when it made the arena, a universe where its creator was. A member elsewhere
+//! carries a mark in its tag: it is never found dead, and finds nobody dead.
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use std::io;
@@ -150,7 +150,7 @@ const UNKNOWN_HOME: u64 = 1;
 const NO_HOME: u64 = 2;
 
 /// The PID and time namespaces of this process. Needs no descriptor, but `/proc`.
-fn namespaces() -> Option<u64> {
+pub(crate) fn namespaces() -> Option<u64> {
     let inode = |kind: &str| std::fs::metadata(format!("/proc/self/ns/{kind}")).ok().map(|file| file.ino());
     // Kernels before 5.6 have no time namespaces. Inodes of namespaces have 32 bits.
     Some(inode("pid")? & u64::from(u32::MAX) | inode("time").unwrap_or(0) << 32)
@@ -267,6 +267,11 @@ impl ProcessTag {
     /// Whether what `/proc` tells about its number, it tells about this process (or a later one of that number).
     pub(crate) fn is_in_proc(self) -> bool {
         !self.is_foreign() && !ProcessTag::me().is_foreign() && has_own_proc()
+    }
+
+    /// The same process, inside or outside the namespaces of some shared memory.
+    pub(crate) fn marked(self, foreign: bool) -> ProcessTag {
+        ProcessTag(self.0 & (FOREIGN - 1) | if foreign { FOREIGN } else { 0 })
     }
 
     /// Its start time, if it is known.

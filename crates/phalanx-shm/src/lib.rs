@@ -104,4 +104,4 @@ pub use sleep::{SleepWord, Woken};
 #[cfg(not(loom))]
 pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]
-pub use universe::{Exit, Offset, Slot, SlotState, Universe, UniverseConfig};
+pub use universe::{Exit, Offset, Slot, SlotState, Standing, Universe, UniverseConfig};

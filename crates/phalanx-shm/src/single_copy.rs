@@ -6,8 +6,8 @@
 
 use std::io;
 
-use crate::ShmError;
 use crate::mem::MutMem;
+use crate::{ProcessTag, ShmError};
 
 /// Pieces per system call (the kernel's UIO_MAXIOV).
 const PIECES: usize = 1024;
@@ -42,33 +42,36 @@ impl ProbeWord {
     }
 }
 
-/// Whether the memory of process `pid` can be read: tries its [`ProbeWord`] at `addr`, which must hold `value`.
-pub fn probe(pid: i32, addr: u64, value: u64) -> bool {
+/// Whether the memory of a process can be read: tries its [`ProbeWord`] at `addr`, which must hold `value`. Not that of a
+/// process of other namespaces, whose number is somebody else's here.
+pub fn probe(process: ProcessTag, addr: u64, value: u64) -> bool {
     let mut seen = [0u8; 8];
     // SAFETY: `seen` outlives the call and nothing else refers to it during it.
     let local = unsafe { MutMem::new(seen.as_mut_ptr(), seen.len()) };
-    read(pid, RemoteMem { addr, len: 8 }, local).is_ok() && u64::from_ne_bytes(seen) == value
+    !process.is_foreign()
+        && read(process, RemoteMem { addr, len: 8 }, local).is_ok()
+        && u64::from_ne_bytes(seen) == value
 }
 
-/// Copies `remote` of process `pid` to `local`; both must have the same length.
+/// Copies `remote` of a process to `local`; both must have the same length.
 ///
 /// # Errors
 ///
 /// [`ShmError::SingleCopy`]: EPERM (not allowed), ESRCH (the process has ended),
 /// EFAULT (no such memory there), with the bytes copied before.
-pub fn read(pid: i32, remote: RemoteMem, local: MutMem) -> Result<(), ShmError> {
-    read_vectored(pid, &[remote], &[local])
+pub fn read(process: ProcessTag, remote: RemoteMem, local: MutMem) -> Result<(), ShmError> {
+    read_vectored(process, &[remote], &[local])
 }
 
-/// Copies the concatenation of `remote` of process `pid` to that of `local`;
+/// Copies the concatenation of `remote` of a process to that of `local`;
 /// both must have the same total length.
 ///
 /// # Errors
 ///
 /// As [`read`].
-pub fn read_vectored(pid: i32, remote: &[RemoteMem], local: &[MutMem]) -> Result<(), ShmError> {
+pub fn read_vectored(process: ProcessTag, remote: &[RemoteMem], local: &[MutMem]) -> Result<(), ShmError> {
     let local = local.iter().map(|m| (m.as_ptr().cast_const(), m.len()));
-    transfer(pid, remote, local)
+    transfer(process, remote, local)
 }
 
 /// Pieces `(address, length)` still to be copied on one side, in order.
@@ -104,7 +107,12 @@ impl Side {
     }
 }
 
-fn transfer(pid: i32, remote: &[RemoteMem], local: impl Iterator<Item = (*const u8, usize)>) -> Result<(), ShmError> {
+fn transfer(
+    process: ProcessTag,
+    remote: &[RemoteMem],
+    local: impl Iterator<Item = (*const u8, usize)>,
+) -> Result<(), ShmError> {
+    let pid = process.pid().cast_signed();
     let mut local = Side::new(local);
     let mut remote = Side::new(remote.iter().map(|r| (std::ptr::without_provenance(r.addr as usize), r.len)));
     let total: u64 = local.pieces.iter().map(|p| p.iov_len as u64).sum();

@@ -5,10 +5,10 @@
 use std::process::{Command, Stdio};
 
 use phalanx_shm::single_copy::{self, ProbeWord, RemoteMem};
-use phalanx_shm::{MutMem, ShmError};
+use phalanx_shm::{MutMem, ProcessTag, ShmError};
 
-fn me() -> i32 {
-    i32::try_from(std::process::id()).unwrap()
+fn me() -> ProcessTag {
+    ProcessTag::me()
 }
 
 fn remote(bytes: &[u8]) -> RemoteMem {
@@ -33,6 +33,8 @@ fn a_probe_compares_the_word() {
     }
     assert!(!single_copy::probe(me(), word.addr(), 1235));
     assert!(!single_copy::probe(me(), 8, 0), "no memory there");
+    let elsewhere = ProcessTag::from_bits(me().bits() | 1 << 54);
+    assert!(elsewhere.is_foreign() && !single_copy::probe(elsewhere, word.addr(), 1234), "another's number");
 }
 
 #[test]
@@ -60,10 +62,10 @@ fn refusals_say_how_far_it_got() {
     let here = unsafe { MutMem::new(room.as_mut_ptr(), room.len()) };
     let mut child = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
     child.wait().unwrap();
-    let gone = i32::try_from(child.id()).unwrap();
+    let gone = ProcessTag::of(child.id());
     match single_copy::read(gone, RemoteMem { addr: 4096, len: 8192 }, here) {
         Err(ShmError::SingleCopy { pid, bytes: 8192, done: 0, source, .. }) => {
-            assert_eq!(pid, gone);
+            assert_eq!(pid, gone.pid().cast_signed());
             let code = source.raw_os_error();
             assert!(code == Some(libc::ESRCH) || code == Some(libc::EPERM), "{source}");
         }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::thread;
 
-use phalanx_shm::{Exit, Offset, ProcId, ShmError, SlotState, Universe, UniverseConfig};
+use phalanx_shm::{Death, Exit, Offset, ProcId, ProcessTag, ShmError, SlotState, Standing, Universe, UniverseConfig};
 
 fn small() -> UniverseConfig {
     UniverseConfig { slots: 8, ring_bytes: 4096, heap_bytes: 1 << 20 }
@@ -27,22 +27,24 @@ fn every_process_sees_the_same_universe() {
     assert!(universe.has(ProcId(4)) && !universe.has(ProcId(5)));
 
     let slot = universe.slot(first);
-    assert_eq!((slot.pid(), slot.state()), (0, SlotState::Empty));
-    assert_eq!(slot.claim(77), Ok(()));
-    assert_eq!(other.slot(first).claim(78), Err(77));
-    assert_eq!(other.slot(first).claim(77), Ok(()));
+    let me = universe.own_tag();
+    assert_eq!((universe.process(first), slot.standing().state), (None, SlotState::Empty));
+    assert_eq!(slot.claim(me), Ok(()));
+    assert_eq!(other.slot(first).claim(me), Ok(()));
+    assert_eq!(other.process(first), Some(ProcessTag::me()));
     slot.set_state(SlotState::Running);
-    assert_eq!(other.slot(first).state(), SlotState::Running);
+    assert_eq!(other.slot(first).standing().state, SlotState::Running);
     assert_eq!(slot.abort_code(), None);
     slot.record_abort(-5);
     slot.record_abort(6);
     assert_eq!(other.slot(first).abort_code(), Some(-5));
-    assert_eq!(slot.exit(), None);
+    assert_eq!(slot.standing().exit, None);
     slot.record_exit(Exit::Signal(9));
     slot.record_exit(Exit::Status(0));
-    assert_eq!(other.slot(first).exit(), Some(Exit::Signal(9)));
+    slot.set_state(SlotState::Finalized);
+    assert_eq!(other.slot(first).standing(), Standing { state: SlotState::Finalized, exit: Some(Exit::Signal(9)) });
     universe.slot(ProcId(1)).record_exit(Exit::Status(0));
-    assert_eq!(other.slot(ProcId(1)).exit(), Some(Exit::Status(0)));
+    assert_eq!(other.slot(ProcId(1)).standing().exit, Some(Exit::Status(0)));
 
     let contexts = universe.next_contexts(2);
     assert_eq!(other.next_contexts(1), contexts + 8);
@@ -52,6 +54,37 @@ fn every_process_sees_the_same_universe() {
     let mut seen = [0; 5];
     other.bytes(at.plus(10), 5).unwrap().read(0, &mut seen).unwrap();
     assert_eq!(&seen, b"hello");
+}
+
+#[test]
+fn a_slot_stays_with_its_process_when_the_number_lives_again() {
+    let universe = Universe::create(small()).unwrap();
+    let (first, me) = (universe.claim_slots(2).unwrap(), universe.own_tag());
+    // The process that had this one's number before it.
+    let earlier = ProcessTag::from_bits(me.bits() ^ 1 << 30);
+    assert_eq!(earlier.pid(), me.pid());
+    universe.slot(first).claim(earlier).unwrap();
+    assert_eq!(universe.slot(first).claim(me), Err(earlier), "rings and messages of the earlier one are none of ours");
+    assert_eq!(universe.process(first).unwrap().death(), Some(Death::NumberReused));
+    // An abort code is signed by the process, not by its number.
+    let later = ProcId(1);
+    universe.slot(later).claim(me).unwrap();
+    universe.slot(first).record_abort(3);
+    universe.slot(later).record_abort(4);
+    assert_eq!((universe.slot(first).abort_code(), universe.slot(later).abort_code()), (Some(3), Some(4)));
+    assert!(universe.process(later).unwrap().is_alive());
+}
+
+#[test]
+fn the_process_of_a_slot_is_known_to_have_ended() {
+    let universe = Universe::create(small()).unwrap();
+    let slot = universe.claim_slots(1).unwrap();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    universe.slot(slot).claim(ProcessTag::of(child.id())).unwrap();
+    assert!(universe.process(slot).unwrap().is_alive());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(universe.process(slot).unwrap().death(), Some(Death::NoSuchProcess));
 }
 
 #[test]
@@ -94,13 +127,6 @@ fn strangers_are_not_attached() {
     let seals = rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&memfd, seals).unwrap();
     assert!(reason(memfd).contains("Phalanx's mark"));
-
-    // A universe of another version, or whose header does not fit its length.
-    for (at, value, words) in [(8, 99u32, "version"), (12, 4000, "describes"), (16, 3, "describes")] {
-        let universe = Universe::create(small()).unwrap();
-        rustix::io::pwrite(universe.fd(), &value.to_ne_bytes(), at).unwrap();
-        assert!(reason(fd(&universe)).contains(words));
-    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
     };
     inherit::close_original(fd, universe.fd());
     let me = ProcId(world.first + world.rank);
-    if !universe.has(me) || universe.slot(me).claim(std::process::id() as i32).is_err() {
+    if !universe.has(me) || universe.slot(me).claim(universe.own_tag()).is_err() {
         return Ok(None);
     }
     let pmi = pmi_fd.and_then(greet).transpose()?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::ProbeWord;
-use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, RingConsumer, ShmError, Universe};
+use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, ProcessTag, RingConsumer, ShmError, Universe};
 
 use crate::comm::CommInner;
 use crate::datatype::{Basic, Datatype};
@@ -22,6 +22,7 @@ use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::Result;
 use crate::status::Status;
 
+use super::ended::Lives;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
@@ -69,8 +70,10 @@ pub struct Core {
     pub(crate) withdrawn: IntMap<u64, Offset>,
     /// Blocks for large sends, free for use.
     pub(crate) blocks: Vec<Offset>,
-    /// By slot: not tried yet, impossible, or the pid for single copies.
-    pub(crate) copyable: Vec<Option<Option<i32>>>,
+    /// By slot: not tried yet, impossible, or the process for single copies.
+    pub(crate) copyable: Vec<Option<Option<ProcessTag>>>,
+    /// Which peers are known to have ended.
+    pub(crate) lives: Lives,
     probe: Box<ProbeWord>,
     probe_value: u64,
     /// Bytes of buffered sends under way.
@@ -125,6 +128,7 @@ impl Core {
             withdrawn: IntMap::default(),
             blocks: Vec::new(),
             copyable: Vec::new(),
+            lives: Lives::default(),
             probe: Box::new(ProbeWord::new(probe_value)),
             probe_value,
             buffered: 0,

@@ -1,4 +1,4 @@
-//! Processes that have ended properly and are still waited for.
+//! Processes that have ended and are still waited for.
 //!
 //! A rank that has called `MPI_Finalize`, or whose program is over without it, sends nothing any more and takes part in
 //! nothing. Whoever waits for it would wait for ever. So a wait that has slept in vain looks around: what can only be
@@ -7,10 +7,15 @@
 //!
 //! A process in `MPI_Finalize` that still has messages to deliver counts as ended for those who send to it or wait for it in
 //! a collective; for those who receive from it, when nothing has come for a long while.
+//!
+//! Whether a process that has said nothing has ended, its tag decides, whoever started it: the program that the launcher
+//! started may be a shell, and another launcher tells us nothing. Killed ranks are waited for a long while, too: their job
+//! is being ended as a rule, by a launcher that says why. Where it is told to keep going, the wait ends here.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use phalanx_shm::{Exit, ProcId, SlotState};
+use phalanx_shm::{Exit, ProcId, SlotState, Universe};
 
 use crate::comm::CommInner;
 use crate::error::{Error, ErrorClass, Result};
@@ -18,15 +23,18 @@ use crate::status::{ANY_SOURCE, ANY_TAG};
 
 use super::Engine;
 use super::core::Core;
-use super::matching::Pattern;
+use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Owner, RawOp, RecvOp, RecvStage, SendOp};
 use super::wait::Waiting;
 
 /// How long a wait has to look hopeless before it is given up: whoever ends a job has ended it by then, and says why.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The same where what is waited for could still come.
+/// The same where what is waited for could still come, or a launcher is probably ending the job.
 const LONG_GRACE: Duration = Duration::from_secs(5);
+
+/// How often one process is asked whether it lives, which takes some system calls.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// The operation in whose wait nobody else learns of an error.
 pub(super) const FINALIZE: &str = "Finalize";
@@ -63,6 +71,8 @@ enum Hope {
     Nobody,
     /// Another thread of this process.
     OwnThreads,
+    /// Nobody; but whoever ends the jobs of killed ranks should come first.
+    Launcher,
     /// A peer that still delivers what it has begun to send.
     Delivery,
 }
@@ -72,7 +82,7 @@ impl Hope {
         match self {
             Hope::Nobody => GRACE,
             Hope::OwnThreads if !is_threaded() => GRACE,
-            Hope::OwnThreads | Hope::Delivery => LONG_GRACE,
+            Hope::OwnThreads | Hope::Launcher | Hope::Delivery => LONG_GRACE,
         }
     }
 }
@@ -80,7 +90,7 @@ impl Hope {
 impl Engine {
     /// Whether a process has ended as far as others may wait for it to do something.
     pub(crate) fn has_ended(&self, process: ProcId) -> bool {
-        matches!(end_of(&self.0.universe, process), End::Ending | End::Ended)
+        self.core().end_of(process) != End::Alive
     }
 
     /// Looks around after a sleep in vain: fails operations that wait for processes that have ended. `missing` says who
@@ -105,10 +115,12 @@ impl Engine {
             }
         };
         if let Some(gone) = gone
-            && patience(&mut watch.missing, true) > GRACE
+            && patience(&mut watch.missing, true) > core.end_of(gone.process).hope_of_senders().patience()
         {
             let place = core.context_name(what.ctx);
-            return Err(ended(&format!("{} on {place} waits for rank {}", what.operation, gone.rank), gone.process));
+            return Err(
+                core.ended(&format!("{} on {place} waits for rank {}", what.operation, gone.rank), gone.process)
+            );
         }
         if gone.is_none() {
             watch.missing = None;
@@ -148,20 +160,46 @@ enum End {
     Alive,
     /// It delivers what it has begun to send, and nothing else.
     Ending,
-    /// It has called `MPI_Finalize`, or its program is over without having used MPI.
+    /// It has called `MPI_Finalize`, or has ended well without it.
     Ended,
+    /// It has ended in another way.
+    Killed,
 }
 
-fn end_of(universe: &phalanx_shm::Universe, process: ProcId) -> End {
-    if !universe.has(process) {
-        return End::Alive;
+impl End {
+    /// What hope those have who send to the process or wait for it in a collective.
+    fn hope_of_senders(self) -> Hope {
+        if self == End::Killed { Hope::Launcher } else { Hope::Nobody }
     }
-    let slot = universe.slot(process);
-    match slot.state() {
-        SlotState::Finalized => End::Ended,
-        _ if slot.exit() == Some(Exit::Status(0)) => End::Ended,
-        SlotState::Finalizing => End::Ending,
-        _ => End::Alive,
+}
+
+/// What was found out about processes whose slots do not say that they have ended.
+#[derive(Default)]
+pub(crate) struct Lives(RefCell<IntMap<u32, Asked>>);
+
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    /// What the launcher had recorded.
+    exit: Option<Exit>,
+    is_dead: bool,
+}
+
+impl Lives {
+    /// Whether the process of a slot is known to have ended, `exit` being what the launcher has recorded.
+    fn is_dead(&self, universe: &Universe, process: ProcId, exit: Option<Exit>) -> bool {
+        // Of one that never came here, and of one whose number means nothing here, the launcher alone knows.
+        let Some(tag) = universe.process(process).filter(|tag| !tag.is_foreign()) else {
+            return exit.is_some();
+        };
+        let mut known = self.0.borrow_mut();
+        let fresh = |asked: &Asked| asked.is_dead || asked.exit == exit && asked.at.elapsed() < ASK_EVERY;
+        if let Some(asked) = known.get(&process.0).filter(|asked| fresh(asked)) {
+            return asked.is_dead;
+        }
+        let is_dead = tag.is_dead();
+        known.insert(process.0, Asked { at: Instant::now(), exit, is_dead });
+        is_dead
     }
 }
 
@@ -174,18 +212,35 @@ fn peers(comm: &CommInner) -> &crate::group::Group {
     comm.remote.as_ref().unwrap_or(&comm.local)
 }
 
-fn ended(wait: &str, process: ProcId) -> Error {
-    Error::new(
-        ErrorClass::ProcAborted,
-        format!(
-            "{wait}, which has ended: it has called MPI_Finalize, or its program is over (slot {process} of the job)"
-        ),
-    )
-}
-
 impl Core {
     fn comm_of(&self, ctx: u32) -> Option<std::sync::Arc<CommInner>> {
         self.comms.get(&(ctx & !3)).and_then(std::sync::Weak::upgrade)
+    }
+
+    fn end_of(&self, process: ProcId) -> End {
+        if !self.universe.has(process) {
+            return End::Alive;
+        }
+        let standing = self.universe.slot(process).standing();
+        match standing.state {
+            SlotState::Finalized => End::Ended,
+            _ if self.lives.is_dead(&self.universe, process, standing.exit) => match standing.exit {
+                // Without a word of the launcher nobody knows how.
+                None | Some(Exit::Status(0)) => End::Ended,
+                Some(_) => End::Killed,
+            },
+            SlotState::Finalizing => End::Ending,
+            _ => End::Alive,
+        }
+    }
+
+    /// The error of a wait for a process that has ended.
+    fn ended(&self, wait: &str, process: ProcId) -> Error {
+        let how = match self.end_of(process) {
+            End::Killed => "it was killed, or has failed",
+            _ => "it has called MPI_Finalize, or its program is over",
+        };
+        Error::new(ErrorClass::ProcAborted, format!("{wait}, which has ended: {how} (slot {process} of the job)"))
     }
 
     /// Whether a process has ended and everything it sent has been taken from its ring; what hope is left then.
@@ -194,10 +249,10 @@ impl Core {
             return None;
         }
         // Its state before its ring: what it sent before it ended is seen then.
-        let hope = match end_of(&self.universe, process) {
+        let hope = match self.end_of(process) {
             End::Alive => return None,
             End::Ending => Hope::Delivery,
-            End::Ended => Hope::Nobody,
+            end @ (End::Ended | End::Killed) => end.hope_of_senders(),
         };
         let inlet = self.inlets.get(process.0 as usize).and_then(Option::as_ref);
         inlet.is_none_or(|inlet| inlet.ring.is_empty()).then_some(hope)
@@ -259,15 +314,16 @@ impl Core {
             tag => format!(" with tag {tag}"),
         };
         let wait = format!("waits on {} for {from}{tag}", self.context_name(recv.ctx));
-        Some(Lost { op, error: ended(&wait, process), hope })
+        Some(Lost { op, error: self.ended(&wait, process), hope })
     }
 
     fn lost_send(&self, op: RawOp, send: &SendOp) -> Option<Lost> {
         self.gone(send.dest)?;
+        let hope = self.end_of(send.dest).hope_of_senders();
         let rank = self.comm_of(send.ctx).and_then(|comm| peers(&comm).rank_of(send.dest));
         let to = rank.map_or_else(|| "a process".to_owned(), |rank| format!("rank {rank}"));
         let wait = format!("a message of {} bytes on {} is for {to}", send.bytes, self.context_name(send.ctx));
-        Some(Lost { op, error: ended(&wait, send.dest), hope: Hope::Nobody })
+        Some(Lost { op, error: self.ended(&wait, send.dest), hope })
     }
 
     /// Ends an operation with its error.

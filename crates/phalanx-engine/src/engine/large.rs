@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use phalanx_shm::single_copy;
 use phalanx_shm::transfer::{TransferReceiver, TransferSender};
-use phalanx_shm::{Offset, ProcId, ShmError};
+use phalanx_shm::{Offset, ProcId, ProcessTag, ShmError};
 
 use crate::error::{Error, ErrorClass, Result};
 use crate::status::Status;
@@ -93,7 +93,7 @@ pub(crate) struct Piping {
 pub(crate) struct Pull {
     from: ProcId,
     remote: RawOp,
-    pid: i32,
+    process: ProcessTag,
     theirs: Pieces,
     ours: Option<Pieces>,
     at: u64,
@@ -412,20 +412,20 @@ impl Core {
     }
 
     fn prepare_pull(&mut self, piping: &Piping) -> Option<Pull> {
-        let pid = self.can_copy(piping.from, piping.block)?;
+        let process = self.can_copy(piping.from, piping.block)?;
         let w = words(self, piping.block)?;
         let (address, listed) = (w[ADDRESS].load(Ordering::Relaxed), w[LISTED].load(Ordering::Relaxed));
         let theirs = if listed == 0 {
             Pieces::one(address as i64, piping.matched.bytes)
         } else {
-            Pieces::fetch(pid, address, listed)?
+            Pieces::fetch(process, address, listed)?
         };
         let (from, remote, end, matched) = (piping.from, piping.remote, piping.end, piping.matched);
-        Some(Pull { from, remote, pid, theirs, ours: piping.ours.clone(), at: 0, end, matched })
+        Some(Pull { from, remote, process, theirs, ours: piping.ours.clone(), at: 0, end, matched })
     }
 
-    /// Whether single copies from a process work, by its probe word in a block: its pid if so.
-    fn can_copy(&mut self, peer: ProcId, block: Offset) -> Option<i32> {
+    /// Whether single copies from a process work, by its probe word in a block: which process that is, if so.
+    fn can_copy(&mut self, peer: ProcId, block: Offset) -> Option<ProcessTag> {
         let at = peer.0 as usize;
         if self.copyable.len() <= at {
             self.copyable.resize(at + 1, None);
@@ -433,11 +433,11 @@ impl Core {
         if let Some(known) = self.copyable[at] {
             return known;
         }
-        let pid = self.universe.slot(peer).pid();
+        let process = self.universe.process(peer)?;
         let w = words(self, block)?;
         let (address, value) = (w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed));
-        let works = self.single_copy && single_copy::probe(pid, address, value);
-        let found = works.then_some(pid);
+        let works = self.single_copy && single_copy::probe(process, address, value);
+        let found = works.then_some(process);
         self.copyable[at] = Some(found);
         found
     }
@@ -449,7 +449,7 @@ impl Core {
         let to = (pull.at + STEP).min(pull.end);
         let copied = match &pull.ours {
             Some(ours) => single_copy::read_vectored(
-                pull.pid,
+                pull.process,
                 &pull.theirs.remote(pull.at, to),
                 &ours.local_mut(target.mem, pull.at, to),
             ),
@@ -490,7 +490,7 @@ impl Core {
         let mut staged = std::mem::take(&mut self.scratch);
         staged.resize((to - pull.at) as usize, 0);
         let copied =
-            single_copy::read_vectored(pull.pid, &pull.theirs.remote(pull.at, to), &[memory::of_mut(&mut staged)]);
+            single_copy::read_vectored(pull.process, &pull.theirs.remote(pull.at, to), &[memory::of_mut(&mut staged)]);
         if copied.is_ok() {
             target.ty.unpack(target.count, &mut target.mem.clone(), pull.at as usize, &staged);
         }

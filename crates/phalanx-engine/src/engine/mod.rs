@@ -99,8 +99,8 @@ impl Engine {
         }
         let me = ProcId(first.0 + rank);
         let slot = universe.slot(me);
-        slot.claim(std::process::id() as i32).map_err(|owner| {
-            Error::new(ErrorClass::Other, format!("rank {rank} is already running as process {owner}"))
+        slot.claim(universe.own_tag()).map_err(|owner| {
+            Error::new(ErrorClass::Other, format!("rank {rank} is already running as process {}", owner.pid()))
         })?;
         slot.set_state(SlotState::Starting);
         let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");

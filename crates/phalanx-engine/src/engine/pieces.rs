@@ -1,5 +1,6 @@
 //! The memory ranges behind a message that does not lie in one piece.
 
+use phalanx_shm::ProcessTag;
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::{self, RemoteMem};
 use smallvec::SmallVec;
@@ -93,13 +94,13 @@ impl Pieces {
     }
 
     /// Reads the list that another process has published.
-    pub(super) fn fetch(pid: i32, address: u64, n: u64) -> Option<Pieces> {
+    pub(super) fn fetch(process: ProcessTag, address: u64, n: u64) -> Option<Pieces> {
         if n > PIECES as u64 {
             return None;
         }
         let mut list = vec![[0u64; 2]; n as usize];
         let remote = RemoteMem { addr: address, len: n as usize * 16 };
-        single_copy::read(pid, remote, memory::of_mut(&mut list)).ok()?;
+        single_copy::read(process, remote, memory::of_mut(&mut list)).ok()?;
         Some(Pieces::new(list.into_iter().map(|[at, len]| (at as i64, len))))
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use phalanx_shm::single_copy::{self, ProbeWord};
-use phalanx_shm::{Universe, UniverseConfig};
+use phalanx_shm::{ProcessTag, Universe, UniverseConfig};
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
@@ -129,7 +129,7 @@ pub(super) fn probe_peer(pid: &str, address: &str, value: &str) -> u8 {
     let (Ok(pid), Ok(address), Ok(value)) = (pid.parse(), address.parse(), value.parse()) else {
         return 4;
     };
-    if single_copy::probe(pid, address, value) { 0 } else { 4 }
+    if single_copy::probe(ProcessTag::of(pid), address, value) { 0 } else { 4 }
 }
 
 fn orphans() -> Finding {

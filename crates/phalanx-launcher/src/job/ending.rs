@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use phalanx_shm::SlotState;
 use rustix::process::Signal;
 
 use super::{Job, Rank};
@@ -13,7 +14,6 @@ use crate::output::Sink;
 use crate::pmi::Stage;
 use crate::process::{self, Ended};
 use crate::signals;
-use crate::universe::Standing;
 
 /// Between SIGTERM and SIGKILL when a rank failed: enough for an interpreter that is ending anyway.
 const GRACE: Duration = Duration::from_secs(2);
@@ -102,11 +102,11 @@ impl Job {
     /// Whether a rank called `MPI_Init` and not `MPI_Finalize`. The slot knows it for the embedded engine; for any other
     /// library its PMI conversation does.
     fn is_unfinished(&self, rank: &Rank) -> bool {
-        let standing = if self.manner.foreign { Standing::Untouched } else { self.universe.standing(rank.slot) };
-        match standing {
-            Standing::Running => true,
-            Standing::Finalized => false,
-            Standing::Untouched => self.connections[rank.connection].client.stage == Stage::Initialised,
+        let state = if self.manner.foreign { SlotState::Empty } else { self.universe.state(rank.slot) };
+        match state {
+            SlotState::Starting | SlotState::Running | SlotState::Finalizing => true,
+            SlotState::Finalized => false,
+            SlotState::Empty => self.connections[rank.connection].client.stage == Stage::Initialised,
         }
     }
 

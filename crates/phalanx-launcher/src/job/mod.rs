@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use phalanx_shm::SlotState;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll;
@@ -27,7 +28,7 @@ use crate::output::{Read, Sink, Stream};
 use crate::pmi::{Client, Service};
 use crate::process::{self, Ended, Guard};
 use crate::signals::Signals;
-use crate::universe::{JobUniverse, Standing};
+use crate::universe::JobUniverse;
 
 pub(crate) use places::usable_cpus;
 pub(crate) use world::{Place, Plan, Planned, path_of};
@@ -380,7 +381,7 @@ impl Job {
         let rank = &self.ranks[index];
         let Some(ended) = rank.ended.filter(|_| !self.manner.foreign) else { return };
         let left = self.connections[rank.connection].descriptor.is_some();
-        if !left || ended != Ended::Exit(0) || self.universe.standing(rank.slot) != Standing::Untouched {
+        if !left || ended != Ended::Exit(0) || self.universe.state(rank.slot) != SlotState::Empty {
             self.universe.record_end(rank.slot, ended);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use phalanx_shm::SlotState;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
@@ -10,7 +11,6 @@ use crate::error::LaunchError;
 use crate::failure::{self, Cause};
 use crate::pmi::{Action, Client, Stage};
 use crate::process::Ended;
-use crate::universe::Standing;
 
 impl Job {
     /// Serves a process that we did not start: a rank of a one-process world, over `descriptor`.
@@ -111,7 +111,7 @@ impl Job {
             return self.tell_of_end(rank);
         }
         // The process we serve is gone. Its children may finish if it did; else nobody will ever answer them.
-        let finished = connection.client.stage == Stage::Finalized || self.universe.standing(0) == Standing::Finalized;
+        let finished = connection.client.stage == Stage::Finalized || self.universe.state(0) == SlotState::Finalized;
         if !finished && !self.by_pid.is_empty() {
             self.kill_everything();
         }

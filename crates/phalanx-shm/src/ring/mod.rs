@@ -113,16 +113,16 @@ pub(crate) struct Control {
     /// Lines consumed since creation. Written by the consumer, an eighth of a
     /// ring late (exact when the handle is dropped); read by the producer when
     /// the room it knows of is used up.
-    head: AtomicU64,
+    pub(crate) head: AtomicU64,
     #[cfg(not(loom))]
     _consumer_line: [u8; 120],
     /// Lines produced since creation. Written by the producer's handle when it is
     /// dropped, for the next handle, and when its process has waited for long,
     /// for a receiver that looks whether it has missed something.
-    tail: AtomicU64,
+    pub(crate) tail: AtomicU64,
     /// 1 when the producer waits for room. Set by the producer, cleared by the
     /// consumer when it publishes `head` (it then wakes the producer).
-    blocked: AtomicU32,
+    pub(crate) blocked: AtomicU32,
     /// 1 while the producer handle exists.
     producing: AtomicU32,
     /// 1 while the consumer handle exists.

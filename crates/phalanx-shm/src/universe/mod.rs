@@ -1,5 +1,6 @@
 //! The universe: one segment that every process of a launch maps.
 
+mod audit;
 mod layout;
 mod slot;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use rustix::process::{Resource, getrlimit};
 
 use crate::ShmError;
+use crate::alive::{ProcessTag, namespaces};
 use crate::heap::Heap;
 use crate::mem::SharedBytes;
 use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef, max_payload};
@@ -19,7 +21,7 @@ use crate::sync::{AtomicU64, Ordering};
 use layout::{Header, Layout, MAGIC, PAGE, VERSION};
 
 pub use crate::process::{MAX_SLOTS, ProcId};
-pub use slot::{Exit, Slot, SlotState};
+pub use slot::{Exit, Slot, SlotState, Standing};
 
 /// A position in the segment, the same for every process. Zero means "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +108,16 @@ fn heap_range() -> usize {
 struct Inner {
     segment: Arc<Segment>,
     layout: Layout,
+    /// As in the header.
+    home: u64,
+    /// Whether this process is in the namespaces in which the slots' process numbers mean something.
+    at_home: bool,
+}
+
+impl Inner {
+    fn new(segment: Segment, layout: Layout, home: u64) -> Inner {
+        Inner { segment: Arc::new(segment), layout, home, at_home: home != 0 && namespaces() == Some(home) }
+    }
 }
 
 /// A mapped universe. Cloning is cheap and shares the mapping.
@@ -137,8 +149,10 @@ impl Universe {
         })?;
         let (segment, seed) = (Segment::create(total)?, segment::random()?);
         segment.commit(0, layout.slots_at, "the universe's header")?;
-        let universe = Universe(Arc::new(Inner { segment: Arc::new(segment), layout }));
+        let home = namespaces().unwrap_or(0);
+        let universe = Universe(Arc::new(Inner::new(segment, layout, home)));
         let header = universe.header();
+        header.home.store(home, Ordering::Relaxed);
         header.version.store(VERSION, Ordering::Relaxed);
         header.capacity.store(layout.capacity, Ordering::Relaxed);
         header.ring_bytes.store(layout.ring_bytes, Ordering::Relaxed);
@@ -167,7 +181,8 @@ impl Universe {
         // atomics, for which every bit pattern is valid.
         let header = unsafe { &*segment.base().cast::<Header>() };
         let layout = Layout::from_header(header, segment.len() as u64)?;
-        Ok(Universe(Arc::new(Inner { segment: Arc::new(segment), layout })))
+        let home = header.home.load(Ordering::Relaxed);
+        Ok(Universe(Arc::new(Inner::new(segment, layout, home))))
     }
 
     /// The segment's descriptor, to be inherited or passed.
@@ -245,6 +260,22 @@ impl Universe {
         // SAFETY: inside the slot table by the check; the layout was validated
         // against the segment's length; Slot is all atomics.
         unsafe { &*self.slot_ptr(p).as_ptr() }
+    }
+
+    /// The tag by which the calling process is known in this universe.
+    pub fn own_tag(&self) -> ProcessTag {
+        ProcessTag::me().marked(!self.0.at_home)
+    }
+
+    /// The process in slot `p`; `None` while there is none. A [foreign](ProcessTag::is_foreign) one, whose number means
+    /// nothing here, when either of the two is outside the namespaces of the universe.
+    ///
+    /// # Panics
+    ///
+    /// As [`Universe::slot`].
+    pub fn process(&self, p: ProcId) -> Option<ProcessTag> {
+        let tag = self.slot(p).process()?;
+        Some(tag.marked(tag.is_foreign() || !self.0.at_home))
     }
 
     /// Whether slot `p` has been claimed.
@@ -421,60 +452,6 @@ impl Universe {
         }
     }
 
-    /// Whether what is written in the segment can be right, as far as process `me` can tell: for one that has waited for
-    /// long. Finds what a wild process has written over identities, slots, or words that nobody writes.
-    ///
-    /// # Errors
-    ///
-    /// [`ShmError::Corrupt`] with what cannot be.
-    #[cold]
-    pub fn audit(&self, me: ProcId) -> Result<(), ShmError> {
-        let (layout, header) = (&self.0.layout, self.header());
-        let corrupt = |what: String| Err(ShmError::Corrupt { what });
-        if Layout::from_header(header, self.0.segment.len() as u64).ok() != Some(*layout) {
-            return corrupt("the header of the segment describes another one".to_owned());
-        }
-        let (claimed, used) =
-            (header.slots_used.load(Ordering::Acquire), header.books.frontier.load(Ordering::Acquire));
-        if claimed > layout.capacity || claimed <= me.0 || used > layout.heap_len() || !used.is_multiple_of(4096) {
-            return corrupt(format!("the header counts {claimed} processes and {used} bytes in use"));
-        }
-        for process in 0..claimed {
-            if let Some(what) = self.slot(ProcId(process)).nonsense() {
-                return corrupt(format!("the slot of process {process} has {what}"));
-            }
-        }
-        // Behind the header nobody writes.
-        let first = size_of::<Header>().next_multiple_of(8);
-        if let Some(at) = self.reserved_words(first, (layout.slots_at as usize - first) / 8).iter().position(is_used) {
-            return corrupt(format!("there is something at byte {}, where there is nothing", first + at * 8));
-        }
-        let row = self.reserved_words(layout.pair_row(me.0).0 as usize, layout.capacity as usize);
-        let misplaced = |(from, entry): (usize, &AtomicU64)| {
-            let at = entry.load(Ordering::Relaxed);
-            let ring = from < claimed as usize && self.checked(Offset(at), layout.ring_footprint(), 128).is_ok();
-            (at != 0 && !ring).then_some((from, at))
-        };
-        if let Some((from, at)) = row.iter().enumerate().find_map(misplaced) {
-            return corrupt(format!("the ring from process {from} to process {me} is said to be at {at}"));
-        }
-        Ok(())
-    }
-
-    /// The processes that have made a ring to process `me`.
-    pub fn senders(&self, me: ProcId) -> impl Iterator<Item = ProcId> {
-        let claimed = self.claimed();
-        let row = self.reserved_words(self.0.layout.pair_row(me.0.min(claimed)).0 as usize, claimed as usize);
-        (0..claimed).zip(row).filter(|(_, entry)| is_used(entry)).map(|(from, _)| ProcId(from))
-    }
-
-    /// Words before the heap whose pages have been reserved.
-    fn reserved_words(&self, at: usize, n: usize) -> &[AtomicU64] {
-        assert!(at.is_multiple_of(8) && at + n * 8 <= self.0.layout.heap_at as usize, "{n} words at {at}");
-        // SAFETY: aligned, inside the mapping by the assertion, and atomics accept every bit pattern.
-        unsafe { core::slice::from_raw_parts(self.0.segment.base().add(at).cast::<AtomicU64>(), n) }
-    }
-
     fn heap(&self) -> Heap<'_> {
         Heap { segment: &self.0.segment, books: &self.header().books, start: self.0.layout.heap_at }
     }
@@ -485,10 +462,6 @@ impl Universe {
         // atomics, and stays mapped while `self` lives.
         unsafe { &*self.0.segment.base().cast::<Header>() }
     }
-}
-
-fn is_used(word: &AtomicU64) -> bool {
-    word.load(Ordering::Relaxed) != 0
 }
 
 /// Context id of the first world.

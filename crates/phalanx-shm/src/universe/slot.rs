@@ -1,13 +1,14 @@
-//! A process's slot: who it is, how it fares, and how to draw its attention.
+//! A process's slot: which process it is, how it fares, and how to draw its attention.
 
+use crate::alive::ProcessTag;
 use crate::doorbell::Doorbell;
 use crate::sleep::SleepWord;
-use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use crate::universe::ProcId;
 
 /// How far a process has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u8)]
 pub enum SlotState {
     /// Claimed for a process that has not attached.
     Empty = 0,
@@ -30,111 +31,152 @@ pub enum Exit {
     Signal(u8),
 }
 
-/// One process slot in the segment. All fields are atomics: any process of the
-/// universe may look.
+/// What a slot says about its process, as of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How far the process has come, as it said itself.
+    pub state: SlotState,
+    /// How the program ended that the launcher started for this slot, once the launcher has seen that. Where that
+    /// program was a shell or the like, the process of the slot is one of its children, and may outlive it: whether
+    /// *that* has ended, its [tag](crate::Universe::process) tells.
+    pub exit: Option<Exit>,
+}
+
+/// A [`Standing`] in one word: `state | number << 8 | ENDED | KILLED`.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(super) struct StandingWord(AtomicU64);
+
+const STATE: u64 = 0xff;
+const NUMBER_AT: u32 = 8;
+const ENDED: u64 = 1 << 16;
+const KILLED: u64 = 1 << 17;
+
+impl StandingWord {
+    fn get(&self) -> Standing {
+        // SYNC POINT standing: Acquire, what the process sent before it said how far it is has been published.
+        let word = self.0.load(Ordering::Acquire);
+        let number = (word >> NUMBER_AT) as u8;
+        Standing {
+            state: match word & STATE {
+                1 => SlotState::Starting,
+                2 => SlotState::Running,
+                3 => SlotState::Finalized,
+                4 => SlotState::Finalizing,
+                _ => SlotState::Empty,
+            },
+            exit: match word & (ENDED | KILLED) {
+                ENDED => Some(Exit::Status(number)),
+                0 | KILLED => None,
+                _ => Some(Exit::Signal(number)),
+            },
+        }
+    }
+
+    /// Changes one half and keeps the other: the process and its parent may write at the same time.
+    fn update(&self, change: impl Fn(u64) -> Option<u64>) {
+        // SYNC POINT standing: Release, for whoever finds the new word.
+        let _unless_recorded = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change);
+    }
+
+    /// Whether no process of the universe can have written this.
+    fn is_nonsense(&self) -> bool {
+        let word = self.0.load(Ordering::Relaxed);
+        let exit = word & !STATE;
+        word & STATE > SlotState::Finalizing as u64
+            || exit > (STATE << NUMBER_AT | ENDED | KILLED)
+            || exit != 0 && exit & ENDED == 0
+    }
+}
+
+/// One process slot in the segment. All fields are atomics: any process of the universe may look.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct Slot {
-    /// Process id, 0 while unclaimed. Written once, by the process (or its
-    /// launcher on its behalf).
-    pid: AtomicI32,
-    /// A [`SlotState`]. Written by the process.
-    state: AtomicU32,
-    /// 0, or `pid << 33 | 1 << 32 | abort code as u32`. Written once, by the
-    /// process that calls abort.
-    abort: AtomicU64,
-    /// 0, or `1 << 32 | 0 (status) or 1 (signal) << 8 | number`. Written once,
-    /// by the process's parent.
-    exit: AtomicU64,
+    /// [`ProcessTag`] bits of the process, 0 while there is none. Written once, by the process.
+    pub(super) process: AtomicU64,
+    /// State and exit.
+    pub(super) standing: StandingWord,
+    /// 0, or `short tag << 33 | 1 << 32 | abort code as u32`. Written once, by the process when it aborts the job.
+    pub(super) abort: AtomicU64,
     /// Zero: nobody writes here.
-    unused: [AtomicU64; 13],
+    pub(super) unused: [AtomicU64; 13],
     /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }
 
-const SET: u64 = 1 << 32;
+/// There is an abort code.
+const ABORTED: u64 = 1 << 32;
 
 impl Slot {
-    /// The process id, or 0 while nobody has claimed the slot.
-    pub fn pid(&self) -> i32 {
-        self.pid.load(Ordering::Acquire)
-    }
-
-    /// Claims the slot for process `pid`. Claiming again is fine.
+    /// Claims the slot for a process: the calling one, by its [name here](crate::Universe::own_tag). Claiming again is fine.
     ///
     /// # Errors
     ///
-    /// The process that has it, when that is another one.
-    pub fn claim(&self, pid: i32) -> Result<(), i32> {
-        match self.pid.compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => Ok(()),
-            Err(owner) if owner == pid => Ok(()),
-            Err(owner) => Err(owner),
+    /// The process that has it, when that is another one: an earlier one of the same number, too.
+    pub fn claim(&self, process: ProcessTag) -> Result<(), ProcessTag> {
+        match self.process.compare_exchange(0, process.bits(), Ordering::AcqRel, Ordering::Acquire) {
+            Err(owner) if owner != process.bits() => Err(ProcessTag::from_bits(owner)),
+            _ => Ok(()),
         }
     }
 
-    /// How far the process has come.
-    pub fn state(&self) -> SlotState {
-        match self.state.load(Ordering::Acquire) {
-            1 => SlotState::Starting,
-            2 => SlotState::Running,
-            3 => SlotState::Finalized,
-            4 => SlotState::Finalizing,
-            _ => SlotState::Empty,
-        }
+    /// The process that has claimed the slot, as it called itself.
+    pub(super) fn process(&self) -> Option<ProcessTag> {
+        let bits = self.process.load(Ordering::Acquire);
+        (bits != 0).then(|| ProcessTag::from_bits(bits))
+    }
+
+    /// How far the process has come, and how it ended.
+    pub fn standing(&self) -> Standing {
+        self.standing.get()
     }
 
     /// Says how far this process has come.
     pub fn set_state(&self, state: SlotState) {
-        self.state.store(state as u32, Ordering::Release);
+        self.standing.update(|word| Some(word & !STATE | state as u64));
+    }
+
+    /// Records how the program of the slot ended. The first call counts.
+    pub fn record_exit(&self, exit: Exit) {
+        let exit = match exit {
+            Exit::Status(n) => ENDED | u64::from(n) << NUMBER_AT,
+            Exit::Signal(n) => ENDED | KILLED | u64::from(n) << NUMBER_AT,
+        };
+        self.standing.update(|word| (word & ENDED == 0).then_some(word & STATE | exit));
+    }
+
+    /// What begins the abort word: nobody but the process of the slot signs like this by accident.
+    fn signature(&self) -> u64 {
+        u64::from(self.process().map_or(0, |process| process.short().to_u32())) << 33 | ABORTED
     }
 
     /// Records that this process aborts the job with `code`. The first call counts.
     pub fn record_abort(&self, code: i32) {
-        let value = u64::from(self.pid() as u32) << 33 | SET | u64::from(code as u32);
-        let _ = self.abort.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
+        let word = self.signature() | u64::from(code as u32);
+        let _later = self.abort.compare_exchange(0, word, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// The code this process aborted with, if it did. Nonsense in that place is no code: it lacks the process's number.
+    /// The code this process aborted with, if it did. Nonsense in that place is no code: it lacks the signature.
     pub fn abort_code(&self) -> Option<i32> {
-        let value = self.abort.load(Ordering::Acquire);
-        let signed = value >> 33 == u64::from(self.pid() as u32 & (u32::MAX >> 1));
-        (value & SET != 0 && signed).then_some(value as u32 as i32)
+        let word = self.abort.load(Ordering::Acquire);
+        (word & !u64::from(u32::MAX) == self.signature()).then_some(word as u32 as i32)
     }
 
     /// What cannot be in this slot, once it has been claimed.
     pub(super) fn nonsense(&self) -> Option<&'static str> {
-        let abort = self.abort.load(Ordering::Relaxed);
-        if self.state.load(Ordering::Relaxed) > SlotState::Finalizing as u32 {
+        let process = self.process.load(Ordering::Relaxed);
+        if self.standing.is_nonsense() {
             Some("a state that there is not")
-        } else if self.pid.load(Ordering::Relaxed) < 0 {
-            Some("a process number that there is not")
-        } else if abort != 0 && self.abort_code().is_none() {
+        } else if ProcessTag::from_bits(process).bits() != process {
+            Some("a process that there is not")
+        } else if self.abort.load(Ordering::Relaxed) != 0 && self.abort_code().is_none() {
             Some("an abort code that nobody gave")
         } else if self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
             Some("something where there is nothing")
         } else {
             None
         }
-    }
-
-    /// Records how the process ended. The first call counts.
-    pub fn record_exit(&self, exit: Exit) {
-        let value = match exit {
-            Exit::Status(n) => SET | u64::from(n),
-            Exit::Signal(n) => SET | 1 << 8 | u64::from(n),
-        };
-        let _ = self.exit.compare_exchange(0, value, Ordering::AcqRel, Ordering::Relaxed);
-    }
-
-    /// How the process ended, if its parent has seen that.
-    pub fn exit(&self) -> Option<Exit> {
-        let value = self.exit.load(Ordering::Acquire);
-        (value & SET != 0).then_some(if value & 1 << 8 != 0 {
-            Exit::Signal(value as u8)
-        } else {
-            Exit::Status(value as u8)
-        })
     }
 
     /// Wakes the process's threads if they sleep. Publish what they wait for

@@ -1,9 +1,10 @@
-//! What a wild process writes over the segment is found by those that wait, and sound segments pass.
-#![cfg(not(loom))]
-
+use std::mem::offset_of;
 use std::os::fd::AsFd;
 
-use phalanx_shm::{Envelope, Part, ProcId, ShmError, SlotState, Universe, UniverseConfig};
+use crate::ring::Control;
+use crate::universe::layout::{Header, Layout};
+use crate::universe::slot::Slot;
+use crate::{Envelope, Part, ProcId, ShmError, SlotState, Universe, UniverseConfig};
 
 const A: ProcId = ProcId(0);
 const B: ProcId = ProcId(1);
@@ -12,10 +13,20 @@ fn universe() -> Universe {
     let universe = Universe::create(UniverseConfig { slots: 8, ring_bytes: 1024, heap_bytes: 4 << 20 }).unwrap();
     universe.claim_slots(2).unwrap();
     for process in [A, B] {
-        universe.slot(process).claim(40 + process.0 as i32).unwrap();
+        universe.slot(process).claim(universe.own_tag()).unwrap();
         universe.slot(process).set_state(SlotState::Running);
     }
     universe
+}
+
+/// Where a field of a slot lies in the segment.
+fn in_slot(universe: &Universe, process: ProcId, field: usize) -> u64 {
+    universe.0.layout.slots_at + (process.0 as usize * size_of::<Slot>() + field) as u64
+}
+
+/// Where the table says where the ring `from` -> `to` is.
+fn in_table(layout: &Layout, from: ProcId, to: ProcId) -> u64 {
+    layout.pair_row(to.0).0 + u64::from(from.0) * 8
 }
 
 /// Writes over a word of the segment as no process of the job does.
@@ -36,18 +47,29 @@ fn says(found: Result<(), ShmError>, text: &str) {
     }
 }
 
-const SLOTS_AT: u64 = 65_536;
-
 #[test]
 fn what_nobody_writes_is_found_in_the_header_the_slots_and_the_table_of_rings() {
     let universe = universe();
     universe.audit(A).unwrap();
-    // Identity, geometry, counters; the rest of the header's pages; a slot's state, abort word and unused words; a ring's
-    // place.
-    let slots = [(0, "state"), (8, "abort code"), (32, "where there is nothing")];
-    let header = [(0, "header"), (16, "header"), (24, "header"), (60_000, "where there is nothing")];
-    let slots = slots.map(|(at, text)| (SLOTS_AT + at, text));
-    let table = [(2 * SLOTS_AT + 8, "is said to be at"), (2 * SLOTS_AT + 7 * 8, "is said to be at")];
+    let header = [
+        (offset_of!(Header, magic), "header"),
+        (offset_of!(Header, ring_bytes), "header"),
+        (offset_of!(Header, total), "header"),
+        (offset_of!(Header, home), "header"),
+        (offset_of!(Header, slots_used), "processes"),
+        (size_of::<Header>(), "where there is nothing"),
+        (universe.0.layout.slots_at as usize - 8, "where there is nothing"),
+    ];
+    let slot = [
+        (offset_of!(Slot, process), "process"),
+        (offset_of!(Slot, standing), "state"),
+        (offset_of!(Slot, abort), "abort code"),
+        (offset_of!(Slot, unused), "where there is nothing"),
+        (offset_of!(Slot, unused) + 12 * 8, "where there is nothing"),
+    ];
+    let table = [B, ProcId(7)].map(|from| (in_table(&universe.0.layout, from, A), "is said to be at"));
+    let header = header.map(|(at, text)| (at as u64, text));
+    let slots = [A, B].into_iter().flat_map(|p| slot.map(|(at, text)| (in_slot(&universe, p, at), text)));
     for (at, text) in header.into_iter().chain(slots).chain(table) {
         let before = word(&universe, at);
         scribble(&universe, at, 0x1234_5678_9abc_def1);
@@ -63,7 +85,7 @@ fn a_process_may_be_in_every_state_that_there_is() {
     let universe = universe();
     for state in [Empty, Starting, Running, Finalizing, Finalized] {
         universe.slot(B).set_state(state);
-        assert_eq!(universe.slot(B).state(), state);
+        assert_eq!(universe.slot(B).standing().state, state);
         universe.audit(A).unwrap();
     }
 }
@@ -71,9 +93,9 @@ fn a_process_may_be_in_every_state_that_there_is() {
 #[test]
 fn an_abort_code_counts_only_from_the_process_itself() {
     let universe = universe();
-    scribble(&universe, SLOTS_AT + 8, 1 << 32 | 66);
+    scribble(&universe, in_slot(&universe, A, offset_of!(Slot, abort)), 1 << 32 | 66);
     assert_eq!(universe.slot(A).abort_code(), None);
-    scribble(&universe, SLOTS_AT + 8, 0);
+    scribble(&universe, in_slot(&universe, A, offset_of!(Slot, abort)), 0);
     universe.slot(A).record_abort(-7);
     assert_eq!(universe.slot(A).abort_code(), Some(-7));
     universe.audit(B).unwrap();
@@ -106,8 +128,8 @@ fn a_record_that_is_no_more_and_counters_that_cannot_be_are_found() {
     let universe = universe();
     let mut producer = universe.producer(A, B).unwrap();
     let consumer = universe.consumer(A, B).unwrap().unwrap();
-    let ring = word(&universe, 2 * SLOTS_AT + 8 * 8);
-    let lines = ring + 256;
+    let ring = word(&universe, in_table(&universe.0.layout, A, B));
+    let lines = ring + size_of::<Control>() as u64;
     assert!(producer.try_push(&Envelope { kind: 1, ..Envelope::default() }, &[]));
     producer.audit().unwrap();
     let sent = word(&universe, lines);
@@ -118,15 +140,31 @@ fn a_record_that_is_no_more_and_counters_that_cannot_be_are_found() {
     }
     scribble(&universe, lines, sent);
     consumer.audit().unwrap();
-    // Lines read, lines sent, flags.
-    for (at, reader, writer) in [(0, true, true), (128, true, false), (136, true, false)] {
-        let before = word(&universe, ring + at);
-        scribble(&universe, ring + at, u64::MAX);
-        assert_eq!(consumer.audit().is_err(), reader, "at {at}");
-        if writer {
+    for at in [offset_of!(Control, head), offset_of!(Control, tail), offset_of!(Control, blocked)] {
+        let at = ring + at as u64;
+        let before = word(&universe, at);
+        scribble(&universe, at, u64::MAX);
+        assert!(consumer.audit().is_err(), "at {at}");
+        if at == ring + offset_of!(Control, head) as u64 {
             says(producer.audit(), "lines were read");
         }
-        scribble(&universe, ring + at, before);
+        scribble(&universe, at, before);
         consumer.audit().unwrap();
+    }
+}
+
+#[test]
+fn a_universe_of_another_version_or_of_another_length_is_not_attached() {
+    for (at, value, words) in [
+        (offset_of!(Header, version), 99u32, "version"),
+        (offset_of!(Header, capacity), 4000, "describes"),
+        (offset_of!(Header, ring_bytes), 3, "describes"),
+    ] {
+        let universe = universe();
+        rustix::io::pwrite(universe.fd(), &value.to_ne_bytes(), at as u64).unwrap();
+        match Universe::attach(universe.fd().try_clone_to_owned().unwrap()) {
+            Err(ShmError::NotAUniverse { reason }) => assert!(reason.contains(words), "{reason}"),
+            other => panic!("'{words}' expected, not {other:?}"),
+        }
     }
 }
