@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::ProbeWord;
+use phalanx_shm::sleep::pace::give_way;
 use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, ProcessTag, RingConsumer, ShmError, Universe};
 
 use crate::comm::CommInner;
@@ -28,6 +29,7 @@ use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
 use super::schedules::Schedules;
 use super::send::{Link, Outgoing};
+use super::wait::DOZE;
 
 pub use super::ops::RawOp;
 
@@ -373,7 +375,9 @@ impl Core {
         let patience = Instant::now() + Duration::from_secs(1);
         while self.is_read_by_peer(op) && Instant::now() < patience {
             self.poll();
-            std::thread::yield_now();
+            if !give_way() {
+                std::thread::sleep(DOZE);
+            }
         }
         self.detach_memory(op);
     }

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use phalanx_shm::sleep::{Next, Pace, SLICE, SleepWord, Token, WAITING, Woken};
+use phalanx_shm::sleep::{Next, Pace, SLICE, SleepWord, WAITING, Woken};
 
 use crate::error::{Error, Result};
 
@@ -14,7 +14,8 @@ use super::ended::{Ended, Watch};
 use super::ops::RawOp;
 use super::schedule_hook::{Schedule, Step};
 
-/// What a blocked call is, for those to whom it matters once it sleeps.
+/// What a blocked call is, for those to whom it matters once it sleeps: errors name it. Two words in registers, which
+/// nobody looks at before [`Engine::block_unless`] goes to sleep, the one place where blocking calls do.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
     /// The operation, as the standard calls it without the prefix ("Recv", "Allreduce").
@@ -37,8 +38,8 @@ const POLLS_PER_HOLD: u32 = 16;
 /// collective answers within a microsecond if it runs at all.
 const POLLS_OF_A_FLAG: [u32; 2] = [20, 200];
 
-/// Sleep of a loop of tests while others compute on its CPU.
-const DOZE: Duration = Duration::from_micros(100);
+/// Sleep of a loop of looks while others compute on its CPU, so that giving way is not worth it.
+pub(super) const DOZE: Duration = Duration::from_micros(100);
 
 /// Failed tests between two yields: where ranks outnumber CPUs, and elsewhere.
 const TESTS_PER_YIELD: [u32; 2] = [16, 128];
@@ -154,7 +155,7 @@ impl Engine {
             }
             match pace.step() {
                 Next::Look => {}
-                Next::Sleep => match self.sleep(&what, &mut ready)? {
+                Next::Sleep => match self.sleep(&mut ready)? {
                     Slept::Ready(outcome) => return outcome,
                     Slept::Woken => {
                         pace.woken();
@@ -181,19 +182,9 @@ impl Engine {
     }
 
     /// Sleeps until something happens to this process, unless it is there already.
-    fn sleep<T>(&self, what: &Waiting, ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<Slept<T>> {
+    fn sleep<T>(&self, ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<Slept<T>> {
         let token = self.sleepers().announce(WAITING);
         self.advance_schedules();
-        self.sleep_with(what, token, ready)
-    }
-
-    /// Sleeps with a token made before the caller last looked.
-    fn sleep_with<T>(
-        &self,
-        what: &Waiting,
-        token: Token,
-        ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
-    ) -> Result<Slept<T>> {
         {
             let mut core = self.enter()?;
             core.poll();
@@ -207,7 +198,7 @@ impl Engine {
             }
             core.sleepers += 1;
         }
-        let woken = self.park(what, token);
+        let woken = self.sleepers().sleep(token, Some(SLICE));
         {
             let mut core = self.core();
             core.sleepers -= 1;
@@ -224,13 +215,6 @@ impl Engine {
     /// What the threads of this process sleep on.
     fn sleepers(&self) -> &SleepWord {
         self.0.universe.slot(self.0.me).sleepers()
-    }
-
-    /// The sleep itself. The one place where a rank says what it waits for, since nothing else is slow enough.
-    fn park(&self, what: &Waiting, token: Token) -> Woken {
-        // Readers outside this process (a stuck-job report) would find the line here.
-        let _ = what;
-        self.sleepers().sleep(token, Some(SLICE))
     }
 
     /// Called by tests and probes that found nothing: a rank that tests in a loop gives its CPU away now and
@@ -331,7 +315,7 @@ impl Engine {
     }
 
     fn drive(&self, what: Waiting, schedule: &mut dyn Schedule) -> Result<()> {
-        let mut pace = Pace::new(&self.0.manners);
+        let mut asked = None;
         loop {
             let seen = self.enter()?.ops.completed_raw;
             match schedule.advance(self)? {
@@ -339,20 +323,8 @@ impl Engine {
                 Step::Pending => self.block_until(what, |core| (core.ops.completed_raw != seen).then_some(Ok(())))?,
                 Step::Poll => {
                     self.progress()?;
-                    match pace.step() {
-                        Next::Look => {}
-                        Next::Sleep => {
-                            // The schedule looks once more after the sleep has been announced, so that no ring is missed.
-                            let token = self.sleepers().announce(WAITING);
-                            match schedule.advance(self)? {
-                                Step::Done(_) => return Ok(()),
-                                Step::Pending => {}
-                                Step::Poll => {
-                                    self.sleep_with(&what, token, &mut |_| None::<Result<()>>)?;
-                                }
-                            }
-                        }
-                    }
+                    self.after_failed_test();
+                    self.look_up(&mut asked)?;
                 }
             }
         }
