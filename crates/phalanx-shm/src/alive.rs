@@ -264,11 +264,6 @@ impl ProcessTag {
         self.0 & FOREIGN != 0
     }
 
-    /// Whether what `/proc` tells about its number, it tells about this process (or a later one of that number).
-    pub(crate) fn is_in_proc(self) -> bool {
-        !self.is_foreign() && !ProcessTag::me().is_foreign() && has_own_proc()
-    }
-
     /// The same process, inside or outside the namespaces of some shared memory.
     pub(crate) fn marked(self, foreign: bool) -> ProcessTag {
         ProcessTag(self.0 & (FOREIGN - 1) | if foreign { FOREIGN } else { 0 })
@@ -403,6 +398,17 @@ impl ShortTag {
     #[must_use]
     pub fn pid(self) -> u32 {
         self.0 & ((1 << PID_BITS) - 1)
+    }
+
+    /// Whether it is outside its family's namespaces, as [`ProcessTag::is_foreign`].
+    #[must_use]
+    pub fn is_foreign(self) -> bool {
+        self.0 >> PID_BITS == FOREIGN_HASH
+    }
+
+    /// Whether what `/proc` tells about its number, it tells about this process (or a later one of that number).
+    pub(crate) fn is_in_proc(self) -> bool {
+        !self.is_foreign() && !ShortTag::me().is_foreign() && has_own_proc()
     }
 
     /// What proves that this process has ended; `None` when it runs, and when that cannot be found out. Some system calls.

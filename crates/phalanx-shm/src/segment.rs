@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::process::{Resource, getrlimit};
 
-use crate::{ProcessTag, ShmError};
+use crate::{ShmError, ShortTag};
 
 /// The mapping of one memfd into this process. Unmapped on drop.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Segment {
 
     /// Whether a living process that had this segment mapped lives without it: it has called `exec` since. `false` when
     /// unsure.
-    pub(crate) fn was_left_by(&self, process: ProcessTag) -> bool {
+    pub(crate) fn was_left_by(&self, process: ShortTag) -> bool {
         if !process.is_in_proc() {
             return false;
         }

@@ -12,7 +12,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 
 /// "PHALANXA", and a layout version.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXA");
-pub(crate) const VERSION: u64 = 4;
+pub(crate) const VERSION: u64 = 5;
 
 /// Processes that can be members at the same time.
 pub(crate) const MEMBERS: usize = 4096;

@@ -325,7 +325,7 @@ pub(crate) enum Care {
 ///
 /// Looks through all processes. The kernel has lists of children, too, but says that some may be missing in them.
 pub(super) fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bool> {
-    if !parent.is_in_proc() {
+    if !parent.short().is_in_proc() {
         return None;
     }
     let is_member = |tag: ProcessTag| {
@@ -340,7 +340,7 @@ pub(super) fn is_awaited(inner: &'static Inner, parent: ProcessTag) -> Option<bo
             continue;
         }
         let child = ProcessTag::of(pid);
-        if child.is_alive() && !is_member(child) && !inner.segment.was_left_by(child) {
+        if child.is_alive() && !is_member(child) && !inner.segment.was_left_by(child.short()) {
             return Some(true);
         }
     }
@@ -371,7 +371,7 @@ pub(crate) fn sweep(inner: &'static Inner, chosen: impl Fn(u32) -> bool, care: C
             }
         } else {
             // A dead sweeper's tag stands for it as long as its number does; one that lives may be at work.
-            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !inner.segment.was_left_by(who))
+            who.is_alive() && (care == Care::Quick || tag & SWEEPING != 0 || !inner.segment.was_left_by(who.short()))
         };
         if lives {
             continue;

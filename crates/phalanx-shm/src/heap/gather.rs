@@ -1,25 +1,25 @@
 //! Putting together what is free in pieces, when memory or the address range has run out.
 //!
-//! One process does so at a time, the *gatherer*. It takes free blocks out of their stacks into a chain of its own, which
+//! One process does so at a time, the *gatherer*, which has the lock in the header. It takes free blocks out of their stacks into a chain of its own, which
 //! hangs in the header: the blocks of a small class, of which it dissolves the slabs that are all free, or all blocks
 //! that begin on a page, of which it joins neighbours. Then it puts them back.
 //!
 //! Each step is one store that leaves whole blocks in the chain and takes at most one out of it, or one slab. So a gatherer that
 //! is killed loses no more than that; the next one finds the chain, and goes on with it.
+//!
+//! The lock is an [`OwnedLock`], taken from gatherers that have ended, like any other, and at the end of the wait from
+//! one that lives and has this segment no more: it has called `exec` while it gathered.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::blocks::{HEAD, Heap, RANGE, class_within, paged};
 use super::classes::{CLASSES, class_bytes};
-use super::layout::{Books, Head, PAGE};
-use crate::ProcessTag;
+use super::layout::{Head, PAGE};
+use crate::alive::ShortTag;
+use crate::owned::{Life, OwnedGuard, Processes};
+use crate::segment::Segment;
+use crate::sleep::Deadline;
 use crate::sync::{AtomicU64, Ordering};
-
-/// Between two looks whether a gatherer lives that is waited for.
-const LOOK: Duration = Duration::from_millis(5);
-
-/// How long a gatherer is waited for without sleeping.
-const SPIN: Duration = Duration::from_micros(200);
 
 /// In `Head::count`: one block of the slab taken out of the chain.
 const TAKEN: u64 = 1 << 32;
@@ -32,13 +32,19 @@ fn list<T>(items: impl ExactSizeIterator<Item = T>) -> Option<Vec<T>> {
     Some(list)
 }
 
-/// The chain is this thread's until dropped.
-struct Alone<'a>(&'a Books);
+/// The processes of this machine, of which those that have left the segment count as ended.
+struct StillHere<'a>(&'a Segment);
 
-impl Drop for Alone<'_> {
-    fn drop(&mut self) {
-        // SYNC POINT arena-gather: Release, for the next gatherer's Acquire.
-        self.0.gatherer.store(0, Ordering::Release);
+impl Life for StillHere<'_> {
+    fn me(&self) -> u32 {
+        Processes.me()
+    }
+
+    fn died(&self, word: u32) -> Option<u32> {
+        Processes.died(word).or_else(|| {
+            let owner = ShortTag::from_u32(word)?;
+            self.0.was_left_by(owner).then(|| owner.pid())
+        })
     }
 }
 
@@ -67,43 +73,14 @@ impl<'a> Heap<'a> {
     }
 
     /// The right to gather; `None` when another process has it and keeps it until `deadline`.
-    fn alone(&self, deadline: Instant) -> Option<Alone<'a>> {
-        let gatherer = &self.books.gatherer;
-        let me = ProcessTag::me();
-        if me.is_foreign() {
+    fn alone(&self, deadline: Instant) -> Option<OwnedGuard<'a>> {
+        if ShortTag::me().is_foreign() {
             // Killed while it gathers, it would have the right for ever: nobody would find it dead.
             return None;
         }
-        let me = me.bits();
-        let start = Instant::now();
-        let mut look = deadline.min(start + LOOK);
-        loop {
-            // SYNC POINT arena-gather: Acquire, sees what the last gatherer did.
-            let Err(seen) = gatherer.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) else {
-                return Some(Alone(self.books));
-            };
-            let now = Instant::now();
-            if now < look {
-                if now - start < SPIN {
-                    std::thread::yield_now();
-                } else {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                continue;
-            }
-            look = deadline.min(now + LOOK);
-            let (who, last) = (ProcessTag::from_bits(seen), now >= deadline);
-            // One that has called `exec` is found out when it has taken long: that takes long, too.
-            if (who.is_dead() || last && self.segment.was_left_by(who))
-                // SYNC POINT arena-gather: Acquire. One process replaces a dead gatherer.
-                && gatherer.compare_exchange(seen, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                return Some(Alone(self.books));
-            }
-            if last {
-                return None;
-            }
-        }
+        let (lock, deadline) = (&self.books.gatherer, Deadline::at(deadline));
+        // Whether a process has called `exec` takes long to find out, and it is rare: only when all else has failed.
+        lock.lock_until(&Processes, deadline).or_else(|| lock.lock_until(&StillHere(self.segment), deadline))
     }
 
     /// The block that a link of the chain leads to.
@@ -244,8 +221,10 @@ impl<'a> Heap<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::layout::Books;
     use super::*;
-    use crate::segment::Segment;
 
     /// The deadline of a request that waits this long.
     fn within(wait: Duration) -> Instant {
@@ -262,11 +241,11 @@ mod tests {
         let gatherer = &heap.books.gatherer;
         // Lives, and has none of this arena: it has called `exec`.
         let mut other = std::process::Command::new("sleep").arg("60").spawn().expect("sleep starts");
-        gatherer.store(ProcessTag::of(other.id()).bits(), Ordering::Relaxed);
+        gatherer.seize(ShortTag::of(other.id()).to_u32());
         assert!(heap.alone(within(Duration::ZERO)).is_some(), "it cannot be at work");
-        assert_eq!(gatherer.load(Ordering::Relaxed), 0);
+        assert!(gatherer.is_free());
         // Dead.
-        gatherer.store(ProcessTag::of(other.id()).bits(), Ordering::Relaxed);
+        gatherer.seize(ShortTag::of(other.id()).to_u32());
         other.kill().expect("can be killed");
         other.wait().expect("can be waited for");
         assert!(heap.alone(within(Duration::ZERO)).is_some());

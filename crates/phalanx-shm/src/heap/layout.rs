@@ -1,6 +1,7 @@
 //! What a heap keeps in its segment: the words in the header, and the head before each block.
 
 use super::classes::CLASSES;
+use crate::OwnedLock;
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// The unit of ranges. Where the machine's pages are larger, it reserves and gives back what they need.
@@ -24,11 +25,12 @@ pub(crate) struct Books {
     pub(crate) cached: AtomicU64,
     /// How many ranges were made into blocks: no two make blocks of the same generations.
     pub(crate) made: AtomicU64,
-    /// `ProcessTag` bits of the process that gathers free blocks, 0 = nobody (see `gather.rs`).
-    pub(crate) gatherer: AtomicU64,
+    /// Who gathers free blocks (see `gather.rs`).
+    pub(crate) gatherer: OwnedLock,
+    _spare: AtomicU32,
     /// The first of the free blocks that it has taken from their stacks, 0 = none. Written by the gatherer only.
     pub(crate) gathered: AtomicU64,
-    _figures_lines: [u8; 88],
+    _figures_lines: [u8; 80],
     /// Free blocks of each size class (see `stack.rs`).
     pub(crate) free: [AtomicU64; CLASSES],
 }
