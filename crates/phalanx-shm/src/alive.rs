@@ -1,4 +1,4 @@
-//! Who a process is, and whether it is known to have ended.
+//! Which process a process is, however often its number is given out, and whether it is known to have ended.
 //!
 //! A process number alone is not an identity: the system gives it out again. Together with the process's start time
 //! it is. A process that has ended but was not yet waited for (a zombie) is dead here: it will never release anything.
@@ -34,6 +34,19 @@ use crate::fork;
 
 /// The identity of a process: its number (22 bits are used by Linux), the low half of its start time (0: not known), and
 /// whether it is outside the family's namespaces.
+///
+/// ```
+/// use phalanx_shm::{Death, ProcessTag};
+///
+/// let mut child = std::process::Command::new("sleep").arg("60").spawn()?;
+/// let tag = ProcessTag::of(child.id());
+/// assert!(tag.is_alive());
+/// child.kill()?;
+/// child.wait()?;
+/// assert_eq!(tag.death(), Some(Death::NoSuchProcess));
+/// assert!(ProcessTag::me().is_alive());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessTag(u64);
 
@@ -140,7 +153,7 @@ fn death(pid: u32, is_later: impl FnOnce(u64) -> bool) -> Option<Death> {
 }
 
 /// Where numbers and start times of the family are at home: [`namespaces`], or one of the two below. 0 before it is
-/// known. Written by: the first who asks, and [`settle`].
+/// known. Written by the first thread that asks, and by [`settle`].
 static HOME: AtomicU64 = AtomicU64::new(0);
 
 /// [`HOME`] of a process that could not find out.
@@ -182,7 +195,7 @@ pub(crate) fn settle(home: &AtomicU64) {
         Err(first) if first != theirs => NO_HOME,
         _ => theirs,
     };
-    // SYNC POINT own-home: SeqCst, whoever stores a tag after it is forgotten looks at the home after this.
+    // SYNC POINT own-home: SeqCst, a thread that stores a tag after it is forgotten looks at the home after this.
     if HOME.swap(now, Ordering::SeqCst) != now {
         forget();
     }

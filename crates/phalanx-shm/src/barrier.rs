@@ -57,6 +57,21 @@ const SLEEPERS: usize = 80;
 const NAMES: usize = 128;
 
 /// A barrier in the arena.
+///
+/// ```
+/// use phalanx_shm::barrier::{Arrival, Barrier};
+/// use phalanx_shm::{Arena, ArenaConfig};
+///
+/// let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 1 << 20 })?;
+/// let barrier = Barrier::create(arena, 2)?;
+/// assert!(matches!(barrier.arrive(), Arrival::Wait(_)));
+/// assert_eq!(barrier.waiting(), 1);
+/// // The last one to come may do something for all, then lets them pass.
+/// let Arrival::Last(turn) = barrier.arrive() else { panic!("both are here") };
+/// assert!(barrier.open(turn));
+/// assert_eq!(barrier.waiting(), 0);
+/// # Ok::<(), phalanx_shm::ShmError>(())
+/// ```
 #[derive(Debug)]
 pub struct Barrier {
     block: Block,

@@ -8,6 +8,15 @@
 pub const JOB_CPUS: &str = "PHALANX_JOB_CPUS";
 
 /// CPUs this job may use against the processes that want them.
+///
+/// ```
+/// use phalanx_shm::CpuBudget;
+///
+/// assert!(!CpuBudget::new(4, None, 4).oversubscribed());
+/// // A control group allows them three and a half of the four.
+/// assert!(CpuBudget::new(4, Some(3.5), 4).oversubscribed());
+/// assert!(CpuBudget::detect(1).cpus > 0.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CpuBudget {
     /// CPUs, by affinity and cgroup quota; a quota of half a CPU is 0.5.

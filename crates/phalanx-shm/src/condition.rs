@@ -10,7 +10,7 @@
 //! process killed anywhere leaves at most a record with its own name. Notifying
 //! chooses the waiter that came first, which sleeps on a word beside its record. When nobody was asleep there the
 //! notifier looks whether the waiter lives: a dead one's record is freed and the
-//! next waiter chosen, so that the dead swallow nothing.
+//! next waiter chosen, so that no notification is lost to a dead process.
 //!
 //! The block holds 60 records; when all are taken by living waiters, another
 //! block follows, which the first one holds in transit.
@@ -39,6 +39,21 @@ const PER_BLOCK: usize = 60;
 const BYTES: usize = RECORDS + RECORD * PER_BLOCK;
 
 /// A condition variable in the arena.
+///
+/// ```
+/// use phalanx_shm::condition::{Condition, Notified};
+/// use phalanx_shm::sleep::{Deadline, Slices};
+/// use phalanx_shm::{Arena, ArenaConfig};
+///
+/// let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 1 << 20 })?;
+/// let condition = Condition::create(arena)?;
+/// // Under the lock that goes with the condition; whoever notifies after it is given back reaches this waiter.
+/// let place = condition.enter()?;
+/// assert_eq!(condition.notify(1), 1);
+/// assert_eq!(condition.wait(place, &mut Slices::new(), Deadline::NEVER), Notified::Yes);
+/// assert_eq!(condition.notify(1), 0, "nobody waits");
+/// # Ok::<(), phalanx_shm::ShmError>(())
+/// ```
 #[derive(Debug)]
 pub struct Condition {
     first: Block,

@@ -10,6 +10,21 @@ use crate::sync::{AtomicU32, Ordering};
 ///
 /// Its state is `settings << 1 | set`. A waiter that sleeps through a setting and a clearing, or is elsewhere between
 /// two slices, finds another number of settings, so it misses nothing.
+///
+/// ```
+/// use std::sync::atomic::AtomicU32;
+/// use phalanx_shm::Acquired;
+/// use phalanx_shm::event::Event;
+/// use phalanx_shm::sleep::{Deadline, Slices};
+///
+/// let words = [const { AtomicU32::new(0) }; 4];
+/// let event = Event::over(&words);
+/// let began = event.begin();
+/// event.set();
+/// event.clear();
+/// assert!(!event.is_set());
+/// assert_eq!(event.wait(began, &mut Slices::new(), Deadline::NEVER), Acquired::Yes, "it was set meanwhile");
+/// ```
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C))]
 pub struct Event {

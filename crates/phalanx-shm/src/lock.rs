@@ -22,6 +22,17 @@ const HELD: u32 = 1;
 const CONTENDED: u32 = 2;
 
 /// A mutual-exclusion lock around `T` for the threads of one process.
+///
+/// ```
+/// use phalanx_shm::EngineLock;
+///
+/// let lock = EngineLock::new(1);
+/// *lock.lock() += 1;
+/// let held = lock.lock();
+/// assert!(lock.try_lock().is_none() && !lock.is_contended());
+/// drop(held);
+/// assert_eq!(lock.into_inner(), 2);
+/// ```
 pub struct EngineLock<T> {
     /// Written by lockers and the holder. In process-private memory.
     state: FutexWord,

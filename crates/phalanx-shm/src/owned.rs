@@ -9,14 +9,14 @@
 //!
 //! No lost wake-up: a waiter announces its sleep, tries once more, and sleeps; whoever gives the lock back looks for
 //! sleepers after that, and wakes one (see [`crate::sleep`]). One that is woken either takes the lock, and wakes the next
-//! when it gives it back, or finds that somebody was faster, who will.
+//! when it gives it back, or finds that another waiter was faster, which will.
 //!
-//! Killed processes. A dead owner's word stays. Waiters look at the owner's life after each slice of sleep, and those who
-//! do not wait from time to time; the one whose compare-and-swap frees the word of the dead is told
-//! ([`Acquired::OwnerDied`]), and the lock is as good as new. Who need not know tries again: what a side of a queue or the
-//! table of names changes under its lock counts only from the one store that publishes it, so there is nothing to
-//! repair. A process that is killed between freeing the word and the wake-up, or between its wake-up and taking the
-//! lock, leaves a free word, which the sleepers find at the end of their slice.
+//! Killed processes. A dead owner's word stays. Waiters look at the owner's life after each slice of sleep, and those
+//! who do not wait from time to time; the one whose compare-and-swap frees the dead owner's word is told
+//! ([`Acquired::OwnerDied`]), and the lock is as good as new. A caller that need not know tries again: what a side of a
+//! queue or the table of names changes under its lock counts only from the one store that publishes it, so there is
+//! nothing to repair. A process that is killed between freeing the word and the wake-up, or between its wake-up and
+//! taking the lock, leaves a free word, which the sleepers find at the end of their slice.
 
 use crate::sleep::{Deadline, SleepWord, Slept, Slices, WAITING, look_briefly};
 use crate::sync::{AtomicU32, Ordering};
@@ -37,7 +37,7 @@ pub enum Acquired {
     SliceOver,
 }
 
-/// Who asks for a lock, and how it finds out that the owner is dead.
+/// What a lock knows of processes: which one asks for it, and whether the one that owns it has ended.
 pub trait Life {
     /// The word of this process: never 0.
     fn me(&self) -> u32;
@@ -46,10 +46,24 @@ pub trait Life {
 }
 
 /// A lock in three words of shared memory. All zero is free.
+///
+/// ```
+/// use std::sync::atomic::AtomicU32;
+/// use phalanx_shm::sleep::{Deadline, Slices};
+/// use phalanx_shm::{Acquired, OwnedLock};
+///
+/// // In shared memory, as a rule.
+/// let words = [const { AtomicU32::new(0) }; 4];
+/// let lock = OwnedLock::over(&words);
+/// assert_eq!(lock.acquire(&mut Slices::new(), Deadline::NEVER), Acquired::Yes);
+/// assert_eq!(lock.try_acquire(), Acquired::TimedOut);
+/// assert!(lock.release());
+/// assert!(lock.is_free());
+/// ```
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C))]
 pub struct OwnedLock {
-    /// Written by whoever takes the lock, gives it back, or finds its owner dead.
+    /// Written by every process that takes the lock, gives it back, or finds its owner dead.
     owner: AtomicU32,
     /// Those who wait for it.
     waiters: SleepWord,
@@ -138,7 +152,7 @@ impl OwnedLock {
         }
     }
 
-    /// Frees the lock if its owner is dead, and tells who that was. Some 20 microseconds.
+    /// Frees the lock if its owner is dead, and tells which process that was. Takes some 20 microseconds.
     #[cold]
     fn take_from_dead(&self, life: &impl Life) -> Option<u32> {
         let seen = self.owner.load(Ordering::Relaxed);
@@ -146,7 +160,7 @@ impl OwnedLock {
             return None;
         }
         let pid = life.died(seen)?;
-        // SYNC POINT owned: Acquire for what the dead wrote, Release for the next owner. Exactly one waiter succeeds.
+        // SYNC POINT owned: Acquire for what the dead owner wrote, Release for the next one. Exactly one waiter succeeds.
         self.owner.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         SleepWord::published_by_atomic();
         self.waiters.notify_one();

@@ -20,6 +20,18 @@ use crate::sync::{AtomicU32, Ordering};
 pub const SEMAPHORE_MAX: u32 = i32::MAX as u32;
 
 /// A semaphore in three neighbouring words of shared memory.
+///
+/// ```
+/// use std::sync::atomic::AtomicU32;
+/// use phalanx_shm::Semaphore;
+///
+/// let words = [const { AtomicU32::new(0) }; 4];
+/// let semaphore = Semaphore::over(&words);
+/// semaphore.set(1);
+/// assert!(semaphore.try_acquire() && !semaphore.try_acquire());
+/// assert!(semaphore.release(1));
+/// assert!(!semaphore.release(1), "there are as many as there may be");
+/// ```
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C))]
 pub struct Semaphore {

@@ -24,6 +24,17 @@ pub struct RemoteMem {
 /// A word the peer publishes for [`probe`]: its address and the value there.
 ///
 /// Keep it alive and unmoved (a static or a `Box`) while peers may probe.
+///
+/// ```
+/// use phalanx_shm::ProcessTag;
+/// use phalanx_shm::single_copy::{ProbeWord, probe};
+///
+/// static WORD: ProbeWord = ProbeWord::new(0x5eed);
+/// // Whether it works depends on the machine; a word that is not there never does.
+/// let works = probe(ProcessTag::me(), WORD.addr(), 0x5eed);
+/// println!("single copies work here: {works}");
+/// assert!(!probe(ProcessTag::me(), WORD.addr(), 0xbad));
+/// ```
 #[derive(Debug)]
 #[repr(C)]
 pub struct ProbeWord {

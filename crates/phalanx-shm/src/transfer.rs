@@ -87,6 +87,26 @@ impl Pipe {
 pub struct TransferSender(Pipe);
 
 /// The receiving side of a transfer. Owns the pipe.
+///
+/// ```
+/// use phalanx_shm::{ConstMem, MutMem, ProcId, TransferReceiver, TransferSender, Universe, UniverseConfig};
+///
+/// let universe = Universe::create(UniverseConfig::for_ranks(2))?;
+/// universe.claim_slots(2)?;
+/// let (data, mut room) = (vec![7_u8; 1_000_000], vec![0_u8; 1_000_000]);
+/// let mut into = TransferReceiver::create(&universe, 1_000_000, ProcId(0))?;
+/// let mut from = TransferSender::open(&universe, into.offset(), 1_000_000, ProcId(1))?;
+/// while !into.is_complete() {
+///     // SAFETY: both buffers live longer than the pipe, and nobody else touches them.
+///     let (data, room) = unsafe {
+///         (ConstMem::new(data.as_ptr(), data.len()), MutMem::new(room.as_mut_ptr(), room.len()))
+///     };
+///     from.push(data.slice(from.done() as usize, data.len()))?;
+///     into.pull(room.slice(into.done() as usize, room.len()))?;
+/// }
+/// assert_eq!(room, data);
+/// # Ok::<(), phalanx_shm::ShmError>(())
+/// ```
 #[derive(Debug)]
 pub struct TransferReceiver(Pipe);
 

@@ -11,7 +11,8 @@ use super::members::Record;
 use super::{Arena, Inner};
 use crate::{ProcessTag, alive};
 
-/// Held by who makes or joins an arena (see [`Arena::whole`]), and while this process forks. Taken before [`KEPT`].
+/// Held by a thread that makes or joins an arena (see [`Arena::whole`]), and while this process forks. Taken before
+/// [`KEPT`].
 static MAKING: Mutex<()> = Mutex::new(());
 
 /// Every arena that this process has mapped.
@@ -33,7 +34,7 @@ thread_local! {
 /// Threads that come here together register them several times, and the handlers see to it that this changes nothing.
 fn notice_forks() {
     static NOTICED: AtomicBool = AtomicBool::new(false);
-    // SYNC POINT arena-handlers: Acquire, who finds it set has the handlers.
+    // SYNC POINT arena-handlers: Acquire, a thread that finds it set has the handlers.
     if NOTICED.load(Ordering::Acquire) {
         return;
     }

@@ -26,7 +26,7 @@ pub(crate) const BUCKETS: usize = 256;
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Header {
-    /// Written last by the creator (Release), checked by whoever attaches.
+    /// Written last by the creator (Release), checked by every process that attaches.
     pub(crate) magic: AtomicU64,
     pub(crate) version: AtomicU64,
     /// Random: tells one arena from another. Written by the creator only.
@@ -35,7 +35,7 @@ pub(crate) struct Header {
     pub(crate) members: AtomicU64,
     /// The first entries of the lists of names, 0 when there is none (see `names.rs`).
     pub(crate) names: [AtomicU64; BUCKETS],
-    /// An `OwnedLock`: who has the names.
+    /// The lock of the table of names (see `names.rs`).
     pub(crate) names_lock: OwnedLock,
     _spare: AtomicU32,
     /// Where its process numbers mean something, 0 = not known yet (see `alive.rs`).

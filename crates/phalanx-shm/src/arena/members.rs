@@ -1,8 +1,8 @@
 //! Which process holds which blocks: a record per process, readable by the others when it has died.
 //!
 //! A process notes each of its holds in an *entry* of its own record; entries lie in chunks that are blocks of the
-//! heap. When a process is found dead, whoever finds it (the *sweeper*) takes its entries one by one and gives those
-//! holds back.
+//! heap. When a process is found dead, the process that has found it (the *sweeper*) takes its entries one by one and
+//! gives those holds back.
 //!
 //! The order of steps decides what a kill between them costs. Taking a hold: count it, then note it. Giving it back:
 //! take the note away, then count it down. So a kill in between leaves a count that is one too high (that block stays
@@ -269,7 +269,7 @@ fn new_chunk(inner: &'static Inner, urgent: bool) -> Result<u64, ShmError> {
     Ok(at)
 }
 
-/// Puts chunks aside, unless there are some: for those who become members when memory has run out.
+/// Puts chunks aside, unless there are some: for processes that become members when memory has run out.
 fn put_chunks_aside(inner: &'static Inner) {
     let spare = &inner.header().spare_chunks;
     if inner.heap().top_of(spare).is_none() {

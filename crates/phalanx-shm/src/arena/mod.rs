@@ -49,7 +49,7 @@ impl ArenaConfig {
     }
 }
 
-/// What a block is, for whoever opens it, and for what it holds itself when it is freed.
+/// What a block is: for processes that open it, and for its end, when what it holds itself is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum BlockKind {
@@ -255,6 +255,25 @@ fn release_contents(arena: Arena, handle: Handle) {
 }
 
 /// The shared memory of a family, as mapped by this process. Copies are the same arena.
+///
+/// ```
+/// use phalanx_shm::{Arena, ArenaConfig, BlockKind};
+///
+/// let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 1 << 20 })?;
+/// let block = arena.alloc_zeroed(1000, BlockKind::Plain)?;
+/// block.bytes().write(0, b"hello")?;
+/// // The handle is what other processes of the family are told.
+/// let handle = block.handle();
+/// let again = arena.open(handle)?;
+/// drop(block);
+/// let mut seen = [0; 5];
+/// again.bytes().read(0, &mut seen)?;
+/// assert_eq!(&seen, b"hello");
+/// // The last hold frees the block.
+/// drop(again);
+/// assert!(arena.open(handle).is_err());
+/// # Ok::<(), phalanx_shm::ShmError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Arena(&'static Inner);
 
@@ -354,7 +373,7 @@ impl Arena {
 
     fn take(&self, bytes: usize, kind: BlockKind) -> Result<(Block, bool), ShmError> {
         let inner = self.0;
-        // Before the arena grows by a large block: what do dead processes still hold?
+        // Before the arena grows by a large block, what ended processes still hold is given back.
         let (at, fresh) = inner.heap().take(bytes as u64, |short| {
             if short {
                 inner.record().trim(inner);
@@ -430,7 +449,8 @@ impl Arena {
         core::ptr::NonNull::new(self.0.segment.base().wrapping_add(at)).filter(|_| inside)
     }
 
-    /// Gives back what processes held that are dead, or have become another program. Returns how many there were.
+    /// Gives back what processes held that have ended, or have become another program. Returns how many such processes
+    /// there were.
     pub fn sweep(&self) -> usize {
         members::sweep(self.0, |_| true, Care::Thorough)
     }
@@ -572,8 +592,8 @@ impl Block {
         unsafe { core::slice::from_raw_parts(self.as_ptr().add(at).cast::<AtomicU64>(), n) }
     }
 
-    /// Leaves this hold to a message in shared memory; whoever reads the message [adopts](Arena::adopt) it. Other
-    /// clones in this process keep a hold of their own.
+    /// Leaves this hold to a message in shared memory; the process that reads the message [adopts](Arena::adopt) it.
+    /// Other clones in this process keep a hold of their own.
     #[must_use]
     pub fn into_transit(self) -> Handle {
         let handle = self.0.handle;

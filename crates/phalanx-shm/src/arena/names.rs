@@ -9,9 +9,9 @@
 //!         u64 n, then n bytes of the name
 //! ```
 //!
-//! Who reads or changes the table has its lock, an [`OwnedLock`], which is taken over silently from a dead owner: each
-//! change becomes visible by one store, so a killed owner leaves a whole list (and, between two steps, a block that is
-//! lost). A *stopped* owner makes the others wait, asleep, and they look at signals.
+//! A process that reads or changes the table has its lock, an [`OwnedLock`], which is taken over silently from a dead
+//! owner: each change becomes visible by one store, so a killed owner leaves a whole list (and, between two steps, a
+//! block that is lost). A *stopped* owner makes the others wait, asleep, and they look at signals.
 
 use crate::sync::{AtomicU64, Ordering};
 

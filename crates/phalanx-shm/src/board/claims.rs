@@ -86,7 +86,7 @@ impl Word {
 #[inline]
 pub(super) fn publish(cell: &AtomicU64, position: u64) {
     let word = Word { position, worker: PUBLISHER, phase: Phase::Ready };
-    // SYNC POINT claim: Release, so that who claims the cell sees what it was filled with; pairs with the
+    // SYNC POINT claim: Release, so that the claimant of the cell sees what it was filled with; pairs with the
     // compare-and-swap in `claim`.
     cell.store(word.pack(), Ordering::Release);
 }
@@ -110,7 +110,8 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
                     return Some(position);
                 }
             }
-            // Somebody has it, or it was withdrawn: leads the hint on, in case whoever has it was killed before it could.
+            // A worker has claimed it, or it was withdrawn: leads the hint on, in case that worker was killed before it
+            // could.
             position = advance(next, position);
         } else {
             let now = next.load(Ordering::Relaxed);
@@ -223,7 +224,7 @@ impl LoomClaims {
         lead(&self.next, oldest);
     }
 
-    /// Who has the cell of `position`, when somebody has.
+    /// The worker that has claimed the cell of `position`, if one has.
     pub fn owner(&self, position: u64) -> Option<u32> {
         let found = look(&self.at(position).0);
         (found.position == position && found.phase != Phase::Ready).then_some(found.worker)

@@ -1,7 +1,7 @@
 //! What a worker does while there is nothing to claim: it spins for a moment, if not too many others do, then sleeps.
 //!
-//! Who spins needs a CPU. The board says how many may (one less than there are CPUs, so that the supervisor has one),
-//! and each spinner sets a bit. The bits are a courtesy, not a lock: a killed spinner's bit is cleared by the
+//! A worker that spins needs a CPU. The board says how many may (one less than there are CPUs, so that the supervisor
+//! has one), and each spinner sets a bit. The bits are a courtesy, not a lock: a killed spinner's bit is cleared by the
 //! supervisor, and workers whose numbers differ by a multiple of 64 share one.
 
 use std::time::Duration;

@@ -46,6 +46,30 @@ mod real {
     use crate::{Block, MutMem, ShmError};
 
     /// A board: everybody's view of the shared memory.
+    ///
+    /// ```
+    /// use phalanx_shm::board::{Board, Publisher, Record, Results, Shape, Task, WorkerEnd};
+    ///
+    /// let board = Board::anonymous(Shape::for_workers(1))?;
+    /// let mut publisher = Publisher::new(board.clone());
+    /// let task = Task { dispatch: 1, function: 1, flags: 0, count: 1, function_bytes: b"", items: b"2 + 3" };
+    /// assert!(publisher.publish(&task));
+    ///
+    /// // In a worker's process.
+    /// let mut worker = WorkerEnd::new(board.clone(), 0)?;
+    /// let claim = worker.claim().expect("a task waits");
+    /// worker.begin(claim.dispatch, 0, WorkerEnd::now());
+    /// assert_eq!(worker.payload(), b"2 + 3");
+    /// assert!(worker.send(&Record { kind: 0, dispatch: claim.dispatch, ordinal: 0, nanos: 0, bytes: b"5" })?);
+    /// worker.rest();
+    ///
+    /// // And in the supervisor's again: which worker had the task, and what came of it.
+    /// publisher.note(|dispatch, slot| assert_eq!((dispatch, slot), (1, 0)));
+    /// let mut answers = Vec::new();
+    /// Results::new(board, 0).drain(|record| answers.push(record.bytes.to_vec()))?;
+    /// assert_eq!(answers, [b"5"]);
+    /// # Ok::<(), phalanx_shm::ShmError>(())
+    /// ```
     #[derive(Clone)]
     pub struct Board(Arc<Mapped>);
 
@@ -67,7 +91,7 @@ mod real {
     pub enum Phase {
         /// Tasks may come.
         Open,
-        /// No more tasks will come: who finds none ends.
+        /// No more tasks will come: a worker that finds none ends.
         Drained,
         /// Everybody ends before the next task.
         Abandoned,
@@ -336,8 +360,8 @@ mod real {
         pub(super) fn set_current(&self, number: u32, dispatch: u64, ordinal: u32, since: u64) {
             self.slot_word(number, slot::SINCE).store(since, Ordering::Relaxed);
             let word = dispatch << ORDINAL_BITS | u64::from(ordinal.min(MAX_ITEMS));
-            // SYNC POINT current: Release, so that who sees the item sees when it began; pairs with the Acquire in
-            // `current`.
+            // SYNC POINT current: Release, so that a reader that sees the item sees when it began; pairs with the
+            // Acquire in `current`.
             self.slot_word(number, slot::CURRENT).store(word, Ordering::Release);
         }
 

@@ -1,4 +1,4 @@
-//! The supervisor's side: publishing tasks, and knowing who has which.
+//! The supervisor's side: publishing tasks, and knowing which worker has which.
 
 use std::collections::VecDeque;
 
@@ -77,7 +77,7 @@ impl Publisher {
         self.board.shape().payload as usize / 4
     }
 
-    /// How many published tasks nobody had taken at the last [`Publisher::note`].
+    /// How many published tasks no worker had taken at the last [`Publisher::note`].
     pub fn waiting(&self) -> usize {
         self.published.len()
     }
@@ -151,7 +151,7 @@ impl Publisher {
         }
     }
 
-    /// Frees the cells that workers have taken, oldest first; tells of each who took it.
+    /// Frees the cells whose tasks workers have taken, oldest first; tells of each task which worker took it.
     #[inline]
     pub fn note(&mut self, mut took: impl FnMut(u64, u32)) {
         let mut passed_by_nobody = false;
@@ -177,7 +177,7 @@ impl Publisher {
     }
 
     /// Tells of every task that the worker of a slot, which is dead, had claimed and [`Publisher::note`] has not told
-    /// of. Wakes others, since the dead one may have been the one that was woken for a task.
+    /// of. Wakes others, since the dead worker may have been the one that was woken for a task.
     pub fn bury(&mut self, number: u32, mut took: impl FnMut(u64)) {
         let mut ready = 0;
         for (position, published) in (self.oldest..).zip(&self.published) {

@@ -224,7 +224,8 @@ impl<'a> Heap<'a> {
         }
     }
 
-    /// When memory or range has run out: larger free blocks, what the dead held, and whatever is free, put together.
+    /// When memory or range has run out: tries larger free blocks, what ended processes held, and what is free in
+    /// pieces, put together.
     #[cold]
     fn find_after_all(
         &self,
@@ -392,7 +393,7 @@ impl<'a> Heap<'a> {
                 let class = class_within(rest);
                 head.class.store(class as u32, Ordering::Relaxed);
                 head.range.store(rest, Ordering::Relaxed);
-                // Back before the slow part, so that who is killed there loses no more than was asked for.
+                // Back before the slow part, so that a process that is killed there loses no more than was asked for.
                 self.push(class, at);
             }
             let (start, range) = (at - PAGE + rest, whole - rest);
@@ -421,7 +422,8 @@ impl<'a> Heap<'a> {
     /// The end of a head whose block is free and in no stack: its bytes may become part of a payload.
     pub(super) fn unmake(&self, head: &Head) {
         head.seal.store(0, Ordering::Relaxed);
-        // SYNC POINT arena-seal: Release, before anything else is written here: who sees that sees that this is no head.
+        // SYNC POINT arena-seal: Release, before anything else is written here: a process that sees that sees that this
+        // is no head.
         fence(Ordering::Release);
     }
 

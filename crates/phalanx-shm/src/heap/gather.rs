@@ -1,8 +1,8 @@
 //! Putting together what is free in pieces, when memory or the address range has run out.
 //!
-//! One process does so at a time, the *gatherer*, which has the lock in the header. It takes free blocks out of their stacks into a chain of its own, which
-//! hangs in the header: the blocks of a small class, of which it dissolves the slabs that are all free, or all blocks
-//! that begin on a page, of which it joins neighbours. Then it puts them back.
+//! One process does so at a time, the *gatherer*, which has the lock in the header. It takes free blocks out of their
+//! stacks into a chain of its own, which hangs in the header: the blocks of a small class, of which it dissolves the
+//! slabs that are all free, or all blocks that begin on a page, of which it joins neighbours. Then it puts them back.
 //!
 //! Each step is one store that leaves whole blocks in the chain and takes at most one out of it, or one slab. So a gatherer that
 //! is killed loses no more than that; the next one finds the chain, and goes on with it.
@@ -177,7 +177,7 @@ impl<'a> Heap<'a> {
         let Some(chain) = self.chain() else { return };
         let Some(mut by_place) = list(0..chain.len()) else { return };
         by_place.sort_unstable_by_key(|n| chain[*n]);
-        // Who is before and after each block in the chain, as blocks are taken out of it.
+        // Which blocks are before and after each block in the chain, as blocks are taken out of it.
         let Some(mut before) = list((0..chain.len()).map(|n| n.checked_sub(1))) else { return };
         let Some(mut after) = list((0..chain.len()).map(|n| Some(n + 1).filter(|n| *n < chain.len()))) else { return };
         let mut places = by_place.into_iter();

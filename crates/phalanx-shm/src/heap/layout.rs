@@ -25,7 +25,7 @@ pub(crate) struct Books {
     pub(crate) cached: AtomicU64,
     /// How many ranges were made into blocks: no two make blocks of the same generations.
     pub(crate) made: AtomicU64,
-    /// Who gathers free blocks (see `gather.rs`).
+    /// The lock of the process that gathers free blocks (see `gather.rs`).
     pub(crate) gatherer: OwnedLock,
     _spare: AtomicU32,
     /// The first of the free blocks that it has taken from their stacks, 0 = none. Written by the gatherer only.

@@ -86,7 +86,7 @@ pub enum TryGet {
     Done,
     /// There is none.
     Empty,
-    /// Somebody else is getting, for longer than usual.
+    /// Another thread or process is getting, for longer than usual.
     Busy,
 }
 
@@ -162,8 +162,8 @@ impl<M: Memory> Queue<M> {
         let head = header.head.0.load(Ordering::Relaxed);
         let mut seen = self.seen_tail.load(Ordering::Relaxed);
         if seen <= head {
-            // SYNC POINT queue-record: Acquire, sees records, links and chunks up to this count. (Who sees a count that
-            // another thread of this process has seen, has taken the lock since.)
+            // SYNC POINT queue-record: Acquire, sees records, links and chunks up to this count. (A process that sees a
+            // count that another thread of this process has seen, has taken the lock since.)
             seen = header.tail.0.load(Ordering::Acquire);
             if seen <= head {
                 return if seen == head { Ok(None) } else { Err(corrupt("more records got than put")) };

@@ -71,7 +71,7 @@ mod real {
     #[repr(C, align(64))]
     pub(super) struct Alone<T>(pub(super) T, [u64; 8]);
 
-    /// Who sleeps because of what. Read after every operation, written around sleeps.
+    /// The words that processes sleep on, by reason. Read after every operation, written around sleeps.
     #[derive(Debug)]
     #[repr(C, align(64))]
     pub(super) struct Waits {
@@ -160,6 +160,26 @@ mod real {
     }
 
     /// One process's access to a queue in the memory `M`.
+    ///
+    /// ```
+    /// use phalanx_shm::queue::{ArenaMemory, Queue, Record, TryGet, TryPut};
+    /// use phalanx_shm::{Arena, ArenaConfig};
+    ///
+    /// let arena = Arena::create(ArenaConfig { bytes: 64 << 20, cached: 1 << 20 })?;
+    /// let queue = Queue::create(ArenaMemory::create(arena)?, 2)?;
+    /// assert_eq!(queue.try_put(b"first", &[])?, TryPut::Done);
+    /// assert_eq!(queue.try_put(b"second", &[])?, TryPut::Done);
+    /// assert_eq!(queue.try_put(b"third", &[])?, TryPut::Full);
+    ///
+    /// // Another process opens the queue in the block that its handle names.
+    /// let block = queue.memory().block().expect("the queue's own block").clone();
+    /// let other = Queue::open(ArenaMemory::of(block)?)?;
+    /// let mut record = Record::new();
+    /// assert_eq!(other.try_get(&mut record)?, TryGet::Done);
+    /// assert_eq!(record.bytes(), b"first");
+    /// assert_eq!(queue.len(), 1);
+    /// # Ok::<(), phalanx_shm::ShmError>(())
+    /// ```
     #[derive(Debug)]
     pub struct Queue<M> {
         pub(super) memory: M,

@@ -18,13 +18,13 @@ pub enum TryPut {
     Done,
     /// There are `maxsize` records already.
     Full,
-    /// Somebody else is putting, for longer than usual.
+    /// Another thread or process is putting, for longer than usual.
     Busy,
 }
 
 impl<M: Memory> Queue<M> {
-    /// Puts the record `wire` if there is room now. The record takes over the holds that `handles` name: who gets it gets
-    /// them, and [`Queue::dismantle`] releases those of records that nobody got.
+    /// Puts the record `wire` if there is room now. The record takes over the holds that `handles` name: the process
+    /// that gets it gets them, and [`Queue::dismantle`] releases those of records that nobody got.
     ///
     /// # Errors
     ///

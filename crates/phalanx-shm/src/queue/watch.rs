@@ -1,8 +1,8 @@
 //! A descriptor that is readable while a queue has records, for `select`, `poll` and event loops.
 //!
 //! A queue has no descriptor of its own: a [`Watch`] is an eventfd of this process, which a small thread keeps equal to
-//! "there is a record". Whoever puts or gets in this process brings it up to date at once ([`Watch::refresh`]), so that a
-//! loop that got the last record does not see the descriptor readable once more.
+//! "there is a record". A thread of this process that puts or gets brings it up to date at once ([`Watch::refresh`]),
+//! so that a loop that got the last record does not see the descriptor readable once more.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -9,6 +9,29 @@ use crate::sync::{Ordering, fence};
 /// The sending end of the ring from one process to another.
 ///
 /// There is at most one per ring at a time; dropping it lets the next be made.
+///
+/// ```
+/// use phalanx_shm::{Envelope, HotSet, Part, ProcId, Universe, UniverseConfig};
+///
+/// let universe = Universe::create(UniverseConfig::for_ranks(2))?;
+/// universe.claim_slots(2)?;
+/// let (sender, receiver) = (ProcId(0), ProcId(1));
+/// let mut out = universe.producer(sender, receiver)?;
+/// let envelope = Envelope { kind: 1, tag: 7, len: 11, ..Envelope::default() };
+/// assert!(out.try_push(&envelope, &[Part::from(&b"hello "[..]), Part::from(&b"there"[..])]));
+///
+/// // The receiver looks at the rings of those who have rung its bell.
+/// let mut hot = HotSet::new();
+/// assert!(hot.refresh(universe.slot(receiver)));
+/// assert_eq!(hot.senders(), [sender]);
+/// let mut into = universe.consumer(sender, receiver)?.expect("the sender has made the ring");
+/// let mut bytes = [0; 11];
+/// let record = into.peek()?.expect("a record is there");
+/// assert_eq!((record.envelope.tag, record.copy_payload(&mut bytes)), (7, 11));
+/// into.pop();
+/// assert!(into.is_empty() && &bytes == b"hello there");
+/// # Ok::<(), phalanx_shm::ShmError>(())
+/// ```
 #[derive(Debug)]
 pub struct RingProducer {
     ring: RingRef,

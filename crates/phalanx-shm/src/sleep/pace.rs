@@ -122,6 +122,20 @@ pub enum Next {
 }
 
 /// Where one wait stands.
+///
+/// ```
+/// use phalanx_shm::CpuBudget;
+/// use phalanx_shm::sleep::{Manners, Next, Pace};
+///
+/// let manners = Manners::of(&CpuBudget::detect(2));
+/// let mut pace = Pace::new(&manners);
+/// let mut looks = 0;
+/// // What is waited for does not come here, so the wait gets to its sleep.
+/// while pace.step() == Next::Look {
+///     looks += 1;
+/// }
+/// assert!(looks > 0);
+/// ```
 #[derive(Debug)]
 pub struct Pace<'a> {
     manners: &'a Manners,

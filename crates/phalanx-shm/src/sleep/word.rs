@@ -15,6 +15,27 @@ const STEP: u32 = 4;
 ///
 /// Written by: sleepers (reasons) and wakers (count). Read by wakers after each publication, which is all that waking
 /// costs while nobody sleeps.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use phalanx_shm::sleep::{SleepWord, WAITING};
+///
+/// let (word, there) = (SleepWord::new(), AtomicBool::new(false));
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         there.store(true, Ordering::Relaxed);
+///         word.notify();
+///     });
+///     // Announce, look, sleep: whatever comes after the look ends the sleep.
+///     loop {
+///         let token = word.announce(WAITING);
+///         if there.load(Ordering::Relaxed) {
+///             break;
+///         }
+///         word.sleep(token, None);
+///     }
+/// });
+/// ```
 #[derive(Debug)]
 #[cfg_attr(not(loom), repr(C))]
 pub struct SleepWord {

@@ -48,7 +48,7 @@ pub(crate) struct Header {
     /// find out. Written by the creator.
     pub(crate) home: AtomicU64,
     _creator_line: [u8; 88],
-    /// Slots claimed so far. Read-modify-written by whoever starts processes.
+    /// Slots claimed so far. Read-modify-written by launchers and by processes that spawn.
     pub(crate) slots_used: AtomicU32,
     /// Next context id. Read-modify-written by leaders of new communicators.
     pub(crate) next_context: AtomicU32,

@@ -121,6 +121,26 @@ impl Inner {
 }
 
 /// A mapped universe. Cloning is cheap and shares the mapping.
+///
+/// ```
+/// use phalanx_shm::{SlotState, Universe, UniverseConfig};
+///
+/// let universe = Universe::create(UniverseConfig::for_ranks(2))?;
+/// let first = universe.claim_slots(2)?;
+/// // Another process maps it by the descriptor that it has inherited.
+/// let other = Universe::attach(universe.fd().try_clone_to_owned()?)?;
+/// other.slot(first).claim(other.own_tag()).expect("nobody is in it");
+/// other.slot(first).set_state(SlotState::Running);
+/// assert_eq!(universe.slot(first).standing().state, SlotState::Running);
+/// assert_eq!(universe.process(first).map(|process| process.pid()), Some(std::process::id()));
+///
+/// let block = universe.alloc(100)?;
+/// universe.bytes(block, 100)?.write(0, b"shared")?;
+/// let mut seen = [0; 6];
+/// other.bytes(block, 100)?.read(0, &mut seen)?;
+/// assert_eq!(&seen, b"shared");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Universe(Arc<Inner>);
 
@@ -234,7 +254,7 @@ impl Universe {
                 let (at, row) = layout.pair_row(first);
                 self.0.segment.commit(at, u64::from(n) * row, "the table of rings")?;
             }
-            // Release: who sees the new count may touch the slots' pages.
+            // Release: a process that sees the new count may touch the slots' pages.
             match used.compare_exchange(first, end, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(ProcId(first)),
                 Err(now) => first = now,

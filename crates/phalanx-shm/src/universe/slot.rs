@@ -75,7 +75,7 @@ impl StandingWord {
 
     /// Changes one half and keeps the other: the process and its parent may write at the same time.
     fn update(&self, change: impl Fn(u64) -> Option<u64>) {
-        // SYNC POINT standing: Release, for whoever finds the new word.
+        // SYNC POINT standing: Release, for the process that finds the new word.
         let _unless_recorded = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change);
     }
 
@@ -109,7 +109,8 @@ pub struct Slot {
 const ABORTED: u64 = 1 << 32;
 
 impl Slot {
-    /// Claims the slot for a process: the calling one, by its [name here](crate::Universe::own_tag). Claiming again is fine.
+    /// Claims the slot for a process: the calling one, by its [name here](crate::Universe::own_tag). Claiming again is
+    /// fine.
     ///
     /// # Errors
     ///
