@@ -1,4 +1,4 @@
-//! Message buffers: from an address to a buffer of the engine.
+//! Message buffers: from an address to a buffer of the engine, which checks whether its elements can be there.
 
 use phalanx_engine::datatype::Datatype;
 use phalanx_engine::{ErrorClass, RecvBuf, SendBuf};
@@ -32,31 +32,28 @@ impl<W> Param<W> for RecvPtr {
     }
 }
 
-/// Fails for an address at which there cannot be data: null (unless the type's displacements are absolute, as with
-/// `MPI_BOTTOM`), or one of the ABI's special addresses.
+/// Refuses the ABI's special addresses, other than `MPI_BOTTOM`, as a place of `count` elements: they are not memory.
 #[inline]
-pub(crate) fn check(at: usize, bytes: usize, ty: &Datatype) -> Done {
-    if at > consts::BUFFER_AUTOMATIC || bytes == 0 {
+pub(crate) fn check(at: usize, count: usize) -> Done {
+    if at > consts::BUFFER_AUTOMATIC || at == consts::BOTTOM || count == 0 {
         return Ok(());
     }
-    special(at, ty)
+    special(at)
 }
 
 #[cold]
-fn special(at: usize, ty: &Datatype) -> Done {
+fn special(at: usize) -> Done {
     match at {
-        consts::BOTTOM if ty.true_lb().unsigned_abs() >= 4096 => Ok(()),
-        consts::BOTTOM => Err(wrong(ErrorClass::Buffer, "the buffer is a null pointer although there is data to move")),
         consts::IN_PLACE => Err(wrong(ErrorClass::Buffer, "MPI_IN_PLACE is not allowed for this buffer")),
-        _ => Err(wrong(ErrorClass::Buffer, format!("the buffer address {at} is not memory"))),
+        _ => Err(wrong(ErrorClass::Buffer, "MPI_BUFFER_AUTOMATIC is not memory")),
     }
 }
 
 impl SendPtr {
-    /// The memory that `count` elements of `ty` may reach.
+    /// The memory that `count` elements of some type may reach.
     #[inline]
-    pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<ConstMem, Failure> {
-        check(self.0, ty.bytes(count)?, ty)?;
+    pub(crate) fn memory(self, count: usize) -> Result<ConstMem, Failure> {
+        check(self.0, count)?;
         // SAFETY: the program promised that the bytes its datatype reaches from this address are valid until the
         // operation has completed.
         Ok(unsafe { ConstMem::base(self.0 as *const u8) })
@@ -65,15 +62,15 @@ impl SendPtr {
     /// A buffer of `count` elements.
     #[inline]
     pub(crate) fn typed(self, count: usize, ty: &Datatype) -> Result<SendBuf<'static, '_>, Failure> {
-        Ok(SendBuf::raw(self.memory(count, ty)?, count, ty))
+        Ok(SendBuf::raw(self.memory(count)?, count, ty))
     }
 }
 
 impl RecvPtr {
-    /// The memory that `count` elements of `ty` may reach.
+    /// The memory that `count` elements of some type may reach.
     #[inline]
-    pub(crate) fn memory(self, count: usize, ty: &Datatype) -> Result<MutMem, Failure> {
-        check(self.0, ty.bytes(count)?, ty)?;
+    pub(crate) fn memory(self, count: usize) -> Result<MutMem, Failure> {
+        check(self.0, count)?;
         // SAFETY: the program promised that the bytes its datatype reaches from this address may be written until the
         // operation has completed.
         Ok(unsafe { MutMem::base(self.0 as *mut u8) })
@@ -82,6 +79,6 @@ impl RecvPtr {
     /// A buffer of `count` elements.
     #[inline]
     pub(crate) fn typed(self, count: usize, ty: &Datatype) -> Result<RecvBuf<'static, '_>, Failure> {
-        Ok(RecvBuf::raw(self.memory(count, ty)?, count, ty))
+        Ok(RecvBuf::raw(self.memory(count)?, count, ty))
     }
 }

@@ -407,7 +407,6 @@ fn intercomm_create(
 #[mpi_entry(MPI_Intercomm_merge)]
 fn intercomm_merge(inter: CommRef, high: c_int, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
-    need_inter(&inter)?;
     newcomm.set(adopt(inter.comm.intercomm_merge(high != 0)?, Some(&inter))?);
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::consts;
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::{Kind, RawType};
 use crate::numbers;
-use crate::param::{Count, In, Large, Number, Numbers, Out, Param, Small, Text, TextOut};
+use crate::param::{self, Count, In, Large, Number, Numbers, Out, Param, Small, Text, TextOut};
 use crate::table::Table;
 
 /// What a datatype handle refers to.
@@ -293,7 +293,7 @@ fn distribution_of(number: c_int) -> Result<Distribution, Failure> {
 }
 
 fn dimensions(ndims: c_int) -> Result<usize, Failure> {
-    usize::try_from(ndims).map_err(|_| wrong(ErrorClass::Arg, format!("the number of dimensions is {ndims}")))
+    param::length(ndims, ErrorClass::Arg, "dimensions")
 }
 
 /// A part of a dense array.

@@ -11,7 +11,7 @@ use phalanx_mpi_macros::mpi_entry;
 use crate::consts;
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::{Kind, RawGroup};
-use crate::param::{In, Out, OutArray, Param};
+use crate::param::{self, In, Out, OutArray, Param};
 use crate::state;
 use crate::table::Table;
 
@@ -105,8 +105,7 @@ fn group_translate_ranks(
 }
 
 fn length(n: c_int) -> Result<usize, Failure> {
-    usize::try_from(n)
-        .map_err(|_| wrong(ErrorClass::Arg, format!("the number of entries is {n}; it must not be negative")))
+    param::length(n, ErrorClass::Arg, "entries")
 }
 
 /// All processes of both groups.

@@ -11,7 +11,7 @@ use phalanx_mpi_macros::mpi_entry;
 use crate::consts;
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::{Kind, RawInfo};
-use crate::param::{Out, Param, Text, TextList, TextOut};
+use crate::param::{self, Out, Param, Text, TextList, TextOut};
 use crate::state;
 use crate::table::Table;
 
@@ -109,9 +109,7 @@ fn info_create(info: Out<RawInfo>) -> Done {
 /// Makes a list of what is known about how the program was started.
 #[mpi_entry(MPI_Info_create_env, anytime)]
 fn info_create_env(argc: c_int, argv: TextList, info: Out<RawInfo>) -> Done {
-    let argc = usize::try_from(argc)
-        .map_err(|_| wrong(ErrorClass::Arg, format!("the number of arguments is {argc}; it must not be negative")))?;
-    let arguments = argv.read(Some(argc))?;
+    let arguments = argv.read(Some(param::length(argc, ErrorClass::Arg, "arguments")?))?;
     if arguments.is_empty() {
         info.set(adopt(copy(&ENVIRONMENT)?)?);
     } else {

@@ -145,9 +145,6 @@ fn op_commutative(op: OpRef, commute: Out<c_int>) -> Done {
 /// Combines two buffers of this process.
 #[mpi_entry(MPI_Reduce_local, poly)]
 fn reduce_local(inbuf: SendPtr, inoutbuf: RecvPtr, count: Count, ty: TypeRef, op: OpRef) -> Done {
-    ty.check_committed()?;
-    op.check(&ty)?;
-    let input = inbuf.memory(count.0, &ty)?;
-    let inout = inoutbuf.memory(count.0, &ty)?;
-    Ok(op.reduce(&ty, input, inout, count.0)?)
+    let (input, inout) = (inbuf.memory(count.0)?, inoutbuf.memory(count.0)?);
+    Ok(op.reduce_local(&ty, input, inout, count.0)?)
 }

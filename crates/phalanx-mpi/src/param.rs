@@ -73,6 +73,11 @@ as_it_is!(Address);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count(pub(crate) usize);
 
+/// The number of `what`, as a length.
+pub(crate) fn length(n: c_int, class: ErrorClass, what: &str) -> Result<usize, Failure> {
+    usize::try_from(n).map_err(|_| wrong(class, format!("the number of {what} is {n}; it must not be negative")))
+}
+
 /// A count that is given as a number of either width.
 #[inline]
 pub(crate) fn count(value: i64) -> Result<Count, Failure> {

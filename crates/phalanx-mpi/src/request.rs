@@ -14,7 +14,7 @@ use crate::consts;
 use crate::entry::{Done, ErrorObject, Failure, wrong};
 use crate::errors::{self, Handler};
 use crate::handle::{Kind, RawComm, RawRequest};
-use crate::param::{Address, In, Out, OutArray};
+use crate::param::{self, Address, In, Out, OutArray};
 use crate::state;
 use crate::status::{CStatus, StatusOut, StatusesOut};
 use crate::table::Table;
@@ -188,8 +188,7 @@ fn test(request: Out<RawRequest>, flag: Out<c_int>, status: StatusOut) -> Done {
 type Handles = OutArray<RawRequest>;
 
 fn length(count: c_int) -> Result<usize, Failure> {
-    usize::try_from(count)
-        .map_err(|_| wrong(ErrorClass::Count, format!("the number of requests is {count}; it must not be negative")))
+    param::length(count, ErrorClass::Count, "requests")
 }
 
 fn read(handles: &Handles, n: usize) -> Result<List, Failure> {

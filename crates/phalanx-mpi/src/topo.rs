@@ -12,7 +12,7 @@ use crate::consts;
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::RawComm;
 use crate::info::InfoRef;
-use crate::param::{In, Out, OutArray};
+use crate::param::{self, In, Out, OutArray};
 use crate::topo_dims::balanced;
 
 /// What a communicator knows about its neighbourhoods.
@@ -45,8 +45,7 @@ fn graph(comm: &CommObject) -> Result<(&[c_int], &[c_int]), Failure> {
 }
 
 fn length(n: c_int, what: &str) -> Result<usize, Failure> {
-    usize::try_from(n)
-        .map_err(|_| wrong(ErrorClass::Arg, format!("the number of {what} is {n}; it must not be negative")))
+    param::length(n, ErrorClass::Arg, what)
 }
 
 fn room<T: Copy>(array: &OutArray<T>, max: c_int, needed: usize, what: &str) -> Done {

@@ -12,7 +12,7 @@ use crate::datatype::{TypeRef, handle_of};
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::RawType;
 use crate::numbers;
-use crate::param::{Address, Count, CountOut, Number, Out, OutArray, Text};
+use crate::param::{self, Address, Count, CountOut, Number, Out, OutArray, Text};
 use crate::status::{StatusIn, StatusOut};
 
 /// Bytes of data in one element.
@@ -220,8 +220,9 @@ fn window(base: Address, size: i64, position: i64, need: usize, what: &str) -> R
     Ok(((base.0 as *mut u8).wrapping_add(position as usize), need))
 }
 
-fn user_memory(base: Address, bytes: usize, ty: &TypeRef) -> Result<Memory, Failure> {
-    crate::buffer::check(base.0, bytes, ty)?;
+fn user_memory(base: Address, count: usize, ty: &TypeRef) -> Result<Memory, Failure> {
+    crate::buffer::check(base.0, count)?;
+    ty.check_place(base.0 as *const u8, count)?;
     Ok(Memory(base.0 as *mut u8))
 }
 
@@ -252,7 +253,7 @@ fn pack(
     ty.check_committed()?;
     let bytes = ty.bytes(incount.0)?;
     let (at, len) = window(outbuf, outsize.0, position.get(), bytes, "output buffer")?;
-    let source = user_memory(inbuf, bytes, &ty)?;
+    let source = user_memory(inbuf, incount.0, &ty)?;
     // SAFETY: from `window`; the program's data and its packed buffer do not overlap.
     let written = ty.pack(incount.0, &source, 0, unsafe { packed(at, len) });
     position.set(position.get() + written as i64)
@@ -273,7 +274,7 @@ fn unpack(
     ty.check_committed()?;
     let bytes = ty.bytes(outcount.0)?;
     let (at, len) = window(inbuf, insize.0, position.get(), bytes, "input buffer")?;
-    let mut sink = user_memory(outbuf, bytes, &ty)?;
+    let mut sink = user_memory(outbuf, outcount.0, &ty)?;
     // SAFETY: as in `pack`; the slice is only read.
     let used = ty.unpack(outcount.0, &mut sink, 0, unsafe { packed(at, len) });
     position.set(position.get() + used as i64)
@@ -307,7 +308,7 @@ fn pack_external(
     need_external32(&datarep)?;
     let bytes = ty.external32_size(incount.0)?;
     let (at, len) = window(outbuf, outsize, position.get(), bytes, "output buffer")?;
-    let source = user_memory(inbuf, bytes, &ty)?;
+    let source = user_memory(inbuf, incount.0, &ty)?;
     // SAFETY: as in `pack`.
     ty.pack_external32(incount.0, &source, unsafe { packed(at, len) }, 0)?;
     position.set(position.get() + bytes as i64);
@@ -328,7 +329,7 @@ fn unpack_external(
     need_external32(&datarep)?;
     let bytes = ty.external32_size(outcount.0)?;
     let (at, len) = window(inbuf, insize, position.get(), bytes, "input buffer")?;
-    let mut sink = user_memory(outbuf, bytes, &ty)?;
+    let mut sink = user_memory(outbuf, outcount.0, &ty)?;
     // SAFETY: as in `pack`; the slice is only read.
     ty.unpack_external32(outcount.0, &mut sink, unsafe { packed(at, len) }, 0)?;
     position.set(position.get() + bytes as i64);
@@ -375,9 +376,7 @@ fn get_elements_x(status: StatusIn, ty: TypeRef, count: Out<i64>) -> Done {
 }
 
 fn set_elements(status: &StatusOut, ty: &TypeRef, count: i64) -> Done {
-    let n = usize::try_from(count)
-        .map_err(|_| wrong(ErrorClass::Count, format!("the count is {count}; it must not be negative")))?;
-    status.set_bytes(ty.bytes_of_elements(n));
+    status.set_bytes(ty.bytes_of_elements(param::count(count)?.0));
     Ok(())
 }
 

@@ -144,30 +144,33 @@ enum Layout {
 }
 
 impl Layout {
-    fn of(shape: Shape<'_>, ranks: usize) -> Result<Layout> {
-        let block = |rank: usize, count: i64| -> Result<usize> {
+    /// `base` is where displacement 0 is.
+    fn of(shape: Shape<'_>, ranks: usize, base: *const u8) -> Result<Layout> {
+        let block = |rank: usize, count: i64, base: *const u8, ty: &Datatype| -> Result<usize> {
             match usize::try_from(count) {
-                Ok(count) => Ok(count),
+                Ok(count) => ty.check_elements(base, count).map(|()| count),
                 Err(_) => fail!(Count, "the count for rank {rank} is {count}; counts must not be negative"),
             }
         };
         match shape {
             Shape::Even { total, ty } => {
-                ty.check_committed()?;
+                ty.check_elements(base, total)?;
                 if ranks > 0 && !total.is_multiple_of(ranks) {
                     fail!(Count, "{total} elements cannot be divided evenly among {ranks} ranks");
                 }
                 Ok(Layout::Even { count: total.checked_div(ranks).unwrap_or(0), ty: ty.clone() })
             }
             Shape::Vector { counts, displs, ty } => {
-                ty.check_committed()?;
                 lengths(ranks, counts.len(), displs.len(), ranks)?;
-                let extent = ty.extent();
+                let place = |rank: usize, displ: i64| match (displ as isize).checked_mul(ty.extent()) {
+                    Some(place) => Ok(place),
+                    None => fail!(Arg, "the displacement {displ} for rank {rank} reaches beyond an address space"),
+                };
                 let blocks = counts
                     .iter()
                     .zip(displs)
                     .enumerate()
-                    .map(|(rank, (&count, &displ))| Ok((block(rank, count)?, displ as isize * extent)))
+                    .map(|(rank, (&count, &displ))| Ok((block(rank, count, base, ty)?, place(rank, displ)?)))
                     .collect::<Result<_>>()?;
                 Ok(Layout::Vector { blocks, ty: ty.clone() })
             }
@@ -179,8 +182,9 @@ impl Layout {
                     .zip(types)
                     .enumerate()
                     .map(|(rank, ((&count, &displ), ty))| {
-                        ty.check_committed()?;
-                        Ok((block(rank, count)?, displ as isize, ty.clone()))
+                        // From a null base a displacement may be an address.
+                        let count = block(rank, count, base.wrapping_offset(displ as isize), ty)?;
+                        Ok((count, displ as isize, ty.clone()))
                     })
                     .collect::<Result<_>>()?;
                 Ok(Layout::Each { blocks })
@@ -217,7 +221,8 @@ pub(crate) struct SrcBlocks {
 
 impl SrcBlocks {
     pub(crate) fn new(blocks: SendBlocks<'_, '_>, ranks: usize) -> Result<SrcBlocks> {
-        Ok(SrcBlocks { mem: blocks.mem, layout: Layout::of(blocks.shape, ranks)? })
+        let layout = Layout::of(blocks.shape, ranks, blocks.mem.as_ptr())?;
+        Ok(SrcBlocks { mem: blocks.mem, layout })
     }
 
     pub(crate) fn block(&self, rank: usize) -> Src {
@@ -235,7 +240,8 @@ pub(crate) struct DstBlocks {
 
 impl DstBlocks {
     pub(crate) fn new(blocks: RecvBlocks<'_, '_>, ranks: usize) -> Result<DstBlocks> {
-        Ok(DstBlocks { mem: blocks.mem, layout: Layout::of(blocks.shape, ranks)? })
+        let layout = Layout::of(blocks.shape, ranks, blocks.mem.as_ptr())?;
+        Ok(DstBlocks { mem: blocks.mem, layout })
     }
 
     pub(crate) fn block(&self, rank: usize) -> Dst {
@@ -274,14 +280,14 @@ impl DstBlocks {
 
 impl Src {
     pub(crate) fn new(buf: SendBuf<'_, '_>) -> Result<Src> {
-        buf.ty.check_committed()?;
+        buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         Ok(Src { mem: buf.mem, count: buf.count, ty: buf.ty.clone() })
     }
 }
 
 impl Dst {
     pub(crate) fn new(buf: RecvBuf<'_, '_>) -> Result<Dst> {
-        buf.ty.check_committed()?;
+        buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         Ok(Dst { mem: buf.mem, count: buf.count, ty: buf.ty.clone() })
     }
 }

@@ -48,6 +48,9 @@ use layout::Layout;
 
 use crate::error::{Error, ErrorClass, Result, fail};
 
+/// Bytes at the bottom of an address space where no data can be.
+const FIRST_PAGE: usize = 4096;
+
 /// A datatype. Cloning gives another reference to the same type.
 #[derive(Clone)]
 pub struct Datatype(Arc<Inner>);
@@ -211,6 +214,37 @@ impl Datatype {
             fail!(Type, "{self} is not committed; call MPI_Type_commit before communicating with it");
         }
         Ok(())
+    }
+
+    /// Refuses a place where `count` elements cannot lie: what begins in the first page of the address space begins at a null
+    /// pointer. (A type with absolute displacements may have a base there, as `MPI_BOTTOM` is.)
+    ///
+    /// # Errors
+    /// `MPI_ERR_COUNT` when there is more data than fits an address space, `MPI_ERR_BUFFER` for the place.
+    #[inline]
+    pub fn check_place(&self, base: *const u8, count: usize) -> Result<()> {
+        let bytes = self.bytes(count)?;
+        if base.addr() < FIRST_PAGE && bytes > 0 { self.check_low_place(base, count) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_low_place(&self, base: *const u8, count: usize) -> Result<()> {
+        if (base.addr() as isize).wrapping_add(self.true_lb()).unsigned_abs() < FIRST_PAGE {
+            fail!(Buffer, "the buffer address is null, but {count} elements of {self} are to be transferred");
+        }
+        Ok(())
+    }
+
+    /// Refuses what cannot be communicated: elements of a type that was not committed, or as [`Datatype::check_place`].
+    ///
+    /// # Errors
+    /// `MPI_ERR_TYPE`, `MPI_ERR_COUNT`, `MPI_ERR_BUFFER`.
+    #[inline]
+    pub fn check_elements(&self, base: *const u8, count: usize) -> Result<()> {
+        if !self.is_committed() {
+            self.check_committed()?;
+        }
+        self.check_place(base, count)
     }
 
     /// The name: what was set, else that of a predefined type, else empty.

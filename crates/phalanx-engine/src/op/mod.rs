@@ -169,6 +169,17 @@ impl Op {
         }
     }
 
+    /// Combines two buffers of the calling process (`MPI_Reduce_local`): checks them, then as [`Op::reduce`].
+    ///
+    /// # Errors
+    /// As [`Op::check`], [`Datatype::check_elements`] and [`Op::reduce`].
+    pub fn reduce_local(&self, ty: &Datatype, input: ConstMem, inout: MutMem, count: usize) -> Result<()> {
+        self.check(ty)?;
+        ty.check_elements(input.as_ptr(), count)?;
+        ty.check_elements(inout.as_ptr(), count)?;
+        self.reduce(ty, input, inout, count)
+    }
+
     /// `inout[i] = input[i] op inout[i]` for `count` elements, both based at the address of the first element.
     ///
     /// # Errors

@@ -6,10 +6,8 @@ mod probe;
 mod sendrecv;
 
 use phalanx_shm::ProcId;
-use phalanx_shm::mem::ConstMem;
 
 use crate::comm::Comm;
-use crate::datatype::Datatype;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::{CoreGuard, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
 use crate::error::{Error, ErrorClass, Result};
@@ -286,7 +284,7 @@ impl Comm {
             return Ok(None);
         }
         let to = self.peer(dest)?;
-        check_buffer(buf.mem, buf.count, buf.ty)?;
+        buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         Ok(Some(Outgoing {
             ctx: self.ctx(),
             source: self.0.rank as u32,
@@ -327,7 +325,7 @@ impl Comm {
         let Some((pattern, from)) = self.pattern(source, tag)? else {
             return Ok(None);
         };
-        check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
+        buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         Ok(Some((Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, from)))
     }
 
@@ -365,27 +363,6 @@ fn recv_ready(core: &mut CoreGuard<'_>, m: &Incoming<'_>, from: Option<ProcId>, 
         std::hint::spin_loop();
     }
     None
-}
-
-/// Checks type, size and address of a buffer.
-#[inline]
-fn check_buffer(mem: ConstMem, count: usize, ty: &Datatype) -> Result<()> {
-    if !ty.is_committed() {
-        ty.check_committed()?;
-    }
-    let bytes = ty.bytes(count)?;
-    if bytes > 0 && mem.as_ptr().is_null() && ty.is_contiguous() {
-        return Err(null_buffer(count, ty));
-    }
-    Ok(())
-}
-
-#[cold]
-fn null_buffer(count: usize, ty: &Datatype) -> Error {
-    Error::new(
-        ErrorClass::Buffer,
-        format!("the buffer address is null, but {count} elements of {ty} are to be transferred"),
-    )
 }
 
 #[cold]

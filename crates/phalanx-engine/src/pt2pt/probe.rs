@@ -7,8 +7,6 @@ use crate::error::Result;
 use crate::request::Request;
 use crate::status::Status;
 
-use super::check_buffer;
-
 /// A message taken out of the queue by a matched probe: nobody else can receive it.
 pub struct Message {
     comm: Comm,
@@ -134,7 +132,7 @@ impl Message {
     }
 
     fn start(self, buf: &RecvBuf<'_, '_>) -> Result<RawOp> {
-        check_buffer(buf.mem.as_const(), buf.count, buf.ty)?;
+        buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         let pattern = Pattern { source: self.source, tag: self.tag };
         let m = Incoming { ctx: self.comm.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty };
         self.comm.engine().enter()?.recv_stored(&m, self.source, self.tag, self.stored, Owner::User)

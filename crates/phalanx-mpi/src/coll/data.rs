@@ -13,7 +13,7 @@ use crate::consts;
 use crate::datatype::{self, TypeRef, read_types};
 use crate::entry::{Failure, wrong};
 use crate::handle::RawType;
-use crate::param::{In, Number, Numbers};
+use crate::param::{self, In, Number, Numbers};
 
 /// What this rank does in an operation with a root.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,10 +130,7 @@ pub(super) struct One<P> {
 impl<P: Place> One<P> {
     pub(super) fn new(at: P, count: Number, ty: RawType) -> Result<One<P>, Failure> {
         let ty = datatype::find(ty)?;
-        match usize::try_from(count.0) {
-            Ok(count) => Ok(One { at, count, ty }),
-            Err(_) => Err(wrong(ErrorClass::Count, format!("the count is {}; it must not be negative", count.0))),
-        }
+        Ok(One { at, count: param::count(count.0)?.0, ty })
     }
 
     /// No elements.
@@ -191,6 +188,11 @@ impl Places {
     fn read(counts: Numbers, displs: Numbers, n: usize) -> Result<Places, Failure> {
         Ok(Places { counts: counts.read(n, "counts")?, displs: displs.read(n, "displacements")? })
     }
+
+    /// The largest count.
+    fn most(&self) -> usize {
+        self.counts.iter().max().and_then(|count| usize::try_from(*count).ok()).unwrap_or(0)
+    }
 }
 
 /// How many ranks the other side has: the remote group of an intercommunicator, else the group.
@@ -214,9 +216,7 @@ impl<P: Place> Blocks<P> {
     ) -> Result<Blocks<P>, Failure> {
         let ty = datatype::find(ty)?;
         let places = Places::read(counts, displs, ranks(comm))?;
-        // A null base is wrong if some block has data at a displacement from it.
-        let bytes = if places.counts.iter().any(|count| *count > 0) { ty.size() } else { 0 };
-        buffer::check(at.address(), bytes, &ty)?;
+        buffer::check(at.address(), places.most())?;
         Ok(Blocks::Vector { at, places, ty })
     }
 
@@ -230,13 +230,7 @@ impl<P: Place> Blocks<P> {
     ) -> Result<Blocks<P>, Failure> {
         let types = read_types(types, ranks(comm))?;
         let places = Places::read(counts, displs, ranks(comm))?;
-        for ((count, displ), ty) in places.counts.iter().zip(&places.displs).zip(&types) {
-            // From a null base a displacement may be an address, as with `MPI_BOTTOM`.
-            let absolute = at.address() == consts::BOTTOM && displ.unsigned_abs() >= 4096;
-            if *count > 0 && !absolute {
-                buffer::check(at.address(), ty.size(), ty)?;
-            }
-        }
+        buffer::check(at.address(), places.most())?;
         Ok(Blocks::Each { at, places, types })
     }
 }
