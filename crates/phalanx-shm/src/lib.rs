@@ -3,18 +3,19 @@
 //! Everything one launch starts on a machine is one [`Universe`]: one anonymous
 //! segment with a slot per process, a byte ring per ordered pair of processes
 //! (made on first use) and a heap. This crate owns the protocols by which
-//! processes share that memory, and nearly all of the project's `unsafe` code;
-//! what it hands out is safe to use:
+//! processes share that memory; what it hands out is safe to use:
 //!
 //! | module | what it gives |
 //! |---|---|
 //! | `heap` | the allocator of every segment: blocks that are split, joined and reused |
 //! | [`universe`] | the segment's layout, slots, pair table, context counter |
+//! | [`arena`] | [`Arena`]: the shared memory of a family of processes, as blocks that are held |
+//! | [`alive`] | [`ProcessTag`], [`ShortTag`]: which process it is, and whether it has ended |
 //! | [`ring`] | [`RingProducer`] and [`RingConsumer`]: messages between one pair |
 //! | [`doorbell`] | [`HotSet`]: which rings are worth polling |
 //! | [`queue`] | [`Queue`](queue::Queue): records from many processes to many |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
-//! | [`board`] | the task board of a pool: claims, results, who is in what |
+//! | [`board`] | the task board of a pool: claims, results, which item each worker is in |
 //! | [`budget`] | [`CpuBudget`]: ranks against the CPUs they may use |
 //! | [`sleep`] | [`SleepWord`]: sleeping without losing a wake-up; the pace of a wait: look, give way, sleep; slices and deadlines |
 //! | [`condition`], [`event`], [`barrier`] | waiting for a notification, an event, or for each other |

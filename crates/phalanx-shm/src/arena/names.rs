@@ -9,7 +9,7 @@
 //!         u64 n, then n bytes of the name
 //! ```
 //!
-//! A process that reads or changes the table has its lock, an [`OwnedLock`], which is taken over silently from a dead
+//! A process that reads or changes the table has its lock, an [`OwnedLock`](crate::OwnedLock), which is taken over silently from a dead
 //! owner: each change becomes visible by one store, so a killed owner leaves a whole list (and, between two steps, a
 //! block that is lost). A *stopped* owner makes the others wait, asleep, and they look at signals.
 
@@ -17,8 +17,9 @@ use crate::sync::{AtomicU64, Ordering};
 
 use super::layout::BUCKETS;
 use super::{Arena, Block, BlockKind, Handle};
-use crate::sleep::{Deadline, SLICE, Slices};
-use crate::{Acquired, OwnedLock, ShmError};
+use crate::ShmError;
+use crate::owned::{OwnedGuard, Processes};
+use crate::sleep::{Deadline, SLICE};
 
 const NEXT: usize = 0;
 const TARGET: usize = 8;
@@ -28,15 +29,6 @@ const NAME: usize = 24;
 /// Longest name in bytes.
 const LONGEST: usize = 4096;
 
-/// The table is this thread's until dropped.
-struct Locked<'a>(&'a OwnedLock);
-
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.0.release();
-    }
-}
-
 /// An entry, and the one before it.
 struct Found {
     before: Option<Block>,
@@ -45,18 +37,10 @@ struct Found {
 
 impl Arena {
     /// Waits for the table. The lock orders all accesses to it (SYNC POINT owned), which are therefore relaxed.
-    fn lock_names(&self) -> Result<Locked<'_>, ShmError> {
-        let lock = &self.0.header().names_lock;
-        loop {
-            match lock.acquire(&mut Slices::new(), Deadline::after(Some(SLICE))) {
-                Acquired::Yes => return Ok(Locked(lock)),
-                Acquired::OwnerDied { .. } => {}
-                // A signal that comes between two sleeps interrupts neither.
-                Acquired::SliceOver | Acquired::TimedOut => {
-                    return Err(ShmError::Interrupted { what: "the table of names" });
-                }
-            }
-        }
+    fn lock_names(&self) -> Result<OwnedGuard<'_>, ShmError> {
+        let locked = self.0.header().names_lock.lock_until(&Processes, Deadline::after(Some(SLICE)));
+        // The caller sees to signals, and comes back.
+        locked.ok_or(ShmError::Interrupted { what: "the table of names" })
     }
 
     /// The first entry of the list in which a name is, if it is anywhere; 0 at the end.

@@ -7,7 +7,7 @@ use super::{Memory, Turn};
 use crate::sleep::{SLICE, Token, WAITING};
 use crate::sync::Ordering;
 
-/// When somebody began to wait for the end of all records.
+/// When a wait for the end of all records began.
 #[derive(Clone, Copy, Debug)]
 pub struct Joining(Option<Token>);
 

@@ -1,4 +1,7 @@
 //! A process's slot: which process it is, how it fares, and how to draw its attention.
+//!
+//! There is no model of it, but for the doorbell's: each word has one writer, and says all that there is to say in one
+//! store. The standing has two, the process and the launcher, which change it by compare-and-swap.
 
 use crate::alive::ProcessTag;
 use crate::doorbell::Doorbell;
