@@ -14,6 +14,7 @@
 //! | [`ring`] | [`RingProducer`] and [`RingConsumer`]: messages between one pair |
 //! | [`doorbell`] | [`HotSet`]: which rings are worth polling |
 //! | [`queue`] | [`Queue`](queue::Queue): records from many processes to many |
+//! | [`cells`] | [`Cells`](cells::Cells): what ranks say to each other in steps that all of them take |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
 //! | [`board`] | the task board of a pool: claims, results, which item each worker is in |
 //! | [`budget`] | [`CpuBudget`]: ranks against the CPUs they may use |
@@ -37,6 +38,7 @@
 pub(crate) mod sync;
 
 pub mod board;
+pub mod cells;
 pub mod lock;
 pub mod queue;
 pub mod ring;

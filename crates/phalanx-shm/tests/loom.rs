@@ -8,8 +8,10 @@
 #![expect(unsafe_code, reason = "loom's cells give raw pointers, and check them")]
 
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
 use phalanx_shm::board::LoomClaims;
+use phalanx_shm::cells::{CELLS, Cells};
 use phalanx_shm::event::Event;
 use phalanx_shm::owned::{Acquired, Life, OwnedLock};
 use phalanx_shm::queue::LoomQueue;
@@ -677,4 +679,71 @@ fn a_task_of_a_board_is_found_whatever_was_withdrawn_before() {
             assert_eq!(claimed + withdrawn, published);
         });
     }
+}
+
+/// The words of so many ranks' cells.
+fn cells(ranks: usize) -> Arc<Vec<AtomicU64>> {
+    Arc::new((0..Cells::words(ranks)).map(|_| AtomicU64::new(0)).collect())
+}
+
+#[test]
+fn a_cell_is_written_again_only_when_all_have_read_it() {
+    model(3, || {
+        let words = cells(2);
+        let rank = |words: Arc<Vec<AtomicU64>>, me: usize| {
+            let cells = Cells::over(&words, 2).unwrap();
+            for step in 1..=CELLS as u64 + 1 {
+                while !cells.all_have_entered((step + 1).saturating_sub(CELLS as u64)) {
+                    thread::yield_now();
+                }
+                cells.data(me, step).store(10 * step + me as u64, Ordering::Relaxed);
+                cells.say(me, step, Cells::tag(step, 7));
+                let other = 1 - me;
+                while !cells.has_entered(other, step) {
+                    thread::yield_now();
+                }
+                assert_eq!(cells.seen(other, step), Cells::tag(step, 7));
+                assert_eq!(cells.data(other, step).load(Ordering::Relaxed), 10 * step + other as u64);
+            }
+        };
+        let other = {
+            let words = words.clone();
+            thread::spawn(move || rank(words, 1))
+        };
+        rank(words, 0);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn the_last_to_speak_wakes_the_one_who_waits_for_all() {
+    model(3, || {
+        let (words, sleepers) = (cells(3), Arc::new(SleepWord::new()));
+        let speakers: Vec<_> = [1, 2]
+            .into_iter()
+            .map(|me| {
+                let (words, sleepers) = (words.clone(), sleepers.clone());
+                thread::spawn(move || {
+                    let cells = Cells::over(&words, 3).unwrap();
+                    if cells.say(me, 1, Cells::tag(1, 0)) && cells.all_have_entered(1) {
+                        sleepers.wake();
+                    }
+                })
+            })
+            .collect();
+        let cells = Cells::over(&words, 3).unwrap();
+        cells.say(0, 1, Cells::tag(1, 0));
+        let counted = cells.wait();
+        // A lost wake-up is a deadlock here, which loom reports.
+        while !cells.all_have_entered(1) {
+            let token = sleepers.announce(WAITING);
+            if !cells.all_have_entered(1) {
+                assert_eq!(sleepers.sleep(token, None), Woken::Notified);
+            }
+        }
+        drop(counted);
+        for speaker in speakers {
+            speaker.join().unwrap();
+        }
+    });
 }

@@ -23,8 +23,6 @@ pub(crate) struct CollState {
     pub(super) holder: AtomicUsize,
     /// Threads that wait for `fast`.
     pub(super) queue: AtomicU32,
-    /// How often `fast` was given up: a word whose change orders the unlock before what follows.
-    pub(super) turns: AtomicU32,
 }
 
 impl CollState {

@@ -332,6 +332,12 @@ impl Engine {
     pub fn notify(&self, process: ProcId) {
         self.0.universe.slot(process).notify();
     }
+
+    /// As [`Engine::notify`], where the caller has ordered what it stored by a fence of its own.
+    #[inline]
+    pub(crate) fn wake(&self, process: ProcId) {
+        self.0.universe.slot(process).wake();
+    }
 }
 
 /// Context of `MPI_COMM_SELF`: this bit and the slot.

@@ -31,12 +31,13 @@ impl Waiting {
     }
 }
 
-/// Polls made under one hold of the lock while spinning: one round of looks.
-const POLLS_PER_HOLD: u32 = 16;
+/// Polls made under one hold of the lock, one round of looks: where ranks outnumber CPUs, and elsewhere. Who has to give the
+/// CPU away for anything to change looks once.
+const POLLS_PER_HOLD: [u32; 2] = [1, 16];
 
 /// Polls of a flag before any progress is made: where ranks outnumber CPUs, and elsewhere. A peer that is in the same
 /// collective answers within a microsecond if it runs at all.
-const POLLS_OF_A_FLAG: [u32; 2] = [20, 200];
+const POLLS_OF_A_FLAG: [u32; 2] = [4, 200];
 
 /// Sleep of a loop of looks while others compute on its CPU, so that giving way is not worth it.
 pub(super) const DOZE: Duration = Duration::from_micros(100);
@@ -132,7 +133,7 @@ impl Engine {
         loop {
             let moved = {
                 let mut core = self.enter()?;
-                for _ in 0..POLLS_PER_HOLD {
+                for _ in 0..POLLS_PER_HOLD[usize::from(self.0.manners.roomy())] {
                     core.poll();
                     if let Some(outcome) = ready(&mut core) {
                         pace.learn();
@@ -293,13 +294,21 @@ impl Engine {
         mut flag: impl FnMut() -> bool,
         mut missing: impl FnMut() -> Option<Ended>,
     ) -> Result<()> {
+        if self.look_for(&mut flag) {
+            return Ok(());
+        }
+        self.block_unless(what, |_| flag().then_some(Ok(())), &mut missing)
+    }
+
+    /// Looks hot at a condition on shared memory for a moment, without progress: whether it is met.
+    pub(crate) fn look_for(&self, mut flag: impl FnMut() -> bool) -> bool {
         for _ in 0..POLLS_OF_A_FLAG[usize::from(self.0.manners.roomy())] {
             if flag() {
-                return Ok(());
+                return true;
             }
             std::hint::spin_loop();
         }
-        self.block_unless(what, |_| flag().then_some(Ok(())), &mut missing)
+        false
     }
 
     /// Runs a schedule to its end (blocking collectives): waits as all blocking calls do, interrupts included.

@@ -56,6 +56,7 @@ impl Part {
 }
 
 /// A side for which `MPI_IN_PLACE` may stand.
+#[inline]
 pub(super) fn in_place_or<P: Place, T>(at: P, side: impl FnOnce() -> Result<T, Failure>) -> Result<Arg<T>, Failure> {
     if at.in_place() { Ok(Arg::InPlace) } else { side().map(Arg::Buf) }
 }
@@ -73,6 +74,7 @@ impl<T: Lend> Lend for Arg<T> {
         = Arg<T::Lent<'a>>
     where
         T: 'a;
+    #[inline]
     fn lend(&self) -> Result<Arg<T::Lent<'_>>, Failure> {
         match self {
             Arg::Buf(side) => side.lend().map(Arg::Buf),
@@ -128,6 +130,7 @@ pub(super) struct One<P> {
 }
 
 impl<P: Place> One<P> {
+    #[inline]
     pub(super) fn new(at: P, count: Number, ty: RawType) -> Result<One<P>, Failure> {
         let ty = datatype::find(ty)?;
         Ok(One { at, count: param::count(count.0)?.0, ty })
@@ -156,6 +159,7 @@ impl<P: Place> One<P> {
 
 impl Lend for One<SendPtr> {
     type Lent<'a> = SendBuf<'static, 'a>;
+    #[inline]
     fn lend(&self) -> Result<SendBuf<'static, '_>, Failure> {
         self.at.typed(self.count, &self.ty)
     }
@@ -163,6 +167,7 @@ impl Lend for One<SendPtr> {
 
 impl Lend for One<RecvPtr> {
     type Lent<'a> = RecvBuf<'static, 'a>;
+    #[inline]
     fn lend(&self) -> Result<RecvBuf<'static, '_>, Failure> {
         self.at.typed(self.count, &self.ty)
     }

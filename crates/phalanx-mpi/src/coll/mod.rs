@@ -22,6 +22,7 @@ use crate::forms::Ready;
 type Prepared<'c> = Result<Ready<'c, Collective<'c, 'static>>, Failure>;
 
 /// Prepares an operation on a communicator.
+#[inline]
 fn prepare(comm: &CommObject, make: impl FnOnce(&Comm) -> Result<Collective<'_, 'static>, Failure>) -> Prepared<'_> {
     Ok(Ready { comm, operation: make(&comm.comm)? })
 }

@@ -145,6 +145,12 @@ impl SleepWord {
     #[inline]
     pub fn notify(&self) {
         SleepWord::published();
+        self.wake();
+    }
+
+    /// Wakes everybody who sleeps here. After [`SleepWord::published`].
+    #[inline]
+    pub fn wake(&self) {
         self.notify_all(REASONS);
     }
 

@@ -191,6 +191,12 @@ impl Slot {
         self.bell.sleepers.notify();
     }
 
+    /// As [`Slot::notify`], after [`SleepWord::published`] or a fence of the caller's.
+    #[inline]
+    pub fn wake(&self) {
+        self.bell.sleepers.wake();
+    }
+
     /// What the threads of the slot's process sleep on.
     #[inline]
     pub fn sleepers(&self) -> &SleepWord {

@@ -1,9 +1,9 @@
 //! Blocking operations on intracommunicators through shared memory.
 //!
-//! Each communicator has an area in the universe's heap (see `area` for its protocol), made at the first operation, with
-//! one memory for small and one for large data, each made at the first operation that needs it. Data goes in and out by
-//! copies: small data in one step, large data in chunks that stay in the cache. A rank waits as in every blocking call,
-//! making progress for its peers.
+//! Each communicator has an area in the universe's heap, made at the first operation: cells in which the ranks say what
+//! they do (see `steps` for the protocol), a few bytes of data with it, and one memory for small and one for large data,
+//! each made at the first operation that needs it. Data goes in and out by copies: small data in one step, large data in
+//! chunks that stay in the cache. A rank waits as in every blocking call, making progress for its peers.
 //!
 //! Whether an operation goes this way depends only on what all ranks know alike: the kind of the
 //! operation, the bytes of a block, and for reductions whether the type is dense. An operation whose blocks are too large
@@ -12,9 +12,13 @@
 mod area;
 mod moving;
 mod reducing;
+mod steps;
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, TryLockError};
+
+use phalanx_shm::SleepWord;
+use phalanx_shm::cells::INLINE;
 
 use crate::comm::Comm;
 use crate::engine::Waiting;
@@ -25,7 +29,8 @@ use super::call::{Body, Call, Kind, Mode, Root};
 use super::plan;
 use super::schedule::{Dst, Src};
 use super::state::CollState;
-use area::{Area, Counters, Identity, Layout, Steps, Tier};
+use area::{Area, Layout, Place, Tier};
+use steps::{Counters, Identity, Steps};
 
 /// This process's view of a communicator's area.
 #[derive(Default)]
@@ -48,7 +53,7 @@ enum State {
 
 /// How an operation goes through the area.
 enum Way {
-    In(Tier),
+    In(Place),
     /// By messages, after one step that says what it is.
     Beside,
 }
@@ -78,13 +83,13 @@ fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut tu
         State::Closed(why) => return Err(closed(why)),
         State::Unmade | State::Absent => return Ok(None),
     };
-    let tier = match way {
-        Way::In(tier) if !area.provide(comm, tier, waiting)? => return Ok(None),
-        Way::In(tier) => Some(tier),
+    let place = match way {
+        Way::In(Place::Parts(tier)) if !area.provide(comm, tier, waiting)? => return Ok(None),
+        Way::In(place) => Some(place),
         Way::Beside => None,
     };
-    let done = Steps::begin(comm, area, tier.unwrap_or(Tier::Small), counters, id).and_then(|mut steps| {
-        if tier.is_some() {
+    let done = Steps::begin(comm, area, place.unwrap_or(Place::Cells), counters, id).and_then(|mut steps| {
+        if place.is_some() {
             return perform(&mut steps, call).map(Some);
         }
         let at = steps.enter()?;
@@ -168,11 +173,8 @@ impl Drop for Turn<'_> {
 
 impl Drop for TurnEnd<'_> {
     fn drop(&mut self) {
-        // SYNC POINT area-turn: release side, orders the unlock before the look at the count. On x86-64 every
-        // read-modify-write is a full barrier, at a quarter of the fence's price.
-        self.comm.coll().turns.fetch_add(1, Ordering::SeqCst);
-        #[cfg(not(target_arch = "x86_64"))]
-        std::sync::atomic::fence(Ordering::SeqCst);
+        // SYNC POINT area-turn: release side, orders the unlock, which is a read-modify-write, before the look at the count.
+        SleepWord::published_by_atomic();
         if self.comm.coll().queue.load(Ordering::Relaxed) > 0 {
             self.comm.engine().notify(self.comm.engine().me());
         }
@@ -206,54 +208,73 @@ fn make(comm: &Comm) -> Result<State> {
     })
 }
 
-/// What the ranks must agree on, and whether the small memory holds the data in a step or two; `None` when calls of the
-/// kind do not go through shared memory.
+/// What the ranks must agree on, and where the data goes; `None` when calls of the kind do not go through shared memory.
 fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
-    let (small, large) = (Layout::of(Tier::Small, comm.size() as usize), Layout::of(Tier::Large, comm.size() as usize));
     let rank_of = |root: &Root| match root {
         Root::Rank(r) => *r,
         Root::Here | Root::Elsewhere => comm.rank() as usize,
     };
-    let share = large.share();
-    // (root, bytes of a block, bytes that fit into the small memory, bytes that fit into the large one)
-    let (root, bytes, few, most) = match &call.body {
-        Body::Barrier => (0, 0, 0, 0),
-        Body::Bcast { buf, root } => (rank_of(root), buf.bytes(), small.part, usize::MAX),
+    // (root, bytes of a block, bytes of an element that has to be in one piece)
+    let (root, bytes, element) = match &call.body {
+        Body::Barrier => (0, 0, 0),
+        Body::Bcast { buf, root } => (rank_of(root), buf.bytes(), 0),
         Body::Gather { send, recv, root } if call.kind == Kind::Gather => {
             let bytes = recv.as_ref().map(|r| r.block(0).bytes()).or(send.as_ref().map(Src::bytes))?;
-            (rank_of(root), bytes, small.share(), share)
+            (rank_of(root), bytes, 0)
         }
         Body::Scatter { send, recv, root } if call.kind == Kind::Scatter => {
             let bytes = send.as_ref().map(|s| s.block(0).bytes()).or(recv.as_ref().map(Dst::bytes))?;
-            (rank_of(root), bytes, small.share(), share)
+            (rank_of(root), bytes, 0)
         }
-        Body::Allgather { recv, .. } if call.kind == Kind::Allgather => {
-            (0, recv.block(0).bytes(), small.share(), usize::MAX)
-        }
-        Body::Alltoall { recv, .. } if call.kind == Kind::Alltoall => {
-            (0, recv.block(0).bytes(), small.pair_share(), moving::alltoall_limit(large))
-        }
+        Body::Allgather { recv, .. } if call.kind == Kind::Allgather => (0, recv.block(0).bytes(), 0),
+        Body::Alltoall { recv, .. } if call.kind == Kind::Alltoall => (0, recv.block(0).bytes(), 0),
         Body::Reduce { send, recv, root, .. } => {
             let (count, ty) = match (send, recv) {
                 (Some(send), _) => (send.count, &send.ty),
                 (None, Some(recv)) => (recv.count, &recv.ty),
                 (None, None) => return None,
             };
-            (rank_of(root), reducing::dense(ty, count, share)?, small.share(), usize::MAX)
+            let (bytes, element) = reducing::dense(ty, count)?;
+            (rank_of(root), bytes, element)
         }
-        Body::Allreduce { recv, .. } => (0, reducing::dense(&recv.ty, recv.count, share)?, small.share(), usize::MAX),
-        Body::Scan { recv, .. } => (0, reducing::dense(&recv.ty, recv.count, share)?, small.share(), share),
+        Body::Allreduce { recv, .. } | Body::Scan { recv, .. } => {
+            let (bytes, element) = reducing::dense(&recv.ty, recv.count)?;
+            (0, bytes, element)
+        }
         Body::ReduceScatter { recv, counts, .. } => {
-            (0, reducing::dense(&recv.ty, counts.iter().sum(), share)?, small.share(), share)
+            let (bytes, element) = reducing::dense(&recv.ty, counts.iter().sum())?;
+            (0, bytes, element)
         }
         Body::Gather { .. } | Body::Scatter { .. } | Body::Allgather { .. } | Body::Alltoall { .. } => return None,
     };
-    let way = match bytes {
-        _ if bytes <= few => Way::In(Tier::Small),
-        _ if bytes <= most => Way::In(Tier::Large),
-        _ => Way::Beside,
+    let n = comm.size() as usize;
+    // What one rank leaves for the others in a step.
+    let left = match call.kind {
+        Kind::Scatter | Kind::Alltoall => bytes.saturating_mul(n),
+        _ => bytes,
     };
+    let way = if left <= INLINE { Way::In(Place::Cells) } else { by_size(call.kind, bytes, element, n)? };
     Some((Identity { kind: call.kind, root, bytes }, way))
+}
+
+/// Where data goes that does not fit into cells.
+fn by_size(kind: Kind, bytes: usize, element: usize, n: usize) -> Option<Way> {
+    let (small, large) = (Layout::of(Tier::Small, n), Layout::of(Tier::Large, n));
+    if element > large.share() {
+        return None;
+    }
+    // Bytes that fit into the small memory, and into the large one.
+    let (few, most) = match kind {
+        Kind::Bcast => (small.part, usize::MAX),
+        Kind::Allgather | Kind::Reduce | Kind::Allreduce => (small.share(), usize::MAX),
+        Kind::Alltoall => (small.pair_share(), moving::alltoall_limit(large)),
+        _ => (small.share(), large.share()),
+    };
+    Some(match bytes {
+        _ if bytes <= few => Way::In(Place::Parts(Tier::Small)),
+        _ if bytes <= most => Way::In(Place::Parts(Tier::Large)),
+        _ => Way::Beside,
+    })
 }
 
 fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {

@@ -5,16 +5,12 @@ use crate::error::Result;
 use super::super::args::{DstBlocks, SrcBlocks};
 use super::super::memory::{copy_typed, get, put};
 use super::super::schedule::{Dst, Src};
-use super::area::{Layout, Steps};
+use super::area::{Layout, Place};
+use super::steps::{Steps, lines};
 
 /// Largest block of an alltoall that goes through the area; larger ones move with one copy as messages.
 pub(super) fn alltoall_limit(layout: Layout) -> usize {
     4 * layout.pair_share()
-}
-
-/// Rounded up to whole cache lines, so that no two ranks write one line.
-fn lines(bytes: usize) -> usize {
-    bytes.next_multiple_of(64)
 }
 
 /// Positions and lengths of the chunks of `bytes`, at least one.
@@ -24,19 +20,17 @@ fn chunks(bytes: usize, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// The root writes chunks, all others read them.
 pub(super) fn bcast(steps: &mut Steps<'_>, buf: &Dst, root: usize) -> Result<()> {
-    let bytes = buf.bytes();
-    // Half a part: with four parts, the root writes one chunk while the others read the one before.
-    let chunk = steps.layout().part / 2;
-    for (from, len) in chunks(bytes, chunk) {
+    for (from, len) in chunks(buf.bytes(), steps.room()) {
         let at = steps.enter()?;
+        let data = steps.whole(at, root)?;
         if steps.comm.rank() as usize == root {
-            put(&steps.data(at)?, 0, &buf.src(), from, len)?;
+            put(&data, 0, &buf.src(), from, len)?;
             steps.publish(at);
         } else {
-            steps.published(at)?;
-            get(&steps.data(at)?, 0, buf, from, len)?;
+            steps.arrive(at);
+            steps.said(at, root)?;
+            get(&data, 0, buf, from, len)?;
         }
-        steps.arrive(at);
     }
     Ok(())
 }
@@ -47,7 +41,7 @@ pub(super) fn gather(steps: &mut Steps<'_>, send: Option<&Src>, recv: Option<&Ds
     let at = steps.enter()?;
     if me != root {
         if let Some(send) = send {
-            put(&steps.data(at)?, me * lines(send.bytes()), send, 0, send.bytes())?;
+            put(&steps.block(at, me, send.bytes())?, 0, send, 0, send.bytes())?;
         }
         steps.arrive(at);
         return Ok(());
@@ -58,10 +52,9 @@ pub(super) fn gather(steps: &mut Steps<'_>, send: Option<&Src>, recv: Option<&Ds
         copy_typed(send, &recv.block(me))?;
     }
     steps.full(at)?;
-    let data = steps.data(at)?;
     for r in (0..n).filter(|&r| r != me) {
         let block = recv.block(r);
-        get(&data, r * lines(block.bytes()), &block, 0, block.bytes())?;
+        get(&steps.block(at, r, block.bytes())?, 0, &block, 0, block.bytes())?;
     }
     Ok(())
 }
@@ -70,25 +63,26 @@ pub(super) fn gather(steps: &mut Steps<'_>, send: Option<&Src>, recv: Option<&Ds
 pub(super) fn scatter(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: Option<&Dst>, root: usize) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let at = steps.enter()?;
-    let data = steps.data(at)?;
+    let data = steps.whole(at, root)?;
+    let stride = |bytes| if steps.place == Place::Cells { bytes } else { lines(bytes) };
     if me == root {
         let Some(send) = send else { return Ok(()) };
         for r in (0..n).filter(|&r| r != me) {
             let block = send.block(r);
-            put(&data, r * lines(block.bytes()), &block, 0, block.bytes())?;
+            put(&data, r * stride(block.bytes()), &block, 0, block.bytes())?;
         }
         steps.publish(at);
-        steps.arrive(at);
         if let Some(recv) = recv {
             copy_typed(&send.block(me), recv)?;
         }
         return Ok(());
     }
-    steps.published(at)?;
-    if let Some(recv) = recv {
-        get(&data, me * lines(recv.bytes()), recv, 0, recv.bytes())?;
-    }
+    let mine = recv.map_or(0, |recv| me * stride(recv.bytes()));
     steps.arrive(at);
+    steps.said(at, root)?;
+    if let Some(recv) = recv {
+        get(&data, mine, recv, 0, recv.bytes())?;
+    }
     Ok(())
 }
 
@@ -100,16 +94,13 @@ pub(super) fn allgather(steps: &mut Steps<'_>, send: Option<&Src>, recv: &DstBlo
         copy_typed(send, &own)?;
     }
     let mine = send.cloned().unwrap_or_else(|| own.src());
-    let bytes = own.bytes();
-    let share = steps.layout().share();
-    for (from, len) in chunks(bytes, share) {
+    for (from, len) in chunks(own.bytes(), steps.layout().share()) {
         let at = steps.enter()?;
-        let (data, stride) = (steps.data(at)?, lines(len));
-        put(&data, me * stride, &mine, from, len)?;
+        put(&steps.block(at, me, len)?, 0, &mine, from, len)?;
         steps.arrive(at);
         steps.full(at)?;
         for r in (me + 1..n).chain(0..me) {
-            get(&data, r * stride, &recv.block(r), from, len)?;
+            get(&steps.block(at, r, len)?, 0, &recv.block(r), from, len)?;
         }
     }
     Ok(())
@@ -126,16 +117,18 @@ pub(super) fn alltoall(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: &D
     let share = steps.layout().pair_share().max(1);
     for (from, len) in chunks(bytes, share) {
         let at = steps.enter()?;
-        let data = steps.data(at)?;
-        // Blocks with the same receiver lie together, so that a reader reads consecutive memory.
-        let (block, row) = (len, lines(n * len));
+        // Where the block of one rank for another lies. In a part, blocks with the same receiver lie together, so that a
+        // reader reads consecutive memory.
+        let (cells, row) = (steps.place == Place::Cells, lines(n * len));
+        let position = |by: usize, to: usize| if cells { to * len } else { to * row + by * len };
+        let data = steps.whole(at, me)?;
         for r in (me + 1..n).chain(0..me) {
-            put(&data, r * row + me * block, &outgoing(r), from, len)?;
+            put(&data, position(me, r), &outgoing(r), from, len)?;
         }
         steps.arrive(at);
         steps.full(at)?;
         for r in (me + 1..n).chain(0..me) {
-            get(&data, me * row + r * block, &recv.block(r), from, len)?;
+            get(&steps.whole(at, r)?, position(r, me), &recv.block(r), from, len)?;
         }
     }
     Ok(())

@@ -9,8 +9,8 @@ use crate::op::Op;
 
 use super::super::memory::shared as shared_memory;
 use super::super::schedule::{Dst, Src};
-use super::area::Steps;
 use super::moving;
+use super::steps::{Entered, Steps, lines};
 
 /// Bytes of all contributions together up to which every rank combines everything itself: one step
 /// instead of two.
@@ -19,19 +19,24 @@ const TOGETHER: usize = 32 * 1024;
 /// Bytes from which the work of a user's operation is divided among the ranks.
 const USER_DIVIDE: usize = 32 * 1024;
 
-/// Bytes of `count` elements if they lie without gaps between them, so that the area can hold them as the
-/// operation wants them; at least one of them has to fit into a rank's share.
-pub(super) fn dense(ty: &Datatype, count: usize, share: usize) -> Option<usize> {
+/// Bytes of `count` elements, and of one of them, if they lie without gaps between them, so that the area can hold them as
+/// the operation wants them.
+pub(super) fn dense(ty: &Datatype, count: usize) -> Option<(usize, usize)> {
     let extent = usize::try_from(ty.extent()).ok()?;
     let whole = ty.true_lb() == 0 && ty.true_extent() <= extent;
     // Elements with gaps inside (value and index pairs) are copied with their gaps; only predefined types have
     // the same ones on all ranks for sure.
-    (whole && extent > 0 && extent <= share && (ty.is_contiguous() || ty.is_predefined())).then(|| count * extent)
+    (whole && extent > 0 && (ty.is_contiguous() || ty.is_predefined())).then(|| (count * extent, extent))
 }
 
 /// A position in the area's data.
-fn at<'u>(data: &SharedBytes<'u>, start: usize, len: usize) -> MutMem {
+fn at(data: &SharedBytes<'_>, start: usize, len: usize) -> MutMem {
     shared_memory(&data.slice(start, len))
+}
+
+/// The contribution of a rank in a step in which all have one.
+fn of_rank(steps: &Steps<'_>, step: Entered, rank: usize, bytes: usize) -> Result<MutMem> {
+    steps.block(step, rank, bytes).map(|block| shared_memory(&block))
 }
 
 /// `count` elements of `ty` from byte `start` of user memory.
@@ -40,17 +45,24 @@ fn of(mem: ConstMem, start: usize, len: usize) -> ConstMem {
 }
 
 /// Combines what `part(r)` gives for the ranks `0..n` into `into`.
-fn fold(op: &Op, ty: &Datatype, count: usize, n: usize, part: impl Fn(usize) -> ConstMem, into: MutMem) -> Result<()> {
+fn fold(
+    op: &Op,
+    ty: &Datatype,
+    count: usize,
+    n: usize,
+    part: impl Fn(usize) -> Result<ConstMem>,
+    into: MutMem,
+) -> Result<()> {
     // A user's operation does not hear of nothing.
     if count == 0 {
         return Ok(());
     }
     if op.is_commutative() {
-        part(0).copy_to_mem(into);
-        (1..n).try_for_each(|r| op.reduce(ty, part(r), into, count))
+        part(0)?.copy_to_mem(into);
+        (1..n).try_for_each(|r| op.reduce(ty, part(r)?, into, count))
     } else {
-        part(n - 1).copy_to_mem(into);
-        (0..n - 1).rev().try_for_each(|r| op.reduce(ty, part(r), into, count))
+        part(n - 1)?.copy_to_mem(into);
+        (0..n - 1).rev().try_for_each(|r| op.reduce(ty, part(r)?, into, count))
     }
 }
 
@@ -58,23 +70,17 @@ fn contribution(send: Option<&Src>, recv: Option<&Dst>) -> Option<Src> {
     send.cloned().or_else(|| recv.map(Dst::src))
 }
 
-/// Rounded up to whole cache lines.
-fn lines(bytes: usize) -> usize {
-    bytes.next_multiple_of(64)
-}
-
 /// One step: all write, and those for whom `into` is there combine.
 fn together(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let bytes = data.count * data.ty.extent() as usize;
     let step = steps.enter()?;
-    let shared = steps.data(step)?;
-    let part = |r: usize| at(&shared, r * lines(bytes), bytes);
-    of(data.mem, 0, bytes).copy_to_mem(part(me));
+    of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
     steps.arrive(step);
     let Some(into) = into else { return Ok(()) };
     steps.full(step)?;
-    fold(op, &data.ty, data.count, n, |r| part(r).as_const(), into)
+    let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const());
+    fold(op, &data.ty, data.count, n, part, into)
 }
 
 /// Two steps for each chunk: all write; each rank combines its slice; those for whom `into` is there read the result.
@@ -88,17 +94,17 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> 
         let (start, bytes) = (first * extent, count * extent);
 
         let written = steps.enter()?;
-        let shared = steps.data(written)?;
+        let shared = steps.whole(written, me)?;
         of(data.mem, start, bytes).copy_to_mem(at(&shared, me * lines(bytes), bytes));
         steps.arrive(written);
         steps.full(written)?;
 
         let reduced = steps.enter()?;
-        let result = steps.data(reduced)?;
+        let result = steps.whole(reduced, me)?;
         let (from, to) = (count * me / n, count * (me + 1) / n);
         let (from, len) = (from * extent, (to - from) * extent);
         if len > 0 && failed.is_ok() {
-            let part = |r: usize| at(&shared, r * lines(bytes) + from, len).as_const();
+            let part = |r: usize| Ok(at(&shared, r * lines(bytes) + from, len).as_const());
             // A failing user operation must not keep the others waiting: the steps go on.
             failed = fold(op, &data.ty, len / extent, n, part, at(&result, from, len));
         }
@@ -170,16 +176,15 @@ pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &O
     let data = send.cloned().unwrap_or_else(|| recv.src());
     let bytes = data.count * data.ty.extent() as usize;
     let step = steps.enter()?;
-    let shared = steps.data(step)?;
-    let part = |r: usize| at(&shared, r * lines(bytes), bytes);
-    of(data.mem, 0, bytes).copy_to_mem(part(me));
+    of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
     steps.arrive(step);
     let ranks = if exclusive { me } else { me + 1 };
     if ranks == 0 {
         return Ok(());
     }
     steps.full(step)?;
-    fold(op, &data.ty, data.count, ranks, |r| part(r).as_const(), room(recv))
+    let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const());
+    fold(op, &data.ty, data.count, ranks, part, room(recv))
 }
 
 /// All write; each rank combines its block.
@@ -195,14 +200,13 @@ pub(super) fn reduce_scatter(
     let extent = data.ty.extent() as usize;
     let bytes = data.count * extent;
     let step = steps.enter()?;
-    let shared = steps.data(step)?;
-    of(data.mem, 0, bytes).copy_to_mem(at(&shared, me * lines(bytes), bytes));
+    of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
     steps.arrive(step);
     steps.full(step)?;
     let (first, count) = (counts[..me].iter().sum::<usize>() * extent, counts[me]);
     if count == 0 {
         return Ok(());
     }
-    let part = |r: usize| at(&shared, r * lines(bytes) + first, count * extent).as_const();
+    let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const().slice(first, count * extent));
     fold(op, &data.ty, count, n, part, recv.mem.at(0, count * extent))
 }

@@ -1,5 +1,7 @@
 //! Wrong arguments and ranks that disagree.
 
+use phalanx_shm::cells::CELLS;
+
 use super::*;
 use crate::error::ErrorClass;
 use crate::op::{Builtin, Op};
@@ -103,7 +105,7 @@ fn a_size_that_travels_by_messages_is_told_too() {
         let recv = (comm.rank() == 0).then(|| result.recv().into());
         let outcome = doomed.gather(mine.as_arg(), recv, 0);
         if comm.rank() == 0 {
-            assert_error(outcome, ErrorClass::NotSame, &["rank 1 calls Gather of 4000000 bytes with root 0", "rank 2"]);
+            assert_error(outcome, ErrorClass::NotSame, &["calls Gather of 4000000 bytes with root 0"]);
         }
         // Ranks 1 and 2 learn of it when rank 0 has ended without taking their messages.
     });
@@ -136,12 +138,12 @@ fn the_call_that_was_wrong_is_accused_and_not_the_one_after_it() {
 }
 
 #[test]
-fn different_roots_come_to_light_at_the_latest_a_few_operations_later() {
+fn different_roots_come_to_light_at_the_latest_when_a_rank_is_too_far_ahead() {
     testing::run(3, |comm| {
         let doomed = comm.dup().unwrap();
         let data = Data::filled(4, 1);
         let root = if comm.rank() == 2 { 2 } else { 0 };
-        let failed = (0..6).find_map(|_| doomed.bcast(data.recv(), root).err());
+        let failed = (0..2 * CELLS).find_map(|_| doomed.bcast(data.recv(), root).err());
         assert_error::<()>(Err(failed.unwrap()), ErrorClass::NotSame, &["with root 0", "with root 2"]);
         comm.barrier().unwrap();
     });

@@ -1,0 +1,347 @@
+//! The steps of the operations on an area: who has come how far, and whether all do the same.
+//!
+//! The operations on a communicator are cut into *steps*, the same on all ranks. What a rank does in a step it says in its
+//! [cell](phalanx_shm::cells) of that step; data that does not fit there lies in a part of a memory (see `area`).
+//!
+//! # Parts
+//!
+//! Each operation that uses parts takes the next one of its memory in each step. A rank may write into a part when all
+//! have *entered* a later step than the one that used it last: then all have finished with what was there.
+//!
+//! # Agreement
+//!
+//! The user's half of the tags is a hash of everything that the rank has done on the communicator (kinds, roots, bytes). So
+//! a rank that waits for another one sees at once whether both have done the same all along, and one that goes ahead
+//! (the root of a broadcast) does when it has to wait for the others to follow.
+//!
+//! The rank that finds a disagreement looks for the first step in which two cells differ, stores it in the head's *broken*
+//! word, and everybody who waits or comes later reads there, in the cells of that step, which rank did what. The ranks
+//! need not be in step after that, so the area is closed for good.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use phalanx_shm::cells::{CELLS, Cells, INLINE};
+use phalanx_shm::{ProcId, SharedBytes};
+
+use crate::comm::Comm;
+use crate::engine::{Ended, Waiting};
+use crate::error::{Error, ErrorClass, Result};
+
+use super::super::call::{Kind, Mode};
+use super::area::{Area, Layout, PARTS, Place, head, notify_others, wake_others};
+
+/// What this process knows of the steps of an area.
+#[derive(Default)]
+pub(super) struct Counters {
+    step: u64,
+    /// The hash of all that this rank has done.
+    history: u32,
+    /// A step that all ranks have entered, as far as this rank has seen.
+    together: u64,
+    /// By tier: how many steps have used its parts.
+    uses: [usize; 2],
+    /// By tier: the step that used a part last.
+    used: [[u64; PARTS]; 2],
+}
+
+/// What ranks must agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) kind: Kind,
+    /// Root, or 0.
+    pub(super) root: usize,
+    /// Bytes of a block.
+    pub(super) bytes: usize,
+}
+
+impl Identity {
+    fn fingerprint(&self) -> u64 {
+        (self.bytes as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ (self.root as u64 + 1).wrapping_mul(0xd6e8_feb8_6659_fd93)
+            ^ (self.kind as u64 + 1).wrapping_mul(0xa076_1d64_78bd_642f)
+    }
+
+    /// As a note: kind and root in one word, the bytes in the other.
+    fn to_note(self) -> [u64; 2] {
+        [(self.kind as u64) << 32 | self.root as u64, self.bytes as u64]
+    }
+
+    fn from_note([what, bytes]: [u64; 2]) -> Identity {
+        Identity { kind: Kind::from_index((what >> 32) as usize), root: what as u32 as usize, bytes: bytes as usize }
+    }
+
+    fn describe(&self) -> String {
+        let name = self.kind.name(Mode::Blocking);
+        match self.kind {
+            Kind::Barrier => name.to_owned(),
+            Kind::Bcast | Kind::Gather | Kind::Scatter | Kind::Reduce => {
+                format!("{name} of {} bytes with root {}", self.bytes, self.root)
+            }
+            _ => format!("{name} of {} bytes", self.bytes),
+        }
+    }
+}
+
+/// One operation of this rank on the area: takes steps one after the other.
+pub(super) struct Steps<'a> {
+    pub(super) comm: &'a Comm,
+    area: &'a Area,
+    pub(super) place: Place,
+    counters: &'a mut Counters,
+    cells: Cells<'a>,
+    id: Identity,
+    me: usize,
+    /// The step before this operation's first.
+    before: u64,
+}
+
+/// A step that this rank has entered.
+#[derive(Clone, Copy)]
+pub(super) struct Entered {
+    step: u64,
+    /// What every rank's cell must say.
+    tag: u64,
+    part: usize,
+}
+
+/// Rounded up to whole cache lines, so that no two ranks write one line.
+pub(super) fn lines(bytes: usize) -> usize {
+    bytes.next_multiple_of(64)
+}
+
+impl<'a> Steps<'a> {
+    #[inline]
+    pub(super) fn begin(
+        comm: &'a Comm,
+        area: &'a Area,
+        place: Place,
+        counters: &'a mut Counters,
+        id: Identity,
+    ) -> Result<Steps<'a>> {
+        let (cells, before, me) = (area.cells()?, counters.step, comm.rank() as usize);
+        let steps = Steps { comm, area, place, counters, cells, id, me, before };
+        if steps.is_broken() { Err(steps.disagreement()) } else { Ok(steps) }
+    }
+
+    /// Sizes of the operation's memory; of the small one when it needs none.
+    pub(super) fn layout(&self) -> Layout {
+        match self.place {
+            Place::Parts(tier) => Layout::of(tier, self.area.ranks()),
+            Place::Cells => Layout::of(super::area::Tier::Small, self.area.ranks()),
+        }
+    }
+
+    /// Bytes that a rank can send to all others in one step.
+    pub(super) fn room(&self) -> usize {
+        match self.place {
+            Place::Cells => INLINE,
+            // With four parts: the sender writes one chunk while the others read the one before.
+            Place::Parts(_) => self.layout().part / 2,
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        // SYNC POINT area-broken: Acquire, so that the cells of that step are seen.
+        self.cells.head()[head::BROKEN].load(Ordering::Acquire) != 0
+    }
+
+    /// Waits for `flag`, which says that `ranks` have entered `step`.
+    fn wait(&self, step: u64, ranks: Range<usize>, mut flag: impl FnMut() -> bool) -> Result<()> {
+        if flag() || self.comm.engine().look_for(&mut flag) {
+            return Ok(());
+        }
+        self.wait_long(step, ranks, &mut flag)
+    }
+
+    #[cold]
+    fn wait_long(&self, step: u64, ranks: Range<usize>, flag: &mut dyn FnMut() -> bool) -> Result<()> {
+        let _counted = self.cells.wait();
+        let mut met = false;
+        let met_or_broken = || {
+            met = flag();
+            met || self.is_broken()
+        };
+        let waiting = Waiting::on(self.id.kind.name(Mode::Blocking), self.comm.ctx() + 1);
+        let missing = || {
+            let process = |rank: usize| self.comm.group().get(rank).map(|p: ProcId| Ended { rank, process: p });
+            // Its end before its step: what it did before it ended is seen then.
+            let ended = |e: &Ended| self.comm.engine().has_ended(e.process) && !self.cells.has_entered(e.rank, step);
+            ranks.clone().filter_map(process).find(ended)
+        };
+        self.comm.engine().wait_flag(waiting, met_or_broken, missing)?;
+        if met { Ok(()) } else { Err(self.disagreement()) }
+    }
+
+    fn all(&self) -> Range<usize> {
+        0..self.area.ranks()
+    }
+
+    /// Waits until all ranks have entered `step`, and sees whether they did the same in it. Free as long as this rank
+    /// knows of a later one.
+    #[inline]
+    fn meet(&mut self, step: u64) -> Result<()> {
+        if self.counters.together >= step { Ok(()) } else { self.meet_now(step) }
+    }
+
+    #[cold]
+    fn meet_now(&mut self, step: u64) -> Result<()> {
+        // Often all are much further, which saves looks in the steps to come.
+        let now = self.counters.step - 1;
+        let further = now.saturating_sub(CELLS as u64 / 2).max(step);
+        for at in [further, step] {
+            if at == step || self.cells.all_have_entered(at) {
+                self.wait(at, self.all(), || self.cells.all_have_entered(at))?;
+                let mine = self.cells.seen(self.me, at);
+                if let Some(rank) = self.all().find(|rank| {
+                    let theirs = self.cells.seen(*rank, at);
+                    theirs != mine && !Cells::has_come(theirs, at + 1)
+                }) {
+                    return Err(self.disagree_with(rank, at));
+                }
+                self.counters.together = at;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters the next step: from here on its cell, and its part if it uses one, may be written.
+    #[inline]
+    pub(super) fn enter(&mut self) -> Result<Entered> {
+        self.counters.step += 1;
+        let step = self.counters.step;
+        // The cell's last step.
+        let mut free_after = (step + 1).saturating_sub(CELLS as u64);
+        let mut part = 0;
+        if let Place::Parts(tier) = self.place {
+            part = self.counters.uses[tier as usize] % PARTS;
+            self.counters.uses[tier as usize] += 1;
+            let last = std::mem::replace(&mut self.counters.used[tier as usize][part], step);
+            if last > 0 {
+                free_after = free_after.max(last + 1);
+            }
+        }
+        self.meet(free_after)?;
+        let mixed = (u64::from(self.counters.history) ^ self.id.fingerprint()).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        self.counters.history = (mixed >> 32) as u32;
+        self.cells.note(self.me, step, self.id.to_note());
+        Ok(Entered { step, tag: Cells::tag(step, self.counters.history), part })
+    }
+
+    /// The memory in which `rank` leaves data for all others in a step: [`Steps::room`] bytes or more.
+    #[inline]
+    pub(super) fn whole(&self, at: Entered, rank: usize) -> Result<SharedBytes<'a>> {
+        match self.place {
+            Place::Cells => Ok(self.cells.data(rank, at.step)),
+            Place::Parts(tier) => self.area.part(tier, at.part),
+        }
+    }
+
+    /// The memory for a block of `bytes` of `rank`, where all ranks have such a block in a step.
+    #[inline]
+    pub(super) fn block(&self, at: Entered, rank: usize, bytes: usize) -> Result<SharedBytes<'a>> {
+        let start = match self.place {
+            Place::Cells => 0,
+            Place::Parts(_) => rank * lines(bytes),
+        };
+        Ok(self.whole(at, rank)?.slice(start, bytes))
+    }
+
+    /// Says that this rank is in the step, and that what it has written for it is there.
+    #[inline]
+    pub(super) fn arrive(&mut self, at: Entered) {
+        if self.cells.say(self.me, at.step, at.tag) {
+            self.wake(at, false);
+        }
+    }
+
+    /// As [`Steps::arrive`], where the others wait for this rank and not for all.
+    #[inline]
+    pub(super) fn publish(&mut self, at: Entered) {
+        if self.cells.say(self.me, at.step, at.tag) {
+            self.wake(at, true);
+        }
+    }
+
+    /// Wakes the ranks that may wait for this one. Those who wait for all are woken by the last one only: the fences are
+    /// ordered, so the one whose fence is last sees all the others' tags.
+    #[cold]
+    fn wake(&self, at: Entered, for_me: bool) {
+        if for_me || self.cells.all_have_entered(at.step) {
+            wake_others(self.comm);
+        }
+    }
+
+    /// Waits until all ranks have arrived.
+    pub(super) fn full(&mut self, at: Entered) -> Result<()> {
+        self.heard(at, self.all())?;
+        self.counters.together = at.step;
+        Ok(())
+    }
+
+    /// Waits until a rank has arrived (the root with its data).
+    pub(super) fn said(&self, at: Entered, rank: usize) -> Result<()> {
+        self.heard(at, rank..rank + 1)
+    }
+
+    /// Waits until these ranks have arrived.
+    fn heard(&self, at: Entered, ranks: Range<usize>) -> Result<()> {
+        // Ranks that were seen are not looked at again.
+        let (mut next, mut seen) = (ranks.start, at.tag);
+        let mut flag = || {
+            while next < ranks.end {
+                seen = self.cells.seen(next, at.step);
+                if seen != at.tag {
+                    // Not there yet, or there with something else.
+                    return Cells::has_come(seen, at.step);
+                }
+                next += 1;
+            }
+            true
+        };
+        self.wait(at.step, ranks.clone(), &mut flag)?;
+        if seen == at.tag { Ok(()) } else { Err(self.disagree_with(next, at.step)) }
+    }
+
+    /// Closes the area: a rank has done something else than this one, in this step or before.
+    #[cold]
+    fn disagree_with(&self, rank: usize, step: u64) -> Error {
+        let differs = |at: &u64| match (self.cells.noted(self.me, *at), self.cells.noted(rank, *at)) {
+            (Some(mine), Some(theirs)) => mine != theirs,
+            _ => false,
+        };
+        let first = (step.saturating_sub(CELLS as u64 - 1).max(1)..=step).find(differs).unwrap_or(step);
+        // SYNC POINT area-broken: Release, for what this rank has seen of the others' cells. The first one to find a
+        // disagreement decides which step is told.
+        let broken = &self.cells.head()[head::BROKEN];
+        let _ = broken.compare_exchange(0, first, Ordering::AcqRel, Ordering::Acquire);
+        notify_others(self.comm);
+        self.disagreement()
+    }
+
+    /// Says which ranks did what in the step about which they disagree.
+    #[cold]
+    fn disagreement(&self) -> Error {
+        let step = self.cells.head()[head::BROKEN].load(Ordering::Acquire);
+        let earlier = step <= self.before;
+        let (call, this) = if earlier { ("called", "this rank called") } else { ("calls", "this rank calls") };
+        let done = |rank: usize| self.cells.noted(rank, step).map(Identity::from_note);
+        // A rank that finds the area closed as it comes has said nothing in the step.
+        let mine = done(self.me).or((!earlier).then_some(self.id));
+        let mut others: Vec<String> = Vec::new();
+        for rank in self.all().filter(|rank| *rank != self.me) {
+            if let Some(theirs) = done(rank).filter(|theirs| Some(*theirs) != mine) {
+                others.push(format!("rank {rank} {call} {}", theirs.describe()));
+            }
+        }
+        let own = mine.map(|id| format!("{this} {}, but ", id.describe())).unwrap_or_default();
+        let others =
+            if others.is_empty() { "another rank called something else".to_owned() } else { others.join(", ") };
+        let when = if earlier { " in an earlier operation" } else { "" };
+        Error::new(
+            ErrorClass::NotSame,
+            format!("the ranks disagree{when}: {own}{others}; all ranks must make the same collective call"),
+        )
+    }
+}
