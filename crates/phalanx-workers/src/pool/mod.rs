@@ -22,6 +22,7 @@ mod failure;
 mod functions;
 mod job;
 mod memory;
+mod process;
 mod shared;
 mod source;
 mod supervisor;

@@ -3,44 +3,23 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use phalanx_pool::End;
 use phalanx_shm::OomKills;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::Signal;
 
-use super::memory::Memory;
+use super::process::{Look, Process};
 use super::shared::{Notice, Shared};
 
-/// From SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
-/// Between two looks at the memory of workers.
-const MEMORY: Duration = Duration::from_millis(20);
-/// How long the exit status of a process that is not this one's child is waited for.
-const STATUS: Duration = Duration::from_secs(1);
-
+/// Between two looks at workers whose memory is limited, or that are ending.
+const LOOKS: Duration = Duration::from_millis(20);
 /// What the thread is asked.
 enum Order {
     Watch(Process),
     Stop { slot: u32, pid: u32 },
     Reaped { slot: u32, pid: u32, end: End },
-}
-
-/// A worker.
-struct Process {
-    slot: u32,
-    pid: u32,
-    /// `None` once it has ended.
-    fd: Option<OwnedFd>,
-    /// When it was told to end.
-    stopped: Option<Instant>,
-    killed: bool,
-    /// When it ended, while nobody knows how.
-    ended: Option<Instant>,
-    /// Where there is a limit.
-    memory: Option<Memory>,
 }
 
 /// How others reach the thread.
@@ -87,16 +66,7 @@ impl Watch {
     /// # Errors
     /// When there are no descriptors left.
     pub(super) fn watch(&self, slot: u32, pid: u32) -> std::io::Result<()> {
-        let id = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let fd = match id.map(|id| pidfd_open(id, PidfdFlags::empty())) {
-            Some(Ok(fd)) => Some(fd),
-            None | Some(Err(Errno::SRCH)) => None,
-            Some(Err(error)) => return Err(error.into()),
-        };
-        let ended = fd.is_none().then(Instant::now);
-        // At once, before it has memory of its own.
-        let memory = self.limit.map(|limit| Memory::of(pid, limit));
-        self.order(Order::Watch(Process { slot, pid, fd, stopped: None, killed: false, ended, memory }));
+        self.order(Order::Watch(Process::of(slot, pid, self.limit)?));
         Ok(())
     }
 
@@ -137,18 +107,6 @@ impl Orders {
     }
 }
 
-/// What a process says about its end: `None` when it is not (or no longer) this process's child.
-fn end_of(fd: &OwnedFd) -> Option<End> {
-    use std::os::fd::AsFd;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    // The exit status is left for Python's Process.
-    let status = waitid(WaitId::PidFd(fd.as_fd()), options).ok()??;
-    if let Some(signal) = status.terminating_signal() {
-        return Some(End::Signaled(signal));
-    }
-    status.exit_status().map(End::Exited)
-}
-
 /// The thread's life.
 pub(super) fn run(shared: &Arc<Shared>) {
     let watch = &shared.watch;
@@ -157,11 +115,11 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let mut kills = OomKills::watch();
     // After the pool's end, until the processes are gone: what they held is freed then.
     while !shared.shutdown.load(Ordering::Relaxed) || !processes.is_empty() || !watch.end() {
-        wait(watch, &bell, &processes);
+        wait(&bell, &processes);
         for order in watch.take_orders(&bell) {
             match order {
                 Order::Watch(process) => {
-                    if process.fd.is_none() {
+                    if process.has_ended() {
                         shared.notify(Notice::Ended { slot: process.slot, pid: process.pid });
                     }
                     processes.push(process);
@@ -178,7 +136,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
                     if let Some(at) = known {
                         let process = processes.swap_remove(at);
                         bury(shared, &process, end, &mut kills);
-                        if process.ended.is_none() {
+                        if !process.has_ended() {
                             shared.notify(Notice::Ended { slot, pid });
                         }
                     }
@@ -190,13 +148,10 @@ pub(super) fn run(shared: &Arc<Shared>) {
 }
 
 /// Sleeps until a process ends, an order comes, or something is to be looked at.
-fn wait(watch: &Watch, bell: &OwnedFd, processes: &[Process]) {
+fn wait(bell: &OwnedFd, processes: &[Process]) {
     let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
-    fds.extend(processes.iter().filter_map(|process| process.fd.as_ref()).map(|fd| PollFd::new(fd, PollFlags::IN)));
-    let watching = watch.limit.is_some() && !processes.is_empty();
-    let stopping = processes.iter().any(|process| process.stopped.is_some() && !process.killed);
-    let unclear = processes.iter().any(|process| process.ended.is_some());
-    let time = if watching || stopping || unclear { Some(MEMORY) } else { None };
+    fds.extend(processes.iter().filter_map(Process::fd).map(|fd| PollFd::new(fd, PollFlags::IN)));
+    let time = processes.iter().any(Process::needs_looks).then_some(LOOKS);
     let time = time.map(|time| Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) });
     // Interrupted or not: the caller looks at everything.
     let _ = poll(&mut fds, time.as_ref());
@@ -204,66 +159,29 @@ fn wait(watch: &Watch, bell: &OwnedFd, processes: &[Process]) {
 
 /// Looks at one process; whether it is still to be watched.
 fn look(shared: &Arc<Shared>, process: &mut Process, kills: &mut OomKills) -> bool {
-    let Some(fd) = &process.fd else {
-        if process.ended.is_some_and(|since| since.elapsed() < STATUS) {
-            return true;
-        }
-        bury(shared, process, End::Unknown, kills);
-        return false;
-    };
-    let mut polled = [PollFd::new(fd, PollFlags::IN)];
-    let ended = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0);
-    if ended {
-        let (slot, pid) = (process.slot, process.pid);
-        if let Some(end) = end_of(fd) {
+    let (slot, pid) = (process.slot, process.pid);
+    match process.look() {
+        Look::Nothing => return true,
+        Look::Gone => shared.notify(Notice::Ended { slot, pid }),
+        Look::Over { end, known } => {
             bury(shared, process, end, kills);
-            shared.notify(Notice::Ended { slot, pid });
+            if !known {
+                shared.notify(Notice::Ended { slot, pid });
+            }
             return false;
         }
-        // Python learns how it ended when it joins it.
-        process.fd = None;
-        process.ended = Some(Instant::now());
-        shared.notify(Notice::Ended { slot, pid });
-        return true;
-    }
-    if process.stopped.is_some_and(|since| since.elapsed() >= GRACE) && !process.killed {
-        process.kill();
-    }
-    if process.stopped.is_none()
-        && let Some(memory) = &mut process.memory
-        && let Some(used) = memory.over()
-    {
-        let end = End::OverLimit { used, limit: memory.limit() };
-        shared.engine().ledger().stopping(process.slot, end);
-        process.stopped = Some(Instant::now());
-        process.kill();
+        Look::TooLarge(end) => {
+            shared.engine().ledger().stopping(slot, end);
+            process.kill();
+        }
     }
     true
-}
-
-impl Process {
-    fn stop(&mut self) {
-        if let Some(fd) = &self.fd
-            && self.stopped.is_none()
-        {
-            // It may be gone by now.
-            let _ = pidfd_send_signal(fd, Signal::TERM);
-            self.stopped = Some(Instant::now());
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(fd) = &self.fd {
-            let _ = pidfd_send_signal(fd, Signal::KILL);
-            self.killed = true;
-        }
-    }
 }
 
 /// Settles what a worker that has ended leaves behind.
 fn bury(shared: &Arc<Shared>, process: &Process, end: End, kills: &mut OomKills) {
     let end = match end {
-        End::Signaled(signal) if signal == Signal::KILL.as_raw() && !process.killed && kills.explain() => {
+        End::Signaled(signal) if signal == Signal::KILL.as_raw() && !process.was_killed() && kills.explain() => {
             End::OutOfMemory
         }
         end => end,
