@@ -12,6 +12,7 @@
 //! A parsed message holds its buffer: keep it alive until the operation is over, then drop it.
 
 pub(crate) mod collective;
+mod room;
 mod vector;
 
 pub(crate) use vector::{Vector, VectorW};
@@ -27,6 +28,7 @@ use crate::error::check;
 use crate::ffi::*;
 use crate::handle::Handle as _;
 use crate::text;
+use room::{Misfit, Room};
 
 /// One contiguous run of entries: address, count, datatype.
 pub(crate) struct Message {
@@ -129,10 +131,7 @@ impl Message {
         let mut offset = 0;
         if let Some(displacement) = &parts.displacements {
             let displacement = integer(displacement, "displacement")?;
-            if displacement < 0 {
-                return Err(PyValueError::new_err(format!("message: negative displacement {displacement}")));
-            }
-            if displacement > 0 {
+            if displacement != 0 {
                 let extent = base.extent("handle displacement")?;
                 offset = room.skip(displacement, extent)?;
             }
@@ -364,70 +363,20 @@ impl Base {
     }
 }
 
-/// Bytes of a buffer that entries can lie in.
-#[derive(Clone, Copy)]
-struct Room {
-    bytes: i64,
-    /// Whether there is a buffer: at address 0 (`MPI.BOTTOM`) the room is not known.
-    bounded: bool,
-}
-
 impl Room {
     #[inline]
     fn of(view: &View) -> Room {
         Room { bytes: view.bytes() as i64, bounded: !view.is_empty_address() }
     }
+}
 
-    /// Takes `displacement` entries off the front. The offset in bytes.
-    fn skip(&mut self, displacement: i64, extent: i64) -> PyResult<isize> {
-        match displacement.checked_mul(extent) {
-            Some(offset) if offset <= self.bytes => {
-                self.bytes -= offset;
-                Ok(offset as isize)
-            }
-            _ => Err(PyValueError::new_err(format!(
-                "message: displacement {displacement} out of bounds, number of datatype entries {}",
-                self.bytes / extent
-            ))),
+impl From<Misfit> for PyErr {
+    #[cold]
+    fn from(misfit: Misfit) -> PyErr {
+        let text = misfit.to_string();
+        match misfit {
+            Misfit::Value(_) => PyValueError::new_err(text),
+            Misfit::Overflow(_) => PyOverflowError::new_err(text),
         }
-    }
-
-    /// How many entries of `extent` bytes there are in each of `blocks` equal parts.
-    #[inline]
-    fn entries(&self, extent: i64, blocks: usize) -> PyResult<MPI_Count> {
-        let total = if extent == 1 { self.bytes } else { self.bytes / extent };
-        if total * extent != self.bytes {
-            return Err(PyValueError::new_err(format!(
-                "message: cannot infer count, buffer length {} is not a multiple of datatype extent {extent}",
-                self.bytes
-            )));
-        }
-        if blocks < 2 {
-            return Ok(total);
-        }
-        let blocks = blocks as i64;
-        if total % blocks != 0 {
-            return Err(PyValueError::new_err(format!(
-                "message: cannot infer count, number of entries {total} is not a multiple of required number of blocks {blocks}"
-            )));
-        }
-        Ok(total / blocks)
-    }
-
-    /// An error when that many entries of `size` bytes do not fit.
-    fn check(&self, entries: i128, size: i64) -> PyResult<()> {
-        let needed = entries * i128::from(size);
-        if !self.bounded || needed <= i128::from(self.bytes) {
-            return Ok(());
-        }
-        if needed > i128::from(i64::MAX) {
-            return Err(PyOverflowError::new_err(format!(
-                "message: {entries} entries of {size} bytes do not fit in memory"
-            )));
-        }
-        Err(PyValueError::new_err(format!(
-            "message: {entries} entries of {size} bytes need {needed} bytes, but the buffer has {} (from the displacement on)",
-            self.bytes
-        )))
     }
 }

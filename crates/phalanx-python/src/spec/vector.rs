@@ -5,7 +5,8 @@ use std::ptr;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::{Base, Form, Parts, Room, datatype_of, integer, is_integral, items, pair_of, wrong_length};
+use super::room::{Extent, Room, pack, spread, strided};
+use super::{Base, Form, Parts, datatype_of, integer, is_integral, items, pair_of, wrong_length};
 use crate::buffer::{self, Access, View};
 use crate::ffi::*;
 
@@ -67,24 +68,14 @@ impl Form for Vector {
             Some(counts) => integers(counts, blocks, "counts")?,
         };
         let displacements: Box<[MPI_Aint]> = match &parts.displacements {
-            None => pack(&counts),
-            Some(stride) if is_integral(stride) => {
-                let stride = integer(stride, "displacement")?;
-                (0..blocks as i64).map(|block| stride.wrapping_mul(block) as MPI_Aint).collect()
-            }
+            None => pack(&counts)?,
+            Some(stride) if is_integral(stride) => strided(integer(stride, "displacement")?, blocks)?,
             Some(displacements) => {
                 integers(displacements, blocks, "displacements")?.iter().map(|value| *value as MPI_Aint).collect()
             }
         };
         if let Some(size) = base.known_size() {
-            for (count, displacement) in counts.iter().zip(&displacements) {
-                if *count > 0 {
-                    if *displacement < 0 {
-                        return Err(PyValueError::new_err(format!("message: negative displacement {displacement}")));
-                    }
-                    room.check(i128::from(*count) + *displacement as i128, size)?;
-                }
-            }
+            room.check_blocks(&counts, &displacements, size)?;
         }
         Ok(Vector {
             address: base.view.address(),
@@ -102,25 +93,6 @@ impl Form for Vector {
     fn in_place() -> Vector {
         Vector::absent(MPI_IN_PLACE, MPI_DATATYPE_NULL)
     }
-}
-
-/// `total` entries over `blocks` ranks, as evenly as can be, the larger shares first.
-fn spread(total: MPI_Count, blocks: usize) -> Box<[MPI_Count]> {
-    let blocks = blocks as i64;
-    (0..blocks).map(|block| total / blocks + i64::from(total % blocks > block)).collect()
-}
-
-/// Displacements of blocks that lie one after the other.
-fn pack(counts: &[MPI_Count]) -> Box<[MPI_Aint]> {
-    let mut next: MPI_Aint = 0;
-    counts
-        .iter()
-        .map(|count| {
-            let here = next;
-            next = next.wrapping_add(*count as MPI_Aint);
-            here
-        })
-        .collect()
 }
 
 /// Exactly `expected` integers of a sequence.
@@ -151,9 +123,7 @@ fn reach(count: MPI_Count, datatype: MPI_Datatype) -> PyResult<(i128, i128)> {
     crate::error::check(unsafe { MPI_Type_get_extent_c(datatype, &mut lb, &mut extent) })?;
     // SAFETY: as above.
     crate::error::check(unsafe { MPI_Type_get_true_extent_c(datatype, &mut true_lb, &mut true_extent) })?;
-    let shift = (i128::from(count) - 1) * i128::from(extent);
-    let low = i128::from(true_lb);
-    Ok((low + shift.min(0), low + i128::from(true_extent) + shift.max(0)))
+    Ok(Extent { extent, true_lb, true_extent }.reach(count))
 }
 
 /// Counts, displacements in bytes, and datatypes, one of each per rank.
