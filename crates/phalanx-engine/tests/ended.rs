@@ -1,5 +1,6 @@
 //! Ranks that have ended and are still waited for.
 
+use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -149,8 +150,20 @@ fn ranks_that_have_done_their_part_may_end_before_the_others() {
     });
 }
 
-/// Rank 0 of two, in a job whose rank 1 is the process `tag`, as far as its slot says.
-fn beside(tag: Option<ProcessTag>) -> (Universe, Engine) {
+/// Ends the test run in a minute, unless the result is dropped before.
+fn watchdog() -> mpsc::Sender<()> {
+    let (alive, over) = mpsc::channel();
+    std::thread::spawn(move || {
+        if over.recv_timeout(Duration::from_secs(60)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("a wait for a rank that has ended does not end: giving up");
+            std::process::exit(101);
+        }
+    });
+    alive
+}
+
+/// Rank 0 of two, in a job whose rank 1 is the process `tag`, as far as its slot says; and a watchdog.
+fn beside(tag: Option<ProcessTag>) -> (Universe, Engine, mpsc::Sender<()>) {
     let universe = Universe::create(UniverseConfig { slots: 4, ..UniverseConfig::default() }).unwrap();
     universe.claim_slots(2).unwrap();
     if let Some(tag) = tag {
@@ -158,14 +171,14 @@ fn beside(tag: Option<ProcessTag>) -> (Universe, Engine) {
         universe.slot(ProcId(1)).set_state(SlotState::Running);
     }
     let engine = Engine::init(BootConfig::first_world(&universe, 2, 0)).unwrap();
-    (universe, engine)
+    (universe, engine, watchdog())
 }
 
 #[test]
 fn a_rank_whose_number_lives_again_as_another_process_has_ended() {
     let mut later = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let earlier = ProcessTag::from_bits(ProcessTag::of(later.id()).bits() ^ 1 << 30);
-    let (_universe, engine) = beside(Some(earlier));
+    let (_universe, engine, _watchdog) = beside(Some(earlier));
     assert_ended(receive(&engine.world(), 1, 6), &["Recv", "rank 1"]);
     assert_ended(engine.world().barrier(), &["Barrier", "rank 1"]);
     later.kill().unwrap();
@@ -175,7 +188,7 @@ fn a_rank_whose_number_lives_again_as_another_process_has_ended() {
 #[test]
 fn a_killed_rank_has_ended_when_no_launcher_ends_the_job() {
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    let (universe, engine) = beside(Some(ProcessTag::of(child.id())));
+    let (universe, engine, _watchdog) = beside(Some(ProcessTag::of(child.id())));
     child.kill().unwrap();
     child.wait().unwrap();
     universe.slot(ProcId(1)).record_exit(Exit::Signal(9));
@@ -185,7 +198,7 @@ fn a_killed_rank_has_ended_when_no_launcher_ends_the_job() {
 #[test]
 fn a_rank_lives_on_when_the_shell_that_started_it_has_ended() {
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-    let (universe, engine) = beside(Some(ProcessTag::of(child.id())));
+    let (universe, engine, _watchdog) = beside(Some(ProcessTag::of(child.id())));
     universe.slot(ProcId(1)).record_exit(Exit::Status(0));
     let world = engine.world();
     let waiting = std::thread::spawn(move || receive(&world, 1, 6));
@@ -198,7 +211,7 @@ fn a_rank_lives_on_when_the_shell_that_started_it_has_ended() {
 
 #[test]
 fn a_program_that_never_began_has_ended_when_the_launcher_says_so() {
-    let (universe, engine) = beside(None);
+    let (universe, engine, _watchdog) = beside(None);
     universe.slot(ProcId(1)).record_exit(Exit::Status(0));
     assert_ended(receive(&engine.world(), 1, 6), &["Recv", "rank 1"]);
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use crate::ring::Control;
 use crate::universe::layout::{Header, Layout};
 use crate::universe::slot::Slot;
-use crate::{Envelope, Part, ProcId, ShmError, SlotState, Universe, UniverseConfig};
+use crate::{Envelope, Part, ProcId, ProcessTag, ShmError, SlotState, Universe, UniverseConfig};
 
 const A: ProcId = ProcId(0);
 const B: ProcId = ProcId(1);
@@ -167,4 +167,23 @@ fn a_universe_of_another_version_or_of_another_length_is_not_attached() {
             other => panic!("'{words}' expected, not {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_process_outside_the_namespaces_of_its_universe_finds_nobody_dead_and_is_never_found_dead() {
+    let universe = universe();
+    let ended = universe.claim_slots(1).unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    universe.slot(ended).claim(ProcessTag::of(child.id())).unwrap();
+    child.wait().unwrap();
+    assert!(universe.process(ended).unwrap().is_dead());
+    scribble(&universe, offset_of!(Header, home) as u64, universe.0.home ^ 1);
+    let outside = Universe::attach(universe.fd().try_clone_to_owned().unwrap()).unwrap();
+    let seen = outside.process(ended).unwrap();
+    assert!(seen.is_foreign() && !seen.is_dead(), "its number is another process's here");
+    assert!(outside.own_tag().is_foreign());
+    outside.slot(A).claim(outside.own_tag()).unwrap_err();
+    let stranger = outside.claim_slots(1).unwrap();
+    outside.slot(stranger).claim(outside.own_tag()).unwrap();
+    assert!(universe.process(stranger).unwrap().is_foreign());
 }
