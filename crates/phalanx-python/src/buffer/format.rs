@@ -1,12 +1,14 @@
 //! From element formats and type strings to MPI datatypes.
 //!
 //! Keys are what the buffer protocol (`struct` notation), NumPy (`dtype.char` and `dtype.str` without its byte order) and the
-//! array interfaces use. Values are the fixed handles of the MPI 5.0 ABI, so that looking one up is an array index.
+//! array interfaces use. Values are the fixed handles of the MPI 5.0 ABI.
 
 use std::ffi::CStr;
 
 use pyo3::exceptions::{PyBufferError, PyKeyError};
 use pyo3::prelude::*;
+
+use crate::ffi::*;
 
 /// A predefined datatype: its handle in the ABI and its size, which is its extent too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,45 +19,45 @@ pub(crate) struct Basic {
     pub(crate) size: i64,
 }
 
-const fn basic(handle: usize, size: i64) -> Basic {
-    Basic { handle, size }
+const fn basic(datatype: MPI_Datatype, size: i64) -> Basic {
+    Basic { handle: datatype.0, size }
 }
 
 /// `MPI_BYTE`: the datatype of buffers without a format.
-pub(crate) const BYTE: Basic = basic(583, 1);
+pub(crate) const BYTE: Basic = basic(MPI_BYTE, 1);
 
-const CHAR: Basic = basic(579, 1);
-const SIGNED_CHAR: Basic = basic(580, 1);
-const SHORT: Basic = basic(520, 2);
-const INT: Basic = basic(521, 4);
-const LONG: Basic = basic(522, 8);
-const LONG_LONG: Basic = basic(523, 8);
-const UNSIGNED_CHAR: Basic = basic(581, 1);
-const UNSIGNED_SHORT: Basic = basic(524, 2);
-const UNSIGNED: Basic = basic(525, 4);
-const UNSIGNED_LONG: Basic = basic(526, 8);
-const UNSIGNED_LONG_LONG: Basic = basic(527, 8);
-const FLOAT: Basic = basic(528, 4);
-const DOUBLE: Basic = basic(532, 8);
-const LONG_DOUBLE: Basic = basic(544, 16);
-const C_BOOL: Basic = basic(568, 1);
-const C_FLOAT_COMPLEX: Basic = basic(530, 8);
-const C_DOUBLE_COMPLEX: Basic = basic(534, 16);
-const C_LONG_DOUBLE_COMPLEX: Basic = basic(548, 32);
-const WCHAR: Basic = basic(572, 4);
-const AINT: Basic = basic(513, 8);
-const COUNT: Basic = basic(514, 8);
-const INT8_T: Basic = basic(576, 1);
-const INT16_T: Basic = basic(584, 2);
-const INT32_T: Basic = basic(592, 4);
-const INT64_T: Basic = basic(600, 8);
-const UINT8_T: Basic = basic(577, 1);
-const UINT16_T: Basic = basic(585, 2);
-const UINT32_T: Basic = basic(593, 4);
-const UINT64_T: Basic = basic(601, 8);
-const INTEGER16: Basic = basic(737, 16);
-const REAL2: Basic = basic(714, 2);
-const COMPLEX4: Basic = basic(723, 4);
+const CHAR: Basic = basic(MPI_CHAR, 1);
+const SIGNED_CHAR: Basic = basic(MPI_SIGNED_CHAR, 1);
+const SHORT: Basic = basic(MPI_SHORT, 2);
+const INT: Basic = basic(MPI_INT, 4);
+const LONG: Basic = basic(MPI_LONG, 8);
+const LONG_LONG: Basic = basic(MPI_LONG_LONG, 8);
+const UNSIGNED_CHAR: Basic = basic(MPI_UNSIGNED_CHAR, 1);
+const UNSIGNED_SHORT: Basic = basic(MPI_UNSIGNED_SHORT, 2);
+const UNSIGNED: Basic = basic(MPI_UNSIGNED, 4);
+const UNSIGNED_LONG: Basic = basic(MPI_UNSIGNED_LONG, 8);
+const UNSIGNED_LONG_LONG: Basic = basic(MPI_UNSIGNED_LONG_LONG, 8);
+const FLOAT: Basic = basic(MPI_FLOAT, 4);
+const DOUBLE: Basic = basic(MPI_DOUBLE, 8);
+const LONG_DOUBLE: Basic = basic(MPI_LONG_DOUBLE, 16);
+const C_BOOL: Basic = basic(MPI_C_BOOL, 1);
+const C_FLOAT_COMPLEX: Basic = basic(MPI_C_FLOAT_COMPLEX, 8);
+const C_DOUBLE_COMPLEX: Basic = basic(MPI_C_DOUBLE_COMPLEX, 16);
+const C_LONG_DOUBLE_COMPLEX: Basic = basic(MPI_C_LONG_DOUBLE_COMPLEX, 32);
+const WCHAR: Basic = basic(MPI_WCHAR, 4);
+const AINT: Basic = basic(MPI_AINT, 8);
+const COUNT: Basic = basic(MPI_COUNT, 8);
+const INT8_T: Basic = basic(MPI_INT8_T, 1);
+const INT16_T: Basic = basic(MPI_INT16_T, 2);
+const INT32_T: Basic = basic(MPI_INT32_T, 4);
+const INT64_T: Basic = basic(MPI_INT64_T, 8);
+const UINT8_T: Basic = basic(MPI_UINT8_T, 1);
+const UINT16_T: Basic = basic(MPI_UINT16_T, 2);
+const UINT32_T: Basic = basic(MPI_UINT32_T, 4);
+const UINT64_T: Basic = basic(MPI_UINT64_T, 8);
+const INTEGER16: Basic = basic(MPI_INTEGER16, 16);
+const REAL2: Basic = basic(MPI_REAL2, 2);
+const COMPLEX4: Basic = basic(MPI_COMPLEX4, 4);
 
 /// Every type string that names a datatype, in the order in which `MPI._typedict` lists them.
 pub(crate) const TYPE_STRINGS: &[(&str, Basic)] = &[
@@ -214,13 +216,21 @@ fn unknown(key: &[u8]) -> PyErr {
 /// The extent of a predefined datatype, when it is one whose size the ABI fixes.
 #[inline]
 pub(crate) const fn known_extent(handle: usize) -> Option<i64> {
-    match handle {
+    match MPI_Datatype(handle) {
         // Sized datatypes carry log2 of their size in bits 3 to 5.
-        576..=639 => Some(1 << ((handle >> 3) & 7)),
-        513..=515 | 522 | 523 | 526 | 527 | 530 | 532 => Some(8),
-        520 | 524 => Some(2),
-        521 | 525 | 528 => Some(4),
-        534 => Some(16),
+        MPI_Datatype(576..=639) => Some(1 << ((handle >> 3) & 7)),
+        MPI_AINT
+        | MPI_COUNT
+        | MPI_OFFSET
+        | MPI_LONG
+        | MPI_LONG_LONG
+        | MPI_UNSIGNED_LONG
+        | MPI_UNSIGNED_LONG_LONG
+        | MPI_C_FLOAT_COMPLEX
+        | MPI_DOUBLE => Some(8),
+        MPI_SHORT | MPI_UNSIGNED_SHORT => Some(2),
+        MPI_INT | MPI_UNSIGNED | MPI_FLOAT => Some(4),
+        MPI_C_DOUBLE_COMPLEX => Some(16),
         _ => None,
     }
 }
