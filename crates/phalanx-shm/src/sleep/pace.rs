@@ -4,7 +4,7 @@
 //!
 //! 1. **Look** a few times: what is waited for is often there within a microsecond.
 //! 2. **Go on looking and give way** every few microseconds, as long as a wake-up would take longer than what is
-//!    waited for usually does. Not where processes outnumber the CPUs they share: then each gives way a few times only.
+//!    waited for usually does. Where processes outnumber the CPUs they share: a few times at least, whatever it takes.
 //! 3. **Sleep** until woken, in slices, and look after each at whoever is waited for.
 //!
 //! **Neighbours.** A `sched_yield` on a CPU that others compute on gives the CPU away for whole time slices: it comes
@@ -37,10 +37,14 @@ const ROUNDS_PER_YIELD: u32 = 8;
 /// Rounds before the first yield.
 const FIRST_ROUNDS: u32 = 3;
 
-/// A yield to a process that polls as this one does comes back after the time that one polls between its own yields. One
-/// that takes as long as this for each of those who share the CPU was a yield to somebody who computes.
+/// A yield that takes longer went to somebody who computes, and not to one who polls as this process does: the time that
+/// one polls between its own yields is a fortieth of it.
 const LONG: Duration = Duration::from_micros(200);
-const LONG_EACH: Duration = Duration::from_micros(15);
+
+/// The same where processes of the job share the CPU. Some of them work for others, and those that come from a sleep go
+/// before those that yielded, so that a yield to them may take most of a millisecond. Who computes keeps the CPU until the
+/// first tick of the scheduler's clock after its slice: more than a millisecond on all but single CPUs.
+const LONG_SHARED: Duration = Duration::from_millis(1);
 
 /// A yield that may be as long as the last one is tried once in so many times its length.
 const SELDOM: u64 = 50;
@@ -66,7 +70,7 @@ impl Manners {
             roomy: !budget.oversubscribed(),
             // About one round of all that share the CPU; beyond that sleep is better.
             yields: (sharing * 2).clamp(4, 32),
-            long: LONG.max(LONG_EACH * sharing),
+            long: if budget.oversubscribed() { LONG_SHARED } else { LONG },
             patience: AtomicU32::new(MOST.as_nanos() as u32),
         }
     }
@@ -141,7 +145,7 @@ pub struct Pace<'a> {
     manners: &'a Manners,
     /// Rounds until the next yield.
     rounds: u32,
-    /// Yields that are left where CPUs are short.
+    /// Yields that are left where CPUs are short, whatever time they take.
     yields: u32,
     /// Nanoseconds that this wait may poll.
     limit: u64,
@@ -158,7 +162,7 @@ impl<'a> Pace<'a> {
         Pace {
             manners,
             rounds: if manners.roomy { FIRST_ROUNDS } else { 1 },
-            yields: manners.yields,
+            yields: if manners.roomy { 0 } else { manners.yields },
             limit: 0,
             began: 0,
             asleep: false,
@@ -185,8 +189,8 @@ impl<'a> Pace<'a> {
             self.began = now;
             self.limit = u64::from(self.manners.patience.load(Ordering::Relaxed));
         }
-        let over = if self.manners.roomy { now - self.began >= self.limit } else { self.yields == 0 };
-        if over {
+        // A yield that nobody took is no reason to sleep: where CPUs are short now and then, they are not at this moment.
+        if self.yields == 0 && now - self.began >= self.limit {
             self.asleep = true;
             return Next::Sleep;
         }
@@ -217,7 +221,7 @@ impl<'a> Pace<'a> {
 
     /// Learns from how long this wait was; not to be called for those that nothing came of.
     pub fn learn(&self) {
-        if self.began != 0 && self.manners.roomy {
+        if self.began != 0 {
             self.manners.learn(Duration::from_nanos(clock() - self.began));
         }
     }
