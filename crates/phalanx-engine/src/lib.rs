@@ -32,7 +32,7 @@
 //! | [`datatype`] | datatypes, packing |
 //! | [`coll`], [`op`] | collectives, reduction operations |
 //! | [`comm`], [`group`], [`info`] | communicators, groups, info objects |
-//! | [`dynamic`] | spawning |
+//! | [`dynamic`] | spawning, ports, names |
 //! | [`engine`] | progress, matching, waiting: the machine behind all of that |
 //! | [`boot`] | how a process finds its job |
 

@@ -1,4 +1,4 @@
-//! Processes that processes start (MPI 5.0 §11.8).
+//! Processes that processes start, and groups that meet (MPI 5.0 §11.8, §11.9).
 
 use std::ffi::c_int;
 
@@ -10,8 +10,8 @@ use crate::comm::{self, CommRef};
 use crate::consts;
 use crate::entry::{Done, Failure, wrong};
 use crate::handle::{RawComm, RawInfo};
-use crate::info;
-use crate::param::{In, Out, OutArray, Text, TextList};
+use crate::info::{self, InfoRef};
+use crate::param::{In, Out, OutArray, Text, TextList, TextOut};
 use crate::state;
 
 /// The intercommunicator to the processes that started this world, or the null handle.
@@ -133,4 +133,86 @@ fn several_programs(
             one_program(commands[i], &argv, counts[i], infos[i])
         })
         .collect()
+}
+
+/// Opens a port at which this process accepts others. Local.
+#[mpi_entry(MPI_Open_port)]
+fn open_port(info: InfoRef, port_name: TextOut) -> Done {
+    // There is nothing about a port of one machine that a hint could choose.
+    let _ = info;
+    let name = state::need_process()?.engine.open_port()?;
+    let (whole, room) = (name.len(), consts::MAX_PORT_NAME as usize);
+    if port_name.set(&name, room)? < whole {
+        return Err(wrong(ErrorClass::Intern, format!("the name of the port has more than {room} bytes")));
+    }
+    Ok(())
+}
+
+/// Closes a port. Who waits to connect is refused. Local.
+#[mpi_entry(MPI_Close_port)]
+fn close_port(port_name: Text) -> Done {
+    Ok(state::need_process()?.engine.close_port(&port_name.0)?)
+}
+
+/// The port's name, which means something at the root only.
+fn port_at_root(comm: &CommRef, root: c_int, port_name: &In<u8>) -> String {
+    if comm.comm.rank() != root {
+        return String::new();
+    }
+    // SAFETY: the root passes a C string, as the standard asks.
+    // A name that is none must not keep the root from telling the others: the empty one is no port either.
+    unsafe { text_at(port_name.address()) }.unwrap_or_default()
+}
+
+/// Waits for a group that connects to a port. All processes of the communicator must call it; blocks.
+#[mpi_entry(MPI_Comm_accept)]
+fn comm_accept(port_name: In<u8>, info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
+    let _ = info;
+    newcomm.set(RawComm::NULL);
+    let new = comm.comm.accept(&port_at_root(&comm, root, &port_name), root)?;
+    newcomm.set(comm::adopt(new, Some(&comm))?);
+    Ok(())
+}
+
+/// Connects to the group that accepts at a port. All processes of the communicator must call it; blocks.
+#[mpi_entry(MPI_Comm_connect)]
+fn comm_connect(port_name: In<u8>, info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
+    let _ = info;
+    newcomm.set(RawComm::NULL);
+    let new = comm.comm.connect(&port_at_root(&comm, root, &port_name), root)?;
+    newcomm.set(comm::adopt(new, Some(&comm))?);
+    Ok(())
+}
+
+/// Joins with the process at the other end of a socket; the null handle when that is of another job. Blocks.
+#[mpi_entry(MPI_Comm_join)]
+fn comm_join(fd: c_int, intercomm: Out<RawComm>) -> Done {
+    intercomm.set(RawComm::NULL);
+    if let Some(new) = state::need_process()?.engine.join(fd)? {
+        intercomm.set(comm::adopt(new, None)?);
+    }
+    Ok(())
+}
+
+/// Publishes a port under a name. Local; asks the launcher.
+#[mpi_entry(MPI_Publish_name)]
+fn publish_name(service_name: Text, info: InfoRef, port_name: Text) -> Done {
+    let _ = info;
+    Ok(state::need_process()?.engine.publish_name(&service_name.0, &port_name.0)?)
+}
+
+/// Takes a published name back. Local; asks the launcher.
+#[mpi_entry(MPI_Unpublish_name)]
+fn unpublish_name(service_name: Text, info: InfoRef, port_name: Text) -> Done {
+    let _ = (info, port_name);
+    Ok(state::need_process()?.engine.unpublish_name(&service_name.0)?)
+}
+
+/// Gives the port that is published under a name. Local; asks the launcher.
+#[mpi_entry(MPI_Lookup_name)]
+fn lookup_name(service_name: Text, info: InfoRef, port_name: TextOut) -> Done {
+    let _ = info;
+    let name = state::need_process()?.engine.lookup_name(&service_name.0)?;
+    port_name.set(&name, consts::MAX_PORT_NAME as usize)?;
+    Ok(())
 }

@@ -173,7 +173,7 @@ fn find(pmi: &mut Pmi, rank: u32) -> Result<(Universe, ProcId)> {
 }
 
 /// What tells this machine (and this boot of it) from others.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()
 }

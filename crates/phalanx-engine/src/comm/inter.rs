@@ -7,7 +7,7 @@
 use crate::coll::schedule::Plan;
 use crate::coll::{Arg, Dst, Team};
 use crate::engine::buffer::{RecvBuf, SendBuf};
-use crate::error::{Result, fail};
+use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 use crate::request::Request;
 use crate::status::UNDEFINED;
@@ -149,10 +149,17 @@ impl Comm {
         remote_leader: i32,
         tag: i32,
     ) -> Result<Comm> {
-        self.creating("Intercomm_create", self.connect(local_leader, peer, remote_leader, tag))
+        let meet = || self.meet(peer, remote_leader, tag);
+        self.creating("Intercomm_create", self.meeting(local_leader, "local leader", meet))
     }
 
-    fn connect(&self, local_leader: i32, peer: Option<&Comm>, remote_leader: i32, tag: i32) -> Result<Comm> {
+    /// An intercommunicator with the group that `meet`, at the leader, finds: the first context and the remote members.
+    pub(crate) fn meeting(
+        &self,
+        leader: i32,
+        title: &str,
+        meet: impl FnOnce() -> Result<(u32, Vec<u32>)>,
+    ) -> Result<Comm> {
         if self.is_inter() {
             fail!(
                 Comm,
@@ -160,43 +167,25 @@ impl Comm {
                 self.title()
             );
         }
-        if local_leader < 0 || local_leader >= self.size() {
-            fail!(Rank, "local leader {local_leader} does not exist in a communicator of {} processes", self.size());
+        if leader < 0 || leader >= self.size() {
+            let wrong = format!("{title} {leader} does not exist in a communicator of {} processes", self.size());
+            return Err(Error::new(if title == "root" { ErrorClass::Root } else { ErrorClass::Rank }, wrong));
         }
-        // What the others need: [failed, contexts, size of the remote group], then its members.
-        let mut head = [0u32; 3];
-        let mut members = Vec::new();
-        let mut error = None;
-        if self.rank() == local_leader {
-            match self.meet(peer, remote_leader, tag) {
-                Ok((first, remote)) => {
-                    head = [0, first, remote.len() as u32];
-                    members = remote;
-                }
-                Err(e) => {
-                    head[0] = 1;
-                    error = Some(e);
-                }
-            }
-        }
-        self.bcast(RecvBuf::of(&mut head), local_leader)?;
-        if let Some(error) = error {
-            return Err(error);
-        }
-        if head[0] != 0 {
-            fail!(Comm, "the local leader (rank {local_leader}) could not reach the remote leader");
-        }
-        members.resize(head[2] as usize, 0);
-        self.bcast(RecvBuf::of(&mut members), local_leader)?;
-        let remote = Group::new(members.into_iter().map(phalanx_shm::ProcId).collect());
+        let met = self.told_by(leader, || {
+            let (first, mut words) = meet()?;
+            words.insert(0, first);
+            Ok(words)
+        })?;
+        let Some((&first, members)) = met.split_first() else { fail!(Intern, "a meeting without a context") };
+        let remote = Group::new(members.iter().copied().map(phalanx_shm::ProcId).collect());
         if let Some(p) = remote.members().iter().find(|p| self.group().rank_of(**p).is_some()) {
             fail!(Comm, "process {} is in both groups; the groups of an intercommunicator must be disjoint", p.0);
         }
-        Ok(self.inter(head[1], self.rank() as usize, self.group().clone(), remote))
+        Ok(self.inter(first, self.rank() as usize, self.group().clone(), remote))
     }
 
     /// The leaders tell each other their groups: the first context and the remote members.
-    fn meet(&self, peer: Option<&Comm>, remote_leader: i32, tag: i32) -> Result<(u32, Vec<u32>)> {
+    pub(crate) fn meet(&self, peer: Option<&Comm>, remote_leader: i32, tag: i32) -> Result<(u32, Vec<u32>)> {
         let Some(peer) = peer else { fail!(Comm, "the local leader needs a peer communicator") };
         if tag < 0 {
             fail!(Tag, "tag {tag} is negative; tags are 0 to MPI_TAG_UB");

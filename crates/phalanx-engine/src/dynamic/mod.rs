@@ -1,4 +1,4 @@
-//! Starting processes from a running job (MPI 5.0 §11.8).
+//! Starting processes from a running job (MPI 5.0 §11.8), and meeting those of other worlds (§11.9, [`ports`]).
 //!
 //! Spawned processes live in the universe of their parents. The root of the spawn claims their slots, draws the contexts
 //! (one for the new world, three for the intercommunicator between parents and children), writes the *parent
@@ -14,6 +14,8 @@
 //! | 2 | number of parents |
 //! | 3.. | the parents' process ids, in the order of their ranks |
 
+mod names;
+mod ports;
 mod server;
 
 use std::sync::atomic::Ordering;
@@ -25,7 +27,6 @@ use phalanx_shm::{Offset, ProcId};
 use crate::boot::Pmi;
 use crate::comm::Comm;
 use crate::engine::Engine;
-use crate::engine::buffer::RecvBuf;
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 
@@ -67,26 +68,11 @@ impl Comm {
         if root < 0 || root >= self.size() {
             fail!(Root, "root {root} does not exist in a communicator of {} processes", self.size());
         }
-        // [class of the error or success, first slot, number of processes, first context, bytes of the reason]
-        let mut head = [0u32; 5];
-        let mut reason = Vec::new();
-        if self.rank() == root {
-            match self.start_world(programs) {
-                Ok((first, count, context)) => head = [ErrorClass::Success as u32, first.0, count, context, 0],
-                Err(e) => {
-                    reason = e.message().as_bytes().to_vec();
-                    head = [e.class() as u32, 0, 0, 0, reason.len() as u32];
-                }
-            }
-        }
-        self.bcast(RecvBuf::of(&mut head), root)?;
-        let [class, first, count, context, bytes] = head;
-        if class != ErrorClass::Success as u32 {
-            reason.resize(bytes as usize, 0);
-            self.bcast(RecvBuf::of(&mut reason), root)?;
-            let class = ErrorClass::ALL.get(class as usize).copied().unwrap_or(ErrorClass::Spawn);
-            return Err(Error::new(class, String::from_utf8_lossy(&reason)));
-        }
+        let started = self.told_by(root, || {
+            let (first, count, context) = self.start_world(programs)?;
+            Ok(vec![first.0, count, context])
+        })?;
+        let [first, count, context] = started[..] else { fail!(Intern, "a new world without a place") };
         let children = Group::new((first..first + count).map(ProcId).collect());
         Ok(self.inter(context, self.rank() as usize, self.group().clone(), children))
     }
