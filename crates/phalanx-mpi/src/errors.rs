@@ -4,9 +4,10 @@
 //! that `MPI_Error_string` tells what happened and not only of which kind it was. Codes that the
 //! program makes itself begin at [`FIRST_USER_CODE`].
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_int;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use phalanx_engine::{Error, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
@@ -317,6 +318,25 @@ pub(crate) struct UserHandler {
 
 static HANDLERS: Table<Arc<UserHandler>> = Table::new(Kind::Errhandler);
 
+/// How many living handlers call a function.
+static FUNCTIONS: LazyLock<Mutex<HashMap<usize, usize>>> = LazyLock::new(Mutex::default);
+
+/// Whether a handler that some handle or object still has calls the function.
+pub(crate) fn is_used(function: usize) -> bool {
+    lock(&FUNCTIONS).contains_key(&function)
+}
+
+impl Drop for UserHandler {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut users) = lock(&FUNCTIONS).entry(self.function) {
+            *users.get_mut() -= 1;
+            if *users.get() == 0 {
+                users.remove();
+            }
+        }
+    }
+}
+
 impl UserHandler {
     /// Calls the function with the object and the code.
     pub(crate) fn call(&self, object: ErrorObject, code: c_int) {
@@ -386,6 +406,7 @@ pub(crate) fn create(kind: Kind, function: Address) -> Result<RawErrhandler, Fai
     if function.0 == 0 {
         return Err(wrong(ErrorClass::Arg, "the error handler function is a null pointer"));
     }
+    *lock(&FUNCTIONS).entry(function.0).or_default() += 1;
     Arc::new(UserHandler { kind, function: function.0, held: Mutex::new((0, 0)) }).hold()
 }
 

@@ -104,6 +104,13 @@ fn is_interrupted(code: c_int) -> c_int {
     crate::errors::is_interrupted(code).into()
 }
 
+/// Whether an error handler that was made with this function may still be called: a program that makes functions, one for
+/// each handler, learns which it can make over.
+#[mpi_entry(PHALANX_Uses_error_function, value)]
+fn uses_error_function(function: Address) -> c_int {
+    crate::errors::is_used(function.0).into()
+}
+
 /// The name and version of this library.
 #[mpi_entry(PHALANX_Version, anytime)]
 fn version(text: TextOut, size: c_int) -> Done {

@@ -1,12 +1,13 @@
 //! Error handlers: a C error handler gets the object and the code, nothing of ours, so its Python function has a slot. A
-//! function that is made an error handler again keeps its slot, and none is given back: an object may use a handler long
-//! after it was freed.
+//! function that is made an error handler again keeps its slot. An object may use a handler long after it was freed: a slot
+//! is given back when the library says that nothing can call its C function any more, and kept where it does not say so.
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
 use crate::comm::Comm;
 use crate::error::check;
+use crate::extras;
 use crate::ffi::*;
 use crate::file::File;
 use crate::handle::{self, Handle, Raw};
@@ -118,7 +119,7 @@ pub(crate) fn error_handler(kind: Kind, function: &Bound<'_, PyAny>) -> PyResult
         Kind::File => MPI_File::functions(),
         Kind::Session => MPI_Session::functions(),
     };
-    table.take_once(function).map(|(callback, _)| callback)
+    table.take_once(function, extras::uses_error_function).map(|(callback, _)| callback)
 }
 
 /// Sets the error handler `rc.errors` asks for on a window, file or session that has just been made.

@@ -25,6 +25,7 @@ type Recv = unsafe extern "C" fn(
 ) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
+type UsesErrorFunction = unsafe extern "C" fn(*mut c_void) -> c_int;
 
 /// The optional functions; `None` where the library lacks one.
 pub(crate) struct Extras {
@@ -34,6 +35,7 @@ pub(crate) struct Extras {
     recv: Option<Recv>,
     set_interrupt_hook: Option<SetInterruptHook>,
     is_interrupted: Option<IsInterrupted>,
+    uses_error_function: Option<UsesErrorFunction>,
 }
 
 static EXTRAS: OnceLock<Extras> = OnceLock::new();
@@ -50,6 +52,8 @@ pub(crate) fn get() -> &'static Extras {
                     .map(|p| std::mem::transmute::<*mut c_void, SetInterruptHook>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
                     .map(|p| std::mem::transmute::<*mut c_void, IsInterrupted>(p)),
+                uses_error_function: symbol(c"PHALANX_Uses_error_function")
+                    .map(|p| std::mem::transmute::<*mut c_void, UsesErrorFunction>(p)),
             }
         }
     })
@@ -152,6 +156,12 @@ pub(crate) fn is_embedded() -> bool {
 pub(crate) fn is_interrupted(code: c_int) -> bool {
     // SAFETY: passes a plain number.
     get().is_interrupted.is_some_and(|ask| unsafe { ask(code) } != 0)
+}
+
+/// Whether some error handler may still call this function: yes, where the library does not tell.
+pub(crate) fn uses_error_function(function: *mut c_void) -> bool {
+    // SAFETY: passes an address that is only compared.
+    get().uses_error_function.is_none_or(|ask| unsafe { ask(function) } != 0)
 }
 
 /// Lets Python's signal handlers run while a call waits inside the library, so that Ctrl-C works there.

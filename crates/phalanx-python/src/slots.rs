@@ -115,14 +115,26 @@ impl Table {
         self.reach(py, share)
     }
 
-    /// As [`Table::take`], but a function that has a slot keeps it.
+    /// As [`Table::take`], for callbacks of which nobody has a share: a function that has a slot keeps it, and slots whose
+    /// C function is no longer `used` are given back first.
     ///
     /// # Errors
     /// As [`Table::take`].
-    pub(crate) fn take_once(&'static self, function: &Bound<'_, PyAny>) -> PyResult<(*mut c_void, Share)> {
+    pub(crate) fn take_once(
+        &'static self,
+        function: &Bound<'_, PyAny>,
+        used: impl Fn(*mut c_void) -> bool,
+    ) -> PyResult<(*mut c_void, Share)> {
         let py = function.py();
         let known = self.slots.peek(py, |slots| {
-            slots.iter().find(|slot| slot.function.is(function)).map(|slot| Share(slot.state.clone()))
+            for slot in slots.iter().filter(|slot| slot.address != 0 && !slot.function.is(function)) {
+                if !used(std::ptr::with_exposed_provenance_mut(slot.address)) {
+                    slot.state.given_back.store(true, Ordering::Relaxed);
+                }
+            }
+            let slot = slots.iter().find(|slot| slot.function.is(function))?;
+            slot.state.given_back.store(false, Ordering::Relaxed);
+            Some(Share(slot.state.clone()))
         });
         match known {
             Some(share) => self.reach(py, share),
