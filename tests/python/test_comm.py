@@ -156,6 +156,23 @@ class TestErrors(unittest.TestCase):
         self.assertEqual(calls, [MPI.ERR_OTHER])
         comm.Free()
 
+    def test_a_freed_error_handler_keeps_its_function_while_something_has_it(self):
+        calls = []
+        kept, copied = WORLD.Dup(), WORLD.Dup()
+        handler = MPI.Comm.Create_errhandler(lambda comm, code: calls.append("kept"))
+        kept.Set_errhandler(handler)
+        handler.Free()
+        again = kept.Get_errhandler()
+        copied.Set_errhandler(again)
+        again.Free()
+        kept.Free()
+        for i in range(200):
+            other = MPI.Comm.Create_errhandler(lambda c, e, i=i: calls.append(i))
+            other.Free()
+        copied.Call_errhandler(MPI.ERR_OTHER)
+        self.assertEqual(calls, ["kept"])
+        copied.Free()
+
     def test_new_communicators_return_errors(self):
         comm = WORLD.Dup()
         handler = comm.Get_errhandler()

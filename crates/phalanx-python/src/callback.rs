@@ -12,7 +12,7 @@ use crate::ffi::*;
 use crate::file::File;
 use crate::handle::{self, Handle, Raw};
 use crate::session::Session;
-use crate::slots::{OWN, Table, instances};
+use crate::slots::{OWN, Share, Table, instances};
 use crate::win::Win;
 
 /// What an error handler is for.
@@ -105,11 +105,12 @@ fn call<T: Target>(py: Python<'_>, slot: usize, target: T, code: c_int) {
     }
 }
 
-/// The C callback for a Python error handler.
+/// The C callback for a Python error handler. Its slot is safe as long as the share is there: until the library knows the
+/// handler.
 ///
 /// # Errors
 /// `TypeError` for something that is not callable; what `ctypes` raises when all slots are taken and it cannot be used.
-pub(crate) fn error_handler(kind: Kind, function: &Bound<'_, PyAny>) -> PyResult<*mut c_void> {
+pub(crate) fn error_handler(kind: Kind, function: &Bound<'_, PyAny>) -> PyResult<(*mut c_void, Share)> {
     if !function.is_callable() {
         return Err(PyTypeError::new_err("expected a callable error handler"));
     }
@@ -119,7 +120,7 @@ pub(crate) fn error_handler(kind: Kind, function: &Bound<'_, PyAny>) -> PyResult
         Kind::File => MPI_File::functions(),
         Kind::Session => MPI_Session::functions(),
     };
-    table.take_once(function, extras::uses_error_function).map(|(callback, _)| callback)
+    table.take_once(function, extras::uses_error_function)
 }
 
 /// Sets the error handler `rc.errors` asks for on a window, file or session that has just been made.

@@ -171,7 +171,7 @@ impl Session {
         cls: &Bound<'py, PyType>,
         errhandler_fn: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let function = callback::error_handler(callback::Kind::Session, errhandler_fn)?;
+        let (function, _until_made) = callback::error_handler(callback::Kind::Session, errhandler_fn)?;
         // SAFETY: the callback lives as long as the process; the result pointer is valid for the write.
         handle::create::<Errhandler>(&cls.py().get_type::<Errhandler>(), |out| unsafe {
             MPI_Session_create_errhandler(function, out)

@@ -115,8 +115,8 @@ impl Table {
         self.reach(py, share)
     }
 
-    /// As [`Table::take`], for callbacks of which nobody has a share: a function that has a slot keeps it, and slots whose
-    /// C function is no longer `used` are given back first.
+    /// As [`Table::take`], for callbacks of which nobody keeps a share: a function that has a slot keeps it, and slots without
+    /// a share whose C function is no longer `used` are given back first.
     ///
     /// # Errors
     /// As [`Table::take`].
@@ -128,7 +128,8 @@ impl Table {
         let py = function.py();
         let known = self.slots.peek(py, |slots| {
             for slot in slots.iter().filter(|slot| slot.address != 0 && !slot.function.is(function)) {
-                if !used(std::ptr::with_exposed_provenance_mut(slot.address)) {
+                // One that has a share is about to be used.
+                if Arc::strong_count(&slot.state) == 1 && !used(std::ptr::with_exposed_provenance_mut(slot.address)) {
                     slot.state.given_back.store(true, Ordering::Relaxed);
                 }
             }

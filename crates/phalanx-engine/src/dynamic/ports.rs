@@ -1,17 +1,20 @@
 //! Groups without a communicator in common meet: at a port, or over a socket (MPI 5.0 §11.9).
 //!
 //! A port is a block in the universe with a number that no other port has; its name says whose it is and where the block
-//! lies. Who connects looks at the block first: a port that is closed, or one of another job, is an error at once. Then
-//! it sends a word to the port's owner, in a context of its own and tagged with the number, and waits for the answer: the
-//! owner accepts or, when it closes the port, refuses. The two roots then make a communicator of themselves, and
-//! over it an intercommunicator of their groups.
+//! lies. Who connects looks at the block first: a port that is closed, or one of another job, is an error at once. It
+//! counts itself there, sends a word to the port's owner, in a context of its own and tagged with the number, and waits
+//! for the answer: the owner accepts or, when it closes the port, refuses. The two roots then make a communicator of
+//! themselves, and over it an intercommunicator of their groups.
+//!
+//! Nobody is forgotten: counting fails once the port is closed, and whoever closes it waits for the words of all that were
+//! counted before and have not been answered.
 //!
 //! # Block of a port (words of 64 bits)
 //!
 //! | word | content |
 //! |---|---|
-//! | 0 | [`OPEN`], 0 once it is closed |
-//! | 1 | its number |
+//! | 0 | [`PORT`], 0 before the block is given back |
+//! | 1 | its number in the high half; then twice the count of those who wait for an answer, and [`OPEN`] |
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -31,8 +34,13 @@ use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 use crate::status::ANY_SOURCE;
 
-/// First word of the block of an open port.
-const OPEN: u64 = u64::from_le_bytes(*b"PHXPORT\0");
+/// First word of the block of a port.
+const PORT: u64 = u64::from_le_bytes(*b"PHXPORT\0");
+
+/// In the second word: the port is open.
+const OPEN: u64 = 1;
+/// In the second word: one who waits for an answer.
+const ONE: u64 = 2;
 
 /// The context of what is said at ports; those below the first world's belong to no communicator.
 const PORTS: u32 = 2;
@@ -63,6 +71,11 @@ impl Port {
         (self.number & i32::MAX as u32) as i32
     }
 
+    /// Whether its second word says that it is open.
+    fn is_open(&self, word: u64) -> bool {
+        word >> 32 == u64::from(self.number) && word & OPEN != 0
+    }
+
     /// The way to the process on the other side.
     fn to(&self, process: ProcId) -> Peer {
         Peer { proc: process, rank: process.0 as i32, ctx: PORTS }
@@ -90,28 +103,34 @@ impl Engine {
         let block = universe.alloc(16).map_err(no_memory)?;
         let words = universe.words(block, 2).map_err(no_memory)?;
         let number = universe.next_contexts(1);
-        words[1].store(u64::from(number), Ordering::Relaxed);
-        // SYNC POINT port-open: Release, the number is there when the port is open.
-        words[0].store(OPEN, Ordering::Release);
+        words[1].store(u64::from(number) << 32 | OPEN, Ordering::Relaxed);
+        // SYNC POINT port-open: Release, the number is there when the block is a port.
+        words[0].store(PORT, Ordering::Release);
         Ok(format!("phalanx:{job}:{}:{number}:{:x}", self.me().0, block.get()))
     }
 
-    /// Closes a port of this process; who waits there is refused (`MPI_Close_port`).
+    /// Closes a port of this process; who waits there is refused (`MPI_Close_port`). Waits for the words of those who are
+    /// just connecting.
     ///
     /// # Errors
-    /// Class `Port` when it is not an open port of this process.
+    /// Class `Port` when it is not an open port of this process; interruption.
     pub fn close_port(&self, name: &str) -> Result<()> {
-        let (port, state) = self.own_port(name)?;
-        if state.compare_exchange(OPEN, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        let (port, words) = self.own_port(name)?;
+        let close = |word: u64| (word & OPEN != 0).then_some(word & !OPEN);
+        if words[1].fetch_update(Ordering::AcqRel, Ordering::Relaxed, close).is_err() {
             return Err(closed(name));
         }
-        self.universe().free(port.block);
-        self.progress()?;
-        loop {
-            let waiting = self.enter()?.take_arrived(PORTS, Pattern { source: ANY_SOURCE, tag: port.tag() });
-            let Some((_, _, request)) = waiting else { return Ok(()) };
+        while words[1].load(Ordering::Relaxed) as u32 != 0 {
+            let pattern = Pattern { source: ANY_SOURCE, tag: port.tag() };
+            let request = self.block_until(Waiting::on("Close_port", PORTS), |core| {
+                core.take_arrived(PORTS, pattern).map(|(_, _, request)| Ok(request))
+            })?;
+            words[1].fetch_sub(ONE, Ordering::Relaxed);
             self.answer(&port, request.from, REFUSED, "Close_port")?;
         }
+        words[0].store(0, Ordering::Relaxed);
+        self.universe().free(port.block);
+        Ok(())
     }
 
     fn answer(&self, port: &Port, process: ProcId, mut word: u32, operation: &'static str) -> Result<()> {
@@ -120,8 +139,8 @@ impl Engine {
         self.self_comm().run_plan(plan, operation, port.tag())
     }
 
-    /// The port with this name, and the word that says that it is open.
-    fn port(&self, name: &str) -> Result<(Port, &AtomicU64)> {
+    /// The port with this name, and its words.
+    fn port(&self, name: &str) -> Result<(Port, &[AtomicU64])> {
         let Some(place) = name.strip_prefix("phalanx:") else {
             fail!(Port, "'{name}' is not the name of a port; MPI_Open_port gives one");
         };
@@ -142,19 +161,20 @@ impl Engine {
         let block = Offset::new(block);
         let words = self.universe().words(block, 2).map_err(|_| closed(name))?;
         // SYNC POINT port-open: Acquire, pairs with the store in `open_port`.
-        let is_open = words[0].load(Ordering::Acquire) == OPEN && words[1].load(Ordering::Relaxed) == u64::from(number);
-        if !is_open || !self.universe().has(owner) {
+        let is_port = words[0].load(Ordering::Acquire) == PORT;
+        let port = Port { owner, number, block };
+        if !is_port || !port.is_open(words[1].load(Ordering::Relaxed)) || !self.universe().has(owner) {
             return Err(closed(name));
         }
-        Ok((Port { owner, number, block }, &words[0]))
+        Ok((port, words))
     }
 
-    fn own_port(&self, name: &str) -> Result<(Port, &AtomicU64)> {
-        let (port, state) = self.port(name)?;
+    fn own_port(&self, name: &str) -> Result<(Port, &[AtomicU64])> {
+        let (port, words) = self.port(name)?;
         if port.owner != self.me() {
             fail!(Port, "port '{name}' was opened by another process, and only that can accept there or close it");
         }
-        Ok((port, state))
+        Ok((port, words))
     }
 
     /// Joins with the process at the other end of a connected socket (`MPI_Comm_join`); `None` when that is of another
@@ -244,15 +264,16 @@ impl Comm {
     pub fn accept(&self, port: &str, root: i32) -> Result<Comm> {
         let accepted = || {
             let engine = self.engine();
-            let (port, state) = engine.own_port(port)?;
+            let (port, words) = engine.own_port(port)?;
             let pattern = Pattern { source: ANY_SOURCE, tag: port.tag() };
             let request = engine.block_until(Waiting::on("Comm_accept", PORTS), |core| {
                 if let Some((_, _, request)) = core.take_arrived(PORTS, pattern) {
                     return Some(Ok(request));
                 }
-                let is_closed = state.load(Ordering::Relaxed) != OPEN;
+                let is_closed = !port.is_open(words[1].load(Ordering::Relaxed));
                 is_closed.then(|| Err(Error::new(ErrorClass::Port, "the port was closed by another thread")))
             })?;
+            words[1].fetch_sub(ONE, Ordering::Relaxed);
             engine.answer(&port, request.from, ACCEPTED, "Comm_accept")?;
             Ok((request.from, format!("port {}", port.number)))
         };
@@ -267,9 +288,13 @@ impl Comm {
     /// before anybody accepts; class `Root`; class `ProcAborted` when the port's owner has ended.
     pub fn connect(&self, port: &str, root: i32) -> Result<Comm> {
         let connected = || {
-            let (name, (port, _)) = (port, self.engine().port(port)?);
+            let (name, (port, words)) = (port, self.engine().port(port)?);
             if port.owner == self.engine().me() {
                 fail!(Port, "port '{name}' is this process's own, and a process cannot be on both sides");
+            }
+            let count = |word: u64| port.is_open(word).then_some(word + ONE);
+            if words[1].fetch_update(Ordering::AcqRel, Ordering::Relaxed, count).is_err() {
+                return Err(closed(name));
             }
             let (mut request, mut answer) = ([0u32], [0u32]);
             let mut plan = Plan::default();

@@ -371,7 +371,7 @@ impl File {
         cls: &Bound<'py, PyType>,
         errhandler_fn: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let function = callback::error_handler(callback::Kind::File, errhandler_fn)?;
+        let (function, _until_made) = callback::error_handler(callback::Kind::File, errhandler_fn)?;
         // SAFETY: the callback lives as long as the process; the result pointer is valid for the write.
         handle::create::<Errhandler>(&cls.py().get_type::<Errhandler>(), |out| unsafe {
             MPI_File_create_errhandler(function, out)

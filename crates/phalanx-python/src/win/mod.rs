@@ -404,7 +404,7 @@ impl Win {
         cls: &Bound<'py, PyType>,
         errhandler_fn: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let function = callback::error_handler(callback::Kind::Win, errhandler_fn)?;
+        let (function, _until_made) = callback::error_handler(callback::Kind::Win, errhandler_fn)?;
         // SAFETY: the callback lives as long as the process; the result pointer is valid for the write.
         handle::create::<Errhandler>(&cls.py().get_type::<Errhandler>(), |out| unsafe {
             MPI_Win_create_errhandler(function, out)
