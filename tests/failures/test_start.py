@@ -79,6 +79,28 @@ class TestDescriptors(JobCase):
         self.assertEqual(ended.out.split(), ["segments", "1", "sockets", "1"])
 
 
+CHILD = """
+import os, subprocess, sys
+from mpi4py import MPI
+
+def ours(name):
+    return name.startswith(("PHALANX_", "PMI_"))
+
+program = "from phalanx import MPI; print(MPI.COMM_WORLD.size, flush=True)"
+plain = {name: value for name, value in os.environ.items() if not ours(name)}
+subprocess.run([sys.executable, "-c", program], env=plain, check=True)
+MPI.COMM_WORLD.Barrier()
+"""
+
+
+class TestChildren(JobCase):
+    def test_a_child_without_what_makes_it_a_rank_is_a_job_of_one(self):
+        Path(self.folder, "x.py").write_text(CHILD)
+        ended = self.launch("-n", "3", "x.py").end()
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertEqual(ended.out.split(), ["1"] * 3)
+
+
 class TestMemoryLimit(JobCase):
     def test_address_space_too_small_for_the_segment(self):
         Path(self.folder, "x.py").write_text(HELLO)

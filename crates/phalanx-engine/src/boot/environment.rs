@@ -72,7 +72,7 @@ impl WorldSpec {
 }
 
 /// Variables by which other launchers mark the processes of a job that has more than one of them:
-/// (size variable, launcher, what to do).
+/// (size variable, launcher).
 const FOREIGN: &[(&str, &str)] = &[
     ("OMPI_COMM_WORLD_SIZE", "Open MPI's mpiexec"),
     ("PRTE_JOB_SIZE", "PRRTE's prterun"),
@@ -98,7 +98,11 @@ pub(crate) fn origin(env: impl Fn(&str) -> Option<String>) -> Result<Origin> {
         let size = number(&env, PMI_SIZE)?.unwrap_or(1);
         return Ok(Origin::Pmi { fd, rank, size });
     }
-    for (name, launcher) in FOREIGN {
+    // Scripts choose a device or a file by the variables of two other launchers, which ours sets for them. No other sets
+    // both: this is a process that a rank of ours started without what makes it one.
+    let ours = |name: &str| ["OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"].contains(&name);
+    let is_child_of_ours = FOREIGN.iter().filter(|(name, _)| ours(name) && env(name).is_some()).count() == 2;
+    for (name, launcher) in FOREIGN.iter().filter(|(name, _)| !(is_child_of_ours && ours(name))) {
         if let Ok(Some(size)) = number(&env, name)
             && size > 1
         {
@@ -164,6 +168,17 @@ mod tests {
         let error = with(&[("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "0")]).expect_err("cannot meet");
         assert!(error.to_string().contains("Open MPI") && error.to_string().contains("phalanx run"), "{error}");
         assert!(with(&[("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", "0"), ("SLURM_STEP_ID", "0")]).is_err());
+    }
+
+    #[test]
+    fn a_child_of_a_rank_that_is_no_rank_is_alone() {
+        let left = [("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "1"), ("MPI_LOCALNRANKS", "4")];
+        let child = |more: Option<(&'static str, &'static str)>| {
+            origin(|name| left.iter().chain(&more).find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned()))
+        };
+        assert_eq!(child(None).expect("fine"), Origin::Alone);
+        assert!(child(Some(("FLUX_JOB_SIZE", "2"))).is_err());
+        assert!(with(&[("MPI_LOCALNRANKS", "4")]).is_err());
     }
 
     #[test]
