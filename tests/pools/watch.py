@@ -38,7 +38,7 @@ FOREIGN = ("mpich_shm_", "sm_segment.", "vader_segment.", "sem.")
 # comes between.
 SITE = f"""
 import faulthandler, os, sys
-sys.stdout.reconfigure(line_buffering=True)
+sys.stdout.reconfigure(line_buffering=True, write_through=False)
 if "{STACKS}" in os.environ:
     faulthandler.register({int(ASK)}, open(os.environ["{STACKS}"], "a"))
 """
