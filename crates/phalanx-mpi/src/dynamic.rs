@@ -2,8 +2,8 @@
 
 use std::ffi::c_int;
 
-use phalanx_engine::ErrorClass;
 use phalanx_engine::dynamic::Program;
+use phalanx_engine::{Comm, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::comm::{self, CommRef};
@@ -135,11 +135,10 @@ fn several_programs(
         .collect()
 }
 
-/// Opens a port at which this process accepts others. Local.
+/// Opens a port at which this process accepts others. Local. There is nothing about a port of one machine that a hint could
+/// choose.
 #[mpi_entry(MPI_Open_port)]
-fn open_port(info: InfoRef, port_name: TextOut) -> Done {
-    // There is nothing about a port of one machine that a hint could choose.
-    let _ = info;
+fn open_port(_info: InfoRef, port_name: TextOut) -> Done {
     let name = state::need_process()?.engine.open_port()?;
     let (whole, room) = (name.len(), consts::MAX_PORT_NAME as usize);
     if port_name.set(&name, room)? < whole {
@@ -164,24 +163,29 @@ fn port_at_root(comm: &CommRef, root: c_int, port_name: &In<u8>) -> String {
     unsafe { text_at(port_name.address()) }.unwrap_or_default()
 }
 
+/// Meets another group at a port, and gives the intercommunicator with it.
+fn at_port(
+    (port_name, root): (In<u8>, c_int),
+    comm: &CommRef,
+    newcomm: Out<RawComm>,
+    meet: fn(&Comm, &str, i32) -> Result<Comm, phalanx_engine::Error>,
+) -> Done {
+    newcomm.set(RawComm::NULL);
+    let new = meet(&comm.comm, &port_at_root(comm, root, &port_name), root)?;
+    newcomm.set(comm::adopt(new, Some(comm))?);
+    Ok(())
+}
+
 /// Waits for a group that connects to a port. All processes of the communicator must call it; blocks.
 #[mpi_entry(MPI_Comm_accept)]
-fn comm_accept(port_name: In<u8>, info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
-    let _ = info;
-    newcomm.set(RawComm::NULL);
-    let new = comm.comm.accept(&port_at_root(&comm, root, &port_name), root)?;
-    newcomm.set(comm::adopt(new, Some(&comm))?);
-    Ok(())
+fn comm_accept(port_name: In<u8>, _info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
+    at_port((port_name, root), &comm, newcomm, Comm::accept)
 }
 
 /// Connects to the group that accepts at a port. All processes of the communicator must call it; blocks.
 #[mpi_entry(MPI_Comm_connect)]
-fn comm_connect(port_name: In<u8>, info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
-    let _ = info;
-    newcomm.set(RawComm::NULL);
-    let new = comm.comm.connect(&port_at_root(&comm, root, &port_name), root)?;
-    newcomm.set(comm::adopt(new, Some(&comm))?);
-    Ok(())
+fn comm_connect(port_name: In<u8>, _info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
+    at_port((port_name, root), &comm, newcomm, Comm::connect)
 }
 
 /// Joins with the process at the other end of a socket; the null handle when that is of another job. Blocks.
@@ -196,22 +200,19 @@ fn comm_join(fd: c_int, intercomm: Out<RawComm>) -> Done {
 
 /// Publishes a port under a name. Local; asks the launcher.
 #[mpi_entry(MPI_Publish_name)]
-fn publish_name(service_name: Text, info: InfoRef, port_name: Text) -> Done {
-    let _ = info;
+fn publish_name(service_name: Text, _info: InfoRef, port_name: Text) -> Done {
     Ok(state::need_process()?.engine.publish_name(&service_name.0, &port_name.0)?)
 }
 
 /// Takes a published name back. Local; asks the launcher.
 #[mpi_entry(MPI_Unpublish_name)]
-fn unpublish_name(service_name: Text, info: InfoRef, port_name: Text) -> Done {
-    let _ = (info, port_name);
+fn unpublish_name(service_name: Text, _info: InfoRef, _port_name: Text) -> Done {
     Ok(state::need_process()?.engine.unpublish_name(&service_name.0)?)
 }
 
 /// Gives the port that is published under a name. Local; asks the launcher.
 #[mpi_entry(MPI_Lookup_name)]
-fn lookup_name(service_name: Text, info: InfoRef, port_name: TextOut) -> Done {
-    let _ = info;
+fn lookup_name(service_name: Text, _info: InfoRef, port_name: TextOut) -> Done {
     let name = state::need_process()?.engine.lookup_name(&service_name.0)?;
     port_name.set(&name, consts::MAX_PORT_NAME as usize)?;
     Ok(())

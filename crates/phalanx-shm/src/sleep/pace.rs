@@ -54,7 +54,7 @@ const SELDOM: u64 = 50;
 pub struct Manners {
     /// Whether there is a CPU for each of those who wait for each other.
     roomy: bool,
-    /// Yields before sleep where there is not.
+    /// Yields before sleep, whatever time they take, where there is not; else 0.
     yields: u32,
     /// How long a yield takes that was not to one of those.
     long: Duration,
@@ -65,12 +65,13 @@ pub struct Manners {
 impl Manners {
     /// The manners of a process that waits for the others of a job.
     pub fn of(budget: &CpuBudget) -> Manners {
+        let shared = budget.oversubscribed();
         let sharing = (f64::from(budget.ranks) / budget.cpus.max(1.0)).ceil() as u32;
         Manners {
-            roomy: !budget.oversubscribed(),
+            roomy: !shared,
             // About one round of all that share the CPU; beyond that sleep is better.
-            yields: (sharing * 2).clamp(4, 32),
-            long: if budget.oversubscribed() { LONG_SHARED } else { LONG },
+            yields: if shared { (sharing * 2).clamp(4, 32) } else { 0 },
+            long: if shared { LONG_SHARED } else { LONG },
             patience: AtomicU32::new(MOST.as_nanos() as u32),
         }
     }
@@ -162,7 +163,7 @@ impl<'a> Pace<'a> {
         Pace {
             manners,
             rounds: if manners.roomy { FIRST_ROUNDS } else { 1 },
-            yields: if manners.roomy { 0 } else { manners.yields },
+            yields: manners.yields,
             limit: 0,
             began: 0,
             asleep: false,

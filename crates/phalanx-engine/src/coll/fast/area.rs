@@ -132,23 +132,20 @@ impl Area {
     /// Class `NotSame` when there is none of this communicator at that position: what came from rank 0 was the message of
     /// another operation.
     pub(super) fn join(comm: &Comm, at: u64) -> Result<Area> {
-        let area = Area::over(comm, Offset::new(at));
-        let is_ours = area.head().is_ok_and(|head| {
-            head[head::MAGIC].load(Ordering::Relaxed) == MAGIC
-                && head[head::WHOSE].load(Ordering::Relaxed) == whose(comm)
+        let ranks = comm.size() as usize;
+        let is_ours = cells_at(comm.engine().universe(), Offset::new(at), ranks).is_ok_and(|cells| {
+            let word = |at: usize| cells.head()[at].load(Ordering::Relaxed);
+            word(head::MAGIC) == MAGIC && word(head::WHOSE) == whose(comm)
         });
         if is_ours {
-            return Ok(area);
+            return Ok(Area::over(comm, Offset::new(at)));
         }
-        // Not this rank's to give back.
-        std::mem::forget(area);
         Err(Error::new(
             ErrorClass::NotSame,
             format!(
                 "the ranks disagree: rank 0 did not answer with the shared memory of this communicator (context {}, \
-                 {} ranks) but with 0x{at:x}; all ranks must make the same collective call",
-                comm.ctx(),
-                comm.size()
+                 {ranks} ranks) but with 0x{at:x}; all ranks must make the same collective call",
+                comm.ctx()
             ),
         ))
     }
@@ -168,8 +165,7 @@ impl Area {
     /// Class `Intern` when another process has destroyed the books of the heap.
     #[inline]
     pub(super) fn cells(&self) -> Result<Cells<'_>> {
-        let words = self.universe.words(self.at, Cells::words(self.ranks)).map_err(outside)?;
-        Cells::over(words, self.ranks).ok_or_else(|| Error::new(ErrorClass::Intern, "the cells of a communicator"))
+        cells_at(&self.universe, self.at, self.ranks)
     }
 
     fn head(&self) -> Result<&[AtomicU64]> {
@@ -213,6 +209,15 @@ impl Area {
         let at = self.data[tier as usize].unwrap_or_default();
         self.universe.bytes(at.plus(part * layout.part), layout.part).map_err(outside)
     }
+}
+
+/// The cells in the control block at a position.
+#[inline]
+fn cells_at(universe: &Universe, at: Offset, ranks: usize) -> Result<Cells<'_>> {
+    let words = universe.words(at, Cells::words(ranks)).map_err(outside)?;
+    Cells::over(words, ranks).ok_or_else(|| {
+        Error::new(ErrorClass::Intern, format!("the cells of {ranks} ranks do not fit where they should be"))
+    })
 }
 
 fn outside(e: ShmError) -> Error {

@@ -5,8 +5,8 @@ use crate::error::Result;
 use super::super::args::{DstBlocks, SrcBlocks};
 use super::super::memory::{copy_typed, get, put};
 use super::super::schedule::{Dst, Src};
-use super::area::{Layout, Place};
-use super::steps::{Steps, lines};
+use super::area::Layout;
+use super::steps::Steps;
 
 /// Largest block of an alltoall that goes through the area; larger ones move with one copy as messages.
 pub(super) fn alltoall_limit(layout: Layout) -> usize {
@@ -64,12 +64,11 @@ pub(super) fn scatter(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: Opt
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let at = steps.enter()?;
     let data = steps.whole(at, root)?;
-    let stride = |bytes| if steps.place == Place::Cells { bytes } else { lines(bytes) };
     if me == root {
         let Some(send) = send else { return Ok(()) };
         for r in (0..n).filter(|&r| r != me) {
             let block = send.block(r);
-            put(&data, r * stride(block.bytes()), &block, 0, block.bytes())?;
+            put(&data, r * steps.stride(block.bytes()), &block, 0, block.bytes())?;
         }
         steps.publish(at);
         if let Some(recv) = recv {
@@ -77,7 +76,7 @@ pub(super) fn scatter(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: Opt
         }
         return Ok(());
     }
-    let mine = recv.map_or(0, |recv| me * stride(recv.bytes()));
+    let mine = recv.map_or(0, |recv| me * steps.stride(recv.bytes()));
     steps.arrive(at);
     steps.said(at, root)?;
     if let Some(recv) = recv {
@@ -117,18 +116,14 @@ pub(super) fn alltoall(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: &D
     let share = steps.layout().pair_share().max(1);
     for (from, len) in chunks(bytes, share) {
         let at = steps.enter()?;
-        // Where the block of one rank for another lies. In a part, blocks with the same receiver lie together, so that a
-        // reader reads consecutive memory.
-        let (cells, row) = (steps.place == Place::Cells, lines(n * len));
-        let position = |by: usize, to: usize| if cells { to * len } else { to * row + by * len };
         let data = steps.whole(at, me)?;
         for r in (me + 1..n).chain(0..me) {
-            put(&data, position(me, r), &outgoing(r), from, len)?;
+            put(&data, steps.pair(me, r, len), &outgoing(r), from, len)?;
         }
         steps.arrive(at);
         steps.full(at)?;
         for r in (me + 1..n).chain(0..me) {
-            get(&steps.whole(at, r)?, position(r, me), &recv.block(r), from, len)?;
+            get(&steps.whole(at, r)?, steps.pair(r, me, len), &recv.block(r), from, len)?;
         }
     }
     Ok(())

@@ -87,7 +87,7 @@ impl Identity {
 pub(super) struct Steps<'a> {
     pub(super) comm: &'a Comm,
     area: &'a Area,
-    pub(super) place: Place,
+    place: Place,
     counters: &'a mut Counters,
     cells: Cells<'a>,
     id: Identity,
@@ -139,6 +139,11 @@ impl<'a> Steps<'a> {
             // With four parts: the sender writes one chunk while the others read the one before.
             Place::Parts(_) => self.layout().part / 2,
         }
+    }
+
+    /// Bytes from one block to the next, where one rank leaves a block for each other one.
+    pub(super) fn stride(&self, bytes: usize) -> usize {
+        if self.place == Place::Cells { bytes } else { lines(bytes) }
     }
 
     fn is_broken(&self) -> bool {
@@ -227,6 +232,15 @@ impl<'a> Steps<'a> {
         self.counters.history = (mixed >> 32) as u32;
         self.cells.note(self.me, step, self.id.to_note());
         Ok(Entered { step, tag: Cells::tag(step, self.counters.history), part })
+    }
+
+    /// Where, in memory that all ranks share out among pairs, the block of `bytes` from `by` for `to` lies: in the sender's
+    /// cell, or in a part, together with the others for the same receiver, which so reads consecutive memory.
+    pub(super) fn pair(&self, by: usize, to: usize, bytes: usize) -> usize {
+        match self.place {
+            Place::Cells => to * bytes,
+            Place::Parts(_) => to * lines(self.area.ranks() * bytes) + by * bytes,
+        }
     }
 
     /// The memory in which `rank` leaves data for all others in a step: [`Steps::room`] bytes or more.
