@@ -150,14 +150,15 @@ impl Comm {
         tag: i32,
     ) -> Result<Comm> {
         let meet = || self.meet(peer, remote_leader, tag);
-        self.creating("Intercomm_create", self.meeting(local_leader, "local leader", meet))
+        self.creating("Intercomm_create", self.meeting(local_leader, (ErrorClass::Rank, "local leader"), meet))
     }
 
     /// An intercommunicator with the group that `meet`, at the leader, finds: the first context and the remote members.
+    /// A leader that does not exist is an error of that class, which calls it by that title.
     pub(crate) fn meeting(
         &self,
         leader: i32,
-        title: &str,
+        (class, title): (ErrorClass, &str),
         meet: impl FnOnce() -> Result<(u32, Vec<u32>)>,
     ) -> Result<Comm> {
         if self.is_inter() {
@@ -169,7 +170,7 @@ impl Comm {
         }
         if leader < 0 || leader >= self.size() {
             let wrong = format!("{title} {leader} does not exist in a communicator of {} processes", self.size());
-            return Err(Error::new(if title == "root" { ErrorClass::Root } else { ErrorClass::Rank }, wrong));
+            return Err(Error::new(class, wrong));
         }
         let met = self.told_by(leader, || {
             let (first, mut words) = meet()?;

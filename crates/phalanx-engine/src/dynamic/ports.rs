@@ -311,7 +311,7 @@ impl Comm {
 
     /// An intercommunicator with the group of the process that `find`, at the root, names; both sides give the same label.
     fn meet_over(&self, root: i32, find: impl FnOnce() -> Result<(ProcId, String)>) -> Result<Comm> {
-        self.meeting(root, "root", || {
+        self.meeting(root, (ErrorClass::Root, "root"), || {
             let (other, label) = find()?;
             let me = self.engine().me();
             let pair = Group::new(vec![me.min(other), me.max(other)]);
