@@ -120,11 +120,12 @@ impl Engine {
         if words[1].fetch_update(Ordering::AcqRel, Ordering::Relaxed, close).is_err() {
             return Err(closed(name));
         }
-        while words[1].load(Ordering::Relaxed) as u32 != 0 {
-            let pattern = Pattern { source: ANY_SOURCE, tag: port.tag() };
-            let request = self.block_until(Waiting::on("Close_port", PORTS), |core| {
-                core.take_arrived(PORTS, pattern).map(|(_, _, request)| Ok(request))
-            })?;
+        let pattern = Pattern { source: ANY_SOURCE, tag: port.tag() };
+        // Another thread may have taken the last one, to accept it.
+        while let Some(request) = self.block_until(Waiting::on("Close_port", PORTS), |core| {
+            let all_answered = words[1].load(Ordering::Relaxed) as u32 == 0;
+            if all_answered { Some(Ok(None)) } else { core.take_arrived(PORTS, pattern).map(|taken| Ok(Some(taken.2))) }
+        })? {
             words[1].fetch_sub(ONE, Ordering::Relaxed);
             self.answer(&port, request.from, REFUSED, "Close_port")?;
         }
