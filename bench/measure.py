@@ -1,21 +1,25 @@
 """Measure rows under whichever MPI this is started on; print JSON lines.
 
+    mpiexec -n 2 python bench/measure.py "Barrier, 2 ranks" "Bcast, 8 B, 2 ranks"
+
 Every rank runs it. Rank 0 prints one line per row: the row's name and the
-seconds per operation of several batches. Results are verified: a wrong one
-ends the program with an error.
+seconds per operation of several batches, each the time of the rank that was
+done last. Results are verified: a wrong one ends the program with an error.
 """
 
 import json
+import operator
 import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 from mpi4py import MPI
-from rows import MORE_ROWS, ROWS, Row
+from rows import BY_NAME, Row
 
 BATCHES = 7
 BATCH_SECONDS = 0.03  # a batch is doubled until it lasts this long
+ROW_SECONDS = 0.6  # after so long no other batch begins
 WINDOW = 64  # messages in flight in the rate test
 
 Operation = Callable[[], None]
@@ -51,12 +55,24 @@ def ping_pong(comm, row: Row) -> tuple[Operation, float]:
     return turn, 2.0
 
 
+DICT = {"name": "step", "number": 7, "values": [1.5, 2.5, 3.5]}
+
+
+THINGS: dict[str, Callable[[Row], object]] = {
+    "send/recv of an int, one way": lambda row: 7,
+    "send/recv of bytes, one way": lambda row: bytes(
+        n % 251 for n in range(row.nbytes)
+    ),
+    "send/recv of a dict, one way": lambda row: DICT,
+    "send/recv of a dict of 100 strings, one way": lambda row: {
+        f"key {n}": f"value {n}" for n in range(100)
+    },
+    "send/recv of an array, one way": lambda row: fill(row.nbytes, 7),
+}
+
+
 def object_ping_pong(comm, row: Row) -> tuple[Operation, float]:
-    if row.nbytes:
-        thing = fill(row.nbytes, 7)
-    else:
-        thing = {"name": "step", "number": 7, "values": [1.5, 2.5, 3.5]}
-    peer = 1 - comm.rank
+    thing, peer = THINGS[row.operation](row), 1 - comm.rank
 
     def turn():
         if comm.rank == 0:
@@ -67,8 +83,8 @@ def object_ping_pong(comm, row: Row) -> tuple[Operation, float]:
         return answer
 
     answer = turn()
-    same = np.array_equal(answer, thing) if row.nbytes else answer == thing
-    demand(same, row)
+    same = np.array_equal if isinstance(thing, np.ndarray) else operator.eq
+    demand(type(answer) is type(thing) and same(answer, thing), row)
     return turn, 2.0
 
 
@@ -90,12 +106,48 @@ def isend_rate(comm, row: Row) -> tuple[Operation, float]:
     return window, float(WINDOW)
 
 
+def object_isend_rate(comm, row: Row) -> tuple[Operation, float]:
+    def window() -> None:
+        if comm.rank == 0:
+            MPI.Request.waitall([comm.isend(number, 1) for number in range(WINDOW)])
+            comm.recv(source=1)
+        else:
+            numbers = [comm.recv(source=0) for _ in range(WINDOW)]
+            demand(numbers[-1] == WINDOW - 1, row)
+            comm.send(None, 0)
+
+    window()
+    return window, float(WINDOW)
+
+
 def barrier(comm, row: Row) -> tuple[Operation, float]:
     return comm.Barrier, 1.0
 
 
+def contribution(comm, row: Row) -> np.ndarray:
+    return fill(row.nbytes, comm.rank)
+
+
+def room(row: Row, blocks: int = 1) -> np.ndarray:
+    """Zeros for so many blocks, one below the other."""
+    return np.zeros((blocks, max(row.nbytes // 8, 1)))
+
+
+def each_from_its_rank(blocks: np.ndarray, row: Row) -> bool:
+    """Whether block n is what rank n contributes."""
+    return all(
+        np.array_equal(block, fill(row.nbytes, rank))
+        for rank, block in enumerate(blocks)
+    )
+
+
+def sum_of(row: Row, ranks: int) -> np.ndarray:
+    """The sum of the contributions of the first ranks."""
+    return fill(row.nbytes, 0) * ranks + ranks * (ranks - 1) / 2
+
+
 def bcast(comm, row: Row) -> tuple[Operation, float]:
-    buffer = fill(row.nbytes, comm.rank)
+    buffer = contribution(comm, row)
 
     def call() -> None:
         comm.Bcast(buffer, root=0)
@@ -105,94 +157,156 @@ def bcast(comm, row: Row) -> tuple[Operation, float]:
     return call, 1.0
 
 
+def reduce(comm, row: Row) -> tuple[Operation, float]:
+    mine = contribution(comm, row)
+    total = room(row) if comm.rank == 0 else None
+
+    def call() -> None:
+        comm.Reduce(mine, total, root=0)
+
+    call()
+    demand(total is None or np.array_equal(total[0], sum_of(row, comm.size)), row)
+    return call, 1.0
+
+
 def allreduce(comm, row: Row) -> tuple[Operation, float]:
-    mine, total = fill(row.nbytes, comm.rank), np.zeros(max(row.nbytes // 8, 1))
+    mine, total = contribution(comm, row), room(row)
 
     def call() -> None:
         comm.Allreduce(mine, total)
 
     call()
-    expected = sum(fill(row.nbytes, rank) for rank in range(comm.size))
-    demand(np.array_equal(total, expected), row)
+    demand(np.array_equal(total[0], sum_of(row, comm.size)), row)
+    return call, 1.0
+
+
+def scan(comm, row: Row) -> tuple[Operation, float]:
+    mine, total = contribution(comm, row), room(row)
+
+    def call() -> None:
+        comm.Scan(mine, total)
+
+    call()
+    demand(np.array_equal(total[0], sum_of(row, comm.rank + 1)), row)
+    return call, 1.0
+
+
+def reduce_scatter(comm, row: Row) -> tuple[Operation, float]:
+    """Block n of every rank's contribution is summed at rank n."""
+    mine, total = room(row, comm.size), room(row)
+    mine += contribution(comm, row)
+    mine += np.arange(comm.size)[:, None]
+    counts = [total.size] * comm.size
+
+    def call() -> None:
+        comm.Reduce_scatter(mine, total, counts)
+
+    call()
+    expected = sum_of(row, comm.size) + comm.size * comm.rank
+    demand(np.array_equal(total[0], expected), row)
     return call, 1.0
 
 
 def allgather(comm, row: Row) -> tuple[Operation, float]:
-    mine = fill(row.nbytes, comm.rank)
-    everything = np.zeros((comm.size, len(mine)))
+    mine, everything = contribution(comm, row), room(row, comm.size)
 
     def call() -> None:
         comm.Allgather(mine, everything)
 
     call()
-    rows = [fill(row.nbytes, rank) for rank in range(comm.size)]
-    demand(np.array_equal(everything, rows), row)
+    demand(each_from_its_rank(everything, row), row)
+    return call, 1.0
+
+
+def gather(comm, row: Row) -> tuple[Operation, float]:
+    mine = contribution(comm, row)
+    everything = room(row, comm.size) if comm.rank == 0 else None
+
+    def call() -> None:
+        comm.Gather(mine, everything, root=0)
+
+    call()
+    demand(everything is None or each_from_its_rank(everything, row), row)
+    return call, 1.0
+
+
+def scatter(comm, row: Row) -> tuple[Operation, float]:
+    everything, mine = None, room(row)
+    if comm.rank == 0:
+        everything = room(row, comm.size)
+        for rank, block in enumerate(everything):
+            block[:] = fill(row.nbytes, rank)
+
+    def call() -> None:
+        comm.Scatter(everything, mine, root=0)
+
+    call()
+    demand(np.array_equal(mine[0], contribution(comm, row)), row)
     return call, 1.0
 
 
 def alltoall(comm, row: Row) -> tuple[Operation, float]:
-    length = max(row.nbytes // 8, 1)
-    out = np.zeros((comm.size, length)) + np.arange(comm.size)[:, None]
-    out += 100 * comm.rank
-    back = np.zeros_like(out)
+    """Block n goes to rank n; a block says from where to where it goes."""
+    out, back = room(row, comm.size), room(row, comm.size)
+    out += 100 * comm.rank + np.arange(comm.size)[:, None]
 
     def call() -> None:
         comm.Alltoall(out, back)
 
     call()
     expected = 100 * np.arange(comm.size) + comm.rank
-    demand(np.array_equal(back[:, 0], expected), row)
-    return call, 1.0
-
-
-def gather(comm, row: Row) -> tuple[Operation, float]:
-    mine = fill(row.nbytes, comm.rank)
-    everything = np.zeros((comm.size, len(mine))) if comm.rank == 0 else None
-
-    def call() -> None:
-        comm.Gather(mine, everything, root=0)
-
-    call()
-    if comm.rank == 0:
-        rows = [fill(row.nbytes, rank) for rank in range(comm.size)]
-        demand(np.array_equal(everything, rows), row)
+    demand(bool((back == expected[:, None]).all()), row)
     return call, 1.0
 
 
 def bcast_object(comm, row: Row) -> tuple[Operation, float]:
-    thing = {"name": "step", "number": 7, "values": [1.5, 2.5, 3.5]}
+    def call():
+        return comm.bcast(DICT if comm.rank == 0 else None, root=0)
+
+    demand(call() == DICT, row)
+    return call, 1.0
+
+
+def allgather_object(comm, row: Row) -> tuple[Operation, float]:
+    mine = {**DICT, "number": comm.rank}
 
     def call():
-        return comm.bcast(thing if comm.rank == 0 else None, root=0)
+        return comm.allgather(mine)
 
-    demand(call() == thing, row)
+    demand(call() == [{**DICT, "number": n} for n in range(comm.size)], row)
     return call, 1.0
 
 
 OPERATIONS = {
     "Send/Recv one way": ping_pong,
-    "send/recv of an array, one way": object_ping_pong,
-    "send/recv of a dict, one way": object_ping_pong,
+    **dict.fromkeys(THINGS, object_ping_pong),
     "Isend rate, per message": isend_rate,
+    "isend rate of an int, per message": object_isend_rate,
     "Barrier": barrier,
     "Bcast": bcast,
+    "Reduce": reduce,
     "Allreduce": allreduce,
     "Allgather": allgather,
     "Alltoall": alltoall,
+    "Scatter": scatter,
     "Gather": gather,
+    "Reduce_scatter": reduce_scatter,
+    "Scan": scan,
     "bcast of a dict": bcast_object,
+    "allgather of a dict": allgather_object,
 }
 
 
 def time_batches(comm, call: Operation) -> list[float]:
     """Seconds per call in several batches of equal length."""
-    calls, samples = 1, []
-    while len(samples) < BATCHES:
+    calls, samples, total = 1, [], 0.0
+    while not samples or (len(samples) < BATCHES and total < ROW_SECONDS):
         comm.Barrier()
         start = time.perf_counter()
         for _ in range(calls):
             call()
-        elapsed = comm.bcast(time.perf_counter() - start, root=0)
+        elapsed = comm.allreduce(time.perf_counter() - start, MPI.MAX)
+        total += elapsed
         if elapsed < BATCH_SECONDS and not samples:
             calls *= 2
         else:
@@ -202,12 +316,11 @@ def time_batches(comm, call: Operation) -> list[float]:
 
 def main() -> None:
     comm = MPI.COMM_WORLD
-    wanted = sys.argv[1:]
-    for row in ROWS + (MORE_ROWS if wanted else []):
-        if row.ranks != comm.size or (wanted and row.name not in wanted):
-            continue
+    for name in sys.argv[1:]:
+        row = BY_NAME[name]
         call, operations = OPERATIONS[row.operation](comm, row)
         seconds = [s / operations for s in time_batches(comm, call)]
+        del call  # and its buffers, before the next row makes its own
         if comm.rank == 0:
             print(json.dumps({"row": row.name, "seconds": seconds}), flush=True)
 

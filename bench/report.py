@@ -1,8 +1,9 @@
-"""What every benchmark prints: the machine, times with units, medians."""
+"""What every benchmark prints: the machine, times with units, medians, ratios."""
 
 import os
 import platform
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 
 Figures = dict[str, dict[str, list[float]]]  # row -> engine -> seconds
@@ -30,3 +31,17 @@ def medians(figures: Figures) -> dict[str, dict[str, float]]:
         row: {name: statistics.median(seconds) for name, seconds in by_engine.items()}
         for row, by_engine in figures.items()
     }
+
+
+def times_faster(
+    figures: dict[str, float], ours: str, peers: Iterable[str]
+) -> float | None:
+    """The best of the peers over ours; None when one of the two has no figure."""
+    theirs = [figures[peer] for peer in peers if peer in figures]
+    if not theirs or not figures.get(ours):
+        return None
+    return min(theirs) / figures[ours]
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    return statistics.geometric_mean(ratios)

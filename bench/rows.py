@@ -7,15 +7,20 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: `nbytes` is the size of one message or contribution."""
+    """One measurement.
+
+    `nbytes` is the size of one message, of what one rank contributes to a
+    reduction, or of the block that goes from or to one rank in the others.
+    """
 
     operation: str
-    nbytes: int
     ranks: int
+    nbytes: int = 0
 
     @property
     def name(self) -> str:
-        return f"{self.operation}, {size_text(self.nbytes)}, {self.ranks} ranks"
+        size = [size_text(self.nbytes)] if self.nbytes else []
+        return ", ".join([self.operation, *size, f"{self.ranks} ranks"])
 
 
 def size_text(nbytes: int) -> str:
@@ -25,23 +30,70 @@ def size_text(nbytes: int) -> str:
     return f"{nbytes} B"
 
 
-def rows_of(operation: str, sizes: tuple[int, ...], ranks: tuple[int, ...]) -> list:
-    return [Row(operation, nbytes, n) for n in ranks for nbytes in sizes]
+def rows_of(
+    operation: str, ranks: tuple[int, ...], sizes: tuple[int, ...] = (0,)
+) -> list[Row]:
+    return [Row(operation, n, nbytes) for n in ranks for nbytes in sizes]
 
 
-ROWS: list[Row] = [
-    *rows_of("Send/Recv one way", (8, KIB, 64 * KIB, MIB, 64 * MIB), (2,)),
-    *rows_of("send/recv of an array, one way", (KIB, MIB, 64 * MIB), (2,)),
-    *rows_of("send/recv of a dict, one way", (0,), (2,)),
-    *rows_of("Isend rate, per message", (8,), (2,)),
-    *rows_of("Barrier", (0,), (2, 4, 8)),
-    *rows_of("Bcast", (8, MIB), (2, 8)),
-    *rows_of("Allreduce", (8, MIB), (2, 8)),
-    *rows_of("Allgather", (8, 64 * KIB), (2, 8)),
-    *rows_of("Alltoall", (8, 64 * KIB), (2, 8)),
-    *rows_of("Gather", (KIB,), (2, 8)),
-    *rows_of("bcast of a dict", (0,), (2, 8)),
-]
+START = Row("start and end of python", 4)
+IDLE = Row("CPU time while blocked for 5 s", 8)
 
-# Measured when they are named: two ranks that talk, and two that wait for them.
-MORE_ROWS: list[Row] = rows_of("Send/Recv one way", (8, 64 * KIB), (4,))
+COLLECTIVES = (
+    "Bcast",
+    "Reduce",
+    "Allreduce",
+    "Allgather",
+    "Alltoall",
+    "Scatter",
+    "Gather",
+    "Reduce_scatter",
+    "Scan",
+)
+
+SETS: dict[str, list[Row]] = {
+    "short": [
+        *rows_of("Send/Recv one way", (2,), (8, KIB, 64 * KIB, MIB, 64 * MIB)),
+        *rows_of("send/recv of an array, one way", (2,), (KIB, MIB, 64 * MIB)),
+        *rows_of("send/recv of a dict, one way", (2,)),
+        *rows_of("Isend rate, per message", (2,), (8,)),
+        *rows_of("Barrier", (2, 4, 8)),
+        *rows_of("Bcast", (2, 8), (8, MIB)),
+        *rows_of("Allreduce", (2, 8), (8, MIB)),
+        *rows_of("Allgather", (2, 8), (8, 64 * KIB)),
+        *rows_of("Alltoall", (2, 8), (8, 64 * KIB)),
+        *rows_of("Gather", (2, 8), (KIB,)),
+        *rows_of("bcast of a dict", (2, 8)),
+        START,
+        IDLE,
+    ],
+    "p2p": [
+        *rows_of("Send/Recv one way", (2,), (8, KIB, 64 * KIB, MIB, 4 * MIB, 64 * MIB)),
+        *rows_of("Isend rate, per message", (2,), (8,)),
+        # Two ranks that talk, and two that wait for them.
+        *rows_of("Send/Recv one way", (4,), (8, 64 * KIB)),
+    ],
+    "collectives": [
+        *rows_of("Barrier", (2, 4, 8)),
+        *(
+            row
+            for operation in COLLECTIVES
+            for row in rows_of(operation, (2, 4, 8), (8, 8 * KIB, MIB, 16 * MIB))
+        ),
+    ],
+    "objects": [
+        *rows_of("send/recv of an int, one way", (2,)),
+        *rows_of("send/recv of bytes, one way", (2,), (KIB,)),
+        *rows_of("send/recv of a dict, one way", (2,)),
+        *rows_of("send/recv of a dict of 100 strings, one way", (2,)),
+        *rows_of("send/recv of an array, one way", (2,), (KIB, MIB, 64 * MIB)),
+        *rows_of("isend rate of an int, per message", (2,)),
+        *rows_of("bcast of a dict", (2, 4, 8)),
+        *rows_of("allgather of a dict", (2, 4, 8)),
+    ],
+    "processes": [START, IDLE],
+}
+# Every row once.
+SETS["all"] = list(dict.fromkeys(row for rows in SETS.values() for row in rows))
+
+BY_NAME: dict[str, Row] = {row.name: row for row in SETS["all"]}

@@ -1,21 +1,25 @@
 """Compare Phalanx with mpi4py on MPICH and on Open MPI, in one run.
 
-    make bench                        everything, a few minutes
-    python bench/run.py --rounds 1 "Barrier, 0 B, 8 ranks"
-    python bench/run.py --busy 4 "Send/Recv one way, 8 B, 4 ranks"
-    python bench/run.py --beside OTHER/bin --no-peers "Send/Recv one way, 8 B, 2 ranks"
+    make bench                                       the short table, some minutes
+    python bench/run.py --set collectives            a longer one (bench/rows.py)
+    python bench/run.py --rounds 1 "Barrier, * ranks" "Bcast, 8 B, 8 ranks"
+    python bench/run.py --busy 4 --set p2p
+    python bench/run.py --beside OTHER/bin --no-peers "Send/Recv one way, 8 B, *"
 
-The engines take turns, round by round, so that a machine whose speed drifts
-treats them alike. The figure of an engine is the median over all batches of
-all rounds; a ratio is that of Phalanx over the better of the others.
-`--busy` starts processes beside the ranks that do nothing but compute, and
-`--beside` adds another Phalanx, an older one, say. A ping-pong of 4 ranks (in
-no run that names no rows) has two that wait meanwhile.
-Writes `build/bench/results.json`, and with `--chart` the picture in the docs.
+The engines take turns, round by round and within a round every few rows, so
+that a machine whose speed drifts treats them alike. The figure of an engine is
+the median over all batches of all rounds; "times faster" is the time of the
+better of the others over that of Phalanx. `--busy` starts processes beside the
+ranks that do nothing but compute, and `--beside` adds another Phalanx, an older
+one, say. Writes `build/bench/results.json`, and with `--chart` the picture in
+the docs. Exits with 1 when a row of Phalanx failed.
 """
 
 import argparse
+import fnmatch
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,12 +29,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines import WORK, Engine, engines, phalanx
-from report import Figures, machine, medians, time_text
-from rows import MORE_ROWS, ROWS
+from report import Figures, geometric_mean, machine, medians, time_text, times_faster
+from rows import BY_NAME, IDLE, SETS, START, Row
 
 HERE = Path(__file__).resolve().parent
-START = "start and end of python, 4 ranks"
-IDLE = "CPU seconds of 8 ranks blocked for 5 s"
+GROUP = 10  # rows that one engine measures before it is the next one's turn
+GROUP_SECONDS = 120  # after which an engine counts as hung
 IDLE_PROGRAM = """
 import os, time
 from mpi4py import MPI
@@ -59,51 +63,115 @@ def busy(count: int) -> Iterator[None]:
             neighbour.wait()
 
 
-def start(engine: Engine, ranks: int, *program: str, seconds: float = 600) -> str:
+class Failed(Exception):
+    """Ranks ended with a status, or not at all."""
+
+
+def start(engine: Engine, ranks: int, *program: str) -> str:
     """Run ranks to their end and return what they printed."""
-    done = subprocess.run(
+    process = subprocess.Popen(
         engine.command(ranks, *program),
         env=engine.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        timeout=seconds,
         text=True,
+        start_new_session=True,
     )
-    if done.returncode != 0:
-        raise SystemExit(f"{engine.name}: status {done.returncode} from {program}")
-    return done.stdout
+    try:
+        output, _ = process.communicate(timeout=GROUP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # a launcher then ends its ranks
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        raise Failed(f"hung: ended after {GROUP_SECONDS} s") from None
+    if process.returncode != 0:
+        raise Failed(f"status {process.returncode}")
+    return output
 
 
-def measure_round(engine: Engine, wanted: list[str], figures: Figures) -> None:
-    rows = [row for row in ROWS + MORE_ROWS if row.name in wanted] if wanted else ROWS
+def groups(rows: list[Row]) -> Iterator[list[Row]]:
+    """Rows that one start of the ranks measures: few, of the same number of ranks."""
     for ranks in sorted({row.ranks for row in rows}):
-        output = start(engine, ranks, str(HERE / "measure.py"), *wanted)
+        same = [row for row in rows if row.ranks == ranks]
+        for row in {START, IDLE} & set(same):
+            same.remove(row)
+            yield [row]
+        for first in range(0, len(same), GROUP):
+            yield same[first : first + GROUP]
+
+
+def measure(engine: Engine, rows: list[Row], figures: Figures) -> None:
+    """One turn of one engine."""
+    if rows == [START]:
+        for _ in range(3):
+            begin = time.perf_counter()
+            start(engine, START.ranks, "-c", "from mpi4py import MPI")
+            figures[START.name][engine.name].append(time.perf_counter() - begin)
+    elif rows == [IDLE]:
+        used = float(start(engine, IDLE.ranks, "-c", IDLE_PROGRAM))
+        figures[IDLE.name][engine.name].append(used)
+    else:
+        names = [row.name for row in rows]
+        output = start(engine, rows[0].ranks, str(HERE / "measure.py"), *names)
         for line in output.splitlines():
             if line.startswith('{"row"'):
                 result = json.loads(line)
                 figures[result["row"]][engine.name] += result["seconds"]
-    if not wanted or START in wanted:
-        for _ in range(3):
-            begin = time.perf_counter()
-            start(engine, 4, "-c", "from mpi4py import MPI")
-            figures[START][engine.name].append(time.perf_counter() - begin)
-    if not wanted or IDLE in wanted:
-        figures[IDLE][engine.name].append(float(start(engine, 8, "-c", IDLE_PROGRAM)))
 
 
-def show(table: dict[str, dict[str, float]], names: list[str]) -> None:
+def show(
+    table: dict[str, dict[str, float]], names: list[str], peers: list[str]
+) -> None:
+    """A line per row, and how the rows are as a whole."""
     width = max(len(row) for row in table)
-    print(f"{'':{width}} " + "".join(f"{name:>10}" for name in names) + "     ratio")
+    print(
+        f"{'':{width}} " + "".join(f"{name:>10}" for name in names) + "  times faster"
+    )
+    ratios = {}
     for row, figures in table.items():
-        cells = "".join(f"{time_text(figures[name]):>10}" for name in names)
-        peers = [figures[name] for name in names[1:]]
-        ratio = figures[names[0]] / min(peers) if peers and min(peers) else float("inf")
-        print(f"{row:{width}} {cells}{ratio:10.2f}")
+        cells = (time_text(figures[n]) if n in figures else "fails" for n in names)
+        ratio = times_faster(figures, names[0], peers)
+        if ratio and row != IDLE.name:
+            ratios[row] = ratio
+        text = f"{ratio:14.2f}" if ratio else ""
+        print(f"{row:{width}} " + "".join(f"{cell:>10}" for cell in cells) + text)
+    if ratios:
+        print()
+        below = sum(ratio < 1 for ratio in ratios.values())
+        mean = geometric_mean(ratios.values())
+        print(f"{len(ratios)} rows, geometric mean {mean:.2f}, {below} below 1")
 
 
-def main() -> None:
+def chosen_rows(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list:
+    """The rows of the sets and patterns given, each once."""
+    rows = [row for name in options.sets for row in SETS[name]]
+    for pattern in options.rows:
+        found = fnmatch.filter(BY_NAME, pattern)
+        if not found:
+            parser.error(f"no row {pattern!r}; there are: {'; '.join(BY_NAME)}")
+        rows += [BY_NAME[name] for name in found]
+    return list(dict.fromkeys(rows or SETS["short"]))
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("rows", nargs="*", help="names of rows; default: all")
+    parser.add_argument(
+        "rows",
+        nargs="*",
+        help="names of rows, or patterns (*, ?); default: --set short",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="sets",
+        choices=SETS,
+        help="rows that belong together; may be given again",
+    )
+    parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--busy",
@@ -118,29 +186,39 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="Phalanx only")
     parser.add_argument("--chart", metavar="FILE", help="draw the ratios (SVG or PNG)")
     options = parser.parse_args()
-    known = {row.name for row in ROWS + MORE_ROWS} | {START, IDLE}
-    for name in options.rows:
-        if name not in known:
-            parser.error(f"no row {name!r}; there are: {'; '.join(sorted(known))}")
+    rows = chosen_rows(options, parser)
+    if options.list:
+        print("\n".join(row.name for row in rows))
+        return 0
 
     field = [phalanx("Phalanx", Path(sys.executable).parent)]
     for number, folder in enumerate(options.beside, 1):
         field.append(phalanx(f"beside {number}", Path(folder)))
-    field += [] if options.no_peers else engines()
+    others = [] if options.no_peers else engines()
+    field += others
     figures: Figures = defaultdict(lambda: defaultdict(list))
+    failures: dict[str, str] = {}
     for number in range(options.rounds):
-        for engine in field:
-            print(f"round {number + 1}: {engine.name}", file=sys.stderr, flush=True)
-            with busy(options.busy):
-                measure_round(engine, options.rows, figures)
+        for group in groups(rows):
+            for engine in field:
+                where = f"{engine.name}, {group[0].name} ..."
+                print(f"round {number + 1}: {where}", file=sys.stderr, flush=True)
+                try:
+                    with busy(options.busy):
+                        measure(engine, group, figures)
+                except Failed as failure:
+                    failures[where] = str(failure)
 
-    table = medians(figures)
+    measured = medians(figures)
+    table = {row.name: measured[row.name] for row in rows if row.name in measured}
     names = [engine.name for engine in field]
     beside = f", {options.busy} busy processes beside" if options.busy else ""
     print(f"{machine()}{beside}; medians of {options.rounds} rounds")
-    print("ratio: Phalanx / the better of the others; below 1 is faster")
+    print("times faster: the better of the others / Phalanx; above 1 Phalanx is ahead")
     print()
-    show(table, names)
+    show(table, names, [engine.name for engine in others] or names[1:])
+    for where, failure in failures.items():
+        print(f"FAILED {where}: {failure}")
     WORK.mkdir(parents=True, exist_ok=True)
     results = {"machine": machine(), "seconds": table}
     (WORK / "results.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -148,7 +226,8 @@ def main() -> None:
         from chart import draw
 
         draw(results, names, options.chart)
+    return int(any(where.startswith(f"{names[0]},") for where in failures))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
