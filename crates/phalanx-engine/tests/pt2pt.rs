@@ -1,5 +1,6 @@
 //! Point-to-point messages between ranks that are threads, at 1, 2, 3 and 8 ranks.
 
+use phalanx_engine::pt2pt::Received;
 use phalanx_engine::{ANY_SOURCE, ANY_TAG, ErrorClass, PROC_NULL, RecvBuf, SendBuf, SendMode, testing};
 
 /// Sizes around the edges of the protocols: empty, one line, several lines, eager limit, large, several chunks.
@@ -84,6 +85,68 @@ fn only_what_has_to_wait_goes_around() {
                 comm.recv(RecvBuf::of(&mut [0u8; 0]), other, 101).expect("receive");
                 comm.send_around(SendBuf::of(&pattern(bytes, 2)), other, tag, |wait| wait()).expect("send");
             }
+        }
+    });
+}
+
+#[test]
+fn a_message_of_unknown_size_comes_whole_if_it_fits_else_it_is_matched() {
+    const ROOM: usize = 4096;
+    for n in [1, 2, 3, 8] {
+        testing::run(n, |comm| {
+            let (rank, size) = (comm.rank(), comm.size());
+            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            for (tag, &bytes) in SIZES.iter().chain(&[ROOM, ROOM + 1]).enumerate() {
+                let tag = tag as i32;
+                let out: &'static [u8] = pattern(bytes, rank as usize).leak();
+                for (mode, source) in [
+                    (SendMode::Standard, left),
+                    (SendMode::Standard, ANY_SOURCE),
+                    (SendMode::Synchronous, left),
+                    (SendMode::Synchronous, ANY_SOURCE),
+                ] {
+                    let mut sending = comm.isend_mode(mode, SendBuf::of(out), right, tag).expect("isend");
+                    let mut room = [0u8; ROOM];
+                    let found = comm.recv_or_match(RecvBuf::of(&mut room), source, tag, |wait| wait());
+                    let (got, status) = match found.expect("receive") {
+                        Received::Whole(status) => {
+                            assert!(bytes <= ROOM, "{bytes} bytes do not fit");
+                            (room[..bytes].to_vec(), status)
+                        }
+                        Received::Matched(message, status) => {
+                            // A process that sends to itself may still have the message in its own buffer.
+                            assert!(bytes > ROOM || n == 1, "{bytes} bytes fit");
+                            let mut all = vec![0; bytes];
+                            let again = message.recv(RecvBuf::of(&mut all)).expect("receive");
+                            assert_eq!((again.source, again.tag, again.bytes), (left, tag, bytes as u64));
+                            (all, status)
+                        }
+                    };
+                    assert_eq!((status.source, status.tag, status.bytes), (left, tag, bytes as u64));
+                    assert_eq!(got, pattern(bytes, left as usize));
+                    sending.wait().expect("the send");
+                }
+            }
+            let nobody = comm.recv_or_match(RecvBuf::of(&mut [0u8; 1]), PROC_NULL, 0, |_| panic!("waits for nobody"));
+            assert!(matches!(nobody, Ok(Received::Whole(status)) if status.source == PROC_NULL && status.bytes == 0));
+        });
+    }
+}
+
+#[test]
+fn a_message_of_unknown_size_leaves_those_of_posted_receives_alone() {
+    testing::run(2, |comm| {
+        if comm.rank() == 0 {
+            comm.send(SendBuf::of(&[1u8, 2]), 1, 3).expect("send");
+            comm.send(SendBuf::of(&[3u8, 4, 5]), 1, 3).expect("send");
+        } else {
+            let first: &'static mut [u8] = vec![0u8; 2].leak();
+            let mut posted = comm.irecv(RecvBuf::of(first), 0, 3).expect("irecv");
+            let mut second = [0u8; 8];
+            let found = comm.recv_or_match(RecvBuf::of(&mut second), 0, 3, |wait| wait()).expect("receive");
+            assert!(matches!(found, Received::Whole(status) if status.bytes == 3));
+            assert_eq!(posted.wait().expect("the posted one").bytes, 2);
+            assert_eq!(second[..3], [3, 4, 5]);
         }
     });
 }

@@ -186,7 +186,7 @@ fn pass_through(plain: &Ident, body: &ItemFn) -> syn::Result<Tokens> {
 fn shown(name: &str) -> &str {
     match name {
         "PHALANX_Send" => "MPI_Send",
-        "PHALANX_Recv" => "MPI_Recv",
+        "PHALANX_Recv" | "PHALANX_Recv_or_mprobe" => "MPI_Recv",
         name => name.strip_suffix("_c").unwrap_or(name),
     }
 }

@@ -7,7 +7,9 @@ use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phalanx_engine::pt2pt::Wait;
+use phalanx_engine::RecvBuf;
+use phalanx_engine::datatype::{Basic, Datatype};
+use phalanx_engine::pt2pt::{Received, Wait};
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::buffer::{RecvPtr, SendPtr};
@@ -15,7 +17,9 @@ use crate::comm::CommRef;
 use crate::datatype::PeerType;
 use crate::entry::Done;
 use crate::env::library_version;
-use crate::param::{Address, TextOut, count};
+use crate::handle::RawMessage;
+use crate::message;
+use crate::param::{Address, Out, TextOut, count};
 use crate::state;
 use crate::status::StatusOut;
 
@@ -71,6 +75,33 @@ fn recv(
     let elements = count(elements)?.0;
     let ty = ty.with(source, elements)?;
     let outcome = comm.comm.recv_around(buf.typed(elements, &ty)?, source, tag, |wait| around(waiting, wait))?;
+    status.set(&outcome);
+    Ok(())
+}
+
+/// Receives a message of any size: one of at most `room` bytes into `buf`, and `message` becomes null; a larger one is taken
+/// out of the queue, as by `MPI_Mprobe`, and is still to be received. `bytes` is how long it is. Waits as `PHALANX_Recv`.
+#[mpi_entry(PHALANX_Recv_or_mprobe)]
+fn recv_or_mprobe(
+    buf: RecvPtr,
+    room: i64,
+    source: c_int,
+    tag: c_int,
+    comm: CommRef,
+    message: Out<RawMessage>,
+    bytes: Out<i64>,
+    status: StatusOut,
+    waiting: Address,
+) -> Done {
+    let room = count(room)?.0;
+    let room = RecvBuf::raw(buf.memory(room)?, room, Datatype::predefined(Basic::Byte));
+    let found = comm.comm.recv_or_match(room, source, tag, |wait| around(waiting, wait))?;
+    let (taken, outcome) = match found {
+        Received::Whole(outcome) => (RawMessage::NULL, outcome),
+        Received::Matched(taken, outcome) => (message::adopt(Some(taken), comm.raw())?, outcome),
+    };
+    message.set(taken);
+    bytes.set(outcome.bytes as i64);
     status.set(&outcome);
     Ok(())
 }

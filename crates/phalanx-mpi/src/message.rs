@@ -26,7 +26,8 @@ struct Taken {
 
 static MESSAGES: Table<Arc<Taken>> = Table::new(Kind::Message);
 
-fn adopt(message: Option<Message>, comm: usize) -> Result<RawMessage, Failure> {
+/// The handle of a message.
+pub(crate) fn adopt(message: Option<Message>, comm: usize) -> Result<RawMessage, Failure> {
     let Some(message) = message else {
         return Ok(RawMessage(consts::MESSAGE_NO_PROC));
     };

@@ -325,6 +325,18 @@ fn ours(message: &[u8]) -> Option<(u8, &[u8])> {
     Some((*kind, rest))
 }
 
+/// The object of a message that is a small plain value, or of no bytes; `None` for any other message. For who uses the
+/// standard functions: they need not be looked up for it.
+#[inline]
+#[must_use]
+pub fn load_small<'py>(py: Python<'py>, message: &[u8]) -> Option<PyResult<Bound<'py, PyAny>>> {
+    match ours(message) {
+        None if message.is_empty() => Some(Ok(py.None().into_bound(py))),
+        None | Some((tag::PICKLE | tag::NOTICE, _)) => None,
+        Some(_) => Some(small::decode_whole(py, &message[MAGIC.len()..])),
+    }
+}
+
 /// The object of a short message, which need not outlive the call; one of no bytes holds `None`.
 ///
 /// # Errors

@@ -23,6 +23,17 @@ type Recv = unsafe extern "C" fn(
     *mut MPI_Status,
     Around,
 ) -> c_int;
+type RecvOrMprobe = unsafe extern "C" fn(
+    *mut c_void,
+    MPI_Count,
+    c_int,
+    c_int,
+    MPI_Comm,
+    *mut MPI_Message,
+    *mut MPI_Count,
+    *mut MPI_Status,
+    Around,
+) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 type UsesErrorFunction = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -33,6 +44,8 @@ pub(crate) struct Extras {
     send: Option<Send>,
     /// Receives; what does not come within a microsecond is waited for inside the last argument.
     recv: Option<Recv>,
+    /// Receives a message of any size that is small, takes another one out of the queue; waits as `recv` does.
+    recv_or_mprobe: Option<RecvOrMprobe>,
     set_interrupt_hook: Option<SetInterruptHook>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
@@ -48,6 +61,8 @@ pub(crate) fn get() -> &'static Extras {
             Extras {
                 send: symbol(c"PHALANX_Send").map(|p| std::mem::transmute::<*mut c_void, Send>(p)),
                 recv: symbol(c"PHALANX_Recv").map(|p| std::mem::transmute::<*mut c_void, Recv>(p)),
+                recv_or_mprobe: symbol(c"PHALANX_Recv_or_mprobe")
+                    .map(|p| std::mem::transmute::<*mut c_void, RecvOrMprobe>(p)),
                 set_interrupt_hook: symbol(c"PHALANX_Set_interrupt_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetInterruptHook>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
@@ -144,6 +159,49 @@ pub(crate) unsafe fn receive(
         // SAFETY: as the caller promises.
         None => blocking(py, || unsafe { MPI_Recv_c(address, count, datatype, peer, tag, comm, status) }),
     }
+}
+
+/// A message of unknown size: received if it fits, else taken out of the matching order.
+pub(crate) struct Found {
+    /// Null when the message has been received.
+    pub(crate) message: MPI_Message,
+    /// The bytes of the message.
+    pub(crate) length: usize,
+}
+
+/// Waits for a message, and receives it if it has no more bytes than `room`; the interpreter lock is given up when nothing
+/// comes within about a microsecond. On other libraries no message fits.
+///
+/// # Safety
+/// `room` writable bytes at `address`, until it returns.
+///
+/// # Errors
+/// `MPI.Exception`.
+#[inline]
+pub(crate) unsafe fn receive_or_match(
+    py: Python<'_>,
+    (address, room): (*mut c_void, usize),
+    from: Route,
+    status: &mut MPI_Status,
+) -> PyResult<Found> {
+    let Route { comm, peer, tag } = from;
+    let (mut message, mut length) = (MPI_MESSAGE_NULL, 0);
+    let (message_at, length_at, status_at) = (&raw mut message, &raw mut length, &raw mut *status);
+    let room = room as MPI_Count;
+    match get().recv_or_mprobe {
+        Some(recv) => {
+            // SAFETY: as the caller promises; the other places are valid for the call, and the interpreter lock is held.
+            let code = unsafe { recv(address, room, peer, tag, comm, message_at, length_at, status_at, unlocked) };
+            error::check(code)?;
+        }
+        None => {
+            // SAFETY: both places are valid for the call.
+            blocking(py, || unsafe { MPI_Mprobe(peer, tag, comm, message_at, status_at) })?;
+            // SAFETY: as above.
+            error::check(unsafe { MPI_Get_count_c(status_at, MPI_BYTE, length_at) })?;
+        }
+    }
+    Ok(Found { message, length: usize::try_from(length).unwrap_or(0) })
 }
 
 /// Whether the library is the embedded engine.

@@ -119,6 +119,28 @@ impl Core {
         Some(self.unpack(matched, m.mem, m.count, m.ty, &bytes))
     }
 
+    /// Puts a message that has been taken out of the queue into the room for it, if it is small and fits; gives it back if not.
+    #[inline]
+    pub(crate) fn unpack_whole(
+        &mut self,
+        m: &Incoming<'_>,
+        source: i32,
+        tag: i32,
+        stored: Stored,
+    ) -> std::result::Result<Result<Status>, Stored> {
+        let Stored { from, signature, bytes: length, content } = stored;
+        match content {
+            Content::Packed { bytes, sync } if length <= (m.count * m.ty.size()) as u64 => {
+                if let Some(op) = sync {
+                    self.acknowledge(from, op);
+                }
+                let matched = Matched { ctx: m.ctx, source, tag, signature, bytes: length };
+                Ok(self.unpack(matched, m.mem, m.count, m.ty, &bytes))
+            }
+            content => Err(Stored { from, signature, bytes: length, content }),
+        }
+    }
+
     /// Starts a receive: takes an arrived message or waits in the posted queue.
     pub(crate) fn recv_start(&mut self, m: &Incoming<'_>, owner: Owner) -> Result<RawOp> {
         if let Some((source, tag, stored)) = self.take_arrived(m.ctx, m.pattern) {

@@ -9,12 +9,12 @@ use phalanx_shm::ProcId;
 
 use crate::comm::Comm;
 use crate::engine::buffer::{RecvBuf, SendBuf};
-use crate::engine::{CoreGuard, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
+use crate::engine::{Core, CoreGuard, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 use crate::request::{Recipe, Request};
 use crate::status::{ANY_SOURCE, ANY_TAG, PROC_NULL, Status};
 
-pub use probe::{Message, Probed};
+pub use probe::{Message, Probed, Received};
 
 /// How a send completes (MPI 5.0 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -351,6 +351,12 @@ fn recv_ready(core: &mut CoreGuard<'_>, m: &Incoming<'_>, from: Option<ProcId>, 
     if let Some(outcome) = core.recv_arrived(m) {
         return Some(outcome);
     }
+    look_at_ring(core, m, from, polls)
+}
+
+/// Receives a small message straight out of the sender's ring, if it comes within `polls` looks.
+#[inline]
+fn look_at_ring(core: &mut Core, m: &Incoming<'_>, from: Option<ProcId>, polls: u32) -> Option<Result<Status>> {
     // Nothing posted before may fit the message, and nothing arrived is left in front of it.
     if core.posted > 0 || core.arrived > 0 {
         return None;

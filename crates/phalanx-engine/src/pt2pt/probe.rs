@@ -1,11 +1,15 @@
 //! Probes, and messages taken out of the queue by them (MPI 5.0 §3.8).
 
+use phalanx_shm::ProcId;
+
 use crate::comm::Comm;
 use crate::engine::buffer::RecvBuf;
 use crate::engine::{Core, CoreGuard, Incoming, Owner, Pattern, RawOp, Stored, Waiting};
 use crate::error::Result;
 use crate::request::Request;
 use crate::status::Status;
+
+use super::{DIRECT_POLLS, SHORT_POLLS, Wait, look_at_ring, wait_inside};
 
 /// A message taken out of the queue by a matched probe: nobody else can receive it.
 pub struct Message {
@@ -17,6 +21,14 @@ pub struct Message {
 
 /// What a matched probe found: the message (none when the source was `PROC_NULL`) and its status.
 pub type Probed = (Option<Message>, Status);
+
+/// What [`Comm::recv_or_match`] came to.
+pub enum Received {
+    /// The message fits into the buffer and is in it.
+    Whole(Status),
+    /// It is larger: it has been taken out of the queue, as by a matched probe.
+    Matched(Message, Status),
+}
 
 impl Comm {
     /// Waits for a message without receiving it (`MPI_Probe`).
@@ -65,6 +77,72 @@ impl Comm {
         Ok(found.map(|found| self.probed(found)))
     }
 
+    /// Receives a message of unknown size at one go, if it has no more bytes than `room`; takes a larger one out of the
+    /// queue. What has to wait runs inside `around`, as for [`Comm::recv_around`].
+    ///
+    /// # Errors
+    /// Wrong rank or tag; interruption; class `ProcAborted` when whoever could send the message has ended.
+    #[inline]
+    pub fn recv_or_match(
+        &self,
+        room: RecvBuf<'_, '_>,
+        source: i32,
+        tag: i32,
+        around: impl FnOnce(Wait<'_>),
+    ) -> Result<Received> {
+        let Some((m, from)) = self.incoming(&room, source, tag)? else {
+            return Ok(Received::Whole(Status::PROC_NULL));
+        };
+        {
+            let mut core = self.engine().enter()?;
+            if let Some(outcome) = self.receive_now(&mut core, &m, from, SHORT_POLLS) {
+                return outcome;
+            }
+            core.poll();
+            if let Some(outcome) = self.receive_arrived(&mut core, &m) {
+                return outcome;
+            }
+        }
+        wait_inside(around, || {
+            if let Some(outcome) = self.receive_now(&mut *self.engine().enter()?, &m, from, DIRECT_POLLS) {
+                return outcome;
+            }
+            self.wait_message("Recv", m.pattern, |core| self.receive_arrived(core, &m))?
+        })
+    }
+
+    /// What of [`Comm::recv_or_match`] needs no waiting: a message that has arrived, or that arrives within `polls` looks at
+    /// its ring and fits.
+    #[inline]
+    fn receive_now(
+        &self,
+        core: &mut Core,
+        m: &Incoming<'_>,
+        from: Option<ProcId>,
+        polls: u32,
+    ) -> Option<Result<Received>> {
+        if let Some(outcome) = self.receive_arrived(core, m) {
+            return Some(outcome);
+        }
+        look_at_ring(core, m, from, polls).map(|outcome| outcome.map(Received::Whole))
+    }
+
+    /// The earliest message that has arrived and matches.
+    #[inline]
+    fn receive_arrived(&self, core: &mut Core, m: &Incoming<'_>) -> Option<Result<Received>> {
+        if core.arrived == 0 {
+            return None;
+        }
+        let (source, tag, stored) = core.take_arrived(m.ctx, m.pattern)?;
+        match core.unpack_whole(m, source, tag, stored) {
+            Ok(outcome) => Some(outcome.map(Received::Whole)),
+            Err(stored) => {
+                let (message, status) = self.matched(source, tag, stored);
+                Some(Ok(Received::Matched(message, status)))
+            }
+        }
+    }
+
     /// Waits until `find` gives something, or nobody is left who could send it.
     fn wait_message<T>(
         &self,
@@ -95,8 +173,13 @@ impl Comm {
     }
 
     fn probed(&self, (source, tag, stored): (i32, i32, Stored)) -> Probed {
+        let (message, status) = self.matched(source, tag, stored);
+        (Some(message), status)
+    }
+
+    fn matched(&self, source: i32, tag: i32, stored: Stored) -> (Message, Status) {
         let status = Status { source, tag, bytes: stored.bytes, cancelled: false };
-        (Some(Message { comm: self.clone(), source, tag, stored }), status)
+        (Message { comm: self.clone(), source, tag, stored }, status)
     }
 }
 

@@ -334,7 +334,13 @@ pub(crate) fn load_from<'py>(
 ///
 /// # Errors
 /// As [`load`].
+#[inline]
 pub(crate) fn load_short<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    if threshold(py).is_some()
+        && let Some(value) = phalanx_object::load_small(py, message)
+    {
+        return value;
+    }
     loading(py, |loader| phalanx_object::load_short(py, message, loader))
 }
 

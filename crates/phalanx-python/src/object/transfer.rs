@@ -1,7 +1,10 @@
 //! Sending parcels and receiving into fresh memory, over any MPI library.
 //!
-//! A receiver does not know how long a message is. It asks with a matched probe, which no other thread can steal the
-//! message from, and then receives into memory of that size: one message per object, whatever its shape.
+//! A receiver does not know how long a message is. The embedded engine receives a small one at once into room on the stack.
+//! Otherwise the receiver asks with a matched probe, which no other thread can steal the message from, and then receives
+//! into memory of that size: one message per object, whatever its shape.
+
+use std::mem::MaybeUninit;
 
 use phalanx_object::{Memory, Parcel, SHORT};
 use pyo3::prelude::*;
@@ -10,13 +13,10 @@ use super::describe::describe;
 use super::{load, load_short};
 use crate::error::check;
 use crate::extras;
+use crate::extras::Found;
 pub(crate) use crate::extras::Route;
 use crate::ffi::*;
 use crate::gil;
-
-/// How often a receive looks for its message before it gives up the interpreter lock: about a microsecond's worth, what
-/// giving it up and taking it back would cost.
-const LOOKS: u32 = 16;
 
 /// Messages up to this size have arrived whole once they are matched: receiving one cannot wait.
 const PROMPT: usize = 4 << 10;
@@ -74,29 +74,6 @@ pub(crate) fn message_bytes(status: &MPI_Status) -> PyResult<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// Waits for a message and takes it out of the matching order.
-///
-/// # Errors
-/// `MPI.Exception`.
-pub(crate) fn matched(py: Python<'_>, from: Route, status: &mut MPI_Status) -> PyResult<MPI_Message> {
-    let mut message = MPI_MESSAGE_NULL;
-    if extras::is_embedded() {
-        for _ in 0..LOOKS {
-            let mut found = 0;
-            // SAFETY: all pointers are valid for the call, which does not wait.
-            check(unsafe { MPI_Improbe(from.peer, from.tag, from.comm, &mut found, &mut message, status) })?;
-            if found != 0 {
-                return Ok(message);
-            }
-            std::hint::spin_loop();
-        }
-    }
-    let (status, place) = (&raw mut *status, &raw mut message);
-    // SAFETY: all pointers are valid for the call.
-    gil::blocking(py, || unsafe { MPI_Mprobe(from.peer, from.tag, from.comm, place, status) })?;
-    Ok(message)
-}
-
 /// Receives the object of a matched message whose size a probe told; stores the null handle.
 ///
 /// # Errors
@@ -133,9 +110,16 @@ pub(crate) fn receive_known<'py>(
 /// # Errors
 /// As [`receive_known`].
 pub(crate) fn receive<'py>(py: Python<'py>, from: Route, status: &mut MPI_Status) -> PyResult<Bound<'py, PyAny>> {
-    let mut message = matched(py, from, status)?;
-    let length = message_bytes(status)?;
-    receive_known(py, &mut message, length, status)
+    let mut room = [MaybeUninit::<u8>::uninit(); PROMPT];
+    // SAFETY: there is room for so many bytes.
+    let found = unsafe { extras::receive_or_match(py, (room.as_mut_ptr().cast(), PROMPT), from, status) }?;
+    let Found { mut message, length } = found;
+    if message != MPI_MESSAGE_NULL {
+        return receive_known(py, &mut message, length, status);
+    }
+    // SAFETY: a message of so many bytes, no more than there is room for, has been received.
+    let bytes = unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), length.min(PROMPT)) };
+    load_short(py, bytes)
 }
 
 /// Sends that are under way together, each with the parcel it sends.
