@@ -2,6 +2,7 @@
 # make lint    formatters, linters and type checks, without changing a file
 # make bench   against mpi4py on MPICH and on Open MPI, in the same run
 # make bench-pools   pools, queues and locks against six others, in the same run
+# make bench-start   starting, against bare interpreters and the other engines
 # make format  rustfmt and ruff, in place
 
 PYTHON ?= python3
@@ -9,10 +10,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help venv wheel install test test-all lint format bench bench-pools chart clean
+.PHONY: help venv wheel install test test-all lint format bench bench-pools bench-start chart clean
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +55,9 @@ bench: install
 
 bench-pools: install
 	@cd bench && $(abspath $(BIN))/python -m pools
+
+bench-start: install
+	@$(BIN)/python bench/start.py
 
 # The picture in the README.
 chart: install
