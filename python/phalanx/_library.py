@@ -8,25 +8,25 @@ embedded engine beside itself unless a library of that name is loaded already.
 
 import os
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
 VARIABLE = "PHALANX_MPI"
 SONAME = "libmpi_abi.so.1"
 
 
-def load_when_needed() -> None:
+def load_when_needed(chosen: str) -> None:
     """Have the chosen library loaded when, and if, ``phalanx.MPI`` is imported.
 
     A program that only uses pools needs no MPI library, whatever the variable says.
     """
-    chosen = os.environ.get(VARIABLE, "")
-    if chosen not in ("", "embedded"):
-        sys.meta_path.insert(0, _BeforeMPI(chosen))
+    sys.meta_path.insert(0, _BeforeMPI(chosen))
 
 
-class _BeforeMPI(MetaPathFinder):
+class _BeforeMPI:
     """Finds nothing, but hears of the import before the extension is loaded."""
 
     def __init__(self, chosen: str) -> None:
@@ -35,8 +35,8 @@ class _BeforeMPI(MetaPathFinder):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,
-        target: ModuleType | None = None,
+        path: "Sequence[str] | None",
+        target: "ModuleType | None" = None,
     ) -> None:
         if fullname == "phalanx.MPI":
             _load(self.chosen)

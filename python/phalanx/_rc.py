@@ -1,7 +1,5 @@
 """The options that take effect when ``phalanx.MPI`` is imported."""
 
-from typing import Any
-
 
 class Rc:
     """Options of ``phalanx.MPI``; set them before its first import.
@@ -40,15 +38,15 @@ class Rc:
     irecv_bufsz: int = 32768
     errors: str = "exception"
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: object) -> None:
         self(**options)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if not hasattr(type(self), name):
             raise TypeError(f"there is no option {name!r}")
         super().__setattr__(name, value)
 
-    def __call__(self, **options: Any) -> None:
+    def __call__(self, **options: object) -> None:
         """Set several options; none of them if one does not exist."""
         for name in options:
             if not hasattr(type(self), name):

@@ -5,7 +5,7 @@ import sys
 import unittest
 from pathlib import Path
 
-from jobs import PHALANX, JobCase
+from jobs import PHALANX, WATCHDOG, JobCase
 
 HELLO = "from mpi4py import MPI\nprint(MPI.COMM_WORLD.size, flush=True)\n"
 
@@ -51,6 +51,36 @@ class TestCommandLine(JobCase):
 
     def test_other_host(self):
         self.check("-n", "1", "--host", "faraway", "x.py", says="faraway")
+
+
+class TestImport(JobCase):
+    """What every rank pays for before its program begins."""
+
+    def loaded(self, *command: str) -> set[str]:
+        code = command[-1] + "\nimport sys; print(*sorted(sys.modules))"
+        done = subprocess.run(
+            [*command[:-1], code], capture_output=True, text=True, timeout=WATCHDOG
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return set(done.stdout.split())
+
+    def test_the_import_loads_nothing_that_the_program_did_not_ask_for(self):
+        bare = (sys.executable, "-I", "-c")
+        before = self.loaded(*bare, "")
+        after = self.loaded(*bare, "from phalanx import MPI")
+        ours = {"phalanx", "phalanx.MPI", "phalanx._rc", "phalanx.rc"}
+        self.assertEqual(after - before, ours)
+
+    def test_nor_does_the_door(self):
+        before = self.loaded(sys.executable, "-I", "-c", "")
+        rank = (PHALANX, "run", "-n", "1", sys.executable, "-I", "-c")
+        after = self.loaded(*rank, "from mpi4py import MPI")
+        foreign = {
+            name
+            for name in after - before
+            if not name.startswith(("phalanx", "mpi4py", "_phalanx_doors"))
+        }
+        self.assertEqual(foreign, set())
 
 
 DESCRIPTORS = """

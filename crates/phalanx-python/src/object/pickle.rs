@@ -36,8 +36,7 @@ fn standard(py: Python<'_>) -> PyResult<&'static Standard> {
         Ok(Standard {
             dumps: pickle.getattr("dumps")?.unbind(),
             loads: pickle.getattr("loads")?.unbind(),
-            protocol: env_number("PHALANX_PICKLE_PROTOCOL", "MPI4PY_PICKLE_PROTOCOL")?
-                .map_or_else(|| pickle.getattr("HIGHEST_PROTOCOL")?.extract(), Ok)?,
+            protocol: env_protocol()?.map_or_else(|| pickle.getattr("HIGHEST_PROTOCOL")?.extract(), Ok)?,
         })
     })
 }
@@ -51,6 +50,11 @@ fn env_number(name: &str, other: &str) -> PyResult<Option<i64>> {
         }
     }
     Ok(None)
+}
+
+/// The protocol that the environment asks for.
+fn env_protocol() -> PyResult<Option<i64>> {
+    env_number("PHALANX_PICKLE_PROTOCOL", "MPI4PY_PICKLE_PROTOCOL")
 }
 
 fn default_threshold() -> PyResult<usize> {
@@ -128,15 +132,24 @@ impl Reducers for Plain {
 /// Turns objects into messages and back.
 #[pyclass(module = "phalanx.MPI", subclass, frozen)]
 pub(crate) struct Pickle {
+    /// Made at the first use: a program that sends no object does not load the standard library's pickle.
     settings: GilCell<Option<Settings>>,
 }
 
 impl Pickle {
     fn settings(&self, py: Python<'_>) -> PyResult<Settings> {
-        match self.settings.peek(py, |settings| settings.as_ref().map(|settings| settings.share(py))) {
-            Some(settings) => Ok(settings),
-            None => Settings::new(py, None, None, None, None),
+        let known = self.settings.peek(py, |settings| settings.as_ref().map(|settings| settings.share(py)));
+        if let Some(settings) = known {
+            return Ok(settings);
         }
+        let settings = Settings::new(py, None, None, None, None)?;
+        // Another thread may have come first, while this one imported.
+        let (settings, late) = self.settings.with(py, |known| match known {
+            Some(first) => (first.share(py), Some(settings)),
+            None => (known.insert(settings).share(py), None),
+        });
+        drop(late);
+        Ok(settings)
     }
 
     fn change(&self, py: Python<'_>, change: impl FnOnce(&mut Settings) -> PyResult<()>) -> PyResult<()> {
@@ -273,10 +286,13 @@ fn current(py: Python<'_>) -> PyResult<Settings> {
 }
 
 /// From which size on buffers leave the stream; `None` where they never do, and small values are pickled too.
-fn threshold(py: Python<'_>) -> Option<usize> {
-    MODULE_PICKLE.get(py)?.get().settings.peek(py, |settings| {
-        settings.as_ref().filter(|settings| settings.out_of_band()).map(|settings| settings.threshold)
-    })
+fn threshold(py: Python<'_>) -> PyResult<Option<usize>> {
+    let ask = |settings: &Settings| settings.out_of_band().then_some(settings.threshold);
+    let known = MODULE_PICKLE.get(py).and_then(|pickle| pickle.get().settings.peek(py, |s| s.as_ref().map(ask)));
+    match known {
+        Some(threshold) => Ok(threshold),
+        None => Ok(ask(&current(py)?)),
+    }
 }
 
 /// An object as what can be sent.
@@ -285,7 +301,7 @@ fn threshold(py: Python<'_>) -> Option<usize> {
 /// Whatever pickling raises.
 pub(crate) fn dump(object: &Bound<'_, PyAny>) -> PyResult<Parcel> {
     let py = object.py();
-    if let Some(threshold) = threshold(py) {
+    if let Some(threshold) = threshold(py)? {
         return match Parcel::small(object) {
             Some(parcel) => Ok(parcel),
             None => Parcel::pickled(py, phalanx_object::dump(object, &Plain(threshold))?),
@@ -336,7 +352,7 @@ pub(crate) fn load_from<'py>(
 /// As [`load`].
 #[inline]
 pub(crate) fn load_short<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    if threshold(py).is_some()
+    if threshold(py)?.is_some()
         && let Some(value) = phalanx_object::load_small(py, message)
     {
         return value;
@@ -348,8 +364,10 @@ pub(crate) fn load_short<'py>(py: Python<'py>, message: &[u8]) -> PyResult<Bound
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = m.py();
     m.add_class::<Pickle>()?;
+    // What the environment says wrongly is said at once.
+    env_protocol()?;
+    default_threshold()?;
     let pickle = Bound::new(py, Pickle { settings: GilCell::new(None) })?;
-    pickle.get().change(py, |_| Ok(()))?;
     m.add("pickle", &pickle)?;
     let _ = MODULE_PICKLE.set(py, pickle.unbind());
     Ok(())
