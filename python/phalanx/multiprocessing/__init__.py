@@ -5,12 +5,14 @@
 is the standard library's own, with these in it.
 """
 
-import importlib
 import multiprocessing as _std  # First: an open door acts on it, with our contexts.
-from typing import Any
 
 from . import context, reduction
 from . import process as process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _default = context._default_context
 
@@ -68,7 +70,9 @@ _SUBMODULES = frozenset(
 )
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _SUBMODULES:
+        import importlib
+
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

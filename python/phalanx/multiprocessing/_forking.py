@@ -7,15 +7,20 @@ that some thread of the parent was just writing to. So loggers are kept from wri
 while a worker is forked, and the worker gets new buffers for its standard streams.
 """
 
+from __future__ import annotations
+
 import io
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 __all__ = ["renew_streams", "uninterrupted", "without_loggers"]
 

@@ -6,12 +6,29 @@ that override how the standard pool sends its tasks (joblib's is one) mean that 
 `is_about_insides` tells them.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol
+
+    _Task = tuple[int, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+    class _Pool(Protocol):
+        _cache: dict[int, Any]
+
+        def apply_async(
+            self,
+            func: Callable[..., Any],
+            args: Iterable[Any],
+            kwds: dict[str, Any],
+            callback: Callable[[Any], object] | None,
+            error_callback: Callable[[BaseException], object] | None,
+        ) -> Any: ...
+
 
 __all__ = ["TaskQueue", "is_about_insides"]
-
-_Task = tuple[int, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 _INSIDES = frozenset(
     "_setup_queues _handle_tasks _handle_results _guarded_task_generation "
@@ -22,19 +39,6 @@ _INSIDES = frozenset(
 def is_about_insides(members: Iterable[str]) -> bool:
     """Whether a class with these members changes the insides of the standard pool."""
     return not _INSIDES.isdisjoint(members)
-
-
-class _Pool(Protocol):
-    _cache: dict[int, Any]
-
-    def apply_async(
-        self,
-        func: Callable[..., Any],
-        args: Iterable[Any],
-        kwds: dict[str, Any],
-        callback: Callable[[Any], object] | None,
-        error_callback: Callable[[BaseException], object] | None,
-    ) -> Any: ...
 
 
 class TaskQueue:

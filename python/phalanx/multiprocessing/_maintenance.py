@@ -6,16 +6,16 @@ threads are separate because a callback may take its time, or wait for another r
 and a lost worker has to be replaced meanwhile.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import pool as _std
 from multiprocessing import util
 from queue import SimpleQueue
-from typing import Any, Protocol
 
 import phalanx._workers as _workers
 
@@ -23,6 +23,23 @@ from . import context as _context
 from ._forking import uninterrupted, without_loggers
 from ._placement import Placement
 from ._worker import Initializer, work
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    class Waiting(Protocol):
+        """A result with something to run when its job has ended."""
+
+        #: Whether `_call_back` runs no code of the program, so that any thread may
+        #: call it.
+        _is_quick: bool
+
+        def _call_back(self) -> None: ...
+
+        def _abandon(self) -> None: ...
+
 
 __all__ = ["Crew", "our_context"]
 
@@ -34,17 +51,6 @@ TERMINATE: str = _std.TERMINATE
 GRACE = 1.0
 # How long it is tried to start a worker when the system has no room for a process.
 PATIENCE = 10.0
-
-
-class Waiting(Protocol):
-    """A result with something to run when its job has ended."""
-
-    #: Whether `_call_back` runs no code of the program, so that any thread may call it.
-    _is_quick: bool
-
-    def _call_back(self) -> None: ...
-
-    def _abandon(self) -> None: ...
 
 
 def our_context(given: Any) -> Any:

@@ -5,10 +5,15 @@ variable, so that unmodified scripts have them too. `docs/generated/options.md`
 is made from `OPTIONS` by `cargo xtask gen`.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import re
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MOST", "OPTIONS", "Option", "Settings"]
 

@@ -5,13 +5,18 @@ travels with the process object. Children import this module when they start, so
 imports little.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable
 from multiprocessing import popen_fork
 from multiprocessing.reduction import DupFd
-from typing import Any
 
 import phalanx._workers as _workers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["ForkPopen", "Passage", "arrive"]
 

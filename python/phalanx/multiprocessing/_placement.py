@@ -1,8 +1,13 @@
 """Where workers run: how many, on which CPUs, with how many threads each."""
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Placement", "is_without_main", "usable_cpus"]
 
@@ -104,7 +109,7 @@ class Placement:
         self.forked = forked
 
     @staticmethod
-    def choose(pin: bool, threads: int | None) -> "list[Placement]":
+    def choose(pin: bool, threads: int | None) -> list[Placement]:
         """Return the placements of a pool's workers, which take turns over them."""
         if not pin:
             return [Placement(None, threads)]

@@ -13,12 +13,15 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import popen_spawn_posix, spawn
 from multiprocessing import process as _process
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+    from typing import Any
 
 __all__ = ["SpawnPopen", "about_to_launch", "imports_main"]
 

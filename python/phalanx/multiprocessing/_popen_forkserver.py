@@ -1,14 +1,19 @@
 """Processes from the fork server, which loads ahead what each of them needs."""
 
+from __future__ import annotations
+
 import io
 import os
 import time
 from multiprocessing import forkserver, popen_forkserver, reduction, spawn, util
 from multiprocessing.context import set_spawning_popen
 from multiprocessing.process import parent_process
-from typing import Any
 
 from ._popen import about_to_launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ForkServerPopen"]
 

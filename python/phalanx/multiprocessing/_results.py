@@ -1,12 +1,16 @@
 """What the asynchronous methods of a pool return."""
 
+from __future__ import annotations
+
 import threading
-from collections.abc import Callable
 from multiprocessing import TimeoutError
 from multiprocessing import pool as _std
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     import phalanx._workers as _workers
 
     from ._progress import Display
@@ -27,11 +31,11 @@ class ApplyResult(_std.ApplyResult):  # type: ignore[type-arg]
 
     def __init__(
         self,
-        pool: "Pool",
-        job: "_workers.Job",
+        pool: Pool,
+        job: _workers.Job,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
-        display: "Display | None" = None,
+        display: Display | None = None,
     ) -> None:
         # A pool lives as long as somebody waits for its results.
         self._pool: Pool | None = pool
@@ -124,13 +128,13 @@ class IMapIterator(_std.IMapIterator):  # type: ignore[type-arg]
     """The results of `Pool.imap` or `Pool.imap_unordered`, as they come."""
 
     def __init__(
-        self, pool: "Pool", job: "_workers.Job", display: "Display | None" = None
+        self, pool: Pool, job: _workers.Job, display: Display | None = None
     ) -> None:
         self._pool: Pool | None = pool
         self._job = job
         self._display = display
 
-    def __iter__(self) -> "IMapIterator":
+    def __iter__(self) -> IMapIterator:
         return self
 
     def next(self, timeout: float | None = None) -> Any:

@@ -1,15 +1,20 @@
 """What a worker's process runs, and how it gets its initializer."""
 
+from __future__ import annotations
+
 import pickle
 import signal
-from collections.abc import Callable, Iterable
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
 
 import phalanx._workers as _workers
 
 from ._forking import renew_streams
 from ._placement import Placement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 __all__ = ["Initializer", "work"]
 

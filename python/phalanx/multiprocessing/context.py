@@ -13,7 +13,6 @@ with it (see ``phalanx._workers``); a forked child inherits the arena.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from multiprocessing import context as _std
 from multiprocessing import process as _process
 from multiprocessing import reduction
@@ -27,9 +26,12 @@ from multiprocessing.context import (
     get_spawning_popen,
     set_spawning_popen,
 )
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
     from . import pool, queues, synchronize
 
 __all__ = [

@@ -13,8 +13,8 @@ from multiprocessing import (
     ProcessError,
     TimeoutError,
 )
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.pool import (  # type: ignore[attr-defined]
         MaybeEncodingError,

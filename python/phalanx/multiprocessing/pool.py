@@ -4,13 +4,13 @@
 options (see ``docs/pools.md``). ``ThreadPool`` is the standard library's.
 """
 
+from __future__ import annotations
+
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
 from multiprocessing import pool as _std
 from multiprocessing import util
 from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE, ThreadPool
-from typing import TYPE_CHECKING, Any
 
 import phalanx._workers as _workers
 
@@ -30,8 +30,15 @@ from ._worker import Initializer
 from .context import TimeoutError
 from .errors import MaybeEncodingError, RemoteTraceback
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
     from ._progress import Display, Meter
+
+    Callback = Callable[[Any], object]
+    ErrorCallback = Callable[[BaseException], object]
 
 __all__ = [
     "CLOSE",
@@ -49,9 +56,6 @@ __all__ = [
     "ThreadPool",
     "TimeoutError",
 ]
-
-Callback = Callable[[Any], object]
-ErrorCallback = Callable[[BaseException], object]
 
 
 class Pool(_std.Pool):
@@ -315,7 +319,7 @@ class Pool(_std.Pool):
         mode: str,
         chunksize: int | None,
         buffersize: int | None,
-    ) -> "_workers.Job":
+    ) -> _workers.Job:
         self._check_running()
         if buffersize is None:
             buffersize = self._settings.buffersize
@@ -340,7 +344,7 @@ class Pool(_std.Pool):
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         return min(chunksize, MOST)
 
-    def _display(self, job: "_workers.Job", func: object) -> "Display | None":
+    def _display(self, job: _workers.Job, func: object) -> Display | None:
         if not self._settings.progress:
             return None
         if self._meter is None:
