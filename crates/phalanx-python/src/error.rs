@@ -4,11 +4,13 @@
 //! `RuntimeError` under the stable ABI of Python 3.11.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::code::PyCodeInput;
+use pyo3::types::{PyCode, PyCodeMethods as _, PyDict, PyType};
 
 use crate::extras;
 use crate::ffi::*;
@@ -182,19 +184,23 @@ fn Remove_error_string(errorcode: c_int) -> PyResult<()> {
     check(unsafe { MPI_Remove_error_string(errorcode) })
 }
 
-const SOURCE: &str = include_str!("exception.py");
+const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("exception.py"), "\0").as_bytes()) {
+    Ok(source) => source,
+    Err(_) => panic!("the source of the classes holds a NUL"),
+};
 
 /// Runs the source of the classes in a namespace of its own. (Run as a module of the same name, it would put its own
-/// `__file__` in the place of the extension's, which scripts load with ctypes.)
+/// `__file__` in the place of the extension's, which scripts load with ctypes. The function `compile` would first make the
+/// hundred classes of syntax trees.)
 fn classes<'py>(m: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyDict>> {
-    let builtins = m.py().import("builtins")?;
-    let code = builtins.call_method1("compile", (SOURCE, "phalanx/MPI/exception.py", "exec"))?;
-    let names = PyDict::new(m.py());
+    let py = m.py();
+    let names = PyDict::new(py);
     names.set_item("__name__", m.name()?)?;
+    names.set_item("__builtins__", py.import("builtins")?)?;
     for name in ["Get_error_class", "Get_error_string"] {
         names.set_item(name, m.getattr(name)?)?;
     }
-    builtins.call_method1("exec", (code, &names))?;
+    PyCode::compile(py, SOURCE, c"phalanx/MPI/exception.py", PyCodeInput::File)?.run(Some(&names), None)?;
     Ok(names)
 }
 

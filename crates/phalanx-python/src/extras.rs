@@ -56,6 +56,12 @@ static EXTRAS: OnceLock<Extras> = OnceLock::new();
 /// The optional functions of the library that is loaded.
 pub(crate) fn get() -> &'static Extras {
     EXTRAS.get_or_init(|| {
+        let library = library();
+        let symbol = |name: &CStr| {
+            // SAFETY: the library is loaded for the life of the process; null is none.
+            let found = library.map(|library| unsafe { libc::dlsym(library, name.as_ptr()) });
+            found.filter(|found| !found.is_null())
+        };
         // SAFETY: the symbols carry these signatures wherever they exist: the prefix is ours.
         unsafe {
             Extras {
@@ -74,8 +80,8 @@ pub(crate) fn get() -> &'static Extras {
     })
 }
 
-/// The address of `name` in the MPI library this extension is bound to.
-fn symbol(name: &CStr) -> Option<*mut c_void> {
+/// The MPI library this extension is bound to.
+fn library() -> Option<*mut c_void> {
     let mut place: libc::Dl_info = libc::Dl_info {
         dli_fname: std::ptr::null(),
         dli_fbase: std::ptr::null_mut(),
@@ -84,17 +90,13 @@ fn symbol(name: &CStr) -> Option<*mut c_void> {
     };
     // SAFETY: the library that answers `MPI_Initialized` is loaded; `dlopen` with RTLD_NOLOAD only finds it again, and
     // the reference it takes is kept for the life of the process.
-    let found = unsafe {
+    let library = unsafe {
         if libc::dladdr(MPI_Initialized as *const c_void, &mut place) == 0 {
             return None;
         }
-        let library = libc::dlopen(place.dli_fname, libc::RTLD_NOLOAD | libc::RTLD_NOW | libc::RTLD_LOCAL);
-        if library.is_null() {
-            return None;
-        }
-        libc::dlsym(library, name.as_ptr())
+        libc::dlopen(place.dli_fname, libc::RTLD_NOLOAD | libc::RTLD_NOW | libc::RTLD_LOCAL)
     };
-    (!found.is_null()).then_some(found)
+    (!library.is_null()).then_some(library)
 }
 
 /// Runs a wait of the library without the interpreter lock.

@@ -114,12 +114,6 @@ struct Inner {
     at_home: bool,
 }
 
-impl Inner {
-    fn new(segment: Segment, layout: Layout, home: u64) -> Inner {
-        Inner { segment: Arc::new(segment), layout, home, at_home: home != 0 && namespaces() == Some(home) }
-    }
-}
-
 /// A mapped universe. Cloning is cheap and shares the mapping.
 ///
 /// ```
@@ -170,7 +164,7 @@ impl Universe {
         let (segment, seed) = (Segment::create(total)?, segment::random()?);
         segment.commit(0, layout.slots_at, "the universe's header")?;
         let home = namespaces().unwrap_or(0);
-        let universe = Universe(Arc::new(Inner::new(segment, layout, home)));
+        let universe = Universe(Arc::new(Inner { segment: Arc::new(segment), layout, home, at_home: home != 0 }));
         let header = universe.header();
         header.home.store(home, Ordering::Relaxed);
         header.version.store(VERSION, Ordering::Relaxed);
@@ -202,7 +196,8 @@ impl Universe {
         let header = unsafe { &*segment.base().cast::<Header>() };
         let layout = Layout::from_header(header, segment.len() as u64)?;
         let home = header.home.load(Ordering::Relaxed);
-        Ok(Universe(Arc::new(Inner::new(segment, layout, home))))
+        let at_home = home != 0 && namespaces() == Some(home);
+        Ok(Universe(Arc::new(Inner { segment: Arc::new(segment), layout, home, at_home })))
     }
 
     /// The segment's descriptor, to be inherited or passed.
