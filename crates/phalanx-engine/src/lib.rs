@@ -57,7 +57,7 @@ pub use comm::Comm;
 pub use comm::create::SplitType;
 pub use dynamic::Program;
 pub use engine::Engine;
-pub use engine::buffer::{Equivalence, RecvBuf, SendBuf};
+pub use engine::buffer::{Equivalence, Grow, RecvBuf, SendBuf};
 pub use error::{Error, ErrorClass, Result};
 pub use group::{Comparison, Group};
 pub use info::Info;

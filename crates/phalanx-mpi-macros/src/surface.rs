@@ -186,6 +186,8 @@ fn pass_through(plain: &Ident, body: &ItemFn) -> syn::Result<Tokens> {
 fn shown(name: &str) -> &str {
     match name {
         "PHALANX_Send" => "MPI_Send",
+        "PHALANX_Isend" => "MPI_Isend",
+        "PHALANX_Irecv" => "MPI_Irecv",
         "PHALANX_Recv" | "PHALANX_Recv_or_mprobe" => "MPI_Recv",
         name => name.strip_suffix("_c").unwrap_or(name),
     }

@@ -7,19 +7,21 @@ use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phalanx_engine::RecvBuf;
 use phalanx_engine::datatype::{Basic, Datatype};
 use phalanx_engine::pt2pt::{Received, Wait};
+use phalanx_engine::{Grow, RecvBuf, Request, SendBuf, Status};
 use phalanx_mpi_macros::mpi_entry;
+use phalanx_shm::mem::MutMem;
 
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
 use crate::datatype::PeerType;
 use crate::entry::Done;
 use crate::env::library_version;
-use crate::handle::RawMessage;
+use crate::handle::{RawMessage, RawRequest};
 use crate::message;
 use crate::param::{Address, Out, TextOut, count};
+use crate::request;
 use crate::state;
 use crate::status::StatusOut;
 
@@ -103,6 +105,52 @@ fn recv_or_mprobe(
     message.set(taken);
     bytes.set(outcome.bytes as i64);
     status.set(&outcome);
+    Ok(())
+}
+
+/// Starts to send bytes as `MPI_Isend_c`, if they are on their way at once: the request is complete then, and `buf` may go
+/// away. Else nothing happens, and the request is null.
+#[mpi_entry(PHALANX_Isend)]
+fn isend(buf: SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: CommRef, request: Out<RawRequest>) -> Done {
+    let bytes = count(bytes)?.0;
+    let message = SendBuf::raw(buf.memory(bytes)?, bytes, Datatype::predefined(Basic::Byte));
+    request.set(if comm.comm.send_if_ready(message, dest, tag)? {
+        request::adopt(Request::complete(comm.comm.engine(), Status::EMPTY), comm.raw())?
+    } else {
+        RawRequest::NULL
+    });
+    Ok(())
+}
+
+/// Asks the program for memory: of how many bytes is the second word.
+fn grow([function, data]: [usize; 2], bytes: usize) -> Option<MutMem> {
+    type Make = extern "C" fn(usize, i64) -> *mut u8;
+    // SAFETY: the program gave this address as a function of this type.
+    let make = unsafe { std::mem::transmute::<usize, Make>(function) };
+    let start = make(data, i64::try_from(bytes).ok()?);
+    // SAFETY: the program's function gives memory of so many bytes, which stays until the request is complete, or null.
+    (!start.is_null()).then(|| unsafe { MutMem::new(start, bytes) })
+}
+
+/// Starts to receive bytes as `MPI_Irecv_c`. A message of more than `room` of them goes to the memory that
+/// `grow(data, bytes)` gives, which is called when the message is matched, by any thread and under the library's lock: it
+/// may do nothing but find memory. Where that is null, the message is truncated.
+#[mpi_entry(PHALANX_Irecv)]
+fn irecv(
+    buf: RecvPtr,
+    room: i64,
+    source: c_int,
+    tag: c_int,
+    comm: CommRef,
+    grow_function: Address,
+    data: Address,
+    request: Out<RawRequest>,
+) -> Done {
+    let room = count(room)?.0;
+    // SAFETY: the program promised room for so many bytes until the operation has completed.
+    let place = unsafe { MutMem::new(buf.0 as *mut u8, room) };
+    let more = Grow::by(grow, [grow_function.0, data.0]);
+    request.set(request::adopt(comm.comm.irecv_growing(place, more, source, tag)?, comm.raw())?);
     Ok(())
 }
 

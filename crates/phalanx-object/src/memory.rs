@@ -18,7 +18,8 @@ use crate::view::Keeper;
 /// Memory of at least this many bytes is mapped, in huge pages where the system has them, and kept.
 const LARGE: usize = 256 << 10;
 
-/// Address space for a message whose size is not known when its receive is posted. Only pages that a message touches
+/// Address space for a message whose size is not known when its receive is posted, on libraries that do not ask for memory
+/// once it is known. Only pages that a message touches
 /// become memory. No size class of [`size_class`], so that a capacity tells the two kinds apart.
 const RESERVED: usize = (1 << 30) + 4096;
 

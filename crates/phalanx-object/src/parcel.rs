@@ -113,7 +113,7 @@ impl Parcel {
     #[must_use]
     pub fn small(object: &Bound<'_, PyAny>) -> Option<Parcel> {
         let mut short = [0; SHORT];
-        if let Some(length) = encode_short(object, &mut short) {
+        if let Some(length) = dump_short(object, &mut short) {
             return Some(Parcel(Parts::Short(SmallVec::from_slice(&short[..length]))));
         }
         let (kind, bytes) = small::long_bytes(object, SHORT / 2)?;
@@ -212,9 +212,10 @@ impl Parcel {
     }
 }
 
-/// Writes the message of a small plain value to the beginning of `out` and returns its length.
+/// Writes the message of a small plain value to the beginning of `out` and returns its length; `None` for any other object.
 #[inline]
-fn encode_short(object: &Bound<'_, PyAny>, out: &mut [u8; SHORT]) -> Option<usize> {
+#[must_use]
+pub fn dump_short(object: &Bound<'_, PyAny>, out: &mut [u8; SHORT]) -> Option<usize> {
     let (head, rest) = out.split_at_mut(MAGIC.len());
     let length = small::encode_small(object, rest)?;
     head.copy_from_slice(&MAGIC);

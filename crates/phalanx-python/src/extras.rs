@@ -34,6 +34,20 @@ type RecvOrMprobe = unsafe extern "C" fn(
     *mut MPI_Status,
     Around,
 ) -> c_int;
+type Isend = unsafe extern "C" fn(*const c_void, MPI_Count, c_int, c_int, MPI_Comm, *mut MPI_Request) -> c_int;
+/// Gives memory of so many bytes, or null.
+pub(crate) type Grow = unsafe extern "C" fn(*mut c_void, MPI_Count) -> *mut c_void;
+/// Starts a receive into room of so many bytes, or what the function gives for more.
+pub(crate) type Irecv = unsafe extern "C" fn(
+    *mut c_void,
+    MPI_Count,
+    c_int,
+    c_int,
+    MPI_Comm,
+    Grow,
+    *const c_void,
+    *mut MPI_Request,
+) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 type UsesErrorFunction = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -46,6 +60,10 @@ pub(crate) struct Extras {
     recv: Option<Recv>,
     /// Receives a message of any size that is small, takes another one out of the queue; waits as `recv` does.
     recv_or_mprobe: Option<RecvOrMprobe>,
+    /// Starts a send that is complete at once, or none.
+    isend: Option<Isend>,
+    /// Starts a receive whose memory is made when its message is known.
+    pub(crate) irecv: Option<Irecv>,
     set_interrupt_hook: Option<SetInterruptHook>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
@@ -69,6 +87,8 @@ pub(crate) fn get() -> &'static Extras {
                 recv: symbol(c"PHALANX_Recv").map(|p| std::mem::transmute::<*mut c_void, Recv>(p)),
                 recv_or_mprobe: symbol(c"PHALANX_Recv_or_mprobe")
                     .map(|p| std::mem::transmute::<*mut c_void, RecvOrMprobe>(p)),
+                isend: symbol(c"PHALANX_Isend").map(|p| std::mem::transmute::<*mut c_void, Isend>(p)),
+                irecv: symbol(c"PHALANX_Irecv").map(|p| std::mem::transmute::<*mut c_void, Irecv>(p)),
                 set_interrupt_hook: symbol(c"PHALANX_Set_interrupt_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetInterruptHook>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
@@ -161,6 +181,22 @@ pub(crate) unsafe fn receive(
         // SAFETY: as the caller promises.
         None => blocking(py, || unsafe { MPI_Recv_c(address, count, datatype, peer, tag, comm, status) }),
     }
+}
+
+/// Starts a send that is over at once: its request, which is complete. `None`, and nothing has happened, where the library
+/// cannot tell or the message has to wait.
+///
+/// # Errors
+/// `MPI.Exception`.
+#[inline]
+pub(crate) fn send_at_once(message: &[u8], to: Route) -> PyResult<Option<MPI_Request>> {
+    let Some(isend) = get().isend else { return Ok(None) };
+    let mut request = MPI_REQUEST_NULL;
+    // SAFETY: the message is there for the call, after which it is not read; the place of the handle is valid.
+    let code =
+        unsafe { isend(message.as_ptr().cast(), message.len() as MPI_Count, to.peer, to.tag, to.comm, &mut request) };
+    error::check(code)?;
+    Ok((request != MPI_REQUEST_NULL).then_some(request))
 }
 
 /// A message of unknown size: received if it fits, else taken out of the matching order.

@@ -66,6 +66,31 @@ impl<'t> RecvBuf<'static, 't> {
     }
 }
 
+/// Makes memory for a message of bytes that is larger than the room of its receive, once it has been matched.
+///
+/// The function runs under the engine's lock: it may do nothing but find memory.
+#[derive(Clone, Copy)]
+pub struct Grow {
+    make: fn([usize; 2], usize) -> Option<MutMem>,
+    words: [usize; 2],
+}
+
+impl Grow {
+    /// By a function that gets two words, and how many bytes are needed.
+    ///
+    /// The constructor of the memory that it gives promises that the bytes may be written until the operation has
+    /// completed.
+    pub fn by(make: fn([usize; 2], usize) -> Option<MutMem>, words: [usize; 2]) -> Grow {
+        Grow { make, words }
+    }
+
+    /// Memory for so many bytes, and their number.
+    pub(crate) fn make(self, bytes: u64) -> Option<(MutMem, usize)> {
+        let bytes = usize::try_from(bytes).ok()?;
+        Some(((self.make)(self.words, bytes)?, bytes))
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
 }

@@ -348,7 +348,7 @@ impl Core {
     /// When memory for the operation is short.
     pub fn irecv_typed(&mut self, ctx: u32, source: ProcId, tag: i32, buf: RecvBuf<'static, '_>) -> Result<RawOp> {
         let pattern = Pattern { source: source.0 as i32, tag };
-        self.recv_start(&Incoming { ctx, pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, Owner::Raw)
+        self.recv_start(&Incoming { ctx, pattern, mem: buf.mem, count: buf.count, ty: buf.ty, grow: None }, Owner::Raw)
     }
 
     /// The outcome of an operation if it is done (which frees it), else `None`.
@@ -402,7 +402,7 @@ impl Core {
             Some(Body::Recv(recv)) => match &mut recv.stage {
                 // What still comes falls on no memory.
                 RecvStage::Streaming { .. } => {
-                    recv.target = Target { mem: MutMem::empty(), count: 0, ty: bytes().clone() };
+                    recv.target = Target { mem: MutMem::empty(), count: 0, ty: bytes().clone(), grow: None };
                 }
                 RecvStage::Piping(piping) => piping.discard = true,
                 RecvStage::Pulling(pull) => {
@@ -418,6 +418,6 @@ impl Core {
 }
 
 /// `MPI_BYTE`.
-fn bytes() -> &'static Datatype {
+pub(crate) fn bytes() -> &'static Datatype {
     Datatype::predefined(Basic::Byte)
 }

@@ -232,6 +232,7 @@ impl Core {
         let Some(recv) = self.ops.recv(op) else {
             return;
         };
+        recv.target.fit(matched.bytes);
         let target = recv.target.clone();
         let end = matched.bytes.min(target.room());
         if end == 0 {

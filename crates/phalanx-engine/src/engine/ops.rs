@@ -11,6 +11,7 @@ use crate::datatype::Datatype;
 use crate::error::Result;
 use crate::status::Status;
 
+use super::buffer::Grow;
 use super::large::{Piping, Pull, Push};
 use super::matching::Pattern;
 
@@ -120,9 +121,21 @@ pub(crate) struct Target {
     pub(crate) mem: MutMem,
     pub(crate) count: usize,
     pub(crate) ty: Datatype,
+    pub(crate) grow: Option<Grow>,
 }
 
 impl Target {
+    /// Makes room for a message that has been matched, where the receiver can. (Else the message is truncated.)
+    #[inline]
+    pub(crate) fn fit(&mut self, bytes: u64) {
+        if let Some(grow) = self.grow
+            && bytes > self.room()
+            && let Some((mem, count)) = grow.make(bytes)
+        {
+            (self.mem, self.count, self.grow) = (mem, count, None);
+        }
+    }
+
     /// Bytes of data that fit.
     pub(crate) fn room(&self) -> u64 {
         (self.count * self.ty.size()) as u64

@@ -8,6 +8,7 @@ use crate::datatype::{Datatype, signature};
 use crate::error::{Error, ErrorClass, Result};
 use crate::status::Status;
 
+use super::buffer::Grow;
 use super::core::Core;
 use super::kind;
 use super::matching::{Arrived, Pattern, Posted};
@@ -43,17 +44,31 @@ pub(crate) enum Content {
 }
 
 /// A receive about to start.
+#[derive(Clone, Copy)]
 pub(crate) struct Incoming<'t> {
     pub(crate) ctx: u32,
     pub(crate) pattern: Pattern,
     pub(crate) mem: MutMem,
     pub(crate) count: usize,
     pub(crate) ty: &'t Datatype,
+    /// For bytes: where more of them go than fit.
+    pub(crate) grow: Option<Grow>,
 }
 
 impl Incoming<'_> {
     fn target(&self) -> Target {
-        Target { mem: self.mem, count: self.count, ty: self.ty.clone() }
+        Target { mem: self.mem, count: self.count, ty: self.ty.clone(), grow: self.grow }
+    }
+
+    /// The same with room for a message of so many bytes, where that can be made.
+    fn fitting(mut self, bytes: u64) -> Self {
+        if let Some(grow) = self.grow
+            && bytes > (self.count * self.ty.size()) as u64
+            && let Some((mem, count)) = grow.make(bytes)
+        {
+            (self.mem, self.count, self.grow) = (mem, count, None);
+        }
+        self
     }
 }
 
@@ -164,6 +179,7 @@ impl Core {
         stored: Stored,
         owner: Owner,
     ) -> Result<RawOp> {
+        let m = &m.fitting(stored.bytes);
         let matched = Matched { ctx: m.ctx, source, tag, signature: stored.signature, bytes: stored.bytes };
         match stored.content {
             Content::Packed { bytes, sync } => {
@@ -328,6 +344,7 @@ impl Core {
         let Some(recv) = self.ops.recv(op) else {
             return;
         };
+        recv.target.fit(e.len);
         let target = recv.target.clone();
         let room = target.room();
         let outcome = if target.ty.is_contiguous() {
@@ -382,8 +399,9 @@ impl Core {
         let Some(recv) = self.ops.recv(op) else {
             return;
         };
-        let (target, ctx) = (recv.target.clone(), recv.ctx);
         let bytes = count * ty.size();
+        recv.target.fit(bytes as u64);
+        let (target, ctx) = (recv.target.clone(), recv.ctx);
         let n = bytes.min(target.room() as usize);
         if ty.is_contiguous() && target.ty.is_contiguous() {
             mem.at(0, n).copy_to_mem(target.mem.at(0, n));

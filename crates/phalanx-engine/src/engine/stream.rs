@@ -105,7 +105,7 @@ impl Core {
         let done = *at as usize;
         *at += record.payload_len() as u64;
         let complete = *at >= *end;
-        let Target { mem, count, ty } = &recv.target;
+        let Target { mem, count, ty, .. } = &recv.target;
         if ty.is_contiguous() {
             record.copy_payload_to(mem.at(done as isize, record.payload_len()));
         } else {

@@ -6,9 +6,11 @@ mod probe;
 mod sendrecv;
 
 use phalanx_shm::ProcId;
+use phalanx_shm::mem::MutMem;
 
 use crate::comm::Comm;
-use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::buffer::{Grow, RecvBuf, SendBuf};
+use crate::engine::core::bytes;
 use crate::engine::{Core, CoreGuard, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 use crate::request::{Recipe, Request};
@@ -224,6 +226,31 @@ impl Comm {
         Ok(Request::of_op(self.engine(), op, Status::PROC_NULL))
     }
 
+    /// Starts to receive a message of bytes of any size: into `room` if it fits, else where `grow` says once it is matched.
+    ///
+    /// # Errors
+    /// As [`Comm::irecv`].
+    pub fn irecv_growing(&self, room: MutMem, grow: Grow, source: i32, tag: i32) -> Result<Request> {
+        let buf = RecvBuf::raw(room, room.len(), bytes());
+        let op = match self.incoming(&buf, source, tag)? {
+            Some((m, _)) => self.0.engine.enter()?.recv_start(&Incoming { grow: Some(grow), ..m }, Owner::User)?,
+            None => RawOp::DONE,
+        };
+        Ok(Request::of_op(self.engine(), op, Status::PROC_NULL))
+    }
+
+    /// Sends a small message if that is possible at once; `false`, and nothing has happened, if not.
+    ///
+    /// # Errors
+    /// As [`Comm::send_mode`].
+    pub fn send_if_ready(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32) -> Result<bool> {
+        match self.outgoing(SendMode::Standard, &buf, dest, tag)? {
+            Some(m) if m.dest != self.0.engine.me() => self.0.engine.enter()?.send_now(&m),
+            Some(_) => Ok(false),
+            None => Ok(true),
+        }
+    }
+
     /// The start of a nonblocking or persistent receive; `DONE` for `PROC_NULL`.
     pub(crate) fn start_recv(&self, buf: &RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<RawOp> {
         let Some((m, _)) = self.incoming(buf, source, tag)? else {
@@ -326,7 +353,8 @@ impl Comm {
             return Ok(None);
         };
         buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
-        Ok(Some((Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty }, from)))
+        let m = Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty, grow: None };
+        Ok(Some((m, from)))
     }
 
     #[cold]

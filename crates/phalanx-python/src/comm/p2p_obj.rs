@@ -1,18 +1,21 @@
 //! Point-to-point communication of Python objects (MPI 5.0 chapter 3, by pickle).
 
-use std::sync::Arc;
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 
 use super::Comm;
 use crate::buffer::{Access, View};
+use crate::extras::{self, Irecv};
 use crate::ffi::*;
 use crate::gil::{self, GilCell};
 use crate::handle::Handle as _;
 use crate::init;
 use crate::object::transfer::{self, IsendCall, Route, SendCall};
-use crate::object::{self, Memory, Parcel};
+use crate::object::{self, Memory, Parcel, SHORT};
 use crate::request::{Held, Keep, Request};
 use crate::status::{self, Status};
 
@@ -23,6 +26,72 @@ impl Held for Sending {}
 
 /// What an `irecv` under way holds.
 struct Receiving(GilCell<Option<Landing>>);
+
+/// What an `irecv` of a message of any size holds, where the library asks for memory once it knows the message.
+struct Growing {
+    /// For a short message.
+    room: UnsafeCell<MaybeUninit<[u8; SHORT]>>,
+    /// For any other one, made when it was matched.
+    larger: Mutex<Option<Memory>>,
+}
+
+// SAFETY: the library alone writes `room`, as long as the operation is under way; it is read when that is over.
+unsafe impl Sync for Growing {}
+
+impl Growing {
+    fn larger(&self) -> MutexGuard<'_, Option<Memory>> {
+        self.larger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Memory for a message that an `irecv` has matched; null where there is not so much.
+unsafe extern "C" fn grow(growing: *mut c_void, bytes: MPI_Count) -> *mut c_void {
+    // SAFETY: the library passes the address that `start_growing` gave it, of what the request holds.
+    let growing = unsafe { &*growing.cast::<Growing>() };
+    let Some(memory) = usize::try_from(bytes).ok().and_then(Memory::new) else {
+        return std::ptr::null_mut();
+    };
+    let address = memory.address();
+    *growing.larger() = Some(memory);
+    address
+}
+
+/// Starts the receive of an object of any size.
+fn start_growing<'py>(py: Python<'py>, irecv: Irecv, from: Route) -> PyResult<Bound<'py, Request>> {
+    let room = UnsafeCell::new(MaybeUninit::uninit());
+    let held = Arc::new(Growing { room, larger: Mutex::new(None) });
+    let (place, data) = (held.room.get().cast(), Arc::as_ptr(&held).cast());
+    Request::start(py, Keep::Held(held), |request| {
+        // SAFETY: the request holds the room and what `grow` works on; the place of the handle is valid.
+        unsafe { irecv(place, SHORT as MPI_Count, from.peer, from.tag, from.comm, grow, data, request) }
+    })
+}
+
+impl Held for Growing {
+    fn finish(&self, py: Python<'_>, status: &mut MPI_Status) -> PyResult<Py<PyAny>> {
+        let Some(length) = arrived(status)? else {
+            return Ok(py.None());
+        };
+        let larger = self.larger().take();
+        if let Some(memory) = larger {
+            return object::load(py, memory).map(Bound::unbind);
+        }
+        // SAFETY: the operation is over, and a message of so many bytes, which fit, is in the room.
+        let message = unsafe { std::slice::from_raw_parts(self.room.get().cast(), length.min(SHORT)) };
+        object::load_short(py, message).map(Bound::unbind)
+    }
+}
+
+/// How many bytes a receive that is over has brought; `None` where it was cancelled, or from nobody.
+fn arrived(status: &MPI_Status) -> PyResult<Option<usize>> {
+    let mut cancelled = 0;
+    // SAFETY: both pointers are valid for the call.
+    let code = unsafe { MPI_Test_cancelled(status, &mut cancelled) };
+    if code != MPI_SUCCESS || cancelled != 0 || status.MPI_SOURCE == MPI_PROC_NULL {
+        return Ok(None);
+    }
+    transfer::message_bytes(status).map(Some)
+}
 
 /// Where the object of an `irecv` arrives.
 enum Landing {
@@ -76,14 +145,10 @@ impl Held for Receiving {
         let Some(landing) = self.0.take(py) else {
             return Ok(py.None());
         };
-        let mut cancelled = 0;
-        // SAFETY: both pointers are valid for the call.
-        let code = unsafe { MPI_Test_cancelled(status, &mut cancelled) };
-        if code != MPI_SUCCESS || cancelled != 0 || status.MPI_SOURCE == MPI_PROC_NULL {
-            return Ok(py.None());
+        match arrived(status)? {
+            Some(length) => landing.load(py, length).map(Bound::unbind),
+            None => Ok(py.None()),
         }
-        let length = transfer::message_bytes(status)?;
-        landing.load(py, length).map(Bound::unbind)
     }
 }
 
@@ -108,7 +173,13 @@ impl Comm {
         let to = Route { comm: self.raw(), peer: dest, tag };
         // Nobody will receive it: an object that does not pickle is no error then.
         let nothing = py.None();
-        let parcel = object::dump(if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj })?;
+        let obj = if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj };
+        if call.is_none()
+            && let Some(message) = object::dump_short(obj, &mut [0; SHORT])
+        {
+            return transfer::send_bytes(py, message, to);
+        }
+        let parcel = object::dump(obj)?;
         match call {
             None => transfer::send(py, &parcel, to),
             Some(call) => transfer::send_by(py, call, &parcel, to),
@@ -120,14 +191,20 @@ impl Comm {
         obj: &Bound<'py, PyAny>,
         dest: c_int,
         tag: c_int,
-        call: IsendCall,
+        call: Option<IsendCall>,
     ) -> PyResult<Bound<'py, Request>> {
         let py = obj.py();
         let to = Route { comm: self.raw(), peer: dest, tag };
         let nothing = py.None();
-        let parcel = object::dump(if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj })?;
-        let held = Arc::new(Sending(parcel));
-        let raw = transfer::start_send(py, call, &held.0, to)?;
+        let obj = if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj };
+        if call.is_none()
+            && let Some(message) = object::dump_short(obj, &mut [0; SHORT])
+            && let Some(raw) = extras::send_at_once(message, to)?
+        {
+            return Bound::new(py, Request::with(raw, Keep::Nothing));
+        }
+        let held = Arc::new(Sending(object::dump(obj)?));
+        let raw = transfer::start_send(py, call.unwrap_or(MPI_Isend_c), &held.0, to)?;
         Bound::new(py, Request::with(raw, Keep::Held(held)))
     }
 
@@ -203,7 +280,7 @@ impl Comm {
     /// Start to send an object. Does not block; a large array in it must not change until the request is complete.
     #[pyo3(signature = (obj, dest, tag = 0))]
     fn isend<'py>(&self, obj: &Bound<'py, PyAny>, dest: c_int, tag: c_int) -> PyResult<Bound<'py, Request>> {
-        self.isend_object(obj, dest, tag, MPI_Isend_c)
+        self.isend_object(obj, dest, tag, None)
     }
 
     /// ibsend(self, obj: Any, dest: int, tag: int = 0) -> Request
@@ -211,7 +288,7 @@ impl Comm {
     /// Start to send an object in buffered mode. Does not block.
     #[pyo3(signature = (obj, dest, tag = 0))]
     fn ibsend<'py>(&self, obj: &Bound<'py, PyAny>, dest: c_int, tag: c_int) -> PyResult<Bound<'py, Request>> {
-        self.isend_object(obj, dest, tag, MPI_Ibsend_c)
+        self.isend_object(obj, dest, tag, Some(MPI_Ibsend_c))
     }
 
     /// issend(self, obj: Any, dest: int, tag: int = 0) -> Request
@@ -219,7 +296,7 @@ impl Comm {
     /// Start to send an object in synchronous mode. Does not block.
     #[pyo3(signature = (obj, dest, tag = 0))]
     fn issend<'py>(&self, obj: &Bound<'py, PyAny>, dest: c_int, tag: c_int) -> PyResult<Bound<'py, Request>> {
-        self.isend_object(obj, dest, tag, MPI_Issend_c)
+        self.isend_object(obj, dest, tag, Some(MPI_Issend_c))
     }
 
     /// recv(self, buf: Buffer | None = None, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Any
@@ -250,7 +327,8 @@ impl Comm {
     ///
     /// Start to receive an object, which the request's `wait` or `test` returns. Does not block.
     ///
-    /// There is room for an object of a gibibyte; `buf` is other memory for the message, or its size in bytes.
+    /// `buf` is other memory for the message, or its size in bytes. (On the embedded engine there is room for an object of
+    /// any size, on other libraries for one of a gibibyte.)
     #[pyo3(signature = (buf = None, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG))]
     fn irecv<'py>(
         &self,
@@ -259,6 +337,11 @@ impl Comm {
         source: c_int,
         tag: c_int,
     ) -> PyResult<Bound<'py, Request>> {
+        if buf.is_none()
+            && let Some(irecv) = extras::get().irecv
+        {
+            return start_growing(py, irecv, Route { comm: self.raw(), peer: source, tag });
+        }
         let landing = Landing::new(buf)?;
         let ((address, length), comm) = (landing.place(), self.raw());
         let held = Receiving(GilCell::new(Some(landing)));
@@ -286,7 +369,7 @@ impl Comm {
         status: Option<&Bound<'py, Status>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = sendobj.py();
-        let sending = self.isend_object(sendobj, dest, sendtag, MPI_Isend_c)?;
+        let sending = self.isend_object(sendobj, dest, sendtag, None)?;
         let mut value = MPI_Status::EMPTY;
         let object = match recvbuf {
             Some(buf) => self.recv_into(buf, source, recvtag, &mut value),

@@ -8,8 +8,8 @@ pub(crate) mod notice;
 mod pickle;
 pub(crate) mod transfer;
 
-pub(crate) use phalanx_object::{Memory, Parcel};
-pub(crate) use pickle::{dump, load, load_from, load_short};
+pub(crate) use phalanx_object::{Memory, Parcel, SHORT};
+pub(crate) use pickle::{dump, dump_short, load, load_from, load_short};
 
 use pyo3::prelude::*;
 

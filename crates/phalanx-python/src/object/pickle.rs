@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use phalanx_object::{Loader, Memory, Parcel, Part, Reducers, View, Written, is_ours};
+use phalanx_object::{Loader, Memory, Parcel, Part, Reducers, SHORT, View, Written, is_ours};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -293,6 +293,15 @@ fn threshold(py: Python<'_>) -> PyResult<Option<usize>> {
         Some(threshold) => Ok(threshold),
         None => Ok(ask(&current(py)?)),
     }
+}
+
+/// Writes the message of a small plain value into `room`, where those are not pickled, and returns it.
+#[inline]
+pub(crate) fn dump_short<'a>(object: &Bound<'_, PyAny>, room: &'a mut [u8; SHORT]) -> Option<&'a [u8]> {
+    // What goes wrong here goes wrong in `dump`, too, which says so.
+    threshold(object.py()).ok()??;
+    let length = phalanx_object::dump_short(object, room)?;
+    room.get(..length)
 }
 
 /// An object as what can be sent.

@@ -38,6 +38,17 @@ pub(crate) fn send(py: Python<'_>, parcel: &Parcel, to: Route) -> PyResult<()> {
     describe(parcel, |address, count, datatype| unsafe { extras::send(py, (address, count, datatype), to) })?
 }
 
+/// As [`send`], a message that lies in one piece.
+///
+/// # Errors
+/// `MPI.Exception`.
+#[inline]
+pub(crate) fn send_bytes(py: Python<'_>, message: &[u8], to: Route) -> PyResult<()> {
+    let whole = (message.as_ptr().cast(), message.len() as MPI_Count, MPI_BYTE);
+    // SAFETY: the message outlives the call.
+    unsafe { extras::send(py, whole, to) }
+}
+
 /// Sends in another mode, without the interpreter lock.
 ///
 /// # Errors
