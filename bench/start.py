@@ -12,8 +12,10 @@ the row starts. For a pool it is the pool of the standard library.
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from engines import Engine, engines, phalanx
 from report import Figures, machine, medians, time_text
 
 BARE, STANDARD = "bare", "multiprocessing"
+LIMIT = 15  # seconds until a start counts as failed
 IMPORT = "from mpi4py import MPI"
 BARRIER = f"{IMPORT}; MPI.COMM_WORLD.Barrier()"
 
@@ -65,36 +68,54 @@ class Row:
     method: str = ""
 
 
+class Failed(Exception):
+    """A start that did not come to its end."""
+
+
 def run(commands: list[list[str]], environment: dict[str, str]) -> float:
     """Seconds from the first start to the last end of processes that run together."""
+
+    def too_long(number: int, frame: object) -> None:
+        for pid in started:
+            os.kill(pid, signal.SIGKILL)
+
     null = os.open(os.devnull, os.O_RDWR)
     streams = [(os.POSIX_SPAWN_DUP2, null, stream) for stream in (0, 1)]
+    started: list[int] = []
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(LIMIT)
     begin = time.perf_counter()
-    started = [
-        os.posix_spawnp(command[0], command, environment, file_actions=streams)
-        for command in commands
-    ]
+    for command in commands:
+        started.append(
+            os.posix_spawnp(command[0], command, environment, file_actions=streams)
+        )
     failed = [status for pid in started if (status := os.waitpid(pid, 0)[1])]
     elapsed = time.perf_counter() - begin
+    signal.alarm(0)
     os.close(null)
     if failed:
-        raise SystemExit(f"status {failed[0]} from {commands[0]}")
+        raise Failed(f"wait status {failed[0]} from {commands[0]}")
     return elapsed
 
 
 def told(command: list[str], environment: dict[str, str]) -> float:
     """The seconds that a program has measured itself and prints."""
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"status {done.returncode} from {command}")
-    return float(done.stdout)
+        start_new_session=True,
+    ) as process:
+        try:
+            out, _ = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise Failed(f"no end of {command}") from None
+    if process.returncode != 0:
+        raise Failed(f"status {process.returncode} from {command}")
+    return float(out)
 
 
 def alone(engine: Engine) -> float:
@@ -126,6 +147,10 @@ ROWS = [
 ]
 
 
+# What a peer cannot do here: it is not tried again.
+broken: set[tuple[str, str]] = set()
+
+
 def pool(python: str, package: str, method: str, folder: Path) -> float:
     script = folder / f"start_{package}_{method}.py"
     script.write_text(POOL.format(package=package, method=method))
@@ -141,11 +166,18 @@ def measure(
     if row.measure is not None:
         bare = [[python, "-c", "pass"]] * row.bare
         by_engine[BARE].append(run(bare, dict(os.environ)))
-        for engine in ours + peers:
+        for engine in ours:
             by_engine[engine.name].append(row.measure(engine))
+        for engine in peers:
+            if (row.name, engine.name) in broken:
+                continue
+            try:
+                seconds = row.measure(engine)
+                by_engine[engine.name].append(seconds)
+            except Failed as error:
+                broken.add((row.name, engine.name))
+                print(f"{row.name}: {engine.name}: {error}", file=sys.stderr)
         return
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         by_engine[STANDARD].append(pool(python, "multiprocessing", row.method, place))
