@@ -90,7 +90,10 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
     if !universe.has(me) || universe.slot(me).claim(universe.own_tag()).is_err() {
         return Ok(None);
     }
-    let pmi = pmi_fd.and_then(greet).transpose()?;
+    let pmi = pmi_fd.and_then(|fd| Some(Pmi::later(own_socket(fd)?)));
+    if let (Some(fd), Some(pmi)) = (pmi_fd, &pmi) {
+        inherit::close_original(fd, pmi.fd());
+    }
     Ok(Some(BootConfig {
         universe,
         first: ProcId(world.first),
@@ -103,16 +106,12 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
     }))
 }
 
-/// The connection to the launcher, unless the number means something else here: then we are a child of a rank that
+/// The socket to the launcher, unless the number means something else here: then we are a child of a rank that
 /// has inherited its environment only.
-fn greet(fd: i32) -> Option<Result<Pmi>> {
+fn own_socket(fd: i32) -> Option<OwnedFd> {
     let socket = UnixStream::from(inherit::duplicate(fd).ok()?);
     socket.peer_addr().ok()?;
-    let pmi = Pmi::connect(socket.into());
-    if let Ok(pmi) = &pmi {
-        inherit::close_original(fd, pmi.fd());
-    }
-    Some(pmi)
+    Some(socket.into())
 }
 
 /// A universe of one.
@@ -124,10 +123,11 @@ fn alone() -> Result<BootConfig> {
 
 /// Meets the other ranks of a PMI-1 launcher: rank 0 makes the universe and tells where it is.
 fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
-    let Some(pmi) = greet(fd) else {
+    let Some(socket) = own_socket(fd) else {
         return alone();
     };
-    let mut pmi = pmi?;
+    let mut pmi = Pmi::connect(socket)?;
+    inherit::close_original(fd, pmi.fd());
     let appnum = pmi.appnum()?;
     let mut own = None;
     if rank == 0 {

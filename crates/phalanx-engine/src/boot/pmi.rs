@@ -12,6 +12,9 @@ use crate::error::{Error, ErrorClass, Result};
 /// The connection to the launcher.
 pub struct Pmi {
     socket: BufReader<UnixStream>,
+    /// Whether the launcher has been greeted. What most programs need stands in their environment, so that they
+    /// never ask it anything: there is no round trip to a process that needs a CPU for it, at the start or the end.
+    greeted: bool,
     /// Name of the key-value space of this job; empty until asked for.
     kvs: String,
 }
@@ -40,8 +43,19 @@ impl Pmi {
     /// # Errors
     /// When the launcher does not answer as PMI-1 demands.
     pub fn connect(socket: OwnedFd) -> Result<Pmi> {
-        let mut pmi = Pmi { socket: BufReader::new(UnixStream::from(socket)), kvs: String::new() };
-        let answer = pmi.ask("cmd=init pmi_version=1 pmi_subversion=1\n", "response_to_init")?;
+        let mut pmi = Pmi::later(socket);
+        pmi.greet()?;
+        Ok(pmi)
+    }
+
+    /// Takes over the socket to the launcher, which is greeted before it is asked anything.
+    pub fn later(socket: OwnedFd) -> Pmi {
+        Pmi { socket: BufReader::new(UnixStream::from(socket)), greeted: false, kvs: String::new() }
+    }
+
+    fn greet(&mut self) -> Result<()> {
+        self.greeted = true;
+        let answer = self.ask("cmd=init pmi_version=1 pmi_subversion=1\n", "response_to_init")?;
         if !answer.line().is_ok() {
             return Err(Error::new(
                 ErrorClass::Other,
@@ -52,7 +66,7 @@ impl Pmi {
                 ),
             ));
         }
-        Ok(pmi)
+        Ok(())
     }
 
     /// The socket to the launcher.
@@ -65,6 +79,9 @@ impl Pmi {
     /// # Errors
     /// When the connection is lost or another command comes back.
     pub fn ask(&mut self, text: &str, expected: &str) -> Result<Answer> {
+        if !self.greeted {
+            self.greet()?;
+        }
         let name = text.split(['=', ' ', '\n']).nth(1).unwrap_or("?").to_owned();
         self.socket.get_mut().write_all(text.as_bytes()).map_err(|e| lost(&name, e))?;
         let mut line = String::new();
@@ -132,11 +149,14 @@ impl Pmi {
         self.ask("cmd=barrier_in\n", "barrier_out").map(|_| ())
     }
 
-    /// Says that this rank is done.
+    /// Says that this rank is done, to a launcher that knows it has begun.
     ///
     /// # Errors
     /// When the connection is lost.
     pub fn finalize(&mut self) -> Result<()> {
+        if !self.greeted {
+            return Ok(());
+        }
         self.ask("cmd=finalize\n", "finalize_ack").map(|_| ())
     }
 
@@ -190,6 +210,37 @@ mod tests {
         assert_eq!(pmi.appnum().expect("appnum"), Some(2));
         pmi.finalize().expect("finalize");
         server.join().expect("script followed");
+    }
+
+    #[test]
+    fn a_launcher_that_is_not_asked_anything_hears_nothing() {
+        let (ours, theirs) = UnixStream::pair().expect("socket pair");
+        let mut pmi = Pmi::later(ours.into());
+        pmi.finalize().expect("nothing to say");
+        drop(pmi);
+        let mut heard = String::new();
+        BufReader::new(theirs).read_line(&mut heard).expect("the end");
+        assert_eq!(heard, "");
+    }
+
+    #[test]
+    fn a_launcher_is_greeted_before_it_is_asked() {
+        let (ours, theirs) = UnixStream::pair().expect("socket pair");
+        let server = thread::spawn(move || {
+            let mut lines =
+                BufReader::new(theirs.try_clone().expect("clone")).lines().map_while(std::result::Result::ok);
+            let mut out = theirs;
+            let mut heard = Vec::new();
+            for answer in ["cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0", "cmd=universe_size size=5"] {
+                heard.push(lines.next().expect("a request"));
+                writeln!(out, "{answer}").expect("writable");
+            }
+            heard
+        });
+        let mut pmi = Pmi::later(ours.into());
+        assert_eq!(pmi.universe_size().expect("size"), Some(5));
+        let heard = server.join().expect("script followed");
+        assert_eq!(heard, ["cmd=init pmi_version=1 pmi_subversion=1", "cmd=get_universe_size"]);
     }
 
     #[test]
