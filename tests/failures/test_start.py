@@ -68,8 +68,8 @@ class TestImport(JobCase):
         bare = (sys.executable, "-I", "-c")
         before = self.loaded(*bare, "")
         after = self.loaded(*bare, "from phalanx import MPI")
-        ours = {"phalanx", "phalanx.MPI", "phalanx._rc", "phalanx.rc"}
-        self.assertEqual(after - before, ours)
+        foreign = {name for name in after - before if not name.startswith("phalanx")}
+        self.assertEqual(foreign, set())
 
     def test_nor_does_the_door(self):
         before = self.loaded(sys.executable, "-I", "-c", "")

@@ -1,16 +1,14 @@
 //! MPI error codes as Python exceptions.
 //!
-//! The classes are written in Python (`exception.py`, compiled into the extension): a native class cannot derive from
-//! `RuntimeError` under the stable ABI of Python 3.11.
+//! The classes are written in Python (`phalanx/_exception.py`): a native class cannot derive from `RuntimeError` under the
+//! stable ABI of Python 3.11.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::code::PyCodeInput;
-use pyo3::types::{PyCode, PyCodeMethods as _, PyDict, PyType};
+use pyo3::types::PyType;
 
 use crate::extras;
 use crate::ffi::*;
@@ -184,26 +182,6 @@ fn Remove_error_string(errorcode: c_int) -> PyResult<()> {
     check(unsafe { MPI_Remove_error_string(errorcode) })
 }
 
-const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("exception.py"), "\0").as_bytes()) {
-    Ok(source) => source,
-    Err(_) => panic!("the source of the classes holds a NUL"),
-};
-
-/// Runs the source of the classes in a namespace of its own. (Run as a module of the same name, it would put its own
-/// `__file__` in the place of the extension's, which scripts load with ctypes. The function `compile` would first make the
-/// hundred classes of syntax trees.)
-fn classes<'py>(m: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyDict>> {
-    let py = m.py();
-    let names = PyDict::new(py);
-    names.set_item("__name__", m.name()?)?;
-    names.set_item("__builtins__", py.import("builtins")?)?;
-    for name in ["Get_error_class", "Get_error_string"] {
-        names.set_item(name, m.getattr(name)?)?;
-    }
-    PyCode::compile(py, SOURCE, c"phalanx/MPI/exception.py", PyCodeInput::File)?.run(Some(&names), None)?;
-    Ok(names)
-}
-
 /// Adds the functions and classes of this file to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = m.py();
@@ -219,9 +197,9 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         m.add_function(function)?;
     }
-    let names = classes(m)?;
-    let general = names.as_any().get_item("Exception")?.cast_into::<PyType>()?;
-    let unsupported = names.as_any().get_item("_UnsupportedOperation")?.cast_into::<PyType>()?;
+    let given = (m.name()?, m.getattr("Get_error_class")?, m.getattr("Get_error_string")?);
+    let classes = py.import("phalanx._exception")?.call_method1("make_classes", given)?;
+    let (general, unsupported): (Bound<'_, PyType>, Bound<'_, PyType>) = classes.extract()?;
     m.add("Exception", &general)?;
     m.add("_UnsupportedOperation", &unsupported)?;
     let _ = CLASSES.set(py, Classes { general: general.unbind(), unsupported: unsupported.unbind() });
