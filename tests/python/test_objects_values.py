@@ -144,6 +144,42 @@ class Same(unittest.TestCase):
             self.check(list(range(length)))
             self.check(dict.fromkeys(range(length)))
 
+    def test_integers_of_every_width(self):
+        for bits in (7, 8, 15, 16, 31, 32, 63, 64):
+            for number in (2**bits - 1, 2**bits, -(2**bits), -(2**bits) - 1):
+                self.check(number)
+                self.check([number, {number: (number,)}])
+
+    def test_containers_up_to_and_beyond_what_is_written_directly(self):
+        for count in (100, 1000, 3000, 5000, 16000, 40000, 70000):
+            self.check(list(range(count)))
+            self.check([float(n) for n in range(count)])
+            self.check({f"key {n}": f"value {n}" for n in range(count)})
+            self.check([None] * count)
+        # The first item tells nothing of the others.
+        self.check([None, *("x" * 1000 for _ in range(50))])
+        self.check(["x" * 1000, *(None for _ in range(500))])
+        self.check([*range(3000), Number(3)])
+        self.check([*range(3000), "\ud800"])
+
+    def test_a_string_in_several_places_is_one_object(self):
+        names = [f"name {n}" for n in range(300)]
+        for count in (1, 2, 10, 60):
+            some = names[:count]
+            rows = [dict.fromkeys(some, n) for n in range(1000 // count)]
+            self.check(rows)
+            got = travel(rows)
+            for key, first in zip(got[-1], got[0], strict=True):
+                self.assertEqual(key, first)
+            distinct = {id(key) for row in got for key in row}
+            # Few of them are forgotten for others.
+            self.assertLess(len(distinct), 8 * count)
+        self.check([names, (names[0],), {names[5]: names[5]}, names[::-1]])
+        one = "only one".upper()
+        got = travel([one, {"again": one}, (one,)])
+        self.assertIs(got[0], got[1]["again"])
+        self.assertIs(got[0], got[2][0])
+
 
 class Pickles(unittest.TestCase):
     def tearDown(self):

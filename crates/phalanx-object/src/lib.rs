@@ -27,7 +27,7 @@ mod view;
 
 pub use gil::{GilCell, detached};
 pub use memory::Memory;
-pub use parcel::{Loader, Parcel, Piece, SHORT, dump_short, is_ours, load, load_short, load_small};
+pub use parcel::{Loader, Parcel, Piece, SHORT, is_ours, load, load_short, load_small, with_plain};
 pub use pickler::{Reducers, Written, dump, dump_with};
 pub use small::{bytes_of, damaged, decode_small, encode_small, long_bytes, tag, text};
 pub use view::{Keeper, Part, View};

@@ -19,6 +19,7 @@ use pyo3::types::{PyBytes, PyDict};
 use smallvec::SmallVec;
 
 use crate::frame::{self, Place, Plan, Rule};
+use crate::gil::GilCell;
 use crate::memory::Memory;
 use crate::pickler::Written;
 use crate::place::{self, Arrived, FramePart, Outgoing};
@@ -30,11 +31,14 @@ const MAGIC: [u8; 2] = [0xC1, 0xC1];
 /// Bytes in front of a frame.
 const HEAD: usize = 16;
 
-/// Containers are written directly up to this size.
+/// Messages up to this size are received into room that is there already, on the stack or in a request.
 pub const SHORT: usize = 512;
 
-/// A `str` or `bytes` is written directly up to this size.
-const LONGEST: usize = 32 << 10;
+/// Messages of plain values are written directly, without pickle, up to this size: `str` and `bytes` of 32 KiB.
+const LONGEST: usize = (32 << 10) + 5;
+
+/// Where messages are written; one is kept.
+static ROOM: GilCell<Option<Box<[u8]>>> = GilCell::new(None);
 
 /// From this size on, a piece of a stream is worth an entry of its own in a list of pieces.
 const WORTHY: usize = 256 << 10;
@@ -109,23 +113,16 @@ impl Parcel {
         Parcel(Parts::Short(SmallVec::new()))
     }
 
-    /// The message of a small plain value; `None` for any other object.
+    /// The message of a plain value; `None` for any other object, or where it is too long.
     #[must_use]
-    pub fn small(object: &Bound<'_, PyAny>) -> Option<Parcel> {
-        let mut short = [0; SHORT];
-        if let Some(length) = dump_short(object, &mut short) {
-            return Some(Parcel(Parts::Short(SmallVec::from_slice(&short[..length]))));
-        }
-        let (kind, bytes) = small::long_bytes(object, SHORT / 2)?;
-        if bytes.len() > LONGEST {
-            return None;
-        }
-        let mut message = SmallVec::with_capacity(MAGIC.len() + 3 + bytes.len());
-        message.extend_from_slice(&MAGIC);
-        message.push(if kind == tag::BLOCK_STR { tag::STR } else { tag::BYTES });
-        message.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
-        message.extend_from_slice(bytes);
-        Some(Parcel(Parts::Short(message)))
+    pub fn plain(object: &Bound<'_, PyAny>) -> Option<Parcel> {
+        with_plain(object, Parcel::of_slice)
+    }
+
+    /// A copy of a message.
+    #[must_use]
+    pub fn of_slice(message: &[u8]) -> Parcel {
+        Parcel(Parts::Short(SmallVec::from_slice(message)))
     }
 
     /// The message of a rank that has no object to give, because of an error.
@@ -212,14 +209,18 @@ impl Parcel {
     }
 }
 
-/// Writes the message of a small plain value to the beginning of `out` and returns its length; `None` for any other object.
+/// Writes the message of a plain value and gives it to `then`; `None`, and nothing is called, for any other object, or where
+/// the message would be too long.
 #[inline]
-#[must_use]
-pub fn dump_short(object: &Bound<'_, PyAny>, out: &mut [u8; SHORT]) -> Option<usize> {
-    let (head, rest) = out.split_at_mut(MAGIC.len());
-    let length = small::encode_small(object, rest)?;
+pub fn with_plain<R>(object: &Bound<'_, PyAny>, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    let py = object.py();
+    // Out of its place: `then` may give up the interpreter lock.
+    let mut room = ROOM.take(py).unwrap_or_else(|| vec![0; LONGEST].into_boxed_slice());
+    let (head, rest) = room.split_at_mut(MAGIC.len());
     head.copy_from_slice(&MAGIC);
-    Some(MAGIC.len() + length)
+    let result = small::encode_small(object, rest).map(|length| then(&room[..MAGIC.len() + length]));
+    ROOM.replace(py, Some(room));
+    result
 }
 
 /// A stream of many short pieces as one.

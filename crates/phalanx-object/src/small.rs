@@ -4,9 +4,14 @@
 //!
 //! ```text
 //! NONE | FALSE | TRUE
-//! INT    i64             LONGER INTEGERS ARE PICKLED
+//! INT1   i8              AN INTEGER IN AS FEW BYTES AS IT NEEDS;
+//! INT2   i16             OF MORE THAN 64 BITS IT IS PICKLED
+//! INT4   i32
+//! INT    i64
 //! FLOAT  f64
 //! STR    u16 n, n bytes of UTF-8
+//! NOTED  u16 n, n bytes of UTF-8           A STR THAT MAY COME AGAIN
+//! AGAIN  u16 i                             THE I-TH OF THOSE, THE SAME OBJECT
 //! BYTES  u16 n, n bytes
 //! TUPLE  u16 n, n values
 //! LIST   u16 n, n values
@@ -17,14 +22,17 @@
 //! an object, or contain themselves, which pickle preserves. One with a single reference, that of its container, is in a
 //! single place, if the container is. Of those with more references (somebody else's, perhaps), or in a tuple with more, at
 //! most one is in a value, where it cannot show. The value itself could only be in two places by containing itself, which
-//! the depth ends.
+//! the depth ends. Strings that are in several places, the keys of many dictionaries for example, are one object in the
+//! copy, too: as a rule, since the writer keeps only a few in mind, and all of them where that matters.
 
 use std::ffi::c_char;
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use smallvec::SmallVec;
 
 /// The first byte of a value. Pickle streams begin with 0x80, so that they need no tag.
 pub mod tag {
@@ -58,12 +66,58 @@ pub mod tag {
     pub const PICKLE: u8 = 13;
     /// Such a message, in a block.
     pub const LONG: u8 = 14;
+    /// An `int` of 8 bits.
+    pub const INT1: u8 = 16;
+    /// An `int` of 16 bits.
+    pub const INT2: u8 = 17;
+    /// An `int` of 32 bits.
+    pub const INT4: u8 = 18;
+    /// A `str` that may be in the value again.
+    pub const NOTED: u8 = 19;
+    /// A `str` that was noted before.
+    pub const AGAIN: u8 = 20;
     /// No object, but the error of the process that should have given one.
     pub const NOTICE: u8 = 15;
 }
 
 /// How deep containers may nest before pickle takes over.
 const DEPTH: u32 = 6;
+
+/// How many strings a writer keeps in mind.
+const STRINGS: usize = 64;
+
+/// Strings that have been written, by their address. A string that comes into the place of another one is forgotten.
+struct Strings {
+    /// The places that are in use, a bit each: so that there is nothing to clear before a value.
+    used: u64,
+    places: [MaybeUninit<(usize, u16)>; STRINGS],
+    /// How many have been noted.
+    count: u16,
+}
+
+impl Strings {
+    const fn new() -> Strings {
+        Strings { used: 0, places: [MaybeUninit::uninit(); STRINGS], count: 0 }
+    }
+
+    /// The number of a string that was noted before; notes it, if it was not.
+    fn note(&mut self, string: *mut ffi::PyObject) -> Option<u16> {
+        let address = string.addr();
+        // Objects are at least 16 bytes apart, and most strings are 48 or 64 long.
+        let at = ((address >> 4) ^ (address >> 10)) % STRINGS;
+        if self.used >> at & 1 == 1 {
+            // SAFETY: a place in use has been written.
+            let (known, number) = unsafe { self.places[at].assume_init() };
+            if known == address {
+                return Some(number);
+            }
+        }
+        self.used |= 1 << at;
+        self.places[at].write((address, self.count));
+        self.count = self.count.wrapping_add(1);
+        None
+    }
+}
 
 /// Bytes on their way into a message of limited size.
 struct Writer<'a> {
@@ -73,6 +127,7 @@ struct Writer<'a> {
     shared: bool,
     /// Tuples with several references that the writer is in.
     within: u32,
+    strings: Strings,
 }
 
 impl Writer<'_> {
@@ -90,6 +145,48 @@ impl Writer<'_> {
         self.out.get_mut(self.at..)?.get_mut(..bytes.len())?.copy_from_slice(bytes);
         self.at += bytes.len();
         Some(())
+    }
+
+    #[inline]
+    fn put_int(&mut self, number: i64) -> Option<()> {
+        if let Ok(short) = i8::try_from(number) {
+            return self.put([tag::INT1, short.cast_unsigned()]);
+        }
+        if let Ok(short) = i16::try_from(number) {
+            let [a, b] = short.to_le_bytes();
+            return self.put([tag::INT2, a, b]);
+        }
+        if let Ok(short) = i32::try_from(number) {
+            let [a, b, c, d] = short.to_le_bytes();
+            return self.put([tag::INT4, a, b, c, d]);
+        }
+        self.put([tag::INT])?;
+        self.put(number.to_le_bytes())
+    }
+
+    /// Writes a string in a container.
+    fn put_item(&mut self, string: *mut ffi::PyObject) -> Option<()> {
+        // SAFETY: reads the number of references of an object that the caller holds.
+        if unsafe { ffi::Py_REFCNT(string) } == 1 || self.strings.count == u16::MAX {
+            // Its container has the only reference: it is nowhere else.
+            // SAFETY: a str.
+            return self.put_counted(tag::STR, unsafe { utf8(string) }?);
+        }
+        match self.strings.note(string) {
+            Some(number) => {
+                let [low, high] = number.to_le_bytes();
+                self.put([tag::AGAIN, low, high])
+            }
+            // SAFETY: a str.
+            None => self.put_counted(tag::NOTED, unsafe { utf8(string) }?),
+        }
+    }
+
+    /// Gives up where the first of `count` items, which began at `from`, shows that there is not room for all of them.
+    #[inline]
+    fn expect(&self, from: usize, count: ffi::Py_ssize_t) -> Option<()> {
+        let needed = (self.at - from).checked_mul(count.unsigned_abs())?;
+        (needed / 2 <= self.out.len() - from).then_some(())
     }
 
     /// Writes the head of a container whose items need at least `least` bytes each.
@@ -116,8 +213,7 @@ impl Writer<'_> {
             if overflow != 0 {
                 return None;
             }
-            self.put([tag::INT])?;
-            return self.put(number.to_le_bytes());
+            return self.put_int(number);
         }
         if ptr::eq(kind, &raw const ffi::PyFloat_Type) {
             self.put([tag::FLOAT])?;
@@ -125,6 +221,9 @@ impl Writer<'_> {
             return self.put(unsafe { ffi::PyFloat_AsDouble(raw) }.to_le_bytes());
         }
         if ptr::eq(kind, &raw const ffi::PyUnicode_Type) {
+            if depth > 0 {
+                return self.put_item(raw);
+            }
             // SAFETY: a str.
             return self.put_counted(tag::STR, unsafe { utf8(raw) }?);
         }
@@ -162,7 +261,11 @@ impl Writer<'_> {
             for index in 0..count {
                 // SAFETY: an index within the tuple, which keeps its items as long as the caller holds it.
                 let item = NonNull::new(unsafe { ffi::PyTuple_GetItem(raw, index) })?;
+                let from = self.at;
                 self.value(py, item, depth)?;
+                if index == 0 {
+                    self.expect(from, count)?;
+                }
             }
             self.within -= shared;
             return Some(());
@@ -180,7 +283,11 @@ impl Writer<'_> {
                 // SAFETY: the index is within the list: nothing below runs Python code that could change it, except
                 // after an error, after which nothing is read any more.
                 let item = NonNull::new(unsafe { ffi::PyList_GetItem(raw, index) })?;
+                let from = self.at;
                 self.value(py, item, depth)?;
+                if index == 0 {
+                    self.expect(from, count)?;
+                }
             }
             return Some(());
         }
@@ -189,10 +296,18 @@ impl Writer<'_> {
             let count = unsafe { ffi::PyDict_Size(raw) };
             self.put_head(tag::DICT, count, 2)?;
             let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+            let mut first = Some(self.at);
             // SAFETY: a dict, which nothing below changes (see the list); three places to write to.
             while unsafe { ffi::PyDict_Next(raw, &mut place, &mut key, &mut value) } != 0 {
-                self.value(py, NonNull::new(key)?, depth)?;
+                let key = NonNull::new(key)?;
+                // SAFETY: a live object.
+                let text = ptr::eq(unsafe { ffi::Py_TYPE(key.as_ptr()) }, &raw const ffi::PyUnicode_Type);
+                // The string keys of the outermost dictionary need not be noted: each is in it once.
+                self.value(py, key, if text && depth == 1 { 0 } else { depth })?;
                 self.value(py, NonNull::new(value)?, depth)?;
+                if let Some(from) = first.take() {
+                    self.expect(from, count)?;
+                }
             }
             return Some(());
         }
@@ -248,14 +363,16 @@ pub fn long_bytes<'a>(object: &'a Bound<'_, PyAny>, more_than: usize) -> Option<
 #[inline]
 #[must_use]
 pub fn encode_small(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> {
-    let mut writer = Writer { out, at: 0, shared: false, within: 0 };
+    let mut writer = Writer { out, at: 0, shared: false, within: 0, strings: Strings::new() };
     writer.value(object.py(), NonNull::new(object.as_ptr())?, 0)?;
     Some(writer.at)
 }
 
 /// Bytes of a message that is being read.
-struct Reader<'a> {
+struct Reader<'a, 'py> {
     rest: &'a [u8],
+    /// The strings that may come again.
+    noted: SmallVec<[Bound<'py, PyAny>; 8]>,
 }
 
 /// What a message that breaks off, or is none, ends in.
@@ -265,7 +382,11 @@ pub fn damaged() -> PyErr {
     PyValueError::new_err("a message between processes is damaged: its contents do not end where its length says")
 }
 
-impl<'a> Reader<'a> {
+impl<'a, 'py> Reader<'a, 'py> {
+    fn new(rest: &'a [u8]) -> Self {
+        Reader { rest, noted: SmallVec::new() }
+    }
+
     #[inline]
     fn take(&mut self, count: usize) -> PyResult<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(count).ok_or_else(damaged)?;
@@ -286,7 +407,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn value<'py>(&mut self, py: Python<'py>, depth: u32) -> PyResult<Bound<'py, PyAny>> {
+    fn value(&mut self, py: Python<'py>, depth: u32) -> PyResult<Bound<'py, PyAny>> {
         let [kind] = self.take_array()?;
         // SAFETY (of all blocks below): the interpreter lock is held, the functions make new objects (or report an
         // error by null) from a value or from memory of the given length, and nothing else owns what they return.
@@ -301,11 +422,36 @@ impl<'a> Reader<'a> {
                 // SAFETY: see above.
                 unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(number)) }
             }
+            tag::INT1 => {
+                let number = i8::from_le_bytes(self.take_array()?);
+                // SAFETY: see above.
+                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLong(number.into())) }
+            }
+            tag::INT2 => {
+                let number = i16::from_le_bytes(self.take_array()?);
+                // SAFETY: see above.
+                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLong(number.into())) }
+            }
+            tag::INT4 => {
+                let number = i32::from_le_bytes(self.take_array()?);
+                // SAFETY: see above.
+                unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLong(number.into())) }
+            }
             tag::NONE => Ok(py.None().into_bound(py)),
             tag::TRUE | tag::FALSE => Ok(pyo3::types::PyBool::new(py, kind == tag::TRUE).to_owned().into_any()),
             tag::STR => {
                 let count = self.take_count()?;
                 text(py, self.take(count)?)
+            }
+            tag::NOTED => {
+                let count = self.take_count()?;
+                let string = text(py, self.take(count)?)?;
+                self.noted.push(string.clone());
+                Ok(string)
+            }
+            tag::AGAIN => {
+                let number = self.take_count()?;
+                self.noted.get(number).cloned().ok_or_else(damaged)
             }
             tag::BYTES => {
                 let count = self.take_count()?;
@@ -316,7 +462,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn container<'py>(&mut self, py: Python<'py>, kind: u8, depth: u32) -> PyResult<Bound<'py, PyAny>> {
+    fn container(&mut self, py: Python<'py>, kind: u8, depth: u32) -> PyResult<Bound<'py, PyAny>> {
         let count = self.take_count()?;
         if count > self.rest.len() {
             return Err(damaged());
@@ -374,7 +520,7 @@ pub fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
 /// `ValueError` for a damaged message, `MemoryError`.
 #[inline]
 pub fn decode_small<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    Reader { rest: wire }.value(py, 0)
+    Reader::new(wire).value(py, 0)
 }
 
 /// As [`decode_small`], for a message that ends with the value.
@@ -383,7 +529,7 @@ pub fn decode_small<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, Py
 /// As [`decode_small`].
 #[inline]
 pub(crate) fn decode_whole<'py>(py: Python<'py>, wire: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let mut reader = Reader { rest: wire };
+    let mut reader = Reader::new(wire);
     let value = reader.value(py, 0)?;
     if reader.rest.is_empty() { Ok(value) } else { Err(damaged()) }
 }

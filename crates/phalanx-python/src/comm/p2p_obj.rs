@@ -175,9 +175,9 @@ impl Comm {
         let nothing = py.None();
         let obj = if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj };
         if call.is_none()
-            && let Some(message) = object::dump_short(obj, &mut [0; SHORT])
+            && let Some(sent) = object::with_plain(obj, |message| transfer::send_bytes(py, message, to))
         {
-            return transfer::send_bytes(py, message, to);
+            return sent;
         }
         let parcel = object::dump(obj)?;
         match call {
@@ -197,13 +197,18 @@ impl Comm {
         let to = Route { comm: self.raw(), peer: dest, tag };
         let nothing = py.None();
         let obj = if dest == MPI_PROC_NULL { nothing.bind(py) } else { obj };
-        if call.is_none()
-            && let Some(message) = object::dump_short(obj, &mut [0; SHORT])
-            && let Some(raw) = extras::send_at_once(message, to)?
-        {
-            return Bound::new(py, Request::with(raw, Keep::Nothing));
-        }
-        let held = Arc::new(Sending(object::dump(obj)?));
+        let at_once = |message: &[u8]| match extras::send_at_once(message, to) {
+            Ok(Some(raw)) => Ok(Ok(raw)),
+            Ok(None) => Ok(Err(Parcel::of_slice(message))),
+            Err(error) => Err(error),
+        };
+        let plain = if call.is_none() { object::with_plain(obj, at_once).transpose()? } else { None };
+        let parcel = match plain {
+            Some(Ok(raw)) => return Bound::new(py, Request::with(raw, Keep::Nothing)),
+            Some(Err(parcel)) => parcel,
+            None => object::dump(obj)?,
+        };
+        let held = Arc::new(Sending(parcel));
         let raw = transfer::start_send(py, call.unwrap_or(MPI_Isend_c), &held.0, to)?;
         Bound::new(py, Request::with(raw, Keep::Held(held)))
     }

@@ -9,7 +9,7 @@ mod pickle;
 pub(crate) mod transfer;
 
 pub(crate) use phalanx_object::{Memory, Parcel, SHORT};
-pub(crate) use pickle::{dump, dump_short, load, load_from, load_short};
+pub(crate) use pickle::{dump, load, load_from, load_short, with_plain};
 
 use pyo3::prelude::*;
 

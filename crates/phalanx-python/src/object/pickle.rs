@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use phalanx_object::{Loader, Memory, Parcel, Part, Reducers, SHORT, View, Written, is_ours};
+use phalanx_object::{Loader, Memory, Parcel, Part, Reducers, View, Written, is_ours};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -295,13 +295,12 @@ fn threshold(py: Python<'_>) -> PyResult<Option<usize>> {
     }
 }
 
-/// Writes the message of a small plain value into `room`, where those are not pickled, and returns it.
+/// Gives the message of a plain value to `then`, where those are not pickled; `None` for any other object.
 #[inline]
-pub(crate) fn dump_short<'a>(object: &Bound<'_, PyAny>, room: &'a mut [u8; SHORT]) -> Option<&'a [u8]> {
+pub(crate) fn with_plain<R>(object: &Bound<'_, PyAny>, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
     // What goes wrong here goes wrong in `dump`, too, which says so.
     threshold(object.py()).ok()??;
-    let length = phalanx_object::dump_short(object, room)?;
-    room.get(..length)
+    phalanx_object::with_plain(object, then)
 }
 
 /// An object as what can be sent.
@@ -311,7 +310,7 @@ pub(crate) fn dump_short<'a>(object: &Bound<'_, PyAny>, room: &'a mut [u8; SHORT
 pub(crate) fn dump(object: &Bound<'_, PyAny>) -> PyResult<Parcel> {
     let py = object.py();
     if let Some(threshold) = threshold(py)? {
-        return match Parcel::small(object) {
+        return match Parcel::plain(object) {
             Some(parcel) => Ok(parcel),
             None => Parcel::pickled(py, phalanx_object::dump(object, &Plain(threshold))?),
         };
