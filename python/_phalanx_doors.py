@@ -23,15 +23,15 @@ def _open() -> None:
     if "mpi4py" in named:
         sys.path.insert(0, _DOORS)
     if "multiprocessing" in named:
-        from importlib.util import module_from_spec, spec_from_file_location
+        from _frozen_importlib_external import SourceFileLoader
 
-        # By its path: a process that imports nothing of Phalanx loads no more of it.
+        # By its path: a process that imports nothing of Phalanx loads no more of it,
+        # and what `importlib.util` would bring is more than all the rest.
         path = os.path.join(os.path.dirname(_DOORS), "_opening.py")
-        spec = spec_from_file_location("_phalanx_opening", path)
-        if spec is not None and spec.loader is not None:
-            opening = module_from_spec(spec)
-            spec.loader.exec_module(opening)
-            opening.open_door()
+        opening = type(sys)("_phalanx_opening")
+        opening.__file__ = path
+        SourceFileLoader(opening.__name__, path).exec_module(opening)
+        opening.open_door()
 
 
 _open()

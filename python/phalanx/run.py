@@ -10,8 +10,10 @@ end by ``MPI_Abort``. The exception part holds in every program that imports
 import os
 import runpy
 import sys
-from ast import literal_eval
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 USAGE = """\
 usage: python -m {program} [options] FILE [ARG ...]
@@ -69,12 +71,12 @@ def set_abort_status(status: object) -> None:
         module._set_abort_status(status)
 
 
-def _show(text: str) -> NoReturn:
+def _show(text: str) -> "NoReturn":
     print(text)
     sys.exit(0)
 
 
-def _usage(problem: str | None = None) -> NoReturn:
+def _usage(problem: str | None = None) -> "NoReturn":
     name = __spec__.name if __spec__ is not None else "phalanx.run"
     usage = USAGE.format(program=name.removesuffix(".__main__"))
     if problem is None:
@@ -93,7 +95,7 @@ def _library_path() -> str:
     return "unknown"
 
 
-def _inquire(option: str) -> NoReturn:
+def _inquire(option: str) -> "NoReturn":
     from . import __path__ as path
     from . import rc
 
@@ -117,6 +119,8 @@ INQUIRIES = ("prefix", "version", "mpi-library", "mpi-std-version", "mpi-lib-ver
 
 
 def _value(text: str) -> object:
+    from ast import literal_eval
+
     try:
         return literal_eval(text)
     except (ValueError, SyntaxError):

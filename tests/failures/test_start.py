@@ -71,16 +71,19 @@ class TestImport(JobCase):
         foreign = {name for name in after - before if not name.startswith("phalanx")}
         self.assertEqual(foreign, set())
 
-    def test_nor_does_the_door(self):
+    def test_nor_do_the_doors(self):
         before = self.loaded(sys.executable, "-I", "-c", "")
-        rank = (PHALANX, "run", "-n", "1", sys.executable, "-I", "-c")
-        after = self.loaded(*rank, "from mpi4py import MPI")
-        foreign = {
-            name
-            for name in after - before
-            if not name.startswith(("phalanx", "mpi4py", "_phalanx_doors"))
-        }
-        self.assertEqual(foreign, set())
+        ours = ("phalanx", "mpi4py", "_phalanx_doors")
+        for doors, program in (
+            ("mpi4py", "from mpi4py import MPI"),
+            ("multiprocessing", ""),
+        ):
+            with self.subTest(doors=doors):
+                rank = (PHALANX, "run", "--doors", doors, "-n", "1")
+                after = self.loaded(*rank, sys.executable, "-I", "-c", program)
+                new = after - before
+                foreign = {name for name in new if not name.startswith(ours)}
+                self.assertEqual(foreign, set())
 
 
 DESCRIPTORS = """
