@@ -2,6 +2,7 @@
 //! `phalanx._workers` puts them into queues and gives them to pools.
 //!
 //! - `small`: plain values, written directly, without pickle.
+//! - `array`: NumPy arrays of numbers, small ones without pickle.
 //! - `parcel`: messages of MPI, on their way out and where they arrive.
 //! - `pickler`: everything else, by picklers that are kept; large buffers stay outside the stream.
 //! - `frame`: how the stream and those buffers lie in memory; pure arithmetic.
@@ -16,6 +17,7 @@
 
 #![expect(unsafe_code, reason = "calls Python's C API and owns memory")]
 
+mod array;
 pub mod frame;
 mod gil;
 mod memory;
@@ -25,6 +27,7 @@ pub mod place;
 mod small;
 mod view;
 
+pub use array::{array_over, letter};
 pub use gil::{GilCell, detached};
 pub use memory::Memory;
 pub use parcel::{Loader, Parcel, Piece, SHORT, is_ours, load, load_short, load_small, with_plain};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! small value    0xC1 0xC1, value                              see `small.rs`
+//! array          0xC1 0xC1, ARRAY, elements                     see `array.rs`
 //! frame          0xC1 0xC1, PICKLE, 5 times 0, u64 length of the frame, frame, buffers      see `frame.rs`
 //! notice         0xC1 0xC1, NOTICE, UTF-8                      the error of a rank that has no object to give
 //! anything else  a pickle stream, or what the user's own function made
@@ -18,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use smallvec::SmallVec;
 
+use crate::array;
 use crate::frame::{self, Place, Plan, Rule};
 use crate::gil::GilCell;
 use crate::memory::Memory;
@@ -218,7 +220,8 @@ pub fn with_plain<R>(object: &Bound<'_, PyAny>, then: impl FnOnce(&[u8]) -> R) -
     let mut room = ROOM.take(py).unwrap_or_else(|| vec![0; LONGEST].into_boxed_slice());
     let (head, rest) = room.split_at_mut(MAGIC.len());
     head.copy_from_slice(&MAGIC);
-    let result = small::encode_small(object, rest).map(|length| then(&room[..MAGIC.len() + length]));
+    let length = small::encode_small(object, rest).or_else(|| array::encode(object, rest));
+    let result = length.map(|length| then(&room[..MAGIC.len() + length]));
     ROOM.replace(py, Some(room));
     result
 }
@@ -335,6 +338,7 @@ pub fn load_small<'py>(py: Python<'py>, message: &[u8]) -> Option<PyResult<Bound
     match ours(message) {
         None if message.is_empty() => Some(Ok(py.None().into_bound(py))),
         None | Some((tag::PICKLE | tag::NOTICE, _)) => None,
+        Some((tag::ARRAY, array)) => Some(array::decode(py, array)),
         Some(_) => Some(small::decode_whole(py, &message[MAGIC.len()..])),
     }
 }
@@ -351,6 +355,7 @@ pub fn load_short<'py>(py: Python<'py>, message: &[u8], loader: &Loader<'_, 'py>
             let memory = Arc::new(Memory::copy_of(message)?);
             load(py, &memory, 0, message.len(), loader)
         }
+        Some((tag::ARRAY, array)) if loader.standard => array::decode(py, array),
         Some((tag::NOTICE, text)) => Err((loader.notice)(String::from_utf8_lossy(text).into_owned())),
         Some(_) => match small::decode_whole(py, &message[MAGIC.len()..]) {
             Err(error) if !loader.standard && error.is_instance_of::<PyValueError>(py) => {

@@ -76,6 +76,8 @@ pub mod tag {
     pub const NOTED: u8 = 19;
     /// A `str` that was noted before.
     pub const AGAIN: u8 = 20;
+    /// A NumPy array of numbers, which is the value itself (`array.rs`).
+    pub const ARRAY: u8 = 21;
     /// No object, but the error of the process that should have given one.
     pub const NOTICE: u8 = 15;
 }
@@ -83,37 +85,45 @@ pub mod tag {
 /// How deep containers may nest before pickle takes over.
 const DEPTH: u32 = 6;
 
-/// How many strings a writer keeps in mind.
-const STRINGS: usize = 64;
+/// Places for the strings that a writer keeps in mind.
+const PLACES: usize = 256;
 
-/// Strings that have been written, by their address. A string that comes into the place of another one is forgotten.
+/// How many places a string may be in, from that of its address on.
+const TRIES: usize = 4;
+
+/// Strings that have been written, by their address. Where there is no place for another one, one of them is forgotten.
 struct Strings {
     /// The places that are in use, a bit each: so that there is nothing to clear before a value.
-    used: u64,
-    places: [MaybeUninit<(usize, u16)>; STRINGS],
+    used: [u64; PLACES / 64],
+    places: [MaybeUninit<(usize, u16)>; PLACES],
     /// How many have been noted.
     count: u16,
 }
 
 impl Strings {
     const fn new() -> Strings {
-        Strings { used: 0, places: [MaybeUninit::uninit(); STRINGS], count: 0 }
+        Strings { used: [0; PLACES / 64], places: [MaybeUninit::uninit(); PLACES], count: 0 }
     }
 
     /// The number of a string that was noted before; notes it, if it was not.
     fn note(&mut self, string: *mut ffi::PyObject) -> Option<u16> {
         let address = string.addr();
-        // Objects are at least 16 bytes apart, and most strings are 48 or 64 long.
-        let at = ((address >> 4) ^ (address >> 10)) % STRINGS;
-        if self.used >> at & 1 == 1 {
+        // Objects are at least 16 bytes apart.
+        let first = (address >> 4) ^ (address >> 12);
+        let mut place = first % PLACES;
+        for at in (first..first + TRIES).map(|at| at % PLACES) {
+            if self.used[at / 64] >> (at % 64) & 1 == 0 {
+                place = at;
+                break;
+            }
             // SAFETY: a place in use has been written.
             let (known, number) = unsafe { self.places[at].assume_init() };
             if known == address {
                 return Some(number);
             }
         }
-        self.used |= 1 << at;
-        self.places[at].write((address, self.count));
+        self.used[place / 64] |= 1 << (place % 64);
+        self.places[place].write((address, self.count));
         self.count = self.count.wrapping_add(1);
         None
     }

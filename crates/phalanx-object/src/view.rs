@@ -140,6 +140,12 @@ impl View {
         unsafe { ffi::PyBuffer_IsContiguous(&*self.0, b'C' as c_char) == 0 }
     }
 
+    /// Whether the owner lets nobody write.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.readonly != 0
+    }
+
     /// The object whose memory it is.
     #[must_use]
     pub fn owner<'a, 'py>(&'a self, py: Python<'py>) -> Option<Borrowed<'a, 'py, PyAny>> {
@@ -159,7 +165,7 @@ unsafe impl Keeper for View {
     }
 
     fn is_read_only(&self) -> bool {
-        self.0.readonly != 0
+        View::is_read_only(self)
     }
 }
 

@@ -14,28 +14,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-/// The element types this is for: Python's letter and NumPy's.
-const ELEMENTS: [(&[u8], &str); 18] = [
-    (b"d", "d"),
-    (b"f", "f"),
-    (b"l", "l"),
-    (b"i", "i"),
-    (b"B", "B"),
-    (b"?", "?"),
-    (b"b", "b"),
-    (b"h", "h"),
-    (b"H", "H"),
-    (b"I", "I"),
-    (b"L", "L"),
-    (b"q", "q"),
-    (b"Q", "Q"),
-    (b"e", "e"),
-    (b"g", "g"),
-    (b"Zf", "F"),
-    (b"Zd", "D"),
-    (b"Zg", "G"),
-];
-
 /// The memory of an array, lent to pickle as if it could be written: see above.
 struct Lent(View);
 
@@ -73,7 +51,7 @@ fn classes(py: Python<'_>) -> PyResult<&'static Classes> {
 fn _reduce_array<'py>(array: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = array.py();
     if let Ok(view) = View::of(array)
-        && let Some((_, letter)) = ELEMENTS.iter().find(|(format, _)| *format == view.format())
+        && let Some(letter) = phalanx_object::letter(view.format())
     {
         let shape = PyTuple::new(py, view.shape())?;
         let fortran = view.is_fortran();
@@ -97,13 +75,7 @@ fn _array<'py>(
     fortran: bool,
     buffer: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = letter.py();
-    let ndarray = NDARRAY.get_or_try_init(py, || py.import("numpy")?.getattr("ndarray").map(Bound::unbind))?.bind(py);
-    if fortran {
-        return ndarray.call1((shape, letter, buffer, 0, py.None(), intern!(py, "F")));
-    }
-    ndarray.call1((shape, letter, buffer))
+    phalanx_object::array_over(shape, letter, buffer, fortran)
 }
 
 /// Adds the reducer to a table of reducers; NumPy has been imported.
