@@ -162,6 +162,22 @@ class CollectiveCases:
                 mine = thing if self.comm.rank == root else None
                 self.assertTrue(same(thing, self.comm.bcast(mine, root)))
 
+    def test_broadcasts_of_sizes_that_alternate(self):
+        sizes = (0, 70, 80, 83, 84, 90, 300, 1000, 1011, 1012, 1020, 5000, 40_000)
+        for before in sizes:
+            for size in (*sizes, -1):
+                for length in (before, size):
+                    root = length % self.comm.size
+                    thing = "x" * length if length >= 0 else Unpicklable()
+                    if self.comm.rank == root and length < 0:
+                        with self.assertRaises(pickle.PicklingError):
+                            self.comm.bcast(thing, root)
+                    elif length < 0:
+                        with self.assertRaises(RuntimeError):
+                            self.comm.bcast(None, root)
+                    else:
+                        self.assertEqual(self.comm.bcast(thing, root), "x" * length)
+
     def test_gather_and_allgather(self):
         for thing in objects():
             mine = (self.comm.rank, thing)

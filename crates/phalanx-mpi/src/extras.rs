@@ -108,6 +108,15 @@ fn recv_or_mprobe(
     Ok(())
 }
 
+/// Sends bytes as `MPI_Send_c`, if they are on their way at once; else nothing happens, and `sent` is 0.
+#[mpi_entry(PHALANX_Send_now)]
+fn send_now(buf: SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: CommRef, sent: Out<c_int>) -> Done {
+    let bytes = count(bytes)?.0;
+    let message = SendBuf::raw(buf.memory(bytes)?, bytes, Datatype::predefined(Basic::Byte));
+    sent.set(comm.comm.send_if_ready(message, dest, tag)?.into());
+    Ok(())
+}
+
 /// Starts to send bytes as `MPI_Isend_c`, if they are on their way at once: the request is complete then, and `buf` may go
 /// away. Else nothing happens, and the request is null.
 #[mpi_entry(PHALANX_Isend)]

@@ -35,6 +35,7 @@ type RecvOrMprobe = unsafe extern "C" fn(
     Around,
 ) -> c_int;
 type Isend = unsafe extern "C" fn(*const c_void, MPI_Count, c_int, c_int, MPI_Comm, *mut MPI_Request) -> c_int;
+type SendNow = unsafe extern "C" fn(*const c_void, MPI_Count, c_int, c_int, MPI_Comm, *mut c_int) -> c_int;
 /// Gives memory of so many bytes, or null.
 pub(crate) type Grow = unsafe extern "C" fn(*mut c_void, MPI_Count) -> *mut c_void;
 /// Starts a receive into room of so many bytes, or what the function gives for more.
@@ -60,6 +61,8 @@ pub(crate) struct Extras {
     recv: Option<Recv>,
     /// Receives a message of any size that is small, takes another one out of the queue; waits as `recv` does.
     recv_or_mprobe: Option<RecvOrMprobe>,
+    /// Sends what needs no waiting, and tells whether it did.
+    send_now: Option<SendNow>,
     /// Starts a send that is complete at once, or none.
     isend: Option<Isend>,
     /// Starts a receive whose memory is made when its message is known.
@@ -87,6 +90,7 @@ pub(crate) fn get() -> &'static Extras {
                 recv: symbol(c"PHALANX_Recv").map(|p| std::mem::transmute::<*mut c_void, Recv>(p)),
                 recv_or_mprobe: symbol(c"PHALANX_Recv_or_mprobe")
                     .map(|p| std::mem::transmute::<*mut c_void, RecvOrMprobe>(p)),
+                send_now: symbol(c"PHALANX_Send_now").map(|p| std::mem::transmute::<*mut c_void, SendNow>(p)),
                 isend: symbol(c"PHALANX_Isend").map(|p| std::mem::transmute::<*mut c_void, Isend>(p)),
                 irecv: symbol(c"PHALANX_Irecv").map(|p| std::mem::transmute::<*mut c_void, Irecv>(p)),
                 set_interrupt_hook: symbol(c"PHALANX_Set_interrupt_hook")
@@ -181,6 +185,21 @@ pub(crate) unsafe fn receive(
         // SAFETY: as the caller promises.
         None => blocking(py, || unsafe { MPI_Recv_c(address, count, datatype, peer, tag, comm, status) }),
     }
+}
+
+/// Sends a message if that is possible at once. `false`, and nothing has happened, where the library cannot tell or the
+/// message has to wait.
+///
+/// # Errors
+/// `MPI.Exception`.
+pub(crate) fn send_now(message: &[u8], to: Route) -> PyResult<bool> {
+    let Some(send) = get().send_now else { return Ok(false) };
+    let mut sent = 0;
+    // SAFETY: the message is there for the call, after which it is not read; the place of the flag is valid.
+    let code =
+        unsafe { send(message.as_ptr().cast(), message.len() as MPI_Count, to.peer, to.tag, to.comm, &mut sent) };
+    error::check(code)?;
+    Ok(sent != 0)
 }
 
 /// Starts a send that is over at once: its request, which is complete. `None`, and nothing has happened, where the library

@@ -21,12 +21,17 @@ use crate::gil;
 use crate::handle::Handle as _;
 use crate::object::context::{self, Private};
 use crate::object::describe::describe_collective;
+use crate::object::habit;
 use crate::object::notice::notice;
 use crate::object::transfer::{self, Outbox, Route};
 use crate::object::{self, Memory, Parcel};
 
-/// Bytes that the first part of a `bcast` carries, the size in front included.
+/// Bytes that the first part of a `bcast` carries, the size in front included, where the last message was longer than fits
+/// into [`SHORT_BLOCK`], but not much.
 const BCAST_BLOCK: usize = 1024;
+
+/// The same in all other cases: what the embedded engine moves together with the notice that it is there.
+const SHORT_BLOCK: usize = 96;
 
 /// Bytes that each rank contributes to the first part of an `allgather`, the size in front included.
 const GATHER_BLOCK: usize = 128;
@@ -96,6 +101,14 @@ fn bcast_bytes(py: Python<'_>, address: *mut c_void, bytes: usize, root: c_int, 
     gil::blocking(py, || unsafe { MPI_Bcast_c(address, bytes as MPI_Count, MPI_BYTE, root, comm) })
 }
 
+/// Makes the first part of the next `bcast` long enough for a message of this size, where that is worth it; `length` is
+/// what it was for this one.
+fn expect_again(comm: MPI_Comm, size: usize, length: usize) -> PyResult<()> {
+    let long = fits(size, BCAST_BLOCK) && !fits(size, SHORT_BLOCK);
+    let wanted = if long { BCAST_BLOCK } else { SHORT_BLOCK };
+    if wanted == length { Ok(()) } else { habit::set_block(comm, wanted) }
+}
+
 /// One object from `root` to every rank, on an intracommunicator; `object` is looked at on `root` only.
 pub(super) fn bcast<'py>(
     py: Python<'py>,
@@ -104,12 +117,15 @@ pub(super) fn bcast<'py>(
     root: c_int,
     comm: MPI_Comm,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut block = [0; BCAST_BLOCK];
+    let mut room = [0; BCAST_BLOCK];
+    let length = habit::block(comm, SHORT_BLOCK)?.min(BCAST_BLOCK);
+    let block = &mut room[..length];
     if caller.rank != root {
-        bcast_bytes(py, block.as_mut_ptr().cast(), BCAST_BLOCK, root, comm)?;
-        let size = block_size(&block);
-        if fits(size, BCAST_BLOCK) {
-            return object::load_short(py, in_block(&block, size));
+        bcast_bytes(py, block.as_mut_ptr().cast(), length, root, comm)?;
+        let size = block_size(block);
+        expect_again(comm, size, length)?;
+        if fits(size, length) {
+            return object::load_short(py, in_block(block, size));
         }
         let memory = Memory::for_message(size)?;
         bcast_bytes(py, memory.address(), size, root, comm)?;
@@ -118,14 +134,15 @@ pub(super) fn bcast<'py>(
     let given = object.as_ref().ok().cloned();
     let (parcel, failure) = pack(py, object, caller);
     // Whether a message fits is told by its size alone: the others know no more.
-    let fits = fits(parcel.bytes(), BCAST_BLOCK);
+    let fits = fits(parcel.bytes(), length);
     let small = if fits && parcel.contiguous().is_none() { Some(parcel.copy()?) } else { None };
-    fill_block(&mut block, &parcel);
+    fill_block(block, &parcel);
     if let Some(small) = small {
         // SAFETY: `copy` has filled all of the memory.
         block[SIZE..SIZE + small.length()].copy_from_slice(unsafe { small.bytes() });
     }
-    bcast_bytes(py, block.as_mut_ptr().cast(), BCAST_BLOCK, root, comm)?;
+    bcast_bytes(py, block.as_mut_ptr().cast(), length, root, comm)?;
+    expect_again(comm, parcel.bytes(), length)?;
     if !fits {
         describe_collective(&parcel, |address, count, datatype| {
             // SAFETY: the parcel holds the memory and outlives the call; a root's buffer is only read.

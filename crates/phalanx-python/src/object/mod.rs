@@ -4,6 +4,7 @@
 
 pub(crate) mod context;
 pub(crate) mod describe;
+pub(crate) mod habit;
 pub(crate) mod notice;
 mod pickle;
 pub(crate) mod transfer;

@@ -146,6 +146,11 @@ impl Outbox {
     /// # Errors
     /// `MPI.Exception`.
     pub(crate) fn post(&mut self, py: Python<'_>, parcel: Parcel, to: Route) -> PyResult<()> {
+        if let Some(message) = parcel.contiguous()
+            && extras::send_now(message, to)?
+        {
+            return Ok(());
+        }
         self.parcels.push(parcel);
         if let Some(parcel) = self.parcels.last() {
             self.requests.push(start_send(py, MPI_Isend_c, parcel, to)?);
@@ -162,6 +167,9 @@ impl Outbox {
     }
 
     fn finish(&mut self, py: Python<'_>) -> PyResult<()> {
+        if self.requests.is_empty() {
+            return Ok(());
+        }
         let count = c_int::try_from(self.requests.len()).unwrap_or(c_int::MAX);
         let requests = self.requests.as_mut_ptr();
         // SAFETY: the array holds `count` requests; a null status array asks for none.
