@@ -9,7 +9,7 @@ import unittest
 from concurrent.futures import process as std_process
 
 import phalanx.multiprocessing as mp
-from phalanx.multiprocessing import context, pool
+from phalanx.multiprocessing import _popen, context, pool
 from watch import HereCase, ScriptCase
 
 METHODS = mp.get_all_start_methods()
@@ -183,6 +183,30 @@ class Names(unittest.TestCase):
     def test_an_unknown_name_is_an_attribute_error(self) -> None:
         with self.assertRaisesRegex(AttributeError, "no_such_name"):
             mp.no_such_name  # noqa: B018
+
+
+class Guards(unittest.TestCase):
+    def test_a_guard_is_a_comparison_in_the_code(self):
+        for source in (
+            'if __name__ == "__main__":\n    run()\n',
+            "if '__main__' == __name__: run()\n",
+            'def f():\n    return __name__ in ("__main__", "other")\n',
+            'x = [1 if __name__ != "__mp_main__" else 2]\n',
+        ):
+            self.assertTrue(_popen._has_guard(source), source)
+
+    def test_a_text_or_another_use_of_the_name_is_none(self):
+        for source in (
+            "run()\n",
+            '"""if __name__ == "__main__":"""\nrun()\n',
+            '# if __name__ == "__main__":\nrun()\n',
+            'print(__name__, "__main__")\n',
+            'if __name__ == "other": run()\n',
+        ):
+            self.assertFalse(_popen._has_guard(source), source)
+
+    def test_what_cannot_be_read_is_left_to_the_standard_library(self):
+        self.assertTrue(_popen._has_guard("if __name__ =\n"))
 
 
 class Contexts(unittest.TestCase):

@@ -7,7 +7,6 @@ leaves that module out, as importing it would run the script again.
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib.util
 import os
@@ -19,6 +18,7 @@ from multiprocessing import process as _process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _ast import AST
     from collections.abc import Iterator
     from types import FrameType
     from typing import Any
@@ -32,25 +32,43 @@ _launching = threading.local()
 @functools.lru_cache(maxsize=8)
 def _has_guard(source: str) -> bool:
     """Whether a module compares its name with ``__main__``."""
+    if "__name__" not in source:
+        return False
+    # The module `ast` takes longer to load than all that is done here.
+    from _ast import Compare, Name, PyCF_ONLY_AST
+
     try:
-        tree = ast.parse(source)
+        tree = compile(source, "<main>", "exec", PyCF_ONLY_AST, dont_inherit=True)
     except (SyntaxError, ValueError):
         return True
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Compare):
+    for node in _nodes(tree):
+        if not isinstance(node, Compare):
             continue
         sides = [node.left, *node.comparators]
-        asks = any(
-            isinstance(side, ast.Name) and side.id == "__name__" for side in sides
-        )
+        asks = any(isinstance(side, Name) and side.id == "__name__" for side in sides)
         if asks and any(_names_main(side) for side in sides):
             return True
     return False
 
 
-def _names_main(side: ast.expr) -> bool:
+def _nodes(tree: AST) -> Iterator[AST]:
+    """All nodes of a syntax tree."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for name in node._fields:
+            value: Any = getattr(node, name, None)
+            for below in value if isinstance(value, list) else (value,):
+                if hasattr(below, "_fields"):
+                    todo.append(below)
+
+
+def _names_main(side: AST) -> bool:
     """Whether one side of a comparison is, or holds, the name of a main module."""
-    constants = (node for node in ast.walk(side) if isinstance(node, ast.Constant))
+    from _ast import Constant
+
+    constants = (node for node in _nodes(side) if isinstance(node, Constant))
     return any(constant.value in ("__main__", "__mp_main__") for constant in constants)
 
 
