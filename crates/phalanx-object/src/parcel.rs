@@ -220,7 +220,8 @@ pub fn with_plain<R>(object: &Bound<'_, PyAny>, then: impl FnOnce(&[u8]) -> R) -
     let mut room = ROOM.take(py).unwrap_or_else(|| vec![0; LONGEST].into_boxed_slice());
     let (head, rest) = room.split_at_mut(MAGIC.len());
     head.copy_from_slice(&MAGIC);
-    let length = small::encode_small(object, rest).or_else(|| array::encode(object, rest));
+    let short = rest.get_mut(..SHORT).and_then(|room| small::encode_small(object, room));
+    let length = short.or_else(|| small::encode_long(object, rest)).or_else(|| array::encode(object, rest));
     let result = length.map(|length| then(&room[..MAGIC.len() + length]));
     ROOM.replace(py, Some(room));
     result

@@ -129,6 +129,37 @@ impl Strings {
     }
 }
 
+/// A value of at most so many items is looked at before it is written: those are fields of something probably, one of which
+/// may be no plain value. (Many items are of one kind as a rule, which the first one shows.)
+const FIELDS: ffi::Py_ssize_t = 16;
+
+/// Whether a value can be plain, by its type.
+///
+/// # Safety
+/// A live object, or null.
+unsafe fn may_be_plain(object: *mut ffi::PyObject) -> bool {
+    if object.is_null() {
+        return false;
+    }
+    // SAFETY: a live object.
+    let kind = unsafe { ffi::Py_TYPE(object) };
+    let plain = [
+        &raw const ffi::PyLong_Type,
+        &raw const ffi::PyFloat_Type,
+        &raw const ffi::PyUnicode_Type,
+        &raw const ffi::PyBytes_Type,
+        &raw const ffi::PyBool_Type,
+        &raw const ffi::PyTuple_Type,
+        &raw const ffi::PyList_Type,
+        &raw const ffi::PyDict_Type,
+    ];
+    // SAFETY: None lives for ever.
+    plain.iter().any(|known| ptr::eq(kind, *known)) || ptr::eq(object, unsafe { ffi::Py_None() })
+}
+
+/// After how many items of a container its size is known well enough.
+const SAMPLE: ffi::Py_ssize_t = 64;
+
 /// Bytes on their way into a message of limited size.
 struct Writer<'a> {
     out: &'a mut [u8],
@@ -192,11 +223,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Gives up where the first of `count` items, which began at `from`, shows that there is not room for all of them.
+    /// Gives up where the first `done` of `count` items, which began at `from`, show that there is not room for all of
+    /// them. Looks twice: after the first one, and when there are some to judge by.
     #[inline]
-    fn expect(&self, from: usize, count: ffi::Py_ssize_t) -> Option<()> {
-        let needed = (self.at - from).checked_mul(count.unsigned_abs())?;
-        (needed / 2 <= self.out.len() - from).then_some(())
+    fn expect(&self, from: usize, done: ffi::Py_ssize_t, count: ffi::Py_ssize_t) -> Option<()> {
+        if done != 1 && done != SAMPLE {
+            return Some(());
+        }
+        let needed = (self.at - from).checked_mul(count.unsigned_abs())? / done.unsigned_abs();
+        (needed <= self.out.len() - from).then_some(())
     }
 
     /// Writes the head of a container whose items need at least `least` bytes each.
@@ -210,7 +245,8 @@ impl Writer<'_> {
     }
 
     /// Writes a value; `None` when it is not a small plain one or there is no room.
-    #[inline]
+    // In every loop over items, most of which are no containers.
+    #[inline(always)]
     fn value(&mut self, py: Python<'_>, object: NonNull<ffi::PyObject>, depth: u32) -> Option<()> {
         let raw = object.as_ptr();
         // SAFETY: here and below, the interpreter lock is held and the caller holds `object`; each function is called on
@@ -253,6 +289,7 @@ impl Writer<'_> {
         if depth == DEPTH { None } else { self.container(py, object, kind, depth + 1) }
     }
 
+    #[inline(never)]
     fn container(
         &mut self,
         py: Python<'_>,
@@ -265,17 +302,15 @@ impl Writer<'_> {
             // SAFETY: a tuple.
             let count = unsafe { ffi::PyTuple_Size(raw) };
             self.put_head(tag::TUPLE, count, 1)?;
+            let from = self.at;
             // SAFETY: as for lists below.
             let shared = u32::from(depth > 1 && unsafe { ffi::Py_REFCNT(raw) } != 1);
             self.within += shared;
             for index in 0..count {
                 // SAFETY: an index within the tuple, which keeps its items as long as the caller holds it.
                 let item = NonNull::new(unsafe { ffi::PyTuple_GetItem(raw, index) })?;
-                let from = self.at;
                 self.value(py, item, depth)?;
-                if index == 0 {
-                    self.expect(from, count)?;
-                }
+                self.expect(from, index + 1, count)?;
             }
             self.within -= shared;
             return Some(());
@@ -289,15 +324,13 @@ impl Writer<'_> {
             // SAFETY: a list.
             let count = unsafe { ffi::PyList_Size(raw) };
             self.put_head(tag::LIST, count, 1)?;
+            let from = self.at;
             for index in 0..count {
                 // SAFETY: the index is within the list: nothing below runs Python code that could change it, except
                 // after an error, after which nothing is read any more.
                 let item = NonNull::new(unsafe { ffi::PyList_GetItem(raw, index) })?;
-                let from = self.at;
                 self.value(py, item, depth)?;
-                if index == 0 {
-                    self.expect(from, count)?;
-                }
+                self.expect(from, index + 1, count)?;
             }
             return Some(());
         }
@@ -306,7 +339,7 @@ impl Writer<'_> {
             let count = unsafe { ffi::PyDict_Size(raw) };
             self.put_head(tag::DICT, count, 2)?;
             let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-            let mut first = Some(self.at);
+            let (from, mut done) = (self.at, 0);
             // SAFETY: a dict, which nothing below changes (see the list); three places to write to.
             while unsafe { ffi::PyDict_Next(raw, &mut place, &mut key, &mut value) } != 0 {
                 let key = NonNull::new(key)?;
@@ -315,9 +348,8 @@ impl Writer<'_> {
                 // The string keys of the outermost dictionary need not be noted: each is in it once.
                 self.value(py, key, if text && depth == 1 { 0 } else { depth })?;
                 self.value(py, NonNull::new(value)?, depth)?;
-                if let Some(from) = first.take() {
-                    self.expect(from, count)?;
-                }
+                done += 1;
+                self.expect(from, done, count)?;
             }
             return Some(());
         }
@@ -376,6 +408,47 @@ pub fn encode_small(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> 
     let mut writer = Writer { out, at: 0, shared: false, within: 0, strings: Strings::new() };
     writer.value(object.py(), NonNull::new(object.as_ptr())?, 0)?;
     Some(writer.at)
+}
+
+/// As [`encode_small`], for an object that was not written to less room: looks first whether more room can help.
+#[must_use]
+pub(crate) fn encode_long(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> {
+    let raw = object.as_ptr();
+    // SAFETY: a live object.
+    let kind = unsafe { ffi::Py_TYPE(raw) };
+    let worth = if ptr::eq(kind, &raw const ffi::PyTuple_Type) {
+        // SAFETY: a tuple.
+        let count = unsafe { ffi::PyTuple_Size(raw) };
+        // SAFETY: an index within the tuple, whose items live.
+        count > FIELDS || (0..count).all(|at| unsafe { may_be_plain(ffi::PyTuple_GetItem(raw, at)) })
+    } else if ptr::eq(kind, &raw const ffi::PyList_Type) {
+        // SAFETY: a list.
+        let count = unsafe { ffi::PyList_Size(raw) };
+        // SAFETY: an index within the list, whose items live.
+        count > FIELDS || (0..count).all(|at| unsafe { may_be_plain(ffi::PyList_GetItem(raw, at)) })
+    } else if ptr::eq(kind, &raw const ffi::PyDict_Type) {
+        // SAFETY: a dict.
+        unsafe { ffi::PyDict_Size(raw) > FIELDS || has_plain_values(raw) }
+    } else {
+        ptr::eq(kind, &raw const ffi::PyUnicode_Type) || ptr::eq(kind, &raw const ffi::PyBytes_Type)
+    };
+    if worth { encode_small(object, out) } else { None }
+}
+
+/// Whether all values of a dictionary can be plain, by their types.
+///
+/// # Safety
+/// `raw` is a dict; the interpreter lock is held.
+unsafe fn has_plain_values(raw: *mut ffi::PyObject) -> bool {
+    let (mut place, mut value) = (0, ptr::null_mut());
+    // SAFETY: a dict, which nothing here changes, and whose values live; two places to write to.
+    while unsafe { ffi::PyDict_Next(raw, &mut place, ptr::null_mut(), &mut value) } != 0 {
+        // SAFETY: as above.
+        if !unsafe { may_be_plain(value) } {
+            return false;
+        }
+    }
+    true
 }
 
 /// Bytes of a message that is being read.

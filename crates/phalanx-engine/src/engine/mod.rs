@@ -37,7 +37,7 @@ pub use wait::Waiting;
 
 pub(crate) use matching::Pattern;
 pub(crate) use ops::{Data, Owner};
-pub(crate) use receive::{Incoming, Stored};
+pub(crate) use receive::{Direct, Incoming, Stored};
 pub(crate) use schedules::ScheduleId;
 pub(crate) use send::Outgoing;
 

@@ -82,17 +82,27 @@ pub(crate) struct Matched {
     pub(crate) bytes: u64,
 }
 
+/// What [`Core::recv_direct`] found.
+pub(crate) enum Direct {
+    /// No record yet.
+    Nothing,
+    /// One that has to be delivered.
+    Other,
+    Received(Status),
+}
+
 impl Core {
     /// Receives straight out of the ring of `from`: when its first record is a small message that fits
-    /// and nothing posted or arrived could come before. `None` when there is no such record (yet).
+    /// and nothing posted or arrived could come before.
     #[inline]
-    pub(crate) fn recv_direct(&mut self, from: ProcId, m: &Incoming<'_>) -> Option<Result<Status>> {
+    pub(crate) fn recv_direct(&mut self, from: ProcId, m: &Incoming<'_>) -> Direct {
         let Some(Some(inlet)) = self.inlets.get_mut(from.0 as usize) else {
-            return None;
+            return Direct::Nothing;
         };
         let record = match inlet.ring.peek() {
             Ok(Some(record)) => record,
-            _ => return None,
+            Ok(None) => return Direct::Nothing,
+            Err(_) => return Direct::Other,
         };
         let e = record.envelope;
         // Anything that is not as it should be is for `deliver`.
@@ -101,15 +111,15 @@ impl Core {
             || e.ctx != m.ctx
             || !m.pattern.fits(e.src as i32, e.tag)
         {
-            return None;
+            return Direct::Other;
         }
         let room = m.count * m.ty.size();
         if e.len > room as u64 || !m.ty.is_contiguous() {
-            return None;
+            return Direct::Other;
         }
         record.copy_payload_to(m.mem.at(0, e.len as usize));
         inlet.ring.pop();
-        Some(Ok(Status { source: e.src as i32, tag: e.tag, bytes: e.len, cancelled: false }))
+        Direct::Received(Status { source: e.src as i32, tag: e.tag, bytes: e.len, cancelled: false })
     }
 
     /// Takes a small message that has arrived before; large ones need [`Core::recv_start`].

@@ -11,7 +11,7 @@ use phalanx_shm::mem::MutMem;
 use crate::comm::Comm;
 use crate::engine::buffer::{Grow, RecvBuf, SendBuf};
 use crate::engine::core::bytes;
-use crate::engine::{Core, CoreGuard, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
+use crate::engine::{Core, CoreGuard, Direct, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 use crate::request::{Recipe, Request};
 use crate::status::{ANY_SOURCE, ANY_TAG, PROC_NULL, Status};
@@ -391,10 +391,12 @@ fn look_at_ring(core: &mut Core, m: &Incoming<'_>, from: Option<ProcId>, polls: 
     }
     let from = from?;
     for _ in 0..polls {
-        if let Some(outcome) = core.recv_direct(from, m) {
-            return Some(outcome);
+        match core.recv_direct(from, m) {
+            Direct::Received(status) => return Some(Ok(status)),
+            // Looking again does not make it another one.
+            Direct::Other => return None,
+            Direct::Nothing => std::hint::spin_loop(),
         }
-        std::hint::spin_loop();
     }
     None
 }
