@@ -3,6 +3,8 @@
 # make bench   against mpi4py on MPICH and on Open MPI, in the same run
 # make bench-pools   pools, queues and locks against six others, in the same run
 # make bench-start   starting, against bare interpreters and the other engines
+# make bench-instructions   instructions of the hot paths, under valgrind
+# make figures the README's tables and picture, from the recorded runs
 # make format  rustfmt and ruff, in place
 
 PYTHON ?= python3
@@ -10,10 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help venv wheel install test test-all lint format bench bench-pools bench-start chart clean
+.PHONY: help venv wheel install test test-all lint format bench bench-pools bench-start bench-instructions record figures clean
 
 help:
-	@sed -n '1,6s/^# //p' Makefile
+	@sed -n '1,8s/^# //p' Makefile
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,19 +52,29 @@ format:
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Each run is kept in bench/results; BENCH has more options, see bench/run.py.
 bench: install
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py --record $(BENCH)
 
 bench-pools: install
-	@cd bench && $(abspath $(BIN))/python -m pools
+	@cd bench && $(abspath $(BIN))/python -m pools --record $(BENCH_POOLS)
 
 bench-start: install
 	@$(BIN)/python bench/start.py
 
-# The picture in the README.
-chart: install
+bench-instructions: install
+	@$(BIN)/python bench/instructions.py --record
+
+# All that is measured, then what shows it: a good half hour, on a quiet machine.
+record:
+	@$(MAKE) bench BENCH="--set all $(BENCH)"
+	@$(MAKE) bench-pools
+	@$(MAKE) bench-instructions
+	@$(MAKE) figures
+
+figures: venv
 	@$(PIP) install -r bench/chart.txt
-	@$(BIN)/python bench/run.py --chart docs/bench.svg
+	@$(BIN)/python bench/figures.py
 
 clean:
 	rm -rf build target $(VENV)

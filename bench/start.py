@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines import Engine, engines, phalanx
-from report import Figures, machine, medians, time_text
+from machine import Conditions, this_machine
+from report import Figures, medians, time_text
 
 BARE, STANDARD = "bare", "multiprocessing"
 LIMIT = 15  # seconds until a start counts as failed
@@ -223,12 +224,16 @@ def main() -> None:
         ours.append(phalanx(f"beside {number}", Path(folder)))
     peers = [] if options.no_peers else engines()
     figures: Figures = defaultdict(lambda: defaultdict(list))
+    conditions = Conditions()
+    conditions.look()
     for _ in range(options.rounds):
         for row in rows:
             measure(row, ours, peers, figures)
 
     names = [engine.name for engine in ours + peers]
-    print(f"{machine()}; medians of {options.rounds} rounds")
+    conditions.look()
+    print(f"{this_machine().text()}; medians of {options.rounds} rounds")
+    print(conditions.text())
     print(
         f"beside a time: how often the one under '{BARE}' or '{STANDARD}' goes into it"
     )

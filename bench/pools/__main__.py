@@ -5,8 +5,9 @@
 
 The engines take turns, round by round, so that a machine whose speed drifts
 treats them alike. A figure is the median over all batches of all rounds; "times
-faster" compares it with the best of the others. Exits with 1 when one of ours
-failed. Writes `build/bench/pools.json`.
+faster" compares it with the best of the others. With `--record` the run is kept
+in `bench/results/` (bench/record.py), as `make bench-pools` does. Exits with 1
+when one of ours failed.
 """
 
 import argparse
@@ -21,8 +22,10 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from engines import WORK, make_environment
-from report import Figures, machine, medians, time_text
+import record
+from engines import make_environment
+from machine import Conditions, this_machine
+from report import Figures, medians, time_text
 
 from .rows import TABLES, Column, Engine, Table
 
@@ -150,6 +153,26 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
     print()
 
 
+def rows_to_keep(chosen: list[tuple[Table, list[Engine]]], bench: Bench) -> record.Rows:
+    """A row per column and engine of ours, with what it is compared with."""
+    seconds = medians(bench.figures)
+    rows: record.Rows = {}
+    for table, engines in chosen:
+        for column in table.columns:
+            by_engine = {
+                name: record.three_digits(figure * 1e9)
+                for name, figure in seconds.get(column.name, {}).items()
+            } | bench.words.get(column.name, {})
+            for engine in engines:
+                if engine.ours and engine.name in by_engine:
+                    names = [n for n in table.peers_of(engine) if n in by_engine]
+                    rows[column.row_of(engine)] = {
+                        record.OURS: by_engine[engine.name],
+                        **{name: by_engine[name] for name in names},
+                    }
+    return rows
+
+
 def main() -> int:
     known = [engine.name for table in TABLES for engine in table.engines]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -157,6 +180,7 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", metavar="ENGINE", choices=known, help="; ".join(known)
     )
+    parser.add_argument("--record", action="store_true", help="keep this run")
     options = parser.parse_args()
     chosen = [
         (
@@ -168,27 +192,28 @@ def main() -> int:
 
     needed = {e.environment for _, engines in chosen for e in engines if not e.ours}
     bench = Bench({name: make_environment(name) for name in sorted(needed)})
+    conditions = Conditions()
+    conditions.look()
     for number in range(options.rounds):
         for table, engines in chosen:
             for engine in engines * table.turns:
                 where = f"round {number + 1}: {engine.name}"
                 print(where, file=sys.stderr, flush=True)
                 bench.round(table, engine)
+        conditions.look()
 
-    print(f"{machine()}\nmedians of {options.rounds} rounds\n")
+    print(f"{this_machine().text()}; medians of {options.rounds} rounds")
+    print(f"{conditions.text()}\n")
     for table, engines in chosen:
         if engines:
             show(table, engines, bench)
     for failure in bench.failures:
         print(f"FAILED {failure}")
-    if not options.only:
-        WORK.mkdir(parents=True, exist_ok=True)
-        results = {
-            "machine": machine(),
-            "seconds": medians(bench.figures),
-            "words": bench.words,
-        }
-        (WORK / "pools.json").write_text(json.dumps(results, indent=1) + "\n")
+    if options.record:
+        rows, settings = rows_to_keep(chosen, bench), {"rounds": options.rounds}
+        versions = record.versions(*sorted(needed))
+        path = record.write("pools", rows, conditions, versions, settings)
+        print(f"kept as {path.relative_to(record.BENCH.parent)}")
     ours = {engine.name for table in TABLES for engine in table.engines if engine.ours}
     return int(any(failure.partition(",")[0] in ours for failure in bench.failures))
 

@@ -6,16 +6,6 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Column:
-    """One measurement: its heading, what it is, how many times faster we aim at."""
-
-    name: str
-    what: str
-    aim: float | None = None
-    rate: bool = False  # shown as operations per second
-
-
-@dataclass(frozen=True)
 class Engine:
     """One line of a table: `environment` is that of `bench/ENVIRONMENT.txt`."""
 
@@ -36,6 +26,20 @@ class Engine:
         place = places[self.environment]
         launcher = [str(place / "mpiexec"), "-n", "1"] if self.launched else []
         return [*launcher, str(place / "python"), *program]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measurement: its heading, what it is, how many times faster we aim at."""
+
+    name: str
+    what: str
+    aim: float | None = None
+    rate: bool = False  # shown as operations per second
+
+    def row_of(self, ours: Engine) -> str:
+        """The name of this measurement of one of ours in the record."""
+        return f"{self.name}, {ours.name.removeprefix('Phalanx ')}"
 
 
 @dataclass(frozen=True)

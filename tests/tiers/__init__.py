@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import (
+    bench,
     c_programs,
     crossing,
     examples,
@@ -50,6 +51,7 @@ TIERS = {
         Tier("programs", "random programs against a naive model", programs.run_all),
         Tier("memory", "calls in loops: memory and descriptors stay", memory.run_all),
         Tier("wild", "random calls with wild arguments, C and Python", wild.run_all),
+        Tier("bench", "the record of benchmark runs", bench.run_all),
         Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
         Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),

@@ -1,0 +1,177 @@
+"""Make what the README shows from the recorded runs; measures nothing.
+
+    make figures
+
+Writes `docs/bench.svg`, the parts of `README.md` between `<!-- bench: ... -->` and
+`<!-- end -->`, and `bench/results/README.md`, which has every row. A time is that
+of the newest run, a ratio that of the named runs.
+"""
+
+import re
+from pathlib import Path
+
+import record
+from pools.rows import TABLES
+from record import OURS, Record, Spread
+from report import geometric_mean, time_text
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMED = 12  # rows that the README names; the rest is in bench/results/README.md
+POOLS = {
+    "tasks/s, fork": "no-op tasks per second, chunk size 1",
+    "trip, fork": "one call and its result",
+    "64 MiB, fork": "array of 64 MiB to a worker and back",
+    "64 new, fork": "the same, a new array comes back",
+    "start, fork": "pool of two started, used once, ended (fork)",
+    "start, spawn": "the same (spawn)",
+    "lost, fork": "killed worker noticed",
+    "hop, Queue": "`Queue`: one hop",
+    "ints/s, Queue": "`Queue`: numbers per second",
+    "1 MiB, Queue": "`Queue`: array of 1 MiB",
+    "Lock, locks": "`Lock`: acquired and released",
+}
+RATES = {column.name for table in TABLES for column in table.columns if column.rate}
+
+
+def machines(records: list[Record]) -> str:
+    """Each machine once, with the placements that were seen on it."""
+    seen: dict[str, list[str]] = {}
+    for run in records:
+        name = f"{run.about['cpu']}, {run.about['cpus']} CPUs"
+        seen.setdefault(name, []).append(run.placement)
+    return "; ".join(
+        f"{name}, {len(placements)} {'runs' if len(placements) > 1 else 'run'}: "
+        + ", ".join(dict.fromkeys(placements))
+        for name, placements in seen.items()
+    )
+
+
+def newest(records: list[Record], row: str) -> Record:
+    return [run for run in records if row in run.rows][-1]
+
+
+def pools_table(records: list[Record]) -> str:
+    """The README's table of pools, queues and locks."""
+    lines = [
+        "| two workers | Phalanx | the best other one | times faster | worst run |",
+        "|---|---|---|---|---|",
+    ]
+    by_row = {spread.row: spread for spread in record.spreads(records)}
+    for row, what in POOLS.items():
+        if row not in by_row:
+            continue
+        figures = newest(records, row).rows[row]
+        numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
+        best = min((n for n in numbers if n != OURS), key=lambda n: numbers[n])
+        rate = row.partition(",")[0] in RATES
+        mine, theirs = (
+            f"{1e9 / numbers[name]:,.0f}" if rate else time_text(numbers[name] / 1e9)
+            for name in (OURS, best)
+        )
+        name = best.removesuffix(" Queue").removesuffix(" locks")
+        name = name.replace("multipr.", "multiprocessing")
+        spread = by_row[row]
+        lines.append(
+            f"| {what} | {mine} | {theirs} ({name}) "
+            f"| {spread.median:.2g} | {spread.worst:.2g} |"
+        )
+    return "\n".join([*lines, "", f"Seen on: {machines(records)}."])
+
+
+def mpi_text(records: list[Record]) -> str:
+    """The README's account of the MPI rows: the picture, and where we are behind."""
+    spreads = record.spreads(records)
+    behind = sorted((s for s in spreads if s.behind), key=lambda s: s.median)
+    mean = geometric_mean(s.median for s in spreads)
+    count = len(spreads) - len(behind)
+    lines = [
+        f"Of {len(spreads)} rows, Phalanx was ahead in {count} in every recorded run; "
+        f"the geometric mean of the medians is {mean:.2g} times faster than the better "
+        f"of the two others. Seen on: {machines(records)}.",
+    ]
+    if behind:
+        lines += [
+            "",
+            "| behind in some run: times faster | worst | median | best |",
+            "|---|---|---|---|",
+            *(ratio_line(s) for s in behind[:NAMED]),
+        ]
+    if len(behind) > NAMED:
+        rest = len(behind) - NAMED
+        lines += ["", f"and {rest} more, in [bench/results/](bench/results/)."]
+    return "\n".join(lines)
+
+
+def ratio_line(spread: Spread) -> str:
+    figures = (spread.worst, spread.median, spread.best)
+    return f"| {spread.row} | " + " | ".join(f"{f:.2f}" for f in figures) + " |"
+
+
+def every_row() -> str:
+    """`bench/results/README.md`."""
+    parts = [
+        "# Recorded runs",
+        "Made by `make figures` from the files beside it. A figure says how many times",
+        "faster Phalanx was than the best of the others, in the worst, the median and",
+        "the best run. [bench/README.md](../README.md) says what the rows are.",
+    ]
+    for kind in ("mpi", "pools"):
+        records = quiet(kind)
+        if records:
+            parts += ["", f"## {kind}", ""]
+            parts += [
+                f"- {run.name}, commit `{run.about['commit']}`" for run in records
+            ]
+            parts += [
+                "",
+                "| times faster | worst | median | best |",
+                "|---|---|---|---|",
+            ]
+            parts += [ratio_line(spread) for spread in record.spreads(records)]
+    counts = record.read("instructions")
+    if counts:
+        last = counts[-1]
+        parts += ["", "## instructions", "", f"The newest count: {last.name}", ""]
+        engines = list(dict.fromkeys(e for row in last.rows.values() for e in row))
+        parts += [
+            f"| instructions of one rank | {' | '.join(engines)} |",
+            "|---" * (len(engines) + 1) + "|",
+        ]
+        for row, by_engine in last.rows.items():
+            cells = (by_engine.get(engine, "") for engine in engines)
+            texts = (f"{c:,}" if isinstance(c, int | float) else c for c in cells)
+            parts.append(f"| {row} | {' | '.join(texts)} |")
+    return "\n".join(parts) + "\n"
+
+
+def quiet(kind: str) -> list[Record]:
+    """The runs beside which nothing was started on purpose."""
+    return [run for run in record.read(kind) if not run.about.get("busy")]
+
+
+def put(text: str, name: str, content: str) -> str:
+    """Replace what is between the marks of that name."""
+    marks = re.compile(rf"(<!-- bench: {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+    changed, count = marks.subn(lambda m: m[1] + content + m[2], text)
+    if count != 1:
+        raise SystemExit(f"README.md has {count} places named {name!r}, not one")
+    return changed
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    if mpi := quiet("mpi"):
+        from chart import draw
+
+        draw(mpi, str(ROOT / "docs" / "bench.svg"))
+        text = put(text, "mpi", mpi_text(mpi))
+    if pools := quiet("pools"):
+        text = put(text, "pools", pools_table(pools))
+    readme.write_text(text)
+    record.RESULTS.mkdir(exist_ok=True)
+    (record.RESULTS / "README.md").write_text(every_row())
+
+
+if __name__ == "__main__":
+    main()
