@@ -147,7 +147,7 @@ def count_pool(engine: Engine, package: str, functions: int) -> Counts:
         plain = shlex.quote(engine.python)
         python.write_text(
             "#!/bin/sh\n"
-            f'case "$*" in *tracker*) exec {plain} "$@";; esac\n'
+            f'case "$*" in *resource_tracker*) exec {plain} "$@";; esac\n'
             f'exec {looked_at} "$@"\n'
         )
         python.chmod(0o755)
