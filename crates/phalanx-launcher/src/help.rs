@@ -105,10 +105,15 @@ builds as their mpicc.
 /// `phalanx doctor --help`.
 pub const DOCTOR: &str = "\
 usage: phalanx doctor [--json]
+       phalanx doctor --measure
 
 Says which binary, Python, module, engine and library answer here, whether pools
 can work, what the machine allows, and what is wrong with any of them. Exit
 status: 1 if something is wrong, else 0.
+
+  --json      the findings as JSON
+  --measure   measure how memory moves between two CPUs here, print the table and
+              what is chosen by it, and keep it for the jobs to come
 ";
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use phalanx_shm::{Exit, ProcId, ShmError, SlotState, Universe, UniverseConfig};
+use phalanx_shm::{Exit, ProcId, ShmError, SlotState, Universe, UniverseConfig, Ways};
 
 use crate::error::LaunchError;
 use crate::process::Ended;
@@ -13,7 +13,9 @@ pub(crate) struct JobUniverse(Universe);
 impl JobUniverse {
     /// Makes the segment for a first world of `ranks` processes.
     pub(crate) fn create(ranks: u32) -> Result<Self, LaunchError> {
-        let config = UniverseConfig::for_ranks(ranks);
+        // One rank has nobody to move memory to until it spawns.
+        let ways = Ways::of_this_machine(ranks > 1).map_err(LaunchError::usage)?;
+        let config = UniverseConfig { ways, ..UniverseConfig::for_ranks(ranks) };
         Universe::create(config).map(Self).map_err(|error| match error {
             ShmError::SlotCount { max, .. } => LaunchError::usage(format!(
                 "{ranks} ranks are more than one machine's job can have: the limit is {max}"

@@ -31,12 +31,30 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("latency") => latency(),
         Some("copies") => copies(),
+        Some("ways") => ways(),
         _ => {
-            eprintln!("usage: measure latency|copies");
+            eprintln!("usage: measure latency|copies|ways");
             return ExitCode::from(2);
         }
     }
     ExitCode::SUCCESS
+}
+
+/// What the launcher measures, as often as it takes to see how much it varies.
+fn ways() {
+    for _ in 0..5 {
+        let start = Instant::now();
+        let Some(table) = phalanx_shm::ways::measure::table() else {
+            println!("one CPU only, or a busy one");
+            continue;
+        };
+        println!("{:?}\n{table:?}\n{}", start.elapsed(), table.choose());
+        println!("{:?} for a ping alone", {
+            let s = Instant::now();
+            phalanx_shm::ways::measure::ping();
+            s.elapsed()
+        });
+    }
 }
 
 /// Runs `a` here and `b` in a forked process, each on a CPU of its own.
@@ -334,7 +352,7 @@ fn measure(method: Method, size: usize) -> f64 {
                     Method::TwoCopy { chunk, depth } => drain(&universe, &step, area, &mut room, chunk, depth),
                 }
                 if let Method::Transfer = method {
-                    let mut pipe = TransferReceiver::create(&universe, size as u64, A).expect("pipe");
+                    let mut pipe = TransferReceiver::create(&universe, size as u64, B, A).expect("pipe");
                     step.words[PIPE + 1].store(pipe.offset().get(), Ordering::Relaxed);
                     step.words[PIPE].store(n, Ordering::Release);
                     // SAFETY: our own buffer, not used otherwise meanwhile.

@@ -78,6 +78,8 @@ pub mod single_copy;
 pub mod transfer;
 #[cfg(not(loom))]
 pub mod universe;
+#[cfg(not(loom))]
+pub mod ways;
 
 #[cfg(not(loom))]
 pub use alive::{Death, ProcessTag, ShortTag};
@@ -108,3 +110,5 @@ pub use sleep::{SleepWord, Woken};
 pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]
 pub use universe::{Exit, Offset, Slot, SlotState, Standing, Universe, UniverseConfig};
+#[cfg(not(loom))]
+pub use ways::Ways;

@@ -88,8 +88,11 @@ pub(crate) fn stretches(from: u64, len: usize, capacity: usize) -> (usize, usize
 #[cfg_attr(not(loom), repr(C))]
 pub struct Positions {
     filled: AtomicU64,
+    /// Who received last through this memory, as a number above 0: a hint that outlives the pipe.
     #[cfg(not(loom))]
-    _sender_lines: [u8; 120],
+    pub(crate) received: AtomicU64,
+    #[cfg(not(loom))]
+    _sender_lines: [u8; 112],
     drained: AtomicU64,
     #[cfg(not(loom))]
     _receiver_lines: [u8; 120],

@@ -1,14 +1,15 @@
 //! A large message through shared memory: a byte pipe that both sides advance.
 //!
 //! Two copies, sender to pipe and pipe to receiver, overlap on two CPUs, and the
-//! pipe stays in their caches. Where measured (docs/decisions/0001) this beats
+//! pipe stays in their caches; how long it is, and whether the receiver takes its
+//! cache lines over, is for [`Ways`](crate::Ways) to say. Where measured (docs/decisions/0001) this beats
 //! `process_vm_readv`, also when both sides share the work, as long as both take
 //! part. It needs no rights and no address of the other process.
 //!
 //! ```text
 //! sender                                   receiver
-//!   room = CAPACITY - (filled - drained)     here = filled - drained
-//!   copy into filled % CAPACITY              copy out of drained % CAPACITY
+//!   room = capacity - (filled - drained)     here = filled - drained
+//!   copy into filled % capacity              copy out of drained % capacity
 //!   filled += n          (Release)           drained += n        (Release)
 //!   wake the receiver if it sleeps           wake the sender if it sleeps
 //! ```
@@ -23,18 +24,14 @@
 //! them further apart than the pipe is long reports corruption.
 
 use crate::ShmError;
-use crate::mem::{ConstMem, MutMem, STREAMING, copy_streaming};
+use crate::mem::copy::copy_streaming;
+use crate::mem::{ConstMem, MutMem};
 use crate::pipe::{Positions, stretches};
+use crate::sync::Ordering;
 use crate::universe::{Offset, ProcId, Universe};
-
-/// Bytes of a pipe's block: it stays in the second-level caches.
-const BLOCK: usize = 256 << 10;
 
 /// Bytes before the data.
 const CONTROL: usize = size_of::<Positions>();
-
-/// Bytes of data a pipe holds.
-pub const CAPACITY: usize = BLOCK - CONTROL;
 
 /// What both sides have: where the pipe is and how far it has come.
 #[derive(Debug)]
@@ -46,6 +43,8 @@ struct Pipe {
     /// Bytes this side has moved.
     done: u64,
     peer: ProcId,
+    /// Bytes of data the pipe holds.
+    capacity: usize,
 }
 
 impl Pipe {
@@ -58,7 +57,7 @@ impl Pipe {
 
     /// The stretch of the pipe from byte `done` on, at most `len` bytes.
     fn stretch(&self, len: usize) -> Result<MutMem, ShmError> {
-        let (at, len, _) = stretches(self.done, len, CAPACITY);
+        let (at, len, _) = stretches(self.done, len, self.capacity);
         let bytes = self.universe.bytes(self.at.plus(CONTROL + at), len)?;
         // SAFETY: `self.universe` keeps the segment mapped, and the result is
         // used within the calling method only.
@@ -94,7 +93,7 @@ pub struct TransferSender(Pipe);
 /// let universe = Universe::create(UniverseConfig::for_ranks(2))?;
 /// universe.claim_slots(2)?;
 /// let (data, mut room) = (vec![7_u8; 1_000_000], vec![0_u8; 1_000_000]);
-/// let mut into = TransferReceiver::create(&universe, 1_000_000, ProcId(0))?;
+/// let mut into = TransferReceiver::create(&universe, 1_000_000, ProcId(1), ProcId(0))?;
 /// let mut from = TransferSender::open(&universe, into.offset(), 1_000_000, ProcId(1))?;
 /// while !into.is_complete() {
 ///     // SAFETY: both buffers live longer than the pipe, and nobody else touches them.
@@ -108,7 +107,11 @@ pub struct TransferSender(Pipe);
 /// # Ok::<(), phalanx_shm::ShmError>(())
 /// ```
 #[derive(Debug)]
-pub struct TransferReceiver(Pipe);
+pub struct TransferReceiver {
+    pipe: Pipe,
+    /// Whether this side takes the cache lines of the pipe over.
+    take: bool,
+}
 
 impl TransferSender {
     /// Opens the pipe that process `peer` has made at `at` for `total` bytes.
@@ -117,8 +120,9 @@ impl TransferSender {
     ///
     /// [`ShmError::BadRange`] when there can be no pipe at `at`.
     pub fn open(universe: &Universe, at: Offset, total: u64, peer: ProcId) -> Result<TransferSender, ShmError> {
-        universe.bytes(at, BLOCK)?;
-        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer };
+        let block = universe.ways().pipe;
+        universe.bytes(at, block)?;
+        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL };
         pipe.positions()?;
         Ok(TransferSender(pipe))
     }
@@ -143,7 +147,7 @@ impl TransferSender {
     /// [`ShmError::Corrupt`] when the positions cannot be right.
     pub fn room(&self) -> Result<usize, ShmError> {
         let pipe = &self.0;
-        match pipe.positions()?.counters().room(pipe.done, CAPACITY as u64) {
+        match pipe.positions()?.counters().room(pipe.done, pipe.capacity as u64) {
             Ok(room) => Ok(room.min(pipe.total - pipe.done) as usize),
             Err(theirs) => Err(pipe.corrupt(theirs)),
         }
@@ -176,42 +180,50 @@ impl TransferSender {
 }
 
 impl TransferReceiver {
-    /// Makes a pipe for `total` bytes from process `peer`.
+    /// Makes a pipe for `total` bytes from process `peer` to `me`.
     ///
     /// # Errors
     ///
     /// What [`Universe::alloc`] gives; receive through the ring then.
-    pub fn create(universe: &Universe, total: u64, peer: ProcId) -> Result<TransferReceiver, ShmError> {
-        let at = universe.alloc(BLOCK)?;
-        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer };
+    pub fn create(universe: &Universe, total: u64, me: ProcId, peer: ProcId) -> Result<TransferReceiver, ShmError> {
+        let block = universe.ways().pipe;
+        let at = universe.alloc(block)?;
+        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL };
         // The record that tells the sender publishes this.
-        pipe.positions()?.reset();
-        Ok(TransferReceiver(pipe))
+        let positions = pipe.positions()?;
+        positions.reset();
+        // Where two processes answer each other, they often do so through the same memory: then what this one reads now it
+        // writes next, and the lines are better left as they are. That is so if somebody else received here last.
+        let number = u64::from(me.0) + 1;
+        let before = positions.received.swap(number, Ordering::Relaxed);
+        let again = before == number || before == 0 || total > pipe.capacity as u64;
+        let take = again && pipe.capacity <= universe.ways().take;
+        Ok(TransferReceiver { pipe, take })
     }
 
     /// Where the pipe is, for [`TransferSender::open`].
     #[inline]
     pub fn offset(&self) -> Offset {
-        self.0.at
+        self.pipe.at
     }
 
     /// Bytes received so far.
     #[inline]
     pub fn done(&self) -> u64 {
-        self.0.done
+        self.pipe.done
     }
 
     /// Whether everything has been received.
     #[inline]
     pub fn is_complete(&self) -> bool {
-        self.0.done == self.0.total
+        self.pipe.done == self.pipe.total
     }
 
     /// Gives the pipe up before the sender has opened it. The caller has made
     /// sure that the sender never will.
     pub fn discard(mut self) {
         // Complete, as far as giving the block back goes.
-        self.0.done = self.0.total;
+        self.pipe.done = self.pipe.total;
     }
 
     /// Bytes that [`TransferReceiver::pull`] could deliver now.
@@ -220,8 +232,8 @@ impl TransferReceiver {
     ///
     /// [`ShmError::Corrupt`] when the positions cannot be right.
     pub fn available(&self) -> Result<usize, ShmError> {
-        let pipe = &self.0;
-        match pipe.positions()?.counters().available(pipe.done, CAPACITY as u64) {
+        let pipe = &self.pipe;
+        match pipe.positions()?.counters().available(pipe.done, pipe.capacity as u64) {
             Ok(here) if here <= pipe.total - pipe.done => Ok(here as usize),
             Ok(here) => Err(pipe.corrupt(pipe.done + here)),
             Err(theirs) => Err(pipe.corrupt(theirs)),
@@ -235,17 +247,23 @@ impl TransferReceiver {
     ///
     /// [`ShmError::Corrupt`] when the positions cannot be right.
     pub fn pull(&mut self, into: MutMem) -> Result<usize, ShmError> {
-        let (step, streaming) = (self.0.step(), self.0.total >= STREAMING);
+        let (step, take) = (self.pipe.step(), self.take);
+        let streaming = self.pipe.total >= self.pipe.universe.ways().stream as u64;
         let mut moved = 0;
         while moved < into.len() {
             let here = self.available()?;
             if here == 0 {
                 break;
             }
-            let pipe = &mut self.0;
-            let stretch = pipe.stretch(here.min(step))?.as_const();
+            let pipe = &mut self.pipe;
+            let stretch = pipe.stretch(here.min(step))?;
             let target = into.slice(moved, usize::MAX);
-            let n = if streaming { copy_streaming(stretch, target) } else { stretch.copy_to_mem(target) };
+            let n = match (streaming, take) {
+                (true, true) => copy_streaming::<true>(stretch, target),
+                (true, false) => copy_streaming::<false>(stretch, target),
+                (false, true) => stretch.copy_taking(target),
+                (false, false) => stretch.as_const().copy_to_mem(target),
+            };
             moved += n;
             pipe.done += n as u64;
             pipe.positions()?.counters().taken(pipe.done);
@@ -258,7 +276,7 @@ impl TransferReceiver {
 impl Drop for TransferReceiver {
     fn drop(&mut self) {
         if self.is_complete() {
-            self.0.universe.free(self.0.at);
+            self.pipe.universe.free(self.pipe.at);
         }
     }
 }

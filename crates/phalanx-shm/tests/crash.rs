@@ -23,7 +23,8 @@ const B: ProcId = ProcId(1);
 const LARGE: usize = 1 << 20;
 
 fn universe() -> Universe {
-    let config = UniverseConfig { slots: 2, ring_bytes: 8192, heap_bytes: 512 << 20 };
+    let config =
+        UniverseConfig { slots: 2, ring_bytes: 8192, heap_bytes: 512 << 20, ways: phalanx_shm::Ways::default() };
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(2).unwrap();
     universe

@@ -16,7 +16,7 @@ fn with_limit<T>(which: Resource, bytes: u64, body: impl FnOnce() -> T) -> T {
 
 #[test]
 fn limits_are_errors_with_both_figures() {
-    let config = UniverseConfig { slots: 8, ring_bytes: 4096, heap_bytes: 8 << 30 };
+    let config = UniverseConfig { slots: 8, ring_bytes: 4096, heap_bytes: 8 << 30, ways: phalanx_shm::Ways::default() };
     let create = || Universe::create(config);
 
     let error = with_limit(Resource::Fsize, 1 << 20, create).unwrap_err();

@@ -30,7 +30,7 @@ fn within(limit: Duration, body: impl FnOnce() + Send + 'static) {
 }
 
 fn universe(ring_bytes: usize) -> Universe {
-    let config = UniverseConfig { slots: 70, ring_bytes, heap_bytes: 64 << 20 };
+    let config = UniverseConfig { slots: 70, ring_bytes, heap_bytes: 64 << 20, ways: phalanx_shm::Ways::default() };
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(70).unwrap();
     universe

@@ -40,7 +40,7 @@ proptest! {
         steps in prop::collection::vec(step(), 1..200),
     ) {
         let ring_lines = 1usize << shift;
-        let config = UniverseConfig { slots: 2, ring_bytes: ring_lines * 64, heap_bytes: 1 << 20 };
+        let config = UniverseConfig { slots: 2, ring_bytes: ring_lines * 64, heap_bytes: 1 << 20, ways: phalanx_shm::Ways::default() };
         let universe = Universe::create(config).unwrap();
         universe.claim_slots(2).unwrap();
         let (a, b) = (ProcId(0), ProcId(1));

@@ -8,7 +8,6 @@ use std::thread;
 use std::time::Duration;
 
 use phalanx_shm::sleep::WAITING;
-use phalanx_shm::transfer::CAPACITY;
 use phalanx_shm::{
     ConstMem, MutMem, Offset, ProcId, ShmError, TransferReceiver, TransferSender, Universe, UniverseConfig, Woken,
 };
@@ -16,8 +15,9 @@ use phalanx_shm::{
 const A: ProcId = ProcId(0);
 const B: ProcId = ProcId(1);
 
-fn universe() -> Universe {
-    let config = UniverseConfig { slots: 2, ring_bytes: 4096, heap_bytes: 64 << 20 };
+fn universe(ways: &str) -> Universe {
+    let ways = ways.parse().unwrap();
+    let config = UniverseConfig { slots: 2, ring_bytes: 4096, heap_bytes: 64 << 20, ways };
     let universe = Universe::create(config).unwrap();
     universe.claim_slots(2).unwrap();
     universe
@@ -56,52 +56,57 @@ fn receive(universe: &Universe, pipe: &mut TransferReceiver, room: &mut [u8]) {
 }
 
 #[test]
-fn every_byte_arrives_whatever_the_size() {
-    let universe = universe();
-    let sizes = [0, 1, 4095, 16 << 10, CAPACITY - 1, CAPACITY, CAPACITY + 1, 3_000_001, 33 << 20];
-    for size in sizes {
-        let data: Vec<u8> = (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
-        let mut room = vec![0; size];
-        let mut pipe = TransferReceiver::create(&universe, size as u64, A).unwrap();
-        let (done, finished) = mpsc::channel();
-        thread::scope(|scope| {
-            let at = pipe.offset();
-            scope.spawn({
-                let (universe, data) = (&universe, &data);
-                move || send(universe, at, data)
-            });
-            let expected = data.clone();
-            let (universe, pipe, room) = (&universe, &mut pipe, &mut room);
-            scope.spawn(move || {
-                receive(universe, pipe, room);
-                assert!(*room == expected, "{size} bytes");
-                let _ = done.send(());
-            });
-            if finished.recv_timeout(Duration::from_secs(60)).is_err() {
-                eprintln!("a transfer of {size} bytes does not end");
-                std::process::abort();
-            }
-        });
+fn every_byte_arrives_whatever_the_size_and_the_way() {
+    for ways in ["take=never", "take=1M", "take=1M,stream=1M", "take=never,pipe=1M,stream=never"] {
+        let universe = universe(ways);
+        // A pipe holds its block less the lines with its positions.
+        let capacity = universe.ways().pipe - 256;
+        for size in [0, 1, 4095, 16 << 10, capacity - 1, capacity, capacity + 1, 3_000_001, 33 << 20] {
+            // Twice, since whoever received last through the same memory does not do it as at first.
+            every_byte_arrives(&universe, size, ways);
+            every_byte_arrives(&universe, size, ways);
+        }
     }
+}
+
+fn every_byte_arrives(universe: &Universe, size: usize, ways: &str) {
+    let data: Vec<u8> = (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
+    let mut room = vec![0; size];
+    let mut pipe = TransferReceiver::create(universe, size as u64, B, A).unwrap();
+    let (done, finished) = mpsc::channel();
+    thread::scope(|scope| {
+        let (at, data) = (pipe.offset(), &data);
+        scope.spawn(move || send(universe, at, data));
+        let (pipe, room) = (&mut pipe, &mut room);
+        scope.spawn(move || {
+            receive(universe, pipe, room);
+            let _ = done.send(());
+        });
+        if finished.recv_timeout(Duration::from_secs(60)).is_err() {
+            eprintln!("a transfer of {size} bytes does not end ({ways})");
+            std::process::abort();
+        }
+    });
+    assert!(room == data, "{size} bytes ({ways})");
 }
 
 #[test]
 fn a_complete_transfer_gives_its_pipe_back_and_an_abandoned_one_does_not() {
-    let universe = universe();
-    let pipe = TransferReceiver::create(&universe, 0, A).unwrap();
+    let universe = universe("");
+    let pipe = TransferReceiver::create(&universe, 0, B, A).unwrap();
     let first = pipe.offset();
     drop(pipe);
-    let pipe = TransferReceiver::create(&universe, 1, A).unwrap();
+    let pipe = TransferReceiver::create(&universe, 1, B, A).unwrap();
     assert_eq!(pipe.offset(), first);
     drop(pipe);
-    let pipe = TransferReceiver::create(&universe, 1, A).unwrap();
+    let pipe = TransferReceiver::create(&universe, 1, B, A).unwrap();
     assert_ne!(pipe.offset(), first, "its sender may still write there");
 }
 
 #[test]
 fn impossible_positions_are_reported() {
-    let universe = universe();
-    let pipe = TransferReceiver::create(&universe, 100, A).unwrap();
+    let universe = universe("");
+    let pipe = TransferReceiver::create(&universe, 100, B, A).unwrap();
     let words = universe.words(pipe.offset(), 32).unwrap();
     words[0].store(101, std::sync::atomic::Ordering::Release);
     assert!(matches!(pipe.available(), Err(ShmError::Corrupt { .. })));

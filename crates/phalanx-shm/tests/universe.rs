@@ -9,7 +9,7 @@ use std::thread;
 use phalanx_shm::{Death, Exit, Offset, ProcId, ProcessTag, ShmError, SlotState, Standing, Universe, UniverseConfig};
 
 fn small() -> UniverseConfig {
-    UniverseConfig { slots: 8, ring_bytes: 4096, heap_bytes: 1 << 20 }
+    UniverseConfig { slots: 8, ring_bytes: 4096, heap_bytes: 1 << 20, ways: phalanx_shm::Ways::default() }
 }
 
 fn fd(universe: &Universe) -> OwnedFd {

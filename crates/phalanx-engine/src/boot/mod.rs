@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use phalanx_shm::{ProcId, ShmError, Universe, UniverseConfig, inherit};
+use phalanx_shm::{ProcId, ShmError, Universe, UniverseConfig, Ways, inherit};
 
 use crate::error::{Error, ErrorClass, Result};
 use environment::{Origin, WorldSpec};
@@ -114,9 +114,15 @@ fn own_socket(fd: i32) -> Option<OwnedFd> {
     Some(socket.into())
 }
 
+/// The universe's geometry, and its ways as far as they are known: a rank does not measure while others start.
+fn config(ranks: u32) -> Result<UniverseConfig> {
+    let ways = Ways::of_this_machine(false).map_err(|wrong| Error::new(ErrorClass::Other, wrong))?;
+    Ok(UniverseConfig { ways, ..UniverseConfig::for_ranks(ranks) })
+}
+
 /// A universe of one.
 fn alone() -> Result<BootConfig> {
-    let universe = Universe::create(UniverseConfig::for_ranks(1)).map_err(|e| broken("start a job of one", &e))?;
+    let universe = Universe::create(config(1)?).map_err(|e| broken("start a job of one", &e))?;
     let first = universe.claim_slots(1).map_err(|e| broken("start a job of one", &e))?;
     Ok(BootConfig { first, ..BootConfig::first_world(&universe, 1, 0) })
 }
@@ -131,8 +137,7 @@ fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
     let appnum = pmi.appnum()?;
     let mut own = None;
     if rank == 0 {
-        let universe =
-            Universe::create(UniverseConfig::for_ranks(size)).map_err(|e| broken("make the job's universe", &e))?;
+        let universe = Universe::create(config(size)?).map_err(|e| broken("make the job's universe", &e))?;
         let first = universe.claim_slots(size).map_err(|e| broken("make the job's universe", &e))?;
         let value = format!("{}:{}:{}:{}", machine(), std::process::id(), universe.fd().as_raw_fd(), first.0);
         pmi.put(MEETING_KEY, &value)?;

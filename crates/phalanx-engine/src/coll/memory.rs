@@ -113,15 +113,24 @@ pub(super) fn put(area: &SharedBytes<'_>, at: usize, data: &Src, from: usize, le
     Ok(())
 }
 
-/// Reads bytes `from..from + len` of the packed data from position `at` of the area.
-pub(super) fn get(area: &SharedBytes<'_>, at: usize, data: &Dst, from: usize, len: usize) -> Result<()> {
+/// Reads bytes `from..from + len` of the packed data from position `at` of the area; `alone` if nobody else uses them at this
+/// time, so that their cache lines may be taken.
+pub(super) fn get(area: &SharedBytes<'_>, at: usize, data: &Dst, from: usize, len: usize, alone: bool) -> Result<()> {
     if data.ty.is_contiguous() {
-        return area.read_mem(at, dense_mut(data.mem, &data.ty, from, len)).map_err(lies_outside);
+        let to = dense_mut(data.mem, &data.ty, from, len);
+        if alone && at + len <= area.len() {
+            shared(&area.slice(at, len)).copy_taking(to);
+            return Ok(());
+        }
+        return area.read_mem(at, to).map_err(lies_outside);
     }
     let mut stage = [0; STAGE];
     for done in (0..len).step_by(STAGE) {
         let piece = &mut stage[..STAGE.min(len - done)];
         area.read(at + done, piece).map_err(lies_outside)?;
+        if alone {
+            shared(&area.slice(at + done, piece.len())).take_lines();
+        }
         data.ty.unpack(data.count, &mut data.mem.clone(), from + done, piece);
     }
     Ok(())

@@ -13,8 +13,9 @@
 //!                                              copies everything (process_vm_readv)
 //!                 <------------------------  DONE
 //! ```
-//! The pipe is the fastest way (decision 0001) and needs both sides. A receiver that would have to sleep
-//! because the sender has not opened the pipe copies alone instead, if the kernel allows. Without memory for a pipe it
+//! The pipe is the fastest way on most machines (decision 0001) and needs both sides. A receiver that would have to sleep
+//! because the sender has not opened the pipe copies alone instead, if the kernel allows; where the pipe is known to be
+//! slower (`phalanx_shm::Ways`), it does so at once. Without memory for a pipe it
 //! answers STREAM, and the data comes through the ring in DATA records.
 //!
 //! A *block* is two lines in the segment, owned by the sending operation. Its state word also counts its uses, so that
@@ -70,14 +71,23 @@ const SOLO: u64 = 4;
 /// Low bits of the state word.
 const STATES: u64 = 0xff;
 
-/// A receive through a pipe.
-pub(crate) struct Piping {
-    pipe: TransferReceiver,
+/// A large message that a receive has claimed.
+#[derive(Clone, Copy)]
+struct Offer {
     from: ProcId,
     remote: RawOp,
     block: Offset,
     /// State word as claimed.
     claimed: u64,
+    matched: Matched,
+    /// Bytes that are received.
+    end: u64,
+}
+
+/// A receive through a pipe.
+pub(crate) struct Piping {
+    pipe: TransferReceiver,
+    offer: Offer,
     /// `None`: small pieces, unpacked from a staging buffer.
     ours: Option<Pieces>,
     /// Data has come, or the attempt to do without the sender failed.
@@ -85,20 +95,15 @@ pub(crate) struct Piping {
     passes: u32,
     /// The receive was given up: the data goes nowhere.
     pub(crate) discard: bool,
-    matched: Matched,
-    end: u64,
 }
 
 /// A receive that copies alone.
 pub(crate) struct Pull {
-    from: ProcId,
-    remote: RawOp,
+    offer: Offer,
     process: ProcessTag,
     theirs: Pieces,
     ours: Option<Pieces>,
     at: u64,
-    end: u64,
-    matched: Matched,
 }
 
 /// A send through a pipe.
@@ -119,7 +124,7 @@ impl Push {
 impl Pull {
     /// The sender and its operation.
     pub(crate) fn peer(&self) -> (ProcId, RawOp) {
-        (self.from, self.remote)
+        (self.offer.from, self.offer.remote)
     }
 }
 
@@ -241,18 +246,25 @@ impl Core {
             self.ops.complete(op, outcome);
             return;
         }
-        let block = Offset::new(block);
-        let pipe = if block.is_none() { None } else { TransferReceiver::create(&self.universe, end, from).ok() };
+        let (block, ours) = (Offset::new(block), Pieces::of(target.count, &target.ty));
+        let claimed = words(self, block).map_or(0, |w| w[STATE].load(Ordering::Relaxed));
+        let offer = Offer { from, remote, block, claimed, matched, end };
+        if end >= self.universe.ways().alone as u64
+            && let Some(pull) = self.take_alone(offer, &ours)
+        {
+            self.set_recv_stage(op, RecvStage::Pulling(Box::new(pull)));
+            self.transfers.push(op);
+            return;
+        }
+        let pipe =
+            if block.is_none() { None } else { TransferReceiver::create(&self.universe, end, self.me, from).ok() };
         let Some(pipe) = pipe else {
             let outcome = self.outcome(matched, target.room(), &target.ty);
             self.ask_for_stream(op, from, remote, end, outcome);
             return;
         };
-        let claimed = words(self, block).map_or(0, |w| w[STATE].load(Ordering::Relaxed));
         let at = pipe.offset().get();
-        let ours = Pieces::of(target.count, &target.ty);
-        let piping =
-            Piping { pipe, from, remote, block, claimed, ours, opened: false, passes: 0, discard: false, matched, end };
+        let piping = Piping { pipe, offer, ours, opened: false, passes: 0, discard: false };
         if let Some(recv) = self.ops.recv(op) {
             recv.stage = RecvStage::Piping(Box::new(piping));
         }
@@ -332,7 +344,7 @@ impl Core {
         };
         match self.drain_pipe(&target, &mut piping) {
             Ok(true) => {
-                self.finish_large(op, piping.matched);
+                self.finish_large(op, piping.offer.matched);
                 true
             }
             Ok(false) => {
@@ -344,7 +356,7 @@ impl Core {
                 false
             }
             Err(error) => {
-                self.ops.complete(op, Err(gone("receiving a large message from", piping.from, &error)));
+                self.ops.complete(op, Err(gone("receiving a large message from", piping.offer.from, &error)));
                 true
             }
         }
@@ -352,7 +364,7 @@ impl Core {
 
     /// Takes out of the pipe what is there. True when everything has been received.
     fn drain_pipe(&mut self, target: &Target, piping: &mut Piping) -> std::result::Result<bool, ShmError> {
-        let stop = (piping.pipe.done() + STEP).min(piping.end);
+        let stop = (piping.pipe.done() + STEP).min(piping.offer.end);
         while piping.pipe.done() < stop {
             let here = piping.pipe.available()?;
             if here == 0 {
@@ -391,38 +403,30 @@ impl Core {
     fn go_alone(&mut self, op: RawOp, mut piping: Box<Piping>) -> bool {
         // Not again, whatever comes of it.
         piping.opened = true;
-        let target = self.ops.recv(op).map(|r| r.target.mem);
-        let pull = match target {
-            Some(_) if !piping.discard => self.prepare_pull(&piping),
-            _ => None,
-        };
+        let wanted = self.ops.recv(op).is_some() && !piping.discard;
+        let pull = if wanted { self.take_alone(piping.offer, &piping.ours) } else { None };
         let Some(pull) = pull else {
             self.set_recv_stage(op, RecvStage::Piping(piping));
             return false;
         };
-        let solo = piping.claimed & !STATES | SOLO;
-        let taken = words(self, piping.block).is_some_and(|w| {
-            w[STATE].compare_exchange(piping.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        });
-        if !taken {
-            self.set_recv_stage(op, RecvStage::Piping(piping));
-            return false;
-        }
         piping.pipe.discard();
         self.step_pull(op, Box::new(pull))
     }
 
-    fn prepare_pull(&mut self, piping: &Piping) -> Option<Pull> {
-        let process = self.can_copy(piping.from, piping.block)?;
-        let w = words(self, piping.block)?;
+    /// Takes a message over to copy it without the sender; `None` when that is not possible here, or when the sender has
+    /// come.
+    fn take_alone(&mut self, offer: Offer, ours: &Option<Pieces>) -> Option<Pull> {
+        let process = self.can_copy(offer.from, offer.block)?;
+        let w = words(self, offer.block)?;
         let (address, listed) = (w[ADDRESS].load(Ordering::Relaxed), w[LISTED].load(Ordering::Relaxed));
         let theirs = if listed == 0 {
-            Pieces::one(address as i64, piping.matched.bytes)
+            Pieces::one(address as i64, offer.matched.bytes)
         } else {
             Pieces::fetch(process, address, listed)?
         };
-        let (from, remote, end, matched) = (piping.from, piping.remote, piping.end, piping.matched);
-        Some(Pull { from, remote, process, theirs, ours: piping.ours.clone(), at: 0, end, matched })
+        let solo = offer.claimed & !STATES | SOLO;
+        w[STATE].compare_exchange(offer.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        Some(Pull { offer, process, theirs, ours: ours.clone(), at: 0 })
     }
 
     /// Whether single copies from a process work, by its probe word in a block: which process that is, if so.
@@ -447,7 +451,7 @@ impl Core {
         let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else {
             return true;
         };
-        let to = (pull.at + STEP).min(pull.end);
+        let to = (pull.at + STEP).min(pull.offer.end);
         let copied = match &pull.ours {
             Some(ours) => single_copy::read_vectored(
                 pull.process,
@@ -457,9 +461,9 @@ impl Core {
             None => self.pull_staged(&pull, &target, to),
         };
         match copied {
-            Ok(()) if to == pull.end => {
-                self.release(pull.from, pull.remote);
-                self.finish_large(op, pull.matched);
+            Ok(()) if to == pull.offer.end => {
+                self.release(pull.offer.from, pull.offer.remote);
+                self.finish_large(op, pull.offer.matched);
                 true
             }
             Ok(()) => {
@@ -473,15 +477,15 @@ impl Core {
             }
             Err(_) if pull.at == 0 => {
                 // Nothing copied yet: memory of a kind that cannot be copied this way, or the kernel refuses.
-                self.copyable[pull.from.0 as usize] = Some(None);
+                self.copyable[pull.offer.from.0 as usize] = Some(None);
                 let room = target.room();
-                let outcome = self.outcome(pull.matched, room, &target.ty);
-                self.ask_for_stream(op, pull.from, pull.remote, pull.end, outcome);
+                let outcome = self.outcome(pull.offer.matched, room, &target.ty);
+                self.ask_for_stream(op, pull.offer.from, pull.offer.remote, pull.offer.end, outcome);
                 true
             }
             Err(error) => {
-                self.release(pull.from, pull.remote);
-                self.ops.complete(op, Err(gone("copying a large message from", pull.from, &error)));
+                self.release(pull.offer.from, pull.offer.remote);
+                self.ops.complete(op, Err(gone("copying a large message from", pull.offer.from, &error)));
                 true
             }
         }

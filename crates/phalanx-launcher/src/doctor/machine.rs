@@ -7,7 +7,7 @@ use phalanx_shm::single_copy::{self, ProbeWord};
 use phalanx_shm::{ProcessTag, Universe, UniverseConfig};
 use rustix::process::{Resource, getrlimit};
 
-use super::Finding;
+use super::{Finding, ways};
 use crate::install;
 use crate::job;
 
@@ -15,7 +15,7 @@ use crate::job;
 pub(super) const PROBE: &str = "--probe-peer";
 
 pub(super) fn examine() -> Vec<Finding> {
-    let mut findings = vec![cpus(), memory(), descriptors(), single_copy_finding(), orphans()];
+    let mut findings = vec![cpus(), memory(), descriptors(), single_copy_finding(), ways::finding(), orphans()];
     findings.extend(surroundings());
     findings
 }

@@ -2,6 +2,7 @@
 
 mod machine;
 mod python;
+mod ways;
 
 use std::ffi::OsString;
 
@@ -61,6 +62,8 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     for word in &words {
         match word.as_str() {
             "--json" => json = true,
+            "--measure" if words.len() == 1 => return ways::measure(),
+            "--measure" => return Err(LaunchError::usage("--measure stands alone: it prints a table")),
             "-h" | "--help" => {
                 output::print(help::DOCTOR);
                 return Ok(0);
@@ -69,7 +72,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
                 return Err(LaunchError::UnknownFlag {
                     command: "doctor",
                     given: other.to_owned(),
-                    hint: crate::suggest::nearest(other, ["--json", "--help"]).map(str::to_owned),
+                    hint: crate::suggest::nearest(other, ["--json", "--measure", "--help"]).map(str::to_owned),
                 });
             }
         }

@@ -7,30 +7,28 @@
 //! does the same for one large `memcpy`, but cannot know that a series of small
 //! copies out of a pipe is one large transfer.
 
-use crate::mem::{ConstMem, MutMem};
-
-/// From this total size on, streaming stores are worth their price: about the
-/// last-level cache of current machines.
-pub(crate) const STREAMING: u64 = 32 << 20;
+use crate::mem::MutMem;
 
 /// Copies `min(from.len(), to.len())` bytes, without caching `to` where the
 /// machine can; returns how many. The ranges must not overlap.
 ///
 /// Ends with a store fence, so that a flag stored afterwards is seen after the
 /// data, as with ordinary stores.
+///
+/// With `TAKE`, takes the cache lines of `from` over on the way, which nobody else may use meanwhile: see `lines`.
 #[inline]
-pub(crate) fn copy_streaming(from: ConstMem, to: MutMem) -> usize {
+pub(crate) fn copy_streaming<const TAKE: bool>(from: MutMem, to: MutMem) -> usize {
     #[cfg(target_arch = "x86_64")]
     {
         let n = from.len().min(to.len());
         if n >= 256 {
             // SAFETY: n bytes are readable and writable by the contracts of the
             // constructors of `from` and `to`.
-            unsafe { x86_64::stream(from.as_ptr(), to.as_ptr(), n) };
+            unsafe { x86_64::stream::<TAKE>(from.as_ptr(), to.as_ptr(), n) };
             return n;
         }
     }
-    from.copy_to_mem(to)
+    if TAKE { from.copy_taking(to) } else { from.as_const().copy_to_mem(to) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -43,8 +41,8 @@ mod x86_64 {
 
     /// # Safety
     ///
-    /// `from` readable and `to` writable for `n` bytes, no overlap.
-    pub(super) unsafe fn stream(mut from: *const u8, mut to: *mut u8, mut n: usize) {
+    /// `from` readable and `to` writable for `n` bytes, no overlap; with `TAKE`, `from` writable as well.
+    pub(super) unsafe fn stream<const TAKE: bool>(mut from: *mut u8, mut to: *mut u8, mut n: usize) {
         // SAFETY: `lead <= n`, each round takes 64 of the remaining bytes, and the
         // rest is below 64; streaming stores need 16-byte alignment of `to`,
         // which `lead` establishes. SSE2 is part of x86-64.
@@ -63,6 +61,10 @@ mod x86_64 {
                 for (i, word) in words.into_iter().enumerate() {
                     _mm_stream_si128(to.cast::<__m128i>().add(i), word);
                 }
+                if TAKE {
+                    // Each round begins in another line of the source.
+                    from.write_volatile(from.read_volatile());
+                }
                 (from, to, n) = (from.add(ROUND), to.add(ROUND), n - ROUND);
             }
             ptr::copy_nonoverlapping(from, to, n);
@@ -77,20 +79,22 @@ mod tests {
 
     #[test]
     fn every_alignment_and_length_is_copied_and_nothing_else() {
-        let source: Vec<u8> = (0..1200).map(|i| (i * 7) as u8).collect();
+        let mut source: Vec<u8> = (0..1200).map(|i| (i * 7) as u8).collect();
+        let before = source.clone();
         for at in 0..70 {
             for len in [0, 1, 63, 64, 65, 255, 256, 257, 300, 511, 640, 1000] {
-                let mut target = vec![0xaa; 1200];
-                // SAFETY: both vectors live and are not otherwise used meanwhile.
-                let n = unsafe {
-                    copy_streaming(
-                        ConstMem::new(source[at / 3..].as_ptr(), len),
-                        MutMem::new(target[at..].as_mut_ptr(), len),
-                    )
-                };
-                assert_eq!(n, len);
-                assert_eq!(target[at..at + len], source[at / 3..at / 3 + len]);
-                assert!(target[..at].iter().chain(&target[at + len..]).all(|b| *b == 0xaa));
+                for take in [false, true] {
+                    let mut target = vec![0xaa; 1200];
+                    // SAFETY: both vectors live and are not otherwise used meanwhile.
+                    let (from, to) = unsafe {
+                        (MutMem::new(source[at / 3..].as_mut_ptr(), len), MutMem::new(target[at..].as_mut_ptr(), len))
+                    };
+                    let n = if take { copy_streaming::<true>(from, to) } else { copy_streaming::<false>(from, to) };
+                    assert_eq!(n, len);
+                    assert_eq!(target[at..at + len], before[at / 3..at / 3 + len]);
+                    assert!(target[..at].iter().chain(&target[at + len..]).all(|b| *b == 0xaa));
+                    assert_eq!(source, before);
+                }
             }
         }
     }

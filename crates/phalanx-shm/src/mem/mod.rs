@@ -7,12 +7,13 @@
 //! one is safe and always bounds-checked.
 //!
 //! The loops over such memory have files of their own here: element-wise updates, runs of equal blocks, copies past the
-//! caches, and the arithmetic of a format that Rust has no type for. They are unsafe code for the same reason as the
+//! caches, taking cache lines over, and the arithmetic of a format that Rust has no type for. They are unsafe code for the same reason as the
 //! views, and use nothing of this crate beside them.
 
 mod combine;
 #[cfg(not(loom))]
-mod copy;
+pub(crate) mod copy;
+mod lines;
 mod strided;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub mod x87;
@@ -21,8 +22,6 @@ use core::marker::PhantomData;
 
 #[cfg(not(loom))]
 use crate::ShmError;
-#[cfg(not(loom))]
-pub(crate) use copy::{STREAMING, copy_streaming};
 
 /// Readable memory of someone else: address and length.
 #[derive(Clone, Copy, Debug)]

@@ -28,7 +28,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXU");
 
 /// Layout version. Raise it with every change of a shared structure: all
 /// processes of a job must agree.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// The first bytes of the segment.
 #[derive(Debug)]
@@ -47,7 +47,9 @@ pub(crate) struct Header {
     /// The namespaces in which process numbers and start times of the slots mean something, 0 when the creator could not
     /// find out. Written by the creator.
     pub(crate) home: AtomicU64,
-    _creator_line: [u8; 88],
+    /// How memory moves between processes here, for all of them alike. Written by the creator.
+    pub(crate) ways: AtomicU64,
+    _creator_line: [u8; 80],
     /// Slots claimed so far. Read-modify-written by launchers and by processes that spawn.
     pub(crate) slots_used: AtomicU32,
     /// Next context id. Read-modify-written by leaders of new communicators.

@@ -18,6 +18,7 @@ use crate::mem::SharedBytes;
 use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef, max_payload};
 use crate::segment::{self, Segment};
 use crate::sync::{AtomicU64, Ordering};
+use crate::ways::Ways;
 use layout::{Header, Layout, MAGIC, PAGE, VERSION};
 
 pub use crate::process::{MAX_SLOTS, ProcId};
@@ -67,6 +68,8 @@ pub struct UniverseConfig {
     /// Address range of the heap in bytes. Pages are reserved when handed out,
     /// so a large range costs nothing by itself.
     pub heap_bytes: usize,
+    /// How its processes move memory to each other.
+    pub ways: Ways,
 }
 
 impl UniverseConfig {
@@ -74,7 +77,7 @@ impl UniverseConfig {
     /// for processes it spawns.
     pub fn for_ranks(ranks: u32) -> UniverseConfig {
         let slots = ranks.saturating_mul(4).max(1024).min(MAX_SLOTS.max(ranks));
-        UniverseConfig { slots, ring_bytes: ring_bytes(ranks), heap_bytes: heap_range() }
+        UniverseConfig { slots, ring_bytes: ring_bytes(ranks), heap_bytes: heap_range(), ways: Ways::default() }
     }
 }
 
@@ -110,6 +113,8 @@ struct Inner {
     layout: Layout,
     /// As in the header.
     home: u64,
+    /// As in the header.
+    ways: Ways,
     /// Whether this process is in the namespaces in which the slots' process numbers mean something.
     at_home: bool,
 }
@@ -164,9 +169,12 @@ impl Universe {
         let (segment, seed) = (Segment::create(total)?, segment::random()?);
         segment.commit(0, layout.slots_at, "the universe's header")?;
         let home = namespaces().unwrap_or(0);
-        let universe = Universe(Arc::new(Inner { segment: Arc::new(segment), layout, home, at_home: home != 0 }));
+        let (at_home, ways) = (home != 0, config.ways);
+        let inner = Inner { segment: Arc::new(segment), layout, home, ways, at_home };
+        let universe = Universe(Arc::new(inner));
         let header = universe.header();
         header.home.store(home, Ordering::Relaxed);
+        header.ways.store(config.ways.to_word(), Ordering::Relaxed);
         header.version.store(VERSION, Ordering::Relaxed);
         header.capacity.store(layout.capacity, Ordering::Relaxed);
         header.ring_bytes.store(layout.ring_bytes, Ordering::Relaxed);
@@ -197,12 +205,19 @@ impl Universe {
         let layout = Layout::from_header(header, segment.len() as u64)?;
         let home = header.home.load(Ordering::Relaxed);
         let at_home = home != 0 && namespaces() == Some(home);
-        Ok(Universe(Arc::new(Inner { segment: Arc::new(segment), layout, home, at_home })))
+        let ways = Ways::from_word(header.ways.load(Ordering::Relaxed));
+        Ok(Universe(Arc::new(Inner { segment: Arc::new(segment), layout, home, ways, at_home })))
     }
 
     /// The segment's descriptor, to be inherited or passed.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.0.segment.fd()
+    }
+
+    /// How the processes of this universe move memory to each other: the same for all of them.
+    #[inline]
+    pub fn ways(&self) -> Ways {
+        self.0.ways
     }
 
     /// Process slots of the universe.

@@ -29,7 +29,7 @@ pub(super) fn bcast(steps: &mut Steps<'_>, buf: &Dst, root: usize) -> Result<()>
         } else {
             steps.arrive(at);
             steps.said(at, root)?;
-            get(&data, 0, buf, from, len)?;
+            get(&data, 0, buf, from, len, steps.comm.size() == 2 && steps.takes(len))?;
         }
     }
     Ok(())
@@ -54,7 +54,7 @@ pub(super) fn gather(steps: &mut Steps<'_>, send: Option<&Src>, recv: Option<&Ds
     steps.full(at)?;
     for r in (0..n).filter(|&r| r != me) {
         let block = recv.block(r);
-        get(&steps.block(at, r, block.bytes())?, 0, &block, 0, block.bytes())?;
+        get(&steps.block(at, r, block.bytes())?, 0, &block, 0, block.bytes(), steps.takes(n * block.bytes()))?;
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(super) fn scatter(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: Opt
     steps.arrive(at);
     steps.said(at, root)?;
     if let Some(recv) = recv {
-        get(&data, mine, recv, 0, recv.bytes())?;
+        get(&data, mine, recv, 0, recv.bytes(), steps.takes(n * recv.bytes()))?;
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ pub(super) fn allgather(steps: &mut Steps<'_>, send: Option<&Src>, recv: &DstBlo
         steps.arrive(at);
         steps.full(at)?;
         for r in (me + 1..n).chain(0..me) {
-            get(&steps.block(at, r, len)?, 0, &recv.block(r), from, len)?;
+            get(&steps.block(at, r, len)?, 0, &recv.block(r), from, len, n == 2 && steps.takes(n * len))?;
         }
     }
     Ok(())
@@ -123,7 +123,7 @@ pub(super) fn alltoall(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: &D
         steps.arrive(at);
         steps.full(at)?;
         for r in (me + 1..n).chain(0..me) {
-            get(&steps.whole(at, r)?, steps.pair(r, me, len), &recv.block(r), from, len)?;
+            get(&steps.whole(at, r)?, steps.pair(r, me, len), &recv.block(r), from, len, steps.takes(n * n * len))?;
         }
     }
     Ok(())

@@ -107,6 +107,9 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> 
             let part = |r: usize| Ok(at(&shared, r * lines(bytes) + from, len).as_const());
             // A failing user operation must not keep the others waiting: the steps go on.
             failed = fold(op, &data.ty, len / extent, n, part, at(&result, from, len));
+            if steps.takes(n * bytes) {
+                (0..n).filter(|r| *r != me).for_each(|r| at(&shared, r * lines(bytes) + from, len).take_lines());
+            }
         }
         steps.arrive(reduced);
         if let Some(into) = into {

@@ -262,6 +262,11 @@ impl<'a> Steps<'a> {
         Ok(self.whole(at, rank)?.slice(start, bytes))
     }
 
+    /// Whether the only reader of memory takes its cache lines over, where a step uses `bytes` of a part.
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        self.place != Place::Cells && PARTS * bytes <= self.comm.engine().universe().ways().take
+    }
+
     /// Says that this rank is in the step, and that what it has written for it is there.
     #[inline]
     pub(super) fn arrive(&mut self, at: Entered) {

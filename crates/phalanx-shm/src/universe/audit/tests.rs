@@ -10,7 +10,13 @@ const A: ProcId = ProcId(0);
 const B: ProcId = ProcId(1);
 
 fn universe() -> Universe {
-    let universe = Universe::create(UniverseConfig { slots: 8, ring_bytes: 1024, heap_bytes: 4 << 20 }).unwrap();
+    let universe = Universe::create(UniverseConfig {
+        slots: 8,
+        ring_bytes: 1024,
+        heap_bytes: 4 << 20,
+        ways: crate::Ways::default(),
+    })
+    .unwrap();
     universe.claim_slots(2).unwrap();
     for process in [A, B] {
         universe.slot(process).claim(universe.own_tag()).unwrap();

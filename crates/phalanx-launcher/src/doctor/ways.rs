@@ -1,0 +1,102 @@
+//! How memory moves between processes here: what was measured, and what is chosen by it.
+
+use phalanx_shm::Ways;
+use phalanx_shm::ways::{Table, VARIABLE, kept, measure as ways, spelled};
+
+use super::Finding;
+use crate::error::LaunchError;
+use crate::output;
+
+/// What jobs do, and from where they know.
+pub(super) fn finding() -> Finding {
+    let name = "memory path";
+    let known = kept::table(false).is_some();
+    match (Ways::of_this_machine(false), std::env::var_os(VARIABLE)) {
+        (Err(wrong), _) => Finding::wrong(name, wrong, "correct it, or unset it"),
+        (Ok(ways), Some(_)) => Finding::note(name, format!("{ways}, as {VARIABLE} says"), ""),
+        (Ok(ways), None) if known => Finding::ok(name, format!("{ways}, as measured on this machine")),
+        (Ok(ways), None) => {
+            let text = format!("{ways} until a job with two ranks or more has measured");
+            Finding::ok(name, text)
+        }
+    }
+}
+
+/// Measures, prints, and keeps.
+///
+/// # Errors
+/// Where nothing can be measured.
+pub(super) fn measure() -> Result<u8, LaunchError> {
+    let Some(cpus) = ways::cpus() else {
+        return Err(LaunchError::usage("--measure: one CPU may be used, and memory moves between two"));
+    };
+    let Some(table) = kept::measure_and_keep() else {
+        return Err(LaunchError::usage("--measure: the CPUs are too busy to measure anything; try again later"));
+    };
+    output::print(&text(&table, cpus, kept::path().filter(|path| path.exists())));
+    Ok(0)
+}
+
+fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::PathBuf>) -> String {
+    let ways = table.choose();
+    let mut text =
+        format!("memory between CPUs {first} and {second}, where a line of it takes {:.0} ns\n\n", table.ping);
+    text.push_str(&format!("{:22}", "GB/s, used again:"));
+    for cycle in &table.cycles {
+        text.push_str(&format!("{:>8}", spelled(cycle.bytes)));
+    }
+    for (name, take) in [("reader only reads", false), ("reader takes lines", true)] {
+        text.push_str(&format!("\n{name:22}"));
+        for cycle in &table.cycles {
+            let rate = if take { cycle.take } else { cycle.read };
+            let mark = if take == (cycle.bytes <= ways.take) { '*' } else { ' ' };
+            text.push_str(&format!("{rate:7.1}{mark}"));
+        }
+    }
+    let alone = match table.alone {
+        0.0 => "refused".to_owned(),
+        rate => format!("{rate:7.1}"),
+    };
+    text.push_str(&format!("\n{:22}{alone}\n\n", "one copy by the kernel"));
+    text.push_str(&format!("chosen (*): {ways}\n"));
+    let uses = [
+        ("collectives", format!("lines are taken from areas of up to {}", spelled(ways.take))),
+        ("large messages", {
+            let pipe = format!("pipe of {}", spelled(ways.pipe));
+            let lines = if ways.pipe <= ways.take { ", lines are taken" } else { "" };
+            let alone = if ways.alone == usize::MAX {
+                String::new()
+            } else {
+                format!(", one copy from {} on", spelled(ways.alone))
+            };
+            format!("{pipe}{lines}{alone}; past the caches from {} on", spelled(ways.stream))
+        }),
+    ];
+    for (name, how) in uses {
+        text.push_str(&format!("  {name:16}{how}\n"));
+    }
+    text.push_str(&match kept {
+        Some(path) => format!("kept in {}\n", path.display()),
+        None => "not kept: no directory for it can be written; jobs measure again\n".to_owned(),
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phalanx_shm::ways::Cycle;
+
+    #[test]
+    fn the_table_marks_what_is_chosen_and_fits_eighty_columns() {
+        let cycle = |bytes, read, take| Cycle { bytes, read, take };
+        let cycles = vec![cycle(128 << 10, 8.0, 25.0), cycle(256 << 10, 9.0, 26.0), cycle(512 << 10, 30.0, 20.0)];
+        let table = Table { ping: 55.4, cycles, alone: 0.0, last_level: 32 << 20 };
+        let text = text(&table, [0, 1], None);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for said in ["takes 55 ns", "25.0*   26.0*   20.0", "8.0     9.0    30.0*", "refused", "take=256K", "not kept"]
+        {
+            assert!(text.contains(said), "{said} in\n{text}");
+        }
+    }
+}

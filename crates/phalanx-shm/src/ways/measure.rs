@@ -1,0 +1,223 @@
+//! Measuring the ways: two threads on two CPUs, a few milliseconds.
+//!
+//! Threads do for processes: what costs is the way of the cache lines from one CPU to the other.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::table::CYCLES;
+use super::{Cycle, Table};
+use crate::ProcessTag;
+use crate::mem::MutMem;
+use crate::single_copy::{self, RemoteMem};
+
+/// Bytes moved between two looks at the other side.
+const STEP: usize = 32 << 10;
+
+/// Bytes that one measurement moves at least, after it has gone through the memory once: what was done with it before
+/// decides where its lines are, and what that round costs.
+const TOTAL: usize = 512 << 10;
+
+/// Bytes of the private memory on both sides, which stays in their caches.
+const PRIVATE: usize = 256 << 10;
+
+/// Times that each is measured; the best counts, since others on the machine can only make it worse.
+const TIMES: usize = 3;
+
+/// Round trips of a cache line in one measurement.
+const TRIPS: u64 = 100;
+
+/// How long one measurement may take before the machine counts as busy.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The two CPUs between which this process measures: far apart among those it may use, since a wrong way costs most there.
+/// `None` when it may use one only.
+pub fn cpus() -> Option<[usize; 2]> {
+    let allowed = rustix::thread::sched_getaffinity(None).ok()?;
+    let all: Vec<_> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+    (all.len() > 1).then(|| [all[0], all[all.len() / 2]])
+}
+
+/// Measures all ways; `None` when there is one CPU only, or when others use the two.
+pub fn table() -> Option<Table> {
+    let ping = ping()?;
+    let mut field = Field::new();
+    let mut cycles = Vec::new();
+    // Whoever comes first pays for the pages.
+    field.cycle(CYCLES[CYCLES.len() - 1], true)?;
+    for bytes in CYCLES {
+        let mut rates = [Vec::new(), Vec::new()];
+        for time in 0..2 * TIMES {
+            rates[time % 2].push(field.cycle(bytes, time % 2 == 1)?);
+        }
+        let [read, take] = rates.map(best);
+        cycles.push(Cycle { bytes, read, take });
+    }
+    let alone = (0..=TIMES).map(|_| field.alone()).skip(1).collect();
+    Some(Table { ping, cycles, alone: best(alone), last_level: last_level().unwrap_or(0) })
+}
+
+/// Nanoseconds that a cache line takes from one CPU to the other, as [`Table::ping`].
+pub fn ping() -> Option<f64> {
+    let lines = [Line::default(), Line::default()];
+    let one = |me: usize, late: &dyn Fn() -> bool| -> Option<f64> {
+        let mut times = Vec::new();
+        let mut turn = 0;
+        for _ in 0..=TIMES {
+            let start = Instant::now();
+            for _ in 0..TRIPS {
+                turn += 1;
+                if me == 0 {
+                    lines[0].0.store(turn, Ordering::Release);
+                }
+                wait(late, || lines[1 - me].0.load(Ordering::Acquire) >= turn)?;
+                if me == 1 {
+                    lines[1].0.store(turn, Ordering::Release);
+                }
+            }
+            times.push(start.elapsed().as_nanos() as f64 / (2 * TRIPS) as f64);
+        }
+        Some(times.into_iter().skip(1).fold(f64::INFINITY, f64::min))
+    };
+    both(|late| one(0, late), |late| one(1, late).map(drop))
+}
+
+/// A word in lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+/// Waits for `flag`; `None` when it is `late` for that.
+fn wait(late: &dyn Fn() -> bool, flag: impl Fn() -> bool) -> Option<()> {
+    let mut looks = 0_u32;
+    while !flag() {
+        std::hint::spin_loop();
+        looks += 1;
+        if looks.is_multiple_of(256) && late() {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// Runs both at once, each on a CPU of its own; `None` when one of them gave up, or when there is one CPU only. What they
+/// are given says whether it is late.
+fn both<T: Send>(
+    here: impl FnOnce(&dyn Fn() -> bool) -> Option<T> + Send,
+    there: impl FnOnce(&dyn Fn() -> bool) -> Option<()> + Send,
+) -> Option<T> {
+    let [first, second] = cpus()?;
+    let meeting = Meeting::default();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| meeting.on(second, there));
+        let this = scope.spawn(|| meeting.on(first, here));
+        let (done, answered) = (this.join().ok()?, other.join().ok()?);
+        answered.and(done)
+    })
+}
+
+/// Two threads that begin together, and end together when one of them gives up.
+#[derive(Default)]
+struct Meeting {
+    present: AtomicU64,
+    given_up: AtomicBool,
+}
+
+impl Meeting {
+    /// One thread's part, on a CPU.
+    fn on<T>(&self, cpu: usize, work: impl FnOnce(&dyn Fn() -> bool) -> Option<T>) -> Option<T> {
+        let begin = Instant::now();
+        let late = || self.given_up.load(Ordering::Relaxed) || begin.elapsed() > PATIENCE;
+        let mut only = rustix::thread::CpuSet::new();
+        only.set(cpu);
+        let pinned = rustix::thread::sched_setaffinity(None, &only).ok();
+        self.present.fetch_add(1, Ordering::AcqRel);
+        let met = pinned.and_then(|()| wait(&late, || self.present.load(Ordering::Acquire) == 2));
+        let done = met.and_then(|()| work(&late));
+        if done.is_none() {
+            self.given_up.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+/// The memory of the measurements.
+struct Field {
+    shared: Vec<u8>,
+    from: Vec<u8>,
+    to: Vec<u8>,
+}
+
+impl Field {
+    fn new() -> Field {
+        Field { shared: vec![1; CYCLES[CYCLES.len() - 1]], from: vec![2; PRIVATE], to: vec![3; PRIVATE] }
+    }
+
+    /// GB/s through `bytes` of memory.
+    fn cycle(&mut self, bytes: usize, take: bool) -> Option<f64> {
+        let (written, read) = (Line::default(), Line::default());
+        // SAFETY: the vectors live, and are not touched otherwise, while the threads below run; the positions divide the
+        // shared one among them.
+        let (shared, from, to) = unsafe {
+            let vector = |v: &mut Vec<u8>| MutMem::new(v.as_mut_ptr(), v.len());
+            (vector(&mut self.shared), vector(&mut self.from), vector(&mut self.to))
+        };
+        let depth = (bytes / STEP) as u64;
+        let steps = depth + depth.max((TOTAL / STEP) as u64);
+        let piece = |mem: MutMem, step: u64| mem.slice(step as usize * STEP % mem.len(), STEP);
+        let place = |step: u64| shared.slice((step % depth) as usize * STEP, STEP);
+        let write = |late: &dyn Fn() -> bool| {
+            let mut start = Instant::now();
+            for step in 0..steps {
+                if step == depth {
+                    start = Instant::now();
+                }
+                wait(late, || read.0.load(Ordering::Acquire) + depth > step)?;
+                piece(from, step).as_const().copy_to_mem(place(step));
+                written.0.store(step + 1, Ordering::Release);
+            }
+            wait(late, || read.0.load(Ordering::Acquire) == steps)?;
+            Some((steps - depth) as f64 * STEP as f64 / start.elapsed().as_nanos() as f64)
+        };
+        let fetch = |late: &dyn Fn() -> bool| {
+            for step in 0..steps {
+                wait(late, || written.0.load(Ordering::Acquire) > step)?;
+                if take {
+                    place(step).copy_taking(piece(to, step));
+                } else {
+                    place(step).as_const().copy_to_mem(piece(to, step));
+                }
+                read.0.store(step + 1, Ordering::Release);
+            }
+            Some(())
+        };
+        both(write, fetch)
+    }
+
+    /// GB/s of the kernel's copy from this process to itself, which takes the same way as one from another process.
+    fn alone(&mut self) -> f64 {
+        let remote = RemoteMem { addr: self.from.as_ptr().addr() as u64, len: PRIVATE };
+        // SAFETY: the vector lives and is not used otherwise during the call.
+        let local = unsafe { MutMem::new(self.to.as_mut_ptr(), PRIVATE) };
+        let start = Instant::now();
+        match single_copy::read(ProcessTag::me(), remote, local) {
+            Ok(()) => PRIVATE as f64 / start.elapsed().as_nanos() as f64,
+            Err(_) => 0.0,
+        }
+    }
+}
+
+fn best(rates: Vec<f64>) -> f64 {
+    rates.into_iter().fold(0.0, f64::max)
+}
+
+/// Bytes of the last-level cache.
+fn last_level() -> Option<usize> {
+    let caches = std::fs::read_dir("/sys/devices/system/cpu/cpu0/cache").ok()?;
+    let size = |cache: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(cache.path().join("size")).ok()?;
+        let kib: usize = text.trim().strip_suffix('K')?.parse().ok()?;
+        Some(kib << 10)
+    };
+    caches.flatten().filter_map(size).max()
+}

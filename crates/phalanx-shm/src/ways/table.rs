@@ -1,0 +1,180 @@
+//! What the ways cost on a machine, and which of them that makes the right ones.
+
+use super::{PIPES, Ways};
+
+/// Sizes of memory that goes back and forth, for which the ways are measured.
+pub(super) const CYCLES: [usize; 5] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20];
+
+/// How much faster something else has to be before it is chosen instead of what costs less memory or fewer rights.
+const CLEARLY: f64 = 1.1;
+
+/// One writer and one reader on two CPUs, with so much memory between them that is used again and again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cycle {
+    /// Bytes of the memory.
+    pub bytes: usize,
+    /// Rate in GB/s when the reader only reads.
+    pub read: f64,
+    /// Rate in GB/s when the reader takes the cache lines over.
+    pub take: f64,
+}
+
+/// What was measured on a machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Nanoseconds that a cache line takes from one CPU to the other.
+    pub ping: f64,
+    /// By bytes, from few to many.
+    pub cycles: Vec<Cycle>,
+    /// Rate in GB/s of the kernel's single copy; 0 when it is not allowed.
+    pub alone: f64,
+    /// Bytes of the last-level cache; 0 when the machine does not tell.
+    pub last_level: usize,
+}
+
+impl Table {
+    /// The right ways for the machine.
+    ///
+    /// - Lines are taken over where the memory goes back and forth within the caches, up to the first size at which that
+    ///   is not faster any more: more memory leaves the reader's cache by itself.
+    /// - A pipe is as small as it can be without losing a tenth of the best rate: it takes room in the caches and in the
+    ///   segment.
+    /// - The receiver copies alone where even the best pipe is clearly slower than the kernel.
+    /// - Copies go past the caches from the size of the last-level cache on.
+    pub fn choose(&self) -> Ways {
+        let taken = self.cycles.iter().take_while(|cycle| cycle.take > cycle.read);
+        let take = taken.last().map_or(0, |cycle| cycle.bytes);
+        let rate = |cycle: &Cycle| if cycle.bytes <= take { cycle.take } else { cycle.read };
+        let pipes: Vec<_> = self.cycles.iter().filter(|c| (PIPES.0..=PIPES.1).contains(&c.bytes)).collect();
+        let best = pipes.iter().map(|cycle| rate(cycle)).fold(0.0, f64::max);
+        let pipe = pipes.iter().find(|cycle| rate(cycle) * CLEARLY >= best);
+        let default = Ways::default();
+        let stream = match self.last_level {
+            0 => default.stream,
+            bytes => bytes.next_power_of_two(),
+        };
+        Ways {
+            take,
+            pipe: pipe.map_or(default.pipe, |cycle| cycle.bytes),
+            alone: if self.alone > best * CLEARLY { PIPES.0 } else { usize::MAX },
+            stream,
+        }
+    }
+
+    /// Lines of text, for a file.
+    pub(super) fn to_text(&self) -> String {
+        let mut text = format!("ping {:.1}\n", self.ping);
+        for Cycle { bytes, read, take } in &self.cycles {
+            text.push_str(&format!("cycle {bytes} {read:.2} {take:.2}\n"));
+        }
+        text.push_str(&format!("alone {:.2}\nlast-level {}\n", self.alone, self.last_level));
+        text
+    }
+
+    /// The table in lines of text; `None` if there is anything else in them.
+    pub(super) fn from_text(text: &str) -> Option<Table> {
+        let mut table = Table { ping: 0.0, cycles: Vec::new(), alone: 0.0, last_level: 0 };
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["ping", ns] => table.ping = rate(ns)?,
+                ["cycle", bytes, read, take] => {
+                    table.cycles.push(Cycle { bytes: bytes.parse().ok()?, read: rate(read)?, take: rate(take)? });
+                }
+                ["alone", alone] => table.alone = rate(alone)?,
+                ["last-level", bytes] => table.last_level = bytes.parse().ok()?,
+                _ => return None,
+            }
+        }
+        (table.ping > 0.0 && table.cycles.iter().map(|cycle| cycle.bytes).eq(CYCLES)).then_some(table)
+    }
+}
+
+fn rate(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine by the rates of its cycles, from few bytes to many.
+    fn machine(ping: f64, read: [f64; 5], take: [f64; 5], alone: f64) -> Table {
+        let cycles = CYCLES.into_iter().zip(read).zip(take).map(|((bytes, read), take)| Cycle { bytes, read, take });
+        Table { ping, cycles: cycles.collect(), alone, last_level: 32 << 20 }
+    }
+
+    /// As measured on an AMD EPYC of family 25 (Zen 4, KVM), both CPUs at one last-level cache.
+    fn near() -> Table {
+        machine(49.9, [6.64, 6.70, 8.16, 16.58, 30.16], [25.28, 28.76, 29.71, 31.20, 31.42], 8.00)
+    }
+
+    /// The same virtual CPUs a minute before, at two caches.
+    fn far() -> Table {
+        machine(209.8, [2.27, 3.16, 5.62, 5.55, 11.48], [10.79, 11.02, 9.16, 13.41, 13.15], 11.61)
+    }
+
+    /// As measured on an AMD EPYC of family 26 (Zen 5, KVM; decision 0001), where taking was not tried: no gain, then.
+    fn no_gain() -> Table {
+        machine(45.0, [55.0, 53.0, 55.0, 28.0, 26.0], [54.0, 52.0, 55.0, 26.0, 25.0], 15.0)
+    }
+
+    #[test]
+    fn lines_are_taken_where_that_is_faster() {
+        assert_eq!(near().choose().take, 2 << 20);
+        assert_eq!(far().choose().take, 2 << 20);
+        assert_eq!(no_gain().choose().take, 0);
+    }
+
+    #[test]
+    fn lines_are_left_alone_from_the_first_size_on_at_which_taking_gains_nothing() {
+        let mut table = near();
+        table.cycles[2].take = table.cycles[2].read;
+        assert_eq!(table.choose().take, 256 << 10);
+    }
+
+    #[test]
+    fn a_pipe_is_the_smallest_within_a_tenth_of_the_best() {
+        assert_eq!(near().choose().pipe, 256 << 10);
+        assert_eq!(far().choose().pipe, 1 << 20);
+        assert_eq!(no_gain().choose().pipe, 256 << 10);
+        for table in [near(), far(), no_gain()] {
+            let ways = table.choose();
+            let rates = table.cycles.iter().filter(|cycle| cycle.bytes >= PIPES.0);
+            let best = rates.clone().map(|cycle| cycle.read.max(cycle.take)).fold(0.0, f64::max);
+            let chosen = rates.clone().find(|cycle| cycle.bytes == ways.pipe).expect("a size that was measured");
+            let rate = if chosen.bytes <= ways.take { chosen.take } else { chosen.read };
+            assert!(rate >= best / CLEARLY, "{ways}: {rate} of {best}");
+        }
+    }
+
+    #[test]
+    fn the_receiver_copies_alone_only_where_the_kernel_is_clearly_faster_and_may() {
+        let slow = [2.0; 5];
+        assert_eq!(machine(205.0, slow, slow, 11.0).choose().alone, 256 << 10);
+        assert_eq!(machine(205.0, slow, slow, 0.0).choose().alone, usize::MAX);
+        assert_eq!(machine(205.0, slow, slow, 2.1).choose().alone, usize::MAX);
+        assert_eq!(near().choose().alone, usize::MAX);
+        assert_eq!(far().choose().alone, usize::MAX);
+    }
+
+    #[test]
+    fn copies_pass_the_caches_from_the_size_of_the_last_one_on() {
+        let bytes = |last_level| Table { last_level, ..near() }.choose().stream;
+        assert_eq!(bytes(32 << 20), 32 << 20);
+        assert_eq!(bytes(24 << 20), 32 << 20);
+        assert_eq!(bytes(0), Ways::default().stream);
+    }
+
+    #[test]
+    fn a_table_is_the_same_after_it_was_kept_and_rubbish_is_none() {
+        let rounded = far();
+        assert_eq!(Table::from_text(&rounded.to_text()), Some(rounded.clone()));
+        let text = rounded.to_text();
+        for wrong in
+            ["", "ping x\n", &text[..text.len() / 2], &text.replace("13.41", "NaN"), &text.replace("alone", "a")]
+        {
+            assert_eq!(Table::from_text(wrong), None, "{wrong}");
+        }
+    }
+}
