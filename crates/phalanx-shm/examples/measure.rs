@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p phalanx-shm --example measure -- latency
 //! cargo run --release -p phalanx-shm --example measure -- copies
+//! cargo run --release -p phalanx-shm --example measure -- ways
 //! ```
 //!
 //! Each figure is the best of several repetitions, since the machine may be
@@ -11,6 +12,7 @@
 //! `latency` prints half the round trip of a
 //! ping-pong and the time per record of a one-way stream; `copies` compares
 //! ways to move a large message from one process's private memory to another's.
+//! `ways` is what the launcher measures, five times.
 #![expect(unsafe_code, reason = "it forks and hands its own buffers to the copy routines")]
 
 use std::hint::spin_loop;
