@@ -257,6 +257,10 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
     Some((Identity { kind: call.kind, root, bytes }, way))
 }
 
+/// Least bytes for each pair of ranks in a part for which an operation is divided among pairs: less would be more steps than
+/// messages.
+const PIECE: usize = 4096;
+
 /// Where data goes that does not fit into cells.
 fn by_size(kind: Kind, bytes: usize, element: usize, n: usize) -> Option<Way> {
     let (small, large) = (Layout::of(Tier::Small, n), Layout::of(Tier::Large, n));
@@ -267,6 +271,10 @@ fn by_size(kind: Kind, bytes: usize, element: usize, n: usize) -> Option<Way> {
     let (few, most) = match kind {
         Kind::Bcast => (small.part, usize::MAX),
         Kind::Allgather | Kind::Reduce | Kind::Allreduce => (small.share(), usize::MAX),
+        Kind::Scan | Kind::Exscan if n <= reducing::SCAN_RANKS => (small.share(), usize::MAX),
+        Kind::ReduceScatter | Kind::ReduceScatterBlock if large.pair_share() >= PIECE.max(element) => {
+            (small.share(), usize::MAX)
+        }
         Kind::Alltoall => (small.pair_share(), moving::alltoall_limit(large)),
         _ => (small.share(), large.share()),
     };

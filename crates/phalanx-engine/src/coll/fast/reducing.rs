@@ -173,21 +173,34 @@ pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, o
     divided(steps, &data, op, Some(room(recv)))
 }
 
-/// All write; each rank combines the contributions of the ranks up to it, or before it.
+/// Most ranks among which a large scan goes through the area: the last rank combines what all others wrote, where messages
+/// would combine it in a tree.
+pub(super) const SCAN_RANKS: usize = 8;
+
+/// All write (in chunks that fit); each rank combines the contributions of the ranks up to it, or before it.
 pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &Op, exclusive: bool) -> Result<()> {
     let me = steps.comm.rank() as usize;
     let data = send.cloned().unwrap_or_else(|| recv.src());
-    let bytes = data.count * data.ty.extent() as usize;
-    let step = steps.enter()?;
-    of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
-    steps.arrive(step);
+    let extent = data.ty.extent() as usize;
+    let chunk = (steps.layout().share() / extent).max(1);
     let ranks = if exclusive { me } else { me + 1 };
-    if ranks == 0 {
-        return Ok(());
+    let mut failed = Ok(());
+    for first in (0..data.count.max(1)).step_by(chunk) {
+        let count = chunk.min(data.count - first);
+        let (start, bytes) = (first * extent, count * extent);
+        let step = steps.enter()?;
+        of(data.mem, start, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
+        steps.arrive(step);
+        if ranks == 0 {
+            continue;
+        }
+        steps.full(step)?;
+        if failed.is_ok() {
+            let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const());
+            failed = fold(op, &data.ty, count, ranks, part, room(recv).at(start as isize, bytes));
+        }
     }
-    steps.full(step)?;
-    let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const());
-    fold(op, &data.ty, data.count, ranks, part, room(recv))
+    failed
 }
 
 /// All write; each rank combines its block.
@@ -202,6 +215,9 @@ pub(super) fn reduce_scatter(
     let data = send.cloned().unwrap_or_else(|| recv.src());
     let extent = data.ty.extent() as usize;
     let bytes = data.count * extent;
+    if bytes > steps.layout().share() {
+        return reduce_scatter_divided(steps, &data, recv, counts, op);
+    }
     let step = steps.enter()?;
     of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
     steps.arrive(step);
@@ -212,4 +228,38 @@ pub(super) fn reduce_scatter(
     }
     let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const().slice(first, count * extent));
     fold(op, &data.ty, count, n, part, recv.mem.at(0, count * extent))
+}
+
+/// In each step all write the next piece of every block, and each rank combines that of its own. (In place, a result falls
+/// on input that has been written in this step or before: each piece lies at least as far on as its place in its block.)
+fn reduce_scatter_divided(steps: &mut Steps<'_>, data: &Src, recv: &Dst, counts: &[usize], op: &Op) -> Result<()> {
+    let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
+    let extent = data.ty.extent() as usize;
+    let piece = (steps.layout().pair_share() / extent).max(1);
+    let pair = |steps: &Steps<'_>, by: usize, to: usize| steps.pair(by, to, piece * extent);
+    let longest = counts.iter().copied().max().unwrap_or(0);
+    let mut failed = Ok(());
+    for first in (0..longest).step_by(piece) {
+        let bytes_of = |r: usize| counts[r].saturating_sub(first).min(piece) * extent;
+        let step = steps.enter()?;
+        let shared = steps.whole(step, me)?;
+        let mut block = 0;
+        for (r, count) in counts.iter().enumerate() {
+            let len = bytes_of(r);
+            of(data.mem, (block + first) * extent, len).copy_to_mem(at(&shared, pair(steps, me, r), len));
+            block += count;
+        }
+        steps.arrive(step);
+        steps.full(step)?;
+        let len = bytes_of(me);
+        if len > 0 && failed.is_ok() {
+            let theirs = |r: usize| at(&shared, pair(steps, r, me), len);
+            let into = recv.mem.at((first * extent) as isize, len);
+            failed = fold(op, &data.ty, len / extent, n, |r| Ok(theirs(r).as_const()), into);
+            if steps.takes(n * n * piece * extent) {
+                (0..n).filter(|r| *r != me).for_each(|r| theirs(r).take_lines());
+            }
+        }
+    }
+    failed
 }
