@@ -112,8 +112,8 @@ can work, what the machine allows, and what is wrong with any of them. Exit
 status: 1 if something is wrong, else 0.
 
   --json      the findings as JSON
-  --measure   measure how memory moves between two CPUs here, print the table and
-              what is chosen by it, and keep it for the jobs to come
+  --measure   measure how memory moves between two CPUs here, print the table
+              and what is chosen by it, and keep it for the jobs to come
 ";
 
 #[cfg(test)]
