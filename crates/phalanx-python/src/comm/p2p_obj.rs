@@ -332,8 +332,8 @@ impl Comm {
     ///
     /// Start to receive an object, which the request's `wait` or `test` returns. Does not block.
     ///
-    /// `buf` is other memory for the message, or its size in bytes. (On the embedded engine there is room for an object of
-    /// any size, on other libraries for one of a gibibyte.)
+    /// `buf` is other memory for the message, or its size in bytes. On the embedded engine there is room for an object of
+    /// any size, on other libraries for one of a gibibyte.
     #[pyo3(signature = (buf = None, source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG))]
     fn irecv<'py>(
         &self,
