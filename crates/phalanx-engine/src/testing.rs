@@ -11,6 +11,12 @@ use crate::boot::BootConfig;
 use crate::comm::Comm;
 use crate::engine::Engine;
 
+/// The ranks to the left and to the right of this one, in a ring of all.
+pub fn neighbours(comm: &Comm) -> (i32, i32) {
+    let (rank, size) = (comm.rank(), comm.size());
+    ((rank + size - 1) % size, (rank + 1) % size)
+}
+
 /// Runs `body` as `n` ranks and waits for all of them.
 ///
 /// A rank that panics fails the test. When the ranks take longer than a minute (`PHALANX_TEST_TIMEOUT` seconds), or

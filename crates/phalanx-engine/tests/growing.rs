@@ -44,8 +44,7 @@ fn pattern(bytes: usize) -> &'static [u8] {
 fn a_receive_grows_for_a_message_that_does_not_fit_and_only_for_that() {
     for n in [1, 2, 3] {
         testing::run(n, |comm| {
-            let (rank, size) = (comm.rank(), comm.size());
-            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            let (left, right) = testing::neighbours(comm);
             for (tag, &bytes) in SIZES.iter().enumerate() {
                 let tag = tag as i32;
                 // Posted before the message is sent, and only after it has arrived.

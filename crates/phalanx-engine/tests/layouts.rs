@@ -35,12 +35,11 @@ fn columns_travel_between_layouts() {
     let shapes = [(3, 1, 2), (50, 1, 3), (5, 400, 500), (3000, 2, 5), (20, 6000, 7000), (70_000, 1, 2)];
     for n in [1, 2, 3] {
         testing::run(n, |comm| {
-            let (rank, size) = (comm.rank(), comm.size());
-            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            let (left, right) = testing::neighbours(comm);
             for (tag, (count, block, stride)) in shapes.into_iter().enumerate() {
                 let (tag, total) = (tag as i32, count * block);
                 let strided = column(count, block, stride);
-                let data: Vec<f64> = (0..count * stride).map(|i| (i * 10 + rank as usize) as f64).collect();
+                let data: Vec<f64> = (0..count * stride).map(|i| (i * 10 + comm.rank() as usize) as f64).collect();
                 let expected: Vec<f64> =
                     (0..total).map(|i| ((i / block * stride + i % block) * 10 + left as usize) as f64).collect();
                 // Strided to contiguous.
@@ -53,7 +52,7 @@ fn columns_travel_between_layouts() {
                 // Contiguous to another stride; what lies between is not touched.
                 let other = column(total, 1, 2);
                 let mut spread = vec![-1.0; total * 2];
-                let mine: Vec<f64> = (0..total).map(|i| (i + 1000 * rank as usize) as f64).collect();
+                let mine: Vec<f64> = (0..total).map(|i| (i + 1000 * comm.rank() as usize) as f64).collect();
                 comm.sendrecv(SendBuf::of(&mine), right, tag, into(&mut spread, &other), left, tag).expect("sendrecv");
                 for (i, pair) in spread.chunks(2).enumerate() {
                     assert_eq!(pair, [(i + 1000 * left as usize) as f64, -1.0]);

@@ -14,11 +14,10 @@ fn pattern(n: usize, seed: usize) -> Vec<u8> {
 fn every_size_goes_round_the_ring() {
     for n in [1, 2, 3, 8] {
         testing::run(n, |comm| {
-            let (rank, size) = (comm.rank(), comm.size());
-            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            let (left, right) = testing::neighbours(comm);
             for (tag, &bytes) in SIZES.iter().enumerate() {
                 let tag = tag as i32;
-                let out = pattern(bytes, rank as usize);
+                let out = pattern(bytes, comm.rank() as usize);
                 let mut into = vec![0; bytes + 3];
                 let status =
                     comm.sendrecv(SendBuf::of(&out), right, tag, RecvBuf::of(&mut into), left, tag).expect("sendrecv");
@@ -94,11 +93,10 @@ fn a_message_of_unknown_size_comes_whole_if_it_fits_else_it_is_matched() {
     const ROOM: usize = 4096;
     for n in [1, 2, 3, 8] {
         testing::run(n, |comm| {
-            let (rank, size) = (comm.rank(), comm.size());
-            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            let (left, right) = testing::neighbours(comm);
             for (tag, &bytes) in SIZES.iter().chain(&[ROOM, ROOM + 1]).enumerate() {
                 let tag = tag as i32;
-                let out: &'static [u8] = pattern(bytes, rank as usize).leak();
+                let out: &'static [u8] = pattern(bytes, comm.rank() as usize).leak();
                 for (mode, source) in [
                     (SendMode::Standard, left),
                     (SendMode::Standard, ANY_SOURCE),
@@ -283,8 +281,7 @@ fn nobody_is_a_fine_partner() {
 fn probes_see_what_receives_get() {
     for n in [1, 2, 3] {
         testing::run(n, |comm| {
-            let (rank, size) = (comm.rank(), comm.size());
-            let (right, left) = ((rank + 1) % size, (rank + size - 1) % size);
+            let (left, right) = testing::neighbours(comm);
             for (tag, &bytes) in SIZES.iter().enumerate() {
                 let tag = tag as i32;
                 let out: &'static [u8] = Vec::leak(pattern(bytes, 2));

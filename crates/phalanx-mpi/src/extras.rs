@@ -16,7 +16,7 @@ use phalanx_shm::mem::MutMem;
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
 use crate::datatype::PeerType;
-use crate::entry::Done;
+use crate::entry::{Done, Failure};
 use crate::env::library_version;
 use crate::handle::{RawMessage, RawRequest};
 use crate::message;
@@ -108,12 +108,17 @@ fn recv_or_mprobe(
     Ok(())
 }
 
+/// Sends bytes if they are on their way at once; else nothing happens.
+fn send_if_ready(buf: &SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: &CommRef) -> Result<bool, Failure> {
+    let bytes = count(bytes)?.0;
+    let message = SendBuf::raw(buf.memory(bytes)?, bytes, Datatype::predefined(Basic::Byte));
+    Ok(comm.comm.send_if_ready(message, dest, tag)?)
+}
+
 /// Sends bytes as `MPI_Send_c`, if they are on their way at once; else nothing happens, and `sent` is 0.
 #[mpi_entry(PHALANX_Send_now)]
 fn send_now(buf: SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: CommRef, sent: Out<c_int>) -> Done {
-    let bytes = count(bytes)?.0;
-    let message = SendBuf::raw(buf.memory(bytes)?, bytes, Datatype::predefined(Basic::Byte));
-    sent.set(comm.comm.send_if_ready(message, dest, tag)?.into());
+    sent.set(send_if_ready(&buf, bytes, dest, tag, &comm)?.into());
     Ok(())
 }
 
@@ -121,9 +126,7 @@ fn send_now(buf: SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: CommRef, se
 /// away. Else nothing happens, and the request is null.
 #[mpi_entry(PHALANX_Isend)]
 fn isend(buf: SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: CommRef, request: Out<RawRequest>) -> Done {
-    let bytes = count(bytes)?.0;
-    let message = SendBuf::raw(buf.memory(bytes)?, bytes, Datatype::predefined(Basic::Byte));
-    request.set(if comm.comm.send_if_ready(message, dest, tag)? {
+    request.set(if send_if_ready(&buf, bytes, dest, tag, &comm)? {
         request::adopt(Request::complete(comm.comm.engine(), Status::EMPTY), comm.raw())?
     } else {
         RawRequest::NULL

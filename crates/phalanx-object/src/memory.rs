@@ -19,8 +19,7 @@ use crate::view::Keeper;
 const LARGE: usize = 256 << 10;
 
 /// Address space for a message whose size is not known when its receive is posted, on libraries that do not ask for memory
-/// once it is known. Only pages that a message touches
-/// become memory. No size class of [`size_class`], so that a capacity tells the two kinds apart.
+/// once it is known. Only pages that a message touches become memory. No size class of [`size_class`], so that a capacity tells the two kinds apart.
 const RESERVED: usize = (1 << 30) + 4096;
 
 /// Messages up to this size are copied out of reserved address space, which then serves again.

@@ -5,6 +5,7 @@ use phalanx_shm::SharedBytes;
 use phalanx_shm::mem::{ConstMem, MutMem};
 
 use crate::datatype::Datatype;
+use crate::engine::memory::of_mut;
 use crate::error::{Error, ErrorClass, Result, fail};
 
 use super::schedule::{Dst, Src};
@@ -113,24 +114,20 @@ pub(super) fn put(area: &SharedBytes<'_>, at: usize, data: &Src, from: usize, le
     Ok(())
 }
 
-/// Reads bytes `from..from + len` of the packed data from position `at` of the area; `alone` if nobody else uses them at this
-/// time, so that their cache lines may be taken.
-pub(super) fn get(area: &SharedBytes<'_>, at: usize, data: &Dst, from: usize, len: usize, alone: bool) -> Result<()> {
+/// Reads bytes `from..from + len` of the packed data from position `at` of the area, and takes their cache lines over where
+/// `take` says that this rank is alone with them.
+pub(super) fn get(area: &SharedBytes<'_>, at: usize, data: &Dst, from: usize, len: usize, take: bool) -> Result<()> {
+    let read = |at: usize, to: MutMem| {
+        let done = if take { area.take_mem(at, to) } else { area.read_mem(at, to) };
+        done.map_err(lies_outside)
+    };
     if data.ty.is_contiguous() {
-        let to = dense_mut(data.mem, &data.ty, from, len);
-        if alone && at + len <= area.len() {
-            shared(&area.slice(at, len)).copy_taking(to);
-            return Ok(());
-        }
-        return area.read_mem(at, to).map_err(lies_outside);
+        return read(at, dense_mut(data.mem, &data.ty, from, len));
     }
     let mut stage = [0; STAGE];
     for done in (0..len).step_by(STAGE) {
         let piece = &mut stage[..STAGE.min(len - done)];
-        area.read(at + done, piece).map_err(lies_outside)?;
-        if alone {
-            shared(&area.slice(at + done, piece.len())).take_lines();
-        }
+        read(at + done, of_mut(piece))?;
         data.ty.unpack(data.count, &mut data.mem.clone(), from + done, piece);
     }
     Ok(())

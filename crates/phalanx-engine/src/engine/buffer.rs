@@ -84,10 +84,12 @@ impl Grow {
         Grow { make, words }
     }
 
-    /// Memory for so many bytes, and their number.
-    pub(crate) fn make(self, bytes: u64) -> Option<(MutMem, usize)> {
+    /// Memory for a message of so many bytes, and their number, where it is needed and there is some: more than `room`.
+    #[inline]
+    pub(crate) fn beyond(grow: Option<Grow>, room: u64, bytes: u64) -> Option<(MutMem, usize)> {
+        let grow = grow.filter(|_| bytes > room)?;
         let bytes = usize::try_from(bytes).ok()?;
-        Some(((self.make)(self.words, bytes)?, bytes))
+        Some(((grow.make)(grow.words, bytes)?, bytes))
     }
 }
 

@@ -128,10 +128,7 @@ impl Target {
     /// Makes room for a message that has been matched, where the receiver can. (Else the message is truncated.)
     #[inline]
     pub(crate) fn fit(&mut self, bytes: u64) {
-        if let Some(grow) = self.grow
-            && bytes > self.room()
-            && let Some((mem, count)) = grow.make(bytes)
-        {
+        if let Some((mem, count)) = Grow::beyond(self.grow, self.room(), bytes) {
             (self.mem, self.count, self.grow) = (mem, count, None);
         }
     }

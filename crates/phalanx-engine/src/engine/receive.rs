@@ -62,10 +62,7 @@ impl Incoming<'_> {
 
     /// The same with room for a message of so many bytes, where that can be made.
     fn fitting(mut self, bytes: u64) -> Self {
-        if let Some(grow) = self.grow
-            && bytes > (self.count * self.ty.size()) as u64
-            && let Some((mem, count)) = grow.make(bytes)
-        {
+        if let Some((mem, count)) = Grow::beyond(self.grow, (self.count * self.ty.size()) as u64, bytes) {
             (self.mem, self.count, self.grow) = (mem, count, None);
         }
         self

@@ -15,10 +15,7 @@ pub(super) fn finding() -> Finding {
         (Err(wrong), _) => Finding::wrong(name, wrong, "correct it, or unset it"),
         (Ok(ways), Some(_)) => Finding::note(name, format!("{ways}, as {VARIABLE} says"), ""),
         (Ok(ways), None) if known => Finding::ok(name, format!("{ways}, as measured on this machine")),
-        (Ok(ways), None) => {
-            let text = format!("{ways} until a job with two ranks or more has measured");
-            Finding::ok(name, text)
-        }
+        (Ok(ways), None) => Finding::ok(name, format!("{ways} until a job with two ranks or more has measured")),
     }
 }
 
@@ -59,22 +56,14 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
     };
     text.push_str(&format!("\n{:22}{alone}\n\n", "one copy by the kernel"));
     text.push_str(&format!("chosen (*): {ways}\n"));
-    let uses = [
-        ("collectives", format!("lines are taken from areas of up to {}", spelled(ways.take))),
-        ("large messages", {
-            let pipe = format!("pipe of {}", spelled(ways.pipe));
-            let lines = if ways.pipe <= ways.take { ", lines are taken" } else { "" };
-            let alone = if ways.alone == usize::MAX {
-                String::new()
-            } else {
-                format!(", one copy from {} on", spelled(ways.alone))
-            };
-            format!("{pipe}{lines}{alone}; past the caches from {} on", spelled(ways.stream))
-        }),
-    ];
-    for (name, how) in uses {
-        text.push_str(&format!("  {name:16}{how}\n"));
-    }
+    let lines = if ways.pipe <= ways.take { ", lines are taken" } else { "" };
+    let alone = match ways.alone {
+        usize::MAX => String::new(),
+        from => format!(", one copy from {} on", spelled(from)),
+    };
+    text.push_str(&format!("  collectives     lines are taken from areas of up to {}\n", spelled(ways.take)));
+    let (pipe, stream) = (spelled(ways.pipe), spelled(ways.stream));
+    text.push_str(&format!("  large messages  pipe of {pipe}{lines}{alone}; past the caches from {stream} on\n"));
     text.push_str(&match kept {
         Some(path) => format!("kept in {}\n", path.display()),
         None => "not kept: no directory for it can be written; jobs measure again\n".to_owned(),

@@ -46,38 +46,18 @@ impl MutMem {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::tests::copies_exactly;
 
     #[test]
     fn a_copy_that_takes_lines_copies_every_byte_and_changes_nothing() {
-        let mut memory: Vec<u8> = (0..400).map(|i| (i * 7) as u8).collect();
-        let before = memory.clone();
-        for at in 0..70 {
-            for len in [0, 1, 30, 63, 64, 65, 129, 300] {
-                let mut out = vec![0xaa; 400];
-                // SAFETY: the vectors live, and nobody else uses them meanwhile.
-                let n = unsafe {
-                    MutMem::new(memory[at..].as_mut_ptr(), len)
-                        .copy_taking(MutMem::new(out[at / 2..].as_mut_ptr(), len))
-                };
-                assert_eq!(n, len);
-                assert_eq!(out[at / 2..][..len], before[at..][..len], "{len} bytes from {at} on");
-                assert!(out[..at / 2].iter().chain(&out[at / 2 + len..]).all(|b| *b == 0xaa));
-                assert_eq!(memory, before);
-            }
-        }
+        copies_exactly(|from, to| from.copy_taking(to));
     }
 
     #[test]
     fn taking_lines_changes_nothing() {
-        let mut memory: Vec<u8> = (0..400).map(|i| i as u8).collect();
-        let before = memory.clone();
-        for at in 0..70 {
-            for len in [0, 1, 30, 63, 64, 65, 129, 300] {
-                // SAFETY: the vector lives, and nobody else uses it meanwhile.
-                unsafe { MutMem::new(memory[at..].as_mut_ptr(), len) }.take_lines();
-                assert_eq!(memory, before, "{len} bytes from {at} on");
-            }
-        }
+        copies_exactly(|from, to| {
+            from.take_lines();
+            from.as_const().copy_to_mem(to)
+        });
     }
 }

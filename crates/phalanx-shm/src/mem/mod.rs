@@ -383,6 +383,18 @@ impl<'u> SharedBytes<'u> {
         Ok(())
     }
 
+    /// As [`SharedBytes::read_mem`], and takes the cache lines over, as [`MutMem::copy_taking`]: for whoever is alone with
+    /// the bytes at this time.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::BadRange`] when the range is shorter; nothing is copied then.
+    #[inline]
+    pub fn take_mem(&self, at: usize, out: MutMem) -> Result<(), ShmError> {
+        self.checked(at, out.len)?.copy_taking(out);
+        Ok(())
+    }
+
     /// The range as memory without a lifetime, for operations that take
     /// [`MutMem`] (reductions in place, datatype engines).
     ///
@@ -392,5 +404,30 @@ impl<'u> SharedBytes<'u> {
     #[inline]
     pub unsafe fn as_mem(&self) -> MutMem {
         self.mem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MutMem;
+
+    /// That a way to copy copies every byte at every alignment and length, writes nothing else, and leaves the source as
+    /// it was.
+    pub(super) fn copies_exactly(copy: impl Fn(MutMem, MutMem) -> usize) {
+        let mut source: Vec<u8> = (0..1200).map(|i| (i * 7) as u8).collect();
+        let before = source.clone();
+        for at in 0..70 {
+            for len in [0, 1, 30, 63, 64, 65, 129, 255, 256, 257, 300, 511, 512, 513, 640, 1000] {
+                let mut target = vec![0xaa; 1200];
+                // SAFETY: both vectors live and are not otherwise used meanwhile.
+                let (from, to) = unsafe {
+                    (MutMem::new(source[at / 3..].as_mut_ptr(), len), MutMem::new(target[at..].as_mut_ptr(), len))
+                };
+                assert_eq!(copy(from, to), len);
+                assert_eq!(target[at..at + len], before[at / 3..at / 3 + len], "{len} bytes to {at}");
+                assert!(target[..at].iter().chain(&target[at + len..]).all(|b| *b == 0xaa), "{len} bytes to {at}");
+                assert_eq!(source, before, "{len} bytes from {}", at / 3);
+            }
+        }
     }
 }

@@ -6,15 +6,15 @@ use super::super::args::{DstBlocks, SrcBlocks};
 use super::super::memory::{copy_typed, get, put};
 use super::super::schedule::{Dst, Src};
 use super::area::Layout;
-use super::steps::Steps;
+use super::steps::{Readers, Steps};
 
 /// Largest block of an alltoall that goes through the area; larger ones move with one copy as messages.
 pub(super) fn alltoall_limit(layout: Layout) -> usize {
     4 * layout.pair_share()
 }
 
-/// Positions and lengths of the chunks of `bytes`, at least one.
-fn chunks(bytes: usize, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
+/// Positions and lengths of the chunks of so many bytes or elements, at least one.
+pub(super) fn chunks(bytes: usize, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..bytes.max(1)).step_by(chunk).map(move |at| (at, chunk.min(bytes - at)))
 }
 
@@ -29,7 +29,7 @@ pub(super) fn bcast(steps: &mut Steps<'_>, buf: &Dst, root: usize) -> Result<()>
         } else {
             steps.arrive(at);
             steps.said(at, root)?;
-            get(&data, 0, buf, from, len, steps.comm.size() == 2 && steps.takes(len))?;
+            get(&data, 0, buf, from, len, steps.takes(len, Readers::AllOthers))?;
         }
     }
     Ok(())
@@ -54,7 +54,14 @@ pub(super) fn gather(steps: &mut Steps<'_>, send: Option<&Src>, recv: Option<&Ds
     steps.full(at)?;
     for r in (0..n).filter(|&r| r != me) {
         let block = recv.block(r);
-        get(&steps.block(at, r, block.bytes())?, 0, &block, 0, block.bytes(), steps.takes(n * block.bytes()))?;
+        get(
+            &steps.block(at, r, block.bytes())?,
+            0,
+            &block,
+            0,
+            block.bytes(),
+            steps.takes(n * block.bytes(), Readers::One),
+        )?;
     }
     Ok(())
 }
@@ -80,7 +87,7 @@ pub(super) fn scatter(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: Opt
     steps.arrive(at);
     steps.said(at, root)?;
     if let Some(recv) = recv {
-        get(&data, mine, recv, 0, recv.bytes(), steps.takes(n * recv.bytes()))?;
+        get(&data, mine, recv, 0, recv.bytes(), steps.takes(n * recv.bytes(), Readers::One))?;
     }
     Ok(())
 }
@@ -99,7 +106,7 @@ pub(super) fn allgather(steps: &mut Steps<'_>, send: Option<&Src>, recv: &DstBlo
         steps.arrive(at);
         steps.full(at)?;
         for r in (me + 1..n).chain(0..me) {
-            get(&steps.block(at, r, len)?, 0, &recv.block(r), from, len, n == 2 && steps.takes(n * len))?;
+            get(&steps.block(at, r, len)?, 0, &recv.block(r), from, len, steps.takes(n * len, Readers::AllOthers))?;
         }
     }
     Ok(())
@@ -123,7 +130,14 @@ pub(super) fn alltoall(steps: &mut Steps<'_>, send: Option<&SrcBlocks>, recv: &D
         steps.arrive(at);
         steps.full(at)?;
         for r in (me + 1..n).chain(0..me) {
-            get(&steps.whole(at, r)?, steps.pair(r, me, len), &recv.block(r), from, len, steps.takes(n * n * len))?;
+            get(
+                &steps.whole(at, r)?,
+                steps.pair(r, me, len),
+                &recv.block(r),
+                from,
+                len,
+                steps.takes(n * n * len, Readers::One),
+            )?;
         }
     }
     Ok(())

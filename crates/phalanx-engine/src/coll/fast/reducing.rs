@@ -10,7 +10,7 @@ use crate::op::Op;
 use super::super::memory::shared as shared_memory;
 use super::super::schedule::{Dst, Src};
 use super::moving;
-use super::steps::{Entered, Steps, lines};
+use super::steps::{Entered, Readers, Steps, lines};
 
 /// Bytes of all contributions together up to which every rank combines everything itself: one step
 /// instead of two.
@@ -107,7 +107,7 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> 
             let part = |r: usize| Ok(at(&shared, r * lines(bytes) + from, len).as_const());
             // A failing user operation must not keep the others waiting: the steps go on.
             failed = fold(op, &data.ty, len / extent, n, part, at(&result, from, len));
-            if steps.takes(n * bytes) {
+            if steps.takes(n * bytes, Readers::One) {
                 (0..n).filter(|r| *r != me).for_each(|r| at(&shared, r * lines(bytes) + from, len).take_lines());
             }
         }
@@ -185,8 +185,7 @@ pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &O
     let chunk = (steps.layout().share() / extent).max(1);
     let ranks = if exclusive { me } else { me + 1 };
     let mut failed = Ok(());
-    for first in (0..data.count.max(1)).step_by(chunk) {
-        let count = chunk.min(data.count - first);
+    for (first, count) in moving::chunks(data.count, chunk) {
         let (start, bytes) = (first * extent, count * extent);
         let step = steps.enter()?;
         of(data.mem, start, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
@@ -256,7 +255,7 @@ fn reduce_scatter_divided(steps: &mut Steps<'_>, data: &Src, recv: &Dst, counts:
             let theirs = |r: usize| at(&shared, pair(steps, r, me), len);
             let into = recv.mem.at((first * extent) as isize, len);
             failed = fold(op, &data.ty, len / extent, n, |r| Ok(theirs(r).as_const()), into);
-            if steps.takes(n * n * piece * extent) {
+            if steps.takes(n * n * piece * extent, Readers::One) {
                 (0..n).filter(|r| *r != me).for_each(|r| theirs(r).take_lines());
             }
         }

@@ -96,6 +96,13 @@ pub(super) struct Steps<'a> {
     before: u64,
 }
 
+/// Who reads the bytes that a rank leaves in a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readers {
+    One,
+    AllOthers,
+}
+
 /// A step that this rank has entered.
 #[derive(Clone, Copy)]
 pub(super) struct Entered {
@@ -262,9 +269,11 @@ impl<'a> Steps<'a> {
         Ok(self.whole(at, rank)?.slice(start, bytes))
     }
 
-    /// Whether the only reader of memory takes its cache lines over, where a step uses `bytes` of a part.
-    pub(super) fn takes(&self, bytes: usize) -> bool {
-        self.place != Place::Cells && PARTS * bytes <= self.comm.engine().universe().ways().take
+    /// Whether a rank takes the cache lines over of what it reads, where a step uses `bytes` of a part: if it is alone with
+    /// them, and if that is the faster way on this machine.
+    pub(super) fn takes(&self, bytes: usize, readers: Readers) -> bool {
+        let alone = readers == Readers::One || self.area.ranks() == 2;
+        alone && self.place != Place::Cells && PARTS * bytes <= self.comm.engine().universe().ways().take
     }
 
     /// Says that this rank is in the step, and that what it has written for it is there.
