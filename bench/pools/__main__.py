@@ -2,7 +2,6 @@
 
     make bench-pools                     everything, a few minutes
     cd bench && python -m pools --rounds 1 --only "Phalanx fork" loky
-    cd bench && python -m pools --only "Phalanx fork" --columns trip --beside OTHER/bin
 
 The engines take turns, round by round, so that a machine whose speed drifts
 treats them alike. A figure is the median over all batches of all rounds; "times
@@ -69,9 +68,8 @@ def path_of(command: list[str]) -> str:
 class Bench:
     """The figures so far."""
 
-    def __init__(self, places: dict[str, Path], columns: list[str]) -> None:
+    def __init__(self, places: dict[str, Path]) -> None:
         self.places = places
-        self.columns = columns  # the only ones; none: all
         self.figures: Figures = defaultdict(lambda: defaultdict(list))
         self.words: Words = defaultdict(dict)
         self.failures: list[str] = []
@@ -89,30 +87,26 @@ class Bench:
             elif line.startswith('{"column"'):
                 current, result = "", json.loads(line)
                 if isinstance(result["figure"], str):
-                    self.words[result["column"]][engine.shown] = result["figure"]
+                    self.words[result["column"]][engine.name] = result["figure"]
                 else:
-                    self.figures[result["column"]][engine.shown] += result["figure"]
+                    self.figures[result["column"]][engine.name] += result["figure"]
         if columns == ["script"] and status == 0:
-            self.figures["script"][engine.shown].append(elapsed)
+            self.figures["script"][engine.name].append(elapsed)
         elif status != 0:
             expected = engine.launched and current == "lost"
             word = "hangs" if status is None else "ends" if expected else "fails"
             for name in [current] if current else columns:
-                self.words[name][engine.shown] = word
+                self.words[name][engine.name] = word
             if not expected:
-                self.failures.append(f"{engine.shown}, {current or columns}: {word}")
+                self.failures.append(f"{engine.name}, {current or columns}: {word}")
                 print(err[-2000:], file=sys.stderr)
 
-    def columns_of(self, table: Table) -> list[str]:
-        return [c.name for c in table.columns if c.name in (self.columns or [c.name])]
-
     def round(self, table: Table, engine: Engine) -> None:
-        names = self.columns_of(table)
+        names = [column.name for column in table.columns]
         together = [name for name in names if name not in ALONE]
-        if together:
-            self.measure(engine, together)
+        self.measure(engine, together)
         for name in names:
-            if name in ALONE and engine.shown not in self.words[name]:
+            if name in ALONE and engine.name not in self.words[name]:
                 self.measure(engine, [name])
 
 
@@ -121,8 +115,8 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
     figures = medians(bench.figures)
 
     def cell(column: Column, engine: Engine) -> str:
-        word = bench.words.get(column.name, {}).get(engine.shown)
-        seconds = figures.get(column.name, {}).get(engine.shown)
+        word = bench.words.get(column.name, {}).get(engine.name)
+        seconds = figures.get(column.name, {}).get(engine.name)
         if word or seconds is None:
             return word or "-"
         if column.rate:
@@ -134,18 +128,15 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
         by_engine = figures.get(column.name, {})
         names = [name for name in table.peers_of(ours) if name in by_engine]
         peers = [by_engine[name] for name in names]
-        mine = by_engine.get(ours.shown)
+        mine = by_engine.get(ours.name)
         return f"{min(peers) / mine:.3g}" if peers and mine else "-"
 
-    wanted = bench.columns_of(table)
-    columns = [column for column in table.columns if column.name in wanted]
-    if not columns:
-        return
+    columns = table.columns
     print(f"{table.title}\n")
     lines = [("", [column.name for column in columns])]
-    lines += [(e.shown, [cell(c, e) for c in columns]) for e in engines]
+    lines += [(e.name, [cell(c, e) for c in columns]) for e in engines]
     lines += [
-        (f"{engine.shown}: x", [faster(column, engine) for column in columns])
+        (f"{engine.name}: x", [faster(column, engine) for column in columns])
         for engine in engines
         if engine.ours
     ]
@@ -155,7 +146,7 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
     widths = [max(7, len(column.name) + 1) for column in columns]
     for name, cells in lines:
         padded = (f"{text:>{width}}" for text, width in zip(cells, widths, strict=True))
-        print(f"{name:25}" + "".join(padded).rstrip())
+        print(f"{name:22}" + "".join(padded).rstrip())
     print()
     for column in columns:
         print(f"  {column.name:10} {column.what}")
@@ -173,7 +164,7 @@ def rows_to_keep(chosen: list[tuple[Table, list[Engine]]], bench: Bench) -> reco
                 for name, figure in seconds.get(column.name, {}).items()
             } | bench.words.get(column.name, {})
             for engine in engines:
-                if engine.ours and not engine.beside and engine.name in by_engine:
+                if engine.ours and engine.name in by_engine:
                     names = [n for n in table.peers_of(engine) if n in by_engine]
                     rows[column.row_of(engine)] = {
                         record.OURS: by_engine[engine.name],
@@ -189,42 +180,24 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", metavar="ENGINE", choices=known, help="; ".join(known)
     )
-    columns = [column.name for table in TABLES for column in table.columns]
-    parser.add_argument(
-        "--columns", nargs="+", metavar="COLUMN", choices=columns, help=str(columns)
-    )
-    parser.add_argument(
-        "--beside",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="BIN",
-        help="another Phalanx, in turns with this one",
-    )
     parser.add_argument("--record", action="store_true", help="keep this run")
     options = parser.parse_args()
-    chosen = []
-    for table in TABLES:
-        engines = []
-        for engine in table.engines:
-            if not options.only or engine.name in options.only:
-                engines.append(engine)
-                if engine.ours:
-                    older = enumerate(options.beside, 1)
-                    engines += [engine.older(number, place) for number, place in older]
-        chosen.append((table, engines))
+    chosen = [
+        (
+            table,
+            [e for e in table.engines if not options.only or e.name in options.only],
+        )
+        for table in TABLES
+    ]
 
     needed = {e.environment for _, engines in chosen for e in engines if not e.ours}
-    bench = Bench(
-        {name: make_environment(name) for name in sorted(needed)},
-        options.columns or [],
-    )
+    bench = Bench({name: make_environment(name) for name in sorted(needed)})
     conditions = Conditions()
     conditions.look()
     for number in range(options.rounds):
         for table, engines in chosen:
             for engine in engines * table.turns:
-                where = f"round {number + 1}: {engine.shown}"
+                where = f"round {number + 1}: {engine.name}"
                 print(where, file=sys.stderr, flush=True)
                 bench.round(table, engine)
         conditions.look()

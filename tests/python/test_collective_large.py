@@ -1,4 +1,4 @@
-"""Scans and scattered reductions of more than one step of the shared area takes."""
+"""Collectives of more data than one step of the shared area takes."""
 
 import unittest
 
@@ -90,8 +90,48 @@ class LargeReductions(unittest.TestCase):
         target = np.zeros(total, "i8")
         COMM.Scan([parts[RANK], pair], [target, pair], op)
         np.testing.assert_array_equal(target, composed(parts[: RANK + 1]))
+        COMM.Exscan([parts[RANK], pair], [target, pair], op)
+        if RANK:
+            np.testing.assert_array_equal(target, composed(parts[:RANK]))
         op.Free()
         pair.Free()
+
+    def test_operations_that_divide_the_memory_differently_take_turns(self):
+        # A broadcast takes one part of the memory in a step, most others take two.
+        picks = np.random.default_rng(5)
+        for turn in range(40):
+            name = picks.choice(
+                ["bcast", "allreduce", "allgather", "scan", "alltoall", "reduce"]
+            )
+            length = int(picks.integers(20_000, 300_000))
+            root = int(picks.integers(SIZE))
+            own = values(RANK + turn, length)
+            with self.subTest(turn=turn, name=name, length=length):
+                each = [values(r + turn, length) for r in range(SIZE)]
+                if name == "bcast":
+                    COMM.Bcast(own, root)
+                    np.testing.assert_array_equal(own, each[root])
+                elif name == "allreduce":
+                    target = np.zeros(length, "i8")
+                    COMM.Allreduce(own, target)
+                    np.testing.assert_array_equal(target, sum(each))
+                elif name == "allgather":
+                    target = np.zeros((SIZE, length), "i8")
+                    COMM.Allgather(own, target)
+                    np.testing.assert_array_equal(target, each)
+                elif name == "scan":
+                    COMM.Scan(MPI.IN_PLACE, own)
+                    np.testing.assert_array_equal(own, sum(each[: RANK + 1]))
+                elif name == "alltoall":
+                    block = length // SIZE // 4
+                    target = np.zeros((SIZE, block), "i8")
+                    COMM.Alltoall(own[: SIZE * block], target)
+                    part = slice(RANK * block, (RANK + 1) * block)
+                    np.testing.assert_array_equal(target, [e[part] for e in each])
+                else:
+                    COMM.Reduce(MPI.IN_PLACE if RANK == root else own, own, root=root)
+                    if RANK == root:
+                        np.testing.assert_array_equal(own, sum(each))
 
 
 if __name__ == "__main__":

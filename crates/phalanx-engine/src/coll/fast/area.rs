@@ -19,7 +19,7 @@ use crate::comm::Comm;
 use crate::engine::Waiting;
 use crate::error::{Error, ErrorClass, Result};
 
-/// Parts of a memory: how many of the steps that use it a rank may be ahead of another.
+/// Parts of a memory. A step takes one or more of them: see [`Layout`].
 pub(super) const PARTS: usize = 4;
 
 /// The first word of a control block: "PHALCOLL" in ASCII, read as a little-endian number.
@@ -58,40 +58,58 @@ pub(super) enum Place {
     /// Into the cells: at most [`INLINE`](phalanx_shm::cells::INLINE) bytes of each rank.
     Cells,
     /// Into parts of a memory.
-    Parts(Tier),
+    Parts(Layout),
 }
 
-/// Sizes of a memory, from the number of ranks alone: all ranks compute the same.
-#[derive(Clone, Copy, Debug)]
+/// How an operation divides a memory: from its kind and the number of ranks alone, so that all ranks compute the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
+    pub(super) tier: Tier,
     ranks: usize,
     /// Bytes of a part.
     pub(super) part: usize,
+    /// Parts that a step takes: as many steps as fit into the memory may be under way at once.
+    pub(super) parts: usize,
 }
 
 impl Layout {
+    /// For steps in which one rank leaves data for all others, and goes on before they have read it.
+    ///
     /// For small data: a part of at least 128 KiB, at least 4 KiB of it for each rank. For large data: as few chunks as the
     /// caches allow, since each costs the ranks a wait for each other.
-    pub(super) fn of(tier: Tier, ranks: usize) -> Layout {
+    pub(super) fn of_one(tier: Tier, ranks: usize) -> Layout {
         let (each, least) = match tier {
             Tier::Small => (4 << 10, 128 << 10),
             Tier::Large => (32 << 10, 1 << 20),
         };
-        Layout { ranks, part: (ranks * each).next_power_of_two().max(least) }
+        Layout { tier, ranks, part: (ranks * each).next_power_of_two().max(least), parts: 1 }
     }
 
-    /// Bytes of a rank's share of a part, in whole cache lines.
+    /// For steps in which all ranks leave data, or one a block for each. All wait for each other in each of them, so nobody
+    /// gets more than one step ahead: of large data, half of the memory goes into a step.
+    pub(super) fn of_all(tier: Tier, ranks: usize) -> Layout {
+        let parts = if tier == Tier::Large { PARTS / 2 } else { 1 };
+        Layout { parts, ..Layout::of_one(tier, ranks) }
+    }
+
+    /// Bytes for the data of a step.
+    pub(super) fn step(&self) -> usize {
+        self.parts * self.part
+    }
+
+    /// Steps that may be under way at once.
+    pub(super) fn steps(&self) -> usize {
+        PARTS / self.parts
+    }
+
+    /// Bytes of a rank's share of a step, in whole cache lines.
     pub(super) fn share(&self) -> usize {
-        self.part / self.ranks / 64 * 64
+        self.step() / self.ranks / 64 * 64
     }
 
     /// Bytes of the share of a pair of ranks, in whole cache lines.
     pub(super) fn pair_share(&self) -> usize {
-        self.part / (self.ranks * self.ranks) / 64 * 64
-    }
-
-    fn bytes(&self) -> usize {
-        PARTS * self.part
+        self.step() / (self.ranks * self.ranks) / 64 * 64
     }
 }
 
@@ -180,7 +198,7 @@ impl Area {
         if let Some(at) = self.data[tier as usize] {
             return Ok(!at.is_none());
         }
-        let bytes = Layout::of(tier, self.ranks).bytes();
+        let bytes = PARTS * Layout::of_one(tier, self.ranks).part;
         let word = &self.head()?[head::DATA[tier as usize]];
         // Acquire and Release: whoever has the position may touch the pages behind it.
         if word.compare_exchange(0, BEING_MADE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -203,11 +221,10 @@ impl Area {
         Ok(!at.is_none())
     }
 
-    /// A part of a memory.
-    pub(super) fn part(&self, tier: Tier, part: usize) -> Result<SharedBytes<'_>> {
-        let layout = Layout::of(tier, self.ranks);
-        let at = self.data[tier as usize].unwrap_or_default();
-        self.universe.bytes(at.plus(part * layout.part), layout.part).map_err(outside)
+    /// The memory of a step that begins with a part.
+    pub(super) fn part(&self, layout: Layout, part: usize) -> Result<SharedBytes<'_>> {
+        let at = self.data[layout.tier as usize].unwrap_or_default();
+        self.universe.bytes(at.plus(part * layout.part), layout.step()).map_err(outside)
     }
 }
 

@@ -84,7 +84,7 @@ fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut tu
         State::Unmade | State::Absent => return Ok(None),
     };
     let place = match way {
-        Way::In(Place::Parts(tier)) if !area.provide(comm, tier, waiting)? => return Ok(None),
+        Way::In(Place::Parts(layout)) if !area.provide(comm, layout.tier, waiting)? => return Ok(None),
         Way::In(place) => Some(place),
         Way::Beside => None,
     };
@@ -263,13 +263,15 @@ const PIECE: usize = 4096;
 
 /// Where data goes that does not fit into cells.
 fn by_size(kind: Kind, bytes: usize, element: usize, n: usize) -> Option<Way> {
-    let (small, large) = (Layout::of(Tier::Small, n), Layout::of(Tier::Large, n));
+    let one_after_the_other = matches!(kind, Kind::Bcast | Kind::Scan | Kind::Exscan);
+    let layout = if one_after_the_other { Layout::of_one } else { Layout::of_all };
+    let (small, large) = (layout(Tier::Small, n), layout(Tier::Large, n));
     if element > large.share() {
         return None;
     }
     // Bytes that fit into the small memory, and into the large one.
     let (few, most) = match kind {
-        Kind::Bcast => (small.part, usize::MAX),
+        Kind::Bcast => (small.step(), usize::MAX),
         Kind::Allgather | Kind::Reduce | Kind::Allreduce => (small.share(), usize::MAX),
         Kind::Scan | Kind::Exscan if n <= reducing::SCAN_RANKS => (small.share(), usize::MAX),
         Kind::ReduceScatter | Kind::ReduceScatterBlock if large.pair_share() >= PIECE.max(element) => {
@@ -279,8 +281,8 @@ fn by_size(kind: Kind, bytes: usize, element: usize, n: usize) -> Option<Way> {
         _ => (small.share(), large.share()),
     };
     Some(match bytes {
-        _ if bytes <= few => Way::In(Place::Parts(Tier::Small)),
-        _ if bytes <= most => Way::In(Place::Parts(Tier::Large)),
+        _ if bytes <= few => Way::In(Place::Parts(small)),
+        _ if bytes <= most => Way::In(Place::Parts(large)),
         _ => Way::Beside,
     })
 }

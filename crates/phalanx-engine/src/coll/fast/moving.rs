@@ -20,7 +20,7 @@ pub(super) fn chunks(bytes: usize, chunk: usize) -> impl Iterator<Item = (usize,
 
 /// The root writes chunks, all others read them.
 pub(super) fn bcast(steps: &mut Steps<'_>, buf: &Dst, root: usize) -> Result<()> {
-    for (from, len) in chunks(buf.bytes(), steps.room()) {
+    for (from, len) in chunks(buf.bytes(), steps.chunk(buf.bytes())) {
         let at = steps.enter()?;
         let data = steps.whole(at, root)?;
         if steps.comm.rank() as usize == root {

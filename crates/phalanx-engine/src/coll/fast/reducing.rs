@@ -83,8 +83,9 @@ fn together(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) ->
     fold(op, &data.ty, data.count, n, part, into)
 }
 
-/// Two steps for each chunk: all write; each rank combines its slice; those for whom `into` is there read the result.
-fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> Result<()> {
+/// Two steps for each chunk: all write; each rank combines its slice; those for whom `into` is there (`everyone`, or the
+/// root) read the result.
+fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, everyone: bool) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let extent = data.ty.extent() as usize;
     let chunk = (steps.layout().share() / extent).max(1);
@@ -101,8 +102,8 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> 
 
         let reduced = steps.enter()?;
         let result = steps.whole(reduced, me)?;
-        let (from, to) = (count * me / n, count * (me + 1) / n);
-        let (from, len) = (from * extent, (to - from) * extent);
+        let mine = (count * me / n * extent, count * (me + 1) / n * extent);
+        let (from, len) = (mine.0, mine.1 - mine.0);
         if len > 0 && failed.is_ok() {
             let part = |r: usize| Ok(at(&shared, r * lines(bytes) + from, len).as_const());
             // A failing user operation must not keep the others waiting: the steps go on.
@@ -112,10 +113,21 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) -> 
             }
         }
         steps.arrive(reduced);
-        if let Some(into) = into {
-            steps.full(reduced)?;
-            at(&result, 0, bytes).as_const().copy_to_mem(into.at(start as isize, bytes));
-        }
+        let Some(into) = into else { continue };
+        let copy = |(from, to): (usize, usize), take: bool| {
+            let (piece, room) = (at(&result, from, to - from), into.at((start + from) as isize, to - from));
+            if take {
+                piece.copy_taking(room);
+            } else {
+                piece.as_const().copy_to_mem(room);
+            }
+        };
+        copy(mine, false);
+        steps.full(reduced)?;
+        let readers = if everyone { Readers::AllOthers } else { Readers::One };
+        let take = steps.takes(n * bytes, readers);
+        copy((0, mine.0), take);
+        copy((mine.1, bytes), take);
     }
     failed
 }
@@ -137,7 +149,7 @@ pub(super) fn reduce(
     if at_once && bytes <= steps.layout().share() {
         together(steps, &data, op, into)
     } else {
-        divided(steps, &data, op, into)
+        divided(steps, &data, op, into, false)
     }
 }
 
@@ -156,7 +168,7 @@ pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, o
         return if fits && lines(bytes) * n <= TOGETHER {
             together(steps, &data, op, Some(room(recv)))
         } else {
-            divided(steps, &data, op, Some(room(recv)))
+            divided(steps, &data, op, Some(room(recv)), true)
         };
     }
     if fits && bytes <= USER_DIVIDE {
@@ -170,34 +182,72 @@ pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, o
         moving::bcast(steps, recv, 0)?;
         return reduced;
     }
-    divided(steps, &data, op, Some(room(recv)))
+    divided(steps, &data, op, Some(room(recv)), true)
 }
 
-/// Most ranks among which a large scan goes through the area: the last rank combines what all others wrote, where messages
-/// would combine it in a tree.
+/// Most ranks among which a large scan goes through the area: among more, messages in a tree are done before a chain is,
+/// of which only a few links fit into the memory at once.
 pub(super) const SCAN_RANKS: usize = 8;
 
-/// All write (in chunks that fit); each rank combines the contributions of the ranks up to it, or before it.
+/// Small: all write; each rank combines the contributions of the ranks up to it, or before it. Large: in a chain.
 pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &Op, exclusive: bool) -> Result<()> {
     let me = steps.comm.rank() as usize;
     let data = send.cloned().unwrap_or_else(|| recv.src());
+    let bytes = data.count * data.ty.extent() as usize;
+    if steps.is_large() {
+        return scan_in_chain(steps, &data, recv, op, exclusive);
+    }
+    let ranks = if exclusive { me } else { me + 1 };
+    let step = steps.enter()?;
+    of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
+    steps.arrive(step);
+    if ranks == 0 {
+        return Ok(());
+    }
+    steps.full(step)?;
+    let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const());
+    fold(op, &data.ty, data.count, ranks, part, room(recv))
+}
+
+/// In chunks, along the ranks: each combines what the one before it has so far with its own, and leaves that for the next.
+/// So each contribution is combined once, and in the same order as when a rank combines them all.
+fn scan_in_chain(steps: &mut Steps<'_>, data: &Src, recv: &Dst, op: &Op, exclusive: bool) -> Result<()> {
+    let (me, last) = (steps.comm.rank() as usize, steps.comm.size() as usize - 1);
     let extent = data.ty.extent() as usize;
     let chunk = (steps.layout().share() / extent).max(1);
-    let ranks = if exclusive { me } else { me + 1 };
     let mut failed = Ok(());
     for (first, count) in moving::chunks(data.count, chunk) {
         let (start, bytes) = (first * extent, count * extent);
+        let (own, into) = (of(data.mem, start, bytes), room(recv).at(start as isize, bytes));
         let step = steps.enter()?;
-        of(data.mem, start, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
-        steps.arrive(step);
-        if ranks == 0 {
+        let next = of_rank(steps, step, me, bytes)?;
+        if me == 0 {
+            own.copy_to_mem(next);
+            steps.publish(step);
+            if !exclusive {
+                own.copy_to_mem(into);
+            }
             continue;
         }
-        steps.full(step)?;
-        if failed.is_ok() {
-            let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const());
-            failed = fold(op, &data.ty, count, ranks, part, room(recv).at(start as isize, bytes));
+        let before = of_rank(steps, step, me - 1, bytes)?;
+        // In the result's memory, or where the next rank reads: an exclusive result may lie on this rank's input.
+        let sum = if exclusive { next } else { into };
+        own.copy_to_mem(sum);
+        steps.said(step, me - 1)?;
+        if failed.is_ok() && (me < last || !exclusive) {
+            // A failing user operation must not keep the others waiting: the steps go on.
+            failed = op.reduce(&data.ty, before.as_const(), sum, count);
         }
+        if !exclusive && me < last {
+            into.as_const().copy_to_mem(next);
+        }
+        if exclusive {
+            before.as_const().copy_to_mem(into);
+        }
+        if steps.takes(last * bytes, Readers::One) {
+            before.take_lines();
+        }
+        steps.publish(step);
     }
     failed
 }

@@ -5,7 +5,7 @@
 //!
 //! # Parts
 //!
-//! Each operation that uses parts takes the next one of its memory in each step. A rank may write into a part when all
+//! Each operation that uses parts takes the next ones of its memory in each step. A rank may write into a part when all
 //! have *entered* a later step than the one that used it last: then all have finished with what was there.
 //!
 //! # Agreement
@@ -29,7 +29,7 @@ use crate::engine::{Ended, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 
 use super::super::call::{Kind, Mode};
-use super::area::{Area, Layout, PARTS, Place, head, notify_others, wake_others};
+use super::area::{Area, Layout, PARTS, Place, Tier, head, notify_others, wake_others};
 
 /// What this process knows of the steps of an area.
 #[derive(Default)]
@@ -39,8 +39,8 @@ pub(super) struct Counters {
     history: u32,
     /// A step that all ranks have entered, as far as this rank has seen.
     together: u64,
-    /// By tier: how many steps have used its parts.
-    uses: [usize; 2],
+    /// By tier: the part after those that were used last.
+    next: [usize; 2],
     /// By tier: the step that used a part last.
     used: [[u64; PARTS]; 2],
 }
@@ -131,20 +131,25 @@ impl<'a> Steps<'a> {
         if steps.is_broken() { Err(steps.disagreement()) } else { Ok(steps) }
     }
 
-    /// Sizes of the operation's memory; of the small one when it needs none.
+    /// Whether the operation moves data in chunks through the large memory.
+    pub(super) fn is_large(&self) -> bool {
+        matches!(self.place, Place::Parts(Layout { tier: Tier::Large, .. }))
+    }
+
+    /// How the operation divides its memory; the small one when it needs none.
     pub(super) fn layout(&self) -> Layout {
         match self.place {
-            Place::Parts(tier) => Layout::of(tier, self.area.ranks()),
-            Place::Cells => Layout::of(super::area::Tier::Small, self.area.ranks()),
+            Place::Parts(layout) => layout,
+            Place::Cells => Layout::of_all(Tier::Small, self.area.ranks()),
         }
     }
 
-    /// Bytes that a rank can send to all others in one step.
-    pub(super) fn room(&self) -> usize {
+    /// Bytes that a rank leaves in one step where it has so many for all others: few enough that they read the first ones
+    /// while it writes the rest.
+    pub(super) fn chunk(&self, bytes: usize) -> usize {
         match self.place {
             Place::Cells => INLINE,
-            // With four parts: the sender writes one chunk while the others read the one before.
-            Place::Parts(_) => self.layout().part / 2,
+            Place::Parts(layout) => bytes.div_ceil(2).next_multiple_of(64).clamp(layout.step() / 2, layout.step()),
         }
     }
 
@@ -226,12 +231,15 @@ impl<'a> Steps<'a> {
         // The cell's last step.
         let mut free_after = (step + 1).saturating_sub(CELLS as u64);
         let mut part = 0;
-        if let Place::Parts(tier) = self.place {
-            part = self.counters.uses[tier as usize] % PARTS;
-            self.counters.uses[tier as usize] += 1;
-            let last = std::mem::replace(&mut self.counters.used[tier as usize][part], step);
-            if last > 0 {
-                free_after = free_after.max(last + 1);
+        if let Place::Parts(Layout { tier, parts, .. }) = self.place {
+            let next = &mut self.counters.next[tier as usize];
+            part = next.next_multiple_of(parts) % PARTS;
+            *next = part + parts;
+            for used in &mut self.counters.used[tier as usize][part..part + parts] {
+                let last = std::mem::replace(used, step);
+                if last > 0 {
+                    free_after = free_after.max(last + 1);
+                }
             }
         }
         self.meet(free_after)?;
@@ -250,12 +258,12 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The memory in which `rank` leaves data for all others in a step: [`Steps::room`] bytes or more.
+    /// The memory in which `rank` leaves data for all others in a step.
     #[inline]
     pub(super) fn whole(&self, at: Entered, rank: usize) -> Result<SharedBytes<'a>> {
         match self.place {
             Place::Cells => Ok(self.cells.data(rank, at.step)),
-            Place::Parts(tier) => self.area.part(tier, at.part),
+            Place::Parts(layout) => self.area.part(layout, at.part),
         }
     }
 
@@ -269,11 +277,12 @@ impl<'a> Steps<'a> {
         Ok(self.whole(at, rank)?.slice(start, bytes))
     }
 
-    /// Whether a rank takes the cache lines over of what it reads, where a step uses `bytes` of a part: if it is alone with
+    /// Whether a rank takes the cache lines over of what it reads, where `bytes` are used in a step: if it is alone with
     /// them, and if that is the faster way on this machine.
     pub(super) fn takes(&self, bytes: usize, readers: Readers) -> bool {
+        let Place::Parts(layout) = self.place else { return false };
         let alone = readers == Readers::One || self.area.ranks() == 2;
-        alone && self.place != Place::Cells && PARTS * bytes <= self.comm.engine().universe().ways().take
+        alone && layout.steps() * bytes <= self.comm.engine().universe().ways().take
     }
 
     /// Says that this rank is in the step, and that what it has written for it is there.
