@@ -7,11 +7,13 @@
 
 pub mod kept;
 pub mod measure;
+mod reading;
 mod table;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use reading::Reading;
 pub use table::{Cycle, Table};
 
 /// The environment variable that comes before everything measured: see [`Ways::from_str`].

@@ -29,7 +29,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView};
 
-use super::{Encoded, Source, Wire, sharing};
+use super::{Encoded, Source, Wire, sharing, taking};
 use crate::family;
 use crate::shared::{DETACHED, copy_in};
 
@@ -253,6 +253,14 @@ pub(super) fn read_bytes<'py>(py: Python<'py>, wire: &[u8], source: Source) -> P
     if length > block.len() {
         return Err(damaged());
     }
+    // What several may read at a time, each would take from the others.
+    let alone = source != Source::Private;
+    if *kind == tag::BLOCK_BYTES && alone {
+        return taking::bytes(py, &block, length);
+    }
+    if alone {
+        taking::ahead(&block, 0, length);
+    }
     // SAFETY: the block has so many bytes; the sender wrote them before it sent the message, and nobody writes them
     // any more.
     let bytes = unsafe { std::slice::from_raw_parts(block.as_ptr().cast_const(), length) };
@@ -283,7 +291,9 @@ pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResul
         blocks.push(block_of(py, handle, source)?);
         rest = after;
     }
-    let mut landed = Landed { blocks: &blocks, source: views, views: vec![None; blocks.len()] };
+    // Its buffers lie where nobody else looks or writes, until the object is made.
+    let alone = source == Source::Transit && *private == 0;
+    let mut landed = Landed { blocks: &blocks, source: views, alone, views: vec![None; blocks.len()] };
     if *place == 0 {
         let (frame, _) = rest.split_at_checked(length).ok_or_else(damaged)?;
         let (buffers, stream) = place::read(py, frame, &mut landed)?;
@@ -301,6 +311,8 @@ pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResul
 struct Landed<'a> {
     blocks: &'a [Block],
     source: Source,
+    /// Whether no other process reads or writes their buffers at this time.
+    alone: bool,
     /// The private views made so far, by block; the inner nothing is a block that cannot have one.
     views: Vec<Option<Option<Arc<Private>>>>,
 }
@@ -312,6 +324,9 @@ impl Arrived for Landed<'_> {
 
     fn buffer<'py>(&mut self, py: Python<'py>, place: Place) -> PyResult<Bound<'py, PyAny>> {
         let block = self.blocks.get(place.block).ok_or_else(damaged)?;
+        if self.alone {
+            taking::ahead(block, place.offset, place.length);
+        }
         if self.source != Source::Private {
             return Part::view(py, Arc::new(Shared(block.clone())), place.offset, place.length);
         }

@@ -9,6 +9,7 @@ mod array;
 mod by_value;
 mod reducers;
 mod sharing;
+mod taking;
 
 use std::cell::RefCell;
 use std::ptr;
