@@ -60,7 +60,7 @@ bench-pools: install
 	@cd bench && $(abspath $(BIN))/python -m pools --record $(BENCH_POOLS)
 
 bench-start: install
-	@$(BIN)/python bench/start.py
+	@$(BIN)/python bench/start.py --record
 
 bench-instructions: install
 	@$(BIN)/python bench/instructions.py --record
@@ -69,6 +69,7 @@ bench-instructions: install
 record:
 	@$(MAKE) bench BENCH="--set all $(BENCH)"
 	@$(MAKE) bench-pools
+	@$(MAKE) bench-start
 	@$(MAKE) bench-instructions
 	@$(MAKE) figures
 

@@ -115,7 +115,7 @@ def every_row() -> str:
         "faster Phalanx was than the best of the others, in the worst, the median and",
         "the best run. [bench/README.md](../README.md) says what the rows are.",
     ]
-    for kind in ("mpi", "pools"):
+    for kind in ("mpi", "pools", "start"):
         records = quiet(kind)
         if records:
             parts += ["", f"## {kind}", ""]
@@ -128,6 +128,14 @@ def every_row() -> str:
                 "|---|---|---|---|",
             ]
             parts += [ratio_line(spread) for spread in record.spreads(records)]
+            if bare := record.spreads(records, figure=Record.bare):
+                parts += [
+                    "",
+                    "| part of the time that bare interpreters take "
+                    "| worst | median | best |",
+                    "|---|---|---|---|",
+                    *(ratio_line(spread) for spread in bare),
+                ]
     counts = record.read("instructions")
     if counts:
         last = counts[-1]

