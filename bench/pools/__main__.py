@@ -2,6 +2,7 @@
 
     make bench-pools                     everything, a few minutes
     cd bench && python -m pools --rounds 1 --only "Phalanx fork" loky
+    cd bench && python -m pools --only "Phalanx fork" --columns trip --beside OTHER/bin
 
 The engines take turns, round by round, so that a machine whose speed drifts
 treats them alike. A figure is the median over all batches of all rounds; "times
@@ -68,8 +69,9 @@ def path_of(command: list[str]) -> str:
 class Bench:
     """The figures so far."""
 
-    def __init__(self, places: dict[str, Path]) -> None:
+    def __init__(self, places: dict[str, Path], columns: list[str]) -> None:
         self.places = places
+        self.columns = columns  # the only ones; none: all
         self.figures: Figures = defaultdict(lambda: defaultdict(list))
         self.words: Words = defaultdict(dict)
         self.failures: list[str] = []
@@ -87,26 +89,30 @@ class Bench:
             elif line.startswith('{"column"'):
                 current, result = "", json.loads(line)
                 if isinstance(result["figure"], str):
-                    self.words[result["column"]][engine.name] = result["figure"]
+                    self.words[result["column"]][engine.shown] = result["figure"]
                 else:
-                    self.figures[result["column"]][engine.name] += result["figure"]
+                    self.figures[result["column"]][engine.shown] += result["figure"]
         if columns == ["script"] and status == 0:
-            self.figures["script"][engine.name].append(elapsed)
+            self.figures["script"][engine.shown].append(elapsed)
         elif status != 0:
             expected = engine.launched and current == "lost"
             word = "hangs" if status is None else "ends" if expected else "fails"
             for name in [current] if current else columns:
-                self.words[name][engine.name] = word
+                self.words[name][engine.shown] = word
             if not expected:
-                self.failures.append(f"{engine.name}, {current or columns}: {word}")
+                self.failures.append(f"{engine.shown}, {current or columns}: {word}")
                 print(err[-2000:], file=sys.stderr)
 
+    def columns_of(self, table: Table) -> list[str]:
+        return [c.name for c in table.columns if c.name in (self.columns or [c.name])]
+
     def round(self, table: Table, engine: Engine) -> None:
-        names = [column.name for column in table.columns]
+        names = self.columns_of(table)
         together = [name for name in names if name not in ALONE]
-        self.measure(engine, together)
+        if together:
+            self.measure(engine, together)
         for name in names:
-            if name in ALONE and engine.name not in self.words[name]:
+            if name in ALONE and engine.shown not in self.words[name]:
                 self.measure(engine, [name])
 
 
@@ -115,8 +121,8 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
     figures = medians(bench.figures)
 
     def cell(column: Column, engine: Engine) -> str:
-        word = bench.words.get(column.name, {}).get(engine.name)
-        seconds = figures.get(column.name, {}).get(engine.name)
+        word = bench.words.get(column.name, {}).get(engine.shown)
+        seconds = figures.get(column.name, {}).get(engine.shown)
         if word or seconds is None:
             return word or "-"
         if column.rate:
@@ -128,15 +134,18 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
         by_engine = figures.get(column.name, {})
         names = [name for name in table.peers_of(ours) if name in by_engine]
         peers = [by_engine[name] for name in names]
-        mine = by_engine.get(ours.name)
+        mine = by_engine.get(ours.shown)
         return f"{min(peers) / mine:.3g}" if peers and mine else "-"
 
-    columns = table.columns
+    wanted = bench.columns_of(table)
+    columns = [column for column in table.columns if column.name in wanted]
+    if not columns:
+        return
     print(f"{table.title}\n")
     lines = [("", [column.name for column in columns])]
-    lines += [(e.name, [cell(c, e) for c in columns]) for e in engines]
+    lines += [(e.shown, [cell(c, e) for c in columns]) for e in engines]
     lines += [
-        (f"{engine.name}: x", [faster(column, engine) for column in columns])
+        (f"{engine.shown}: x", [faster(column, engine) for column in columns])
         for engine in engines
         if engine.ours
     ]
@@ -146,7 +155,7 @@ def show(table: Table, engines: list[Engine], bench: Bench) -> None:
     widths = [max(7, len(column.name) + 1) for column in columns]
     for name, cells in lines:
         padded = (f"{text:>{width}}" for text, width in zip(cells, widths, strict=True))
-        print(f"{name:22}" + "".join(padded).rstrip())
+        print(f"{name:25}" + "".join(padded).rstrip())
     print()
     for column in columns:
         print(f"  {column.name:10} {column.what}")
@@ -164,7 +173,7 @@ def rows_to_keep(chosen: list[tuple[Table, list[Engine]]], bench: Bench) -> reco
                 for name, figure in seconds.get(column.name, {}).items()
             } | bench.words.get(column.name, {})
             for engine in engines:
-                if engine.ours and engine.name in by_engine:
+                if engine.ours and not engine.beside and engine.name in by_engine:
                     names = [n for n in table.peers_of(engine) if n in by_engine]
                     rows[column.row_of(engine)] = {
                         record.OURS: by_engine[engine.name],
@@ -180,24 +189,42 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", metavar="ENGINE", choices=known, help="; ".join(known)
     )
+    columns = [column.name for table in TABLES for column in table.columns]
+    parser.add_argument(
+        "--columns", nargs="+", metavar="COLUMN", choices=columns, help=str(columns)
+    )
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="BIN",
+        help="another Phalanx, in turns with this one",
+    )
     parser.add_argument("--record", action="store_true", help="keep this run")
     options = parser.parse_args()
-    chosen = [
-        (
-            table,
-            [e for e in table.engines if not options.only or e.name in options.only],
-        )
-        for table in TABLES
-    ]
+    chosen = []
+    for table in TABLES:
+        engines = []
+        for engine in table.engines:
+            if not options.only or engine.name in options.only:
+                engines.append(engine)
+                if engine.ours:
+                    older = enumerate(options.beside, 1)
+                    engines += [engine.older(number, place) for number, place in older]
+        chosen.append((table, engines))
 
     needed = {e.environment for _, engines in chosen for e in engines if not e.ours}
-    bench = Bench({name: make_environment(name) for name in sorted(needed)})
+    bench = Bench(
+        {name: make_environment(name) for name in sorted(needed)},
+        options.columns or [],
+    )
     conditions = Conditions()
     conditions.look()
     for number in range(options.rounds):
         for table, engines in chosen:
             for engine in engines * table.turns:
-                where = f"round {number + 1}: {engine.name}"
+                where = f"round {number + 1}: {engine.shown}"
                 print(where, file=sys.stderr, flush=True)
                 bench.round(table, engine)
         conditions.look()

@@ -1,7 +1,7 @@
 """What is measured, and under which engines: data."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -14,15 +14,25 @@ class Engine:
     forks: bool = True  # compared with Phalanx's fork, else with its spawn
     launched: bool = False  # by mpiexec
     against: str = ""  # the only one to compare with; default: all like it
+    python: str = sys.executable  # of ours
+    beside: str = ""  # what tells an older Phalanx from this one
 
     @property
     def ours(self) -> bool:
         return self.environment == ""
 
+    @property
+    def shown(self) -> str:
+        return f"{self.name}{self.beside}"
+
+    def older(self, number: int, folder: Path) -> "Engine":
+        """The same of the Phalanx that is installed in another environment."""
+        return replace(self, python=str(folder / "python"), beside=f", {number}")
+
     def command(self, places: dict[str, Path], *program: str) -> list[str]:
         """The command line of a Python program under this engine."""
         if self.ours:
-            return [sys.executable, *program]
+            return [self.python, *program]
         place = places[self.environment]
         launcher = [str(place / "mpiexec"), "-n", "1"] if self.launched else []
         return [*launcher, str(place / "python"), *program]
