@@ -91,18 +91,22 @@ const PLACES: usize = 256;
 /// How many places a string may be in, from that of its address on.
 const TRIES: usize = 4;
 
+/// The address of a string and its number.
+type Known = MaybeUninit<(usize, u16)>;
+
 /// Strings that have been written, by their address. Where there is no place for another one, one of them is forgotten.
-struct Strings {
+struct Strings<'a> {
     /// The places that are in use, a bit each: so that there is nothing to clear before a value.
     used: [u64; PLACES / 64],
-    places: [MaybeUninit<(usize, u16)>; PLACES],
+    /// Borrowed: in here they would be copied, whatever is in them, when a writer is made.
+    places: &'a mut [Known; PLACES],
     /// How many have been noted.
     count: u16,
 }
 
-impl Strings {
-    const fn new() -> Strings {
-        Strings { used: [0; PLACES / 64], places: [MaybeUninit::uninit(); PLACES], count: 0 }
+impl<'a> Strings<'a> {
+    fn new(places: &'a mut [Known; PLACES]) -> Strings<'a> {
+        Strings { used: [0; PLACES / 64], places, count: 0 }
     }
 
     /// The number of a string that was noted before; notes it, if it was not.
@@ -168,7 +172,7 @@ struct Writer<'a> {
     shared: bool,
     /// Tuples with several references that the writer is in.
     within: u32,
-    strings: Strings,
+    strings: Strings<'a>,
 }
 
 impl Writer<'_> {
@@ -405,7 +409,8 @@ pub fn long_bytes<'a>(object: &'a Bound<'_, PyAny>, more_than: usize) -> Option<
 #[inline]
 #[must_use]
 pub fn encode_small(object: &Bound<'_, PyAny>, out: &mut [u8]) -> Option<usize> {
-    let mut writer = Writer { out, at: 0, shared: false, within: 0, strings: Strings::new() };
+    let mut places = [const { MaybeUninit::uninit() }; PLACES];
+    let mut writer = Writer { out, at: 0, shared: false, within: 0, strings: Strings::new(&mut places) };
     writer.value(object.py(), NonNull::new(object.as_ptr())?, 0)?;
     Some(writer.at)
 }
