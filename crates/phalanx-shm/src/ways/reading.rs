@@ -9,13 +9,13 @@ use std::fs;
 use super::Ways;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A quarter of the smallest second-level cache that machines of today have.
-const LITTLE: usize = 64 << 10;
+/// The smallest second-level cache that machines of today have.
+const LITTLE: usize = 256 << 10;
 
 /// Up to how many bytes a reader takes the cache lines over that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// Of what it copies, line by line with the copy.
+    /// Of what it copies, line by line with the copy: more than the CPU's own cache comes back from there by itself.
     pub copied: usize,
     /// Of what it will look at later, all at once: as much as stays in the CPU's own cache until then, beside other things.
     pub viewed: usize,
@@ -38,8 +38,8 @@ impl Reading {
 
     /// With these ways, and so many bytes of cache that a CPU has for itself.
     fn of(ways: &Ways, cache: Option<usize>) -> Reading {
-        let fits = cache.map_or(LITTLE, |bytes| bytes / 4);
-        Reading { copied: ways.take, viewed: ways.take.min(fits) }
+        let cache = cache.unwrap_or(LITTLE);
+        Reading { copied: ways.take.min(cache), viewed: ways.take.min(cache / 4) }
     }
 
     /// The sizes in KiB.
@@ -71,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_only_viewed_later_has_to_stay_in_the_cache_until_then() {
-        let ways = Ways { take: 1 << 20, ..Ways::default() };
+    fn lines_are_taken_of_what_the_cache_holds_and_of_what_is_viewed_later_beside_other_things() {
+        let ways = Ways { take: 4 << 20, ..Ways::default() };
         assert_eq!(Reading::of(&ways, Some(1 << 20)), Reading { copied: 1 << 20, viewed: 256 << 10 });
-        assert_eq!(Reading::of(&ways, Some(64 << 20)), Reading { copied: 1 << 20, viewed: 1 << 20 });
-        assert_eq!(Reading::of(&ways, None), Reading { copied: 1 << 20, viewed: LITTLE });
+        assert_eq!(Reading::of(&ways, Some(64 << 20)), Reading { copied: 4 << 20, viewed: 4 << 20 });
+        assert_eq!(Reading::of(&ways, None), Reading { copied: LITTLE, viewed: LITTLE / 4 });
     }
 
     #[test]
