@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 import unittest
+from pathlib import Path
 
-from jobs import JobCase, marked_processes
+from jobs import WATCHDOG, JobCase, marked_processes
 
 BLOCKED = """
     import os, sys, time
@@ -83,6 +85,41 @@ class TestInterrupt(JobCase):
         os.kill(job.process.pid, signal.SIGINT)
         ended = job.end()
         self.assertEqual(ended.status, 130, ended.text)
+
+
+class TestStop(JobCase):
+    def test_control_z_stops_the_ranks_and_they_go_on(self):
+        script = """
+            import os
+            from mpi4py import MPI
+            comm = MPI.COMM_WORLD
+            print("pid", os.getpid(), flush=True)
+            comm.recv(source=comm.rank)
+        """
+        for ranks in (1, 2 * (os.cpu_count() or 1)):
+            with self.subTest(ranks=ranks):
+                job = self.start(ranks, script)
+                job.wait_for("pid", times=ranks)
+                lines = job.read(job.out).splitlines()
+                pids = [int(line.split()[-1]) for line in lines]
+                os.kill(job.process.pid, signal.SIGTSTP)
+                self.wait_for_states([job.process.pid, *pids], stopped=True)
+                os.kill(job.process.pid, signal.SIGCONT)
+                self.wait_for_states([job.process.pid, *pids], stopped=False)
+                os.kill(job.process.pid, signal.SIGTERM)
+                self.assertEqual(job.end().status, 143)
+
+    def wait_for_states(self, pids: list[int], stopped: bool) -> None:
+        """Wait until all of these processes are stopped, or none is."""
+        deadline = time.monotonic() + WATCHDOG
+        while any((self.state_of(pid) == "T") != stopped for pid in pids):
+            if time.monotonic() > deadline:
+                self.fail(f"{[(pid, self.state_of(pid)) for pid in pids]}")
+            time.sleep(0.01)
+
+    @staticmethod
+    def state_of(pid: int) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class TestTermination(JobCase):

@@ -35,6 +35,11 @@ pub(crate) struct Spawn<'a> {
     pub(crate) merge: bool,
     pub(crate) keep: Vec<BorrowedFd<'a>>,
     pub(crate) cpus: Vec<usize>,
+    /// Whether it gets a session of its own, not only a group. Where nobody has made control groups, Linux shares a CPU
+    /// out among the sessions that run there (`sched_autogroup`): ranks of one session, each on a CPU of its own, would get
+    /// next to nothing of it beside a single other program. Ranks that share a CPU have to be of one session, since
+    /// `sched_yield` chooses within one.
+    pub(crate) session: bool,
 }
 
 /// Where a rank reads its standard input from.
@@ -56,13 +61,16 @@ pub(crate) struct Started {
     pub(crate) stderr: Option<OwnedFd>,
 }
 
-/// Starts a process in a group of its own, tied to the life of this one.
+/// Starts a process in a group (or a session) of its own, tied to the life of this one.
 pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
     let mut command = Command::new(spawn.program);
     for name in spawn.unset {
         command.env_remove(name);
     }
-    command.args(spawn.args).envs(spawn.env).process_group(0);
+    command.args(spawn.args).envs(spawn.env);
+    if !spawn.session {
+        command.process_group(0);
+    }
     if let Some(directory) = spawn.wdir {
         command.current_dir(directory);
     }
@@ -92,7 +100,13 @@ pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
     let keep = spawn.keep.iter().map(|fd| fd.as_raw_fd()).collect();
     sys::before_exec(
         &mut command,
-        sys::ChildSetup { keep, parent: rustix::process::getpid(), cpus: spawn.cpus, unblock: crate::signals::HANDLED },
+        sys::ChildSetup {
+            keep,
+            parent: rustix::process::getpid(),
+            session: spawn.session,
+            cpus: spawn.cpus,
+            unblock: crate::signals::HANDLED,
+        },
     );
     let mut child = command.spawn()?;
     // It holds our copies of what the child writes to: the end of a pipe comes when no writer is left.

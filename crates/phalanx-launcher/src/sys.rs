@@ -16,6 +16,8 @@ pub(crate) struct ChildSetup {
     pub(crate) keep: Vec<RawFd>,
     /// The launcher; a child that finds another parent exits, since its launcher died before the death signal was set.
     pub(crate) parent: Pid,
+    /// Whether it begins a session of its own. (Else it is in a group that its parent has made for it.)
+    pub(crate) session: bool,
     /// The CPUs to run on; none means all.
     pub(crate) cpus: Vec<usize>,
     /// Signals that the launcher blocks for itself, and its children must not.
@@ -31,6 +33,9 @@ pub(crate) fn before_exec(command: &mut Command, setup: ChildSetup) {
         }
         // Signals are let in before anything else can happen: only the death signal comes first.
         change_mask(libc::SIG_UNBLOCK, setup.unblock)?;
+        if setup.session {
+            rustix::process::setsid()?;
+        }
         for fd in &setup.keep {
             // SAFETY: the descriptors belong to values that the parent keeps alive across the fork.
             let fd = unsafe { BorrowedFd::borrow_raw(*fd) };

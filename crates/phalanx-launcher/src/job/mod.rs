@@ -325,7 +325,8 @@ impl Job {
                 libc::SIGINT => self.interrupted(),
                 libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => self.terminated(signal),
                 libc::SIGTSTP => {
-                    self.signal_ranks(Signal::TSTP);
+                    // SIGTSTP stops nobody in a session without a terminal.
+                    self.signal_ranks(Signal::STOP);
                     // We stop as well, so that the shell sees the job as stopped.
                     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
                 }

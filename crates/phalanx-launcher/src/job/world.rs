@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use phalanx_pmi::SpawnCommand;
+use phalanx_shm::CpuBudget;
 use phalanx_shm::budget::JOB_CPUS;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
@@ -131,6 +132,7 @@ impl Job {
             merge: self.manner.merge,
             keep,
             cpus: cpus.clone(),
+            session: !CpuBudget::detect(plan.place.first + size).oversubscribed(),
         };
         let started = process::start(spawn).map_err(|error| match error.kind() {
             // The file was there a moment ago: what is missing is the interpreter that it names.
