@@ -10,13 +10,17 @@
 //! after has sent all of it; so nothing is repaired after a death. A counter that cannot be right (the other process
 //! wrote over it) is told to the caller instead of being believed.
 //!
+//! A receiver that knows where the sender's data lies need not wait for a sender that has no CPU: it reads from there, and
+//! moves its counter past the sender's. The sender goes on from where it finds the receiver. What was read is good if the
+//! sender had not come to its end yet ([`Counters::still_sending`]): before that it writes over nothing.
+//!
 //! Two pipes are made of this: large messages between ranks (`transfer.rs`) and the results of a pool's worker
 //! (`board/results.rs`). Not made of it are the ring of envelopes (`ring/`), whose records publish themselves; the
 //! payload of a board's tasks (`board/publisher.rs`), whose second counter is the publisher's own, since the cells of
 //! the tasks say what has been read; and the chunks of a queue (`queue/`), which have many writers, under a lock, and
 //! keep two places for the next record.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// The two counters of a pipe, wherever they lie.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +33,11 @@ pub struct Counters<'a> {
 
 impl Counters<'_> {
     /// Sender, having put in `filled`: room in a pipe of `capacity` bytes, or what
-    /// the receiver claims to have taken when that cannot be.
+    /// the receiver claims to have taken when that was not all put in.
     ///
     /// # Errors
     ///
-    /// The receiver's impossible position.
+    /// The receiver's position: it has gone ahead, if it may, or that cannot be.
     #[inline]
     pub fn room(&self, filled: u64, capacity: u64) -> Result<u64, u64> {
         // SYNC POINT pipe-drained: Acquire, the receiver has read the bytes whose
@@ -63,6 +67,23 @@ impl Counters<'_> {
         let filled = self.filled.load(Ordering::Acquire);
         let inside = filled.checked_sub(drained).ok_or(filled)?;
         if inside <= capacity { Ok(inside) } else { Err(filled) }
+    }
+
+    /// Receiver, having read from the sender's own memory what was not in the pipe: whether the sender had then not put in
+    /// all `total` bytes, so that the memory still held what it sends.
+    #[inline]
+    pub fn still_sending(&self, total: u64) -> bool {
+        // SYNC POINT pipe-source: Acquire, whoever read what was written over after the last position sees that position;
+        // pairs with the fence after the last `put`.
+        fence(Ordering::Acquire);
+        self.filled.load(Ordering::Relaxed) < total
+    }
+
+    /// Receiver: how far the sender is, for looks at whether it moves and whether it has come to the end.
+    #[inline]
+    pub fn sent(&self) -> u64 {
+        // SYNC POINT pipe-filled: Acquire, at the end the sender's last access is before whatever the pipe is used for next.
+        self.filled.load(Ordering::Acquire)
     }
 
     /// Receiver: `drained` bytes have been taken out so far.
@@ -148,5 +169,16 @@ mod tests {
         assert_eq!(counters.room(13, 8), Err(4), "more inside than there is room");
         assert_eq!(counters.available(11, 8), Err(10), "written less than was read");
         assert_eq!(counters.available(1, 8), Err(10), "written past the end");
+    }
+
+    #[test]
+    fn a_sender_that_is_behind_sees_where_the_receiver_is() {
+        let words = [AtomicU64::new(3), AtomicU64::new(7)];
+        let counters = Counters { filled: &words[0], drained: &words[1] };
+        assert_eq!(counters.room(3, 8), Err(7));
+        assert_eq!(counters.room(7, 8), Ok(8));
+        assert!(counters.still_sending(9));
+        counters.put(9);
+        assert!(!counters.still_sending(9));
     }
 }

@@ -20,6 +20,13 @@
 //! earlier would hand memory in use to others; so the block is freed only when
 //! the transfer is complete, and lost (until the universe ends) otherwise.
 //!
+//! A receiver that finds nothing in the pipe because its sender has no CPU may
+//! read on in the sender's memory ([`TransferReceiver::still_sending`],
+//! [`TransferReceiver::go_ahead`]), and come back to the pipe once the sender
+//! has caught up with it. Then the sender may be the one that is behind when
+//! everything is here: the pipe is to be kept until it has seen that
+//! ([`TransferReceiver::is_over`]).
+//!
 //! The protocol of the two positions is in `pipe.rs`. A side that finds
 //! them further apart than the pipe is long reports corruption.
 
@@ -111,6 +118,8 @@ pub struct TransferReceiver {
     pipe: Pipe,
     /// Whether this side takes the cache lines of the pipe over.
     take: bool,
+    /// Up to where it has gone ahead of the sender; 0: never.
+    ahead: u64,
 }
 
 impl TransferSender {
@@ -140,21 +149,38 @@ impl TransferSender {
         self.0.done == self.0.total
     }
 
-    /// Bytes that [`TransferSender::push`] would take now.
+    /// Bytes that [`TransferSender::push`] would take now. Goes on from where the receiver is, if that has gone ahead:
+    /// [`TransferSender::done`] is then more than before.
     ///
     /// # Errors
     ///
     /// [`ShmError::Corrupt`] when the positions cannot be right.
-    pub fn room(&self) -> Result<usize, ShmError> {
+    pub fn room(&mut self) -> Result<usize, ShmError> {
+        match self.look()? {
+            Ok(room) => Ok(room),
+            Err(ahead) => {
+                let pipe = &mut self.0;
+                pipe.positions()?.counters().put(ahead);
+                pipe.done = ahead;
+                // No look at the pipe after the last position is put: it may be another's by then.
+                Ok((pipe.total - ahead).min(pipe.capacity as u64) as usize)
+            }
+        }
+    }
+
+    /// Room in the pipe, or where a receiver is that has gone ahead.
+    fn look(&self) -> Result<Result<usize, u64>, ShmError> {
         let pipe = &self.0;
         match pipe.positions()?.counters().room(pipe.done, pipe.capacity as u64) {
-            Ok(room) => Ok(room.min(pipe.total - pipe.done) as usize),
+            Ok(room) => Ok(Ok(room.min(pipe.total - pipe.done) as usize)),
+            Err(theirs) if theirs > pipe.done && theirs <= pipe.total => Ok(Err(theirs)),
             Err(theirs) => Err(pipe.corrupt(theirs)),
         }
     }
 
     /// Puts the first bytes of `from`, which continue what was pushed before,
-    /// into the pipe; returns how many. Wakes the receiver.
+    /// into the pipe; returns how many. Wakes the receiver. Takes nothing while
+    /// the receiver is ahead, which [`TransferSender::room`] finds out.
     ///
     /// # Errors
     ///
@@ -163,7 +189,7 @@ impl TransferSender {
         let step = self.0.step();
         let mut moved = 0;
         while moved < from.len() {
-            let room = self.room()?;
+            let room = self.look()?.unwrap_or(0);
             if room == 0 {
                 break;
             }
@@ -173,6 +199,8 @@ impl TransferSender {
             moved += n;
             pipe.done += n as u64;
             pipe.positions()?.counters().put(pipe.done);
+            // SYNC POINT pipe-source: release side, the fence in `notify` comes before the owner of the data can write over
+            // it; pairs with `still_sending`.
             pipe.universe.slot(pipe.peer).notify();
         }
         Ok(moved)
@@ -198,7 +226,7 @@ impl TransferReceiver {
         let before = positions.received.swap(number, Ordering::Relaxed);
         let again = before == number || before == 0 || total > pipe.capacity as u64;
         let take = again && pipe.capacity <= universe.ways().take;
-        Ok(TransferReceiver { pipe, take })
+        Ok(TransferReceiver { pipe, take, ahead: 0 })
     }
 
     /// Where the pipe is, for [`TransferSender::open`].
@@ -223,7 +251,7 @@ impl TransferReceiver {
     /// sure that the sender never will.
     pub fn discard(mut self) {
         // Complete, as far as giving the block back goes.
-        self.pipe.done = self.pipe.total;
+        (self.pipe.done, self.ahead) = (self.pipe.total, 0);
     }
 
     /// Bytes that [`TransferReceiver::pull`] could deliver now.
@@ -236,8 +264,47 @@ impl TransferReceiver {
         match pipe.positions()?.counters().available(pipe.done, pipe.capacity as u64) {
             Ok(here) if here <= pipe.total - pipe.done => Ok(here as usize),
             Ok(here) => Err(pipe.corrupt(pipe.done + here)),
+            Err(theirs) if theirs < pipe.done && pipe.done == self.ahead => Ok(0),
             Err(theirs) => Err(pipe.corrupt(theirs)),
         }
+    }
+
+    /// Bytes that the sender has put into the pipe or found received without: shows whether it moves.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::BadRange`], never seen.
+    pub fn sent(&self) -> Result<u64, ShmError> {
+        Ok(self.pipe.positions()?.counters().sent())
+    }
+
+    /// After a read from the sender's own memory: whether the sender had then not come to its end, so that the memory
+    /// still held what it sends.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::BadRange`], never seen.
+    pub fn still_sending(&self) -> Result<bool, ShmError> {
+        Ok(self.pipe.positions()?.counters().still_sending(self.pipe.total))
+    }
+
+    /// Says that `len` more bytes have been received without the pipe. Wakes the sender.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::BadRange`], never seen.
+    pub fn go_ahead(&mut self, len: u64) -> Result<(), ShmError> {
+        let pipe = &mut self.pipe;
+        pipe.done = (pipe.done + len).min(pipe.total);
+        self.ahead = pipe.done;
+        pipe.positions()?.counters().taken(pipe.done);
+        pipe.universe.slot(pipe.peer).notify();
+        Ok(())
+    }
+
+    /// Whether everything has been received and the sender has no further use for the pipe.
+    pub fn is_over(&self) -> bool {
+        self.is_complete() && (self.ahead == 0 || self.sent().is_ok_and(|sent| sent == self.pipe.total))
     }
 
     /// Takes what has arrived, as far as it fits `into`; returns how many bytes.
@@ -275,7 +342,7 @@ impl TransferReceiver {
 
 impl Drop for TransferReceiver {
     fn drop(&mut self) {
-        if self.is_complete() {
+        if self.is_over() {
             self.pipe.universe.free(self.pipe.at);
         }
     }

@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "loom's cells give raw pointers, and check them")]
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicU64, Ordering};
+use loom::sync::atomic::{AtomicU64, Ordering, fence};
 use loom::thread;
 use phalanx_shm::board::LoomClaims;
 use phalanx_shm::cells::{CELLS, Cells};
@@ -527,6 +527,67 @@ fn a_pipe_delivers_bytes_in_order_and_reuses_room_after_they_were_read() {
             thread::yield_now();
         }
         sender.join().unwrap();
+    });
+}
+
+#[test]
+fn a_receiver_that_goes_ahead_of_the_sender_reads_what_is_sent() {
+    const CAPACITY: u64 = 2;
+    const TOTAL: u64 = 3;
+    model(3, || {
+        let cells: Vec<_> = (0..CAPACITY).map(|_| loom::cell::UnsafeCell::new(0)).collect();
+        let source: Vec<_> = (0..TOTAL).map(AtomicU64::new).collect();
+        let shared = Arc::new((Positions::new(), cells, source));
+        let sender = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let mut filled = 0;
+                while filled < TOTAL {
+                    match shared.0.counters().room(filled, CAPACITY) {
+                        Ok(0) => {
+                            thread::yield_now();
+                            continue;
+                        }
+                        Ok(_) => {
+                            let byte = shared.2[filled as usize].load(Ordering::Relaxed);
+                            // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
+                            shared.1[(filled % CAPACITY) as usize].with_mut(|cell| unsafe { *cell = byte });
+                            filled += 1;
+                        }
+                        Err(ahead) => filled = ahead,
+                    }
+                    shared.0.counters().put(filled);
+                }
+                // The end of the send: its owner may write over the data now.
+                fence(Ordering::SeqCst);
+                shared.2.iter().for_each(|byte| byte.store(99, Ordering::Relaxed));
+            }
+        });
+        let (mut drained, mut ahead) = (0, 0);
+        while drained < TOTAL {
+            match shared.0.counters().available(drained, CAPACITY) {
+                Ok(1..) => {
+                    let cell = &shared.1[(drained % CAPACITY) as usize];
+                    // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
+                    assert_eq!(cell.with(|byte| unsafe { *byte }), drained);
+                    drained += 1;
+                }
+                nothing => {
+                    assert!(nothing.is_ok() || drained == ahead, "the sender is behind without a reason");
+                    let byte = shared.2[drained as usize].load(Ordering::Relaxed);
+                    if !shared.0.counters().still_sending(TOTAL) {
+                        thread::yield_now();
+                        continue;
+                    }
+                    assert_eq!(byte, drained, "read after it was written over");
+                    drained += 1;
+                    ahead = drained;
+                }
+            }
+            shared.0.counters().taken(drained);
+        }
+        sender.join().unwrap();
+        assert_eq!(shared.0.counters().sent(), TOTAL);
     });
 }
 

@@ -91,6 +91,60 @@ fn every_byte_arrives(universe: &Universe, size: usize, ways: &str) {
 }
 
 #[test]
+fn a_receiver_goes_ahead_of_its_sender_and_comes_back() {
+    let universe = universe("");
+    let size = 3_000_001;
+    let data: Vec<u8> = (0..size).map(|i| (i ^ i >> 8 ^ i >> 16) as u8).collect();
+    let mut room = vec![0; size];
+    let mut into = TransferReceiver::create(&universe, size as u64, B, A).unwrap();
+    let at = into.offset();
+    let mut from = TransferSender::open(&universe, at, size as u64, B).unwrap();
+    let mut turn = 0;
+    while !into.is_complete() {
+        turn += 1;
+        if turn % 3 != 0 && from.room().unwrap() > 0 {
+            let rest = &data[from.done() as usize..];
+            // SAFETY: `data` lives longer than the pipe, and nobody writes to it.
+            let rest = unsafe { ConstMem::new(rest.as_ptr(), rest.len().min(100_000)) };
+            assert!(from.push(rest).unwrap() > 0);
+        }
+        let done = into.done() as usize;
+        if turn % 5 < 2 {
+            // Without the pipe, whatever is in it.
+            let upto = (done + 70_000).min(size);
+            room[done..upto].copy_from_slice(&data[done..upto]);
+            if into.still_sending().unwrap() {
+                into.go_ahead((upto - done) as u64).unwrap();
+            }
+        } else {
+            // SAFETY: `room` lives longer than the pipe, and nobody else touches it.
+            into.pull(unsafe { MutMem::new(room[done..].as_mut_ptr(), size - done) }).unwrap();
+        }
+    }
+    assert!(room == data);
+    assert!(!into.is_over() || from.is_complete());
+    while !from.is_complete() {
+        from.room().unwrap();
+    }
+    assert!(into.is_over());
+    drop(into);
+    let next = TransferReceiver::create(&universe, 1, B, A).unwrap();
+    assert_eq!(next.offset(), at, "the pipe was given back");
+}
+
+#[test]
+fn a_pipe_whose_sender_is_behind_is_not_given_back() {
+    let universe = universe("");
+    let mut pipe = TransferReceiver::create(&universe, 10, B, A).unwrap();
+    let first = pipe.offset();
+    pipe.go_ahead(10).unwrap();
+    assert!(pipe.is_complete() && !pipe.is_over());
+    drop(pipe);
+    let pipe = TransferReceiver::create(&universe, 1, B, A).unwrap();
+    assert_ne!(pipe.offset(), first, "its sender may still write there");
+}
+
+#[test]
 fn a_complete_transfer_gives_its_pipe_back_and_an_abandoned_one_does_not() {
     let universe = universe("");
     let pipe = TransferReceiver::create(&universe, 0, B, A).unwrap();
@@ -110,8 +164,8 @@ fn impossible_positions_are_reported() {
     let words = universe.words(pipe.offset(), 32).unwrap();
     words[0].store(101, std::sync::atomic::Ordering::Release);
     assert!(matches!(pipe.available(), Err(ShmError::Corrupt { .. })));
-    words[16].store(7, std::sync::atomic::Ordering::Release);
-    let sender = TransferSender::open(&universe, pipe.offset(), 100, B).unwrap();
+    words[16].store(101, std::sync::atomic::Ordering::Release);
+    let mut sender = TransferSender::open(&universe, pipe.offset(), 100, B).unwrap();
     assert!(matches!(sender.room(), Err(ShmError::Corrupt { .. })));
     assert!(TransferSender::open(&universe, Offset::new(64), 1, B).is_err());
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::ProbeWord;
 use phalanx_shm::sleep::pace::give_way;
+use phalanx_shm::transfer::TransferReceiver;
 use phalanx_shm::{EngineGuard, Envelope, HotSet, Offset, ProcId, ProcessTag, RingConsumer, ShmError, Universe};
 
 use crate::comm::CommInner;
@@ -72,6 +73,8 @@ pub struct Core {
     pub(crate) withdrawn: IntMap<u64, Offset>,
     /// Blocks for large sends, free for use.
     pub(crate) blocks: Vec<Offset>,
+    /// Pipes whose senders have not seen yet that everything has been received without them.
+    pub(crate) left_pipes: Vec<TransferReceiver>,
     /// By slot: not tried yet, impossible, or the process for single copies.
     pub(crate) copyable: Vec<Option<Option<ProcessTag>>>,
     /// Which peers are known to have ended.
@@ -129,6 +132,7 @@ impl Core {
             schedules: Schedules::default(),
             withdrawn: IntMap::default(),
             blocks: Vec::new(),
+            left_pipes: Vec::new(),
             copyable: Vec::new(),
             lives: Lives::default(),
             probe: Box::new(ProbeWord::new(probe_value)),
@@ -397,6 +401,8 @@ impl Core {
                     if let SendStage::Pushing(push) = &mut send.stage {
                         push.use_packed(send.bytes);
                     }
+                    let block = send.block;
+                    self.data_moves(block);
                 }
             }
             Some(Body::Recv(recv)) => match &mut recv.stage {

@@ -18,6 +18,12 @@
 //! slower (`phalanx_shm::Ways`), it does so at once. Without memory for a pipe it
 //! answers STREAM, and the data comes through the ring in DATA records.
 //!
+//! A sender that has opened the pipe and does not come back (others compute on its CPU, or it does itself) stops nobody
+//! either: the receiver goes ahead, piece by piece from the sender's memory, until the sender catches up
+//! (`phalanx_shm::transfer`). So two that are seldom on a CPU at the same time are as fast as one of them alone. What was
+//! read so counts only if afterwards the block's state is still PIPED and the sender is not at its end: until then its
+//! data is where the block says.
+//!
 //! A *block* is two lines in the segment, owned by the sending operation. Its state word also counts its uses, so that
 //! a receiver that is late cannot mistake the next message's block for its own. A sender may take an
 //! offer back (cancel, interrupt) as long as nobody has claimed it; the receiver then skips the message and answers DONE.
@@ -25,7 +31,7 @@
 //! Messages in several pieces: the block points to a list of (address, length) pairs in the sender's memory, which a
 //! receiver that copies alone reads first. Many small pieces are packed on the way.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use phalanx_shm::single_copy;
 use phalanx_shm::transfer::{TransferReceiver, TransferSender};
@@ -68,6 +74,8 @@ const WITHDRAWN: u64 = 2;
 const PIPED: u64 = 3;
 /// The receiver copies alone.
 const SOLO: u64 = 4;
+/// The data is not any more where the block says: it comes through the pipe only.
+const MOVED: u64 = 5;
 /// Low bits of the state word.
 const STATES: u64 = 0xff;
 
@@ -79,9 +87,21 @@ struct Offer {
     block: Offset,
     /// State word as claimed.
     claimed: u64,
+    /// Address of the data, or of the list of pieces, and how many are in the list.
+    told: [u64; 2],
     matched: Matched,
     /// Bytes that are received.
     end: u64,
+}
+
+impl Offer {
+    /// Where the data lies in the sender's memory.
+    fn pieces(&self, process: ProcessTag) -> Option<Pieces> {
+        match self.told {
+            [address, 0] => Some(Pieces::one(address as i64, self.matched.bytes)),
+            [address, listed] => Pieces::fetch(process, address, listed),
+        }
+    }
 }
 
 /// A receive through a pipe.
@@ -92,7 +112,14 @@ pub(crate) struct Piping {
     ours: Option<Pieces>,
     /// Data has come, or the attempt to do without the sender failed.
     opened: bool,
+    /// Passes since data came last.
     passes: u32,
+    /// The sender's pieces, once this side has gone ahead.
+    theirs: Option<(ProcessTag, Pieces)>,
+    /// How far the sender was when this side went ahead of it; for one that still is there it does not wait again.
+    behind: Option<u64>,
+    /// Going ahead is not possible.
+    tied: bool,
     /// The receive was given up: the data goes nowhere.
     pub(crate) discard: bool,
 }
@@ -118,6 +145,12 @@ impl Push {
     /// The data has been packed into memory of the operation's own.
     pub(crate) fn use_packed(&mut self, bytes: u64) {
         self.ours = Some(Pieces::one(0, bytes));
+    }
+}
+
+impl Piping {
+    fn new(pipe: TransferReceiver, offer: Offer, ours: Option<Pieces>) -> Piping {
+        Piping { pipe, offer, ours, opened: false, passes: 0, theirs: None, behind: None, tied: false, discard: false }
     }
 }
 
@@ -247,8 +280,9 @@ impl Core {
             return;
         }
         let (block, ours) = (Offset::new(block), Pieces::of(target.count, &target.ty));
-        let claimed = words(self, block).map_or(0, |w| w[STATE].load(Ordering::Relaxed));
-        let offer = Offer { from, remote, block, claimed, matched, end };
+        let [claimed, address, listed] =
+            words(self, block).map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
+        let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         if end >= self.universe.ways().alone as u64
             && let Some(pull) = self.take_alone(offer, &ours)
         {
@@ -256,6 +290,7 @@ impl Core {
             self.transfers.push(op);
             return;
         }
+        self.left_pipes.retain(|pipe| !pipe.is_over());
         let pipe =
             if block.is_none() { None } else { TransferReceiver::create(&self.universe, end, self.me, from).ok() };
         let Some(pipe) = pipe else {
@@ -264,7 +299,7 @@ impl Core {
             return;
         };
         let at = pipe.offset().get();
-        let piping = Piping { pipe, offer, ours, opened: false, passes: 0, discard: false };
+        let piping = Piping::new(pipe, offer, ours);
         if let Some(recv) = self.ops.recv(op) {
             recv.stage = RecvStage::Piping(Box::new(piping));
         }
@@ -342,24 +377,70 @@ impl Core {
         let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else {
             return true;
         };
+        let before = piping.pipe.done();
         match self.drain_pipe(&target, &mut piping) {
-            Ok(true) => {
-                self.finish_large(op, piping.offer.matched);
-                true
-            }
+            Ok(true) => return self.finish_piping(op, piping),
+            Ok(false) if piping.pipe.done() != before => (piping.passes, piping.behind) = (0, None),
             Ok(false) => {
                 piping.passes += 1;
-                if !piping.opened && piping.passes > PATIENCE {
+                if piping.passes > PATIENCE && !piping.opened {
                     return self.go_alone(op, piping);
                 }
-                self.set_recv_stage(op, RecvStage::Piping(piping));
-                false
+                let still = piping.behind.is_some() && piping.pipe.sent().ok() == piping.behind;
+                if (still || piping.passes > PATIENCE)
+                    && self.go_ahead(&target, &mut piping)
+                    && piping.pipe.is_complete()
+                {
+                    return self.finish_piping(op, piping);
+                }
             }
             Err(error) => {
                 self.ops.complete(op, Err(gone("receiving a large message from", piping.offer.from, &error)));
-                true
+                return true;
             }
         }
+        self.set_recv_stage(op, RecvStage::Piping(piping));
+        false
+    }
+
+    /// Everything has been received. The pipe is kept for a sender that has not seen that.
+    fn finish_piping(&mut self, op: RawOp, piping: Box<Piping>) -> bool {
+        let Piping { pipe, offer, .. } = *piping;
+        if !pipe.is_over() {
+            self.left_pipes.push(pipe);
+        }
+        self.finish_large(op, offer.matched);
+        true
+    }
+
+    /// Receives the next piece without the sender, which does not come back to the pipe. True when that was possible.
+    fn go_ahead(&mut self, target: &Target, piping: &mut Piping) -> bool {
+        if piping.tied || piping.discard {
+            return false;
+        }
+        let from = piping.pipe.done();
+        let to = (from + self.universe.ways().pipe as u64).min(piping.offer.end);
+        let read = self.read_ahead(target, piping, from, to);
+        piping.behind = read.filter(|_| piping.pipe.go_ahead(to - from).is_ok());
+        piping.tied = piping.behind.is_none();
+        self.steps += u64::from(!piping.tied);
+        !piping.tied
+    }
+
+    /// Reads bytes `from..to` of a message whose pipe is open from the sender's memory: how far the sender was. `None` when
+    /// that cannot be done, or the data may not have been there any more.
+    fn read_ahead(&mut self, target: &Target, piping: &mut Piping, from: u64, to: u64) -> Option<u64> {
+        let sent = piping.pipe.sent().ok()?;
+        if piping.theirs.is_none() {
+            let process = self.can_copy(piping.offer.from, piping.offer.block)?;
+            piping.theirs = Some((process, piping.offer.pieces(process)?));
+        }
+        let (process, theirs) = piping.theirs.as_ref()?;
+        self.copy_alone(*process, theirs, &piping.ours, target, from, to).ok()?;
+        let still_sending = piping.pipe.still_sending().ok()?;
+        let piped = piping.offer.claimed & !STATES | PIPED;
+        let here = words(self, piping.offer.block)?[STATE].load(Ordering::Acquire) == piped;
+        (still_sending && here).then_some(sent)
     }
 
     /// Takes out of the pipe what is there. True when everything has been received.
@@ -418,12 +499,7 @@ impl Core {
     fn take_alone(&mut self, offer: Offer, ours: &Option<Pieces>) -> Option<Pull> {
         let process = self.can_copy(offer.from, offer.block)?;
         let w = words(self, offer.block)?;
-        let (address, listed) = (w[ADDRESS].load(Ordering::Relaxed), w[LISTED].load(Ordering::Relaxed));
-        let theirs = if listed == 0 {
-            Pieces::one(address as i64, offer.matched.bytes)
-        } else {
-            Pieces::fetch(process, address, listed)?
-        };
+        let theirs = offer.pieces(process)?;
         let solo = offer.claimed & !STATES | SOLO;
         w[STATE].compare_exchange(offer.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).ok()?;
         Some(Pull { offer, process, theirs, ours: ours.clone(), at: 0 })
@@ -452,14 +528,7 @@ impl Core {
             return true;
         };
         let to = (pull.at + STEP).min(pull.offer.end);
-        let copied = match &pull.ours {
-            Some(ours) => single_copy::read_vectored(
-                pull.process,
-                &pull.theirs.remote(pull.at, to),
-                &ours.local_mut(target.mem, pull.at, to),
-            ),
-            None => self.pull_staged(&pull, &target, to),
-        };
+        let copied = self.copy_alone(pull.process, &pull.theirs, &pull.ours, &target, pull.at, to);
         match copied {
             Ok(()) if to == pull.offer.end => {
                 self.release(pull.offer.from, pull.offer.remote);
@@ -491,16 +560,38 @@ impl Core {
         }
     }
 
-    fn pull_staged(&mut self, pull: &Pull, target: &Target, to: u64) -> std::result::Result<(), ShmError> {
+    /// Copies bytes `from..to` of a message out of the sender's memory.
+    fn copy_alone(
+        &mut self,
+        process: ProcessTag,
+        theirs: &Pieces,
+        ours: &Option<Pieces>,
+        target: &Target,
+        from: u64,
+        to: u64,
+    ) -> std::result::Result<(), ShmError> {
+        let remote = theirs.remote(from, to);
+        if let Some(ours) = ours {
+            return single_copy::read_vectored(process, &remote, &ours.local_mut(target.mem, from, to));
+        }
         let mut staged = std::mem::take(&mut self.scratch);
-        staged.resize((to - pull.at) as usize, 0);
-        let copied =
-            single_copy::read_vectored(pull.process, &pull.theirs.remote(pull.at, to), &[memory::of_mut(&mut staged)]);
+        staged.resize((to - from) as usize, 0);
+        let copied = single_copy::read_vectored(process, &remote, &[memory::of_mut(&mut staged)]);
         if copied.is_ok() {
-            target.ty.unpack(target.count, &mut target.mem.clone(), pull.at as usize, &staged);
+            target.ty.unpack(target.count, &mut target.mem.clone(), from as usize, &staged);
         }
         self.scratch = staged;
         copied
+    }
+
+    /// Says that the data of a send that was claimed is elsewhere, and not to be read any more where it was.
+    pub(crate) fn data_moves(&self, block: Option<Offset>) {
+        if let Some(block) = block
+            && change(self, block, CLAIMED, MOVED).or_else(|| change(self, block, PIPED, MOVED)).is_some()
+        {
+            // SYNC POINT pipe-source: release side, the receiver that reads what is written there next sees the new state.
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// The receiver has made a pipe for `end` bytes of this send.
@@ -519,7 +610,8 @@ impl Core {
             let what = format!("a request for {end} bytes of a message of {}", send.bytes);
             return self.distrust_sender(dest, &what);
         }
-        if change(self, block, CLAIMED, PIPED).is_none() {
+        let moved = words(self, block).is_some_and(|w| w[STATE].load(Ordering::Relaxed) & STATES == MOVED);
+        if !moved && change(self, block, CLAIMED, PIPED).is_none() {
             // The receiver copies alone, and answers DONE.
             return;
         }
@@ -563,11 +655,12 @@ impl Core {
         let stop = (push.pipe.done() + STEP).min(push.end);
         while push.pipe.done() < stop {
             let room = push.pipe.room()?;
-            if room == 0 {
+            let done = push.pipe.done();
+            if room == 0 || done >= stop {
+                // Full, or the receiver was ahead.
                 break;
             }
             self.steps += 1;
-            let done = push.pipe.done();
             let upto = (done + room as u64).min(stop);
             match (&push.ours, data) {
                 (Some(ours), _) => {
@@ -596,7 +689,7 @@ impl Core {
         Ok(push.pipe.is_complete())
     }
 
-    /// Before this process sleeps: receives whose sender does not come are copied alone. True when one was.
+    /// Before this process sleeps: receives whose sender does not come go on without it. True when one did.
     pub(crate) fn stop_waiting_for_senders(&mut self) -> bool {
         let mut any = false;
         for op in self.transfers.clone() {
@@ -609,6 +702,15 @@ impl Core {
                         self.transfers.retain(|other| *other != op);
                     }
                     any = true;
+                }
+                RecvStage::Piping(mut piping) if !piping.tied => {
+                    piping.passes = PATIENCE;
+                    if self.step_pipe(op, piping) {
+                        self.transfers.retain(|other| *other != op);
+                        any = true;
+                    }
+                    let recv = self.ops.recv(op);
+                    any |= recv.is_some_and(|r| matches!(&r.stage, RecvStage::Piping(p) if p.behind.is_some()));
                 }
                 other => recv.stage = other,
             }

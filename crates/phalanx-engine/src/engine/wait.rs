@@ -192,7 +192,10 @@ impl Engine {
             if let Some(outcome) = ready(&mut core) {
                 return Ok(Slept::Ready(outcome));
             }
-            if core.stop_waiting_for_senders() || core.must_stay_awake() || core.schedules_can_go_on() {
+            if core.stop_waiting_for_senders() {
+                return Ok(Slept::Woken);
+            }
+            if core.must_stay_awake() || core.schedules_can_go_on() {
                 drop(core);
                 self.0.manners.give_way();
                 return Ok(Slept::Woken);
