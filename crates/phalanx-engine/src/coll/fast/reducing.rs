@@ -200,11 +200,11 @@ pub(super) fn scan(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, op: &O
     let ranks = if exclusive { me } else { me + 1 };
     let step = steps.enter()?;
     of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
-    steps.arrive(step);
+    steps.publish(step);
     if ranks == 0 {
         return Ok(());
     }
-    steps.full(step)?;
+    steps.below(step, me)?;
     let part = |r: usize| of_rank(steps, step, r, bytes).map(|mem| mem.as_const());
     fold(op, &data.ty, data.count, ranks, part, room(recv))
 }

@@ -322,6 +322,11 @@ impl<'a> Steps<'a> {
         self.heard(at, rank..rank + 1)
     }
 
+    /// Waits until all ranks below `rank` have arrived.
+    pub(super) fn below(&self, at: Entered, rank: usize) -> Result<()> {
+        self.heard(at, 0..rank)
+    }
+
     /// Waits until these ranks have arrived.
     fn heard(&self, at: Entered, ranks: Range<usize>) -> Result<()> {
         // Ranks that were seen are not looked at again.
