@@ -36,7 +36,9 @@ class Ended:
 class Job:
     """A running job: `phalanx run -n RANKS script.py` with a script of our own."""
 
-    def __init__(self, folder: str, mark: str, command: list[str]) -> None:
+    def __init__(
+        self, folder: str, mark: str, command: list[str], **environment: str
+    ) -> None:
         self.out = Path(folder, "out").open("w+")
         self.err = Path(folder, "err").open("w+")
         self.process = subprocess.Popen(
@@ -45,7 +47,12 @@ class Job:
             stdout=self.out,
             stderr=self.err,
             cwd=folder,
-            env={**os.environ, MARK: mark, "TMPDIR": str(Path(folder, "tmp"))},
+            env={
+                **os.environ,
+                MARK: mark,
+                "TMPDIR": str(Path(folder, "tmp")),
+                **environment,
+            },
             start_new_session=True,
         )
 

@@ -137,6 +137,83 @@ class TestWaitingForARankThatHasEnded(JobCase):
         self.assertEqual(ended.status, 0, ended.text)
 
 
+class TestWaitingForOtherWorlds(JobCase):
+    """Ports and the worlds that were spawned: whoever could come has ended."""
+
+    def check(self, ranks: int, script: str, *says: str) -> None:
+        ended = self.run_job(ranks, HEAD + script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assert_says(ended, "ended", *says)
+
+    def test_accept_alone(self):
+        script = """
+    if comm.rank == 0:
+        MPI.COMM_SELF.Accept(MPI.Open_port())
+"""
+        self.check(3, script, "MPI_Comm_accept", "(rank 1, rank 2)")
+
+    def test_accept_together(self):
+        script = """
+    both = comm.Split(comm.rank < 2)
+    if comm.rank < 2:
+        both.Accept(MPI.Open_port() if both.rank == 1 else "", root=1)
+"""
+        self.check(3, script, "MPI_Comm_accept", "(rank 2)")
+
+    def test_accept_of_a_process_with_threads_is_told_once(self):
+        script = """
+    import threading
+    if comm.rank == 0:
+        port = MPI.Open_port()
+        def connect():
+            time.sleep(3)
+            code = (
+                "from mpi4py import MPI; "
+                f"MPI.COMM_SELF.Connect({port!r}).Disconnect(); "
+                "MPI.Comm.Get_parent().Disconnect()"
+            )
+            MPI.COMM_SELF.Spawn(sys.executable, ["-c", code]).Disconnect()
+        thread = threading.Thread(target=connect)
+        thread.start()
+        MPI.COMM_SELF.Accept(port).Disconnect()
+        thread.join()
+"""
+        ended = self.run_job(2, HEAD + script)
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertEqual(ended.err.count("it goes on waiting"), 1, ended.text)
+        self.assert_says(ended, "rank 0", "MPI_Comm_accept", "(rank 1)")
+
+    def test_connect(self):
+        script = """
+    port = comm.bcast(MPI.Open_port() if comm.rank == 0 else None)
+    if comm.rank == 1:
+        MPI.COMM_SELF.Connect(port)
+"""
+        self.check(2, script, "MPI_Comm_connect")
+
+    def test_children_that_end_early(self):
+        for child in ("pass", "from mpi4py import MPI"):
+            for call in (
+                "recv(source=0)",
+                "bcast(1, root=MPI.ROOT)",
+                "Barrier()",
+                "Merge()",
+                "Ssend(bytearray(8), 0)",
+            ):
+                script = f"""
+    children = MPI.COMM_SELF.Spawn(sys.executable, ["-c", {child!r}])
+    children.{call}
+    children.recv(source=0)
+"""
+                with self.subTest(child=child, call=call):
+                    self.check(1, script, "rank 0, which has ended")
+
+    def test_children_whose_parents_end_early(self):
+        code = "from mpi4py import MPI; MPI.Comm.Get_parent().recv(source=0)"
+        script = f"    MPI.COMM_SELF.Spawn(sys.executable, ['-c', {code!r}])\n"
+        self.check(1, script, "rank 0, which has ended", "MPI_Recv")
+
+
 class TestOperationsUnderWayAtTheEnd(JobCase):
     def test_a_send_on_the_last_line_is_delivered(self):
         script = """

@@ -31,7 +31,7 @@ use std::marker::PhantomData;
 
 use crate::comm::Comm;
 use crate::engine::buffer::{RecvBuf, SendBuf};
-use crate::engine::{Engine, Schedule, Waiting};
+use crate::engine::{Driven, Engine, Schedule, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 use crate::op::Op;
 use crate::request::Request;
@@ -68,7 +68,10 @@ impl Comm {
         }
         let waiting = Waiting::on(name, self.ctx() + 1);
         let mut run = plan.into_run(self, name, tag);
-        self.engine().run_schedule(waiting, &mut run)
+        match self.engine().run_schedule(waiting, &mut run, fast::broken_word(self))? {
+            Driven::Done => Ok(()),
+            Driven::GivenUp => Err(fast::why_broken(self, waiting)),
+        }
     }
 
     /// Starts a plan of its own as a nonblocking operation.
@@ -106,7 +109,10 @@ impl Collective<'_, '_> {
             let tag = comm.coll().next_tag();
             comm.run_plan(plan::plan(comm, &call)?, kind.name(Mode::Blocking), tag)
         };
-        run().map_err(|e| comm.collective_error(kind, Mode::Blocking, e))
+        run().map_err(|e| {
+            fast::leave(comm, kind, &e);
+            comm.collective_error(kind, Mode::Blocking, e)
+        })
     }
 }
 

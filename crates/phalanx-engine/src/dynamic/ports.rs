@@ -16,12 +16,13 @@
 //! | 0 | [`PORT`], 0 before the block is given back |
 //! | 1 | its number in the high half; then twice the count of those who wait for an answer, and [`OPEN`] |
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use phalanx_shm::{Offset, ProcId, inherit};
 
@@ -29,7 +30,7 @@ use crate::boot;
 use crate::coll::Dst;
 use crate::coll::schedule::{Peer, Plan};
 use crate::comm::Comm;
-use crate::engine::{Engine, Pattern, Waiting};
+use crate::engine::{Core, Engine, Pattern, Waiting};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 use crate::status::ANY_SOURCE;
@@ -54,6 +55,9 @@ const GREETING: &str = "phalanx-join";
 
 /// The longest greeting.
 const LONGEST_GREETING: usize = 256;
+
+/// How many processes that have ended are named in an error.
+const NAMED: usize = 4;
 
 /// How long a read waits before it looks whether it was interrupted.
 const LOOK: Duration = Duration::from_millis(100);
@@ -261,24 +265,72 @@ impl Comm {
     /// this intracommunicator call it; `port` matters at the root.
     ///
     /// # Errors
-    /// Class `Port`, on all ranks, when the root's name is not that of an open port of its own; class `Root`.
+    /// Class `Port`, on all ranks, when the root's name is not that of an open port of its own; class `Root`; class
+    /// `ProcAborted` when all other processes of the job have ended.
     pub fn accept(&self, port: &str, root: i32) -> Result<Comm> {
         let accepted = || {
             let engine = self.engine();
             let (port, words) = engine.own_port(port)?;
             let pattern = Pattern { source: ANY_SOURCE, tag: port.tag() };
-            let request = engine.block_until(Waiting::on("Comm_accept", PORTS), |core| {
+            let (mut since, told) = (None, Cell::new(false));
+            let hopeless = Cell::new(None);
+            let ready = |core: &mut Core| {
                 if let Some((_, _, request)) = core.take_arrived(PORTS, pattern) {
                     return Some(Ok(request));
                 }
-                let is_closed = !port.is_open(words[1].load(Ordering::Relaxed));
-                is_closed.then(|| Err(Error::new(ErrorClass::Port, "the port was closed by another thread")))
-            })?;
+                if !port.is_open(words[1].load(Ordering::Relaxed)) {
+                    return Some(Err(Error::new(ErrorClass::Port, "the port was closed by another thread")));
+                }
+                hopeless.take().map(Err)
+            };
+            let mut look = || {
+                let Some(left) = engine.all_but(self.group()) else {
+                    since = None;
+                    return None;
+                };
+                if since.get_or_insert_with(Instant::now).elapsed() > left.patience {
+                    let error = self.nobody_comes(&left.ended);
+                    if !left.has_threads {
+                        hopeless.set(Some(error));
+                    } else if !told.replace(true) {
+                        let note = format!(
+                            "phalanx: rank {}: MPI_Comm_accept {}; it goes on waiting, since another thread may start some\n",
+                            engine.world().rank(),
+                            error.message()
+                        );
+                        let _ = std::io::stderr().write_all(note.as_bytes());
+                    }
+                }
+                None
+            };
+            let request = engine.block_unless(Waiting::on("Comm_accept", PORTS), ready, &mut look)?;
             words[1].fetch_sub(ONE, Ordering::Relaxed);
             engine.answer(&port, request.from, ACCEPTED, "Comm_accept")?;
             Ok((request.from, format!("port {}", port.number)))
         };
-        self.creating("Comm_accept", self.meet_over(root, accepted))
+        // When the root waits, the others can be no more than waiting with it.
+        let is_collective = !self.is_inter() && self.size() > 1 && (0..self.size()).contains(&root);
+        let together = if is_collective { self.barrier() } else { Ok(()) };
+        self.creating("Comm_accept", together.and_then(|()| self.meet_over(root, accepted)))
+    }
+
+    /// The error of a wait at a port when the others of the job have ended.
+    #[cold]
+    fn nobody_comes(&self, ended: &[ProcId]) -> Error {
+        let world = self.engine().world();
+        let name = |process: &ProcId| match world.group().rank_of(*process) {
+            Some(rank) => format!("rank {rank}"),
+            None => format!("the process in slot {}", process.0),
+        };
+        let mut names: Vec<_> = ended.iter().take(NAMED).map(name).collect();
+        if ended.len() > NAMED {
+            names.push(format!("{} more", ended.len() - NAMED));
+        }
+        let who = match &names[..] {
+            [] => "there is no other process in the job".to_owned(),
+            _ => format!("all other processes of the job have ended ({})", names.join(", ")),
+        };
+        Error::new(ErrorClass::ProcAborted, format!("waits on {} for somebody to connect, and {who}", self.title()))
     }
 
     /// Connects to the group that accepts at a port; gives the intercommunicator with it (`MPI_Comm_connect`). All

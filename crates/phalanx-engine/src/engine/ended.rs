@@ -19,12 +19,13 @@ use phalanx_shm::{Exit, ProcId, SlotState, Universe};
 
 use crate::comm::CommInner;
 use crate::error::{Error, ErrorClass, Result};
+use crate::group::Group;
 use crate::status::{ANY_SOURCE, ANY_TAG};
 
 use super::Engine;
 use super::core::Core;
 use super::matching::{IntMap, Pattern};
-use super::ops::{Body, Owner, RawOp, RecvOp, RecvStage, SendOp};
+use super::ops::{Body, Owner, RawOp, RecvOp, SendOp};
 use super::wait::Waiting;
 
 /// How long a wait has to look hopeless before it is given up: whoever ends a job has ended it by then, and says why.
@@ -46,6 +47,16 @@ pub struct Ended {
     pub rank: usize,
     /// The process.
     pub process: ProcId,
+}
+
+/// Who is left when nobody can come to a port any more.
+pub(crate) struct Leftover {
+    /// All others of the job.
+    pub(crate) ended: Vec<ProcId>,
+    /// Whether those that wait have threads that might start processes.
+    pub(crate) has_threads: bool,
+    /// How long that has to be so before it is told.
+    pub(crate) patience: Duration,
 }
 
 /// What a wait has seen of processes that have ended.
@@ -138,6 +149,26 @@ impl Engine {
         Ok(())
     }
 
+    /// The processes of the job that are not of the group, when all of them have ended, and whether some of those that are may
+    /// still start others meanwhile, having several threads.
+    pub(crate) fn all_but(&self, group: &Group) -> Option<Leftover> {
+        let core = self.core();
+        let mut ended = Vec::new();
+        let mut hope = Hope::Nobody;
+        for process in (0..core.universe.claimed()).map(ProcId).filter(|p| group.rank_of(*p).is_none()) {
+            match core.end_of(process) {
+                End::Alive => return None,
+                end => hope = hope.max(end.hope_of_senders()),
+            }
+            ended.push(process);
+        }
+        // Of a process that has ended meanwhile nothing is to be hoped.
+        let mut tags = group.members().iter().filter_map(|p| core.universe.process(*p));
+        let has_threads =
+            tags.any(|tag| tag.is_foreign() || has_threads(&format!("/proc/{}/task", tag.pid())).unwrap_or(false));
+        Some(Leftover { ended, has_threads, patience: hope.patience() })
+    }
+
     /// Who will never send a message that fits: for [`Engine::look_for_ended`] of a probe.
     pub(crate) fn never_sends(&self, ctx: u32, pattern: Pattern, watch: &mut Option<Instant>) -> Option<Ended> {
         let core = self.enter().ok()?;
@@ -205,10 +236,15 @@ impl Lives {
 
 /// Whether this process has other threads.
 fn is_threaded() -> bool {
-    std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() > 1)
+    has_threads("/proc/self/task").unwrap_or(true)
 }
 
-fn peers(comm: &CommInner) -> &crate::group::Group {
+/// Whether a process has several threads; one that is not there has none.
+fn has_threads(tasks: &str) -> Option<bool> {
+    std::fs::read_dir(tasks).ok().map(|tasks| tasks.count() > 1)
+}
+
+fn peers(comm: &CommInner) -> &Group {
     comm.remote.as_ref().unwrap_or(&comm.local)
 }
 
@@ -296,9 +332,19 @@ impl Core {
         lost
     }
 
+    /// The rank of a process among the peers of a context, for messages.
+    pub(super) fn peer_name(&self, ctx: u32, process: ProcId) -> String {
+        let rank = self.comm_of(ctx).and_then(|comm| peers(&comm).rank_of(process));
+        rank.map_or_else(|| "a process".to_owned(), |rank| format!("rank {rank}"))
+    }
+
     fn lost_receive(&self, op: RawOp, recv: &RecvOp) -> Option<Lost> {
-        if !matches!(recv.stage, RecvStage::Posted) {
-            return None;
+        if let Some(process) = recv.stage.sender() {
+            // One that is ending still delivers what it has begun to send.
+            let hope = self.gone(process).filter(|hope| *hope != Hope::Delivery)?;
+            let from = self.peer_name(recv.ctx, process);
+            let wait = format!("waits on {} for the rest of a large message from {from}", self.context_name(recv.ctx));
+            return Some(Lost { op, error: self.ended(&wait, process), hope });
         }
         let (process, hope) = self.hopeless_source(recv.ctx, recv.pattern)?;
         let comm = self.comm_of(recv.ctx);
@@ -320,8 +366,7 @@ impl Core {
     fn lost_send(&self, op: RawOp, send: &SendOp) -> Option<Lost> {
         self.gone(send.dest)?;
         let hope = self.end_of(send.dest).hope_of_senders();
-        let rank = self.comm_of(send.ctx).and_then(|comm| peers(&comm).rank_of(send.dest));
-        let to = rank.map_or_else(|| "a process".to_owned(), |rank| format!("rank {rank}"));
+        let to = self.peer_name(send.ctx, send.dest);
         let wait = format!("a message of {} bytes on {} is for {to}", send.bytes, self.context_name(send.ctx));
         Some(Lost { op, error: self.ended(&wait, send.dest), hope })
     }
@@ -341,8 +386,10 @@ impl Core {
             self.forget_link(dest);
             self.finish_send(op, Err(error));
         } else if let Some(recv) = self.ops.recv(op) {
-            let (ctx, pattern) = (recv.ctx, recv.pattern);
-            if self.contexts.get_mut(&ctx).is_some_and(|queues| queues.posted.remove(pattern, op)) {
+            let (ctx, pattern, has_begun) = (recv.ctx, recv.pattern, recv.stage.sender().is_some());
+            if has_begun {
+                self.ops.complete(op, Err(error));
+            } else if self.contexts.get_mut(&ctx).is_some_and(|queues| queues.posted.remove(pattern, op)) {
                 self.posted -= 1;
                 self.ops.complete(op, Err(error));
             }

@@ -24,6 +24,9 @@
 //! read so counts only if afterwards the block's state is still PIPED and the sender is not at its end: until then its
 //! data is where the block says.
 //!
+//! A sender that is interrupted while the receiver copies alone, and waits in vain for the end of that, packs the data and
+//! says so in the state; the receiver then has it sent through the ring.
+//!
 //! A *block* is two lines in the segment, owned by the sending operation. Its state word also counts its uses, so that
 //! a receiver that is late cannot mistake the next message's block for its own. A sender may take an
 //! offer back (cancel, interrupt) as long as nobody has claimed it; the receiver then skips the message and answers DONE.
@@ -76,6 +79,8 @@ const PIPED: u64 = 3;
 const SOLO: u64 = 4;
 /// The data is not any more where the block says: it comes through the pipe only.
 const MOVED: u64 = 5;
+/// The receiver copied alone, and the sender has given its memory back: what was copied since does not count.
+const DETACHED: u64 = 6;
 /// Low bits of the state word.
 const STATES: u64 = 0xff;
 
@@ -141,6 +146,13 @@ pub(crate) struct Push {
     end: u64,
 }
 
+impl Piping {
+    /// The process at the other end.
+    pub(crate) fn sender(&self) -> ProcId {
+        self.offer.from
+    }
+}
+
 impl Push {
     /// The data has been packed into memory of the operation's own.
     pub(crate) fn use_packed(&mut self, bytes: u64) {
@@ -174,18 +186,18 @@ fn change(core: &Core, block: Offset, from: u64, to: u64) -> Option<u64> {
         .then_some(next)
 }
 
-#[cold]
-fn gone(what: &str, peer: ProcId, error: &ShmError) -> Error {
-    if let ShmError::Corrupt { .. } | ShmError::BadRange { .. } = error {
-        return Error::new(ErrorClass::Intern, format!("{what} process {peer} failed: {error}"));
-    }
-    Error::new(
-        ErrorClass::ProcAborted,
-        format!("{what} process {peer} failed: {error}; that process has probably ended"),
-    )
-}
-
 impl Core {
+    /// The error of a transfer with a process in a context.
+    #[cold]
+    fn gone_from(&self, what: &str, ctx: u32, peer: ProcId, error: &ShmError) -> Error {
+        let peer = self.peer_name(ctx, peer);
+        let what = format!("{what} {peer} on {} failed: {error}", self.context_name(ctx));
+        if let ShmError::Corrupt { .. } | ShmError::BadRange { .. } = error {
+            return Error::new(ErrorClass::Intern, what);
+        }
+        Error::new(ErrorClass::ProcAborted, format!("{what}; that process has probably ended"))
+    }
+
     /// Describes a large send in a block, for the receiver to fetch from.
     pub(crate) fn describe_large(&mut self, op: RawOp) {
         let probe = self.probe();
@@ -311,7 +323,7 @@ impl Core {
 
     fn ask_for_stream(&mut self, op: RawOp, from: ProcId, remote: RawOp, end: u64, outcome: Result<Status>) {
         if let Some(recv) = self.ops.recv(op) {
-            recv.stage = RecvStage::Streaming { at: 0, end, outcome };
+            recv.stage = RecvStage::Streaming { from, at: 0, end, outcome };
         }
         if let Err(error) = self.control_sized(from, kind::STREAM, remote.token(), op.token(), end) {
             self.ops.complete(op, Err(error));
@@ -395,7 +407,9 @@ impl Core {
                 }
             }
             Err(error) => {
-                self.ops.complete(op, Err(gone("receiving a large message from", piping.offer.from, &error)));
+                let Offer { from, matched, .. } = piping.offer;
+                let error = self.gone_from("receiving a large message from", matched.ctx, from, &error);
+                self.ops.complete(op, Err(error));
                 return true;
             }
         }
@@ -530,6 +544,11 @@ impl Core {
         let to = (pull.at + STEP).min(pull.offer.end);
         let copied = self.copy_alone(pull.process, &pull.theirs, &pull.ours, &target, pull.at, to);
         match copied {
+            Ok(()) if !self.is_solo(&pull.offer) => {
+                // What was copied may be something else. The sender has kept the message.
+                self.stream_instead(op, &pull.offer, target.room());
+                true
+            }
             Ok(()) if to == pull.offer.end => {
                 self.release(pull.offer.from, pull.offer.remote);
                 self.finish_large(op, pull.offer.matched);
@@ -547,17 +566,32 @@ impl Core {
             Err(_) if pull.at == 0 => {
                 // Nothing copied yet: memory of a kind that cannot be copied this way, or the kernel refuses.
                 self.copyable[pull.offer.from.0 as usize] = Some(None);
-                let room = target.room();
-                let outcome = self.outcome(pull.offer.matched, room, &target.ty);
-                self.ask_for_stream(op, pull.offer.from, pull.offer.remote, pull.offer.end, outcome);
+                self.stream_instead(op, &pull.offer, target.room());
                 true
             }
             Err(error) => {
-                self.release(pull.offer.from, pull.offer.remote);
-                self.ops.complete(op, Err(gone("copying a large message from", pull.offer.from, &error)));
+                let Offer { from, matched, remote, .. } = pull.offer;
+                self.release(from, remote);
+                let error = self.gone_from("copying a large message from", matched.ctx, from, &error);
+                self.ops.complete(op, Err(error));
                 true
             }
         }
+    }
+
+    /// Whether the sender still leaves its memory to this receiver alone.
+    fn is_solo(&self, offer: &Offer) -> bool {
+        let solo = offer.claimed & !STATES | SOLO;
+        words(self, offer.block).is_some_and(|w| w[STATE].load(Ordering::Acquire) == solo)
+    }
+
+    /// Receives the message from its beginning through the ring.
+    fn stream_instead(&mut self, op: RawOp, offer: &Offer, room: u64) {
+        let Some(ty) = self.ops.recv(op).map(|r| r.target.ty.clone()) else {
+            return;
+        };
+        let outcome = self.outcome(offer.matched, room, &ty);
+        self.ask_for_stream(op, offer.from, offer.remote, offer.end, outcome);
     }
 
     /// Copies bytes `from..to` of a message out of the sender's memory.
@@ -587,7 +621,9 @@ impl Core {
     /// Says that the data of a send that was claimed is elsewhere, and not to be read any more where it was.
     pub(crate) fn data_moves(&self, block: Option<Offset>) {
         if let Some(block) = block
-            && change(self, block, CLAIMED, MOVED).or_else(|| change(self, block, PIPED, MOVED)).is_some()
+            && [(CLAIMED, MOVED), (PIPED, MOVED), (SOLO, DETACHED)]
+                .iter()
+                .any(|(from, to)| change(self, block, *from, *to).is_some())
         {
             // SYNC POINT pipe-source: release side, the receiver that reads what is written there next sees the new state.
             fence(Ordering::SeqCst);
@@ -599,7 +635,7 @@ impl Core {
         let Some(send) = self.ops.send(op) else {
             return;
         };
-        let (dest, Some(block)) = (send.dest, send.block) else {
+        let (dest, ctx, Some(block)) = (send.dest, send.ctx, send.block) else {
             return;
         };
         let ours = match &send.data {
@@ -623,7 +659,10 @@ impl Core {
                 self.transfers.push(op);
                 self.step_transfer(op);
             }
-            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
+            Err(error) => {
+                let error = self.gone_from("sending a large message to", ctx, dest, &error);
+                self.finish_send(op, Err(error));
+            }
         }
     }
 
@@ -631,7 +670,7 @@ impl Core {
         let Some(send) = self.ops.send(op) else {
             return true;
         };
-        let dest = send.dest;
+        let (dest, ctx) = (send.dest, send.ctx);
         let data = std::mem::replace(&mut send.data, Data::Owned(Vec::new()));
         let moved = self.fill_pipe(&data, &mut push);
         if let Some(send) = self.ops.send(op) {
@@ -645,7 +684,10 @@ impl Core {
                 }
                 return false;
             }
-            Err(error) => self.finish_send(op, Err(gone("sending a large message to", dest, &error))),
+            Err(error) => {
+                let error = self.gone_from("sending a large message to", ctx, dest, &error);
+                self.finish_send(op, Err(error));
+            }
         }
         true
     }

@@ -33,6 +33,7 @@ use crate::request::Request;
 pub use self::core::{Core, CoreGuard, RawOp};
 pub use ended::Ended;
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
+pub(crate) use wait::Driven;
 pub use wait::Waiting;
 
 pub(crate) use matching::Pattern;

@@ -147,8 +147,20 @@ pub(crate) enum RecvStage {
     Piping(Box<Piping>),
     /// Large, copied by this side alone.
     Pulling(Box<Pull>),
-    /// Large, and it comes through the ring: bytes so far and expected, and the outcome at the end.
-    Streaming { at: u64, end: u64, outcome: Result<Status> },
+    /// Large, and it comes through the ring: from whom, bytes so far and expected, and the outcome at the end.
+    Streaming { from: ProcId, at: u64, end: u64, outcome: Result<Status> },
+}
+
+impl RecvStage {
+    /// The process whose message is being received.
+    pub(crate) fn sender(&self) -> Option<ProcId> {
+        match self {
+            RecvStage::Posted => None,
+            RecvStage::Piping(piping) => Some(piping.sender()),
+            RecvStage::Pulling(pull) => Some(pull.peer().0),
+            RecvStage::Streaming { from, .. } => Some(*from),
+        }
+    }
 }
 
 /// The slab.

@@ -1,7 +1,7 @@
 //! How a blocked call waits: it polls for a while, gives its CPU away now and then, and sleeps until somebody rings, at
 //! the [pace](phalanx_shm::sleep::pace) of all waits.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use phalanx_shm::sleep::{Next, Pace, SLICE, SleepWord, WAITING, Woken};
@@ -44,6 +44,13 @@ pub(super) const DOZE: Duration = Duration::from_micros(100);
 
 /// Failed tests between two yields: where ranks outnumber CPUs, and elsewhere.
 const TESTS_PER_YIELD: [u32; 2] = [16, 128];
+
+/// How a schedule came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driven {
+    Done,
+    GivenUp,
+}
 
 /// How a sleep ended.
 enum Slept<T> {
@@ -314,25 +321,40 @@ impl Engine {
         false
     }
 
-    /// Runs a schedule to its end (blocking collectives): waits as all blocking calls do, interrupts included.
+    /// Runs a schedule to its end (blocking collectives): waits as all blocking calls do, interrupts included. Gives it up
+    /// when the word `broken` is not 0 any more; whoever changes that wakes this process.
     ///
     /// # Errors
     /// The schedule's error, or interruption (the schedule is abandoned then).
-    pub fn run_schedule(&self, what: Waiting, schedule: &mut dyn Schedule) -> Result<()> {
-        let outcome = self.drive(what, schedule);
-        if outcome.as_ref().is_err_and(Error::is_interrupted) {
+    pub(crate) fn run_schedule(
+        &self,
+        what: Waiting,
+        schedule: &mut dyn Schedule,
+        broken: Option<&AtomicU64>,
+    ) -> Result<Driven> {
+        let outcome = self.drive(what, schedule, broken);
+        if matches!(outcome, Ok(Driven::GivenUp)) || outcome.as_ref().is_err_and(Error::is_interrupted) {
             schedule.abandon(self);
         }
         outcome
     }
 
-    fn drive(&self, what: Waiting, schedule: &mut dyn Schedule) -> Result<()> {
+    fn drive(&self, what: Waiting, schedule: &mut dyn Schedule, broken: Option<&AtomicU64>) -> Result<Driven> {
+        let is_broken = || broken.is_some_and(|word| word.load(Ordering::Relaxed) != 0);
         let mut asked = None;
         loop {
             let seen = self.enter()?.ops.completed_raw;
             match schedule.advance(self)? {
-                Step::Done(_) => return Ok(()),
-                Step::Pending => self.block_until(what, |core| (core.ops.completed_raw != seen).then_some(Ok(())))?,
+                Step::Done(_) => return Ok(Driven::Done),
+                Step::Pending => {
+                    let moved = self.block_until(what, |core| match core.ops.completed_raw != seen {
+                        true => Some(Ok(true)),
+                        false => is_broken().then_some(Ok(false)),
+                    })?;
+                    if !moved {
+                        return Ok(Driven::GivenUp);
+                    }
+                }
                 Step::Poll => {
                     self.progress()?;
                     self.after_failed_test();

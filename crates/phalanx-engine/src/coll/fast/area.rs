@@ -16,7 +16,7 @@ use phalanx_shm::cells::Cells;
 use phalanx_shm::{Offset, SharedBytes, ShmError, SleepWord, Universe};
 
 use crate::comm::Comm;
-use crate::engine::Waiting;
+use crate::engine::{Ended, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 
 /// Parts of a memory. A step takes one or more of them: see [`Layout`].
@@ -31,17 +31,19 @@ pub(super) mod head {
     pub(super) const MAGIC: usize = 0;
     /// The communicator's context in the high half, its number of ranks in the low one. Written by the maker.
     pub(super) const WHOSE: usize = 1;
-    /// Positions of the data, by [`Tier`](super::Tier): 0 (not asked for yet), [`BEING_MADE`](super::BEING_MADE),
+    /// Positions of the data, by [`Tier`](super::Tier): 0 (not asked for yet), [`BEING_MADE`](super::BEING_MADE) by a rank,
     /// [`NO_ROOM`](super::NO_ROOM) or an offset.
     pub(super) const DATA: [usize; 2] = [2, 3];
-    /// 0, or the first step in which ranks were found to disagree.
+    /// 0; or the first step in which ranks were found to disagree; or who has left an operation, see `leaving`.
     pub(in super::super) const BROKEN: usize = 4;
     /// Ranks that have let go.
     pub(super) const LEFT: usize = 5;
 }
 
-/// Some rank is making the data's memory.
+/// Some rank is making the data's memory; which one says the rest of the word.
 const BEING_MADE: u64 = 1;
+/// Where the rank stands there. Positions in the heap are even.
+const MAKER: u32 = 8;
 /// There was no room for it; it stays so.
 const NO_ROOM: u64 = 2;
 
@@ -173,6 +175,11 @@ impl Area {
         self.at.get()
     }
 
+    /// As [`Area::position`].
+    pub(super) fn offset(&self) -> Offset {
+        self.at
+    }
+
     pub(super) fn ranks(&self) -> usize {
         self.ranks
     }
@@ -201,13 +208,19 @@ impl Area {
         let bytes = PARTS * Layout::of_one(tier, self.ranks).part;
         let word = &self.head()?[head::DATA[tier as usize]];
         // Acquire and Release: whoever has the position may touch the pages behind it.
-        if word.compare_exchange(0, BEING_MADE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        let mine = BEING_MADE | (comm.rank() as u64) << MAKER;
+        if word.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             word.store(self.universe.alloc(bytes).map_or(NO_ROOM, Offset::get), Ordering::Release);
             notify_others(comm);
         } else {
-            let made = || word.load(Ordering::Acquire) != BEING_MADE;
-            if !made() {
-                comm.engine().wait_flag(waiting, made, || None)?;
+            let maker = || Some(word.load(Ordering::Acquire)).filter(|at| at & BEING_MADE != 0).map(|at| at >> MAKER);
+            if maker().is_some() {
+                let missing = || {
+                    let rank = usize::try_from(maker()?).ok()?;
+                    let process = comm.group().get(rank)?;
+                    comm.engine().has_ended(process).then_some(Ended { rank, process })
+                };
+                comm.engine().wait_flag(waiting, || maker().is_none(), missing)?;
             }
         }
         let at = match word.load(Ordering::Acquire) {
@@ -250,7 +263,7 @@ impl Drop for Area {
         }
         for tier in [Tier::Small, Tier::Large] {
             let at = head[head::DATA[tier as usize]].load(Ordering::Relaxed);
-            if at > NO_ROOM {
+            if at > NO_ROOM && at & BEING_MADE == 0 {
                 self.universe.free(Offset::new(at));
             }
         }

@@ -10,6 +10,7 @@
 //! takes one step all the same, before its messages: so ranks whose sizes differ find out.
 
 mod area;
+mod leaving;
 mod moving;
 mod reducing;
 mod steps;
@@ -23,13 +24,14 @@ use phalanx_shm::cells::INLINE;
 use crate::comm::Comm;
 use crate::engine::Waiting;
 use crate::engine::buffer::RecvBuf;
-use crate::error::{Error, Result, fail};
+use crate::error::{Error, ErrorClass, Result, fail};
 
 use super::call::{Body, Call, Kind, Mode, Root};
 use super::plan;
 use super::schedule::{Dst, Src};
 use super::state::CollState;
 use area::{Area, Layout, Place, Tier};
+pub(super) use leaving::{broken_word, leave, why_broken};
 use steps::{Counters, Identity, Steps};
 
 /// This process's view of a communicator's area.
@@ -48,7 +50,16 @@ enum State {
     Absent,
     Ready(Area),
     /// An operation ended in the middle: the ranks may no longer be in step.
-    Closed(&'static str),
+    Closed(Closed),
+}
+
+/// Why a communicator is closed for blocking collectives.
+#[derive(Clone, Copy)]
+enum Closed {
+    Interrupted,
+    Disagreed,
+    /// A rank has ended.
+    Ended,
 }
 
 /// How an operation goes through the area.
@@ -80,7 +91,7 @@ fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut tu
     }
     let area = match state {
         State::Ready(area) => area,
-        State::Closed(why) => return Err(closed(why)),
+        State::Closed(why) => return Err(closed(*why)),
         State::Unmade | State::Absent => return Ok(None),
     };
     let place = match way {
@@ -96,20 +107,21 @@ fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut tu
         steps.arrive(at);
         Ok(None)
     });
-    if let Err(e) = &done {
-        if e.is_interrupted() {
-            *state = State::Closed("was interrupted");
-        } else if e.class() == crate::error::ErrorClass::NotSame {
-            *state = State::Closed("failed because the ranks disagreed about it");
-        }
+    if done.as_ref().is_err_and(|e| e.class() == ErrorClass::NotSame) {
+        *state = State::Closed(Closed::Disagreed);
     }
     done
 }
 
 #[cold]
-fn closed(why: &str) -> Error {
+fn closed(why: Closed) -> Error {
+    let (class, why) = match why {
+        Closed::Interrupted => (ErrorClass::Other, "was interrupted"),
+        Closed::Disagreed => (ErrorClass::Other, "failed because the ranks disagreed about it"),
+        Closed::Ended => (ErrorClass::ProcAborted, "failed because a rank has ended"),
+    };
     Error::new(
-        crate::error::ErrorClass::Other,
+        class,
         format!(
             "an earlier collective on this communicator {why}, so the ranks are no longer in step; use another communicator"
         ),

@@ -30,6 +30,7 @@ use crate::error::{Error, ErrorClass, Result};
 
 use super::super::call::{Kind, Mode};
 use super::area::{Area, Layout, PARTS, Place, Tier, head, notify_others, wake_others};
+use super::leaving;
 
 /// What this process knows of the steps of an area.
 #[derive(Default)]
@@ -362,10 +363,13 @@ impl<'a> Steps<'a> {
         self.disagreement()
     }
 
-    /// Says which ranks did what in the step about which they disagree.
+    /// Says who has left an operation, or which ranks did what in the step about which they disagree.
     #[cold]
     fn disagreement(&self) -> Error {
         let step = self.cells.head()[head::BROKEN].load(Ordering::Acquire);
+        if let Some(left) = leaving::told(self.comm, step) {
+            return left;
+        }
         let earlier = step <= self.before;
         let (call, this) = if earlier { ("called", "this rank called") } else { ("calls", "this rank calls") };
         let done = |rank: usize| self.cells.noted(rank, step).map(Identity::from_note);

@@ -255,3 +255,36 @@ fn an_interrupted_collective_says_so_and_closes_the_communicator_for_blocking_on
         comm.barrier().unwrap();
     });
 }
+
+#[test]
+fn the_others_of_an_interrupted_collective_learn_who_left_it() {
+    testing::run(3, |comm| {
+        let copies = [comm.dup().unwrap(), comm.dup().unwrap()];
+        for (turn, copy) in copies.iter().enumerate() {
+            copy.barrier().unwrap();
+            let (mine, all) = (Data::filled(4, 1u8), Data::filled(12, 0u8));
+            let call = || match turn {
+                0 => copy.barrier(),
+                // This one goes by messages.
+                _ => copy.allgatherv(mine.as_arg(), all.recv_blocks(&[4; 3], &[0, 4, 8])),
+            };
+            if comm.rank() == 1 {
+                comm.engine().set_interrupt_hook(Some(|| true));
+                let error = call().unwrap_err();
+                comm.engine().set_interrupt_hook(None);
+                assert!(error.is_interrupted(), "{error}");
+                comm.barrier().unwrap();
+            } else {
+                // One waits when it happens, the other one comes later.
+                if comm.rank() == 2 {
+                    std::thread::sleep(std::time::Duration::from_millis(300));
+                }
+                let name = ["rank 1 was interrupted in Barrier", "rank 1 was interrupted in Allgatherv"][turn];
+                // Messages that were sent before may be enough for the one that comes later.
+                let outcome = if comm.rank() == 2 { call().and_then(|()| copy.barrier()) } else { call() };
+                assert_error(outcome, ErrorClass::Other, &[name, "another communicator"]);
+                comm.barrier().unwrap();
+            }
+        }
+    });
+}
