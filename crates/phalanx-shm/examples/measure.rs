@@ -4,6 +4,7 @@
 //! cargo run --release -p phalanx-shm --example measure -- latency
 //! cargo run --release -p phalanx-shm --example measure -- copies
 //! cargo run --release -p phalanx-shm --example measure -- ways
+//! cargo run --release -p phalanx-shm --example measure -- choice [unpinned]
 //! ```
 //!
 //! Each figure is the best of several repetitions, since the machine may be
@@ -12,18 +13,20 @@
 //! `latency` prints half the round trip of a
 //! ping-pong and the time per record of a one-way stream; `copies` compares
 //! ways to move a large message from one process's private memory to another's.
-//! `ways` is what the launcher measures, five times.
+//! `ways` is what the launcher measures, five times. `choice` moves messages in the way that is chosen by such a
+//! measurement and in all others, in turns, and compares the chosen one with the best for each size.
 #![expect(unsafe_code, reason = "it forks and hands its own buffers to the copy routines")]
 
 use std::hint::spin_loop;
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use phalanx_shm::single_copy::{self, RemoteMem};
+use phalanx_shm::ways::spelled;
 use phalanx_shm::{
-    ConstMem, Envelope, MutMem, Offset, Part, ProcId, TransferReceiver, TransferSender, Universe, UniverseConfig,
+    ConstMem, Envelope, MutMem, Offset, Part, ProcId, TransferReceiver, TransferSender, Universe, UniverseConfig, Ways,
 };
 
 const A: ProcId = ProcId(0);
@@ -34,8 +37,9 @@ fn main() -> ExitCode {
         Some("latency") => latency(),
         Some("copies") => copies(),
         Some("ways") => ways(),
+        Some("choice") => choice(std::env::args().nth(2).as_deref() != Some("unpinned")),
         _ => {
-            eprintln!("usage: measure latency|copies|ways");
+            eprintln!("usage: measure latency|copies|ways|choice [unpinned]");
             return ExitCode::from(2);
         }
     }
@@ -58,6 +62,60 @@ fn ways() {
         });
     }
 }
+
+/// What is chosen on this machine beside what would have been the best.
+fn choice(pinned: bool) {
+    PINNED.store(pinned, Ordering::Relaxed);
+    let Some(table) = phalanx_shm::ways::measure::table() else {
+        println!("one CPU only, or a busy one");
+        return;
+    };
+    let chosen = table.choose();
+    println!(
+        "{} CPUs, a line takes {:.0} ns; chosen: {chosen}",
+        if pinned { "pinned" } else { "unpinned" },
+        table.ping
+    );
+    let mut candidates = vec![chosen];
+    for pipe in [256 << 10, 512 << 10, 1 << 20, 2 << 20] {
+        for take in [0, 8 << 20] {
+            candidates.push(Ways { take, pipe, alone: usize::MAX, ..chosen });
+        }
+    }
+    if table.alone > 0.0 {
+        candidates.push(Ways { alone: 0, ..chosen });
+    }
+    println!("{:>8}  {:>11}  {:>11}  {:>5}  the best", "KiB", "chosen GB/s", "best GB/s", "ratio");
+    for size in [64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20] {
+        let mut rates = vec![Vec::new(); candidates.len()];
+        for _ in 0..ROUNDS {
+            for (rates, ways) in rates.iter_mut().zip(&candidates) {
+                let method = if size >= ways.alone { Method::Read } else { Method::Transfer };
+                rates.push(measure(*ways, method, size));
+            }
+        }
+        let medians: Vec<f64> = rates.into_iter().map(median).collect();
+        let best = (0..candidates.len()).max_by(|a, b| medians[*a].total_cmp(&medians[*b])).unwrap_or(0);
+        let name = match candidates[best] {
+            _ if best == 0 => "the chosen one".to_owned(),
+            Ways { alone: 0, .. } => "the receiver alone".to_owned(),
+            ways => format!("pipe={}, take={}", spelled(ways.pipe), spelled(ways.take)),
+        };
+        let ratio = medians[0] / medians[best];
+        println!("{:8}  {:11.1}  {:11.1}  {ratio:5.2}  {name}", size >> 10, medians[0], medians[best]);
+    }
+}
+
+/// How often each way is measured for `choice`: the placement of the CPUs changes meanwhile.
+const ROUNDS: usize = 5;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Whether the two processes keep to a CPU each.
+static PINNED: AtomicBool = AtomicBool::new(true);
 
 /// Runs `a` here and `b` in a forked process, each on a CPU of its own.
 fn pair(a: impl FnOnce(), b: impl FnOnce()) {
@@ -83,6 +141,9 @@ fn pair(a: impl FnOnce(), b: impl FnOnce()) {
 static CPUS: OnceLock<Vec<usize>> = OnceLock::new();
 
 fn pin(to: &[usize]) {
+    if !PINNED.load(Ordering::Relaxed) {
+        return;
+    }
     let mut set = rustix::thread::CpuSet::new();
     to.iter().for_each(|cpu| set.set(*cpu));
     let _ = rustix::thread::sched_setaffinity(None, &set);
@@ -96,8 +157,9 @@ fn cpus() -> &'static [usize] {
     })
 }
 
-fn universe() -> Universe {
-    let universe = Universe::create(UniverseConfig::for_ranks(2)).expect("a universe");
+fn universe(ways: Ways) -> Universe {
+    let config = UniverseConfig { ways, ..UniverseConfig::for_ranks(2) };
+    let universe = Universe::create(config).expect("a universe");
     universe.claim_slots(2).expect("two slots");
     universe
 }
@@ -109,7 +171,7 @@ fn best(repetitions: usize, mut once: impl FnMut() -> f64) -> f64 {
 fn latency() {
     println!("payload_B  half_round_trip_ns  stream_ns_per_record");
     for bytes in [0usize, 8, 24, 64, 256, 1024, 4096, 8192, 16384] {
-        let universe = universe();
+        let universe = universe(Ways::default());
         let (mut ab, mut ba) = (universe.producer(A, B).expect("ring"), universe.producer(B, A).expect("ring"));
         let mut at_b = universe.consumer(A, B).expect("ring").expect("made");
         let mut at_a = universe.consumer(B, A).expect("ring").expect("made");
@@ -257,15 +319,15 @@ fn copies() {
     for (name, method) in methods {
         print!("{name:28}");
         for size in sizes {
-            print!("{:8.1}", measure(method, size));
+            print!("{:8.1}", measure(Ways::default(), method, size));
         }
         println!();
     }
 }
 
 /// Best rate of one transfer of `size` bytes, in GB/s.
-fn measure(method: Method, size: usize) -> f64 {
-    let universe = universe();
+fn measure(ways: Ways, method: Method, size: usize) -> f64 {
+    let universe = universe(ways);
     let at = universe.alloc_zeroed(4096).expect("words");
     let area = universe.alloc_zeroed(4 << 20).expect("chunks");
     let mut ring = universe.producer(A, B).expect("ring");

@@ -11,7 +11,7 @@ const CLEARLY: f64 = 1.1;
 /// How much faster only reading has to be, where taking lines has been found to gain at other sizes, before lines are left
 /// alone. On one machine, minutes apart, memory beyond the second cache gave both 38 and 13 GB/s to a reader who only reads,
 /// and 33 to one who takes lines; between CPUs far apart, 6 and 13.
-const RISK: f64 = 1.25;
+const RISK: f64 = 1.5;
 
 /// One writer and one reader on two CPUs, with so much memory between them that is used again and again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +43,7 @@ impl Table {
     /// - Lines are taken over where that is clearly faster at some size, up to the first size at which it is slower by more
     ///   than the risk of not doing it allows: more memory leaves the reader's cache by itself.
     /// - A pipe is as small as it can be without losing a tenth of the best rate: it takes room in the caches and in the
-    ///   segment.
+    ///   segment. Where taking lines gains, their taking is part of it.
     /// - The receiver copies alone where even the best pipe is clearly slower than the kernel.
     /// - Copies go past the caches from the size of the last-level cache on.
     pub fn choose(&self) -> Ways {
@@ -51,7 +51,9 @@ impl Table {
         let taken = self.cycles.iter().take_while(|cycle| gains && cycle.take * RISK > cycle.read);
         let take = taken.last().map_or(0, |cycle| cycle.bytes);
         let rate = |cycle: &Cycle| if cycle.bytes <= take { cycle.take } else { cycle.read };
-        let pipes: Vec<_> = self.cycles.iter().filter(|c| (PIPES.0..=PIPES.1).contains(&c.bytes)).collect();
+        // Where lines are taken, a larger pipe than that is as fast as the moment has it.
+        let largest = if take >= PIPES.0 { take.min(PIPES.1) } else { PIPES.1 };
+        let pipes: Vec<_> = self.cycles.iter().filter(|c| (PIPES.0..=largest).contains(&c.bytes)).collect();
         let best = pipes.iter().map(|cycle| rate(cycle)).fold(0.0, f64::max);
         let pipe = pipes.iter().find(|cycle| rate(cycle) * CLEARLY >= best);
         let default = Ways::default();
@@ -133,6 +135,29 @@ mod tests {
     /// As measured on an AMD EPYC of family 26 (Zen 5, KVM; decision 0001), where taking was not tried: no gain, then.
     fn no_gain() -> Table {
         machine(45.0, [55.0, 53.0, 55.0, 28.0, 26.0, 25.0], [54.0, 52.0, 55.0, 26.0, 25.0, 25.0], 15.0)
+    }
+
+    /// The far placement, on a system that forbids single copies.
+    fn forbidden() -> Table {
+        Table { alone: 0.0, ..far() }
+    }
+
+    #[test]
+    fn the_whole_choice_for_machines_that_were_recorded() {
+        for (table, chosen) in [
+            (near(), "take=4M,pipe=256K,alone=never,stream=32M"),
+            (near_again(), "take=4M,pipe=512K,alone=never,stream=32M"),
+            (far(), "take=4M,pipe=256K,alone=never,stream=32M"),
+            (one_core(), "take=never,pipe=512K,alone=never,stream=32M"),
+            (no_gain(), "take=never,pipe=256K,alone=never,stream=32M"),
+            (forbidden(), "take=4M,pipe=256K,alone=never,stream=32M"),
+        ] {
+            assert_eq!(table.choose().to_string(), chosen, "{table:?}");
+        }
+        // Where nothing else is fast, whether single copies are allowed decides.
+        let slow = Table { alone: 11.61, ..machine(209.8, [2.27; 6], [2.27; 6], 0.0) };
+        assert_eq!(slow.choose().alone, 256 << 10);
+        assert_eq!(Table { alone: 0.0, ..slow }.choose().alone, usize::MAX);
     }
 
     #[test]
