@@ -8,6 +8,7 @@ of the newest run, a ratio that of the named runs.
 """
 
 import re
+import textwrap
 from pathlib import Path
 
 import record
@@ -46,6 +47,14 @@ def machines(records: list[Record]) -> str:
     )
 
 
+def wrapped(text: str) -> str:
+    return textwrap.fill(text, 80)
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
+
+
 def newest(records: list[Record], row: str) -> Record:
     return [run for run in records if row in run.rows][-1]
 
@@ -73,9 +82,9 @@ def pools_table(records: list[Record]) -> str:
         spread = by_row[row]
         lines.append(
             f"| {what} | {mine} | {theirs} ({name}) "
-            f"| {spread.median:.2g} | {spread.worst:.2g} |"
+            f"| {times(spread.median)} | {times(spread.worst)} |"
         )
-    return "\n".join([*lines, "", f"Seen on: {machines(records)}."])
+    return "\n".join([*lines, "", wrapped(f"Seen on: {machines(records)}.")])
 
 
 def mpi_text(records: list[Record]) -> str:
@@ -85,9 +94,11 @@ def mpi_text(records: list[Record]) -> str:
     mean = geometric_mean(s.median for s in spreads)
     count = len(spreads) - len(behind)
     lines = [
-        f"Of {len(spreads)} rows, Phalanx was ahead in {count} in every recorded run; "
-        f"the geometric mean of the medians is {mean:.2g} times faster than the better "
-        f"of the two others. Seen on: {machines(records)}.",
+        wrapped(
+            f"Of {len(spreads)} rows, Phalanx was ahead in {count} in every recorded "
+            f"run; the geometric mean of the medians is {mean:.2g} times faster than "
+            f"the better of the two others. Seen on: {machines(records)}."
+        ),
     ]
     if behind:
         lines += [
