@@ -21,6 +21,7 @@ WAYS = (
     ("take=8M,pipe=1M,stream=1M", True),
     ("take=never,stream=64K", False),
     ("alone=32K", True),
+    ("exchange=32K", True),
     ("take=8M", False),
 )
 

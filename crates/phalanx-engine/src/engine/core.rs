@@ -73,6 +73,8 @@ pub struct Core {
     pub(crate) withdrawn: IntMap<u64, Offset>,
     /// Blocks for large sends, free for use.
     pub(crate) blocks: Vec<Offset>,
+    /// Blocks that describe a large send under way.
+    pub(crate) offered: usize,
     /// Pipes whose senders have not seen yet that everything has been received without them.
     pub(crate) left_pipes: Vec<TransferReceiver>,
     /// By slot: not tried yet, impossible, or the process for single copies.
@@ -132,6 +134,7 @@ impl Core {
             schedules: Schedules::default(),
             withdrawn: IntMap::default(),
             blocks: Vec::new(),
+            offered: 0,
             left_pipes: Vec::new(),
             copyable: Vec::new(),
             lives: Lives::default(),

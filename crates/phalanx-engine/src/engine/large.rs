@@ -237,11 +237,13 @@ impl Core {
         }
         if let Some(send) = self.ops.send(op) {
             send.block = block;
+            self.offered += usize::from(block.is_some());
         }
     }
 
     /// Gives a block back for the next large send.
     pub(crate) fn free_block(&mut self, block: Offset) {
+        self.offered -= 1;
         self.blocks.push(block);
     }
 
@@ -295,7 +297,9 @@ impl Core {
         let [claimed, address, listed] =
             words(self, block).map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
-        if end >= self.universe.ways().alone as u64
+        let ways = self.universe.ways();
+        let alone = if self.offered > 0 { ways.exchange } else { ways.alone };
+        if end >= alone as u64
             && let Some(pull) = self.take_alone(offer, &ours)
         {
             self.set_recv_stage(op, RecvStage::Pulling(Box::new(pull)));

@@ -61,9 +61,14 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
         usize::MAX => String::new(),
         from => format!(", one copy from {} on", spelled(from)),
     };
+    let exchange = match ways.exchange {
+        usize::MAX => String::new(),
+        from => format!("  both at once    one copy by the kernel from {} on\n", spelled(from)),
+    };
     text.push_str(&format!("  collectives     lines are taken from areas of up to {}\n", spelled(ways.take)));
     let (pipe, stream) = (spelled(ways.pipe), spelled(ways.stream));
     text.push_str(&format!("  large messages  pipe of {pipe}{lines}{alone}; past the caches from {stream} on\n"));
+    text.push_str(&exchange);
     text.push_str(&match kept {
         Some(path) => format!("kept in {}\n", path.display()),
         None => "not kept: no directory for it can be written; jobs measure again\n".to_owned(),

@@ -3,7 +3,8 @@
 //! One small file, in the directory that the user has for files of this boot (`XDG_RUNTIME_DIR`), or for caches
 //! (`XDG_CACHE_HOME`, `~/.cache`). Its first line says for what it holds: boot, kernel, CPU model, the CPUs between which
 //! was measured. Two virtual CPUs may be moved apart or together without a word, so the way of a cache line between them
-//! is measured again each time that the file is used, which costs a fraction of a millisecond.
+//! is measured again each time that the file is used, which costs a fraction of a millisecond; a table is kept for each
+//! length of that way that was met.
 
 use std::fs;
 use std::io::Read;
@@ -12,21 +13,25 @@ use std::path::PathBuf;
 use super::{Table, measure};
 
 /// The first word of a file, with the version of its form.
-const FORM: &str = "phalanx-ways-1";
+const FORM: &str = "phalanx-ways-2";
+
+/// Tables that are kept at most: virtual CPUs were seen as threads of one core, on one cache, and on two.
+const PLACES: usize = 4;
 
 /// How much longer or shorter the way of a cache line may have become.
 const SAME: f64 = 1.5;
 
-/// What is kept and still holds. Otherwise what is measured now, if `measure` says so.
+/// What is kept and holds as the CPUs are now. Otherwise what is measured now, if `measure` says so; if it does not, what
+/// was measured last.
 pub fn table(measure: bool) -> Option<Table> {
-    let machine = machine()?;
-    let kept = path().and_then(|path| fs::read_to_string(path).ok()).and_then(|text| of_text(&text, &machine));
-    if !measure {
-        return kept;
+    let mut kept = tables(&machine()?);
+    if !measure || kept.is_empty() {
+        return if measure { measure_and_keep() } else { kept.into_iter().next() };
     }
-    match kept {
-        Some(table) if holds(&table, measure::ping()) => Some(table),
-        _ => measure_and_keep(),
+    let ping = measure::ping();
+    match kept.iter().position(|table| holds(table, ping)) {
+        Some(at) => Some(kept.swap_remove(at)),
+        None => measure_and_keep(),
     }
 }
 
@@ -35,9 +40,18 @@ pub fn measure_and_keep() -> Option<Table> {
     let table = measure::table()?;
     // Where nothing can be kept, the next job measures again.
     if let (Some(machine), Some(path)) = (machine(), path()) {
-        let _ = keep(&path, &format!("{FORM} {machine}\n{}", table.to_text()));
+        let others = tables(&machine);
+        let others = others.iter().filter(|other| !holds(other, Some(table.ping))).take(PLACES - 1);
+        let texts: Vec<_> = std::iter::once(&table).chain(others).map(Table::to_text).collect();
+        let _ = keep(&path, &format!("{FORM} {machine}\n{}", texts.join("\n")));
     }
     Some(table)
+}
+
+/// What is kept for a machine, the newest first.
+fn tables(machine: &str) -> Vec<Table> {
+    let text = path().and_then(|path| fs::read_to_string(path).ok());
+    text.and_then(|text| of_text(&text, machine)).unwrap_or_default()
 }
 
 /// Where the table is kept.
@@ -61,9 +75,11 @@ fn keep(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     fs::rename(&new, path)
 }
 
-fn of_text(text: &str, machine: &str) -> Option<Table> {
+/// The tables in a file, if it is about this machine and all of them are whole.
+fn of_text(text: &str, machine: &str) -> Option<Vec<Table>> {
     let (first, rest) = text.split_once('\n')?;
-    (first.strip_prefix(FORM)?.strip_prefix(' ')? == machine).then(|| Table::from_text(rest))?
+    (first.strip_prefix(FORM)?.strip_prefix(' ')? == machine)
+        .then(|| rest.split("\n\n").map(Table::from_text).collect())?
 }
 
 /// What the kernel says about the first CPU. Not about all: on large machines that takes longer than all the rest.
@@ -90,4 +106,36 @@ fn machine() -> Option<String> {
         kernel.release().to_string_lossy(),
         model.join(" ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cycle;
+    use super::super::table::CYCLES;
+    use super::*;
+
+    fn of_ping(ping: f64) -> Table {
+        let cycles = CYCLES.map(|bytes| Cycle { bytes, read: ping, take: 10.0 });
+        Table { ping, cycles: cycles.to_vec(), alone: 14.0, last_level: 32 << 20 }
+    }
+
+    #[test]
+    fn a_file_has_a_table_for_each_place_of_the_cpus() {
+        let (near, far) = (of_ping(50.0), of_ping(200.0));
+        let file = |machine: &str| format!("{FORM} {machine}\n{}\n{}", near.to_text(), far.to_text());
+        assert_eq!(of_text(&file("this"), "this"), Some(vec![near.clone(), far.clone()]));
+        assert_eq!(of_text(&file("another"), "this"), None);
+        assert_eq!(of_text(&file("this").replace("alone", "alon"), "this"), None);
+        assert_eq!(of_text(&format!("{FORM} this\n{}", far.to_text()), "this"), Some(vec![far.clone()]));
+    }
+
+    #[test]
+    fn a_table_holds_while_lines_go_about_as_long_as_when_it_was_measured() {
+        for (ping, near, far) in [(50.0, true, false), (70.0, true, false), (100.0, false, false), (150.0, false, true)]
+        {
+            assert_eq!(holds(&of_ping(50.0), Some(ping)), near, "{ping}");
+            assert_eq!(holds(&of_ping(200.0), Some(ping)), far, "{ping}");
+        }
+        assert!(holds(&of_ping(50.0), None), "a machine that is too busy to tell");
+    }
 }

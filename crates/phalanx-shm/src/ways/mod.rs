@@ -26,7 +26,7 @@ pub const VARIABLE: &str = "PHALANX_WAYS";
 ///
 /// let ways: Ways = "take=512K,alone=never".parse()?;
 /// assert_eq!(ways, Ways { take: 512 << 10, alone: usize::MAX, ..Ways::default() });
-/// assert_eq!(ways.to_string(), "take=512K,pipe=256K,alone=never,stream=32M");
+/// assert_eq!(ways.to_string(), "take=512K,pipe=256K,alone=never,exchange=never,stream=32M");
 /// assert!("take=513K".parse::<Ways>().is_err());
 /// # Ok::<(), String>(())
 /// ```
@@ -40,6 +40,9 @@ pub struct Ways {
     /// Bytes of a message from which its receiver copies it alone, by the kernel's single copy where that is allowed, even
     /// when the sender waits; `usize::MAX`: never.
     pub alone: usize,
+    /// As `alone`, for a receiver that has a large message of its own under way: where both sides have to do, what counts
+    /// is the work of all and not what goes on at the same time. Never above `alone`.
+    pub exchange: usize,
     /// Bytes of a message from which copies out of a pipe go past the caches; `usize::MAX`: never.
     pub stream: usize,
 }
@@ -48,7 +51,7 @@ pub struct Ways {
 /// the time and more where it is; the rest is the smallest of each.
 impl Default for Ways {
     fn default() -> Ways {
-        Ways { take: 512 << 10, pipe: PIPES.0, alone: usize::MAX, stream: 32 << 20 }
+        Ways { take: 512 << 10, pipe: PIPES.0, alone: usize::MAX, exchange: usize::MAX, stream: 32 << 20 }
     }
 }
 
@@ -73,7 +76,7 @@ impl Ways {
     /// As a word of the segment.
     pub(crate) fn to_word(self) -> u64 {
         let log = |bytes: usize| u64::from(bytes.checked_ilog2().unwrap_or(0));
-        log(self.take) | log(self.pipe) << 8 | log(self.alone) << 16 | log(self.stream) << 24
+        log(self.take) | log(self.pipe) << 8 | log(self.alone) << 16 | log(self.stream) << 24 | log(self.exchange) << 32
     }
 
     /// What another process wrote there; nothing in it leads outside the segment or to a pipe of no bytes.
@@ -83,14 +86,16 @@ impl Ways {
             log if u32::from(log) < usize::BITS - 1 => 1 << log,
             _ => usize::MAX,
         };
-        Ways { take: bytes(0), pipe: bytes(8).clamp(PIPES.0, PIPES.1), alone: bytes(16), stream: bytes(24) }
+        let pipe = bytes(8).clamp(PIPES.0, PIPES.1);
+        Ways { take: bytes(0), pipe, alone: bytes(16), exchange: bytes(32), stream: bytes(24) }
     }
 }
 
 impl fmt::Display for Ways {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [take, pipe, alone, stream] = [self.take, self.pipe, self.alone, self.stream].map(spelled);
-        write!(f, "take={take},pipe={pipe},alone={alone},stream={stream}")
+        let Ways { take, pipe, alone, exchange, stream } = *self;
+        let [take, pipe, alone, exchange, stream] = [take, pipe, alone, exchange, stream].map(spelled);
+        write!(f, "take={take},pipe={pipe},alone={alone},exchange={exchange},stream={stream}")
     }
 }
 
@@ -120,14 +125,16 @@ impl FromStr for Ways {
                 "take" => (&mut ways.take, 0),
                 "pipe" => (&mut ways.pipe, 0),
                 "alone" => (&mut ways.alone, usize::MAX),
+                "exchange" => (&mut ways.exchange, usize::MAX),
                 "stream" => (&mut ways.stream, usize::MAX),
-                _ => return Err(format!("there is no '{name}': the names are take, pipe, alone and stream")),
+                _ => return Err(format!("there is no '{name}': the names are take, pipe, alone, exchange and stream")),
             };
             *place = bytes.unwrap_or(never);
             if name == "pipe" && !(PIPES.0..=PIPES.1).contains(place) {
                 return Err(format!("a pipe has {} to {}", spelled(PIPES.0), spelled(PIPES.1)));
             }
         }
+        ways.exchange = ways.exchange.min(ways.alone);
         Ok(ways)
     }
 }
@@ -155,8 +162,9 @@ mod tests {
 
     #[test]
     fn a_word_of_the_segment_says_what_was_chosen() {
-        let never = Ways { take: 0, pipe: 1 << 20, alone: usize::MAX, stream: usize::MAX };
-        for ways in [Ways::default(), never, Ways { alone: 64 << 10, ..never }] {
+        let (pipe, never) = (1 << 20, usize::MAX);
+        let never = Ways { take: 0, pipe, alone: never, exchange: never, stream: never };
+        for ways in [Ways::default(), never, Ways { alone: 64 << 10, exchange: 32 << 10, ..never }] {
             assert_eq!(Ways::from_word(ways.to_word()), ways, "{ways}");
         }
     }

@@ -44,7 +44,8 @@ impl Table {
     ///   than the risk of not doing it allows: more memory leaves the reader's cache by itself.
     /// - A pipe is as small as it can be without losing a tenth of the best rate: it takes room in the caches and in the
     ///   segment. Where taking lines gains, their taking is part of it.
-    /// - The receiver copies alone where even the best pipe is clearly slower than the kernel.
+    /// - The receiver copies alone where even the best pipe is clearly slower than the kernel; in an exchange, where each
+    ///   process has both copies of a pipe to do, already where it is clearly slower than twice that.
     /// - Copies go past the caches from the size of the last-level cache on.
     pub fn choose(&self) -> Ways {
         let gains = self.cycles.iter().any(|cycle| cycle.take > cycle.read * CLEARLY);
@@ -61,10 +62,12 @@ impl Table {
             0 => default.stream,
             bytes => bytes.next_power_of_two(),
         };
+        let from = |alone: f64| if alone > best * CLEARLY { PIPES.0 } else { usize::MAX };
         Ways {
             take,
             pipe: pipe.map_or(default.pipe, |cycle| cycle.bytes),
-            alone: if self.alone > best * CLEARLY { PIPES.0 } else { usize::MAX },
+            alone: from(self.alone),
+            exchange: from(2.0 * self.alone),
             stream,
         }
     }
@@ -145,12 +148,12 @@ mod tests {
     #[test]
     fn the_whole_choice_for_machines_that_were_recorded() {
         for (table, chosen) in [
-            (near(), "take=4M,pipe=256K,alone=never,stream=32M"),
-            (near_again(), "take=4M,pipe=512K,alone=never,stream=32M"),
-            (far(), "take=4M,pipe=256K,alone=never,stream=32M"),
-            (one_core(), "take=never,pipe=512K,alone=never,stream=32M"),
-            (no_gain(), "take=never,pipe=256K,alone=never,stream=32M"),
-            (forbidden(), "take=4M,pipe=256K,alone=never,stream=32M"),
+            (near(), "take=4M,pipe=256K,alone=never,exchange=never,stream=32M"),
+            (near_again(), "take=4M,pipe=512K,alone=never,exchange=never,stream=32M"),
+            (far(), "take=4M,pipe=256K,alone=never,exchange=256K,stream=32M"),
+            (one_core(), "take=never,pipe=512K,alone=never,exchange=never,stream=32M"),
+            (no_gain(), "take=never,pipe=256K,alone=never,exchange=never,stream=32M"),
+            (forbidden(), "take=4M,pipe=256K,alone=never,exchange=never,stream=32M"),
         ] {
             assert_eq!(table.choose().to_string(), chosen, "{table:?}");
         }

@@ -265,7 +265,7 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
         Kind::Scatter | Kind::Alltoall => bytes.saturating_mul(n),
         _ => bytes,
     };
-    let way = if left <= INLINE { Way::In(Place::Cells) } else { by_size(call.kind, bytes, element, n)? };
+    let way = if left <= INLINE { Way::In(Place::Cells) } else { by_size(call.kind, bytes, element, comm)? };
     Some((Identity { kind: call.kind, root, bytes }, way))
 }
 
@@ -274,7 +274,10 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
 const PIECE: usize = 4096;
 
 /// Where data goes that does not fit into cells.
-fn by_size(kind: Kind, bytes: usize, element: usize, n: usize) -> Option<Way> {
+fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Way> {
+    let n = comm.size() as usize;
+    // Where the kernel copies faster than both copies through the area.
+    let exchanged = comm.engine().universe().ways().exchange.saturating_sub(1);
     let one_after_the_other = matches!(kind, Kind::Bcast | Kind::Scan | Kind::Exscan);
     let layout = if one_after_the_other { Layout::of_one } else { Layout::of_all };
     let (small, large) = (layout(Tier::Small, n), layout(Tier::Large, n));
@@ -284,12 +287,13 @@ fn by_size(kind: Kind, bytes: usize, element: usize, n: usize) -> Option<Way> {
     // Bytes that fit into the small memory, and into the large one.
     let (few, most) = match kind {
         Kind::Bcast => (small.step(), usize::MAX),
-        Kind::Allgather | Kind::Reduce | Kind::Allreduce => (small.share(), usize::MAX),
+        Kind::Allgather => (small.share(), exchanged),
+        Kind::Reduce | Kind::Allreduce => (small.share(), usize::MAX),
         Kind::Scan | Kind::Exscan if n <= reducing::SCAN_RANKS => (small.share(), usize::MAX),
         Kind::ReduceScatter | Kind::ReduceScatterBlock if large.pair_share() >= PIECE.max(element) => {
             (small.share(), usize::MAX)
         }
-        Kind::Alltoall => (small.pair_share(), moving::alltoall_limit(large)),
+        Kind::Alltoall => (small.pair_share(), moving::alltoall_limit(large).min(exchanged)),
         _ => (small.share(), large.share()),
     };
     Some(match bytes {
