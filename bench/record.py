@@ -71,6 +71,22 @@ def three_digits(figure: float) -> float:
     return int(rounded) if rounded >= 100 else rounded
 
 
+def nanoseconds(
+    table: dict[str, dict[str, float]],
+    names: Iterable[str],
+    tried: Callable[[str, str], bool] = lambda _row, _name: True,
+) -> Rows:
+    """What is kept of a table of seconds: "fails" where one that was tried has none."""
+    return {
+        row: {
+            name: three_digits(figures[name] * 1e9) if name in figures else "fails"
+            for name in names
+            if name in figures or tried(row, name)
+        }
+        for row, figures in table.items()
+    }
+
+
 def commit() -> str:
     """What was measured: the commit, with a `+` when files differ from it."""
     try:

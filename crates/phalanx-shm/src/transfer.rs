@@ -328,8 +328,7 @@ impl TransferReceiver {
             let n = match (streaming, take) {
                 (true, true) => copy_streaming::<true>(stretch, target),
                 (true, false) => copy_streaming::<false>(stretch, target),
-                (false, true) => stretch.copy_taking(target),
-                (false, false) => stretch.as_const().copy_to_mem(target),
+                (false, take) => stretch.copy_out(target, take),
             };
             moved += n;
             pipe.done += n as u64;

@@ -117,10 +117,7 @@ pub(super) fn put(area: &SharedBytes<'_>, at: usize, data: &Src, from: usize, le
 /// Reads bytes `from..from + len` of the packed data from position `at` of the area, and takes their cache lines over where
 /// `take` says that this rank is alone with them.
 pub(super) fn get(area: &SharedBytes<'_>, at: usize, data: &Dst, from: usize, len: usize, take: bool) -> Result<()> {
-    let read = |at: usize, to: MutMem| {
-        let done = if take { area.take_mem(at, to) } else { area.read_mem(at, to) };
-        done.map_err(lies_outside)
-    };
+    let read = |at: usize, to: MutMem| area.read_mem(at, to, take).map_err(lies_outside);
     if data.ty.is_contiguous() {
         return read(at, dense_mut(data.mem, &data.ty, from, len));
     }

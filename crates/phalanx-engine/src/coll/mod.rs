@@ -70,7 +70,7 @@ impl Comm {
         let mut run = plan.into_run(self, name, tag);
         match self.engine().run_schedule(waiting, &mut run, fast::broken_word(self))? {
             Driven::Done => Ok(()),
-            Driven::GivenUp => Err(fast::why_broken(self, waiting)),
+            Driven::GivenUp => Err(fast::why_broken(self)),
         }
     }
 

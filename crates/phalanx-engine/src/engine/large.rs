@@ -146,13 +146,6 @@ pub(crate) struct Push {
     end: u64,
 }
 
-impl Piping {
-    /// The process at the other end.
-    pub(crate) fn sender(&self) -> ProcId {
-        self.offer.from
-    }
-}
-
 impl Push {
     /// The data has been packed into memory of the operation's own.
     pub(crate) fn use_packed(&mut self, bytes: u64) {
@@ -163,6 +156,11 @@ impl Push {
 impl Piping {
     fn new(pipe: TransferReceiver, offer: Offer, ours: Option<Pieces>) -> Piping {
         Piping { pipe, offer, ours, opened: false, passes: 0, theirs: None, behind: None, tied: false, discard: false }
+    }
+
+    /// The process at the other end.
+    pub(crate) fn sender(&self) -> ProcId {
+        self.offer.from
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn copy_streaming<const TAKE: bool>(from: MutMem, to: MutMem) -> usiz
             return n;
         }
     }
-    if TAKE { from.copy_taking(to) } else { from.as_const().copy_to_mem(to) }
+    from.copy_out(to, TAKE)
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -15,6 +15,13 @@ const LINE: usize = 64;
 const PIECE: usize = 8 * LINE;
 
 impl MutMem {
+    /// Copies the first bytes to `out`, which must not overlap; returns how many fitted. If `take`, as
+    /// [`MutMem::copy_taking`], whose condition holds then.
+    #[inline]
+    pub fn copy_out(&self, out: MutMem, take: bool) -> usize {
+        if take { self.copy_taking(out) } else { self.as_const().copy_to_mem(out) }
+    }
+
     /// Copies the first bytes to `out`, which must not overlap, and takes their lines; returns how many bytes fitted. The
     /// caller must be the only one who uses this memory at this time.
     #[inline]

@@ -372,26 +372,14 @@ impl<'u> SharedBytes<'u> {
         Ok(())
     }
 
-    /// Copies from byte `at` into all of `out`.
+    /// Copies from byte `at` into all of `out`, as [`MutMem::copy_out`].
     ///
     /// # Errors
     ///
     /// [`ShmError::BadRange`] when the range is shorter; nothing is copied then.
     #[inline]
-    pub fn read_mem(&self, at: usize, out: MutMem) -> Result<(), ShmError> {
-        self.checked(at, out.len)?.as_const().copy_to_mem(out);
-        Ok(())
-    }
-
-    /// As [`SharedBytes::read_mem`], and takes the cache lines over, as [`MutMem::copy_taking`]: for whoever is alone with
-    /// the bytes at this time.
-    ///
-    /// # Errors
-    ///
-    /// [`ShmError::BadRange`] when the range is shorter; nothing is copied then.
-    #[inline]
-    pub fn take_mem(&self, at: usize, out: MutMem) -> Result<(), ShmError> {
-        self.checked(at, out.len)?.copy_taking(out);
+    pub fn read_mem(&self, at: usize, out: MutMem, take: bool) -> Result<(), ShmError> {
+        self.checked(at, out.len)?.copy_out(out, take);
         Ok(())
     }
 

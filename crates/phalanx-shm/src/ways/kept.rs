@@ -25,8 +25,8 @@ const SAME: f64 = 1.5;
 /// was measured last.
 pub fn table(measure: bool) -> Option<Table> {
     let mut kept = tables(&machine()?);
-    if !measure || kept.is_empty() {
-        return if measure { measure_and_keep() } else { kept.into_iter().next() };
+    if !measure {
+        return kept.into_iter().next();
     }
     let ping = measure::ping();
     match kept.iter().position(|table| holds(table, ping)) {

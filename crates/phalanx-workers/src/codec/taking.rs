@@ -42,10 +42,6 @@ pub(super) fn bytes<'py>(py: Python<'py>, block: &Block, length: usize) -> PyRes
     let from = memory(block, 0, length).ok_or_else(phalanx_object::damaged)?;
     // SAFETY: the room of the new object, which nobody else has yet.
     let to = unsafe { MutMem::new(ffi::PyBytes_AsString(made.as_ptr()).cast(), length) };
-    if length >= LEAST && length <= Reading::here().copied {
-        from.copy_taking(to);
-    } else {
-        from.as_const().copy_to_mem(to);
-    }
+    from.copy_out(to, length >= LEAST && length <= Reading::here().copied);
     Ok(made)
 }

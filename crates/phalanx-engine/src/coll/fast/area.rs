@@ -171,12 +171,7 @@ impl Area {
     }
 
     /// Position in the segment, for [`Area::join`].
-    pub(super) fn position(&self) -> u64 {
-        self.at.get()
-    }
-
-    /// As [`Area::position`].
-    pub(super) fn offset(&self) -> Offset {
+    pub(super) fn position(&self) -> Offset {
         self.at
     }
 
@@ -242,8 +237,11 @@ impl Area {
 }
 
 /// The cells in the control block at a position.
+///
+/// # Errors
+/// As [`Area::cells`].
 #[inline]
-fn cells_at(universe: &Universe, at: Offset, ranks: usize) -> Result<Cells<'_>> {
+pub(super) fn cells_at(universe: &Universe, at: Offset, ranks: usize) -> Result<Cells<'_>> {
     let words = universe.words(at, Cells::words(ranks)).map_err(outside)?;
     Cells::over(words, ranks).ok_or_else(|| {
         Error::new(ErrorClass::Intern, format!("the cells of {ranks} ranks do not fit where they should be"))

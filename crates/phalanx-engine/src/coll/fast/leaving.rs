@@ -10,10 +10,9 @@ use crate::comm::Comm;
 use crate::error::{Error, ErrorClass};
 
 use super::super::call::{Kind, Mode};
-use super::area::{Area, head, notify_others};
-use super::steps::{Counters, Identity, Steps};
-use super::{Closed, State, Turn, try_lock};
-use crate::engine::Waiting;
+use super::area::{Area, cells_at, head, notify_others};
+use super::steps::disagreement;
+use super::{Closed, State, try_lock};
 
 /// In the broken word: what follows is no step.
 const LEFT: u64 = 1 << 63;
@@ -53,21 +52,18 @@ pub(in super::super) fn broken_word(comm: &Comm) -> Option<&AtomicU64> {
 }
 
 fn broken<'c>(comm: &'c Comm, area: &Area) -> Option<&'c AtomicU64> {
-    let words = phalanx_shm::cells::Cells::words(area.ranks());
-    let words = comm.engine().universe().words(area.offset(), words).ok()?;
-    phalanx_shm::cells::Cells::over(words, area.ranks()).map(|cells| &cells.head()[head::BROKEN])
+    let cells = cells_at(comm.engine().universe(), area.position(), area.ranks());
+    cells.ok().map(|cells| &cells.head()[head::BROKEN])
 }
 
 /// Why an operation that goes by messages was given up: what the broken word says.
 #[cold]
-pub(in super::super) fn why_broken(comm: &Comm, waiting: Waiting) -> Error {
-    let unknown = || Error::new(ErrorClass::Other, "another rank has left a collective on this communicator");
-    let Ok(turn) = Turn::take(comm, waiting) else { return unknown() };
-    let State::Ready(area) = &turn.local.state else { return unknown() };
-    let id = Identity { kind: Kind::Barrier, root: 0, bytes: 0 };
-    let mut counters = Counters::default();
-    let begun = Steps::begin(comm, area, super::Place::Cells, &mut counters, id);
-    begun.err().unwrap_or_else(unknown)
+pub(in super::super) fn why_broken(comm: &Comm) -> Error {
+    let told = try_lock(comm.coll()).and_then(|local| match &local.state {
+        State::Ready(area) => Some(disagreement(comm, &area.cells().ok()?, local.counters.step(), None)),
+        _ => None,
+    });
+    told.unwrap_or_else(|| Error::new(ErrorClass::Other, "another rank has left a collective on this communicator"))
 }
 
 /// The error that a broken word stands for; `None` when it is about a disagreement.

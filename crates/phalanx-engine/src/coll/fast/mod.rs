@@ -210,7 +210,7 @@ fn this_thread() -> usize {
 /// Rank 0 makes the area and tells the others where it is.
 fn make(comm: &Comm) -> Result<State> {
     let made = if comm.rank() == 0 { Area::make(comm) } else { None };
-    let mut at = [made.as_ref().map_or(0, Area::position)];
+    let mut at = [made.as_ref().map_or(0, |area| area.position().get())];
     let call = Call::bcast(comm, RecvBuf::of(&mut at), 0)?;
     comm.run_plan(plan::plan(comm, &call)?, "Bcast", comm.coll().next_tag())?;
     Ok(match made {

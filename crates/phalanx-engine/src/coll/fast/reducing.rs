@@ -83,9 +83,8 @@ fn together(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) ->
     fold(op, &data.ty, data.count, n, part, into)
 }
 
-/// Two steps for each chunk: all write; each rank combines its slice; those for whom `into` is there (`everyone`, or the
-/// root) read the result.
-fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, everyone: bool) -> Result<()> {
+/// Two steps for each chunk: all write; each rank combines its slice; `readers`, for whom `into` is there, read the result.
+fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, readers: Readers) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let extent = data.ty.extent() as usize;
     let chunk = (steps.layout().share() / extent).max(1);
@@ -102,8 +101,8 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, eve
 
         let reduced = steps.enter()?;
         let result = steps.whole(reduced, me)?;
-        let mine = (count * me / n * extent, count * (me + 1) / n * extent);
-        let (from, len) = (mine.0, mine.1 - mine.0);
+        let (from, to) = (count * me / n * extent, count * (me + 1) / n * extent);
+        let len = to - from;
         if len > 0 && failed.is_ok() {
             let part = |r: usize| Ok(at(&shared, r * lines(bytes) + from, len).as_const());
             // A failing user operation must not keep the others waiting: the steps go on.
@@ -114,20 +113,15 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, eve
         }
         steps.arrive(reduced);
         let Some(into) = into else { continue };
-        let copy = |(from, to): (usize, usize), take: bool| {
-            let (piece, room) = (at(&result, from, to - from), into.at((start + from) as isize, to - from));
-            if take {
-                piece.copy_taking(room);
-            } else {
-                piece.as_const().copy_to_mem(room);
-            }
+        let copy = |from: usize, to: usize, take: bool| {
+            at(&result, from, to - from).copy_out(into.at((start + from) as isize, to - from), take);
         };
-        copy(mine, false);
+        // The own slice is still in the cache, and its lines are the others'.
+        copy(from, to, false);
         steps.full(reduced)?;
-        let readers = if everyone { Readers::AllOthers } else { Readers::One };
         let take = steps.takes(n * bytes, readers);
-        copy((0, mine.0), take);
-        copy((mine.1, bytes), take);
+        copy(0, from, take);
+        copy(to, bytes, take);
     }
     failed
 }
@@ -149,7 +143,7 @@ pub(super) fn reduce(
     if at_once && bytes <= steps.layout().share() {
         together(steps, &data, op, into)
     } else {
-        divided(steps, &data, op, into, false)
+        divided(steps, &data, op, into, Readers::One)
     }
 }
 
@@ -168,7 +162,7 @@ pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, o
         return if fits && lines(bytes) * n <= TOGETHER {
             together(steps, &data, op, Some(room(recv)))
         } else {
-            divided(steps, &data, op, Some(room(recv)), true)
+            divided(steps, &data, op, Some(room(recv)), Readers::AllOthers)
         };
     }
     if fits && bytes <= USER_DIVIDE {
@@ -182,7 +176,7 @@ pub(super) fn allreduce(steps: &mut Steps<'_>, send: Option<&Src>, recv: &Dst, o
         moving::bcast(steps, recv, 0)?;
         return reduced;
     }
-    divided(steps, &data, op, Some(room(recv)), true)
+    divided(steps, &data, op, Some(room(recv)), Readers::AllOthers)
 }
 
 /// Most ranks among which a large scan goes through the area: among more, messages in a tree are done before a chain is,

@@ -46,6 +46,13 @@ pub(super) struct Counters {
     used: [[u64; PARTS]; 2],
 }
 
+impl Counters {
+    /// The last step of this rank.
+    pub(super) fn step(&self) -> u64 {
+        self.step
+    }
+}
+
 /// What ranks must agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -363,31 +370,37 @@ impl<'a> Steps<'a> {
         self.disagreement()
     }
 
-    /// Says who has left an operation, or which ranks did what in the step about which they disagree.
     #[cold]
     fn disagreement(&self) -> Error {
-        let step = self.cells.head()[head::BROKEN].load(Ordering::Acquire);
-        if let Some(left) = leaving::told(self.comm, step) {
-            return left;
-        }
-        let earlier = step <= self.before;
-        let (call, this) = if earlier { ("called", "this rank called") } else { ("calls", "this rank calls") };
-        let done = |rank: usize| self.cells.noted(rank, step).map(Identity::from_note);
-        // A rank that finds the area closed as it comes has said nothing in the step.
-        let mine = done(self.me).or((!earlier).then_some(self.id));
-        let mut others: Vec<String> = Vec::new();
-        for rank in self.all().filter(|rank| *rank != self.me) {
-            if let Some(theirs) = done(rank).filter(|theirs| Some(*theirs) != mine) {
-                others.push(format!("rank {rank} {call} {}", theirs.describe()));
-            }
-        }
-        let own = mine.map(|id| format!("{this} {}, but ", id.describe())).unwrap_or_default();
-        let others =
-            if others.is_empty() { "another rank called something else".to_owned() } else { others.join(", ") };
-        let when = if earlier { " in an earlier operation" } else { "" };
-        Error::new(
-            ErrorClass::NotSame,
-            format!("the ranks disagree{when}: {own}{others}; all ranks must make the same collective call"),
-        )
+        disagreement(self.comm, &self.cells, self.before, Some(self.id))
     }
+}
+
+/// Says who has left an operation, or which ranks did what in the step about which they disagree, to a rank that has done
+/// all steps up to `before`, and comes with `id` if that is an operation with steps.
+#[cold]
+pub(super) fn disagreement(comm: &Comm, cells: &Cells<'_>, before: u64, id: Option<Identity>) -> Error {
+    let step = cells.head()[head::BROKEN].load(Ordering::Acquire);
+    if let Some(left) = leaving::told(comm, step) {
+        return left;
+    }
+    let me = comm.rank() as usize;
+    let earlier = step <= before;
+    let (call, this) = if earlier { ("called", "this rank called") } else { ("calls", "this rank calls") };
+    let done = |rank: usize| cells.noted(rank, step).map(Identity::from_note);
+    // A rank that finds the area closed as it comes has said nothing in the step.
+    let mine = done(me).or(id.filter(|_| !earlier));
+    let mut others: Vec<String> = Vec::new();
+    for rank in (0..comm.size() as usize).filter(|rank| *rank != me) {
+        if let Some(theirs) = done(rank).filter(|theirs| Some(*theirs) != mine) {
+            others.push(format!("rank {rank} {call} {}", theirs.describe()));
+        }
+    }
+    let own = mine.map(|id| format!("{this} {}, but ", id.describe())).unwrap_or_default();
+    let others = if others.is_empty() { "another rank called something else".to_owned() } else { others.join(", ") };
+    let when = if earlier { " in an earlier operation" } else { "" };
+    Error::new(
+        ErrorClass::NotSame,
+        format!("the ranks disagree{when}: {own}{others}; all ranks must make the same collective call"),
+    )
 }

@@ -288,3 +288,24 @@ fn the_others_of_an_interrupted_collective_learn_who_left_it() {
         }
     });
 }
+
+#[test]
+fn a_rank_that_waits_by_messages_while_others_disagree_is_not_said_to_have_called_something_else() {
+    testing::run(3, |comm| {
+        let copy = comm.dup().unwrap();
+        copy.barrier().unwrap();
+        let (mine, all) = (Data::filled(4, 1u8), Data::filled(12, 0u8));
+        let outcome = match comm.rank() {
+            2 => copy.allgatherv(mine.as_arg(), all.recv_blocks(&[4; 3], &[0, 4, 8])),
+            1 => copy.barrier(),
+            _ => copy.bcast(mine.recv(), 0).and_then(|()| copy.barrier()),
+        };
+        let error = outcome.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::NotSame, "{error}");
+        if comm.rank() == 2 {
+            assert!(!error.message().contains("this rank call"), "{error}");
+            assert!(error.message().contains("rank 1 calls Barrier"), "{error}");
+        }
+        comm.barrier().unwrap();
+    });
+}
