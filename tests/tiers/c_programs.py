@@ -5,14 +5,64 @@ prints one line `N checks` on rank 0 and exits with a status other than 0 when
 a check fails.
 """
 
+import importlib.util
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
-from .process import PHALANX, TESTS, Counts, run
+from .process import PHALANX, ROOT, TESTS, Counts, run
 
 RANKS = re.compile(r"ranks:\s*((?:\d+[ ,]*)+)")
 CHECKS = re.compile(r"(\d+) checks")
+
+# What the library exports beyond the standard: for our own binding, which finds out
+# whether they are there.
+BEYOND = {
+    "PHALANX_Irecv",
+    "PHALANX_Is_interrupted",
+    "PHALANX_Isend",
+    "PHALANX_Recv",
+    "PHALANX_Recv_or_mprobe",
+    "PHALANX_Send",
+    "PHALANX_Send_now",
+    "PHALANX_Set_interrupt_hook",
+    "PHALANX_Uses_error_function",
+    "PHALANX_Version",
+}
+
+
+def standard_names() -> set[str]:
+    """The functions of the standard's table."""
+    table = (ROOT / "abi" / "functions.tsv").read_text().splitlines()
+    rows = [line for line in table if line and not line.startswith("#")]
+    return {row.split("\t")[1] for row in rows[1:]}
+
+
+def exported_names(library: Path) -> set[str]:
+    """What a library defines for others."""
+    listed = run(["nm", "-D", "--defined-only", str(library)], 60)
+    return {line.split()[-1] for line in listed.output.splitlines() if line.strip()}
+
+
+def check_exports() -> Counts:
+    """The library exports the standard's names, each twice, and what `BEYOND` says."""
+    counts = Counts()
+    if shutil.which("nm") is None:
+        counts.skipped += 1
+        return counts
+    package = importlib.util.find_spec("phalanx")
+    assert package is not None and package.origin is not None
+    library = Path(package.origin).parent / "_native" / "libmpi_abi.so.1"
+    names = standard_names()
+    expected = names | {f"P{name}" for name in names} | BEYOND
+    found = exported_names(library)
+    missing, more = sorted(expected - found), sorted(found - expected)
+    counts.expect(
+        not missing and not more,
+        f"{library.name} lacks {missing} of the standard and exports {more} beyond it",
+    )
+    return counts
 
 
 def run_program(source: Path, folder: Path) -> Counts:
@@ -47,7 +97,7 @@ def run_program(source: Path, folder: Path) -> Counts:
 
 
 def run_all() -> Counts:
-    counts = Counts()
+    counts = check_exports()
     with tempfile.TemporaryDirectory() as folder:
         for source in sorted((TESTS / "c").glob("*.c")):
             counts += run_program(source, Path(folder))

@@ -1,11 +1,11 @@
 //! `docs/generated/coverage.md`: which functions of the standard have a body.
 
+use crate::implemented::Bodies;
 use crate::tables::Abi;
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// The text of the page.
-pub fn write(abi: &Abi, done: &BTreeSet<String>) -> String {
+pub fn write(abi: &Abi, done: &Bodies) -> String {
     let mut chapters: Vec<&str> = abi.functions.iter().map(|f| f.chapter.as_str()).collect();
     chapters.dedup();
     let mut out = String::from(
@@ -14,23 +14,23 @@ pub fn write(abi: &Abi, done: &BTreeSet<String>) -> String {
          Every function is exported under its `MPI_` and its `PMPI_` name. One that has no body yet fails with\n\
          `MPI_ERR_UNSUPPORTED_OPERATION`, which the Python binding raises as `NotImplementedError`.\n\n",
     );
-    let _ = writeln!(out, "{} of {} functions have a body.\n", done.len(), abi.functions.len());
+    let _ = writeln!(out, "{} of {} functions have a body.\n", done.standard.len(), abi.functions.len());
     out.push_str("| chapter | with a body | without |\n|---|---|---|\n");
     for chapter in &chapters {
         let all: Vec<_> = abi.functions.iter().filter(|f| f.chapter == *chapter).collect();
-        let with = all.iter().filter(|f| done.contains(&f.name)).count();
+        let with = all.iter().filter(|f| done.has(&f.name)).count();
         let _ = writeln!(out, "| {chapter} | {with} | {} |", all.len() - with);
     }
     for chapter in &chapters {
         let _ = writeln!(out, "\n## {chapter}\n\n| function | large-count twin | body |\n|---|---|---|");
         for f in abi.functions.iter().filter(|f| f.chapter == *chapter && !is_twin(abi, &f.name)) {
             let twin = format!("{}_c", f.name);
-            let twin_cell = match (abi.has_function(&twin), done.contains(&twin)) {
+            let twin_cell = match (abi.has_function(&twin), done.has(&twin)) {
                 (false, _) => "",
                 (true, true) => "yes",
                 (true, false) => "no",
             };
-            let body = if done.contains(&f.name) { "yes" } else { "no" };
+            let body = if done.has(&f.name) { "yes" } else { "no" };
             let _ = writeln!(out, "| `{}` | {twin_cell} | {body} |", f.name);
         }
     }

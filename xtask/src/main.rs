@@ -10,6 +10,7 @@ mod coverage;
 mod header;
 mod implemented;
 mod python;
+mod signatures;
 mod surface;
 mod tables;
 
@@ -53,10 +54,8 @@ fn root() -> PathBuf {
 /// Writes every file that is made from the tables, or with `check` lists those that differ from what would be written.
 fn generate(root: &Path, check: bool) -> Result<Vec<PathBuf>, String> {
     let abi = tables::Abi::read(&root.join("abi"))?;
-    let done = implemented::scan(&root.join("crates/phalanx-mpi/src"))?;
-    if let Some(name) = done.iter().find(|name| !abi.has_function(name)) {
-        return Err(format!("#[mpi_entry({name})] names a function that abi/functions.tsv does not have"));
-    }
+    let done = implemented::Bodies::scan(&root.join("crates/phalanx-mpi/src"))?;
+    signatures::check(&abi, &done)?;
     let files = [
         ("crates/phalanx-mpi/include/mpi.h", header::write(&abi)),
         ("crates/phalanx-mpi/src/generated/consts.rs", consts::write(&abi)),
