@@ -221,6 +221,8 @@ impl Operation {
                 };
                 ("Prequest", format!("Prepare {article} {plain}, to be started any number of times."), second)
             }
+            // `method` has refused them.
+            Form::Begin | Form::End => ("None", String::new(), String::new()),
         };
         let mut lines = vec![format!("{name}(self{shown}) -> {result}"), String::new(), first];
         if !second.is_empty() {
@@ -232,6 +234,9 @@ impl Operation {
 
     /// The method of a form.
     fn method(&self, named: &Named) -> syn::Result<Tokens> {
+        if matches!(named.form, Form::Begin | Form::End) {
+            return Err(syn::Error::new(named.name.span(), "a row has no split forms: `file/access.rs` writes them"));
+        }
         let mut all = Vec::new();
         for Parameter { name, annotation, default } in &self.parameters {
             all.push(Parameter { name: name.clone(), annotation: annotation.clone(), default: default.clone() });
@@ -280,6 +285,7 @@ impl Operation {
                 quote!(Bound<'py, Prequest>),
                 quote! { prepare(py, #held, |#holding, request| unsafe { #function(#(#arguments,)* info, request) }) },
             ),
+            Form::Begin | Form::End => (quote!(()), quote!()),
         };
         Ok(quote! {
             #(#[doc = #docs])*

@@ -23,7 +23,9 @@
 //! Each name says its form: `MPI_Ibcast` has a request as its last argument, `MPI_Bcast_init` an info object and
 //! a request. The written functions decode them and hand the prepared operation to the function of that form in
 //! `crate::forms`, which carries it out, starts it or keeps it. A parameter that the result refers to is taken
-//! by reference.
+//! by reference. Operations of windows (`MPI_Put | MPI_Rput`) and files have the forms of theirs; for a file the plain
+//! form has a status, and a split operation (`MPI_File_read_all_begin`, `MPI_File_read_all_end`) begins with what the
+//! body prepares and ends with the file, the buffer and a status. Each name must be one that follows from the first.
 //!
 //! Words after the names:
 //!

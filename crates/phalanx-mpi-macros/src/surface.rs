@@ -46,7 +46,8 @@ pub(crate) fn expand(entry: &Entry, body: &ItemFn) -> syn::Result<Tokens> {
             continue;
         }
         exports.extend(coded(entry, body, *form, name, &format_ident!("Small"))?);
-        if entry.poly {
+        // What completes a split operation has no count, and so no twin.
+        if entry.poly && *form != Form::End {
             let name = format_ident!("{name}_c");
             exports.extend(coded(entry, body, *form, &name, &format_ident!("Large"))?);
         }
@@ -71,22 +72,30 @@ fn parameter_types(body: &ItemFn) -> syn::Result<Vec<&Type>> {
 
 /// `MPI_X` and `PMPI_X` for one width of a function that returns an error code.
 fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) -> syn::Result<Tokens> {
-    let own = parameter_types(body)?;
+    let mut own = parameter_types(body)?;
+    if form == Form::End {
+        own.truncate(1);
+    }
     let call = &body.sig.ident;
+    let subject = forms::subject(&entry.names);
     // A body borrows what its result refers to: `comm: &CommRef`.
     let lent = own.iter().map(|ty| if let Type::Reference(_) = ty { quote!(&) } else { quote!() });
     let passed = lent.enumerate().map(|(i, lent)| {
         let argument = format_ident!("argument{i}");
         quote!(#lent #argument)
     });
-    let bodied = quote! { #call(#(#passed),*) };
-    let added = form.added();
-    let outcome = if entry.names.len() == 1 {
-        bodied
-    } else {
-        let carry_out = form.carry_out();
-        let extra = (0..added.len()).map(|i| format_ident!("argument{}", own.len() + i));
-        quote! { #carry_out(#bodied? #(, #extra)*) }
+    let passed: Vec<Tokens> = passed.collect();
+    let added = form.added(subject);
+    let carry_out = form.carry_out(subject);
+    let extra = (0..added.len()).map(|i| format_ident!("argument{}", own.len() + i));
+    let split = shown(&entry.names[0].name.to_string()).to_string();
+    let outcome = match form {
+        _ if entry.names.len() == 1 => quote! { #call(#(#passed),*) },
+        Form::End => quote! { #carry_out(#(#passed,)* #split #(, #extra)*) },
+        Form::Begin => quote! { #carry_out(#call(#(#passed),*)?, #split) },
+        Form::Blocking | Form::Nonblocking | Form::Persistent => {
+            quote! { #carry_out(#call(#(#passed),*)? #(, #extra)*) }
+        }
     };
     let decoded = own.iter().map(|ty| match ty {
         Type::Reference(lent) => {
@@ -197,4 +206,62 @@ fn shown(name: &str) -> &str {
 fn profiled(name: &Ident) -> Option<String> {
     let name = name.to_string();
     name.starts_with("MPI_").then(|| format!("P{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::{Entry, expand};
+
+    /// What `#[mpi_entry(attribute)]` writes around a body whose first parameter is lent, without spaces.
+    fn written(attribute: &str) -> String {
+        let entry: Entry = syn::parse_str(attribute).expect("an attribute");
+        let body = parse_quote! { fn body(object: &Object, count: Number) -> Prepared<'_> { prepare(object, count) } };
+        let tokens = expand(&entry, &body).expect("functions").to_string();
+        tokens.chars().filter(|c| !c.is_whitespace()).collect()
+    }
+
+    /// How often a symbol is exported.
+    fn exports(written: &str, symbol: &str) -> usize {
+        written.matches(&format!("export_name=\"{symbol}\"")).count()
+    }
+
+    #[test]
+    fn every_form_is_exported_in_both_widths_and_under_both_names() {
+        let text =
+            written("MPI_File_read_all | MPI_File_iread_all | MPI_File_read_all_begin | MPI_File_read_all_end, poly");
+        for form in ["read_all", "iread_all", "read_all_begin", "read_all_end"] {
+            for prefix in ["", "P"] {
+                assert_eq!(exports(&text, &format!("{prefix}MPI_File_{form}")), 1, "{prefix}{form}");
+                let twins = usize::from(form != "read_all_end");
+                assert_eq!(exports(&text, &format!("{prefix}MPI_File_{form}_c")), twins, "{prefix}{form}_c");
+            }
+        }
+    }
+
+    #[test]
+    fn a_form_gets_what_the_body_prepares_and_its_own_arguments() {
+        let prepared = "body(&argument0,argument1)?";
+        let collective = written("MPI_Bcast | MPI_Ibcast | MPI_Bcast_init");
+        assert!(collective.contains(&format!("crate::forms::blocking({prepared})")), "{collective}");
+        assert!(collective.contains(&format!("crate::forms::nonblocking({prepared},argument2)")));
+        assert!(collective.contains(&format!("crate::forms::persistent({prepared},argument2,argument3)")));
+        let window = written("MPI_Put | MPI_Rput");
+        assert!(window.contains(&format!("crate::forms::blocking({prepared})")), "{window}");
+        assert!(window.contains(&format!("crate::forms::nonblocking({prepared},argument2)")));
+        let file = written("MPI_File_read_all | MPI_File_iread_all | MPI_File_read_all_begin | MPI_File_read_all_end");
+        assert!(file.contains(&format!("crate::forms::with_status({prepared},argument2)")), "{file}");
+        assert!(file.contains(&format!("crate::forms::nonblocking({prepared},argument2)")));
+        assert!(file.contains(&format!("crate::forms::begin({prepared},\"MPI_File_read_all\")")));
+        // The end has the file and arguments of its own; the body is not run.
+        assert!(file.contains("crate::forms::end(&argument0,\"MPI_File_read_all\",argument1,argument2)"));
+    }
+
+    #[test]
+    fn an_operation_with_one_name_is_its_body() {
+        let text = written("MPI_Win_fence");
+        assert!(text.contains("body(&argument0,argument1)"), "{text}");
+        assert!(!text.contains("crate::forms::"), "{text}");
+    }
 }

@@ -8,8 +8,8 @@ use phalanx_mpi_macros::mpi_entry;
 
 use crate::comm::CommRef;
 use crate::consts;
-use crate::entry::{Done, Failure, wrong};
-use crate::handle::{RawRequest, RawSession};
+use crate::entry::{Done, ErrorObject, Failure, wrong};
+use crate::handle::{RawComm, RawRequest, RawSession};
 use crate::param::{Address, Count, CountOut, Out};
 use crate::request;
 use crate::session;
@@ -65,22 +65,22 @@ fn comm_flush_buffer(comm: CommRef) -> Done {
 }
 
 /// A request that is complete when all buffered sends have left the process, whosever buffer they are in.
-fn start_flush(request: &Out<RawRequest>, comm: usize) -> Done {
+fn start_flush(request: &Out<RawRequest>, on: ErrorObject) -> Done {
     let under_way = state::need_process()?.engine.iflush_buffer()?;
-    request.set(request::adopt(under_way, comm)?);
+    request.set(request::adopt(under_way, on)?);
     Ok(())
 }
 
 /// Starts emptying the process's buffer.
 #[mpi_entry(MPI_Buffer_iflush)]
 fn buffer_iflush(request: Out<RawRequest>) -> Done {
-    start_flush(&request, consts::COMM_SELF)
+    start_flush(&request, ErrorObject::Comm(RawComm(consts::COMM_SELF)))
 }
 
 /// Starts emptying a communicator's buffer.
 #[mpi_entry(MPI_Comm_iflush_buffer)]
 fn comm_iflush_buffer(comm: CommRef, request: Out<RawRequest>) -> Done {
-    start_flush(&request, comm.raw())
+    start_flush(&request, comm.error_object())
 }
 
 // Sessions. Their buffers are kept for them; buffered sends use those of the communicator and of the process.
@@ -115,5 +115,5 @@ fn session_flush_buffer(session: RawSession) -> Done {
 #[mpi_entry(MPI_Session_iflush_buffer)]
 fn session_iflush_buffer(session: RawSession, request: Out<RawRequest>) -> Done {
     session::need(session)?;
-    start_flush(&request, consts::COMM_SELF)
+    start_flush(&request, ErrorObject::Comm(RawComm(consts::COMM_SELF)))
 }

@@ -313,7 +313,7 @@ fn idup(comm: &CommObject, hints: Info, newcomm: &Out<RawComm>, request: &Out<Ra
     newcomm.set(RawComm::NULL);
     let (new, under_way) = comm.comm.idup()?;
     let new = inherit(adopt_with(new, comm.handler(), hints)?, comm)?;
-    request.set(request::adopt(under_way, comm.raw)?);
+    request.set(request::adopt(under_way, comm.error_object())?);
     newcomm.set(new);
     Ok(())
 }

@@ -127,7 +127,7 @@ fn send_now(buf: SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: CommRef, se
 #[mpi_entry(PHALANX_Isend)]
 fn isend(buf: SendPtr, bytes: i64, dest: c_int, tag: c_int, comm: CommRef, request: Out<RawRequest>) -> Done {
     request.set(if send_if_ready(&buf, bytes, dest, tag, &comm)? {
-        request::adopt(Request::complete(comm.comm.engine(), Status::EMPTY), comm.raw())?
+        request::adopt(Request::complete(comm.comm.engine(), Status::EMPTY), comm.error_object())?
     } else {
         RawRequest::NULL
     });
@@ -162,7 +162,7 @@ fn irecv(
     // SAFETY: the program promised room for so many bytes until the operation has completed.
     let place = unsafe { MutMem::new(buf.0 as *mut u8, room) };
     let more = Grow::by(grow, [grow_function.0, data.0]);
-    request.set(request::adopt(comm.comm.irecv_growing(place, more, source, tag)?, comm.raw())?);
+    request.set(request::adopt(comm.comm.irecv_growing(place, more, source, tag)?, comm.error_object())?);
     Ok(())
 }
 

@@ -123,10 +123,6 @@ fn imrecv(buf: RecvPtr, count: Count, ty: TypeRef, message: Out<RawMessage>, req
             process.self_comm.comm.irecv(buf, consts::PROC_NULL, consts::ANY_TAG)?
         }
     };
-    let comm = match object {
-        ErrorObject::Comm(raw) => raw.0,
-        _ => consts::COMM_SELF,
-    };
-    request.set(request::adopt(under_way, comm)?);
+    request.set(request::adopt(under_way, object)?);
     Ok(())
 }

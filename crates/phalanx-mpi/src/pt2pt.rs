@@ -56,7 +56,7 @@ fn isend_mode(
     comm: &CommRef,
     request: &Out<RawRequest>,
 ) -> Done {
-    request.set(request::adopt(comm.comm.isend_mode(mode, buf, dest, tag)?, comm.raw())?);
+    request.set(request::adopt(comm.comm.isend_mode(mode, buf, dest, tag)?, comm.error_object())?);
     Ok(())
 }
 
@@ -68,7 +68,7 @@ fn send_init_mode(
     comm: &CommRef,
     request: &Out<RawRequest>,
 ) -> Done {
-    request.set(request::adopt(comm.comm.send_init(mode, buf, dest, tag)?, comm.raw())?);
+    request.set(request::adopt(comm.comm.send_init(mode, buf, dest, tag)?, comm.error_object())?);
     Ok(())
 }
 
@@ -197,7 +197,7 @@ fn irecv(
 ) -> Done {
     let ty = ty.with(source, count.0)?;
     let buf: RecvBuf<'static, '_> = buf.typed(count.0, &ty)?;
-    request.set(request::adopt(comm.comm.irecv(buf, source, tag)?, comm.raw())?);
+    request.set(request::adopt(comm.comm.irecv(buf, source, tag)?, comm.error_object())?);
     Ok(())
 }
 
@@ -214,7 +214,7 @@ fn recv_init(
 ) -> Done {
     let ty = ty.with(source, count.0)?;
     let buf = buf.typed(count.0, &ty)?;
-    request.set(request::adopt(comm.comm.recv_init(buf, source, tag)?, comm.raw())?);
+    request.set(request::adopt(comm.comm.recv_init(buf, source, tag)?, comm.error_object())?);
     Ok(())
 }
 
@@ -282,7 +282,7 @@ fn isendrecv(
     let out = sendbuf.typed(sendcount.0, &sendtype)?;
     let into = recvbuf.typed(recvcount.0, &recvtype)?;
     let under_way = comm.comm.isendrecv(out, dest, sendtag, into, source, recvtag)?;
-    request.set(request::adopt(under_way, comm.raw())?);
+    request.set(request::adopt(under_way, comm.error_object())?);
     Ok(())
 }
 
@@ -302,6 +302,6 @@ fn isendrecv_replace(
     let ty = ty.with(if dest == consts::PROC_NULL { source } else { dest }, count.0)?;
     let buf = buf.typed(count.0, &ty)?;
     let under_way = comm.comm.isendrecv_replace(buf, dest, sendtag, source, recvtag)?;
-    request.set(request::adopt(under_way, comm.raw())?);
+    request.set(request::adopt(under_way, comm.error_object())?);
     Ok(())
 }

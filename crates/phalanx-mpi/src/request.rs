@@ -23,17 +23,17 @@ use crate::table::Table;
 struct Entry {
     /// `None` while some call works on it.
     request: Option<Request>,
-    /// The communicator whose error handler learns of errors.
-    comm: usize,
+    /// The object whose error handler learns of errors.
+    on: ErrorObject,
     /// For a generalized request: what completes it, also while somebody waits for it.
     completer: Option<Completer>,
 }
 
 static REQUESTS: Table<Entry> = Table::new(Kind::Request);
 
-/// Gives a request a handle.
-pub(crate) fn adopt(request: Request, comm: usize) -> Result<RawRequest, Failure> {
-    insert(Entry { request: Some(request), comm, completer: None })
+/// Gives a request a handle. `on` is the communicator, window or file whose error handler learns of its errors.
+pub(crate) fn adopt(request: Request, on: ErrorObject) -> Result<RawRequest, Failure> {
+    insert(Entry { request: Some(request), on, completer: None })
 }
 
 fn insert(entry: Entry) -> Result<RawRequest, Failure> {
@@ -45,12 +45,12 @@ fn insert(entry: Entry) -> Result<RawRequest, Failure> {
 struct Taken {
     raw: usize,
     request: Request,
-    comm: usize,
+    on: ErrorObject,
 }
 
 impl Taken {
     fn object(&self) -> ErrorObject {
-        ErrorObject::Comm(RawComm(self.comm))
+        self.on
     }
 }
 
@@ -87,7 +87,7 @@ fn take_all(handles: &[RawRequest]) -> Result<List, Failure> {
                 Some(entry) => match entry.request.take() {
                     None => failure = Some(bad_request(*raw, true)),
                     Some(request) => {
-                        taken.push(Some(Taken { raw: raw.0, request, comm: entry.comm }));
+                        taken.push(Some(Taken { raw: raw.0, request, on: entry.on }));
                         continue;
                     }
                 },
@@ -125,7 +125,7 @@ fn settle(taken: Taken) -> RawRequest {
     RawRequest::NULL
 }
 
-/// Whether a handle's request is generalized or not matters nowhere else: errors are about its communicator.
+/// Whether a handle's request is generalized or not matters nowhere else: errors are about its object.
 fn failed(object: ErrorObject, error: Error) -> Failure {
     Failure::On(object, error)
 }
@@ -629,7 +629,8 @@ fn grequest_start(query: Address, free: Address, cancel: Address, extra: Address
     let callbacks = Callbacks { query: query.0, free: free.0, cancel: cancel.0, extra: extra.0 };
     let process = state::need_process()?;
     let (made, completer) = Request::generalized(&process.engine, Box::new(callbacks));
-    let entry = Entry { request: Some(made), comm: consts::COMM_SELF, completer: Some(completer) };
+    let entry =
+        Entry { request: Some(made), on: ErrorObject::Comm(RawComm(consts::COMM_SELF)), completer: Some(completer) };
     request.set(insert(entry)?);
     Ok(())
 }

@@ -19,10 +19,10 @@ use crate::entry::Failure;
 use crate::forms::Ready;
 
 /// What a body gives.
-type Prepared<'c> = Result<Ready<'c, Collective<'c, 'static>>, Failure>;
+type Prepared<'c> = Result<Ready<Collective<'c, 'static>>, Failure>;
 
 /// Prepares an operation on a communicator.
 #[inline]
 fn prepare(comm: &CommObject, make: impl FnOnce(&Comm) -> Result<Collective<'_, 'static>, Failure>) -> Prepared<'_> {
-    Ok(Ready { comm, operation: make(&comm.comm)? })
+    Ok(Ready { on: comm.error_object(), operation: make(&comm.comm)? })
 }
