@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::WorkerEnd;
 use super::now;
-use crate::sleep::pace::give_way;
+use crate::sleep::pace::give_way_in_a_pool;
 use crate::sleep::{SleepWord, WAITING, Woken, look_briefly};
 use crate::sync::Ordering;
 
@@ -92,7 +92,7 @@ impl WorkerEnd {
         let mut found = None;
         while found.is_none() && now() < end {
             found = self.look_for_a_moment();
-            if found.is_none() && !give_way() {
+            if found.is_none() && !give_way_in_a_pool() {
                 break;
             }
         }

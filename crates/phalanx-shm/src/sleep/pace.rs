@@ -41,7 +41,7 @@ const FIRST_ROUNDS: u32 = 3;
 /// one polls between its own yields is a fortieth of it.
 const LONG: Duration = Duration::from_micros(200);
 
-/// The same where processes of the job share the CPU. Some of them work for others, and those that come from a sleep go
+/// The same where processes of the job, or of a pool, share the CPU. Some of them work for others, and those that come from a sleep go
 /// before those that yielded, so that a yield to them may take most of a millisecond. Who computes keeps the CPU until the
 /// first tick of the scheduler's clock after its slice: more than a millisecond on all but single CPUs.
 const LONG_SHARED: Duration = Duration::from_millis(1);
@@ -114,6 +114,12 @@ impl Manners {
 /// Gives the CPU away for a turn, if that is worth it: false when others compute here, so that sleep is better.
 pub fn give_way() -> bool {
     NEIGHBOURS.give_way(clock(), LONG).is_some()
+}
+
+/// The same among the processes of a pool, which work for each other: a worker's yield goes to the one that hands out
+/// tasks, and is no neighbour's for being long.
+pub fn give_way_in_a_pool() -> bool {
+    NEIGHBOURS.give_way(clock(), LONG_SHARED).is_some()
 }
 
 /// What to do next in a wait.
