@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -132,6 +133,21 @@ class TestExits(JobCase):
         ended = self.end_of("comm.Abort(7)")
         self.assertEqual(ended.status, 7, ended.text)
         self.assert_says(ended, "rank 1")
+
+    def test_mpi_abort_says_its_line_in_one_piece(self):
+        # A write to a socket of packets is one packet: lines of ranks that abort at
+        # the same time do not mix.
+        script = "from phalanx import MPI; MPI.COMM_WORLD.Abort(7)"
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, its:
+            command = [sys.executable, "-c", script]
+            process = subprocess.run(command, stderr=its, timeout=WATCHDOG)
+            its.close()
+            said = list(iter(lambda: ours.recv(1 << 16).decode(), ""))
+        self.assertEqual(process.returncode, 7, said)
+        lines = [packet for packet in said if "Abort" in packet]
+        self.assertEqual(len(lines), 1, said)
+        self.assertRegex(lines[0], r"(?s)^phalanx: .*MPI_Abort with code 7.*\n$")
 
     def test_success_after_all(self):
         ended = self.run_job(3, OTHERS_WAIT + "    print('fine', flush=True)\n")

@@ -129,6 +129,18 @@ class TestTermination(JobCase):
         os.kill(job.process.pid, signal.SIGTERM)
         self.assertEqual(job.end().status, 143)
 
+    def test_the_launcher_says_which_signal_ends_the_job(self):
+        # A launcher that was killed has the same status: the words tell the two apart.
+        for ranks in (1, 3):
+            for name, status in (("SIGTERM", 143), ("SIGHUP", 129)):
+                with self.subTest(ranks=ranks, signal=name):
+                    job = self.start(ranks, BLOCKED.format(call=RECEIVES[0]))
+                    job.wait_for("ready", times=ranks)
+                    os.kill(job.process.pid, getattr(signal, name))
+                    ended = job.end()
+                    self.assertEqual(ended.status, status, ended.text)
+                    self.assert_says(ended, f"{name} received")
+
     def test_terminate_ranks_that_refuse(self):
         script = """
             import signal, time

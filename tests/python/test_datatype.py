@@ -57,6 +57,39 @@ class TestDatatype(unittest.TestCase):
         for datatype in (copy, outer, inner):
             datatype.Free()
 
+    def test_many_structures_with_gaps_are_broadcast(self):
+        count, extent, gap = 1 << 18, 64, 0xAA
+        pair = MPI.Datatype.Create_struct([1, 1], [0, 8], [MPI.INT, MPI.DOUBLE])
+        spaced = pair.Create_resized(0, extent).Commit()
+        comm = MPI.COMM_WORLD
+        for root in {0, comm.size - 1}:
+            data = bytearray([gap]) * (count * extent)
+            if comm.rank == root:
+                numbers = array.array("i", range(count)).tobytes()
+                for byte in range(4):
+                    data[byte::extent] = numbers[byte::4]
+                doubles = array.array("d", (n / 2 for n in range(count))).tobytes()
+                for byte in range(8):
+                    data[8 + byte :: extent] = doubles[byte::8]
+            comm.Bcast([data, count, spaced], root)
+            self.assertEqual(
+                self.column(data, 0, 4, "i"), array.array("i", range(count))
+            )
+            halves = array.array("d", (n / 2 for n in range(count)))
+            self.assertEqual(self.column(data, 8, 8, "d"), halves)
+            for at in (4, 7, 16, extent - 1):
+                self.assertEqual(data[at::extent].count(gap), count, at)
+        spaced.Free()
+        pair.Free()
+
+    @staticmethod
+    def column(data, at, size, code):
+        """What lies at `at` of each structure of 64 bytes."""
+        numbers = bytearray(len(data) // 64 * size)
+        for byte in range(size):
+            numbers[byte::size] = data[at + byte :: 64]
+        return array.array(code, bytes(numbers))
+
     def test_type_strings(self):
         for code in "bhilBHILfd":
             size = array.array(code).itemsize
