@@ -84,7 +84,9 @@ impl Bodies {
                 self.beyond.insert(name);
                 continue;
             }
-            let widths = if poly { &[false, true][..] } else { &[false] };
+            // What completes a split access has no count, and so no twin.
+            let split_end = names.len() > 1 && name.ends_with("_end");
+            let widths = if poly && !split_end { &[false, true][..] } else { &[false] };
             for &large in widths {
                 let name = if large { format!("{name}_c") } else { name.clone() };
                 let entry = Entry { parameters: parameters.clone(), large, forms: names.len() > 1 };

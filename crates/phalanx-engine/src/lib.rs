@@ -33,6 +33,7 @@
 //! | [`coll`], [`op`] | collectives, reduction operations |
 //! | [`comm`], [`group`], [`info`] | communicators, groups, info objects |
 //! | [`dynamic`] | spawning, ports, names |
+//! | [`io`] | files |
 //! | [`engine`] | progress, matching, waiting: the machine behind all of that |
 //! | [`boot`] | how a process finds its job |
 
@@ -45,6 +46,7 @@ pub mod engine;
 pub mod error;
 pub mod group;
 pub mod info;
+pub mod io;
 pub mod op;
 pub mod pt2pt;
 pub mod request;

@@ -38,7 +38,9 @@ impl ErrorObject {
         let exists = match self {
             ErrorObject::Comm(raw) => crate::comm::find(raw).is_ok(),
             ErrorObject::Session(raw) => crate::session::find(raw).is_some(),
-            ErrorObject::File(_) => true,
+            ErrorObject::File(raw) if crate::io::find(raw).is_ok() => true,
+            // Errors without a file are the business of MPI_FILE_NULL (MPI 5.0 §14.7).
+            ErrorObject::File(_) => return ErrorObject::File(RawFile::NULL),
             // There are no windows yet.
             ErrorObject::None | ErrorObject::Win(_) => false,
         };

@@ -415,7 +415,7 @@ pub(crate) fn handler_of(object: ErrorObject) -> Handler {
     let own = match object {
         ErrorObject::Comm(raw) => crate::comm::find(raw).ok().map(|c| c.handler()),
         ErrorObject::Session(raw) => crate::session::find(raw).map(|s| s.handler()),
-        ErrorObject::File(_) => Some(crate::file::handler()),
+        ErrorObject::File(raw) => Some(crate::io::handler(raw)),
         ErrorObject::None | ErrorObject::Win(_) => None,
     };
     own.or_else(|| state::process().map(|p| p.self_comm.handler())).unwrap_or(Handler::Fatal)

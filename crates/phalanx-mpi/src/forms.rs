@@ -76,7 +76,6 @@ pub(crate) fn blocking<O: Run>(ready: Ready<O>) -> Done {
 }
 
 /// Carries an operation out and tells what it came to.
-#[cfg_attr(not(test), expect(dead_code, reason = "files, whose operations have a status, have no body yet"))]
 pub(crate) fn with_status<O: Run>(ready: Ready<O>, status: StatusOut) -> Done {
     status.set(&ready.operation.run()?);
     Ok(())
@@ -95,13 +94,11 @@ pub(crate) fn persistent<O: Init>(ready: Ready<O>, _hints: InfoRef, handle: Out<
 }
 
 /// Begins an operation that its file remembers.
-#[cfg_attr(not(test), expect(dead_code, reason = "files, whose operations are split, have no body yet"))]
 pub(crate) fn begin<O: Begin>(ready: Ready<O>, name: &'static str) -> Done {
     ready.operation.begin(name)
 }
 
 /// Ends the operation that `on` remembers.
-#[cfg_attr(not(test), expect(dead_code, reason = "files, whose operations are split, have no body yet"))]
 pub(crate) fn end<S: Split>(on: &S, name: &'static str, buffer: Address, status: StatusOut) -> Done {
     status.set(&on.end(name, buffer.0)?);
     Ok(())

@@ -341,3 +341,42 @@ impl Datatype {
         }))
     }
 }
+
+impl Datatype {
+    /// The same construction over other predefined types: each is replaced by what `basic` gives. What was counted in elements
+    /// counts in the new ones; what was given in bytes stays.
+    ///
+    /// # Errors
+    /// Those of `basic` and of the constructors.
+    pub fn with_basics(&self, basic: &dyn Fn(Basic) -> Result<Datatype>) -> Result<Datatype> {
+        let inside = |old: &Datatype| old.with_basics(basic);
+        let made = match &self.0.recipe {
+            Recipe::Named(one) => basic(*one),
+            Recipe::F90 { .. } => match self.basic() {
+                Some(one) => basic(one),
+                None => Ok(self.clone()),
+            },
+            Recipe::Dup(old) => inside(old),
+            Recipe::Contiguous { count, old } => Datatype::contiguous(*count, &inside(old)?),
+            Recipe::Vector { count, block, stride, old } => Datatype::vector(*count, *block, *stride, &inside(old)?),
+            Recipe::Hvector { count, block, stride, old } => Datatype::hvector(*count, *block, *stride, &inside(old)?),
+            Recipe::Indexed { blocks, displs, old } => Datatype::indexed(blocks, displs, &inside(old)?),
+            Recipe::Hindexed { blocks, displs, old } => Datatype::hindexed(blocks, displs, &inside(old)?),
+            Recipe::IndexedBlock { block, displs, old } => Datatype::indexed_block(*block, displs, &inside(old)?),
+            Recipe::HindexedBlock { block, displs, old } => Datatype::hindexed_block(*block, displs, &inside(old)?),
+            Recipe::Struct { blocks, displs, types } => {
+                let types: Vec<Datatype> = types.iter().map(inside).collect::<Result<_>>()?;
+                Datatype::structure(blocks, displs, &types)
+            }
+            Recipe::Subarray { sizes, subsizes, starts, order, old } => {
+                Datatype::subarray(sizes, subsizes, starts, *order, &inside(old)?)
+            }
+            Recipe::Darray { size, rank, gsizes, distribs, dargs, psizes, order, old } => {
+                Datatype::darray(*size, *rank, gsizes, distribs, dargs, psizes, *order, &inside(old)?)
+            }
+            Recipe::Resized { lb, extent, old } => Datatype::resized(&inside(old)?, *lb, *extent),
+        }?;
+        made.commit();
+        Ok(made)
+    }
+}

@@ -13,6 +13,8 @@
 mod combine;
 #[cfg(not(loom))]
 pub(crate) mod copy;
+#[cfg(not(loom))]
+mod file;
 mod lines;
 mod strided;
 #[cfg(all(target_arch = "x86_64", not(miri)))]

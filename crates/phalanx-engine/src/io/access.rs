@@ -1,0 +1,395 @@
+//! Reads and writes (MPI 5.0 §14.4).
+//!
+//! An access is a list of pieces of the file. Where the memory is in one piece, the kernel moves each piece straight from it or
+//! to it; else the bytes go through one buffer of bounded size. Reads of pieces that are nearer to each other than a page are one
+//! read: the kernel touches the pages between them anyway. Writes never write what they were not given, so that no lock is
+//! needed and nobody's data in between is written back.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use super::view::{Piece, View};
+use super::{File, lock, offset_of};
+use crate::coll::Arg;
+use crate::datatype::{Datatype, Sink, Source};
+use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::memory;
+use crate::error::{Result, fail};
+use crate::status::Status;
+use phalanx_shm::mem::{ConstMem, MutMem};
+
+/// Bytes that go through the buffer at a time: a bound of the memory that an access takes, whatever its size.
+const STAGE: usize = 1 << 20;
+
+/// Where an access takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// At an offset in the view, in elements.
+    At(i64),
+    /// At the process's own position.
+    Own,
+    /// At the shared position.
+    Shared,
+    /// At the shared position, in the order of ranks: collective.
+    Ordered,
+}
+
+/// The lock of a file in atomic mode. The kernel frees it when the process ends.
+struct Held<'f> {
+    file: Option<&'f std::fs::File>,
+    _thread: Option<MutexGuard<'f, ()>>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(file) = self.file {
+            // Closing the file frees it in any case.
+            let _ = file.unlock();
+        }
+    }
+}
+
+impl File {
+    /// In atomic mode, keeps accesses of others out for as long as one goes on.
+    fn alone(&self, writes: bool) -> Result<Held<'_>> {
+        if !self.is_atomic() {
+            return Ok(Held { file: None, _thread: None });
+        }
+        let thread = lock(&self.exclusive);
+        let got = if writes { self.file.lock() } else { self.file.lock_shared() };
+        got.map_err(|e| self.wrong_io(&e, "locking"))?;
+        Ok(Held { file: Some(&self.file), _thread: Some(thread) })
+    }
+
+    /// Carries out an access of `bytes` bytes of the file at its place. `go` gets the offset and gives the bytes that were moved in
+    /// the file beside the status.
+    fn at_place(
+        &self,
+        place: Place,
+        view: &View,
+        bytes: Result<u64>,
+        go: impl FnOnce(u64) -> Result<(u64, Status)>,
+    ) -> Result<Status> {
+        let elements = bytes.and_then(|bytes| {
+            if !bytes.is_multiple_of(view.unit()) {
+                fail!(
+                    Type,
+                    "{bytes} bytes are not a whole number of elements of {} ({} bytes each), in which the view counts",
+                    view.etype,
+                    view.unit()
+                );
+            }
+            Ok(bytes / view.unit())
+        });
+        match place {
+            Place::At(offset) => {
+                self.random("offsets")?;
+                elements?;
+                go(offset_of(offset)?).map(|(_, status)| status)
+            }
+            Place::Own => {
+                self.random("position of one process")?;
+                elements?;
+                let mut position = lock(&self.position);
+                let (moved, status) = go(*position)?;
+                *position += moved.div_ceil(view.unit());
+                Ok(status)
+            }
+            Place::Shared => {
+                let at = self.shared_word()?.fetch_add(elements?, Ordering::AcqRel);
+                go(at).map(|(_, status)| status)
+            }
+            Place::Ordered => {
+                // A process whose arguments are wrong takes part with nothing, so that the others go on.
+                let mine = [*elements.as_ref().unwrap_or(&0)];
+                let mut all = vec![0u64; self.group().size()];
+                self.comm.allgather(Arg::Buf(SendBuf::of(&mine)), RecvBuf::of(&mut all).into())?;
+                let total = all.iter().fold(0u64, |sum, n| sum.wrapping_add(*n));
+                let first =
+                    self.told("access in order", || Ok(self.shared_word()?.fetch_add(total, Ordering::AcqRel)))?;
+                elements?;
+                let rank = usize::try_from(self.comm.rank()).unwrap_or(0);
+                let before = all.iter().take(rank).fold(first, |sum, n| sum.wrapping_add(*n));
+                go(before).map(|(_, status)| status)
+            }
+        }
+    }
+
+    /// Writes a buffer.
+    ///
+    /// # Errors
+    /// `MPI_ERR_READ_ONLY` for a file opened for reading, wrong arguments, and the classes of files.
+    pub fn write(&self, place: Place, buf: SendBuf<'_, '_>) -> Result<Status> {
+        let view = self.view();
+        let bytes = self.may_write().and_then(|()| buf.ty.check_elements(buf.mem.as_ptr(), buf.count));
+        let bytes = bytes.and_then(|()| stored_bytes(&view, buf.ty, buf.count));
+        self.at_place(place, &view, bytes, |offset| {
+            let _held = self.alone(true)?;
+            let moved = if view.representation.is_plain() {
+                self.write_elements(&view, offset, buf.mem, buf.count, buf.ty)?
+            } else {
+                self.write_converted(&view, offset, buf.mem, buf.count, buf.ty)?
+            };
+            Ok((moved, Status { bytes: buf.ty.bytes(buf.count)? as u64, ..Status::EMPTY }))
+        })
+    }
+
+    /// Reads into a buffer. The status counts what there was up to the end of the file.
+    ///
+    /// # Errors
+    /// `MPI_ERR_ACCESS` for a file opened for writing, wrong arguments, and the classes of files.
+    pub fn read(&self, place: Place, buf: RecvBuf<'_, '_>) -> Result<Status> {
+        let view = self.view();
+        let bytes = self.may_read().and_then(|()| buf.ty.check_elements(buf.mem.as_ptr(), buf.count));
+        let bytes = bytes.and_then(|()| stored_bytes(&view, buf.ty, buf.count));
+        self.at_place(place, &view, bytes, |offset| {
+            let _held = self.alone(false)?;
+            let (moved, native) = if view.representation.is_plain() {
+                let moved = self.read_elements(&view, offset, buf.mem, buf.count, buf.ty)?;
+                (moved, moved)
+            } else {
+                self.read_converted(&view, offset, buf.mem, buf.count, buf.ty)?
+            };
+            Ok((moved, Status { bytes: native, ..Status::EMPTY }))
+        })
+    }
+
+    fn may_write(&self) -> Result<()> {
+        if !self.mode.write {
+            fail!(ReadOnly, "'{}' was opened with MPI_MODE_RDONLY and cannot be written", self.path.display());
+        }
+        Ok(())
+    }
+
+    fn may_read(&self) -> Result<()> {
+        if !self.mode.read {
+            fail!(Access, "'{}' was opened with MPI_MODE_WRONLY and cannot be read", self.path.display());
+        }
+        Ok(())
+    }
+
+    /// Writes a piece whole: the kernel may take it in parts.
+    fn write_piece(&self, mem: ConstMem, at: u64) -> Result<()> {
+        let mut done = 0;
+        while done < mem.len() {
+            match mem.slice(done, mem.len() - done).write_at(&self.file, at + done as u64) {
+                Ok(0) => return Err(self.wrong(Errno::IO, "writing")),
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(self.wrong(e, "writing")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a piece, up to the end of the file; gives its bytes.
+    fn read_piece(&self, mem: MutMem, at: u64) -> Result<usize> {
+        let mut done = 0;
+        while done < mem.len() {
+            match mem.slice(done, mem.len() - done).read_at(&self.file, at + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(self.wrong(e, "reading")),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes the pieces of bytes that are in one place.
+    fn write_bytes(&self, bytes: ConstMem, mut from: isize, pieces: impl Iterator<Item = Piece>) -> Result<()> {
+        for (at, len) in pieces {
+            self.write_piece(bytes.at(from, len), at)?;
+            from += len as isize;
+        }
+        Ok(())
+    }
+
+    fn write_elements(&self, view: &View, offset: u64, mem: ConstMem, count: usize, ty: &Datatype) -> Result<u64> {
+        let total = ty.bytes(count)?;
+        let mut pieces = view.pieces(offset, total)?;
+        if ty.is_contiguous() {
+            self.write_bytes(mem, 0, pieces)?;
+            return Ok(total as u64);
+        }
+        let mut stage = vec![0; total.min(STAGE)];
+        let (mut from, mut rest) = (0, None);
+        while from < total {
+            let filled = ty.pack(count, &mem, from, &mut stage);
+            let (chunk, next) = take(&mut pieces, rest, filled);
+            self.write_bytes(memory::of(&stage[..filled]), 0, chunk.into_iter())?;
+            rest = next;
+            from += filled;
+        }
+        Ok(total as u64)
+    }
+
+    fn read_elements(&self, view: &View, offset: u64, mem: MutMem, count: usize, ty: &Datatype) -> Result<u64> {
+        let total = ty.bytes(count)?;
+        let mut store = |from: usize, data: &[u8]| {
+            if ty.is_contiguous() {
+                let mut mem = mem;
+                mem.write(from as isize, data);
+            } else {
+                ty.unpack(count, &mut { mem }, from, data);
+            }
+        };
+        let direct = |from: usize, len: usize| ty.is_contiguous().then(|| mem.at(from as isize, len));
+        self.read_pieces(view.pieces(offset, total)?, direct, &mut store)
+    }
+
+    /// Reads pieces up to the end of the file; gives their bytes. `direct` gives the memory of a piece if it is in one place,
+    /// `store` takes data that comes through the buffer.
+    fn read_pieces(
+        &self,
+        pieces: impl Iterator<Item = Piece>,
+        direct: impl Fn(usize, usize) -> Option<MutMem>,
+        store: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<u64> {
+        let page = rustix::param::page_size() as u64;
+        let mut pieces = pieces.peekable();
+        let mut stage = Vec::new();
+        let mut batch: Vec<Piece> = Vec::new();
+        let mut from = 0;
+        while let Some((first, len)) = pieces.next() {
+            let mut end = first + len as u64;
+            batch.clear();
+            batch.push((first, len));
+            // What lies less than a page further is read with it.
+            while let Some(&(at, len)) = pieces.peek()
+                && at >= end
+                && at - end < page
+                && at + len as u64 - first <= STAGE as u64
+            {
+                end = at + len as u64;
+                batch.push((at, len));
+                pieces.next();
+            }
+            if let ([(at, len)], Some(mem)) = (&batch[..], direct(from, len)) {
+                let got = self.read_piece(mem, *at)?;
+                from += got;
+                if got < *len {
+                    break;
+                }
+                continue;
+            }
+            let mut ended = false;
+            let mut begin = first;
+            while begin < end && !ended {
+                let span = (end - begin).min(STAGE as u64) as usize;
+                stage.resize(span.max(stage.len()), 0);
+                let got = self.read_piece(memory::of_mut(&mut stage[..span]), begin)?;
+                ended = got < span;
+                for (at, len) in &batch {
+                    // What of the piece is in the buffer.
+                    let low = (*at).max(begin);
+                    let high = (at + *len as u64).min(begin + got as u64);
+                    if low < high {
+                        let (low, high) = ((low - begin) as usize, (high - begin) as usize);
+                        store(from, &stage[low..high]);
+                        from += high - low;
+                    }
+                }
+                begin += span as u64;
+            }
+            if ended {
+                break;
+            }
+        }
+        Ok(from as u64)
+    }
+
+    /// Elements that are converted at a time.
+    fn group_of(ty: &Datatype) -> Result<usize> {
+        Ok((STAGE / ty.external32_size(1)?.max(1)).max(1))
+    }
+
+    fn write_converted(&self, view: &View, offset: u64, mem: ConstMem, count: usize, ty: &Datatype) -> Result<u64> {
+        let total = ty.external32_size(count)?;
+        let mut pieces = view.pieces(offset, total)?;
+        let (group, mut first, mut rest) = (File::group_of(ty)?, 0, None);
+        let mut stage = vec![0; ty.external32_size(group.min(count))?];
+        while first < count {
+            let n = group.min(count - first);
+            let source = FromElement { mem, base: first as isize * ty.extent() };
+            let filled = ty.pack_external32(n, &source, &mut stage, 0)?;
+            let (chunk, next) = take(&mut pieces, rest, filled);
+            self.write_bytes(memory::of(&stage[..filled]), 0, chunk.into_iter())?;
+            rest = next;
+            first += n;
+        }
+        Ok(total as u64)
+    }
+
+    /// Gives the bytes that were read from the file, and the bytes of the whole elements that they make in memory.
+    fn read_converted(&self, view: &View, offset: u64, mem: MutMem, count: usize, ty: &Datatype) -> Result<(u64, u64)> {
+        let total = ty.external32_size(count)?;
+        let each = ty.external32_size(1)?;
+        let mut pieces = view.pieces(offset, total)?;
+        let (group, mut first, mut moved, mut rest) = (File::group_of(ty)?, 0, 0, None);
+        while first < count {
+            let n = group.min(count - first);
+            let mut data = vec![0; ty.external32_size(n)?];
+            let (chunk, next) = take(&mut pieces, rest, data.len());
+            rest = next;
+            let got = self.read_pieces(chunk.into_iter(), |_, _| None, &mut |from, part| {
+                data[from..from + part.len()].copy_from_slice(part);
+            })? as usize;
+            moved += got as u64;
+            let whole = got.checked_div(each).unwrap_or(n).min(n);
+            ty.unpack_external32(whole, &mut ToElement { mem, base: first as isize * ty.extent() }, &data, 0)?;
+            first += whole;
+            if whole < n {
+                break;
+            }
+        }
+        Ok((moved, ty.bytes(first)? as u64))
+    }
+}
+
+/// Bytes that elements take in the file.
+fn stored_bytes(view: &View, ty: &Datatype, count: usize) -> Result<u64> {
+    let bytes = if view.representation.is_plain() { ty.bytes(count)? } else { ty.external32_size(count)? };
+    Ok(bytes as u64)
+}
+
+/// The pieces of the next `bytes` bytes, and what is left of the last one.
+fn take(pieces: &mut impl Iterator<Item = Piece>, rest: Option<Piece>, bytes: usize) -> (Vec<Piece>, Option<Piece>) {
+    let (mut taken, mut left, mut next) = (Vec::new(), bytes, rest);
+    while left > 0 {
+        let Some((at, len)) = next.take().or_else(|| pieces.next()) else { break };
+        let part = len.min(left);
+        taken.push((at, part));
+        left -= part;
+        if part < len {
+            next = Some((at + part as u64, len - part));
+        }
+    }
+    (taken, next)
+}
+
+/// Memory seen from an element after the first.
+struct FromElement {
+    mem: ConstMem,
+    base: isize,
+}
+
+impl Source for FromElement {
+    fn read(&self, at: isize, out: &mut [u8]) {
+        self.mem.read(self.base + at, out);
+    }
+}
+
+/// Memory seen from an element after the first.
+struct ToElement {
+    mem: MutMem,
+    base: isize,
+}
+
+impl Sink for ToElement {
+    fn write(&mut self, at: isize, data: &[u8]) {
+        self.mem.write(self.base + at, data);
+    }
+}

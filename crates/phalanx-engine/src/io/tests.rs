@@ -1,0 +1,114 @@
+//! Files of ranks that are threads, beside a model.
+
+use std::path::PathBuf;
+
+use super::{File, Mode, Place, Representation, Whence};
+use crate::datatype::{Basic, Datatype};
+use crate::engine::memory;
+use crate::error::ErrorClass;
+use crate::testing::run;
+use crate::{RecvBuf, SendBuf};
+
+fn path(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("phalanx-io-{}-{name}", std::process::id()))
+}
+
+fn mode() -> Mode {
+    Mode {
+        read: true,
+        write: true,
+        create: true,
+        exclusive: false,
+        delete_on_close: true,
+        sequential: false,
+        append: false,
+    }
+}
+
+#[test]
+fn ranks_interleave_their_blocks_through_views_and_read_them_back() {
+    for n in [1, 2, 3, 8] {
+        let path = path(&format!("interleaved-{n}"));
+        run(n, |comm| {
+            let file = File::open(comm, &path, mode()).unwrap();
+            let (rank, size) = (i64::from(comm.rank()), i64::from(comm.size()));
+            let int = Datatype::predefined(Basic::Int32);
+            let block = Datatype::vector(1, 2, 2 * size, int).unwrap();
+            let ty = Datatype::resized(&block, 0, 8 * size).unwrap();
+            ty.commit();
+            file.set_view(Some(8 * rank), int, &ty, Ok(Representation::Native)).unwrap();
+            let mine: Vec<i32> = (0..1000).map(|i| comm.rank() * 1000 + i).collect();
+            assert_eq!(file.write(Place::Own, SendBuf::of(&mine)).unwrap().bytes, 4000);
+            file.sync().unwrap();
+            let mut back = vec![0i32; 1001];
+            file.seek(0, Whence::Set).unwrap();
+            let status = file.read(Place::Own, RecvBuf::of(&mut back)).unwrap();
+            assert_eq!((status.bytes, &back[..1000]), (4000, &mine[..]));
+            let byte = Datatype::predefined(Basic::Byte);
+            file.set_view(Some(0), byte, byte, Ok(Representation::Native)).unwrap();
+            let mut all = vec![0i32; 1000 * n];
+            file.read(Place::At(0), RecvBuf::of(&mut all)).unwrap();
+            for (i, value) in all.iter().enumerate() {
+                let (tile, inside) = (i / (2 * n), i % (2 * n));
+                assert_eq!(*value as usize, inside / 2 * 1000 + tile * 2 + inside % 2);
+            }
+            file.close().unwrap();
+        });
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn the_shared_position_gives_everybody_a_place_and_the_ordered_one_the_ranks_order() {
+    for n in [1, 2, 3, 8] {
+        let path = path(&format!("shared-{n}"));
+        run(n, |comm| {
+            let file = File::open(comm, &path, mode()).unwrap();
+            let mine = vec![comm.rank() as u8; comm.rank() as usize + 1];
+            file.write(Place::Ordered, SendBuf::of(&mine)).unwrap();
+            file.write(Place::Shared, SendBuf::of(&[comm.rank() as u8])).unwrap();
+            file.sync().unwrap();
+            let total = n * (n + 1) / 2;
+            assert_eq!(file.shared_position().unwrap(), (total + n) as u64);
+            let mut all = vec![0u8; total + n];
+            file.read(Place::At(0), RecvBuf::of(&mut all)).unwrap();
+            let ordered: Vec<u8> = (0..n).flat_map(|r| vec![r as u8; r + 1]).collect();
+            assert_eq!(all[..total], ordered);
+            all[total..].sort_unstable();
+            assert!(all[total..].iter().enumerate().all(|(i, v)| i == usize::from(*v)));
+            file.close().unwrap();
+        });
+    }
+}
+
+#[test]
+fn external32_stores_big_endian_and_four_bytes_for_a_long() {
+    let path = path("external");
+    run(2, |comm| {
+        let file = File::open(comm, &path, mode()).unwrap();
+        let long = Datatype::predefined(Basic::Long);
+        file.set_view(Some(0), long, long, Representation::of("external32")).unwrap();
+        assert_eq!(file.type_extent(long).unwrap(), 4);
+        let values = [i64::from(comm.rank()) + 258, -1];
+        file.write(Place::At(2 * i64::from(comm.rank())), SendBuf::raw(memory::of(&values), 2, long)).unwrap();
+        file.sync().unwrap();
+        let mut back = [0i64; 3];
+        let status = file.read(Place::At(2), RecvBuf::raw(memory::of_mut(&mut back), 3, long)).unwrap();
+        assert_eq!((status.bytes, back), (16, [259, -1, 0]));
+        assert_eq!(std::fs::read(&path).unwrap()[..8], [0, 0, 1, 2, 255, 255, 255, 255]);
+        file.close().unwrap();
+    });
+}
+
+#[test]
+fn all_ranks_fail_alike_when_the_file_cannot_be_opened() {
+    run(3, |comm| {
+        let missing = path("missing");
+        let class = |mode| File::open(comm, &missing, mode).err().map(|e| e.class());
+        assert_eq!(class(Mode { create: false, ..mode() }), Some(ErrorClass::NoSuchFile));
+        assert_eq!(class(Mode { append: comm.rank() == 1, ..mode() }), Some(ErrorClass::NotSame));
+        assert_eq!(class(Mode { sequential: true, ..mode() }), Some(ErrorClass::Amode));
+        let directory = File::open(comm, &std::env::temp_dir(), Mode { write: false, create: false, ..mode() });
+        assert_eq!(directory.err().map(|e| e.class()), Some(ErrorClass::BadFile));
+    });
+}
