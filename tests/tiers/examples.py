@@ -60,6 +60,10 @@ POOL_CASES = (
     ),
     Case("in_order.py", r"in order .*; a serial run agrees"),
     Case("orbits.py --orbits 100000", r"largest error \d\.\de-1\d; the three agree"),
+    Case(
+        "slabs.py --size 97 --out {tmp}/field.npy",
+        r"75272 bytes in field\.npy by \d ranks: agrees",
+    ),
     Case("logbook.py", r"was told: .* cut off .*200 entries by 4 writers, all whole"),
 )
 DOOR_CASE = Case(

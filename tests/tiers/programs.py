@@ -1,15 +1,16 @@
-"""Random programs of messages and collectives against a naive model.
+"""Random programs of messages and collectives, and of files, against naive models.
 
-The program is `tests/programs/program.py`; a failure names seed, ranks and step. The
-long tier goes on with PHALANX_TEST_PROGRAMS other seeds (50).
+The programs are in `tests/programs`; a failure names seed, ranks and step. The long
+tier goes on with PHALANX_TEST_PROGRAMS other seeds (50).
 """
 
 import os
 from collections.abc import Iterable
+from itertools import product
 
 from .process import PHALANX, PYTHON, TESTS, Counts, run
 
-PROGRAM = str(TESTS / "programs" / "program.py")
+PROGRAMS = ("program.py", "files.py")
 RANKS = (1, 2, 3, 8)
 STEPS = 100
 SECONDS = 300.0  # until a program counts as hung
@@ -17,13 +18,13 @@ SECONDS = 300.0  # until a program counts as hung
 
 def run_seeds(seeds: Iterable[int]) -> Counts:
     counts = Counts()
-    for seed in seeds:
-        for ranks in RANKS:
-            command = [PHALANX, "run", "-n", str(ranks), PYTHON, PROGRAM]
-            done = run([*command, str(seed), str(STEPS)], SECONDS)
-            good = done.code == 0 and f"{STEPS} steps on {ranks} ranks" in done.output
-            name = f"seed {seed} at {ranks} ranks ({done.code})"
-            counts.expect(good, name, done.output)
+    for seed, program, ranks in product(seeds, PROGRAMS, RANKS):
+        path = str(TESTS / "programs" / program)
+        command = [PHALANX, "run", "-n", str(ranks), PYTHON, path]
+        done = run([*command, str(seed), str(STEPS)], SECONDS)
+        good = done.code == 0 and f"{STEPS} steps on {ranks} ranks" in done.output
+        name = f"{program}: seed {seed} at {ranks} ranks ({done.code})"
+        counts.expect(good, name, done.output)
     return counts
 
 
