@@ -94,6 +94,41 @@ class TestWaitingForARankThatHasEnded(JobCase):
                     ended, "SIGKILL", "rank 1, which has ended: it was killed"
                 )
 
+    def test_ranks_of_a_job_that_goes_on_are_lost_one_after_the_other(self):
+        script = """
+    import os, signal
+    if comm.rank > 0:
+        comm.recv(source=0)
+        os.kill(os.getpid(), signal.SIGKILL)
+    lost = []
+    for victim in range(1, comm.size):
+        comm.send("go", victim)
+        for wait in (lambda: comm.recv(source=victim), comm.barrier):
+            try:
+                wait()
+            except MPI.Exception as error:
+                assert error.error_class == MPI.ERR_PROC_FAILED, error
+                lost.append(victim)
+    print("lost", lost, os.environ["PHALANX_KEEP_GOING"], flush=True)
+"""
+        for n in (2, 3, 8):
+            with self.subTest(ranks=n):
+                ended = self.run_job(n, HEAD + script, "--keep-going")
+                self.assertEqual(ended.status, 128 + 9, ended.text)
+                twice = [victim for victim in range(1, n) for _ in range(2)]
+                self.assertIn(f"lost {twice} 1", ended.out, ended.text)
+
+    def test_a_job_inside_one_that_goes_on_has_a_manner_of_its_own(self):
+        script = """
+    import os, subprocess
+    show = "import os; print('inside', os.environ['PHALANX_KEEP_GOING'])"
+    inner = ["mpiexec", "-n", "1", sys.executable, "-c", show]
+    subprocess.run(inner, check=True)
+"""
+        ended = self.run_job(1, HEAD + script, "--keep-going")
+        self.assertEqual(ended.status, 0, ended.text)
+        self.assertIn("inside 0", ended.out, ended.text)
+
     def test_a_killed_rank_ends_other_jobs_without_a_word_of_the_others(self):
         script = """
     import os, signal

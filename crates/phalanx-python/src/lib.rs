@@ -59,11 +59,13 @@ fn register_constants(m: &Bound<'_, PyModule>) -> PyResult<()> {
     for (alias, name) in [("ORDER_F", "ORDER_FORTRAN"), ("WIN_FLAVOR", "WIN_CREATE_FLAVOR")] {
         m.add(alias, m.getattr(name)?)?;
     }
-    // Named by mpi4py, without a number in the standard ABI.
+    // Named by mpi4py, without a number in the standard ABI; so are the next two.
     m.add("TYPECLASS_LOGICAL", ffi::MPI_UNDEFINED)?;
-    for name in ["ERR_REVOKED", "ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING"] {
+    for name in ["ERR_REVOKED", "ERR_PROC_FAILED_PENDING"] {
         m.add(name, ffi::MPI_ERR_UNKNOWN)?;
     }
+    // The class of the standard that operations on a process that has ended give.
+    m.add("ERR_PROC_FAILED", ffi::MPI_ERR_PROC_ABORTED)?;
     m.add("DISP_CUR", m.getattr("DISPLACEMENT_CURRENT")?)
 }
 

@@ -6,6 +6,8 @@ use crate::error::{Error, ErrorClass, Result};
 pub const UNIVERSE: &str = "PHALANX_UNIVERSE";
 /// Place in the world, set by the launcher: `first:size:rank:ctx:appnum:parent`.
 pub const WORLD: &str = "PHALANX_WORLD";
+/// `1` when a rank that fails does not end the job, else `0`; set by the launcher.
+pub const KEEP_GOING: &str = "PHALANX_KEEP_GOING";
 /// Descriptor number of the PMI-1 socket.
 pub const PMI_FD: &str = "PMI_FD";
 /// Rank, beside `PMI_FD`.

@@ -81,6 +81,8 @@ pub struct Core {
     pub(crate) copyable: Vec<Option<Option<ProcessTag>>>,
     /// Which peers are known to have ended.
     pub(crate) lives: Lives,
+    /// Whether the launcher lets the others go on when a rank has failed.
+    pub(crate) keeps_going: bool,
     probe: Box<ProbeWord>,
     probe_value: u64,
     /// Bytes of buffered sends under way.
@@ -138,6 +140,7 @@ impl Core {
             left_pipes: Vec::new(),
             copyable: Vec::new(),
             lives: Lives::default(),
+            keeps_going: std::env::var_os(crate::boot::environment::KEEP_GOING).is_some_and(|v| v != "0"),
             probe: Box::new(ProbeWord::new(probe_value)),
             probe_value,
             buffered: 0,

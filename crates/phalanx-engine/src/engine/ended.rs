@@ -10,7 +10,8 @@
 //!
 //! Whether a process that has said nothing has ended, its tag decides, whoever started it: the program that the launcher
 //! started may be a shell, and another launcher tells us nothing. Killed ranks are waited for a long while, too: their job
-//! is being ended as a rule, by a launcher that says why. Where it is told to keep going, the wait ends here.
+//! is being ended as a rule, by a launcher that says why. Where it is told to keep going, it tells the ranks, too: the wait
+//! then ends at the first look after the launcher has recorded the end.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -79,6 +80,8 @@ struct Lost {
 /// Who could still complete a receive whose peers have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hope {
+    /// Nobody: the launcher says that the peer has failed, and that the others go on.
+    Gone,
     Nobody,
     /// Another thread of this process.
     OwnThreads,
@@ -91,6 +94,7 @@ enum Hope {
 impl Hope {
     fn patience(self) -> Duration {
         match self {
+            Hope::Gone => Duration::ZERO,
             Hope::Nobody => GRACE,
             Hope::OwnThreads if !is_threaded() => GRACE,
             Hope::OwnThreads | Hope::Launcher | Hope::Delivery => LONG_GRACE,
@@ -126,7 +130,7 @@ impl Engine {
             }
         };
         if let Some(gone) = gone
-            && patience(&mut watch.missing, true) > core.end_of(gone.process).hope_of_senders().patience()
+            && patience(&mut watch.missing, true) >= core.hope_of_senders(core.end_of(gone.process)).patience()
         {
             let place = core.context_name(what.ctx);
             return Err(
@@ -141,7 +145,7 @@ impl Engine {
         let lost = if before.is_empty() { Vec::new() } else { core.lost() };
         let since = patience(&mut watch.lost, !lost.is_empty());
         for lost in lost.into_iter().filter(|lost| before.iter().any(|earlier| earlier.op == lost.op)) {
-            if since > lost.hope.patience() {
+            if since >= lost.hope.patience() {
                 core.fail(lost, what.operation);
             }
         }
@@ -158,7 +162,7 @@ impl Engine {
         for process in (0..core.universe.claimed()).map(ProcId).filter(|p| group.rank_of(*p).is_none()) {
             match core.end_of(process) {
                 End::Alive => return None,
-                end => hope = hope.max(end.hope_of_senders()),
+                end => hope = hope.max(core.hope_of_senders(end)),
             }
             ended.push(process);
         }
@@ -195,13 +199,6 @@ enum End {
     Ended,
     /// It has ended in another way.
     Killed,
-}
-
-impl End {
-    /// What hope those have who send to the process or wait for it in a collective.
-    fn hope_of_senders(self) -> Hope {
-        if self == End::Killed { Hope::Launcher } else { Hope::Nobody }
-    }
 }
 
 /// What was found out about processes whose slots do not say that they have ended.
@@ -253,6 +250,16 @@ impl Core {
         self.comms.get(&(ctx & !3)).and_then(std::sync::Weak::upgrade)
     }
 
+    /// What hope those have who send to a process with this end, or wait for it in a collective.
+    fn hope_of_senders(&self, end: End) -> Hope {
+        match end {
+            // How a process has ended, only a launcher tells.
+            End::Killed if self.keeps_going => Hope::Gone,
+            End::Killed => Hope::Launcher,
+            _ => Hope::Nobody,
+        }
+    }
+
     fn end_of(&self, process: ProcId) -> End {
         if !self.universe.has(process) {
             return End::Alive;
@@ -288,7 +295,7 @@ impl Core {
         let hope = match self.end_of(process) {
             End::Alive => return None,
             End::Ending => Hope::Delivery,
-            end @ (End::Ended | End::Killed) => end.hope_of_senders(),
+            end @ (End::Ended | End::Killed) => self.hope_of_senders(end),
         };
         let inlet = self.inlets.get(process.0 as usize).and_then(Option::as_ref);
         inlet.is_none_or(|inlet| inlet.ring.is_empty()).then_some(hope)
@@ -310,10 +317,10 @@ impl Core {
         }
         let mut found: Option<(ProcId, Hope)> = None;
         for &process in group.members().iter().filter(|p| **p != self.me) {
-            let hope = self.gone(process)?.max(found.map_or(Hope::Nobody, |(_, hope)| hope));
+            let hope = self.gone(process)?.max(found.map_or(Hope::Gone, |(_, hope)| hope));
             found = Some((process, hope));
         }
-        let own = if group.members().contains(&self.me) { Hope::OwnThreads } else { Hope::Nobody };
+        let own = if group.members().contains(&self.me) { Hope::OwnThreads } else { Hope::Gone };
         found.map(|(process, hope)| (process, hope.max(own)))
     }
 
@@ -365,7 +372,7 @@ impl Core {
 
     fn lost_send(&self, op: RawOp, send: &SendOp) -> Option<Lost> {
         self.gone(send.dest)?;
-        let hope = self.end_of(send.dest).hope_of_senders();
+        let hope = self.hope_of_senders(self.end_of(send.dest));
         let to = self.peer_name(send.ctx, send.dest);
         let wait = format!("a message of {} bytes on {} is for {to}", send.bytes, self.context_name(send.ctx));
         Some(Lost { op, error: self.ended(&wait, send.dest), hope })

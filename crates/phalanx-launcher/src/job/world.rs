@@ -215,6 +215,8 @@ impl Job {
         env.push((GRACE.into(), self.manner.grace.as_secs_f64().to_string().into()));
         // A bound rank cannot see how many CPUs the job has, and spins or sleeps by that.
         env.push((JOB_CPUS.into(), usable_cpus().len().to_string().into()));
+        // Always said: a job inside a rank of another one has a manner of its own.
+        env.push(("PHALANX_KEEP_GOING".into(), if self.manner.keep_going { "1" } else { "0" }.into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }
