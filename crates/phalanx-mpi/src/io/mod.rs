@@ -200,14 +200,8 @@ fn file_close(fh: InOutHandle<RawFile>) -> Done {
     let object = FILES.remove(raw.0).ok_or_else(|| bad_file(raw))?;
     fh.set(RawFile::NULL);
     match Arc::try_unwrap(object) {
-        Ok(object) => {
-            // The handle is gone: its own handler is asked for as long as the call goes on.
-            let handler = object.handler();
-            object.file.close().map_err(|error| match handler {
-                Handler::Return => Failure::On(ErrorObject::File(RawFile::NULL), error),
-                _ => Failure::Error(error),
-            })
-        }
+        // The file is gone, and its handler with it: that of MPI_FILE_NULL learns of what went wrong.
+        Ok(object) => object.file.close().map_err(|error| Failure::On(ErrorObject::File(RawFile::NULL), error)),
         Err(_) => Err(wrong(ErrorClass::File, "another thread works on the file that is closed")),
     }
 }
