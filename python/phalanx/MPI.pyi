@@ -598,8 +598,8 @@ ORDER_F: Final[int]
 WIN_FLAVOR: Final[int]
 TYPECLASS_LOGICAL: Final[int]
 ERR_REVOKED: Final[int]
-ERR_PROC_FAILED: Final[int]
 ERR_PROC_FAILED_PENDING: Final[int]
+ERR_PROC_FAILED: Final[int]
 DISP_CUR: Final[int]
 def Init() -> None: ...
 def Init_thread(required: int = ...) -> int: ...
