@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use phalanx_engine::coll::Neighbours;
 use phalanx_engine::group::Group;
 use phalanx_engine::info::Info;
 use phalanx_engine::{Comm, ErrorClass};
@@ -31,6 +32,8 @@ pub(crate) struct CommObject {
     handler: Mutex<Handler>,
     info: Mutex<Info>,
     topology: OnceLock<Topology>,
+    /// Who is next to this process in the topology: made by the first neighbourhood collective.
+    pub(crate) around: OnceLock<Arc<Neighbours>>,
     /// The attributes.
     pub(crate) attrs: Attributes,
 }
@@ -45,6 +48,7 @@ impl CommObject {
             handler: Mutex::new(handler),
             info: Mutex::new(info),
             topology: OnceLock::new(),
+            around: OnceLock::new(),
             attrs: Attributes::default(),
         }
     }

@@ -1,8 +1,10 @@
 //! Process topologies (MPI 5.0 §8): grids, graphs, distributed graphs. Ranks are never reordered.
 
+use std::collections::HashMap;
 use std::ffi::c_int;
+use std::sync::Arc;
 
-use phalanx_engine::coll::{Arg, RecvBlocks, SendBlocks};
+use phalanx_engine::coll::{Arg, Neighbours, RecvBlocks, SendBlocks};
 use phalanx_engine::comm::Comm;
 use phalanx_engine::{ErrorClass, RecvBuf, SendBuf};
 use phalanx_mpi_macros::mpi_entry;
@@ -226,6 +228,16 @@ fn need_rank(comm: &CommObject, rank: c_int) -> Done {
     Err(wrong(ErrorClass::Rank, format!("rank {rank} does not exist in a communicator of {size} processes")))
 }
 
+/// The rank that is `step` further along a dimension, or `MPI_PROC_NULL`.
+fn shifted(dims: &[c_int], periods: &[bool], at: &[c_int], axis: usize, step: i64) -> c_int {
+    let mut coords = at.to_vec();
+    let moved = i64::from(coords[axis]) + step;
+    let dim = i64::from(dims[axis]);
+    let wrapped = if periods[axis] { moved.rem_euclid(dim) } else { moved };
+    coords[axis] = c_int::try_from(wrapped).unwrap_or(c_int::MIN);
+    rank_at(dims, periods, &coords).filter(|_| (0..dim).contains(&wrapped)).unwrap_or(consts::PROC_NULL)
+}
+
 /// The ranks to receive from and to send to for a shift along one dimension.
 #[mpi_entry(MPI_Cart_shift)]
 fn cart_shift(comm: CommRef, direction: c_int, disp: c_int, source: Out<c_int>, dest: Out<c_int>) -> Done {
@@ -234,16 +246,8 @@ fn cart_shift(comm: CommRef, direction: c_int, disp: c_int, source: Out<c_int>, 
         wrong(ErrorClass::Dims, format!("direction {direction} does not exist in a grid of {} dimensions", dims.len()))
     })?;
     let at = coordinates(dims, comm.comm.rank());
-    let neighbour = |step: i64| {
-        let mut coords = at.clone();
-        let moved = i64::from(coords[axis]) + step;
-        let dim = i64::from(dims[axis]);
-        let wrapped = if periods[axis] { moved.rem_euclid(dim) } else { moved };
-        coords[axis] = c_int::try_from(wrapped).unwrap_or(c_int::MIN);
-        rank_at(dims, periods, &coords).filter(|_| (0..dim).contains(&wrapped)).unwrap_or(consts::PROC_NULL)
-    };
-    source.set(neighbour(-i64::from(disp)));
-    dest.set(neighbour(disp.into()));
+    source.set(shifted(dims, periods, &at, axis, -i64::from(disp)));
+    dest.set(shifted(dims, periods, &at, axis, disp.into()));
     Ok(())
 }
 
@@ -347,7 +351,7 @@ fn graph_get(
     Ok(())
 }
 
-fn neighbours(comm: &CommObject, rank: c_int) -> Result<&[c_int], Failure> {
+fn graph_neighbours(comm: &CommObject, rank: c_int) -> Result<&[c_int], Failure> {
     let (index, edges) = graph(comm)?;
     need_rank(comm, rank)?;
     let node = rank as usize;
@@ -358,14 +362,14 @@ fn neighbours(comm: &CommObject, rank: c_int) -> Result<&[c_int], Failure> {
 /// Number of a node's neighbours.
 #[mpi_entry(MPI_Graph_neighbors_count)]
 fn graph_neighbors_count(comm: CommRef, rank: c_int, n: Out<c_int>) -> Done {
-    n.set(neighbours(&comm, rank)?.len() as c_int);
+    n.set(graph_neighbours(&comm, rank)?.len() as c_int);
     Ok(())
 }
 
 /// A node's neighbours.
 #[mpi_entry(MPI_Graph_neighbors)]
 fn graph_neighbors(comm: CommRef, rank: c_int, max: c_int, out: OutArray<c_int>) -> Done {
-    let found = neighbours(&comm, rank)?;
+    let found = graph_neighbours(&comm, rank)?;
     room(&out, max, found.len(), "neighbours")?;
     store(&out, found);
     Ok(())
@@ -540,5 +544,65 @@ fn dist_graph_neighbors(
 fn store_weights(array: &OutArray<c_int>, values: &[c_int]) {
     if array.address() > consts::WEIGHTS_EMPTY {
         store(array, values);
+    }
+}
+
+/// Who is next to this process: for the neighbourhood collectives.
+pub(crate) fn around(comm: &CommObject) -> Result<&Arc<Neighbours>, Failure> {
+    match comm.around.get() {
+        Some(around) => Ok(around),
+        None => {
+            let found = find_neighbours(comm)?;
+            Ok(comm.around.get_or_init(|| Arc::new(found)))
+        }
+    }
+}
+
+fn find_neighbours(comm: &CommObject) -> Result<Neighbours, Failure> {
+    match comm.topology() {
+        Some(Topology::Cart { dims, periods }) => {
+            let at = coordinates(dims, comm.comm.rank());
+            let pair = |axis| (shifted(dims, periods, &at, axis, -1), shifted(dims, periods, &at, axis, 1));
+            Ok(Neighbours::grid(&(0..dims.len()).map(pair).collect::<Vec<_>>()))
+        }
+        Some(Topology::Graph { index, edges }) => {
+            need_both_ways(index, edges)?;
+            let near = graph_neighbours(comm, comm.comm.rank())?;
+            Ok(Neighbours::graph(near, near))
+        }
+        Some(Topology::Distributed { sources, destinations, .. }) => Ok(Neighbours::graph(sources, destinations)),
+        None => Err(wrong(
+            ErrorClass::Topology,
+            format!("{} has no topology; make one with MPI_Cart_create or MPI_Dist_graph_create", comm.comm.title()),
+        )),
+    }
+}
+
+/// In a graph that every process knows, each edge has to lead both ways: a process would wait for ever for what nobody sends.
+fn need_both_ways(index: &[c_int], edges: &[c_int]) -> Done {
+    let starts = std::iter::once(0).chain(index.iter().copied());
+    let mut surplus: HashMap<(c_int, c_int), i64> = HashMap::new();
+    for (node, (start, end)) in (0..).zip(starts.zip(index)) {
+        for other in &edges[start as usize..*end as usize] {
+            // Counted up from the lower end of an edge, and down from the higher one.
+            let (pair, step) = if node < *other { ((node, *other), 1) } else { ((*other, node), -1) };
+            if node != *other {
+                *surplus.entry(pair).or_default() += step;
+            }
+        }
+    }
+    match surplus.into_iter().filter(|(_, surplus)| *surplus != 0).min() {
+        None => Ok(()),
+        Some(((a, b), surplus)) => {
+            let (from, to) = if surplus > 0 { (a, b) } else { (b, a) };
+            Err(wrong(
+                ErrorClass::Topology,
+                format!(
+                    "the graph has {} more edges from {from} to {to} than from {to} to {from}; collectives need each edge \
+                     both ways (MPI_Dist_graph_create takes any graph)",
+                    surplus.abs()
+                ),
+            ))
+        }
     }
 }

@@ -144,27 +144,27 @@ enum Layout {
 }
 
 impl Layout {
-    /// `base` is where displacement 0 is.
-    fn of(shape: Shape<'_>, ranks: usize, base: *const u8) -> Result<Layout> {
+    /// One block for each of `ranks`, which are what `who` says; `base` is where displacement 0 is.
+    fn of(shape: Shape<'_>, ranks: usize, who: &str, base: *const u8) -> Result<Layout> {
         let block = |rank: usize, count: i64, base: *const u8, ty: &Datatype| -> Result<usize> {
             match usize::try_from(count) {
                 Ok(count) => ty.check_elements(base, count).map(|()| count),
-                Err(_) => fail!(Count, "the count for rank {rank} is {count}; counts must not be negative"),
+                Err(_) => fail!(Count, "the count for {who} {rank} is {count}; counts must not be negative"),
             }
         };
         match shape {
             Shape::Even { total, ty } => {
                 ty.check_elements(base, total)?;
                 if ranks > 0 && !total.is_multiple_of(ranks) {
-                    fail!(Count, "{total} elements cannot be divided evenly among {ranks} ranks");
+                    fail!(Count, "{total} elements cannot be divided evenly among {ranks} {who}s");
                 }
                 Ok(Layout::Even { count: total.checked_div(ranks).unwrap_or(0), ty: ty.clone() })
             }
             Shape::Vector { counts, displs, ty } => {
-                lengths(ranks, counts.len(), displs.len(), ranks)?;
+                lengths(ranks, who, counts.len(), displs.len(), ranks)?;
                 let place = |rank: usize, displ: i64| match (displ as isize).checked_mul(ty.extent()) {
                     Some(place) => Ok(place),
-                    None => fail!(Arg, "the displacement {displ} for rank {rank} reaches beyond an address space"),
+                    None => fail!(Arg, "the displacement {displ} for {who} {rank} reaches beyond an address space"),
                 };
                 let blocks = counts
                     .iter()
@@ -175,7 +175,7 @@ impl Layout {
                 Ok(Layout::Vector { blocks, ty: ty.clone() })
             }
             Shape::Each { counts, displs, types } => {
-                lengths(ranks, counts.len(), displs.len(), types.len())?;
+                lengths(ranks, who, counts.len(), displs.len(), types.len())?;
                 let blocks = counts
                     .iter()
                     .zip(displs)
@@ -202,17 +202,17 @@ impl Layout {
     }
 }
 
-fn lengths(ranks: usize, counts: usize, displs: usize, types: usize) -> Result<()> {
+fn lengths(ranks: usize, who: &str, counts: usize, displs: usize, types: usize) -> Result<()> {
     if counts != ranks || displs != ranks || types != ranks {
         fail!(
             Arg,
-            "{ranks} ranks need as many blocks, but there are {counts} counts, {displs} displacements and {types} types"
+            "{ranks} {who}s need as many blocks, but there are {counts} counts, {displs} displacements and {types} types"
         );
     }
     Ok(())
 }
 
-/// One block for each rank, to be read.
+/// One block for each rank or neighbour, to be read.
 #[derive(Clone)]
 pub(crate) struct SrcBlocks {
     mem: ConstMem,
@@ -221,7 +221,16 @@ pub(crate) struct SrcBlocks {
 
 impl SrcBlocks {
     pub(crate) fn new(blocks: SendBlocks<'_, '_>, ranks: usize) -> Result<SrcBlocks> {
-        let layout = Layout::of(blocks.shape, ranks, blocks.mem.as_ptr())?;
+        SrcBlocks::with(blocks, ranks, "rank")
+    }
+
+    /// One block for each neighbour.
+    pub(crate) fn around(blocks: SendBlocks<'_, '_>, neighbours: usize) -> Result<SrcBlocks> {
+        SrcBlocks::with(blocks, neighbours, "neighbour")
+    }
+
+    fn with(blocks: SendBlocks<'_, '_>, n: usize, who: &str) -> Result<SrcBlocks> {
+        let layout = Layout::of(blocks.shape, n, who, blocks.mem.as_ptr())?;
         Ok(SrcBlocks { mem: blocks.mem, layout })
     }
 
@@ -231,7 +240,7 @@ impl SrcBlocks {
     }
 }
 
-/// One block for each rank, to be written.
+/// One block for each rank or neighbour, to be written.
 #[derive(Clone)]
 pub(crate) struct DstBlocks {
     mem: MutMem,
@@ -240,7 +249,16 @@ pub(crate) struct DstBlocks {
 
 impl DstBlocks {
     pub(crate) fn new(blocks: RecvBlocks<'_, '_>, ranks: usize) -> Result<DstBlocks> {
-        let layout = Layout::of(blocks.shape, ranks, blocks.mem.as_ptr())?;
+        DstBlocks::with(blocks, ranks, "rank")
+    }
+
+    /// One block for each neighbour.
+    pub(crate) fn around(blocks: RecvBlocks<'_, '_>, neighbours: usize) -> Result<DstBlocks> {
+        DstBlocks::with(blocks, neighbours, "neighbour")
+    }
+
+    fn with(blocks: RecvBlocks<'_, '_>, n: usize, who: &str) -> Result<DstBlocks> {
+        let layout = Layout::of(blocks.shape, n, who, blocks.mem.as_ptr())?;
         Ok(DstBlocks { mem: blocks.mem, layout })
     }
 

@@ -4,6 +4,8 @@
 //! each start. What cannot be known from one rank's arguments (do the others pass the same root?) is not
 //! checked here but found out while the operation runs.
 
+use std::sync::Arc;
+
 use crate::comm::Comm;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::{Error, Result, fail};
@@ -11,29 +13,48 @@ use crate::op::Op;
 use crate::status::{PROC_NULL, ROOT};
 
 use super::args::{Arg, DstBlocks, RecvBlocks, SendBlocks, SrcBlocks};
+use super::neighbours::Neighbours;
 use super::schedule::{Dst, Src};
 
-/// Which collective operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    Barrier,
-    Bcast,
-    Gather,
-    Gatherv,
-    Scatter,
-    Scatterv,
-    Allgather,
-    Allgatherv,
-    Alltoall,
-    Alltoallv,
-    Alltoallw,
-    Reduce,
-    Allreduce,
-    ReduceScatter,
-    ReduceScatterBlock,
-    Scan,
-    Exscan,
+/// Lists the operations with the names of their three forms.
+macro_rules! kinds {
+    ($($kind:ident: $blocking:ident $nonblocking:ident $persistent:ident;)*) => {
+        /// Which collective operation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub(crate) enum Kind { $($kind),* }
+
+        impl Kind {
+            const ALL: &[Kind] = &[$(Kind::$kind),*];
+            const NAMES: &[[&str; 3]] =
+                &[$([stringify!($blocking), stringify!($nonblocking), stringify!($persistent)]),*];
+        }
+    };
+}
+
+kinds! {
+    Barrier: Barrier Ibarrier Barrier_init;
+    Bcast: Bcast Ibcast Bcast_init;
+    Gather: Gather Igather Gather_init;
+    Gatherv: Gatherv Igatherv Gatherv_init;
+    Scatter: Scatter Iscatter Scatter_init;
+    Scatterv: Scatterv Iscatterv Scatterv_init;
+    Allgather: Allgather Iallgather Allgather_init;
+    Allgatherv: Allgatherv Iallgatherv Allgatherv_init;
+    Alltoall: Alltoall Ialltoall Alltoall_init;
+    Alltoallv: Alltoallv Ialltoallv Alltoallv_init;
+    Alltoallw: Alltoallw Ialltoallw Alltoallw_init;
+    Reduce: Reduce Ireduce Reduce_init;
+    Allreduce: Allreduce Iallreduce Allreduce_init;
+    ReduceScatter: Reduce_scatter Ireduce_scatter Reduce_scatter_init;
+    ReduceScatterBlock: Reduce_scatter_block Ireduce_scatter_block Reduce_scatter_block_init;
+    Scan: Scan Iscan Scan_init;
+    Exscan: Exscan Iexscan Exscan_init;
+    NeighborAllgather: Neighbor_allgather Ineighbor_allgather Neighbor_allgather_init;
+    NeighborAllgatherv: Neighbor_allgatherv Ineighbor_allgatherv Neighbor_allgatherv_init;
+    NeighborAlltoall: Neighbor_alltoall Ineighbor_alltoall Neighbor_alltoall_init;
+    NeighborAlltoallv: Neighbor_alltoallv Ineighbor_alltoallv Neighbor_alltoallv_init;
+    NeighborAlltoallw: Neighbor_alltoallw Ineighbor_alltoallw Neighbor_alltoallw_init;
 }
 
 /// How it was called.
@@ -45,49 +66,9 @@ pub(crate) enum Mode {
 }
 
 impl Kind {
-    const NAMES: [[&'static str; 3]; 17] = [
-        ["Barrier", "Ibarrier", "Barrier_init"],
-        ["Bcast", "Ibcast", "Bcast_init"],
-        ["Gather", "Igather", "Gather_init"],
-        ["Gatherv", "Igatherv", "Gatherv_init"],
-        ["Scatter", "Iscatter", "Scatter_init"],
-        ["Scatterv", "Iscatterv", "Scatterv_init"],
-        ["Allgather", "Iallgather", "Allgather_init"],
-        ["Allgatherv", "Iallgatherv", "Allgatherv_init"],
-        ["Alltoall", "Ialltoall", "Alltoall_init"],
-        ["Alltoallv", "Ialltoallv", "Alltoallv_init"],
-        ["Alltoallw", "Ialltoallw", "Alltoallw_init"],
-        ["Reduce", "Ireduce", "Reduce_init"],
-        ["Allreduce", "Iallreduce", "Allreduce_init"],
-        ["Reduce_scatter", "Ireduce_scatter", "Reduce_scatter_init"],
-        ["Reduce_scatter_block", "Ireduce_scatter_block", "Reduce_scatter_block_init"],
-        ["Scan", "Iscan", "Scan_init"],
-        ["Exscan", "Iexscan", "Exscan_init"],
-    ];
-
     /// The kind with this number.
     pub(crate) fn from_index(index: usize) -> Kind {
-        use Kind::*;
-        const ALL: [Kind; 17] = [
-            Barrier,
-            Bcast,
-            Gather,
-            Gatherv,
-            Scatter,
-            Scatterv,
-            Allgather,
-            Allgatherv,
-            Alltoall,
-            Alltoallv,
-            Alltoallw,
-            Reduce,
-            Allreduce,
-            ReduceScatter,
-            ReduceScatterBlock,
-            Scan,
-            Exscan,
-        ];
-        ALL[index.min(ALL.len() - 1)]
+        Kind::ALL[index.min(Kind::ALL.len() - 1)]
     }
 
     /// The standard's name of the operation, without the prefix.
@@ -159,6 +140,30 @@ pub(crate) enum Body {
         op: Op,
         exclusive: bool,
     },
+    Neighbours {
+        around: Arc<Neighbours>,
+        send: Sent,
+        recv: DstBlocks,
+    },
+}
+
+/// What the destinations get.
+#[derive(Clone)]
+pub(crate) enum Sent {
+    /// All of them the same.
+    Same(Src),
+    /// Each a block of its own.
+    Each(SrcBlocks),
+}
+
+impl Sent {
+    /// The block for destination number `slot`.
+    pub(crate) fn block(&self, slot: usize) -> Src {
+        match self {
+            Sent::Same(block) => block.clone(),
+            Sent::Each(blocks) => blocks.block(slot),
+        }
+    }
 }
 
 /// A checked call.
@@ -466,5 +471,40 @@ impl Call {
         }
         let kind = if exclusive { Kind::Exscan } else { Kind::Scan };
         Ok(Call { kind, body: Body::Scan { send, recv, op: op.clone(), exclusive } })
+    }
+    pub(crate) fn neighbor_allgather(
+        comm: &Comm,
+        kind: Kind,
+        around: &Arc<Neighbours>,
+        send: SendBuf<'_, '_>,
+        recv: RecvBlocks<'_, '_>,
+    ) -> Result<Call> {
+        Call::among_neighbours(comm, kind, around, Sent::Same(Src::new(send)?), recv)
+    }
+
+    pub(crate) fn neighbor_alltoall(
+        comm: &Comm,
+        kind: Kind,
+        around: &Arc<Neighbours>,
+        send: SendBlocks<'_, '_>,
+        recv: RecvBlocks<'_, '_>,
+    ) -> Result<Call> {
+        let send = Sent::Each(SrcBlocks::around(send, around.destinations())?);
+        Call::among_neighbours(comm, kind, around, send, recv)
+    }
+
+    fn among_neighbours(
+        comm: &Comm,
+        kind: Kind,
+        around: &Arc<Neighbours>,
+        send: Sent,
+        recv: RecvBlocks<'_, '_>,
+    ) -> Result<Call> {
+        if comm.is_inter() {
+            fail!(Comm, "the standard defines no neighbourhoods on intercommunicators");
+        }
+        around.check(Call::partners(comm))?;
+        let recv = DstBlocks::around(recv, around.sources())?;
+        Ok(Call { kind, body: Body::Neighbours { around: Arc::clone(around), send, recv } })
     }
 }

@@ -4,6 +4,7 @@
 //! [`Request`]) and persistent (`bcast_init`, gives an inactive [`Request`] to be started any number of times).
 //!
 //! - [`args`]: buffer arguments, [`Arg::InPlace`], blocks per rank.
+//! - `neighbours`: who is next to whom in a topology.
 //! - `call`: a call with its arguments checked.
 //! - `schedule`: the general form, a list of messages and local steps; `plan/` writes them, one file per family.
 //! - `fast`: blocking operations on intracommunicators through shared memory.
@@ -20,6 +21,7 @@ pub mod args;
 mod call;
 mod fast;
 mod memory;
+mod neighbours;
 mod plan;
 pub(crate) mod schedule;
 mod state;
@@ -28,6 +30,7 @@ mod state;
 mod tests;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use crate::comm::Comm;
 use crate::engine::buffer::{RecvBuf, SendBuf};
@@ -38,6 +41,7 @@ use crate::request::Request;
 
 pub use args::{Arg, RecvBlocks, SendBlocks};
 use call::{Call, Kind, Mode};
+pub use neighbours::Neighbours;
 pub(crate) use plan::Team;
 pub(crate) use schedule::Dst;
 pub(crate) use state::CollState;
@@ -289,4 +293,29 @@ collectives! {
     exscan iexscan exscan_init <'a> Exscan
     (send: Arg<SendBuf<'b, 'a>>, recv: RecvBuf<'b, 'a>, op: &Op)
         = |c| Call::scan(c, send, recv, op, true);
+
+    /// Sends the same to every neighbour and collects theirs (`MPI_Neighbor_allgather`).
+    neighbor_allgather ineighbor_allgather neighbor_allgather_init <'a> NeighborAllgather
+    (around: &Arc<Neighbours>, send: SendBuf<'b, 'a>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::neighbor_allgather(c, Kind::NeighborAllgather, around, send, recv);
+
+    /// Sends the same to every neighbour and collects blocks of different sizes (`MPI_Neighbor_allgatherv`).
+    neighbor_allgatherv ineighbor_allgatherv neighbor_allgatherv_init <'a> NeighborAllgatherv
+    (around: &Arc<Neighbours>, send: SendBuf<'b, 'a>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::neighbor_allgather(c, Kind::NeighborAllgatherv, around, send, recv);
+
+    /// Sends an equal block to every neighbour (`MPI_Neighbor_alltoall`).
+    neighbor_alltoall ineighbor_alltoall neighbor_alltoall_init <'a> NeighborAlltoall
+    (around: &Arc<Neighbours>, send: SendBlocks<'b, 'a>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::neighbor_alltoall(c, Kind::NeighborAlltoall, around, send, recv);
+
+    /// Sends a block to every neighbour, of different sizes (`MPI_Neighbor_alltoallv`).
+    neighbor_alltoallv ineighbor_alltoallv neighbor_alltoallv_init <'a> NeighborAlltoallv
+    (around: &Arc<Neighbours>, send: SendBlocks<'b, 'a>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::neighbor_alltoall(c, Kind::NeighborAlltoallv, around, send, recv);
+
+    /// Sends a block to every neighbour, of different sizes and types (`MPI_Neighbor_alltoallw`).
+    neighbor_alltoallw ineighbor_alltoallw neighbor_alltoallw_init <'a> NeighborAlltoallw
+    (around: &Arc<Neighbours>, send: SendBlocks<'b, 'a>, recv: RecvBlocks<'b, 'a>)
+        = |c| Call::neighbor_alltoall(c, Kind::NeighborAlltoallw, around, send, recv);
 }

@@ -3,7 +3,7 @@
 use phalanx_engine::{Collective, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
 
-use super::data::{Blocks, Lend, One, Place as _, in_place_or};
+use super::data::{Blocks, Lend, One, Place as _, Places, in_place_or, ranks};
 use super::{Prepared, prepare};
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
@@ -30,7 +30,7 @@ fn allgather(
     comm: &CommRef,
 ) -> Prepared<'_> {
     let send = in_place_or(sendbuf, || One::new(sendbuf, sendcount, sendtype))?;
-    let recv = Blocks::equal(recvbuf, recvcount, recvtype, &comm.comm)?;
+    let recv = Blocks::equal(recvbuf, recvcount, recvtype, ranks(comm))?;
     prepare(comm, |c| Ok(Collective::allgather(c, send.lend()?, recv.lend()?)))
 }
 
@@ -47,7 +47,7 @@ fn allgatherv(
     comm: &CommRef,
 ) -> Prepared<'_> {
     let send = in_place_or(sendbuf, || One::new(sendbuf, sendcount, sendtype))?;
-    let recv = Blocks::vector(recvbuf, recvcounts, displs, recvtype, &comm.comm)?;
+    let recv = Blocks::vector(recvbuf, recvcounts, displs, recvtype, ranks(comm))?;
     prepare(comm, |c| Ok(Collective::allgatherv(c, send.lend()?, recv.lend()?)))
 }
 
@@ -62,8 +62,8 @@ fn alltoall(
     recvtype: RawType,
     comm: &CommRef,
 ) -> Prepared<'_> {
-    let send = in_place_or(sendbuf, || Blocks::equal(sendbuf, sendcount, sendtype, &comm.comm))?;
-    let recv = Blocks::equal(recvbuf, recvcount, recvtype, &comm.comm)?;
+    let send = in_place_or(sendbuf, || Blocks::equal(sendbuf, sendcount, sendtype, ranks(comm)))?;
+    let recv = Blocks::equal(recvbuf, recvcount, recvtype, ranks(comm))?;
     prepare(comm, |c| Ok(Collective::alltoall(c, send.lend()?, recv.lend()?)))
 }
 
@@ -80,8 +80,8 @@ fn alltoallv(
     recvtype: RawType,
     comm: &CommRef,
 ) -> Prepared<'_> {
-    let send = in_place_or(sendbuf, || Blocks::vector(sendbuf, sendcounts, sdispls, sendtype, &comm.comm))?;
-    let recv = Blocks::vector(recvbuf, recvcounts, rdispls, recvtype, &comm.comm)?;
+    let send = in_place_or(sendbuf, || Blocks::vector(sendbuf, sendcounts, sdispls, sendtype, ranks(comm)))?;
+    let recv = Blocks::vector(recvbuf, recvcounts, rdispls, recvtype, ranks(comm))?;
     prepare(comm, |c| Ok(Collective::alltoallv(c, send.lend()?, recv.lend()?)))
 }
 
@@ -98,8 +98,9 @@ fn alltoallw(
     recvtypes: In<RawType>,
     comm: &CommRef,
 ) -> Prepared<'_> {
-    let send = in_place_or(sendbuf, || Blocks::each(sendbuf, sendcounts, sdispls, &sendtypes, &comm.comm))?;
-    let recv = Blocks::each(recvbuf, recvcounts, rdispls, &recvtypes, &comm.comm)?;
+    let send =
+        in_place_or(sendbuf, || Blocks::each(sendbuf, Places::read(sendcounts, sdispls, ranks(comm))?, &sendtypes))?;
+    let recv = Blocks::each(recvbuf, Places::read(recvcounts, rdispls, ranks(comm))?, &recvtypes)?;
     prepare(comm, |c| Ok(Collective::alltoallw(c, send.lend()?, recv.lend()?)))
 }
 

@@ -9,6 +9,7 @@ use phalanx_shm::mem::{ConstMem, MutMem};
 use smallvec::SmallVec;
 
 use crate::buffer::{self, RecvPtr, SendPtr};
+use crate::comm::CommObject;
 use crate::consts;
 use crate::datatype::{self, TypeRef, read_types};
 use crate::entry::{Failure, wrong};
@@ -151,7 +152,7 @@ impl<P: Place> One<P> {
             Some(count) => Ok(One { count, ..self }),
             None => Err(wrong(
                 ErrorClass::Count,
-                format!("{} elements for each of {n} ranks are more than fits an address space", self.count),
+                format!("{} elements in each of {n} blocks are more than fits an address space", self.count),
             )),
         }
     }
@@ -173,7 +174,7 @@ impl Lend for One<RecvPtr> {
     }
 }
 
-/// A block for each rank of the other side.
+/// A block for each rank of the other side, or for each neighbour.
 pub(super) enum Blocks<P> {
     /// Equal ones, one after the other.
     Equal(One<P>),
@@ -183,15 +184,22 @@ pub(super) enum Blocks<P> {
     Each { at: P, places: Places, types: Vec<Datatype> },
 }
 
-/// A count and a displacement for each rank.
+/// A count and a displacement for each block.
 pub(super) struct Places {
     counts: SmallVec<[i64; 16]>,
     displs: SmallVec<[i64; 16]>,
 }
 
 impl Places {
-    fn read(counts: Numbers, displs: Numbers, n: usize) -> Result<Places, Failure> {
+    /// Both of the width that the function's counts have.
+    pub(super) fn read(counts: Numbers, displs: Numbers, n: usize) -> Result<Places, Failure> {
         Ok(Places { counts: counts.read(n, "counts")?, displs: displs.read(n, "displacements")? })
+    }
+
+    /// Displacements in bytes, which are addresses in both widths of the function.
+    pub(super) fn in_bytes(counts: Numbers, displs: &In<isize>, n: usize) -> Result<Places, Failure> {
+        let bytes = displs.read(n, "the array of displacements")?;
+        Ok(Places { counts: counts.read(n, "counts")?, displs: bytes.iter().map(|at| *at as i64).collect() })
     }
 
     /// The largest count.
@@ -201,40 +209,28 @@ impl Places {
 }
 
 /// How many ranks the other side has: the remote group of an intercommunicator, else the group.
-fn ranks(comm: &Comm) -> usize {
+pub(super) fn ranks(comm: &CommObject) -> usize {
+    let comm = &comm.comm;
     usize::try_from(if comm.is_inter() { comm.remote_size() } else { comm.size() }).unwrap_or(0)
 }
 
 impl<P: Place> Blocks<P> {
-    /// `count` elements for each rank.
-    pub(super) fn equal(at: P, count: Number, ty: RawType, comm: &Comm) -> Result<Blocks<P>, Failure> {
-        One::new(at, count, ty)?.times(ranks(comm)).map(Blocks::Equal)
+    /// `n` blocks of `count` elements.
+    pub(super) fn equal(at: P, count: Number, ty: RawType, n: usize) -> Result<Blocks<P>, Failure> {
+        One::new(at, count, ty)?.times(n).map(Blocks::Equal)
     }
 
-    /// Counts and displacements.
-    pub(super) fn vector(
-        at: P,
-        counts: Numbers,
-        displs: Numbers,
-        ty: RawType,
-        comm: &Comm,
-    ) -> Result<Blocks<P>, Failure> {
+    /// `n` counts and displacements.
+    pub(super) fn vector(at: P, counts: Numbers, displs: Numbers, ty: RawType, n: usize) -> Result<Blocks<P>, Failure> {
         let ty = datatype::find(ty)?;
-        let places = Places::read(counts, displs, ranks(comm))?;
+        let places = Places::read(counts, displs, n)?;
         buffer::check(at.address(), places.most())?;
         Ok(Blocks::Vector { at, places, ty })
     }
 
-    /// Counts, displacements and types.
-    pub(super) fn each(
-        at: P,
-        counts: Numbers,
-        displs: Numbers,
-        types: &In<RawType>,
-        comm: &Comm,
-    ) -> Result<Blocks<P>, Failure> {
-        let types = read_types(types, ranks(comm))?;
-        let places = Places::read(counts, displs, ranks(comm))?;
+    /// Places in bytes, and as many types.
+    pub(super) fn each(at: P, places: Places, types: &In<RawType>) -> Result<Blocks<P>, Failure> {
+        let types = read_types(types, places.counts.len())?;
         buffer::check(at.address(), places.most())?;
         Ok(Blocks::Each { at, places, types })
     }

@@ -6,10 +6,12 @@
 //!
 //! - [`rooted`]: operations with a root.
 //! - [`all`]: operations in which all ranks have the same part.
+//! - [`neighbor`]: operations among the neighbours of a topology.
 //! - [`data`]: what a buffer argument and those that describe it come to.
 
 mod all;
 mod data;
+mod neighbor;
 mod rooted;
 
 use phalanx_engine::{Collective, Comm};

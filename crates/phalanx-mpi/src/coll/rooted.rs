@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use phalanx_engine::Collective;
 use phalanx_mpi_macros::mpi_entry;
 
-use super::data::{Blocks, Lend, One, Part};
+use super::data::{Blocks, Lend, One, Part, ranks};
 use super::{Prepared, prepare};
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
@@ -37,7 +37,7 @@ fn gather(
 ) -> Prepared<'_> {
     let part = Part::of(&comm.comm, root);
     let send = part.own(sendbuf, sendcount, sendtype)?;
-    let recv = part.at_root(|| Blocks::equal(recvbuf, recvcount, recvtype, &comm.comm))?;
+    let recv = part.at_root(|| Blocks::equal(recvbuf, recvcount, recvtype, ranks(comm)))?;
     prepare(comm, |c| Ok(Collective::gather(c, send.lend()?, recv.lend()?, root)))
 }
 
@@ -56,7 +56,7 @@ fn gatherv(
 ) -> Prepared<'_> {
     let part = Part::of(&comm.comm, root);
     let send = part.own(sendbuf, sendcount, sendtype)?;
-    let recv = part.at_root(|| Blocks::vector(recvbuf, recvcounts, displs, recvtype, &comm.comm))?;
+    let recv = part.at_root(|| Blocks::vector(recvbuf, recvcounts, displs, recvtype, ranks(comm)))?;
     prepare(comm, |c| Ok(Collective::gatherv(c, send.lend()?, recv.lend()?, root)))
 }
 
@@ -73,7 +73,7 @@ fn scatter(
     comm: &CommRef,
 ) -> Prepared<'_> {
     let part = Part::of(&comm.comm, root);
-    let send = part.at_root(|| Blocks::equal(sendbuf, sendcount, sendtype, &comm.comm))?;
+    let send = part.at_root(|| Blocks::equal(sendbuf, sendcount, sendtype, ranks(comm)))?;
     let recv = part.own(recvbuf, recvcount, recvtype)?;
     prepare(comm, |c| Ok(Collective::scatter(c, send.lend()?, recv.lend()?, root)))
 }
@@ -92,7 +92,7 @@ fn scatterv(
     comm: &CommRef,
 ) -> Prepared<'_> {
     let part = Part::of(&comm.comm, root);
-    let send = part.at_root(|| Blocks::vector(sendbuf, sendcounts, displs, sendtype, &comm.comm))?;
+    let send = part.at_root(|| Blocks::vector(sendbuf, sendcounts, displs, sendtype, ranks(comm)))?;
     let recv = part.own(recvbuf, recvcount, recvtype)?;
     prepare(comm, |c| Ok(Collective::scatterv(c, send.lend()?, recv.lend()?, root)))
 }

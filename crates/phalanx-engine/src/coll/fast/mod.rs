@@ -257,6 +257,8 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
             let (bytes, element) = reducing::dense(&recv.ty, counts.iter().sum())?;
             (0, bytes, element)
         }
+        // Only neighbours have to be there.
+        Body::Neighbours { .. } => return None,
         Body::Gather { .. } | Body::Scatter { .. } | Body::Allgather { .. } | Body::Alltoall { .. } => return None,
     };
     let n = comm.size() as usize;
@@ -327,6 +329,9 @@ fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {
         Body::Scan { send, recv, op, exclusive } => reducing::scan(steps, send.as_ref(), recv, op, *exclusive),
         Body::ReduceScatter { send, recv, counts, op } => {
             reducing::reduce_scatter(steps, send.as_ref(), recv, counts, op)
+        }
+        Body::Neighbours { .. } => {
+            Err(Error::new(ErrorClass::Intern, "messages of neighbours do not go through shared memory"))
         }
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn plan(p: &mut Plan, comm: &Comm, call: &Call) -> Result<()> {
             fanout::scatter(p, &local, 0, theirs.as_ref(), Some(&mine));
         }
         Body::Scan { .. } => fail!(Comm, "the standard defines no prefix reductions on intercommunicators"),
+        Body::Neighbours { .. } => fail!(Comm, "the standard defines no neighbourhoods on intercommunicators"),
     }
     Ok(())
 }

@@ -11,6 +11,7 @@
 mod exchange;
 mod fanout;
 mod inter;
+mod neighbours;
 mod prefix;
 mod reduction;
 
@@ -128,6 +129,7 @@ pub(crate) fn plan(comm: &Comm, call: &Call) -> Result<Plan> {
         }
         Body::Scan { send, recv, op, exclusive: false } => prefix::scan(p, &team, send.as_ref(), recv, op)?,
         Body::Scan { send, recv, op, exclusive: true } => prefix::exscan(p, &team, send.as_ref(), recv, op)?,
+        Body::Neighbours { around, send, recv } => neighbours::exchange(p, &team, around, send, recv),
     }
     Ok(plan)
 }

@@ -7,7 +7,7 @@ use crate::error::ErrorClass;
 use crate::op::{Builtin, Op};
 
 /// Checks class and text of an error.
-fn assert_error<T>(result: crate::error::Result<T>, class: ErrorClass, parts: &[&str]) {
+pub(super) fn assert_error<T>(result: crate::error::Result<T>, class: ErrorClass, parts: &[&str]) {
     let error = match result {
         Ok(_) => panic!("an error of class {class:?} was expected"),
         Err(error) => error,

@@ -8,6 +8,7 @@ mod intercomm;
 mod interleaved;
 mod mistakes;
 mod moving;
+mod neighbours;
 mod reducing;
 
 use phalanx_shm::mem::{ConstMem, MutMem};
