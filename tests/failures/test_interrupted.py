@@ -10,7 +10,7 @@ import unittest
 from moving import COLLECTIVES, PAIRS, SEED, WAYS, MovesCase, times
 
 ALL = """
-print("pid", me, os.getpid(), "", flush=True)
+print(f"pid {{me}} {{os.getpid()}} begins", flush=True)
 for turn in range({turns}):
     for operation in PAIRS + COLLECTIVES:
         operation(turn)
@@ -169,7 +169,7 @@ class TestStopped(MovesCase):
         def check(ways, ranks, seconds):
             draw = random.Random(f"{SEED} {ways} {ranks}")
             job = self.moving(ranks, ALL.format(turns=2), ways)
-            job.wait_for("pid", times=ranks)
+            job.wait_for("begins", times=ranks)
             lines = [line.split() for line in job.read(job.out).splitlines()]
             pids = [int(words[2]) for words in lines if words[0] == "pid"]
             while job.process.poll() is None:

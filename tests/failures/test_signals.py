@@ -93,15 +93,15 @@ class TestStop(JobCase):
             import os
             from mpi4py import MPI
             comm = MPI.COMM_WORLD
-            print("pid", os.getpid(), flush=True)
+            print(f"pid {os.getpid()} ready", flush=True)
             comm.recv(source=comm.rank)
         """
         for ranks in (1, 2 * (os.cpu_count() or 1)):
             with self.subTest(ranks=ranks):
                 job = self.start(ranks, script)
-                job.wait_for("pid", times=ranks)
+                job.wait_for("ready", times=ranks)
                 lines = job.read(job.out).splitlines()
-                pids = [int(line.split()[-1]) for line in lines]
+                pids = [int(line.split()[1]) for line in lines]
                 os.kill(job.process.pid, signal.SIGTSTP)
                 self.wait_for_states([job.process.pid, *pids], stopped=True)
                 os.kill(job.process.pid, signal.SIGCONT)
@@ -182,11 +182,11 @@ class TestTermination(JobCase):
             import os
             from mpi4py import MPI
             comm = MPI.COMM_WORLD
-            print("pid", comm.rank, os.getpid(), "", flush=True)
+            print(f"pid {comm.rank} {os.getpid()} ready", flush=True)
             comm.recv(source=comm.rank)
         """
         job = self.start(3, script)
-        job.wait_for("pid", times=3)
+        job.wait_for("ready", times=3)
         lines = [line.split() for line in job.read(job.out).splitlines()]
         pids = {int(words[1]): int(words[2]) for words in lines}
         os.kill(pids[2], signal.SIGKILL)
