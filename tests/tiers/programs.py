@@ -1,4 +1,4 @@
-"""Random programs of messages and collectives, and of files, against naive models.
+"""Random programs of messages, collectives, files and windows, against naive models.
 
 The programs are in `tests/programs`; a failure names seed, ranks and step. The long
 tier goes on with PHALANX_TEST_PROGRAMS other seeds (50).
@@ -10,7 +10,7 @@ from itertools import product
 
 from .process import PHALANX, PYTHON, TESTS, Counts, run
 
-PROGRAMS = ("program.py", "files.py")
+PROGRAMS = ("program.py", "files.py", "windows.py")
 RANKS = (1, 2, 3, 8)
 STEPS = 100
 SECONDS = 300.0  # until a program counts as hung

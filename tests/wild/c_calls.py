@@ -19,7 +19,9 @@ LEFT_OUT = re.compile(
     r"|Comm_accept|Comm_connect|Comm_join|Intercomm_create\w*"
     # These wait for messages that nobody receives.
     r"|(Comm_|Session_|)(Buffer_|)(flush|detach)(_buffer|)|Buffer_(flush|detach)"
-    r"|Comm_disconnect)(_c)?"
+    r"|Comm_disconnect"
+    # These wait for what the only rank does not do.
+    r"|Win_start|Win_wait)(_c)?"
 )
 # What waits for a message gets no rank that one may come from, nor an active request.
 WAITS = re.compile(
@@ -317,6 +319,11 @@ def body(function: str, parameters: str, coll: bool) -> str | None:
                 keep += f" && is_near(handle{number})"
             if not idle:
                 after += f"    if ({keep}) {short}s[slot{number}] = handle{number};\n"
+            if base == "MPI_Win":
+                # A new window ends the program at its first error.
+                after += (
+                    f"    MPI_Win_set_errhandler(handle{number}, MPI_ERRORS_RETURN);\n"
+                )
             continue
         expression = argument(function, kind, name, array, number, coll)
         if not expression:

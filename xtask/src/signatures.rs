@@ -69,9 +69,10 @@ fn fits(rust: &str, c: &str, large: bool) -> Result<bool, String> {
         "c_int" => c == "int",
         "u8" => c == "char",
         "i64" | "isize" => WIDE.contains(&c),
-        "Count" | "Number" => c == number,
-        "CountOut" => c.strip_suffix('*') == Some(number),
-        // Displacements of arrays are `MPI_Aint` in the large functions.
+        "Count" => c == number,
+        // Displacements and their units are `MPI_Aint` in the large functions.
+        "Number" => c == number || (large && c == "MPI_Aint"),
+        "CountOut" => c.strip_suffix('*').is_some_and(|c| c == number || (large && c == "MPI_Aint")),
         "Numbers" => c.strip_suffix('*').is_some_and(|c| c == number || (large && c == "MPI_Aint")),
         "Bytes" => c == if large { "MPI_Count" } else { "MPI_Aint" },
         "Address" => c.ends_with('*'),

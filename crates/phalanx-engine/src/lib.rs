@@ -32,6 +32,7 @@
 //! | [`datatype`] | datatypes, packing |
 //! | [`coll`], [`op`] | collectives, reduction operations |
 //! | [`comm`], [`group`], [`info`] | communicators, groups, info objects |
+//! | [`win`] | one-sided communication |
 //! | [`dynamic`] | spawning, ports, names |
 //! | [`io`] | files |
 //! | [`engine`] | progress, matching, waiting: the machine behind all of that |
@@ -53,6 +54,7 @@ pub mod request;
 mod softfloat;
 pub mod status;
 pub mod testing;
+pub mod win;
 
 pub use coll::{Arg, Collective, RecvBlocks, SendBlocks};
 pub use comm::Comm;
@@ -67,3 +69,4 @@ pub use op::Op;
 pub use pt2pt::{Message, SendMode};
 pub use request::Request;
 pub use status::{ANY_SOURCE, ANY_TAG, PROC_NULL, Status};
+pub use win::Window;

@@ -12,9 +12,10 @@ use crate::comm::{CommObject, CommRef};
 use crate::consts;
 use crate::datatype::TypeRef;
 use crate::entry::{Done, ErrorObject, Failure, wrong};
-use crate::handle::{Kind, RawComm};
+use crate::handle::Kind;
 use crate::param::{Address, Out};
 use crate::state;
+use crate::win::WinRef;
 
 /// A key: what happens to its values when their object is copied or freed.
 pub(crate) struct Keyval {
@@ -83,7 +84,9 @@ fn find(kind: Kind, number: c_int) -> Result<Arc<Keyval>, Failure> {
 }
 
 fn predefined_note(number: c_int) -> &'static str {
-    if (consts::TAG_UB..=consts::UNIVERSE_SIZE).contains(&number) {
+    if (consts::TAG_UB..=consts::UNIVERSE_SIZE).contains(&number)
+        || (consts::WIN_BASE..=consts::WIN_MODEL).contains(&number)
+    {
         "a predefined attribute cannot be changed: "
     } else {
         ""
@@ -317,8 +320,13 @@ fn attr_delete(comm: CommRef, keyval: c_int) -> Done {
 
 /// Says that a callback's code is about this communicator.
 fn about(failure: Failure, comm: &CommObject) -> Failure {
+    on(failure, comm.error_object())
+}
+
+/// Says that a callback's code is about this object.
+pub(crate) fn on(failure: Failure, object: ErrorObject) -> Failure {
     match failure {
-        Failure::Code(ErrorObject::None, code) => Failure::Code(ErrorObject::Comm(RawComm(comm.raw())), code),
+        Failure::Code(ErrorObject::None, code) => Failure::Code(object, code),
         other => other,
     }
 }
@@ -365,7 +373,7 @@ fn type_delete_attr(ty: TypeRef, keyval: c_int) -> Done {
     ty.attrs().delete(ty.raw(), keyval)
 }
 
-// Windows: keys can be made; no window can be, so far.
+// Windows.
 
 /// Makes a key for windows.
 #[mpi_entry(MPI_Win_create_keyval, anytime)]
@@ -378,4 +386,31 @@ fn win_create_keyval(copy: Address, delete: Address, keyval: Out<c_int>, extra: 
 #[mpi_entry(MPI_Win_free_keyval, anytime)]
 fn win_free_keyval(keyval: Out<c_int>) -> Done {
     free(Kind::Win, &keyval)
+}
+
+/// Sets a window's value of a key.
+#[mpi_entry(MPI_Win_set_attr)]
+fn win_set_attr(win: WinRef, keyval: c_int, value: Address) -> Done {
+    win.attrs.set(win.raw(), find(Kind::Win, keyval)?, value.0).map_err(|e| on(e, win.error_object()))
+}
+
+/// Gives a window's value of a key.
+#[mpi_entry(MPI_Win_get_attr)]
+fn win_get_attr(win: WinRef, keyval: c_int, value: Out<usize>, flag: Out<c_int>) -> Done {
+    let found = win.predefined(keyval).or_else(|| win.attrs.get(keyval));
+    if found.is_none() {
+        find(Kind::Win, keyval)?;
+    }
+    flag.set(found.is_some().into());
+    if let Some(found) = found {
+        value.set(found);
+    }
+    Ok(())
+}
+
+/// Deletes a window's value of a key.
+#[mpi_entry(MPI_Win_delete_attr)]
+fn win_delete_attr(win: WinRef, keyval: c_int) -> Done {
+    find(Kind::Win, keyval)?;
+    win.attrs.delete(win.raw(), keyval).map_err(|e| on(e, win.error_object()))
 }

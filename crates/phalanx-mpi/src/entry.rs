@@ -41,8 +41,8 @@ impl ErrorObject {
             ErrorObject::File(raw) if crate::io::find(raw).is_ok() => true,
             // Errors without a file are the business of MPI_FILE_NULL (MPI 5.0 §14.7).
             ErrorObject::File(_) => return ErrorObject::File(RawFile::NULL),
-            // There are no windows yet.
-            ErrorObject::None | ErrorObject::Win(_) => false,
+            ErrorObject::Win(raw) => crate::win::find(raw).is_some(),
+            ErrorObject::None => false,
         };
         if exists { self } else { ErrorObject::None }
     }
@@ -57,6 +57,8 @@ pub(crate) enum Failure {
     On(ErrorObject, Error),
     /// With a code that exists already.
     Code(ErrorObject, c_int),
+    /// With a code that its object's error handler has been told.
+    Told(c_int),
 }
 
 impl From<Error> for Failure {
@@ -122,6 +124,7 @@ fn panicked(name: &'static str, object: ErrorObject, panic: &(dyn Any + Send)) -
 #[inline(never)]
 pub(crate) fn fail(name: &'static str, object: ErrorObject, failure: Failure) -> c_int {
     let (object, code) = match failure {
+        Failure::Told(code) => return code,
         Failure::Code(ErrorObject::None, code) => (object, code),
         Failure::Code(other, code) => (other, code),
         Failure::Error(error) => (object, errors::remember(&error, name)),

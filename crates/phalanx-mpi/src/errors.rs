@@ -416,7 +416,8 @@ pub(crate) fn handler_of(object: ErrorObject) -> Handler {
         ErrorObject::Comm(raw) => crate::comm::find(raw).ok().map(|c| c.handler()),
         ErrorObject::Session(raw) => crate::session::find(raw).map(|s| s.handler()),
         ErrorObject::File(raw) => Some(crate::io::handler(raw)),
-        ErrorObject::None | ErrorObject::Win(_) => None,
+        ErrorObject::Win(raw) => crate::win::find(raw).map(|w| w.handler()),
+        ErrorObject::None => None,
     };
     own.or_else(|| state::process().map(|p| p.self_comm.handler())).unwrap_or(Handler::Fatal)
 }

@@ -20,10 +20,10 @@
 //! | [`budget`] | [`CpuBudget`]: ranks against the CPUs they may use |
 //! | [`sleep`] | [`SleepWord`]: sleeping without losing a wake-up; the pace of a wait: look, give way, sleep; slices and deadlines |
 //! | [`condition`], [`event`], [`barrier`] | waiting for a notification, an event, or for each other |
-//! | [`owned`], [`semaphore`] | locks that know their owner; counting semaphores |
+//! | [`owned`], [`holders`], [`semaphore`] | locks that know their owner; that know all who share them; counting semaphores |
 //! | `limits` | what control groups allow; [`OomKills`]: whether memory ran out when a process was killed |
 //! | [`mem`] | [`ConstMem`], [`MutMem`], [`SharedBytes`]: memory of other owners, and the loops over it |
-//! | [`single_copy`] | copies straight from another process's memory |
+//! | [`single_copy`] | copies straight from and to another process's memory |
 //! | `pipe` | the byte pipe under [`transfer`] and the results of [`board`] |
 //! | [`transfer`] | large messages: a pipe through shared memory that both sides advance |
 //!
@@ -60,6 +60,7 @@ pub mod event;
 #[cfg(not(loom))]
 pub mod fork;
 mod heap;
+pub mod holders;
 #[cfg(not(loom))]
 pub mod inherit;
 #[cfg(not(loom))]

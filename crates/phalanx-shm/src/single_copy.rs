@@ -1,12 +1,12 @@
-//! Copies straight from another process's private memory.
+//! Copies straight from and to another process's private memory.
 //!
-//! One copy instead of two, by `process_vm_readv`. The kernel allows it between processes of one user, except where Yama, a seccomp
+//! One copy instead of two, by `process_vm_readv` and `process_vm_writev`. The kernel allows it between processes of one user, except where Yama, a seccomp
 //! filter or missing namespaces' rights forbid it, each in its own way; so
 //! [`probe`] tries it for real on a word the peer has published.
 
 use std::io;
 
-use crate::mem::MutMem;
+use crate::mem::{ConstMem, MutMem};
 use crate::{ProcessTag, ShmError};
 
 /// Pieces per system call (the kernel's UIO_MAXIOV).
@@ -82,7 +82,24 @@ pub fn read(process: ProcessTag, remote: RemoteMem, local: MutMem) -> Result<(),
 /// As [`read`].
 pub fn read_vectored(process: ProcessTag, remote: &[RemoteMem], local: &[MutMem]) -> Result<(), ShmError> {
     let local = local.iter().map(|m| (m.as_ptr().cast_const(), m.len()));
-    transfer(process, remote, local)
+    transfer(process, remote, local, Direction::Here)
+}
+
+/// Copies the concatenation of `local` to that of `remote` of a process; both must have the same total length.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn write_vectored(process: ProcessTag, local: &[ConstMem], remote: &[RemoteMem]) -> Result<(), ShmError> {
+    let local = local.iter().map(|m| (m.as_ptr(), m.len()));
+    transfer(process, remote, local, Direction::There)
+}
+
+/// Which way a transfer goes.
+#[derive(Clone, Copy)]
+enum Direction {
+    Here,
+    There,
 }
 
 /// Pieces `(address, length)` still to be copied on one side, in order.
@@ -122,6 +139,7 @@ fn transfer(
     process: ProcessTag,
     remote: &[RemoteMem],
     local: impl Iterator<Item = (*const u8, usize)>,
+    direction: Direction,
 ) -> Result<(), ShmError> {
     let pid = process.pid().cast_signed();
     let mut local = Side::new(local);
@@ -130,12 +148,15 @@ fn transfer(
     let mut done = 0;
     while done < total {
         let (here, there) = (local.batch(), remote.batch());
-        // SAFETY: the iovec arrays are valid; local pieces are readable (To) or
-        // writable (From) by the contracts of ConstMem and MutMem; the kernel
+        let (here_n, there_n) = (here.len() as _, there.len() as _);
+        // SAFETY: the iovec arrays are valid; local pieces are writable (Here) or
+        // readable (There) by the contracts of MutMem and ConstMem; the kernel
         // checks the remote ones.
         let n = unsafe {
-            let (here_n, there_n) = (here.len() as _, there.len() as _);
-            libc::process_vm_readv(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0)
+            match direction {
+                Direction::Here => libc::process_vm_readv(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0),
+                Direction::There => libc::process_vm_writev(pid, here.as_ptr(), here_n, there.as_ptr(), there_n, 0),
+            }
         };
         let source = match n {
             1.. => {

@@ -13,6 +13,7 @@ use loom::thread;
 use phalanx_shm::board::LoomClaims;
 use phalanx_shm::cells::{CELLS, Cells};
 use phalanx_shm::event::Event;
+use phalanx_shm::holders::{ALONE, Holders, SHARED};
 use phalanx_shm::owned::{Acquired, Life, OwnedLock};
 use phalanx_shm::queue::LoomQueue;
 use phalanx_shm::sleep::{Deadline, SleepWord, Slices, WAITING};
@@ -376,6 +377,103 @@ fn one_waiter_is_told_that_the_owner_of_a_lock_died() {
         // SAFETY: as in `count`.
         assert_eq!(shared.1.with(|cell| unsafe { *cell }), 3);
         assert!(shared.0.is_free());
+    });
+}
+
+/// A lock with a word for each of three holders, a word to sleep on for the waiter, what it protects, and who is dead.
+struct Held {
+    gate: OwnedLock,
+    waiting: loom::sync::atomic::AtomicU64,
+    held: [loom::sync::atomic::AtomicU64; 3],
+    sleep: SleepWord,
+    cell: loom::cell::UnsafeCell<u64>,
+    dead: loom::sync::atomic::AtomicU32,
+}
+
+impl Held {
+    fn new() -> Arc<Held> {
+        Arc::new(Held {
+            gate: OwnedLock::new(),
+            waiting: loom::sync::atomic::AtomicU64::new(0),
+            held: std::array::from_fn(|_| loom::sync::atomic::AtomicU64::new(0)),
+            sleep: SleepWord::new(),
+            cell: loom::cell::UnsafeCell::new(0),
+            dead: loom::sync::atomic::AtomicU32::new(0),
+        })
+    }
+
+    fn lock(&self) -> Holders<'_> {
+        Holders::over(&self.gate, &self.waiting, &self.held)
+    }
+
+    /// Takes the lock, sleeping on the one word while it is held.
+    fn take(&self, me: usize, how: u64) {
+        let life = Process { me: me as u32 + 1, dead: &self.dead };
+        if self.lock().try_take(&life, me, how).is_ok() {
+            return;
+        }
+        let _waits = self.lock().wait();
+        loop {
+            let token = self.sleep.announce(WAITING);
+            if self.lock().try_take(&life, me, how).is_ok() {
+                return;
+            }
+            // A lost wake-up is a deadlock here, which loom reports.
+            self.sleep.sleep(token, None);
+        }
+    }
+
+    fn give_back(&self, me: usize) {
+        if self.lock().give_back(me) {
+            self.sleep.notify();
+        }
+    }
+}
+
+#[test]
+fn a_lock_with_many_holders_excludes_and_wakes() {
+    model(2, || {
+        let shared = Held::new();
+        let alone = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                shared.take(1, ALONE);
+                // SAFETY: loom lends the cell to this closure only, and reports whoever else touches it.
+                shared.cell.with_mut(|cell| unsafe { *cell += 1 });
+                shared.give_back(1);
+            })
+        };
+        shared.take(0, SHARED);
+        // SAFETY: as above, for reading.
+        let seen = shared.cell.with(|cell| unsafe { *cell });
+        assert!(seen <= 1);
+        shared.give_back(0);
+        alone.join().unwrap();
+        // SAFETY: as above.
+        assert_eq!(shared.cell.with(|cell| unsafe { *cell }), 1);
+    });
+}
+
+#[test]
+fn the_lock_of_a_holder_that_died_is_free_once_it_is_forgotten() {
+    model(2, || {
+        let shared = Held::new();
+        shared.take(2, ALONE);
+        // SAFETY: as in the model above.
+        shared.cell.with_mut(|cell| unsafe { *cell += 1 });
+        let finder = {
+            let shared = shared.clone();
+            thread::spawn(move || {
+                if shared.lock().forget(2) {
+                    shared.sleep.notify();
+                }
+            })
+        };
+        shared.take(0, ALONE);
+        // SAFETY: as above.
+        shared.cell.with_mut(|cell| unsafe { *cell += 1 });
+        finder.join().unwrap();
+        assert!(!shared.lock().forget(2));
     });
 }
 

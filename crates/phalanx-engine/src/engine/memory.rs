@@ -4,6 +4,7 @@
 //! that the memory is there. Rust slices carry that promise in their lifetime; these functions hand it over.
 #![expect(unsafe_code, reason = "the constructors of raw memory, each with its argument")]
 
+use phalanx_shm::SharedBytes;
 use phalanx_shm::mem::{ConstMem, MutMem};
 
 /// The bytes of a slice, as raw memory. For use while the slice is borrowed or owned by an operation under way.
@@ -20,4 +21,20 @@ pub(crate) fn of<T>(data: &[T]) -> ConstMem {
 pub(crate) fn of_mut<T>(data: &mut [T]) -> MutMem {
     // SAFETY: as in `of`; every bit pattern is valid for the element types used.
     unsafe { MutMem::new(data.as_mut_ptr().cast(), size_of_val(data)) }
+}
+
+/// A part of the segment as plain memory, for windows.
+#[inline]
+pub(crate) fn of_shared(bytes: &SharedBytes<'_>) -> MutMem {
+    // SAFETY: the result stays in a window, which keeps its engine and so the mapping; the program, which gets the address, may use
+    // it until the window is freed.
+    unsafe { bytes.as_mem() }
+}
+
+/// A base address `at` bytes into memory. Callers have checked that what they reach from it lies in the memory.
+#[inline]
+pub(crate) fn base_in(memory: &MutMem, at: isize) -> MutMem {
+    // SAFETY: the range that a type reaches from here was compared with the memory's length; the memory is valid by the contract of
+    // its constructor.
+    unsafe { MutMem::base(memory.as_ptr().wrapping_offset(at)) }
 }

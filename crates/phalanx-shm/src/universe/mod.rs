@@ -15,6 +15,7 @@ use crate::ShmError;
 use crate::alive::{ProcessTag, namespaces};
 use crate::heap::Heap;
 use crate::mem::SharedBytes;
+use crate::owned::OwnedWords;
 use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef, max_payload};
 use crate::segment::{self, Segment};
 use crate::sync::{AtomicU64, Ordering};
@@ -389,6 +390,24 @@ impl Universe {
         // SAFETY: inside the mapping, aligned, and atomics accept every bit
         // pattern. Users of a block agree on which parts of it are words.
         Ok(unsafe { core::slice::from_raw_parts(ptr.cast::<AtomicU64>(), n) })
+    }
+
+    /// Room for `n` locks that know their owner, at `at` (16-byte aligned).
+    ///
+    /// # Errors
+    ///
+    /// As [`Universe::words`].
+    #[inline]
+    pub fn owned_words(&self, at: Offset, n: usize) -> Result<&[OwnedWords], ShmError> {
+        let ptr = self.checked(at, n.saturating_mul(size_of::<OwnedWords>()), 16)?;
+        // SAFETY: as in `words`.
+        Ok(unsafe { core::slice::from_raw_parts(ptr.cast::<OwnedWords>(), n) })
+    }
+
+    /// The position of `len` bytes at an address of this process, when all of them lie in the heap.
+    pub fn position_of(&self, address: usize, len: usize) -> Option<Offset> {
+        let at = Offset(address.checked_sub(self.0.segment.base().addr())? as u64);
+        self.checked(at, len, 1).ok().map(|_| at)
     }
 
     #[inline]

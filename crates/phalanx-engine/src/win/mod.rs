@@ -1,0 +1,435 @@
+//! One-sided communication (MPI 5.0 §12): windows, and what is done through them.
+//!
+//! A window is memory of each rank that all its ranks reach without anybody's help. Where it lies decides how:
+//!
+//! | memory | reached by |
+//! |---|---|
+//! | in the universe's segment (allocated and shared windows, or memory of one given to `create`) | plain copies |
+//! | private (`create` over a buffer, attached to a dynamic window) | the kernel's copies between processes |
+//!
+//! Either way an operation is over when its function returns, at both ends, so that flushing is a fence of this CPU.
+//! Nothing needs the target: it may compute, sleep, or be stopped.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `mod.rs` | making, asking and freeing a window |
+//! | `control.rs` | the words that its ranks share: locks, counters |
+//! | `epoch.rs` | which accesses are allowed now |
+//! | `sync.rs` | fence, post-start-complete-wait, locks, flushes |
+//! | `reach.rs` | where the memory of a target is; copies to and from it |
+//! | `rma.rs` | put, get, accumulate and their kin |
+//!
+//! Accumulating operations take a lock of the target's memory that knows its owner, whatever the type and the place, so that
+//! they are atomic towards each other ([why](../../../../docs/decisions/0013-windows.md)).
+
+mod control;
+mod epoch;
+mod reach;
+mod rma;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use phalanx_shm::mem::MutMem;
+use phalanx_shm::{Offset, single_copy};
+
+use crate::coll::Arg;
+use crate::comm::Comm;
+use crate::engine::Engine;
+use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::memory;
+use crate::error::{Error, ErrorClass, Result, fail};
+use crate::group::Group;
+
+use control::Control;
+use epoch::Epochs;
+use reach::Place;
+pub use rma::Target;
+pub use sync::{Assertions, Hold};
+
+/// How a window came to its memory (`MPI_WIN_CREATE_FLAVOR`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// The program's memory.
+    Create,
+    /// Memory that came with the window.
+    Allocate,
+    /// As [`Flavor::Allocate`], and every rank may also read and write it directly.
+    Shared,
+}
+
+/// A window. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Window(Arc<Inner>);
+
+/// What one rank has in the window.
+#[derive(Debug)]
+struct Part {
+    /// Bytes.
+    size: usize,
+    /// Bytes of one unit of displacements to this rank.
+    unit: usize,
+    place: Place,
+}
+
+struct Inner {
+    /// A communicator of the window's own.
+    comm: Comm,
+    flavor: Flavor,
+    name: Mutex<String>,
+    parts: Vec<Part>,
+    /// This rank's memory, as it reaches it itself.
+    own: MutMem,
+    control: Control,
+    /// Blocks of the segment that the last rank to free the window gives back.
+    blocks: Vec<Offset>,
+    epochs: Epochs,
+}
+
+/// What ranks tell each other when they make a window, as words.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// Whether it has all it needs.
+    ready: u64,
+    size: u64,
+    unit: u64,
+    /// In the segment: its position there. Else 0.
+    position: u64,
+    /// In private memory: its address there.
+    address: u64,
+    /// Of the word by which others try whether they reach private memory: where it is and what it holds.
+    probe: [u64; 2],
+    /// On rank 0: position of the control words.
+    control: u64,
+}
+
+const TOLD: usize = 8;
+
+impl Told {
+    fn to_words(self) -> [u64; TOLD] {
+        let Told { ready, size, unit, position, address, probe, control } = self;
+        [ready, size, unit, position, address, probe[0], probe[1], control]
+    }
+
+    fn of_words(words: &[u64]) -> Told {
+        let word = |i: usize| words.get(i).copied().unwrap_or(0);
+        Told {
+            ready: word(0),
+            size: word(1),
+            unit: word(2),
+            position: word(3),
+            address: word(4),
+            probe: [word(5), word(6)],
+            control: word(7),
+        }
+    }
+}
+
+/// Hands some words of each rank to all.
+fn exchange<const N: usize>(comm: &Comm, mine: [u64; N]) -> Result<Vec<u64>> {
+    let mut all = vec![0; comm.group().size() * N];
+    comm.allgather(Arg::Buf(SendBuf::of(&mine)), RecvBuf::of(&mut all).into())?;
+    Ok(all)
+}
+
+fn outside(e: phalanx_shm::ShmError) -> Error {
+    Error::new(ErrorClass::Intern, format!("the memory of a window: {e}"))
+}
+
+impl Window {
+    /// Makes a window over memory of the program, of which this rank gives `memory` (`MPI_Win_create`). Collective.
+    ///
+    /// `memory`'s constructor promised that its bytes may be read and written until the window is freed, by this process and
+    /// by others.
+    ///
+    /// # Errors
+    /// Class `Comm` for an intercommunicator, `NoMem`, `RmaShared` where the kernel does not let the ranks reach each
+    /// other's memory; those of a collective.
+    pub fn create(comm: &Comm, memory: MutMem, unit: usize) -> Result<Window> {
+        let own = comm_of(comm, "Win_create")?;
+        let universe = comm.engine().universe();
+        let position = match memory.len() {
+            0 => None,
+            bytes => universe.position_of(memory.as_ptr().addr(), bytes),
+        };
+        let told = Told {
+            ready: 1,
+            size: memory.len() as u64,
+            unit: unit as u64,
+            position: position.map_or(0, Offset::get),
+            address: memory.as_ptr().addr() as u64,
+            ..Told::default()
+        };
+        Window::assemble(own, Flavor::Create, told, memory, Vec::new())
+    }
+
+    /// Makes a window of `size` new bytes on this rank (`MPI_Win_allocate`). Collective.
+    ///
+    /// # Errors
+    /// As [`Window::create`].
+    pub fn allocate(comm: &Comm, size: usize, unit: usize) -> Result<Window> {
+        let own = comm_of(comm, "Win_allocate")?;
+        Window::allocated(own, Flavor::Allocate, size, unit)
+    }
+
+    /// Makes a window of `size` new bytes on this rank, which all ranks may also read and write directly
+    /// (`MPI_Win_allocate_shared`). Collective. The parts of the ranks follow each other without gaps, unless `apart`.
+    ///
+    /// # Errors
+    /// As [`Window::create`].
+    pub fn allocate_shared(comm: &Comm, size: usize, unit: usize, apart: bool) -> Result<Window> {
+        let own = comm_of(comm, "Win_allocate_shared")?;
+        if apart {
+            return Window::allocated(own, Flavor::Shared, size, unit);
+        }
+        let sizes = exchange(&own, [size as u64])?;
+        let total = sizes.iter().try_fold(0u64, |sum, size| sum.checked_add(*size));
+        let total = total.and_then(|total| usize::try_from(total).ok());
+        let universe = own.engine().universe();
+        let block = match (own.rank(), total) {
+            (0, Some(total @ 1..)) => universe.alloc(total).map_err(|e| e.to_string()),
+            (0, None) => Err(String::from("the sizes of the ranks add up to more than an address space")),
+            _ => Ok(Offset::NONE),
+        };
+        let [block, ready] = match &block {
+            Ok(block) => [block.get(), 1],
+            Err(_) => [0, 0],
+        };
+        let first = exchange(&own, [block, ready])?;
+        if first[1] == 0 {
+            fail!(NoMem, "rank 0 found no memory for the {} bytes of all ranks", total.unwrap_or(usize::MAX));
+        }
+        let rank = usize::try_from(own.rank()).unwrap_or(0);
+        let before: u64 = sizes.iter().take(rank).sum();
+        let position = if size == 0 { 0 } else { first[0] + before };
+        let told = Told { ready: 1, size: size as u64, unit: unit as u64, position, ..Told::default() };
+        let blocks = if first[0] == 0 { Vec::new() } else { vec![Offset::new(first[0])] };
+        Window::assemble(own, Flavor::Shared, told, MutMem::empty(), blocks)
+    }
+
+    /// A window of which each rank has a block of its own.
+    fn allocated(own: Comm, flavor: Flavor, size: usize, unit: usize) -> Result<Window> {
+        let block = match size {
+            0 => Some(Offset::NONE),
+            _ => own.engine().universe().alloc(size).ok(),
+        };
+        let told = Told {
+            ready: u64::from(block.is_some()),
+            size: size as u64,
+            unit: unit as u64,
+            position: block.unwrap_or_default().get(),
+            ..Told::default()
+        };
+        Window::assemble(own, flavor, told, MutMem::empty(), Vec::new())
+    }
+
+    /// Tells the other ranks what this one has, and puts the window together from what they have.
+    fn assemble(comm: Comm, flavor: Flavor, mut told: Told, own: MutMem, mut blocks: Vec<Offset>) -> Result<Window> {
+        let engine = comm.engine().clone();
+        let universe = engine.universe();
+        let ranks = comm.group().size();
+        if comm.rank() == 0 {
+            match universe.alloc_zeroed(Control::bytes(ranks)) {
+                Ok(at) => told.control = at.get(),
+                Err(_) => told.ready = 0,
+            }
+        }
+        told.probe = engine.core().probe();
+        let all = exchange(&comm, told.to_words())?;
+        let all: Vec<Told> = all.chunks(TOLD).map(Told::of_words).collect();
+        if flavor == Flavor::Allocate || (flavor == Flavor::Shared && blocks.is_empty()) {
+            blocks = all.iter().map(|told| Offset::new(told.position)).filter(|at| !at.is_none()).collect();
+        }
+        let control = Offset::new(all.first().map_or(0, |told| told.control));
+        if let Some(short) = all.iter().position(|told| told.ready == 0) {
+            // Nobody has used anything yet: each gives back what it has taken.
+            if told.control != 0 {
+                universe.free(control);
+            }
+            if flavor != Flavor::Create && blocks.contains(&Offset::new(told.position)) {
+                universe.free(Offset::new(told.position));
+            }
+            fail!(NoMem, "rank {short} found no memory for its {} bytes of the window", all[short].size);
+        }
+        let mut parts = Vec::with_capacity(ranks);
+        let mut unreachable = None;
+        for (rank, told) in all.iter().enumerate() {
+            let (size, unit) = (usize::try_from(told.size).unwrap_or(0), usize::try_from(told.unit).unwrap_or(1));
+            let process = comm.group().get(rank).and_then(|process| universe.process(process));
+            let place = if size == 0 {
+                Place::Here(MutMem::empty())
+            } else if told.position != 0 {
+                let bytes = universe.bytes(Offset::new(told.position), size).map_err(outside)?;
+                Place::Here(memory::of_shared(&bytes))
+            } else if rank as i32 == comm.rank() {
+                Place::Here(own)
+            } else {
+                let [address, value] = told.probe;
+                match process.filter(|process| single_copy::probe(*process, address, value)) {
+                    Some(process) => Place::There { process, address: told.address },
+                    None => {
+                        unreachable = Some(rank);
+                        Place::Here(MutMem::empty())
+                    }
+                }
+            };
+            parts.push(Part { size, unit, place });
+        }
+        let found = exchange(&comm, [unreachable.map_or(0, |rank| rank as u64 + 1)])?;
+        if let Some((rank, other)) = found.iter().enumerate().find(|(_, other)| **other != 0) {
+            if comm.rank() == 0 {
+                universe.free(control);
+            }
+            fail!(
+                RmaShared,
+                "the kernel does not let rank {rank} reach the private memory of rank {}; memory from MPI_Win_allocate \
+                 needs no permission",
+                other - 1
+            );
+        }
+        let own = match parts.get(usize::try_from(comm.rank()).unwrap_or(0)).map(|part| &part.place) {
+            Some(Place::Here(memory)) if flavor != Flavor::Create => *memory,
+            _ => own,
+        };
+        let control = Control::new(universe.clone(), control, ranks);
+        control.words()?;
+        Ok(Window(Arc::new(Inner {
+            flavor,
+            name: Mutex::default(),
+            parts,
+            own,
+            control,
+            blocks,
+            epochs: Epochs::new(ranks),
+            comm,
+        })))
+    }
+
+    /// Frees the window (`MPI_Win_free`). Collective; waits for all ranks.
+    ///
+    /// # Errors
+    /// Class `RmaSync` within an epoch, and the window stays; class `ProcAborted` when a rank has ended without freeing it, and
+    /// it is gone on this rank all the same, while its memory stays with the job.
+    pub fn free(&self) -> Result<()> {
+        self.check_no_epoch("MPI_Win_free")?;
+        let waited = self.0.comm.barrier();
+        if waited.as_ref().is_err_and(Error::is_interrupted) {
+            return waited;
+        }
+        if self.0.control.leave()? {
+            let universe = self.engine().universe();
+            for block in &self.0.blocks {
+                universe.free(*block);
+            }
+            self.0.control.free();
+        }
+        self.0.comm.mark_freed();
+        waited
+    }
+
+    /// Refuses `call` within an epoch.
+    ///
+    /// # Errors
+    /// Class `RmaSync`.
+    pub fn check_no_epoch(&self, call: &str) -> Result<()> {
+        self.0.epochs.check_quiet(call, self)
+    }
+
+    /// The engine of the calling process.
+    pub fn engine(&self) -> &Engine {
+        self.0.comm.engine()
+    }
+
+    /// The processes of the window (`MPI_Win_get_group`).
+    pub fn group(&self) -> &Group {
+        self.0.comm.group()
+    }
+
+    /// Rank of the calling process.
+    pub fn rank(&self) -> i32 {
+        self.0.comm.rank()
+    }
+
+    /// How it came to its memory.
+    pub fn flavor(&self) -> Flavor {
+        self.0.flavor
+    }
+
+    /// The memory of this rank (`MPI_WIN_BASE`, `MPI_WIN_SIZE`).
+    pub fn memory(&self) -> MutMem {
+        self.0.own
+    }
+
+    /// Bytes of a unit of displacements to this rank (`MPI_WIN_DISP_UNIT`).
+    pub fn unit(&self) -> usize {
+        usize::try_from(self.rank()).ok().and_then(|rank| self.0.parts.get(rank)).map_or(1, |part| part.unit)
+    }
+
+    /// The memory of a rank, as this process reaches it directly, and its unit (`MPI_Win_shared_query`); without a rank, that of
+    /// the first rank that has some. Memory that is another process's own is none: 0 bytes.
+    ///
+    /// # Errors
+    /// Class `Rank`.
+    pub fn shared(&self, rank: Option<i32>) -> Result<(MutMem, usize)> {
+        let part = match rank {
+            Some(rank) => &self.0.parts[self.target(rank)?],
+            None => match self.0.parts.iter().find(|part| part.size > 0) {
+                Some(part) => part,
+                None => return Ok((MutMem::empty(), 1)),
+            },
+        };
+        match &part.place {
+            Place::Here(memory) => Ok((*memory, part.unit)),
+            Place::There { .. } => Ok((MutMem::empty(), part.unit)),
+        }
+    }
+
+    /// The name (`MPI_Win_get_name`).
+    pub fn name(&self) -> String {
+        self.0.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets the name (`MPI_Win_set_name`).
+    pub fn set_name(&self, name: impl Into<String>) {
+        *self.0.name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
+    }
+
+    /// How texts call it.
+    pub fn title(&self) -> String {
+        match self.name().as_str() {
+            "" => format!("unnamed window {}", self.0.comm.ctx()),
+            name => format!("window '{name}'"),
+        }
+    }
+
+    /// The place of a rank among the parts.
+    ///
+    /// # Errors
+    /// Class `Rank`.
+    #[inline]
+    fn target(&self, rank: i32) -> Result<usize> {
+        match usize::try_from(rank) {
+            Ok(target) if target < self.0.parts.len() => Ok(target),
+            _ => Err(self.bad_rank(rank)),
+        }
+    }
+
+    #[cold]
+    fn bad_rank(&self, rank: i32) -> Error {
+        let n = self.0.parts.len();
+        let text = format!("rank {rank} does not exist in {} of {n} ranks (valid: 0 to {})", self.title(), n - 1);
+        Error::new(ErrorClass::Rank, text)
+    }
+}
+
+/// A communicator of a window's own.
+fn comm_of(comm: &Comm, operation: &str) -> Result<Comm> {
+    if comm.is_inter() {
+        fail!(Comm, "{operation}: {} is an intercommunicator; a window needs an intracommunicator", comm.title());
+    }
+    let own = comm.dup()?;
+    own.set_name(format!("a window over {}", comm.title()));
+    Ok(own)
+}

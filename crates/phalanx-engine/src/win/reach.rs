@@ -1,0 +1,229 @@
+//! Where the memory of a target is, and copies between it and this rank's buffers.
+
+use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::single_copy::{self, RemoteMem};
+use phalanx_shm::{ProcessTag, ShmError};
+
+use crate::datatype::Datatype;
+use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::memory::of;
+use crate::engine::memory::of_mut;
+use crate::error::{Error, ErrorClass, Result, fail};
+
+use super::Window;
+
+/// Bytes moved at a time when a layout has to be packed on the way.
+pub(super) const STAGE: usize = 8192;
+
+/// Packed bytes whose pieces are told to the kernel at once, where there are pieces.
+const BATCH: usize = 1 << 18;
+
+/// Where the memory of a rank is.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In this process: its own memory, or the segment.
+    Here(MutMem),
+    /// In another process.
+    There { process: ProcessTag, address: u64 },
+}
+
+/// Elements in the memory of a target.
+#[derive(Clone, Copy)]
+pub(super) struct Reach<'w, 't> {
+    pub(super) win: &'w Window,
+    pub(super) target: usize,
+    /// Bytes from the start of its memory to the base address of the elements.
+    pub(super) at: isize,
+    pub(super) count: usize,
+    pub(super) ty: &'t Datatype,
+    /// Bytes of data.
+    pub(super) bytes: usize,
+}
+
+impl Window {
+    /// The elements at a displacement in the memory of a rank, all of which has to be in the window.
+    ///
+    /// # Errors
+    /// Classes `Rank`, `Type`, `Disp`, `RmaRange`, `RmaSync`.
+    #[inline]
+    pub(super) fn reach<'w, 't>(
+        &'w self,
+        rank: i32,
+        disp: i64,
+        count: usize,
+        ty: &'t Datatype,
+    ) -> Result<Reach<'w, 't>> {
+        let target = self.target(rank)?;
+        self.0.epochs.check_access(target, self)?;
+        ty.check_committed()?;
+        let part = &self.0.parts[target];
+        let bytes = ty.bytes(count)?;
+        if disp < 0 {
+            fail!(Disp, "displacement {disp} into rank {rank} of {} is negative", self.title());
+        }
+        let (low, high) = ty.span(count)?;
+        let at = usize::try_from(disp).ok().and_then(|disp| disp.checked_mul(part.unit));
+        let at = at.and_then(|at| isize::try_from(at).ok());
+        let fits = |at: isize| {
+            let (from, to) = (at.checked_add(low)?, at.checked_add(high)?);
+            (bytes == 0 || (from >= 0 && to as usize <= part.size)).then_some(at)
+        };
+        match at.and_then(fits) {
+            Some(at) => Ok(Reach { win: self, target, at, count, ty, bytes }),
+            None => Err(self.out_of_range(target, disp, count, ty)),
+        }
+    }
+
+    #[cold]
+    fn out_of_range(&self, target: usize, disp: i64, count: usize, ty: &Datatype) -> Error {
+        let part = &self.0.parts[target];
+        let text = format!(
+            "{count} elements of {ty} at displacement {disp} (of {} bytes each) reach beyond the {} bytes of rank {target} in {}",
+            part.unit,
+            part.size,
+            self.title()
+        );
+        Error::new(ErrorClass::RmaRange, text)
+    }
+}
+
+/// Where `len` bytes of the data of a contiguous type lie.
+fn dense(mem: ConstMem, ty: &Datatype, from: usize, len: usize) -> ConstMem {
+    mem.at(ty.true_lb() + from as isize, len)
+}
+
+fn dense_mut(mem: MutMem, ty: &Datatype, from: usize, len: usize) -> MutMem {
+    mem.at(ty.true_lb() + from as isize, len)
+}
+
+impl Reach<'_, '_> {
+    fn place(&self) -> &Place {
+        &self.win.0.parts[self.target].place
+    }
+
+    /// The base address of the elements, where they are in this process.
+    #[inline]
+    pub(super) fn here(&self) -> Option<MutMem> {
+        match self.place() {
+            // The range was checked: from its start on, the memory is a base like any other.
+            Place::Here(memory) => Some(crate::engine::memory::base_in(memory, self.at)),
+            Place::There { .. } => None,
+        }
+    }
+
+    /// Where they are in another process.
+    fn remote(&self, base: u64, (at, len): (isize, usize)) -> RemoteMem {
+        RemoteMem { addr: base.wrapping_add_signed((self.at + at) as i64), len }
+    }
+
+    /// Copies `from` here.
+    pub(super) fn write(&self, from: &SendBuf<'_, '_>) -> Result<()> {
+        let bytes = self.bytes;
+        match self.place() {
+            Place::Here(_) => {
+                let Some(to) = self.here() else { return Ok(()) };
+                if from.ty.is_contiguous() && self.ty.is_contiguous() {
+                    dense(from.mem, from.ty, 0, bytes).copy_to_mem(dense_mut(to, self.ty, 0, bytes));
+                    return Ok(());
+                }
+                let (mut stage, mut to) = ([0; STAGE], to);
+                for at in (0..bytes).step_by(STAGE) {
+                    let piece = &mut stage[..STAGE.min(bytes - at)];
+                    from.ty.pack(from.count, &from.mem, at, piece);
+                    self.ty.unpack(self.count, &mut to, at, piece);
+                }
+                Ok(())
+            }
+            Place::There { process, address } => {
+                for at in (0..bytes).step_by(BATCH) {
+                    let local: Vec<_> =
+                        from.ty.segments_of(from.count, at, BATCH).map(|(at, len)| from.mem.at(at, len)).collect();
+                    let remote: Vec<_> =
+                        self.ty.segments_of(self.count, at, BATCH).map(|piece| self.remote(*address, piece)).collect();
+                    single_copy::write_vectored(*process, &local, &remote).map_err(|e| self.failed(e))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies these elements to `to`, which has room for them.
+    pub(super) fn read(&self, to: &mut RecvBuf<'_, '_>) -> Result<()> {
+        let bytes = self.bytes;
+        match self.place() {
+            Place::Here(_) => {
+                let Some(from) = self.here().map(|memory| memory.as_const()) else { return Ok(()) };
+                if to.ty.is_contiguous() && self.ty.is_contiguous() {
+                    dense(from, self.ty, 0, bytes).copy_to_mem(dense_mut(to.mem, to.ty, 0, bytes));
+                    return Ok(());
+                }
+                let mut stage = [0; STAGE];
+                for at in (0..bytes).step_by(STAGE) {
+                    let piece = &mut stage[..STAGE.min(bytes - at)];
+                    self.ty.pack(self.count, &from, at, piece);
+                    to.ty.unpack(to.count, &mut to.mem, at, piece);
+                }
+                Ok(())
+            }
+            Place::There { process, address } => {
+                for at in (0..bytes).step_by(BATCH) {
+                    let batch = BATCH.min(bytes - at);
+                    let local: Vec<_> =
+                        to.ty.segments_of(to.count, at, batch).map(|(at, len)| to.mem.at(at, len)).collect();
+                    let remote: Vec<_> =
+                        self.ty.segments_of(self.count, at, batch).map(|piece| self.remote(*address, piece)).collect();
+                    single_copy::read_vectored(*process, &remote, &local).map_err(|e| self.failed(e))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies packed bytes from position `from` of the elements to `out`.
+    pub(super) fn read_packed(&self, from: usize, out: &mut [u8]) -> Result<()> {
+        if let Some(memory) = self.here() {
+            self.ty.pack(self.count, &memory.as_const(), from, out);
+            return Ok(());
+        }
+        let Place::There { process, address } = self.place() else { return Ok(()) };
+        let remote: Vec<_> =
+            self.ty.segments_of(self.count, from, out.len()).map(|piece| self.remote(*address, piece)).collect();
+        single_copy::read_vectored(*process, &remote, &[of_mut(out)]).map_err(|e| self.failed(e))
+    }
+
+    /// Stores packed bytes from position `from` of the elements on.
+    pub(super) fn write_packed(&self, from: usize, data: &[u8]) -> Result<()> {
+        if let Some(mut memory) = self.here() {
+            self.ty.unpack(self.count, &mut memory, from, data);
+            return Ok(());
+        }
+        let Place::There { process, address } = self.place() else { return Ok(()) };
+        let remote: Vec<_> =
+            self.ty.segments_of(self.count, from, data.len()).map(|piece| self.remote(*address, piece)).collect();
+        single_copy::write_vectored(*process, &[of(data)], &remote).map_err(|e| self.failed(e))
+    }
+
+    /// What the kernel's refusal means.
+    #[cold]
+    fn failed(&self, error: ShmError) -> Error {
+        let (target, title) = (self.target, self.win.title());
+        let process = self.win.group().get(target);
+        let has_ended = process.is_some_and(|process| self.win.engine().has_ended(process));
+        match &error {
+            ShmError::SingleCopy { source, .. } => match source.kind() {
+                _ if has_ended || source.raw_os_error() == Some(NO_SUCH_PROCESS) => Error::new(
+                    ErrorClass::ProcAborted,
+                    format!("rank {target} of {title} has ended; its memory is gone"),
+                ),
+                _ => Error::new(
+                    ErrorClass::RmaRange,
+                    format!("the memory of rank {target} of {title} is not there (any more): {error}"),
+                ),
+            },
+            _ => Error::new(ErrorClass::Intern, error.to_string()),
+        }
+    }
+}
+
+/// ESRCH.
+const NO_SUCH_PROCESS: i32 = 3;

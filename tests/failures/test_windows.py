@@ -1,0 +1,117 @@
+"""A rank that is killed while it has a part in one-sided communication."""
+
+import unittest
+
+from jobs import JobCase
+
+SCRIPT = """
+import os, signal, sys, threading, time
+import numpy as np
+from mpi4py import MPI
+
+comm = MPI.COMM_WORLD
+me, last = comm.rank, comm.size - 1
+own = np.zeros(1 << 16, "i8")
+if {created}:
+    win = MPI.Win.Create(own, 8, comm=comm)
+else:
+    win = MPI.Win.Allocate(own.nbytes, 8, comm=comm)
+    own = np.frombuffer(win.tomemory(), "i8")
+    own[:] = 0
+comm.Barrier()
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def fails(call):
+    try:
+        call()
+    except MPI.Exception as error:
+        assert error.Get_error_class() == MPI.ERR_PROC_ABORTED, error
+        assert f"rank {{last}}" in str(error), error
+        return
+    raise AssertionError("no error")
+
+{script}
+# The memory of rank 0 stays as long as others want it.
+if me == 0:
+    for rank in range(1, last):
+        comm.recv(source=rank)
+else:
+    comm.send(None, 0)
+print("went on", flush=True)
+os._exit(0)
+"""
+
+HOLDER = """
+if me == last:
+    win.Lock(0, MPI.LOCK_EXCLUSIVE)
+    comm.Barrier()
+    time.sleep(0.1)
+    killed()
+comm.Barrier()
+win.Lock(0, MPI.LOCK_EXCLUSIVE)
+win.Put(np.full(4, 7), 0)
+win.Unlock(0)
+"""
+
+COMBINES = """
+ones = np.ones(1 << 14, "i8")
+if me == last:
+    threading.Timer(0.1, killed).start()
+end = time.monotonic() + 0.3
+while me == last or time.monotonic() < end:
+    win.Lock(0, MPI.LOCK_SHARED)
+    win.Accumulate(ones, 0)
+    win.Unlock(0)
+old = np.zeros(1, "i8")
+win.Lock(0)
+win.Fetch_and_op(ones[:1], old, 0, 1 << 15)
+win.Unlock(0)
+"""
+
+FENCE = """
+win.Fence()
+if me == last:
+    killed()
+fails(win.Fence)
+"""
+
+POSTS = """
+group = win.Get_group()
+if me == last:
+    killed()
+def epoch():
+    win.Post(group)
+    win.Start(group)
+    win.Complete()
+    win.Wait()
+fails(epoch)
+"""
+
+
+class TestARankThatIsKilledInAWindow(JobCase):
+    def check(self, script: str) -> None:
+        for ranks in (2, 3, 8):
+            for created in (False, True):
+                with self.subTest(ranks=ranks, created=created):
+                    whole = SCRIPT.format(script=script, created=created)
+                    ended = self.run_job(ranks, whole, "--keep-going")
+                    self.assertEqual(ended.out.count("went on"), ranks - 1, ended.text)
+                    self.assertNotIn("Traceback", ended.err, ended.text)
+
+    def test_gives_back_the_lock_that_it_held(self):
+        self.check(HOLDER)
+
+    def test_leaves_no_lock_of_accumulates(self):
+        self.check(COMBINES)
+
+    def test_is_named_to_those_at_a_fence(self):
+        self.check(FENCE)
+
+    def test_is_named_to_those_who_start_and_post(self):
+        self.check(POSTS)
+
+
+if __name__ == "__main__":
+    unittest.main()
