@@ -184,6 +184,23 @@ static void edges_of_a_known_graph_lead_both_ways(void)
     }
 }
 
+/* A rank that comes to itself more often than it goes there would wait for ever. */
+static void edges_to_oneself_lead_both_ways(void)
+{
+    int twice[2] = {rank, rank};
+    MPI_Comm loops;
+    OK(MPI_Dist_graph_create_adjacent(MPI_COMM_SELF, 2, (int[2]){0, 0}, MPI_UNWEIGHTED, 1, (int[1]){0},
+                                      MPI_UNWEIGHTED, MPI_INFO_NULL, 0, &loops));
+    ALL_FAIL(MPI_ERR_TOPOLOGY, allgather, , out, 1, MPI_INT, in, 1, MPI_INT, loops);
+    OK(MPI_Comm_free(&loops));
+    OK(MPI_Dist_graph_create_adjacent(MPI_COMM_WORLD, 2, twice, MPI_UNWEIGHTED, 2, twice, MPI_UNWEIGHTED,
+                                      MPI_INFO_NULL, 0, &loops));
+    reset();
+    OK(MPI_Neighbor_alltoall(out, BLOCK, MPI_INT, in, BLOCK, MPI_INT, loops));
+    CHECK(has(0, rank, 0) && has(1, rank, 1));
+    OK(MPI_Comm_free(&loops));
+}
+
 /* At the ends of a line a neighbour is missing: its place stays as it is. */
 static void nobody_sends_nothing(void)
 {
@@ -266,6 +283,7 @@ int main(void)
     layouts_may_differ();
     graphs_move_along_edges();
     edges_of_a_known_graph_lead_both_ways();
+    edges_to_oneself_lead_both_ways();
     nobody_sends_nothing();
     operations_outlive_the_handle();
     mistakes();

@@ -570,7 +570,10 @@ fn find_neighbours(comm: &CommObject) -> Result<Neighbours, Failure> {
             let near = graph_neighbours(comm, comm.comm.rank())?;
             Ok(Neighbours::graph(near, near))
         }
-        Some(Topology::Distributed { sources, destinations, .. }) => Ok(Neighbours::graph(sources, destinations)),
+        Some(Topology::Distributed { sources, destinations, .. }) => {
+            need_own_both_ways(comm.comm.rank(), sources, destinations)?;
+            Ok(Neighbours::graph(sources, destinations))
+        }
         None => Err(wrong(
             ErrorClass::Topology,
             format!("{} has no topology; make one with MPI_Cart_create or MPI_Dist_graph_create", comm.comm.title()),
@@ -605,4 +608,15 @@ fn need_both_ways(index: &[c_int], edges: &[c_int]) -> Done {
             ))
         }
     }
+}
+
+/// A process that says more often that it comes to itself than that it goes there would wait for itself for ever.
+fn need_own_both_ways(me: c_int, sources: &[c_int], destinations: &[c_int]) -> Done {
+    let own = |list: &[c_int]| list.iter().filter(|rank| **rank == me).count();
+    let (from, to) = (own(sources), own(destinations));
+    if from == to {
+        return Ok(());
+    }
+    let text = format!("rank {me} is among its own sources {from} times and among its destinations {to} times");
+    Err(wrong(ErrorClass::Topology, format!("{text}; MPI_Dist_graph_create_adjacent needs each edge at both ends")))
 }
