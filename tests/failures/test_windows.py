@@ -1,5 +1,8 @@
 """A rank that is killed while it has a part in one-sided communication."""
 
+import os
+import signal
+import time
 import unittest
 
 from jobs import JobCase
@@ -90,6 +93,41 @@ fails(epoch)
 """
 
 
+LOST = """
+win.Lock_all()
+comm.Barrier()
+if me == last:
+    killed()
+def until_told():
+    while True:
+        win.Flush_all()
+        time.sleep(0.01)
+fails(until_told)
+fails(win.Unlock_all)
+win.Lock(0)
+win.Put(np.ones(1, "i8"), 0, me)
+win.Unlock(0)
+"""
+
+STOPPED = """
+ones = np.ones(1 << 16, "i8")
+if me == last:
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGSTOP)).start()
+    while True:
+        win.Lock(0, MPI.LOCK_SHARED)
+        win.Accumulate(ones, 0)
+        win.Unlock(0)
+win.Lock(0, MPI.LOCK_SHARED)
+print("ready", flush=True)
+try:
+    while True:
+        win.Accumulate(ones, 0)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    os._exit(0)
+"""
+
+
 class TestARankThatIsKilledInAWindow(JobCase):
     def check(self, script: str) -> None:
         for ranks in (2, 3, 8):
@@ -111,6 +149,22 @@ class TestARankThatIsKilledInAWindow(JobCase):
 
     def test_is_named_to_those_who_start_and_post(self):
         self.check(POSTS)
+
+    def test_is_named_to_those_who_flush(self):
+        self.check(LOST)
+
+
+class TestARankThatIsStoppedInAWindow(JobCase):
+    def test_makes_nobody_deaf_to_interrupts(self):
+        for created in (False, True):
+            with self.subTest(created=created):
+                job = self.start(3, SCRIPT.format(script=STOPPED, created=created))
+                job.wait_for("ready", times=2)
+                time.sleep(0.5)
+                os.kill(job.process.pid, signal.SIGINT)
+                job.wait_for("interrupted", times=2)
+                os.kill(job.process.pid, signal.SIGTERM)
+                job.end()
 
 
 if __name__ == "__main__":

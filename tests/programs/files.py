@@ -147,7 +147,6 @@ def run_step(dice: random.Random, file: MPI.File, path: str, model: np.ndarray) 
             f"read {count} bytes instead of {len(expected)}, or others"
         )
     comm.Barrier()
-    return end
 
 
 def main() -> None:

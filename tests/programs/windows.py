@@ -59,8 +59,8 @@ class Part:
             self.memory = np.zeros(length, self.code)
             self.win = MPI.Win.Create(self.memory, unit, comm=comm)
         else:
-            make = MPI.Win.Allocate if self.kind == "allocate" else None
-            make = make or MPI.Win.Allocate_shared
+            shared = self.kind == "shared"
+            make = MPI.Win.Allocate_shared if shared else MPI.Win.Allocate
             self.win = make(nbytes, unit, comm=comm)
             self.memory = np.frombuffer(self.win.tomemory(), self.code)
             self.memory[:] = 0

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use phalanx_engine::coll::{Arg, Neighbours, RecvBlocks, SendBlocks};
 use phalanx_engine::comm::Comm;
-use phalanx_engine::{ErrorClass, RecvBuf, SendBuf};
+use phalanx_engine::{Error, ErrorClass, RecvBuf, SendBuf};
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::comm::{CommObject, CommRef, adopt};
@@ -388,6 +388,32 @@ fn check_ranks(comm: &CommObject, ranks: &[c_int]) -> Done {
     ranks.iter().try_for_each(|rank| need_rank(comm, *rank))
 }
 
+/// Asks the other processes how often they name this one: an edge that only one of its ends knows would be waited for for ever
+/// there. Collective.
+fn need_both_ends(
+    comm: &Comm,
+    sources: &[c_int],
+    destinations: &[c_int],
+) -> Result<phalanx_engine::Result<()>, Failure> {
+    let times = |list: &[c_int]| {
+        let mut times = vec![0i32; comm.size() as usize];
+        list.iter().for_each(|rank| times[*rank as usize] += 1);
+        times
+    };
+    let (from, to) = (times(sources), times(destinations));
+    let mut told = vec![0i32; from.len()];
+    comm.alltoall(Arg::Buf(SendBuf::of(&to).into()), RecvBuf::of(&mut told).into())?;
+    let differs = from.iter().zip(&told).enumerate().find(|(_, (mine, theirs))| mine != theirs);
+    Ok(differs.map_or(Ok(()), |(rank, (mine, theirs))| {
+        let text = format!(
+            "rank {rank} is {mine} times among the sources of rank {me}, but has that {theirs} times among its destinations; \
+             each edge has to be named at both ends",
+            me = comm.rank()
+        );
+        Err(Error::new(ErrorClass::Topology, text))
+    }))
+}
+
 /// Makes a graph of which each process names its own neighbours. All processes must call it; blocks.
 #[mpi_entry(MPI_Dist_graph_create_adjacent)]
 fn dist_graph_create_adjacent(
@@ -414,6 +440,8 @@ fn dist_graph_create_adjacent(
         (Some(inward), Some(outward)) => Some((inward, outward)),
         _ => None,
     };
+    let named = need_both_ends(&comm.comm, &sources, &destinations)?;
+    comm.comm.settle("Dist_graph_create_adjacent", named)?;
     let topology = Topology::Distributed { sources, destinations, weights };
     new.set(with_topology(&comm, Some(comm.comm.dup()?), topology)?);
     Ok(())
@@ -570,10 +598,7 @@ fn find_neighbours(comm: &CommObject) -> Result<Neighbours, Failure> {
             let near = graph_neighbours(comm, comm.comm.rank())?;
             Ok(Neighbours::graph(near, near))
         }
-        Some(Topology::Distributed { sources, destinations, .. }) => {
-            need_own_both_ways(comm.comm.rank(), sources, destinations)?;
-            Ok(Neighbours::graph(sources, destinations))
-        }
+        Some(Topology::Distributed { sources, destinations, .. }) => Ok(Neighbours::graph(sources, destinations)),
         None => Err(wrong(
             ErrorClass::Topology,
             format!("{} has no topology; make one with MPI_Cart_create or MPI_Dist_graph_create", comm.comm.title()),
@@ -608,15 +633,4 @@ fn need_both_ways(index: &[c_int], edges: &[c_int]) -> Done {
             ))
         }
     }
-}
-
-/// A process that says more often that it comes to itself than that it goes there would wait for itself for ever.
-fn need_own_both_ways(me: c_int, sources: &[c_int], destinations: &[c_int]) -> Done {
-    let own = |list: &[c_int]| list.iter().filter(|rank| **rank == me).count();
-    let (from, to) = (own(sources), own(destinations));
-    if from == to {
-        return Ok(());
-    }
-    let text = format!("rank {me} is among its own sources {from} times and among its destinations {to} times");
-    Err(wrong(ErrorClass::Topology, format!("{text}; MPI_Dist_graph_create_adjacent needs each edge at both ends")))
 }

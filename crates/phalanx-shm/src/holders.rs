@@ -18,6 +18,8 @@
 //! come and go. (A reader that waited for a writer in line could close a circle of waits over several such locks that no
 //! program has made.)
 
+use std::time::Duration;
+
 use crate::owned::{Life, OwnedLock};
 use crate::sleep::Deadline;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -52,15 +54,24 @@ impl<'a> Holders<'a> {
         Holders { gate, waiting, held }
     }
 
-    /// Takes the lock as holder `me`, or gives a holder that stands in the way.
+    /// Takes the lock as holder `me`, or gives a holder that stands in the way, if one does. The gate is waited for no longer
+    /// than `patience`, `None` for ever: it is held for a few instructions, unless its owner is stopped there.
     ///
     /// # Errors
     ///
-    /// The number of that holder.
+    /// The number of that holder; none when the gate was not to be had.
     #[inline]
-    pub fn try_take(&self, life: &impl Life, me: usize, how: u64) -> Result<(), usize> {
-        // It is given back within a few instructions, or its owner is dead and it is taken from it.
-        let gate = self.gate.lock_until(life, Deadline::NEVER);
+    pub fn try_take(
+        &self,
+        life: &impl Life,
+        me: usize,
+        how: u64,
+        patience: Option<Duration>,
+    ) -> Result<(), Option<usize>> {
+        let gate = match self.gate.take_soon(life) {
+            Some(gate) => gate,
+            None => self.gate.lock_until(life, Deadline::after(patience)).ok_or(None)?,
+        };
         let in_the_way = self.in_the_way(me, how);
         if in_the_way.is_none()
             && let Some(word) = self.held.get(me)
@@ -69,7 +80,7 @@ impl<'a> Holders<'a> {
             word.store(how, Ordering::Relaxed);
         }
         drop(gate);
-        in_the_way.map_or(Ok(()), Err)
+        in_the_way.map_or(Ok(()), |holder| Err(Some(holder)))
     }
 
     /// Another holder with whom `me` cannot have the lock.
@@ -122,19 +133,19 @@ mod tests {
         let gate = [const { AtomicU32::new(0) }; 4];
         let (waiting, held) = (AtomicU64::new(0), [const { AtomicU64::new(0) }; 3]);
         let lock = Holders::over(OwnedLock::over(&gate), &waiting, &held);
-        assert_eq!(lock.try_take(&Processes, 0, SHARED), Ok(()));
-        assert_eq!(lock.try_take(&Processes, 1, SHARED), Ok(()));
-        assert_eq!(lock.try_take(&Processes, 2, ALONE), Err(0));
+        assert_eq!(lock.try_take(&Processes, 0, SHARED, None), Ok(()));
+        assert_eq!(lock.try_take(&Processes, 1, SHARED, None), Ok(()));
+        assert_eq!(lock.try_take(&Processes, 2, ALONE, None), Err(Some(0)));
         assert!(!lock.give_back(0));
-        assert_eq!(lock.try_take(&Processes, 2, ALONE), Err(1));
+        assert_eq!(lock.try_take(&Processes, 2, ALONE, None), Err(Some(1)));
         let waits = lock.wait();
         assert!(lock.give_back(1));
         drop(waits);
-        assert_eq!(lock.try_take(&Processes, 2, ALONE), Ok(()));
-        assert_eq!(lock.try_take(&Processes, 0, SHARED), Err(2));
+        assert_eq!(lock.try_take(&Processes, 2, ALONE, None), Ok(()));
+        assert_eq!(lock.try_take(&Processes, 0, SHARED, None), Err(Some(2)));
         // Holder 2 is killed.
         assert!(lock.forget(2));
         assert!(!lock.forget(2));
-        assert_eq!(lock.try_take(&Processes, 0, ALONE), Ok(()));
+        assert_eq!(lock.try_take(&Processes, 0, ALONE, None), Ok(()));
     }
 }

@@ -409,13 +409,13 @@ impl Held {
     /// Takes the lock, sleeping on the one word while it is held.
     fn take(&self, me: usize, how: u64) {
         let life = Process { me: me as u32 + 1, dead: &self.dead };
-        if self.lock().try_take(&life, me, how).is_ok() {
+        if self.lock().try_take(&life, me, how, None).is_ok() {
             return;
         }
         let _waits = self.lock().wait();
         loop {
             let token = self.sleep.announce(WAITING);
-            if self.lock().try_take(&life, me, how).is_ok() {
+            if self.lock().try_take(&life, me, how, None).is_ok() {
                 return;
             }
             // A lost wake-up is a deadlock here, which loom reports.

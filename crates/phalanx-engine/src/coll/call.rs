@@ -472,6 +472,7 @@ impl Call {
         let kind = if exclusive { Kind::Exscan } else { Kind::Scan };
         Ok(Call { kind, body: Body::Scan { send, recv, op: op.clone(), exclusive } })
     }
+
     pub(crate) fn neighbor_allgather(
         comm: &Comm,
         kind: Kind,

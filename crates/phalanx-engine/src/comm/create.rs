@@ -47,37 +47,6 @@ impl Comm {
         })
     }
 
-    /// What `find` gives at `root`, told to all: words, or its error.
-    pub(crate) fn told_by(&self, root: i32, find: impl FnOnce() -> Result<Vec<u32>>) -> Result<Vec<u32>> {
-        // [class of the error or success, number of words or of bytes of the reason]
-        let mut head = [ErrorClass::Success as u32, 0];
-        let (mut words, mut reason, mut failure) = (Vec::new(), Vec::new(), None);
-        if self.rank() == root {
-            match find() {
-                Ok(found) => {
-                    head[1] = found.len() as u32;
-                    words = found;
-                }
-                Err(error) => {
-                    reason = error.message().as_bytes().to_vec();
-                    head = [error.class() as u32, reason.len() as u32];
-                    failure = Some(error);
-                }
-            }
-        }
-        self.bcast(RecvBuf::of(&mut head), root)?;
-        let [class, length] = head;
-        if class == ErrorClass::Success as u32 {
-            words.resize(length as usize, 0);
-            self.bcast(RecvBuf::of(&mut words), root)?;
-            return Ok(words);
-        }
-        reason.resize(length as usize, 0);
-        self.bcast(RecvBuf::of(&mut reason), root)?;
-        let class = ErrorClass::ALL.get(class as usize).copied().unwrap_or(ErrorClass::Other);
-        Err(failure.unwrap_or_else(|| Error::new(class, String::from_utf8_lossy(&reason))))
-    }
-
     /// Context ids drawn by rank 0 of this intracommunicator and told to all; the first of `n`.
     pub(super) fn shared_contexts(&self, n: u32) -> Result<u32> {
         let mut first = [if self.rank() == 0 { self.engine().universe().next_contexts(n) } else { 0 }];

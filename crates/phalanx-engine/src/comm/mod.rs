@@ -1,6 +1,7 @@
 //! Communicators: what they are and what can be asked of them (MPI 5.0 §7). How they are made is
 //! in the sibling modules.
 
+mod agree;
 pub mod create;
 mod inter;
 

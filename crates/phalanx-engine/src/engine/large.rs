@@ -532,11 +532,15 @@ impl Core {
         }
         let process = self.universe.process(peer)?;
         let w = words(self, block)?;
-        let (address, value) = (w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed));
-        let works = self.single_copy && single_copy::probe(process, address, value);
-        let found = works.then_some(process);
+        let probe = [w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed)];
+        let found = self.reaches(process, probe).then_some(process);
         self.copyable[at] = Some(found);
         found
+    }
+
+    /// Whether the memory of a process may be read from here: tries its probe word.
+    pub(crate) fn reaches(&self, process: ProcessTag, [address, value]: [u64; 2]) -> bool {
+        self.single_copy && single_copy::probe(process, address, value)
     }
 
     fn step_pull(&mut self, op: RawOp, mut pull: Box<Pull>) -> bool {

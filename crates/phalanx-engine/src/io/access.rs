@@ -107,8 +107,7 @@ impl File {
                 let mut all = vec![0u64; self.group().size()];
                 self.comm.allgather(Arg::Buf(SendBuf::of(&mine)), RecvBuf::of(&mut all).into())?;
                 let total = all.iter().fold(0u64, |sum, n| sum.wrapping_add(*n));
-                let first =
-                    self.told("access in order", || Ok(self.shared_word()?.fetch_add(total, Ordering::AcqRel)))?;
+                let first = self.comm.told_number(0, || Ok(self.shared_word()?.fetch_add(total, Ordering::AcqRel)))?;
                 elements?;
                 let rank = usize::try_from(self.comm.rank()).unwrap_or(0);
                 let before = all.iter().take(rank).fold(first, |sum, n| sum.wrapping_add(*n));

@@ -33,10 +33,8 @@ pub use access::Place;
 pub use represent::Representation;
 pub use view::View;
 
-use crate::coll::Arg;
 use crate::comm::Comm;
 use crate::datatype::Datatype;
-use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 
@@ -111,42 +109,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells all processes whether all have succeeded so far; they fail alike.
-fn settle<T>(comm: &Comm, operation: &str, outcome: Result<T>) -> Result<T> {
-    let mine = [outcome.as_ref().err().map_or(ErrorClass::Success, Error::class) as u32];
-    let mut all = vec![0u32; comm.group().size()];
-    comm.allgather(Arg::Buf(SendBuf::of(&mine)), RecvBuf::of(&mut all).into())?;
-    let value = outcome?;
-    match all.iter().position(|class| *class != ErrorClass::Success as u32) {
-        None => Ok(value),
-        Some(rank) => {
-            let class = ErrorClass::ALL.get(all[rank] as usize).copied().unwrap_or(ErrorClass::Other);
-            fail_as(
-                class,
-                format!("{operation} failed on rank {rank} ({}), whose own error says why", class.description()),
-            )
-        }
-    }
-}
-
-fn fail_as<T>(class: ErrorClass, text: String) -> Result<T> {
-    Err(Error::new(class, text))
-}
-
-/// Fails on all processes unless all have succeeded and give the same value.
-fn same<T>(comm: &Comm, operation: &str, what: &str, own: Result<(u64, T)>) -> Result<T> {
-    let mut first = [own.as_ref().map_or(0, |(value, _)| *value)];
-    comm.bcast(RecvBuf::of(&mut first), 0)?;
-    let seen = own.and_then(|(value, result)| {
-        // A first process that failed has nothing to compare with; its error is told below.
-        if value != first[0] && comm.rank() != 0 {
-            fail!(NotSame, "the {what} on rank {} is not that on rank 0; it must be the same everywhere", comm.rank());
-        }
-        Ok(result)
-    });
-    settle(comm, operation, seen)
-}
-
 /// Deletes a file (`MPI_File_delete`).
 ///
 /// # Errors
@@ -187,25 +149,21 @@ impl File {
             fail!(Comm, "a file is opened over an intracommunicator; merge the two groups first");
         }
         let comm = comm.dup()?;
-        same(&comm, "opening", "access mode", mode.check().map(|()| (mode.bits(), ())))?;
+        comm.same("opening", "access mode", mode.check().map(|()| (mode.bits(), ())))?;
         let rank = comm.rank();
         let (mut made, mut own) = (None, None);
-        let words = comm.told_by(0, || {
+        let shared = comm.told_number(0, || {
             made = Some(open_here(path, mode, true, rank)?);
             let at =
                 comm.engine().universe().alloc_zeroed(8).map_err(|e| Error::new(ErrorClass::NoMem, e.to_string()))?;
             own = Some(at);
-            Ok(vec![at.get() as u32, (at.get() >> 32) as u32])
+            Ok(at.get())
         })?;
-        let shared = match words[..] {
-            [low, high] => Offset::new(u64::from(low) | u64::from(high) << 32),
-            _ => fail!(Intern, "rank 0 told nothing about the shared position"),
-        };
         let opened = match made {
             Some(file) => Ok(file),
             None => open_here(path, mode, false, rank),
         };
-        let file = settle(&comm, "opening", opened).inspect_err(|_| {
+        let file = comm.settle("opening", opened).inspect_err(|_| {
             if let Some(at) = own {
                 comm.engine().universe().free(at);
             }
@@ -217,12 +175,12 @@ impl File {
             file,
             view: Mutex::new(View::bytes()),
             position: Mutex::new(0),
-            shared,
+            shared: Offset::new(shared),
             atomic: AtomicBool::new(false),
             exclusive: Mutex::new(()),
         };
         if mode.append {
-            let end = file.told("opening", || file.size())?;
+            let end = file.comm.told_number(0, || file.size())?;
             *lock(&file.position) = end;
             if rank == 0 {
                 file.shared_word()?.store(end, Ordering::Release);
@@ -241,21 +199,12 @@ impl File {
         self.comm.barrier()?;
         let File { comm, path, mode, file, shared, .. } = self;
         drop(file);
-        let removed = comm.told_by(0, || {
+        let removed = comm.done_by(0, || {
             comm.engine().universe().free(shared);
-            if mode.delete_on_close { delete(&path).map(|()| Vec::new()) } else { Ok(Vec::new()) }
+            if mode.delete_on_close { delete(&path) } else { Ok(()) }
         });
         comm.free();
-        removed.map(|_| ())
-    }
-
-    /// One value that rank 0 finds, told to all.
-    fn told(&self, operation: &str, find: impl FnOnce() -> Result<u64>) -> Result<u64> {
-        let words = self.comm.told_by(0, || find().map(|value| vec![value as u32, (value >> 32) as u32]))?;
-        match words[..] {
-            [low, high] => Ok(u64::from(low) | u64::from(high) << 32),
-            _ => fail!(Intern, "{operation}: rank 0 told nothing"),
-        }
+        removed
     }
 
     fn wrong(&self, errno: Errno, operation: &str) -> Error {
@@ -313,9 +262,8 @@ impl File {
     /// # Errors
     /// `MPI_ERR_NOT_SAME`, `MPI_ERR_ARG`, `MPI_ERR_READ_ONLY` and the classes of files.
     pub fn set_size(&self, size: i64) -> Result<()> {
-        let size = same(&self.comm, "setting the size", "size", self.new_size(size))?;
-        let set = || self.file.set_len(size).map_err(|e| self.wrong_io(&e, "setting the size"));
-        self.told("setting the size", || set().map(|()| 0)).map(|_| ())
+        let size = self.comm.same("setting the size", "size", self.new_size(size))?;
+        self.comm.done_by(0, || self.file.set_len(size).map_err(|e| self.wrong_io(&e, "setting the size")))
     }
 
     /// Makes sure that there is space for the first `size` bytes; collective (`MPI_File_preallocate`). The file grows to that
@@ -324,7 +272,7 @@ impl File {
     /// # Errors
     /// As [`File::set_size`].
     pub fn preallocate(&self, size: i64) -> Result<()> {
-        let size = same(&self.comm, "preallocation", "size", self.new_size(size))?;
+        let size = self.comm.same("preallocation", "size", self.new_size(size))?;
         let allocate = || {
             if size == 0 {
                 return Ok(());
@@ -338,7 +286,7 @@ impl File {
                 done => done.map_err(|e| self.wrong(e, "preallocation")),
             }
         };
-        self.told("preallocation", || allocate().map(|()| 0)).map(|_| ())
+        self.comm.done_by(0, allocate)
     }
 
     /// Brings what all processes have written to the device; collective (`MPI_File_sync`).
@@ -348,7 +296,7 @@ impl File {
     pub fn sync(&self) -> Result<()> {
         // One kernel has the data of all: when all have come here, one of them can ask for all.
         self.comm.barrier()?;
-        self.told("sync", || self.file.sync_all().map(|()| 0).map_err(|e| self.wrong_io(&e, "sync"))).map(|_| ())
+        self.comm.done_by(0, || self.file.sync_all().map_err(|e| self.wrong_io(&e, "sync")))
     }
 
     /// Says whether accesses are atomic; collective (`MPI_File_set_atomicity`).
@@ -356,7 +304,7 @@ impl File {
     /// # Errors
     /// `MPI_ERR_NOT_SAME`.
     pub fn set_atomicity(&self, atomic: bool) -> Result<()> {
-        same(&self.comm, "setting the atomicity", "flag", Ok((u64::from(atomic), ())))?;
+        self.comm.same("setting the atomicity", "flag", Ok((u64::from(atomic), ())))?;
         self.atomic.store(atomic, Ordering::Release);
         Ok(())
     }
@@ -397,14 +345,13 @@ impl File {
             let view = View::new(displacement, etype.clone(), filetype.clone(), representation, self.mode.write)?;
             Ok((view.unit() << 2 | representation as u64, view))
         };
-        let view = same(&self.comm, "setting the view", "size of the element type or data representation", make())?;
+        let view = self.comm.same("setting the view", "size of the element type or data representation", make())?;
         *lock(&self.view) = view;
         *lock(&self.position) = 0;
-        self.told("setting the view", || {
+        self.comm.done_by(0, || {
             self.shared_word()?.store(0, Ordering::Release);
-            Ok(0)
+            Ok(())
         })
-        .map(|_| ())
     }
 
     /// Bytes from one element of a type to the next in the file (`MPI_File_get_type_extent`).
@@ -481,15 +428,14 @@ impl File {
     /// `MPI_ERR_NOT_SAME`, `MPI_ERR_ARG`.
     pub fn seek_shared(&self, offset: i64, whence: Whence) -> Result<()> {
         let own = self.random("way to seek").map(|()| (offset.cast_unsigned(), ()));
-        same(&self.comm, "seeking", "offset", own)?;
-        same(&self.comm, "seeking", "place to count from", Ok((whence as u64, ())))?;
-        self.told("seeking", || {
+        self.comm.same("seeking", "offset", own)?;
+        self.comm.same("seeking", "place to count from", Ok((whence as u64, ())))?;
+        self.comm.done_by(0, || {
             let word = self.shared_word()?;
             let at = self.target(offset, whence, word.load(Ordering::Acquire))?;
             word.store(at, Ordering::Release);
-            Ok(0)
+            Ok(())
         })
-        .map(|_| ())
     }
 }
 

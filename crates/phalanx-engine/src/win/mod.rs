@@ -5,7 +5,7 @@
 //! | memory | reached by |
 //! |---|---|
 //! | in the universe's segment (allocated and shared windows, or memory of one given to `create`) | plain copies |
-//! | private (`create` over a buffer, attached to a dynamic window) | the kernel's copies between processes |
+//! | private (`create` over a buffer) | the kernel's copies between processes |
 //!
 //! Either way an operation is over when its function returns, at both ends, so that flushing is a fence of this CPU.
 //! Nothing needs the target: it may compute, sleep, or be stopped.
@@ -33,7 +33,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use phalanx_shm::mem::MutMem;
-use phalanx_shm::{Offset, single_copy};
+use phalanx_shm::{Offset, Universe};
 
 use crate::coll::Arg;
 use crate::comm::Comm;
@@ -58,6 +58,17 @@ pub enum Flavor {
     Allocate,
     /// As [`Flavor::Allocate`], and every rank may also read and write it directly.
     Shared,
+}
+
+impl Flavor {
+    /// The operation that makes such windows.
+    fn maker(self) -> &'static str {
+        match self {
+            Flavor::Create => "Win_create",
+            Flavor::Allocate => "Win_allocate",
+            Flavor::Shared => "Win_allocate_shared",
+        }
+    }
 }
 
 /// A window. Cloning gives another handle to the same one.
@@ -91,8 +102,6 @@ struct Inner {
 /// What ranks tell each other when they make a window, as words.
 #[derive(Clone, Copy, Default)]
 struct Told {
-    /// Whether it has all it needs.
-    ready: u64,
     size: u64,
     unit: u64,
     /// In the segment: its position there. Else 0.
@@ -101,29 +110,19 @@ struct Told {
     address: u64,
     /// Of the word by which others try whether they reach private memory: where it is and what it holds.
     probe: [u64; 2],
-    /// On rank 0: position of the control words.
-    control: u64,
 }
 
-const TOLD: usize = 8;
+const TOLD: usize = 6;
 
 impl Told {
     fn to_words(self) -> [u64; TOLD] {
-        let Told { ready, size, unit, position, address, probe, control } = self;
-        [ready, size, unit, position, address, probe[0], probe[1], control]
+        let Told { size, unit, position, address, probe } = self;
+        [size, unit, position, address, probe[0], probe[1]]
     }
 
     fn of_words(words: &[u64]) -> Told {
         let word = |i: usize| words.get(i).copied().unwrap_or(0);
-        Told {
-            ready: word(0),
-            size: word(1),
-            unit: word(2),
-            position: word(3),
-            address: word(4),
-            probe: [word(5), word(6)],
-            control: word(7),
-        }
+        Told { size: word(0), unit: word(1), position: word(2), address: word(3), probe: [word(4), word(5)] }
     }
 }
 
@@ -138,126 +137,105 @@ fn outside(e: phalanx_shm::ShmError) -> Error {
     Error::new(ErrorClass::Intern, format!("the memory of a window: {e}"))
 }
 
+/// A block of the segment for `bytes` bytes; none for none.
+fn block(universe: &Universe, bytes: usize) -> Result<Offset> {
+    match bytes {
+        0 => Ok(Offset::NONE),
+        _ => {
+            universe.alloc(bytes).map_err(|e| Error::new(ErrorClass::NoMem, format!("{bytes} bytes for a window: {e}")))
+        }
+    }
+}
+
 impl Window {
-    /// Makes a window over memory of the program, of which this rank gives `memory` (`MPI_Win_create`). Collective.
+    /// Makes a window over memory of the program, of which this rank gives `own`: memory, and bytes of a unit of displacements
+    /// (`MPI_Win_create`). Collective; an error there is every rank's.
     ///
-    /// `memory`'s constructor promised that its bytes may be read and written until the window is freed, by this process and
-    /// by others.
+    /// The constructor of that memory promised that its bytes may be read and written until the window is freed, by this
+    /// process and by others.
     ///
     /// # Errors
-    /// Class `Comm` for an intercommunicator, `NoMem`, `RmaShared` where the kernel does not let the ranks reach each
-    /// other's memory; those of a collective.
-    pub fn create(comm: &Comm, memory: MutMem, unit: usize) -> Result<Window> {
-        let own = comm_of(comm, "Win_create")?;
-        let universe = comm.engine().universe();
+    /// That of `own`; class `Comm` for an intercommunicator, `NoMem`, `RmaShared` where the kernel does not let the ranks reach
+    /// each other's memory; those of a collective.
+    pub fn create(comm: &Comm, own: Result<(MutMem, usize)>) -> Result<Window> {
+        let comm = comm_of(comm, Flavor::Create.maker())?;
+        let (memory, unit) = comm.settle(Flavor::Create.maker(), own)?;
         let position = match memory.len() {
             0 => None,
-            bytes => universe.position_of(memory.as_ptr().addr(), bytes),
+            bytes => comm.engine().universe().position_of(memory.as_ptr().addr(), bytes),
         };
         let told = Told {
-            ready: 1,
             size: memory.len() as u64,
             unit: unit as u64,
             position: position.map_or(0, Offset::get),
             address: memory.as_ptr().addr() as u64,
-            ..Told::default()
+            probe: comm.engine().core().probe(),
         };
-        Window::assemble(own, Flavor::Create, told, memory, Vec::new())
+        Window::assemble(comm, Flavor::Create, told, memory, Vec::new())
     }
 
-    /// Makes a window of `size` new bytes on this rank (`MPI_Win_allocate`). Collective.
+    /// Makes a window of new memory, of which this rank has `own`: bytes, and bytes of a unit of displacements
+    /// (`MPI_Win_allocate`). Collective; an error there is every rank's.
     ///
     /// # Errors
     /// As [`Window::create`].
-    pub fn allocate(comm: &Comm, size: usize, unit: usize) -> Result<Window> {
-        let own = comm_of(comm, "Win_allocate")?;
-        Window::allocated(own, Flavor::Allocate, size, unit)
+    pub fn allocate(comm: &Comm, own: Result<(usize, usize)>) -> Result<Window> {
+        Window::allocated(comm_of(comm, Flavor::Allocate.maker())?, Flavor::Allocate, own)
     }
 
-    /// Makes a window of `size` new bytes on this rank, which all ranks may also read and write directly
-    /// (`MPI_Win_allocate_shared`). Collective. The parts of the ranks follow each other without gaps, unless `apart`.
+    /// As [`Window::allocate`], with memory that all ranks may also read and write directly (`MPI_Win_allocate_shared`). The parts
+    /// of the ranks follow each other without gaps, unless `apart`.
     ///
     /// # Errors
     /// As [`Window::create`].
-    pub fn allocate_shared(comm: &Comm, size: usize, unit: usize, apart: bool) -> Result<Window> {
-        let own = comm_of(comm, "Win_allocate_shared")?;
+    pub fn allocate_shared(comm: &Comm, own: Result<(usize, usize)>, apart: bool) -> Result<Window> {
+        let comm = comm_of(comm, Flavor::Shared.maker())?;
         if apart {
-            return Window::allocated(own, Flavor::Shared, size, unit);
+            return Window::allocated(comm, Flavor::Shared, own);
         }
-        let sizes = exchange(&own, [size as u64])?;
-        let total = sizes.iter().try_fold(0u64, |sum, size| sum.checked_add(*size));
-        let total = total.and_then(|total| usize::try_from(total).ok());
-        let universe = own.engine().universe();
-        let block = match (own.rank(), total) {
-            (0, Some(total @ 1..)) => universe.alloc(total).map_err(|e| e.to_string()),
-            (0, None) => Err(String::from("the sizes of the ranks add up to more than an address space")),
-            _ => Ok(Offset::NONE),
+        let (size, unit) = comm.settle(Flavor::Shared.maker(), own)?;
+        let sizes = exchange(&comm, [size as u64])?;
+        let Some(total) = sizes.iter().try_fold(0usize, |sum, size| sum.checked_add(usize::try_from(*size).ok()?))
+        else {
+            fail!(NoMem, "the sizes of the ranks add up to more than an address space");
         };
-        let [block, ready] = match &block {
-            Ok(block) => [block.get(), 1],
-            Err(_) => [0, 0],
-        };
-        let first = exchange(&own, [block, ready])?;
-        if first[1] == 0 {
-            fail!(NoMem, "rank 0 found no memory for the {} bytes of all ranks", total.unwrap_or(usize::MAX));
-        }
-        let rank = usize::try_from(own.rank()).unwrap_or(0);
-        let before: u64 = sizes.iter().take(rank).sum();
-        let position = if size == 0 { 0 } else { first[0] + before };
-        let told = Told { ready: 1, size: size as u64, unit: unit as u64, position, ..Told::default() };
-        let blocks = if first[0] == 0 { Vec::new() } else { vec![Offset::new(first[0])] };
-        Window::assemble(own, Flavor::Shared, told, MutMem::empty(), blocks)
+        let first = comm.told_number(0, || block(comm.engine().universe(), total).map(Offset::get))?;
+        let before: u64 = sizes.iter().take(usize::try_from(comm.rank()).unwrap_or(0)).sum();
+        let position = if size == 0 { 0 } else { first + before };
+        let told = Told { size: size as u64, unit: unit as u64, position, ..Told::default() };
+        let blocks = if first == 0 { Vec::new() } else { vec![Offset::new(first)] };
+        Window::assemble(comm, Flavor::Shared, told, MutMem::empty(), blocks)
     }
 
     /// A window of which each rank has a block of its own.
-    fn allocated(own: Comm, flavor: Flavor, size: usize, unit: usize) -> Result<Window> {
-        let block = match size {
-            0 => Some(Offset::NONE),
-            _ => own.engine().universe().alloc(size).ok(),
-        };
-        let told = Told {
-            ready: u64::from(block.is_some()),
-            size: size as u64,
-            unit: unit as u64,
-            position: block.unwrap_or_default().get(),
-            ..Told::default()
-        };
-        Window::assemble(own, flavor, told, MutMem::empty(), Vec::new())
+    fn allocated(comm: Comm, flavor: Flavor, own: Result<(usize, usize)>) -> Result<Window> {
+        let universe = comm.engine().universe().clone();
+        let taken = own.and_then(|(size, unit)| Ok((size, unit, block(&universe, size)?)));
+        let mine = taken.as_ref().map_or(Offset::NONE, |(_, _, block)| *block);
+        let (size, unit, _) = comm.settle(flavor.maker(), taken).inspect_err(|_| {
+            if !mine.is_none() {
+                universe.free(mine);
+            }
+        })?;
+        let told = Told { size: size as u64, unit: unit as u64, position: mine.get(), ..Told::default() };
+        let blocks = exchange(&comm, [mine.get()])?.into_iter().map(Offset::new).filter(|at| !at.is_none()).collect();
+        Window::assemble(comm, flavor, told, MutMem::empty(), blocks)
     }
 
     /// Tells the other ranks what this one has, and puts the window together from what they have.
-    fn assemble(comm: Comm, flavor: Flavor, mut told: Told, own: MutMem, mut blocks: Vec<Offset>) -> Result<Window> {
+    fn assemble(comm: Comm, flavor: Flavor, told: Told, own: MutMem, blocks: Vec<Offset>) -> Result<Window> {
         let engine = comm.engine().clone();
         let universe = engine.universe();
         let ranks = comm.group().size();
-        if comm.rank() == 0 {
-            match universe.alloc_zeroed(Control::bytes(ranks)) {
-                Ok(at) => told.control = at.get(),
-                Err(_) => told.ready = 0,
-            }
-        }
-        told.probe = engine.core().probe();
+        let control = comm.told_number(0, || {
+            let words = universe.alloc_zeroed(Control::bytes(ranks));
+            words.map(Offset::get).map_err(|e| Error::new(ErrorClass::NoMem, format!("the words of a window: {e}")))
+        })?;
+        let control = Offset::new(control);
         let all = exchange(&comm, told.to_words())?;
-        let all: Vec<Told> = all.chunks(TOLD).map(Told::of_words).collect();
-        if flavor == Flavor::Allocate || (flavor == Flavor::Shared && blocks.is_empty()) {
-            blocks = all.iter().map(|told| Offset::new(told.position)).filter(|at| !at.is_none()).collect();
-        }
-        let control = Offset::new(all.first().map_or(0, |told| told.control));
-        if let Some(short) = all.iter().position(|told| told.ready == 0) {
-            // Nobody has used anything yet: each gives back what it has taken.
-            if told.control != 0 {
-                universe.free(control);
-            }
-            if flavor != Flavor::Create && blocks.contains(&Offset::new(told.position)) {
-                universe.free(Offset::new(told.position));
-            }
-            fail!(NoMem, "rank {short} found no memory for its {} bytes of the window", all[short].size);
-        }
-        let mut parts = Vec::with_capacity(ranks);
-        let mut unreachable = None;
-        for (rank, told) in all.iter().enumerate() {
+        let part = |(rank, words): (usize, &[u64])| {
+            let told = Told::of_words(words);
             let (size, unit) = (usize::try_from(told.size).unwrap_or(0), usize::try_from(told.unit).unwrap_or(1));
-            let process = comm.group().get(rank).and_then(|process| universe.process(process));
             let place = if size == 0 {
                 Place::Here(MutMem::empty())
             } else if told.position != 0 {
@@ -266,29 +244,28 @@ impl Window {
             } else if rank as i32 == comm.rank() {
                 Place::Here(own)
             } else {
-                let [address, value] = told.probe;
-                match process.filter(|process| single_copy::probe(*process, address, value)) {
+                let process = comm.group().get(rank).and_then(|process| universe.process(process));
+                match process.filter(|process| engine.core().reaches(*process, told.probe)) {
                     Some(process) => Place::There { process, address: told.address },
-                    None => {
-                        unreachable = Some(rank);
-                        Place::Here(MutMem::empty())
-                    }
+                    None => fail!(
+                        RmaShared,
+                        "rank {} may not reach the private memory of rank {rank} (the kernel forbids it, or \
+                         PHALANX_SINGLE_COPY=0); memory from MPI_Win_allocate needs no permission",
+                        comm.rank()
+                    ),
                 }
             };
-            parts.push(Part { size, unit, place });
-        }
-        let found = exchange(&comm, [unreachable.map_or(0, |rank| rank as u64 + 1)])?;
-        if let Some((rank, other)) = found.iter().enumerate().find(|(_, other)| **other != 0) {
+            Ok(Part { size, unit, place })
+        };
+        let parts = all.chunks(TOLD).enumerate().map(part).collect::<Result<Vec<Part>>>();
+        let parts = comm.settle(flavor.maker(), parts).inspect_err(|_| {
+            // Nobody has used anything yet.
             if comm.rank() == 0 {
-                universe.free(control);
+                for block in blocks.iter().chain([&control]) {
+                    universe.free(*block);
+                }
             }
-            fail!(
-                RmaShared,
-                "the kernel does not let rank {rank} reach the private memory of rank {}; memory from MPI_Win_allocate \
-                 needs no permission",
-                other - 1
-            );
-        }
+        })?;
         let own = match parts.get(usize::try_from(comm.rank()).unwrap_or(0)).map(|part| &part.place) {
             Some(Place::Here(memory)) if flavor != Flavor::Create => *memory,
             _ => own,

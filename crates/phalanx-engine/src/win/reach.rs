@@ -6,8 +6,7 @@ use phalanx_shm::{ProcessTag, ShmError};
 
 use crate::datatype::Datatype;
 use crate::engine::buffer::{RecvBuf, SendBuf};
-use crate::engine::memory::of;
-use crate::engine::memory::of_mut;
+use crate::engine::memory::{base_in, of, of_mut};
 use crate::error::{Error, ErrorClass, Result, fail};
 
 use super::Window;
@@ -106,14 +105,22 @@ impl Reach<'_, '_> {
     pub(super) fn here(&self) -> Option<MutMem> {
         match self.place() {
             // The range was checked: from its start on, the memory is a base like any other.
-            Place::Here(memory) => Some(crate::engine::memory::base_in(memory, self.at)),
+            Place::Here(memory) => Some(base_in(memory, self.at)),
             Place::There { .. } => None,
         }
     }
 
-    /// Where they are in another process.
-    fn remote(&self, base: u64, (at, len): (isize, usize)) -> RemoteMem {
-        RemoteMem { addr: base.wrapping_add_signed((self.at + at) as i64), len }
+    /// Where `len` packed bytes from position `from` on are in another process, in which the elements' base address is relative
+    /// to `base`.
+    fn remote(&self, base: u64, from: usize, len: usize) -> Vec<RemoteMem> {
+        let pieces = self.ty.segments_of(self.count, from, len);
+        pieces.map(|(at, len)| RemoteMem { addr: base.wrapping_add_signed((self.at + at) as i64), len }).collect()
+    }
+
+    /// Positions and lengths of what is told to the kernel at once.
+    fn batches(&self) -> impl Iterator<Item = (usize, usize)> {
+        let bytes = self.bytes;
+        (0..bytes).step_by(BATCH).map(move |at| (at, BATCH.min(bytes - at)))
     }
 
     /// Copies `from` here.
@@ -135,12 +142,11 @@ impl Reach<'_, '_> {
                 Ok(())
             }
             Place::There { process, address } => {
-                for at in (0..bytes).step_by(BATCH) {
+                for (at, len) in self.batches() {
                     let local: Vec<_> =
-                        from.ty.segments_of(from.count, at, BATCH).map(|(at, len)| from.mem.at(at, len)).collect();
-                    let remote: Vec<_> =
-                        self.ty.segments_of(self.count, at, BATCH).map(|piece| self.remote(*address, piece)).collect();
-                    single_copy::write_vectored(*process, &local, &remote).map_err(|e| self.failed(e))?;
+                        from.ty.segments_of(from.count, at, len).map(|(at, len)| from.mem.at(at, len)).collect();
+                    single_copy::write_vectored(*process, &local, &self.remote(*address, at, len))
+                        .map_err(|e| self.failed(e))?;
                 }
                 Ok(())
             }
@@ -166,13 +172,11 @@ impl Reach<'_, '_> {
                 Ok(())
             }
             Place::There { process, address } => {
-                for at in (0..bytes).step_by(BATCH) {
-                    let batch = BATCH.min(bytes - at);
+                for (at, len) in self.batches() {
                     let local: Vec<_> =
-                        to.ty.segments_of(to.count, at, batch).map(|(at, len)| to.mem.at(at, len)).collect();
-                    let remote: Vec<_> =
-                        self.ty.segments_of(self.count, at, batch).map(|piece| self.remote(*address, piece)).collect();
-                    single_copy::read_vectored(*process, &remote, &local).map_err(|e| self.failed(e))?;
+                        to.ty.segments_of(to.count, at, len).map(|(at, len)| to.mem.at(at, len)).collect();
+                    single_copy::read_vectored(*process, &self.remote(*address, at, len), &local)
+                        .map_err(|e| self.failed(e))?;
                 }
                 Ok(())
             }
@@ -186,8 +190,7 @@ impl Reach<'_, '_> {
             return Ok(());
         }
         let Place::There { process, address } = self.place() else { return Ok(()) };
-        let remote: Vec<_> =
-            self.ty.segments_of(self.count, from, out.len()).map(|piece| self.remote(*address, piece)).collect();
+        let remote = self.remote(*address, from, out.len());
         single_copy::read_vectored(*process, &remote, &[of_mut(out)]).map_err(|e| self.failed(e))
     }
 
@@ -198,8 +201,7 @@ impl Reach<'_, '_> {
             return Ok(());
         }
         let Place::There { process, address } = self.place() else { return Ok(()) };
-        let remote: Vec<_> =
-            self.ty.segments_of(self.count, from, data.len()).map(|piece| self.remote(*address, piece)).collect();
+        let remote = self.remote(*address, from, data.len());
         single_copy::write_vectored(*process, &[of(data)], &remote).map_err(|e| self.failed(e))
     }
 

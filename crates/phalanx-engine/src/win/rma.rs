@@ -2,7 +2,7 @@
 
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::owned::{OwnedGuard, Processes};
-use phalanx_shm::sleep::Deadline;
+use phalanx_shm::sleep::{Deadline, SLICE};
 use smallvec::{SmallVec, smallvec};
 
 use crate::datatype::{Basic, Datatype, Kind};
@@ -164,9 +164,21 @@ impl Window {
         Ok(())
     }
 
-    /// The lock under which elements of a target are combined. A process that was killed with it loses it.
-    fn accumulating(&self, target: usize) -> Result<Option<OwnedGuard<'_>>> {
-        Ok(self.0.control.words()?.accumulates(target).lock_until(&Processes, Deadline::NEVER))
+    /// The lock under which elements of a target are combined. A process that was killed with it loses it. Whoever has it does
+    /// not wait for anybody, so it is waited for as for a CPU; what a process that is stopped with it makes others wait for may
+    /// be interrupted.
+    fn accumulating(&self, target: usize) -> Result<OwnedGuard<'_>> {
+        let lock = self.0.control.words()?.accumulates(target);
+        if let Some(alone) = lock.take_soon(&Processes) {
+            return Ok(alone);
+        }
+        loop {
+            if let Some(alone) = lock.lock_until(&Processes, Deadline::after(Some(SLICE))) {
+                return Ok(alone);
+            }
+            self.engine().progress()?;
+            self.engine().check_interrupt()?;
+        }
     }
 
     fn combining(&self, op: &Op, target: &Target<'_>) -> Result<Combining> {

@@ -5,10 +5,11 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
 
 use phalanx_shm::holders::{ALONE, SHARED};
 use phalanx_shm::owned::Processes;
-use phalanx_shm::sleep::SleepWord;
+use phalanx_shm::sleep::{SLICE, SleepWord};
 
 use crate::engine::{Ended, Waiting};
 use crate::error::{Error, ErrorClass, Result, fail};
@@ -34,6 +35,9 @@ pub struct Assertions {
     /// No epoch follows a fence (`MPI_MODE_NOSUCCEED`).
     pub nosucceed: bool,
 }
+
+/// How long the gate of a lock is waited for before interrupts and deaths are looked at.
+const GATE: Option<Duration> = Some(SLICE);
 
 impl Hold {
     fn word(self) -> u64 {
@@ -122,7 +126,7 @@ impl Window {
 
     fn take(&self, target: usize, hold: Hold) -> Result<()> {
         let me = self.me();
-        match self.0.control.words()?.holders(target).try_take(&Processes, me, hold.word()) {
+        match self.0.control.words()?.holders(target).try_take(&Processes, me, hold.word(), GATE) {
             Ok(()) => Ok(()),
             Err(_) => self.wait_for_lock(target, hold, "Win_lock", true),
         }
@@ -137,7 +141,7 @@ impl Window {
         let _counted = holders.wait();
         let free = || {
             in_the_way.set(holders.in_the_way(me, how));
-            in_the_way.get().is_none() && (!take || holders.try_take(&Processes, me, how).is_ok())
+            in_the_way.get().is_none() && (!take || holders.try_take(&Processes, me, how, GATE).is_ok())
         };
         let dead = || {
             // Who holds it and has ended holds it no longer.
@@ -155,6 +159,19 @@ impl Window {
         usize::try_from(self.rank()).unwrap_or(0)
     }
 
+    /// What was done to the memory of a rank that has ended is nobody's any more.
+    fn need_alive(&self, targets: impl IntoIterator<Item = usize>) -> Result<()> {
+        match targets.into_iter().find_map(|target| self.ended(target)) {
+            Some(ended) => fail!(
+                ProcAborted,
+                "rank {} of {} has ended; what was put there is lost, and what was read may be old",
+                ended.rank,
+                self.title()
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Gives the lock of a rank's memory back.
     fn give_back(&self, target: usize) -> Result<()> {
         if self.0.control.words()?.holders(target).give_back(self.me()) {
@@ -166,7 +183,7 @@ impl Window {
     /// Ends the access that [`Window::lock`] began (`MPI_Win_unlock`).
     ///
     /// # Errors
-    /// Classes `Rank`, `RmaSync`.
+    /// Classes `Rank`, `RmaSync`; `ProcAborted` when that rank has ended, and the access is over.
     pub fn unlock(&self, rank: i32) -> Result<()> {
         let target = self.target(rank)?;
         let state = self.0.epochs.of(target).load(Ordering::Relaxed);
@@ -179,7 +196,7 @@ impl Window {
             fence(Ordering::SeqCst);
         }
         self.0.epochs.of(target).store(0, Ordering::Relaxed);
-        Ok(())
+        self.need_alive([target])
     }
 
     /// Locks the memory of all ranks, shared (`MPI_Win_lock_all`). Not collective.
@@ -206,6 +223,7 @@ impl Window {
         while let Some(held) = self.take_all(me)? {
             // With the others given back: nobody waits for this rank while it waits.
             self.wait_for_lock(held, Hold::Shared, "Win_lock_all", false)?;
+            self.engine().check_interrupt()?;
         }
         epochs.all().store(LOCK_ALL, Ordering::Relaxed);
         Ok(())
@@ -215,7 +233,7 @@ impl Window {
     fn take_all(&self, me: usize) -> Result<Option<usize>> {
         let words = self.0.control.words()?;
         for target in 0..self.0.parts.len() {
-            if words.holders(target).try_take(&Processes, me, SHARED).is_err() {
+            if words.holders(target).try_take(&Processes, me, SHARED, GATE).is_err() {
                 (0..target).try_for_each(|taken| self.give_back(taken))?;
                 return Ok(Some(target));
             }
@@ -226,7 +244,7 @@ impl Window {
     /// Ends the access that [`Window::lock_all`] began (`MPI_Win_unlock_all`).
     ///
     /// # Errors
-    /// Class `RmaSync`.
+    /// Class `RmaSync`; `ProcAborted` when a rank has ended, and the access is over.
     pub fn unlock_all(&self) -> Result<()> {
         let state = self.0.epochs.all().load(Ordering::Relaxed);
         if state & LOCK_ALL == 0 {
@@ -238,24 +256,25 @@ impl Window {
             fence(Ordering::SeqCst);
         }
         self.0.epochs.all().store(0, Ordering::Relaxed);
-        Ok(())
+        self.need_alive(0..self.0.parts.len())
     }
 
     /// Completes the operations on a rank, here and there (`MPI_Win_flush` and its kin); on all ranks without one.
     ///
     /// # Errors
-    /// Classes `Rank`, `RmaSync` where the rank is not locked.
+    /// Classes `Rank`, `RmaSync` where the rank is not locked; `ProcAborted` when it has ended.
     pub fn flush(&self, rank: Option<i32>) -> Result<()> {
         let epochs = &self.0.epochs;
-        let locked = match rank {
-            Some(rank) => epochs.is_locked(self.target(rank)?),
-            None => epochs.all().load(Ordering::Relaxed) & LOCK_ALL != 0 || epochs.locked().is_some(),
+        let among = match rank {
+            Some(rank) => self.target(rank).map(|target| target..target + 1)?,
+            None => 0..self.0.parts.len(),
         };
-        if !locked {
+        let mut locked = among.filter(|target| epochs.is_locked(*target)).peekable();
+        if locked.peek().is_none() {
             return Err(self.not_locked(rank));
         }
         fence(Ordering::SeqCst);
-        Ok(())
+        self.need_alive(locked)
     }
 
     #[cold]

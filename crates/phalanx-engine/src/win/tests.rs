@@ -1,8 +1,10 @@
 //! Windows of ranks that are threads.
 
+use phalanx_shm::mem::MutMem;
+
 use super::{Assertions, Hold, Target, Window};
 use crate::datatype::{Basic, Datatype};
-use crate::error::ErrorClass;
+use crate::error::{Error, ErrorClass};
 use crate::op::{Builtin, Op};
 use crate::testing::{neighbours, run};
 use crate::{RecvBuf, SendBuf};
@@ -20,7 +22,7 @@ fn what_is_put_before_a_fence_is_there_after_it() {
     for n in [1, 2, 3, 8] {
         run(n, |comm| {
             let (left, right) = neighbours(comm);
-            let win = Window::allocate(comm, 400, 4).unwrap();
+            let win = Window::allocate(comm, Ok((400, 4))).unwrap();
             win.fence(Assertions::default()).unwrap();
             win.put(SendBuf::of(&[comm.rank(); 10]), at(right, 90, 10)).unwrap();
             win.fence(Assertions::default()).unwrap();
@@ -38,8 +40,11 @@ fn numbers_drawn_from_one_counter_are_all_different() {
     const TURNS: usize = 200;
     for n in [1, 2, 3, 8] {
         run(n, |comm| {
-            let win = Window::allocate(comm, if comm.rank() == 0 { 4 } else { 0 }, 4).unwrap();
+            let win = Window::allocate(comm, Ok((if comm.rank() == 0 { 4 } else { 0 }, 4))).unwrap();
             win.lock_all(Assertions::default()).unwrap();
+            if comm.rank() == 0 {
+                win.put(SendBuf::of(&[0]), at(0, 0, 1)).unwrap();
+            }
             comm.barrier().unwrap();
             let sum = Op::predefined(Builtin::Sum);
             let mut last = -1;
@@ -62,7 +67,10 @@ fn numbers_drawn_from_one_counter_are_all_different() {
 #[test]
 fn accesses_out_of_range_or_epoch_are_refused_and_change_nothing() {
     run(2, |comm| {
-        let win = Window::allocate(comm, 40, 4).unwrap();
+        let win = Window::allocate(comm, Ok((40, 4))).unwrap();
+        win.fence(Assertions::default()).unwrap();
+        win.put(SendBuf::of(&[0; 10]), at(comm.rank(), 0, 10)).unwrap();
+        win.fence(Assertions { nosucceed: true, ..Assertions::default() }).unwrap();
         let class = |result: crate::error::Result<()>| result.unwrap_err().class();
         let other = 1 - comm.rank();
         let put = |target| win.put(SendBuf::of(&[7; 2]), target);
@@ -83,5 +91,26 @@ fn accesses_out_of_range_or_epoch_are_refused_and_change_nothing() {
         assert_eq!(mine, [0; 10]);
         win.unlock(comm.rank()).unwrap();
         win.free().unwrap();
+    });
+}
+
+#[test]
+fn wrong_arguments_on_one_rank_are_an_error_on_all() {
+    run(3, |comm| {
+        let own = |sized: usize| match comm.rank() {
+            1 => Err(Error::new(ErrorClass::Size, "the size is -1")),
+            _ => Ok((sized, 4)),
+        };
+        for made in [
+            Window::allocate(comm, own(40)),
+            Window::allocate_shared(comm, own(40), false),
+            Window::allocate_shared(comm, own(40), true),
+            Window::create(comm, own(0).map(|(_, unit)| (MutMem::empty(), unit))),
+        ] {
+            let error = made.err().unwrap();
+            assert_eq!(error.class(), ErrorClass::Size);
+            assert!(comm.rank() == 1 || error.message().contains("rank 1 failed"), "{error}");
+        }
+        comm.barrier().unwrap();
     });
 }

@@ -19,7 +19,7 @@ use crate::param::{self, Number};
 
 /// A split access that has begun: the name of its blocking form, the address of its buffer, how it ended.
 pub(super) struct Begun {
-    name: &'static str,
+    pub(super) name: &'static str,
     buffer: usize,
     outcome: phalanx_engine::Result<Status>,
 }
@@ -73,10 +73,7 @@ impl Start for Access<'_> {
 impl Begin for Access<'_> {
     fn begin(self, name: &'static str) -> Done {
         let file = self.file;
-        if let Some(begun) = &*file.split() {
-            let text = format!("a split collective access is under way: call {}_end first", begun.name);
-            return Err(wrong(ErrorClass::Other, text));
-        }
+        file.need_no_split()?;
         let buffer = match self.way {
             Way::Read(mem) => mem.as_ptr().addr(),
             Way::Write(mem) => mem.as_ptr().addr(),

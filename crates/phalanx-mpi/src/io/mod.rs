@@ -63,6 +63,17 @@ impl FileObject {
         self.split.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Refuses what cannot be done while a split access is under way.
+    fn need_no_split(&self) -> Done {
+        match &*self.split() {
+            None => Ok(()),
+            Some(begun) => {
+                let text = format!("a split collective access is under way: call {}_end first", begun.name);
+                Err(wrong(ErrorClass::Other, text))
+            }
+        }
+    }
+
     /// Hints are kept and given back: none of them changes what is done here.
     fn add_hints(&self, hints: &InfoRef) -> Done {
         let mine = self.info();
@@ -193,10 +204,7 @@ impl<W> Param<W> for OpeningComm {
 #[mpi_entry(MPI_File_close)]
 fn file_close(fh: InOutHandle<RawFile>) -> Done {
     let raw = fh.get();
-    if find(raw)?.split().is_some() {
-        let text = "a split collective access is under way: call its _end function first";
-        return Err(wrong(ErrorClass::Other, text));
-    }
+    find(raw)?.need_no_split()?;
     let object = FILES.remove(raw.0).ok_or_else(|| bad_file(raw))?;
     fh.set(RawFile::NULL);
     match Arc::try_unwrap(object) {
@@ -262,9 +270,7 @@ fn file_get_info(fh: FileRef, used: Out<RawInfo>) -> Done {
 /// Sets the view.
 #[mpi_entry(MPI_File_set_view)]
 fn file_set_view(fh: FileRef, disp: i64, etype: TypeRef, filetype: TypeRef, datarep: Text, hints: InfoRef) -> Done {
-    if fh.split().is_some() {
-        return Err(wrong(ErrorClass::Other, "a split collective access is under way: call its _end function first"));
-    }
+    fh.need_no_split()?;
     let displacement = (disp != consts::DISPLACEMENT_CURRENT).then_some(disp);
     fh.file.set_view(displacement, &etype, &filetype, Representation::of(&datarep.0))?;
     fh.add_hints(&hints)

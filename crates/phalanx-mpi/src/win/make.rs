@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
 use phalanx_engine::win::Window;
-use phalanx_engine::{Comm, ErrorClass};
+use phalanx_engine::{Error, ErrorClass};
 use phalanx_mpi_macros::mpi_entry;
 use phalanx_shm::mem::MutMem;
 
@@ -16,22 +16,24 @@ use crate::handle::RawWin;
 use crate::info::InfoRef;
 use crate::param::{Address, CountOut, InOutHandle, Number, Out};
 
-/// A rank's part of a new window: bytes, and bytes of a unit of displacements.
-fn part(size: isize, unit: Number) -> Result<(usize, usize), Failure> {
-    let bytes = usize::try_from(size)
-        .map_err(|_| wrong(ErrorClass::Size, format!("the size of the window is {size}; it must not be negative")))?;
-    match usize::try_from(unit.0) {
-        Ok(unit @ 1..) => Ok((bytes, unit)),
-        _ => Err(wrong(ErrorClass::Disp, format!("the displacement unit is {}; it must be positive", unit.0))),
+/// A rank's part of a new window: bytes, and bytes of a unit of displacements. What is wrong with it, all ranks are told.
+fn part(size: isize, unit: Number) -> phalanx_engine::Result<(usize, usize)> {
+    let wrong = |class, text: String| Err(Error::new(class, text));
+    match (usize::try_from(size), usize::try_from(unit.0)) {
+        (Ok(bytes), Ok(unit @ 1..)) => Ok((bytes, unit)),
+        (Err(_), _) => wrong(ErrorClass::Size, format!("the size of the window is {size}; it must not be negative")),
+        _ => wrong(ErrorClass::Disp, format!("the displacement unit is {}; it must be positive", unit.0)),
     }
 }
 
-fn intra(comm: &Comm) -> Done {
-    if comm.is_inter() {
-        let text = format!("{} is an intercommunicator; a window needs an intracommunicator", comm.title());
-        return Err(wrong(ErrorClass::Comm, text));
+/// The program's memory as a rank's part of a new window.
+fn memory(base: Address, (bytes, unit): (usize, usize)) -> phalanx_engine::Result<(MutMem, usize)> {
+    if bytes > 0 && base.0 <= consts::BUFFER_AUTOMATIC {
+        let text = format!("the base address 0x{:x} is not memory of {bytes} bytes", base.0);
+        return Err(Error::new(ErrorClass::Base, text));
     }
-    Ok(())
+    // SAFETY: the program promised memory of this size, which it and others may read and write until the window is freed.
+    Ok((unsafe { MutMem::new(base.0 as *mut u8, bytes) }, unit))
 }
 
 /// Gives a new window a handle.
@@ -45,14 +47,8 @@ fn adopt(win: Window, info: &InfoRef) -> Result<RawWin, Failure> {
 #[mpi_entry(MPI_Win_create, poly)]
 fn win_create(base: Address, size: isize, unit: Number, info: InfoRef, comm: CommRef, win: Out<RawWin>) -> Done {
     win.set(RawWin::NULL);
-    intra(&comm.comm)?;
-    let (bytes, unit) = part(size, unit)?;
-    if bytes > 0 && base.0 <= consts::BUFFER_AUTOMATIC {
-        return Err(wrong(ErrorClass::Base, format!("the base address 0x{:x} is not memory of {bytes} bytes", base.0)));
-    }
-    // SAFETY: the program promised memory of this size, which it and others may read and write until the window is freed.
-    let memory = unsafe { MutMem::new(base.0 as *mut u8, bytes) };
-    win.set(adopt(Window::create(&comm.comm, memory, unit)?, &info)?);
+    let own = part(size, unit).and_then(|part| memory(base, part));
+    win.set(adopt(Window::create(&comm.comm, own)?, &info)?);
     Ok(())
 }
 
@@ -67,12 +63,7 @@ fn win_allocate(
     win: Out<RawWin>,
 ) -> Done {
     win.set(RawWin::NULL);
-    intra(&comm.comm)?;
-    let (bytes, unit) = part(size, unit)?;
-    let new = Window::allocate(&comm.comm, bytes, unit)?;
-    base.set(new.memory().as_ptr().cast());
-    win.set(adopt(new, &info)?);
-    Ok(())
+    with_memory(Window::allocate(&comm.comm, part(size, unit))?, &info, &base, &win)
 }
 
 /// Makes a window with new memory that all its processes reach directly. All processes of the communicator must call it;
@@ -87,12 +78,14 @@ fn win_allocate_shared(
     win: Out<RawWin>,
 ) -> Done {
     win.set(RawWin::NULL);
-    intra(&comm.comm)?;
-    let (bytes, unit) = part(size, unit)?;
     let apart = info.hints()?.get("alloc_shared_noncontig")?.is_some_and(|value| value == "true");
-    let new = Window::allocate_shared(&comm.comm, bytes, unit, apart)?;
+    with_memory(Window::allocate_shared(&comm.comm, part(size, unit), apart)?, &info, &base, &win)
+}
+
+/// Gives a new window with memory of its own to the program.
+fn with_memory(new: Window, info: &InfoRef, base: &Out<*mut c_void>, win: &Out<RawWin>) -> Done {
     base.set(new.memory().as_ptr().cast());
-    win.set(adopt(new, &info)?);
+    win.set(adopt(new, info)?);
     Ok(())
 }
 
@@ -114,20 +107,15 @@ fn win_free(win: InOutHandle<RawWin>) -> Done {
     object.win.check_no_epoch("MPI_Win_free")?;
     object.attrs.delete_all(raw.0).map_err(|e| crate::attr::on(e, object.error_object()))?;
     let freed = object.win.free();
-    match freed {
-        Err(error) if error.is_interrupted() => Err(error.into()),
-        // Errors of others are this window's to tell; it is gone all the same.
-        Err(error) => {
-            let code = crate::errors::remember(&error, "MPI_Win_free");
-            let code = crate::entry::raise("MPI_Win_free", object.error_object(), code);
-            WINS.remove(raw.0);
-            win.set(RawWin::NULL);
-            Err(Failure::Told(code))
-        }
-        Ok(()) => {
-            WINS.remove(raw.0);
-            win.set(RawWin::NULL);
-            Ok(())
-        }
+    if freed.as_ref().is_err_and(Error::is_interrupted) {
+        return Ok(freed?);
     }
+    // An error of another process is this window's to tell, while it has a handle; it is gone all the same.
+    let told = freed.map_err(|error| {
+        let code = crate::errors::remember(&error, "MPI_Win_free");
+        Failure::Told(crate::entry::raise("MPI_Win_free", object.error_object(), code))
+    });
+    WINS.remove(raw.0);
+    win.set(RawWin::NULL);
+    told
 }
