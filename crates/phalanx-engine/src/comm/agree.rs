@@ -67,8 +67,7 @@ impl Comm {
         match all.iter().map(|word| class_of(*word)).enumerate().find(|(_, class)| *class != ErrorClass::Success) {
             None => Ok(value),
             Some((rank, class)) => {
-                let text =
-                    format!("{operation} failed on rank {rank} ({}), whose own error says why", class.description());
+                let text = format!("{operation}: rank {rank} failed ({}); its own error says why", class.description());
                 Err(Error::new(class, text))
             }
         }
