@@ -13,26 +13,26 @@ import sys
 import time
 from collections.abc import Callable
 
+import files
+import neighbours
 import numpy as np
+import windows
 from mpi4py import MPI
+from parts import (
+    Operation,
+    contribution,
+    demand,
+    each_from_its_rank,
+    end_row,
+    fill,
+    room,
+)
 from rows import BY_NAME, Row
 
 BATCHES = 7
 BATCH_SECONDS = 0.03  # a batch is doubled until it lasts this long
 ROW_SECONDS = 0.6  # after so long no other batch begins
 WINDOW = 64  # messages in flight in the rate test
-
-Operation = Callable[[], None]
-
-
-def fill(nbytes: int, seed: int) -> np.ndarray:
-    """A buffer of float64 (or of bytes when it is shorter) that shows mix-ups."""
-    return (np.arange(max(nbytes // 8, 1)) + seed).astype(np.float64)
-
-
-def demand(good: bool, row: Row) -> None:
-    if not good:
-        raise AssertionError(f"{row.name}: wrong result")
 
 
 def ping_pong(comm, row: Row) -> tuple[Operation, float]:
@@ -122,23 +122,6 @@ def object_isend_rate(comm, row: Row) -> tuple[Operation, float]:
 
 def barrier(comm, row: Row) -> tuple[Operation, float]:
     return comm.Barrier, 1.0
-
-
-def contribution(comm, row: Row) -> np.ndarray:
-    return fill(row.nbytes, comm.rank)
-
-
-def room(row: Row, blocks: int = 1) -> np.ndarray:
-    """Zeros for so many blocks, one below the other."""
-    return np.zeros((blocks, max(row.nbytes // 8, 1)))
-
-
-def each_from_its_rank(blocks: np.ndarray, row: Row) -> bool:
-    """Whether block n is what rank n contributes."""
-    return all(
-        np.array_equal(block, fill(row.nbytes, rank))
-        for rank, block in enumerate(blocks)
-    )
 
 
 def sum_of(row: Row, ranks: int) -> np.ndarray:
@@ -294,7 +277,18 @@ OPERATIONS = {
     "Scan": scan,
     "bcast of a dict": bcast_object,
     "allgather of a dict": allgather_object,
+    **windows.OPERATIONS,
+    **files.OPERATIONS,
+    **neighbours.OPERATIONS,
 }
+
+
+def time_once(comm, call: Operation) -> list[float]:
+    """Seconds of the first call of this process."""
+    comm.Barrier()
+    start = time.perf_counter()
+    call()
+    return [comm.allreduce(time.perf_counter() - start, MPI.MAX)]
 
 
 def time_batches(comm, call: Operation) -> list[float]:
@@ -319,8 +313,10 @@ def main() -> None:
     for name in sys.argv[1:]:
         row = BY_NAME[name]
         call, operations = OPERATIONS[row.operation](comm, row)
-        seconds = [s / operations for s in time_batches(comm, call)]
+        timed = time_once if row.operation.startswith("first") else time_batches
+        seconds = [s / operations for s in timed(comm, call)]
         del call  # and its buffers, before the next row makes its own
+        end_row()
         if comm.rank == 0:
             print(json.dumps({"row": row.name, "seconds": seconds}), flush=True)
 

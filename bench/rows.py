@@ -51,6 +51,8 @@ COLLECTIVES = (
     "Scan",
 )
 
+FORMS = ("Write_at", "Write_at_all", "Read_at", "Read_at_all")
+
 SETS: dict[str, list[Row]] = {
     "short": [
         *rows_of("Send/Recv one way", (2,), (8, KIB, 64 * KIB, MIB, 64 * MIB)),
@@ -90,6 +92,39 @@ SETS: dict[str, list[Row]] = {
         *rows_of("isend rate of an int, per message", (2,)),
         *rows_of("bcast of a dict", (2, 4, 8)),
         *rows_of("allgather of a dict", (2, 4, 8)),
+    ],
+    "windows": [
+        # The first ones in a process: its segment has to grow for them.
+        *rows_of("first Allocate_shared", (2,), (64 * MIB,)),
+        *rows_of("Allocate_shared, Free", (2,), (64 * MIB,)),
+        *rows_of("Allocate_shared, written, Free", (2,), (64 * MIB,)),
+        *(
+            row
+            for kind in ("allocated", "created")
+            for row in (
+                *rows_of(f"Put, {kind}", (2,), (8, 8 * KIB, MIB, 16 * MIB)),
+                *rows_of(f"Get, {kind}", (2,), (8, 8 * KIB, MIB, 16 * MIB)),
+                *rows_of(f"Accumulate, {kind}", (2,), (8, 8 * KIB, MIB)),
+                *rows_of(f"Fetch_and_op, {kind}", (2,), (8,)),
+                *rows_of(f"Compare_and_swap, {kind}", (2,), (8,)),
+                *rows_of(f"Put, {kind}, target computes", (2,), (8, MIB)),
+                *rows_of(f"Fetch_and_op, {kind}, target computes", (2,), (8,)),
+            )
+        ),
+        *rows_of("Fence", (2, 4, 8)),
+    ],
+    "files": [
+        *(row for form in FORMS for row in rows_of(form, (2, 4), (MIB, 16 * MIB))),
+        *(
+            row
+            for form in FORMS
+            for pieces in ("4 KiB", "64 B")
+            for row in rows_of(f"{form}, pieces of {pieces}", (2, 4), (MIB,))
+        ),
+    ],
+    "neighbours": [
+        *rows_of("Neighbor_allgather", (2, 4, 8), (8, 8 * KIB, MIB)),
+        *rows_of("Neighbor_alltoall", (2, 4, 8), (8, 8 * KIB, MIB)),
     ],
     "processes": [START, IDLE],
 }
