@@ -5,7 +5,8 @@
 //! descriptor can open it. Its size is sealed: no process can shrink it under
 //! the others, which would turn their accesses into SIGBUS. It is sparse;
 //! [`Segment::commit`] reserves the pages of a range before anyone may touch
-//! them, so that missing memory is an error here and not a SIGBUS later.
+//! them, so that missing memory is an error here and not a SIGBUS later. (The
+//! heap promises some pages instead, where a touch cannot be refused.)
 
 use std::ffi::c_void;
 use std::io;

@@ -232,3 +232,54 @@ fn large_blocks_beyond_the_budget_give_their_pages_back() {
     universe.free(at);
     assert!(pages() - before < 1 << 20);
 }
+
+/// Bytes of the segment that have pages.
+fn with_pages(universe: &Universe) -> u64 {
+    rustix::fs::fstat(universe.fd()).unwrap().st_blocks as u64 * 512
+}
+
+#[test]
+fn pages_of_memory_that_nobody_touches_come_when_somebody_does_and_are_there_for_the_next_user() {
+    const LEN: usize = 32 << 20;
+    let universe = Universe::create(UniverseConfig { heap_bytes: 256 << 20, ..small() }).unwrap();
+    let before = with_pages(&universe);
+    let block = universe.alloc_untouched(LEN).unwrap();
+    let promised = with_pages(&universe) - before < LEN as u64;
+    let words = universe.words(block, LEN / 8).unwrap();
+    for n in [0, 1 << 20, LEN / 8 - 1] {
+        words[n].store(n as u64 + 1, std::sync::atomic::Ordering::Relaxed);
+    }
+    assert!(!promised || with_pages(&universe) - before < LEN as u64, "three words are three pages");
+    assert!(universe.free(block));
+    // Another user of the same kind gets what there is; one who needs the pages gets all of them.
+    let again = universe.alloc_untouched(LEN).unwrap();
+    assert_eq!(again, block);
+    assert_eq!(
+        universe.words(again, LEN / 8).unwrap()[1 << 20].load(std::sync::atomic::Ordering::Relaxed),
+        (1 << 20) + 1
+    );
+    assert!(universe.free(again));
+    assert_eq!(universe.alloc(LEN).unwrap(), block);
+    assert!(with_pages(&universe) - before >= LEN as u64, "reserved for a user who was not told");
+    assert!(universe.free(block));
+    // More than any machine has is no promise.
+    assert!(universe.alloc_untouched(LEN << 20).is_err());
+}
+
+#[test]
+fn promised_blocks_of_many_sizes_are_joined_and_cut_like_others() {
+    let universe = Universe::create(UniverseConfig { heap_bytes: 16 << 20, ..small() }).unwrap();
+    for round in 0..200usize {
+        let len = (100 << 10) + (round * 7919) % (5 << 20);
+        let take = |len| if round % 3 == 0 { universe.alloc(len) } else { universe.alloc_untouched(len) };
+        let (a, b) = (take(len).unwrap(), take(len / 2 + 1).unwrap());
+        for (block, len) in [(a, len), (b, len / 2 + 1)] {
+            universe.bytes(block, len).unwrap().write(len - 8, &round.to_ne_bytes()).unwrap();
+        }
+        let mut seen = [0; 8];
+        universe.bytes(a, len).unwrap().read(len - 8, &mut seen).unwrap();
+        assert_eq!(usize::from_ne_bytes(seen), round);
+        assert!(universe.free(a) && universe.free(b));
+    }
+    assert_eq!(universe.live(), 0);
+}

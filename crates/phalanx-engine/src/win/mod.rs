@@ -142,7 +142,8 @@ fn block(universe: &Universe, bytes: usize) -> Result<Offset> {
     match bytes {
         0 => Ok(Offset::NONE),
         _ => {
-            universe.alloc(bytes).map_err(|e| Error::new(ErrorClass::NoMem, format!("{bytes} bytes for a window: {e}")))
+            let taken = universe.alloc_untouched(bytes);
+            taken.map_err(|e| Error::new(ErrorClass::NoMem, format!("{bytes} bytes for a window: {e}")))
         }
     }
 }

@@ -13,7 +13,7 @@
 use std::time::{Duration, Instant};
 
 use super::classes::{CLASSES, class_bytes, class_of};
-use super::layout::{Books, Head, PAGE, seal};
+use super::layout::{Books, Head, PAGE, PROMISED, seal};
 use super::stack;
 use crate::segment::Segment;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -74,18 +74,20 @@ struct Want {
     least: u64,
     /// Bytes from the start of a new range whose pages are needed.
     reserved: u64,
+    /// Whether pages of a block that begins on a page may be promised.
+    promise: bool,
 }
 
 impl Want {
-    fn new(len: u64) -> Option<Want> {
+    fn new(len: u64, promise: bool) -> Option<Want> {
         let large = len.saturating_add(HEAD) > PAGED;
         let class = class_of(len.max(1).checked_add(if large { PAGE } else { HEAD })?)?;
         Some(match paged(class) {
             Some(payload) => {
                 let reserved = PAGE + wanted(len).min(payload);
-                Want { len, class, range: class_bytes(class), least: reserved.max(RANGE), reserved }
+                Want { len, class, range: class_bytes(class), least: reserved.max(RANGE), reserved, promise }
             }
-            None => Want { len, class, range: slab(class), least: slab(class), reserved: slab(class) },
+            None => Want { len, class, range: slab(class), least: slab(class), reserved: slab(class), promise: false },
         })
     }
 
@@ -135,7 +137,8 @@ impl<'a> Heap<'a> {
     pub(super) fn pages(&self, at: u64, head: &Head) -> u64 {
         let range = head.range.load(Ordering::Relaxed);
         let sound = self.contains(at - PAGE, range);
-        if sound { head.pages.load(Ordering::Relaxed).min(range.saturating_sub(PAGE)) } else { 0 }
+        let pages = head.pages.load(Ordering::Relaxed) & !PROMISED;
+        if sound { pages.min(range.saturating_sub(PAGE)) } else { 0 }
     }
 
     /// The head of the block whose payload is at `at`, if there is one.
@@ -148,21 +151,23 @@ impl<'a> Heap<'a> {
     /// Takes a block for `len` bytes; gives its payload's position and whether that is zero. `relief` is called before
     /// the heap grows by a large block and (with `true`) when memory runs out; it may have freed something when it says so.
     pub(crate) fn take(&self, len: u64, relief: impl Fn(bool) -> bool) -> Result<(u64, bool), ShmError> {
-        self.take_within(len, relief, PATIENCE)
+        self.take_within(len, false, relief, PATIENCE)
     }
 
     /// [`Heap::take`] without relief, and without waiting for others for long: for a caller that has locks.
     pub(crate) fn take_soon(&self, len: u64) -> Result<(u64, bool), ShmError> {
-        self.take_within(len, |_| false, SHORT_PATIENCE)
+        self.take_within(len, false, |_| false, SHORT_PATIENCE)
     }
 
     fn take_within(
         &self,
         len: u64,
+        promise: bool,
         relief: impl Fn(bool) -> bool,
         patience: Duration,
     ) -> Result<(u64, bool), ShmError> {
-        let want = Want::new(len).filter(|want| want.least <= self.capacity()).ok_or_else(|| self.full(len))?;
+        let want =
+            Want::new(len, promise).filter(|want| want.least <= self.capacity()).ok_or_else(|| self.full(len))?;
         match self.find(want, || want.is_large() && relief(false)) {
             Err(e) if e.is_no_memory() => self.find_after_all(want, e, relief, patience).map_err(|e| match e {
                 ShmError::OutOfMemory { what, source, .. } => ShmError::OutOfMemory { bytes: len, what, source },
@@ -189,7 +194,16 @@ impl<'a> Heap<'a> {
     /// Takes a block that one process frees, or the last of several by a protocol of their own; gives its payload's
     /// position and whether that is zero.
     pub(crate) fn take_owned(&self, len: u64) -> Result<(u64, bool), ShmError> {
-        let (at, fresh) = self.take(len, |_| false)?;
+        self.own(len, false)
+    }
+
+    /// [`Heap::take_owned`] with pages that may be promised: they come when they are first touched.
+    pub(crate) fn take_promised(&self, len: u64) -> Result<(u64, bool), ShmError> {
+        self.own(len, true)
+    }
+
+    fn own(&self, len: u64, promise: bool) -> Result<(u64, bool), ShmError> {
+        let (at, fresh) = self.take_within(len, promise, |_| false, PATIENCE)?;
         let generation = self.begin(at, len);
         // Release: whoever learns of the block learns of it later, and by other means.
         self.head(at).state.store(generation << 32 | 1, Ordering::Release);
@@ -218,8 +232,15 @@ impl<'a> Heap<'a> {
         match found {
             Some(at) => Ok((at, false)),
             None => {
+                let pages = want.reserved - PAGE;
+                if want.is_large() && self.promise(want, pages) {
+                    let start = self.advance(want.range, PAGE).inspect_err(|_| {
+                        self.books.promised.fetch_sub(pages, Ordering::Relaxed);
+                    })?;
+                    return Ok((self.furnish(start, want.range, want, PROMISED), true));
+                }
                 let start = self.advance(want.range, want.reserved)?;
-                Ok((self.furnish(start, want.range, want), true))
+                Ok((self.furnish(start, want.range, want, 0), true))
             }
         }
     }
@@ -281,13 +302,22 @@ impl<'a> Heap<'a> {
         };
         if let Some(payload) = paged(want.class) {
             let pages = &self.head(at).pages;
-            let (have, needed) = (pages.load(Ordering::Relaxed), wanted(want.len).min(payload));
-            if have < needed {
-                if let Err(e) = self.reserve(at + have, needed - have, "a block of shared memory") {
-                    self.push(want.class, at);
-                    return Err(e);
+            let seen = pages.load(Ordering::Relaxed);
+            let (have, needed) = (seen & !PROMISED, wanted(want.len).min(payload));
+            let promised = if seen & PROMISED == 0 { 0 } else { have };
+            // What was promised to one user is no promise to another one, who needs the pages.
+            if have < needed || (promised > 0 && !want.promise) {
+                let (whole, firm) = (have.max(needed), have - promised);
+                if self.promise(want, whole - promised) {
+                    pages.store(whole | PROMISED, Ordering::Relaxed);
+                } else {
+                    if let Err(e) = self.reserve(at + firm, whole - firm, "a block of shared memory") {
+                        self.push(want.class, at);
+                        return Err(e);
+                    }
+                    self.books.promised.fetch_sub(promised, Ordering::Relaxed);
+                    pages.store(whole, Ordering::Relaxed);
                 }
-                pages.store(needed, Ordering::Relaxed);
             }
             self.books.cached.fetch_sub(have, Ordering::Relaxed);
         }
@@ -306,6 +336,7 @@ impl<'a> Heap<'a> {
             let cached = self.books.cached.fetch_add(have, Ordering::Relaxed).saturating_add(have);
             if cached > self.books.budget.load(Ordering::Relaxed) {
                 self.books.cached.fetch_sub(have, Ordering::Relaxed);
+                self.take_back_promise(head, have);
                 head.pages.store(0, Ordering::Relaxed);
                 self.segment.release(at, have);
             }
@@ -322,11 +353,11 @@ impl<'a> Heap<'a> {
         stack::push(stack, at / 64, |number| &self.head(number * 64).link);
     }
 
-    /// Makes a range that nobody else knows into a block, or into a slab whose other blocks are free. The position of
-    /// the block's payload.
-    fn furnish(&self, start: u64, range: u64, want: Want) -> u64 {
+    /// Makes a range that nobody else knows into a block, whose pages are reserved or [`PROMISED`], or into a slab whose other
+    /// blocks are free. The position of the block's payload.
+    fn furnish(&self, start: u64, range: u64, want: Want, promised: u64) -> u64 {
         if want.is_large() {
-            self.make_block(start, range, want.reserved - PAGE);
+            self.make_block(start, range, (want.reserved - PAGE) | promised);
             return start + PAGE;
         }
         let (size, first, generation) = (class_bytes(want.class), start + HEAD, self.generation());
@@ -374,13 +405,22 @@ impl<'a> Heap<'a> {
             let Some(at) = self.pop(class) else { continue };
             let head = self.head(at);
             let whole = head.range.load(Ordering::Relaxed);
-            let pages = head.pages.load(Ordering::Relaxed).min(whole);
+            let seen = head.pages.load(Ordering::Relaxed);
+            let mut pages = (seen & !PROMISED).min(whole);
             if !self.contains(at - PAGE, whole) {
                 continue; // Somebody wrote over the head: the block is lost.
             }
             if whole < want.least {
                 self.push(class, at);
                 continue;
+            }
+            if seen & PROMISED != 0 {
+                // Nobody knows which of them there are.
+                self.books.cached.fetch_sub(pages, Ordering::Relaxed);
+                self.take_back_promise(head, pages);
+                head.pages.store(0, Ordering::Relaxed);
+                self.segment.release(at, pages);
+                pages = 0;
             }
             let rest = whole.saturating_sub(want.range);
             let rest = if rest < RANGE { 0 } else { rest };
@@ -404,7 +444,7 @@ impl<'a> Heap<'a> {
                 self.segment.release(kept, end - kept);
             }
             return match self.reserve(start, reserved, "a block of shared memory") {
-                Ok(()) => Ok(Some(self.furnish(start, range, want))),
+                Ok(()) => Ok(Some(self.furnish(start, range, want, 0))),
                 Err(e) => {
                     self.segment.release(start + PAGE, range - PAGE);
                     // Without a page for its head it is lost.
@@ -425,6 +465,27 @@ impl<'a> Heap<'a> {
         // SYNC POINT arena-seal: Release, before anything else is written here: a process that sees that sees that this
         // is no head.
         fence(Ordering::Release);
+    }
+
+    /// Promises `bytes` of pages that come when they are first touched, where the request may be served so and the machine has
+    /// that much beside all that was promised before. A page that it did not have then would kill the one who touches it.
+    fn promise(&self, want: Want, bytes: u64) -> bool {
+        if !want.promise {
+            return false;
+        }
+        let before = self.books.promised.fetch_add(bytes, Ordering::Relaxed);
+        let kept = limits::spare(before.saturating_add(bytes));
+        if !kept {
+            self.books.promised.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        kept
+    }
+
+    /// The end of the promise of a block of which `bytes` have pages, if it has one. The pages are given back, or reserved anew.
+    pub(super) fn take_back_promise(&self, head: &Head, bytes: u64) {
+        if head.pages.load(Ordering::Relaxed) & PROMISED != 0 {
+            self.books.promised.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Reserves pages, if the machine has them.

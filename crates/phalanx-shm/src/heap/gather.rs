@@ -98,6 +98,7 @@ impl<'a> Heap<'a> {
             let large = paged(class).is_some();
             let have = if large { self.pages(at, head) } else { 0 };
             if large {
+                self.take_back_promise(head, have);
                 head.pages.store(0, Ordering::Relaxed);
             }
             head.link.store(first.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -30,7 +30,10 @@ pub(crate) struct Books {
     _spare: AtomicU32,
     /// The first of the free blocks that it has taken from their stacks, 0 = none. Written by the gatherer only.
     pub(crate) gathered: AtomicU64,
-    _figures_lines: [u8; 80],
+    /// Bytes of blocks whose pages were promised: all of them, touched by now or not. Of a process that was killed while it
+    /// promised or took back, one block's may stay.
+    pub(crate) promised: AtomicU64,
+    _figures_lines: [u8; 72],
     /// Free blocks of each size class (see `stack.rs`).
     pub(crate) free: [AtomicU64; CLASSES],
 }
@@ -49,7 +52,7 @@ pub(crate) struct Head {
     /// What its users take it for: `BlockKind` in an arena.
     pub(crate) kind: AtomicU32,
     /// Where the payload begins on a page: bytes of it whose pages are reserved, what its users asked for so far, 0 once
-    /// the pages are given back. In a slab: where the slab begins.
+    /// the pages are given back; with [`PROMISED`] where some of them are not reserved. In a slab: where the slab begins.
     pub(crate) pages: AtomicU64,
     /// Bytes of the range that this is a block of: with the page of its head, or the whole slab.
     pub(crate) range: AtomicU64,
@@ -58,6 +61,9 @@ pub(crate) struct Head {
     /// [`seal`] of the payload's position as long as this is a head; what was one may have become part of a payload.
     pub(crate) seal: AtomicU64,
 }
+
+/// In `Head::pages`: the pages were promised, and come when they are first touched.
+pub(crate) const PROMISED: u64 = 1 << 63;
 
 /// What tells the head of the payload at `at` from any other 64 bytes.
 pub(crate) fn seal(at: u64) -> u64 {

@@ -14,7 +14,7 @@ mod room;
 
 pub(crate) use cpu::quota;
 pub use oom::OomKills;
-pub(crate) use room::check;
+pub(crate) use room::{check, spare};
 
 /// The text of a file, if it can be read. Tests put a table of texts in its place.
 fn text_of(path: &str) -> Option<String> {

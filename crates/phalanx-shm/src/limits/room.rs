@@ -31,6 +31,18 @@ pub(crate) fn check(bytes: u64, what: &'static str) -> Result<(), ShmError> {
     }
 }
 
+/// Whether `bytes` may be promised: pages that come when they are first touched. The machine must have them by what its files
+/// tell, and must not count them when they are touched: under strict accounting (`overcommit_memory` 2) a page that is refused then is
+/// a signal. `false` when unsure.
+pub(crate) fn spare(bytes: u64) -> bool {
+    may_promise(bytes, text_of)
+}
+
+fn may_promise(bytes: u64, read: impl Fn(&str) -> Option<String>) -> bool {
+    let lenient = read("/proc/sys/vm/overcommit_memory").is_some_and(|text| matches!(text.trim(), "0" | "1"));
+    lenient && find(bytes, read).is_some_and(|room| room.bytes >= bytes)
+}
+
 /// What is left, and where.
 #[derive(Debug, PartialEq, Eq)]
 struct Room {
@@ -116,6 +128,20 @@ mod tests {
             ("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file 50\ninactive_file 7\n"),
         ];
         assert_eq!(room(&files).expect("known").bytes, 50 + (10 << 10));
+    }
+
+    #[test]
+    fn pages_are_promised_only_where_there_are_more_and_a_touch_is_not_refused() {
+        let promised = |bytes, overcommit: Option<&'static str>| {
+            let mut files = vec![MACHINE];
+            files.extend(overcommit.map(|text| ("/proc/sys/vm/overcommit_memory", text)));
+            may_promise(bytes, table(&files))
+        };
+        let (room, more) = (5010 << 10, (5010 << 10) + 1);
+        assert!(promised(room, Some("0\n")) && promised(room, Some("1\n")));
+        assert!(!promised(more, Some("0\n")) && !promised(more, Some("1\n")), "more than there is");
+        assert!(!promised(room, Some("2\n")) && !promised(room, None), "a touch may be refused");
+        assert!(!may_promise(1, table(&[("/proc/sys/vm/overcommit_memory", "0\n")])), "nothing is known");
     }
 
     #[test]

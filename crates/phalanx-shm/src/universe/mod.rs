@@ -333,6 +333,17 @@ impl Universe {
         Ok(Offset(self.heap().take_owned(bytes as u64)?.0))
     }
 
+    /// Like [`Universe::alloc`], for memory whose users touch what they need of it: pages of a large block may come at the
+    /// first touch, near the CPU that touches them. That is so where the machine has more memory than all that was
+    /// promised so; else the pages are reserved.
+    ///
+    /// # Errors
+    ///
+    /// As [`Universe::alloc`].
+    pub fn alloc_untouched(&self, bytes: usize) -> Result<Offset, ShmError> {
+        Ok(Offset(self.heap().take_promised(bytes as u64)?.0))
+    }
+
     /// Like [`Universe::alloc`], with all bytes zero.
     ///
     /// # Errors
