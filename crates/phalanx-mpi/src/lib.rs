@@ -30,6 +30,7 @@ mod message;
 mod numbers;
 mod op;
 mod param;
+mod partitioned;
 mod pt2pt;
 mod request;
 mod session;

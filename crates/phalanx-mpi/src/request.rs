@@ -5,6 +5,7 @@
 
 use std::ffi::c_int;
 
+use phalanx_engine::pt2pt::Partitioned;
 use phalanx_engine::request::{self as engine, Completer, Generalized, Outcome, TestAny};
 use phalanx_engine::{Error, ErrorClass, Request, Status};
 use phalanx_mpi_macros::mpi_entry;
@@ -27,13 +28,36 @@ struct Entry {
     on: ErrorObject,
     /// For a generalized request: what completes it, also while somebody waits for it.
     completer: Option<Completer>,
+    /// For a partitioned one: what its partitions are told and asked by, also while somebody waits for it.
+    partitioned: Option<Partitioned>,
 }
 
 static REQUESTS: Table<Entry> = Table::new(Kind::Request);
 
 /// Gives a request a handle. `on` is the communicator, window or file whose error handler learns of its errors.
 pub(crate) fn adopt(request: Request, on: ErrorObject) -> Result<RawRequest, Failure> {
-    insert(Entry { request: Some(request), on, completer: None })
+    insert(Entry { request: Some(request), on, completer: None, partitioned: None })
+}
+
+/// As [`adopt`], for a partitioned request.
+pub(crate) fn adopt_partitioned(
+    (request, partitioned): (Request, Partitioned),
+    on: ErrorObject,
+) -> Result<RawRequest, Failure> {
+    insert(Entry { request: Some(request), on, completer: None, partitioned: Some(partitioned) })
+}
+
+/// What is behind the handle of a partitioned request, with the object that its errors are about.
+pub(crate) fn partitioned(raw: RawRequest) -> Result<(Partitioned, ErrorObject), Failure> {
+    let mut table = REQUESTS.lock();
+    let entry = table.get_mut(Kind::Request, raw.0).ok_or_else(|| bad_request(raw, false))?;
+    match &entry.partitioned {
+        Some(partitioned) => Ok((partitioned.clone(), entry.on)),
+        None => {
+            let text = "the request is not a partitioned one: MPI_Psend_init and MPI_Precv_init make those";
+            Err(Failure::On(entry.on, Error::new(ErrorClass::Request, text)))
+        }
+    }
 }
 
 fn insert(entry: Entry) -> Result<RawRequest, Failure> {
@@ -629,8 +653,8 @@ fn grequest_start(query: Address, free: Address, cancel: Address, extra: Address
     let callbacks = Callbacks { query: query.0, free: free.0, cancel: cancel.0, extra: extra.0 };
     let process = state::need_process()?;
     let (made, completer) = Request::generalized(&process.engine, Box::new(callbacks));
-    let entry =
-        Entry { request: Some(made), on: ErrorObject::Comm(RawComm(consts::COMM_SELF)), completer: Some(completer) };
+    let on = ErrorObject::Comm(RawComm(consts::COMM_SELF));
+    let entry = Entry { request: Some(made), on, completer: Some(completer), partitioned: None };
     request.set(insert(entry)?);
     Ok(())
 }

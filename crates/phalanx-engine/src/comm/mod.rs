@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorClass, Result};
 use crate::group::{Comparison, Group};
 use crate::pt2pt::buffered::Attached;
+use crate::pt2pt::partitioned::Tags;
 
 /// A communicator: an ordered set of processes with a message space of its own.
 ///
@@ -50,6 +51,8 @@ pub(crate) struct CommInner {
     freed: AtomicBool,
     pub(crate) coll: CollState,
     pub(crate) attached: Mutex<Attached>,
+    /// Tags of the partitions of partitioned sends.
+    pub(crate) partitions: Mutex<Tags>,
 }
 
 impl Comm {
@@ -66,6 +69,7 @@ impl Comm {
             freed: AtomicBool::new(false),
             coll: CollState::default(),
             attached: Mutex::default(),
+            partitions: Mutex::default(),
         }));
         comm.set_ctx(parts.ctx);
         comm

@@ -22,6 +22,7 @@ use crate::comm::CommInner;
 use crate::datatype::{Basic, Datatype};
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::Result;
+use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::Status;
 
 use super::ended::Lives;
@@ -100,6 +101,11 @@ pub struct Core {
     pub(crate) broken: Option<String>,
     /// Messages that nobody waited for and whose receivers have ended without taking them.
     pub(crate) undelivered: Vec<String>,
+}
+
+/// The context that a communicator has given to all the contexts of its own.
+pub(super) fn base_of(ctx: u32) -> u32 {
+    ctx & !(PARTITIONED | 3)
 }
 
 /// The ring from one other process.
@@ -312,7 +318,7 @@ impl Core {
 
     /// Name of the communicator of a context, for messages.
     pub(crate) fn context_name(&self, ctx: u32) -> String {
-        let base = ctx & !3;
+        let base = base_of(ctx);
         match self.comms.get(&base).and_then(Weak::upgrade) {
             Some(comm) => comm.title(),
             None => format!("context {base}"),

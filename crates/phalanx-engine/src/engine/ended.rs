@@ -24,7 +24,7 @@ use crate::group::Group;
 use crate::status::{ANY_SOURCE, ANY_TAG};
 
 use super::Engine;
-use super::core::Core;
+use super::core::{Core, base_of};
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Owner, RawOp, RecvOp, SendOp};
 use super::wait::Waiting;
@@ -247,7 +247,7 @@ fn peers(comm: &CommInner) -> &Group {
 
 impl Core {
     fn comm_of(&self, ctx: u32) -> Option<std::sync::Arc<CommInner>> {
-        self.comms.get(&(ctx & !3)).and_then(std::sync::Weak::upgrade)
+        self.comms.get(&base_of(ctx)).and_then(std::sync::Weak::upgrade)
     }
 
     /// What hope those have who send to a process with this end, or wait for it in a collective.

@@ -2,6 +2,7 @@
 
 pub mod buffered;
 mod isendrecv;
+pub mod partitioned;
 mod probe;
 mod sendrecv;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::request::{Recipe, Request};
 use crate::status::{ANY_SOURCE, ANY_TAG, PROC_NULL, Status};
 
+pub use partitioned::Partitioned;
 pub use probe::{Message, Probed, Received};
 
 /// How a send completes (MPI 5.0 §3.4).

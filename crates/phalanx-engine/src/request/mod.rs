@@ -193,7 +193,7 @@ impl Request {
                 Ok(())
             }
             Active::Schedule(_) => {
-                Err(Error::new(ErrorClass::Request, "a collective operation cannot be cancelled; wait for it"))
+                Err(Error::new(ErrorClass::Request, "a collective or partitioned operation cannot be cancelled; wait for it"))
             }
             Active::Generalized(request) => request.cancel(),
         }

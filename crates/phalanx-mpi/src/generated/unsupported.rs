@@ -6,14 +6,6 @@ use crate::unsupported_entry;
 
 unsupported_entry!(file, MPI_Register_datarep, PMPI_Register_datarep);
 unsupported_entry!(file, MPI_Register_datarep_c, PMPI_Register_datarep_c);
-unsupported_entry!(comm, MPI_Parrived, PMPI_Parrived);
-unsupported_entry!(comm, MPI_Pready, PMPI_Pready);
-unsupported_entry!(comm, MPI_Pready_list, PMPI_Pready_list);
-unsupported_entry!(comm, MPI_Pready_range, PMPI_Pready_range);
-unsupported_entry!(comm, MPI_Precv_init, PMPI_Precv_init);
-unsupported_entry!(comm, MPI_Precv_init_c, PMPI_Precv_init_c);
-unsupported_entry!(comm, MPI_Psend_init, PMPI_Psend_init);
-unsupported_entry!(comm, MPI_Psend_init_c, PMPI_Psend_init_c);
 unsupported_entry!(comm, MPI_Win_attach, PMPI_Win_attach);
 unsupported_entry!(comm, MPI_Win_create_dynamic, PMPI_Win_create_dynamic);
 unsupported_entry!(comm, MPI_Win_detach, PMPI_Win_detach);
