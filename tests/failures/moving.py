@@ -86,6 +86,24 @@ def around(k):
     comm.Sendrecv(data(me + k), (me + 1) % n, recvbuf=room, source=(me - 1) % n)
     demand(room, data((me - 1) % n + k), "around")
 
+def parts(k):
+    whole = SIZE // 12 * 12
+    if me == last:
+        request = comm.Psend_init(data(k, whole), 6, 0)
+        request.Start()
+        for part in random.sample(range(6), 6):
+            request.Pready(part)
+        request.Wait()
+        request.Free()
+    elif me == 0:
+        room = bytearray(whole)
+        request = comm.Precv_init(room, 4, last, 0)
+        request.Start()
+        request.Parrived(k % 4)
+        request.Wait()
+        request.Free()
+        demand(room, data(k, whole), "parts")
+
 def bcast(k):
     room = data(k) if me == k % n else bytearray(SIZE)
     comm.Bcast(room, k % n)

@@ -61,7 +61,10 @@ fn with<T>(raw: RawRequest, call: impl FnOnce(&Partitioned) -> phalanx_engine::R
 
 fn with_send(raw: RawRequest, call: impl FnOnce(&Partitioned) -> phalanx_engine::Result<()>) -> Done {
     if raw == RawRequest::NULL {
-        return Err(wrong(ErrorClass::Request, "the request is MPI_REQUEST_NULL; it has no partitions to mark as ready"));
+        return Err(wrong(
+            ErrorClass::Request,
+            "the request is MPI_REQUEST_NULL; it has no partitions to mark as ready",
+        ));
     }
     with(raw, call)
 }

@@ -193,7 +193,12 @@ impl Channel {
     fn check_partition(&self, partition: i32) -> Result<usize> {
         match usize::try_from(partition) {
             Ok(at) if at < self.partitions => Ok(at),
-            _ => fail!(Arg, "partition {partition} does not exist: there are {} (0 to {})", self.partitions, self.partitions - 1),
+            _ => fail!(
+                Arg,
+                "partition {partition} does not exist: there are {} (0 to {})",
+                self.partitions,
+                self.partitions - 1
+            ),
         }
     }
 }

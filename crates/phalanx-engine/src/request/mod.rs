@@ -192,9 +192,10 @@ impl Request {
                 core.settle();
                 Ok(())
             }
-            Active::Schedule(_) => {
-                Err(Error::new(ErrorClass::Request, "a collective or partitioned operation cannot be cancelled; wait for it"))
-            }
+            Active::Schedule(_) => Err(Error::new(
+                ErrorClass::Request,
+                "a collective or partitioned operation cannot be cancelled; wait for it",
+            )),
             Active::Generalized(request) => request.cancel(),
         }
     }

@@ -160,7 +160,9 @@ impl Receiving {
         match &self.parts[part] {
             Part::Here => true,
             // One that has failed ends the round, which tells.
-            Part::UnderWay(op) => matches!(core.ops.peek(*op), Some(Ok(_))) && matches!(self.settle(core, part), Ok(true)),
+            Part::UnderWay(op) => {
+                matches!(core.ops.peek(*op), Some(Ok(_))) && matches!(self.settle(core, part), Ok(true))
+            }
         }
     }
 
@@ -197,7 +199,10 @@ impl Receiving {
         }
         let end = first_tag.checked_add(partitions);
         if partitions == 0 || end.is_none_or(|end| end > 1 << 31) || total % partitions != 0 {
-            fail!(Intern, "the sender seems to have {partitions} partitions of {total} bytes, with tags from {first_tag} on");
+            fail!(
+                Intern,
+                "the sender seems to have {partitions} partitions of {total} bytes, with tags from {first_tag} on"
+            );
         }
         let bytes = (total / partitions) as usize;
         let placing = match self.ty.size() {

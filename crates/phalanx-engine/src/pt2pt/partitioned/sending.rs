@@ -99,8 +99,8 @@ impl Sending {
                 partitions.take(done).flatten().for_each(|partition| self.ready[partition] = false);
                 return Err(error);
             }
-            self.missing -= 1;
         }
+        self.missing -= partitions.count();
         Ok(())
     }
 
