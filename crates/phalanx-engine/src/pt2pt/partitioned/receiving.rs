@@ -169,7 +169,7 @@ impl Receiving {
     /// Posts the receives of a round that has begun, if it is known by now how many there are.
     fn has_posted(&mut self, core: &mut Core) -> Result<bool> {
         match (self.round, self.source) {
-            (Round::Posted, _) => return Ok(true),
+            (Round::Posted, _) => Ok(true),
             (Round::Begun, Some(source)) => {
                 if let Some(greeting) = &self.greeting {
                     let Some(outcome) = core.poll_raw(greeting.op) else { return Ok(false) };
