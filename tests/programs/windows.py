@@ -51,11 +51,19 @@ class Part:
         self.item: MPI.Datatype = MPI.Datatype.fromcode(np.dtype(self.code).char)
         size = np.dtype(self.code).itemsize
         length = STRIPE * comm.size
-        self.kind = dice.choice(("allocate", "shared", "create"))
-        units = [dice.choice((1, size, size)) for _ in range(comm.size)]
+        self.kind = dice.choice(("allocate", "shared", "create", "dynamic"))
+        dynamic = self.kind == "dynamic"
+        choices = (1,) if dynamic else (1, size, size)
+        units = [dice.choice(choices) for _ in range(comm.size)]
         self.scale = [size // unit for unit in units]
+        self.start = [0] * comm.size
         unit, nbytes = units[comm.rank], length * size
-        if self.kind == "create":
+        if dynamic:
+            self.memory = np.zeros(length, self.code)
+            self.win = MPI.Win.Create_dynamic(comm=comm)
+            self.attach(dice.choice((1, 2, 5)))
+            self.start = comm.allgather(MPI.Get_address(self.memory))
+        elif self.kind == "create":
             self.memory = np.zeros(length, self.code)
             self.win = MPI.Win.Create(self.memory, unit, comm=comm)
         else:
@@ -66,6 +74,18 @@ class Part:
             self.memory[:] = 0
         self.model = np.zeros((comm.size, length), self.code)
         comm.Barrier()
+
+    def attach(self, parts: int) -> None:
+        """Attaches the memory in so many parts, one of which is gone for a while."""
+        pieces = [piece for piece in np.array_split(self.memory, parts) if len(piece)]
+        for piece in pieces:
+            self.win.Attach(piece)
+        self.win.Detach(pieces[0])
+        self.win.Attach(pieces[0])
+
+    def place(self, target: int, element: int) -> int:
+        """Where an element of a rank is, in its units."""
+        return self.start[target] + element * self.scale[target]
 
     def draw(self, dice: random.Random, rank: int, own_stripe: bool) -> Move:
         """A move of a rank, within its stripe or anywhere."""
@@ -79,7 +99,7 @@ class Part:
     def at(self, move: Move) -> tuple[int, int, MPI.Datatype]:
         """Displacement, count and type of the elements of a move."""
         kind = self.item.Create_vector(move.count, 1, move.step).Commit()
-        return move.first * self.scale[move.target], 1, kind
+        return self.place(move.target, move.first), 1, kind
 
     def synchronized(self, style: str, target: int, act) -> None:
         """Carries `act` out in an epoch of a kind, and waits for all ranks."""
@@ -227,7 +247,7 @@ def count(dice: random.Random, part: Part, style: str) -> None:
         win.Unlock(target)
     comm.Barrier()
     one, old = np.ones(1, part.code), np.zeros(1, part.code)
-    at, drawn = place * part.scale[target], []
+    at, drawn = part.place(target, place), []
 
     def act() -> None:
         for _ in range(turns):

@@ -6,6 +6,8 @@
 
 use std::io;
 
+use smallvec::SmallVec;
+
 use crate::mem::{ConstMem, MutMem};
 use crate::{ProcessTag, ShmError};
 
@@ -104,7 +106,8 @@ enum Direction {
 
 /// Pieces `(address, length)` still to be copied on one side, in order.
 struct Side {
-    pieces: Vec<libc::iovec>,
+    /// One, as a rule: no allocation then.
+    pieces: SmallVec<[libc::iovec; 4]>,
     next: usize,
 }
 

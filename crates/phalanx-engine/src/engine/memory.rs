@@ -31,6 +31,13 @@ pub(crate) fn of_shared(bytes: &SharedBytes<'_>) -> MutMem {
     unsafe { bytes.as_mem() }
 }
 
+/// All memory, from address 0 on: a base for addresses that the program gave.
+pub(crate) fn any() -> MutMem {
+    // SAFETY: windows reach from here what the program has attached to them, whose constructor promised that it may be read and
+    // written; every access is compared with that first.
+    unsafe { MutMem::base(std::ptr::with_exposed_provenance_mut(0)) }
+}
+
 /// A base address `at` bytes into memory. Callers have checked that what they reach from it lies in the memory.
 #[inline]
 pub(crate) fn base_in(memory: &MutMem, at: isize) -> MutMem {

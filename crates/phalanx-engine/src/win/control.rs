@@ -4,6 +4,7 @@
 //! head      8 words              word 0: how many ranks have freed the window
 //! locks     2 locks per rank     that of accumulates on its memory; the gate of its holders
 //! waiting   1 word per rank      how many wait for its lock
+//! attached  1 word per rank      where the list of what it has attached begins (attached.rs)
 //! held      ranks x ranks        row: the target; word: how that rank has its lock (phalanx_shm::holders)
 //! posted    ranks x ranks        row: the one that starts; word: how often that rank has posted to it
 //! done      ranks x ranks        row: the one that posted; word: how often that rank has completed towards it
@@ -50,7 +51,7 @@ impl Control {
 
     /// Words after the locks.
     fn plain(ranks: usize) -> usize {
-        ranks + 3 * ranks * ranks
+        2 * ranks + 3 * ranks * ranks
     }
 
     pub(super) fn new(universe: Universe, at: Offset, ranks: usize) -> Control {
@@ -97,6 +98,12 @@ impl<'a> Words<'a> {
         Holders::over(gate, &self.words[target], self.row(0, target))
     }
 
+    /// Where the list of what a rank has attached begins.
+    #[inline]
+    pub(super) fn attached(self, rank: usize) -> &'a AtomicU64 {
+        &self.words[self.ranks + rank]
+    }
+
     /// How often `who` has posted to `starter`.
     #[inline]
     pub(super) fn posted(self, starter: usize, who: usize) -> &'a AtomicU64 {
@@ -111,7 +118,7 @@ impl<'a> Words<'a> {
 
     #[inline]
     fn row(self, table: usize, row: usize) -> &'a [AtomicU64] {
-        let from = self.ranks + (table * self.ranks + row) * self.ranks;
+        let from = 2 * self.ranks + (table * self.ranks + row) * self.ranks;
         &self.words[from..from + self.ranks]
     }
 }

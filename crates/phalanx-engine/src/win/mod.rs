@@ -5,7 +5,7 @@
 //! | memory | reached by |
 //! |---|---|
 //! | in the universe's segment (allocated and shared windows, or memory of one given to `create`) | plain copies |
-//! | private (`create` over a buffer) | the kernel's copies between processes |
+//! | private (`create` over a buffer, or attached later) | the kernel's copies between processes |
 //!
 //! Either way an operation is over when its function returns, at both ends, so that flushing is a fence of this CPU.
 //! Nothing needs the target: it may compute, sleep, or be stopped.
@@ -16,12 +16,14 @@
 //! | `control.rs` | the words that its ranks share: locks, counters |
 //! | `epoch.rs` | which accesses are allowed now |
 //! | `sync.rs` | fence, post-start-complete-wait, locks, flushes |
+//! | `attached.rs` | memory that comes and goes, of dynamic windows |
 //! | `reach.rs` | where the memory of a target is; copies to and from it |
 //! | `rma.rs` | put, get, accumulate and their kin |
 //!
 //! Accumulating operations take a lock of the target's memory that knows its owner, whatever the type and the place, so that
 //! they are atomic towards each other ([why](../../../../docs/decisions/0013-windows.md)).
 
+mod attached;
 mod control;
 mod epoch;
 mod reach;
@@ -43,6 +45,7 @@ use crate::engine::memory;
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 
+use attached::Attached;
 use control::Control;
 use epoch::Epochs;
 use reach::Place;
@@ -58,6 +61,8 @@ pub enum Flavor {
     Allocate,
     /// As [`Flavor::Allocate`], and every rank may also read and write it directly.
     Shared,
+    /// The program's memory, attached and detached while the window exists.
+    Dynamic,
 }
 
 impl Flavor {
@@ -67,6 +72,7 @@ impl Flavor {
             Flavor::Create => "Win_create",
             Flavor::Allocate => "Win_allocate",
             Flavor::Shared => "Win_allocate_shared",
+            Flavor::Dynamic => "Win_create_dynamic",
         }
     }
 }
@@ -94,6 +100,8 @@ struct Inner {
     /// This rank's memory, as it reaches it itself.
     own: MutMem,
     control: Control,
+    /// Of a dynamic window.
+    attached: Attached,
     /// Blocks of the segment that the last rank to free the window gives back.
     blocks: Vec<Offset>,
     epochs: Epochs,
@@ -208,6 +216,17 @@ impl Window {
         Window::assemble(comm, Flavor::Shared, told, MutMem::empty(), blocks)
     }
 
+    /// Makes a window without memory, to which each rank attaches some ([`Window::attach`]). Displacements in it are addresses
+    /// (`MPI_Win_create_dynamic`). Collective.
+    ///
+    /// # Errors
+    /// As [`Window::create`].
+    pub fn create_dynamic(comm: &Comm) -> Result<Window> {
+        let comm = comm_of(comm, Flavor::Dynamic.maker())?;
+        let told = Told { unit: 1, probe: comm.engine().core().probe(), ..Told::default() };
+        Window::assemble(comm, Flavor::Dynamic, told, MutMem::empty(), Vec::new())
+    }
+
     /// A window of which each rank has a block of its own.
     fn allocated(comm: Comm, flavor: Flavor, own: Result<(usize, usize)>) -> Result<Window> {
         let universe = comm.engine().universe().clone();
@@ -237,12 +256,15 @@ impl Window {
         let part = |(rank, words): (usize, &[u64])| {
             let told = Told::of_words(words);
             let (size, unit) = (usize::try_from(told.size).unwrap_or(0), usize::try_from(told.unit).unwrap_or(1));
-            let place = if size == 0 {
+            let is_own = rank as i32 == comm.rank();
+            let place = if flavor == Flavor::Dynamic && is_own {
+                Place::Here(memory::any())
+            } else if size == 0 && flavor != Flavor::Dynamic {
                 Place::Here(MutMem::empty())
             } else if told.position != 0 {
                 let bytes = universe.bytes(Offset::new(told.position), size).map_err(outside)?;
                 Place::Here(memory::of_shared(&bytes))
-            } else if rank as i32 == comm.rank() {
+            } else if is_own {
                 Place::Here(own)
             } else {
                 let process = comm.group().get(rank).and_then(|process| universe.process(process));
@@ -268,7 +290,7 @@ impl Window {
             }
         })?;
         let own = match parts.get(usize::try_from(comm.rank()).unwrap_or(0)).map(|part| &part.place) {
-            Some(Place::Here(memory)) if flavor != Flavor::Create => *memory,
+            Some(Place::Here(memory)) if matches!(flavor, Flavor::Allocate | Flavor::Shared) => *memory,
             _ => own,
         };
         let control = Control::new(universe.clone(), control, ranks);
@@ -279,6 +301,7 @@ impl Window {
             parts,
             own,
             control,
+            attached: Attached::default(),
             blocks,
             epochs: Epochs::new(ranks),
             comm,
@@ -296,8 +319,11 @@ impl Window {
         if waited.as_ref().is_err_and(Error::is_interrupted) {
             return waited;
         }
+        let universe = self.engine().universe();
+        if waited.is_ok() {
+            self.0.attached.free(universe);
+        }
         if self.0.control.leave()? {
-            let universe = self.engine().universe();
             for block in &self.0.blocks {
                 universe.free(*block);
             }
@@ -359,8 +385,8 @@ impl Window {
             },
         };
         match &part.place {
-            Place::Here(memory) => Ok((*memory, part.unit)),
-            Place::There { .. } => Ok((MutMem::empty(), part.unit)),
+            Place::Here(memory) if self.0.flavor != Flavor::Dynamic => Ok((*memory, part.unit)),
+            Place::Here(_) | Place::There { .. } => Ok((MutMem::empty(), part.unit)),
         }
     }
 

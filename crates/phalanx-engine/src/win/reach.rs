@@ -3,19 +3,23 @@
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::{self, RemoteMem};
 use phalanx_shm::{ProcessTag, ShmError};
+use smallvec::{SmallVec, smallvec};
 
 use crate::datatype::Datatype;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::memory::{base_in, of, of_mut};
 use crate::error::{Error, ErrorClass, Result, fail};
 
-use super::Window;
+use super::{Flavor, Window};
 
 /// Bytes moved at a time when a layout has to be packed on the way.
 pub(super) const STAGE: usize = 8192;
 
 /// Packed bytes whose pieces are told to the kernel at once, where there are pieces.
-const BATCH: usize = 1 << 18;
+pub(super) const BATCH: usize = 1 << 18;
+
+/// Pieces of memory; one of them, as a rule, takes no allocation.
+type Pieces<T> = SmallVec<[T; 4]>;
 
 /// Where the memory of a rank is.
 #[derive(Debug)]
@@ -59,6 +63,10 @@ impl Window {
         let bytes = ty.bytes(count)?;
         if disp < 0 {
             fail!(Disp, "displacement {disp} into rank {rank} of {} is negative", self.title());
+        }
+        if self.0.flavor == Flavor::Dynamic {
+            self.check_attached(target, disp, count, ty)?;
+            return Ok(Reach { win: self, target, at: disp as isize, count, ty, bytes });
         }
         let (low, high) = ty.span(count)?;
         let at = usize::try_from(disp).ok().and_then(|disp| disp.checked_mul(part.unit));
@@ -112,15 +120,19 @@ impl Reach<'_, '_> {
 
     /// Where `len` packed bytes from position `from` on are in another process, in which the elements' base address is relative
     /// to `base`.
-    fn remote(&self, base: u64, from: usize, len: usize) -> Vec<RemoteMem> {
-        let pieces = self.ty.segments_of(self.count, from, len);
-        pieces.map(|(at, len)| RemoteMem { addr: base.wrapping_add_signed((self.at + at) as i64), len }).collect()
+    fn remote(&self, base: u64, from: usize, len: usize) -> Pieces<RemoteMem> {
+        let piece = |(at, len)| RemoteMem { addr: base.wrapping_add_signed((self.at + at) as i64), len };
+        if self.ty.is_contiguous() {
+            return smallvec![piece((self.ty.true_lb() + from as isize, len))];
+        }
+        self.ty.segments_of(self.count, from, len).map(piece).collect()
     }
 
-    /// Positions and lengths of what is told to the kernel at once.
-    fn batches(&self) -> impl Iterator<Item = (usize, usize)> {
+    /// Positions and lengths of what is told to the kernel at once: all where there are no pieces.
+    fn batches(&self, other: &Datatype) -> impl Iterator<Item = (usize, usize)> {
         let bytes = self.bytes;
-        (0..bytes).step_by(BATCH).map(move |at| (at, BATCH.min(bytes - at)))
+        let batch = if self.ty.is_contiguous() && other.is_contiguous() { bytes.max(1) } else { BATCH };
+        (0..bytes).step_by(batch).map(move |at| (at, batch.min(bytes - at)))
     }
 
     /// Copies `from` here.
@@ -142,9 +154,12 @@ impl Reach<'_, '_> {
                 Ok(())
             }
             Place::There { process, address } => {
-                for (at, len) in self.batches() {
-                    let local: Vec<_> =
-                        from.ty.segments_of(from.count, at, len).map(|(at, len)| from.mem.at(at, len)).collect();
+                for (at, len) in self.batches(from.ty) {
+                    let local: Pieces<ConstMem> = if from.ty.is_contiguous() {
+                        smallvec![dense(from.mem, from.ty, at, len)]
+                    } else {
+                        from.ty.segments_of(from.count, at, len).map(|(at, len)| from.mem.at(at, len)).collect()
+                    };
                     single_copy::write_vectored(*process, &local, &self.remote(*address, at, len))
                         .map_err(|e| self.failed(e))?;
                 }
@@ -172,9 +187,12 @@ impl Reach<'_, '_> {
                 Ok(())
             }
             Place::There { process, address } => {
-                for (at, len) in self.batches() {
-                    let local: Vec<_> =
-                        to.ty.segments_of(to.count, at, len).map(|(at, len)| to.mem.at(at, len)).collect();
+                for (at, len) in self.batches(to.ty) {
+                    let local: Pieces<MutMem> = if to.ty.is_contiguous() {
+                        smallvec![dense_mut(to.mem, to.ty, at, len)]
+                    } else {
+                        to.ty.segments_of(to.count, at, len).map(|(at, len)| to.mem.at(at, len)).collect()
+                    };
                     single_copy::read_vectored(*process, &self.remote(*address, at, len), &local)
                         .map_err(|e| self.failed(e))?;
                 }

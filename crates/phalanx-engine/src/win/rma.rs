@@ -13,7 +13,7 @@ use crate::op::{Builtin, Op};
 use crate::status::PROC_NULL;
 
 use super::Window;
-use super::reach::{Reach, STAGE};
+use super::reach::{BATCH, Reach, STAGE};
 
 /// Elements of a type at a displacement in the memory of a rank.
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +213,9 @@ impl Combining {
         there: &Reach<'_, '_>,
     ) -> Result<()> {
         let element = self.basic.map_or(1, Datatype::size).max(1);
-        let step = STAGE / element * element;
+        // In another process, each step costs two system calls.
+        let most = if there.here().is_some() { STAGE } else { BATCH };
+        let step = most / element * element;
         let mut old: Piece = smallvec![0; there.bytes.min(step)];
         let mut new: Piece = smallvec![0; if from.is_some() { old.len() } else { 0 }];
         for at in (0..there.bytes).step_by(step) {

@@ -155,7 +155,7 @@ impl Window {
         self.engine().wait_flag(self.waiting(operation), free, dead)
     }
 
-    fn me(&self) -> usize {
+    pub(super) fn me(&self) -> usize {
         usize::try_from(self.rank()).unwrap_or(0)
     }
 

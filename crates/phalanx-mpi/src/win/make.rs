@@ -82,6 +82,27 @@ fn win_allocate_shared(
     with_memory(Window::allocate_shared(&comm.comm, part(size, unit), apart)?, &info, &base, &win)
 }
 
+/// Makes a window to which memory is attached later. All processes of the communicator must call it; blocks.
+#[mpi_entry(MPI_Win_create_dynamic)]
+fn win_create_dynamic(info: InfoRef, comm: CommRef, win: Out<RawWin>) -> Done {
+    win.set(RawWin::NULL);
+    win.set(adopt(Window::create_dynamic(&comm.comm)?, &info)?);
+    Ok(())
+}
+
+/// Attaches memory of this process to a window.
+#[mpi_entry(MPI_Win_attach)]
+fn win_attach(win: WinRef, base: Address, size: isize) -> Done {
+    let (memory, _) = part(size, Number(1)).and_then(|part| memory(base, part))?;
+    Ok(win.win.attach(memory)?)
+}
+
+/// Detaches memory of this process from a window.
+#[mpi_entry(MPI_Win_detach)]
+fn win_detach(win: WinRef, base: Address) -> Done {
+    Ok(win.win.detach(base.0)?)
+}
+
 /// Gives a new window with memory of its own to the program.
 fn with_memory(new: Window, info: &InfoRef, base: &Out<*mut c_void>, win: &Out<RawWin>) -> Done {
     base.set(new.memory().as_ptr().cast());

@@ -53,6 +53,7 @@ impl WinObject {
             Flavor::Create => consts::WIN_FLAVOR_CREATE,
             Flavor::Allocate => consts::WIN_FLAVOR_ALLOCATE,
             Flavor::Shared => consts::WIN_FLAVOR_SHARED,
+            Flavor::Dynamic => consts::WIN_FLAVOR_DYNAMIC,
         };
         let values = Values {
             size: win.memory().len() as isize,
