@@ -48,6 +48,8 @@ pub struct Core {
     pub(crate) eager_limit: usize,
     /// Whether to try copying straight between processes.
     pub(crate) single_copy: bool,
+    /// Ranks share CPUs.
+    pub(crate) crowded: bool,
 
     /// Rings to other processes, by slot.
     pub(crate) links: Vec<Option<Box<Link>>>,
@@ -119,7 +121,7 @@ pub(crate) struct Inlet {
 pub type CoreGuard<'a> = EngineGuard<'a, Core>;
 
 impl Core {
-    pub(crate) fn new(universe: Universe, me: ProcId, eager_limit: usize, single_copy: bool) -> Core {
+    pub(crate) fn new(universe: Universe, me: ProcId, eager_limit: usize, single_copy: bool, crowded: bool) -> Core {
         // Any value that other memory is unlikely to hold will do.
         let stamp =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
@@ -129,6 +131,7 @@ impl Core {
             me,
             eager_limit,
             single_copy,
+            crowded,
             links: Vec::new(),
             busy: Vec::new(),
             inlets: Vec::new(),

@@ -15,8 +15,9 @@
 //! ```
 //! The pipe is the fastest way on most machines (decision 0001) and needs both sides. A receiver that would have to sleep
 //! because the sender has not opened the pipe copies alone instead, if the kernel allows; where the pipe is known to be
-//! slower (`phalanx_shm::Ways`), it does so at once. Without memory for a pipe it
-//! answers STREAM, and the data comes through the ring in DATA records.
+//! slower (`phalanx_shm::Ways`), it does so at once; so too where ranks share CPUs and this one has a pipe under way
+//! already, since many pipes do not stay in the caches, and each waits for a turn of its other side. Without memory for a
+//! pipe it answers STREAM, and the data comes through the ring in DATA records.
 //!
 //! A sender that has opened the pipe and does not come back (others compute on its CPU, or it does itself) stops nobody
 //! either: the receiver goes ahead, piece by piece from the sender's memory, until the sender catches up
@@ -296,7 +297,11 @@ impl Core {
             words(self, block).map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
-        let alone = if self.offered > 0 { ways.exchange } else { ways.alone };
+        let alone = match () {
+            () if self.crowded && !self.transfers.is_empty() => ways.pipe,
+            () if self.offered > 0 => ways.exchange,
+            () => ways.alone,
+        };
         if end >= alone as u64
             && let Some(pull) = self.take_alone(offer, &ours)
         {

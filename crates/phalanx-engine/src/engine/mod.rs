@@ -105,13 +105,18 @@ impl Engine {
         })?;
         slot.set_state(SlotState::Starting);
         let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");
-        let core = Core::new(universe.clone(), me, EAGER_LIMIT.min(universe.max_payload()), single_copy);
+        let budget = CpuBudget::detect(size);
+        let eager = EAGER_LIMIT.min(universe.max_payload());
+        let core = Core::new(universe.clone(), me, eager, single_copy, budget.oversubscribed());
         let engine = Engine(Arc::new(Inner {
             core: EngineLock::new(core),
             state: AtomicU8::new(RUNNING),
             forks: phalanx_shm::fork::generation(),
             hook: RwLock::new(None),
-            manners: Manners::of(&CpuBudget::detect(size)),
+            manners: Manners::among(&budget, {
+                let universe = universe.clone();
+                move || universe.cpu_time()
+            }),
             failed_tests: AtomicU32::new(0),
             comms: Mutex::default(),
             parent_block: parent,

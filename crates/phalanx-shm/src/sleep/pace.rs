@@ -14,6 +14,11 @@
 //! any threads of the process, say that neighbours are busy, and from then on its waits sleep after the first looks. Now
 //! and then one yield is tried again, so seldom that it costs at most a fiftieth of the time even if it is as long again.
 //!
+//! **Kin.** Where ranks share CPUs, a yield may be long because other ranks of the job used the CPU, to copy much data or
+//! to compute: they are waited for, and no neighbours. So after one long yield the ranks' CPU time is read around the
+//! next ones. Since a process that wants to run seldom waits where a CPU is idle, a long yield had all CPUs busy; when
+//! the ranks, in the mean of the last ones, had clearly more than all CPUs but one, nobody else took part.
+//!
 //! **Patience.** How long a wait polls follows from how long waits were: one that ended within [`MOST`] or so was served by
 //! polling, or would have been, and doubles the time; a longer one was not worth it, and halves it.
 //!
@@ -46,8 +51,37 @@ const LONG: Duration = Duration::from_micros(200);
 /// first tick of the scheduler's clock after its slice: more than a millisecond on all but single CPUs.
 const LONG_SHARED: Duration = Duration::from_millis(1);
 
+/// Long yields in a row that tell of neighbours: one may be an accident.
+const ENOUGH: u32 = 2;
+
+/// Yields of which must be known whether kin took them, before they tell of neighbours.
+const KNOWN: u32 = 4;
+
+/// Yields after which what they tell of kin counts for a third.
+const LATELY: u64 = 8;
+
 /// A yield that may be as long as the last one is tried once in so many times its length.
 const SELDOM: u64 = 50;
+
+/// The processes that wait for each other, where they share CPUs.
+struct Kin {
+    cpus: f64,
+    /// The CPU time that they have used.
+    used: Box<dyn Fn() -> Duration + Send + Sync>,
+}
+
+impl std::fmt::Debug for Kin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kin").field("cpus", &self.cpus).finish_non_exhaustive()
+    }
+}
+
+impl Kin {
+    /// Whether those who used `time` while a yield took so long were the only ones that computed.
+    fn were_alone(&self, time: Duration, took: Duration) -> bool {
+        time.as_secs_f64() >= (self.cpus - 0.9) * took.as_secs_f64()
+    }
+}
 
 /// How a process waits, as far as it was found out. One for all waits of a kind.
 #[derive(Debug)]
@@ -60,6 +94,8 @@ pub struct Manners {
     long: Duration,
     /// Nanoseconds that a wait polls.
     patience: AtomicU32,
+    /// Whose long use of the CPU is no neighbour's.
+    kin: Option<Kin>,
 }
 
 impl Manners {
@@ -73,7 +109,14 @@ impl Manners {
             yields: if shared { (sharing * 2).clamp(4, 32) } else { 0 },
             long: if shared { LONG_SHARED } else { LONG },
             patience: AtomicU32::new(MOST.as_nanos() as u32),
+            kin: None,
         }
+    }
+
+    /// The manners of a process that waits for the others of a job, which by now have `used` so much CPU time.
+    pub fn among(budget: &CpuBudget, used: impl Fn() -> Duration + Send + Sync + 'static) -> Manners {
+        let kin = budget.oversubscribed().then(|| Kin { cpus: budget.cpus, used: Box::new(used) });
+        Manners { kin, ..Manners::of(budget) }
     }
 
     /// The manners of a process that waits for another one.
@@ -94,7 +137,7 @@ impl Manners {
 
     /// Gives the CPU away for a turn, if that is worth it: false when others compute here, so that sleep is better.
     pub fn give_way(&self) -> bool {
-        NEIGHBOURS.give_way(clock(), self.long).is_some()
+        NEIGHBOURS.give_way(clock(), self.long, self.kin.as_ref()).is_some()
     }
 
     fn learn(&self, waited: Duration) {
@@ -113,13 +156,13 @@ impl Manners {
 
 /// Gives the CPU away for a turn, if that is worth it: false when others compute here, so that sleep is better.
 pub fn give_way() -> bool {
-    NEIGHBOURS.give_way(clock(), LONG).is_some()
+    NEIGHBOURS.give_way(clock(), LONG, None).is_some()
 }
 
 /// The same among the processes of a pool, which work for each other: a worker's yield goes to the one that hands out
 /// tasks, and is no neighbour's for being long.
 pub fn give_way_in_a_pool() -> bool {
-    NEIGHBOURS.give_way(clock(), LONG_SHARED).is_some()
+    NEIGHBOURS.give_way(clock(), LONG_SHARED, None).is_some()
 }
 
 /// What to do next in a wait.
@@ -203,7 +246,7 @@ impl<'a> Pace<'a> {
         }
         self.yields = self.yields.saturating_sub(1);
         self.rounds = if self.manners.roomy { ROUNDS_PER_YIELD } else { 1 };
-        match NEIGHBOURS.give_way(now, self.manners.long) {
+        match NEIGHBOURS.give_way(now, self.manners.long, self.manners.kin.as_ref()) {
             Some(took) => {
                 self.asleep = took > self.manners.long;
                 Next::Look
@@ -239,35 +282,68 @@ impl<'a> Pace<'a> {
 struct Neighbours {
     /// Until when (nanoseconds of [`clock`]) the last long yield counts as recent; 0 when it was a short one.
     suspected: AtomicU64,
+    /// Long yields one soon after the other.
+    in_a_row: AtomicU32,
+    /// How often it is known what a long yield was used for.
+    known: AtomicU32,
+    /// Nanoseconds that those took, and the CPU time that kin used meanwhile: the last ones count most.
+    took: AtomicU64,
+    used: AtomicU64,
     /// Until when no yield is tried.
     busy: AtomicU64,
 }
 
-static NEIGHBOURS: Neighbours = Neighbours { suspected: AtomicU64::new(0), busy: AtomicU64::new(0) };
+static NEIGHBOURS: Neighbours = Neighbours::new();
 
 impl Neighbours {
+    const fn new() -> Neighbours {
+        let [suspected, took, used, busy] = [const { AtomicU64::new(0) }; 4];
+        let [in_a_row, known] = [const { AtomicU32::new(0) }; 2];
+        Neighbours { suspected, in_a_row, known, took, used, busy }
+    }
+
     /// Yields at `now`, and says how long it took; `None` without a yield when neighbours are busy.
-    fn give_way(&self, now: u64, long: Duration) -> Option<Duration> {
+    fn give_way(&self, now: u64, long: Duration, kin: Option<&Kin>) -> Option<Duration> {
         let busy = self.busy.load(Ordering::Relaxed);
         if now < busy {
             return None;
         }
+        let suspected = self.suspected.load(Ordering::Relaxed) != 0;
+        let before = kin.filter(|_| suspected).map(|kin| (kin.used)());
         rustix::thread::sched_yield();
         let after = clock();
         let took = Duration::from_nanos(after - now);
         if took > long {
-            self.was_long(after, took);
-        } else if self.suspected.load(Ordering::Relaxed) != 0 {
+            let used = kin.zip(before).map(|(kin, before)| (kin, (kin.used)().saturating_sub(before)));
+            self.was_long(after, took, used);
+        } else if suspected {
             self.suspected.store(0, Ordering::Relaxed);
             self.busy.store(0, Ordering::Relaxed);
         }
         Some(took)
     }
 
+    /// A yield took long, and kin used so much CPU time meanwhile, if that is known.
     #[cold]
-    fn was_long(&self, now: u64, took: Duration) {
+    fn was_long(&self, now: u64, took: Duration, used: Option<(&Kin, Duration)>) {
         let pause = took.as_nanos() as u64 * SELDOM;
-        if now < self.suspected.swap(now + 2 * pause, Ordering::Relaxed) {
+        let recent = now < self.suspected.swap(now + 2 * pause, Ordering::Relaxed);
+        let row = if recent { self.in_a_row.load(Ordering::Relaxed).saturating_add(1) } else { 1 };
+        self.in_a_row.store(row, Ordering::Relaxed);
+        let strangers = used.is_none_or(|(kin, used)| {
+            let known = self.known.load(Ordering::Relaxed).saturating_add(1);
+            self.known.store(known, Ordering::Relaxed);
+            let sum = |word: &AtomicU64, more: Duration| {
+                let before = word.load(Ordering::Relaxed);
+                let sum = (before - before / LATELY).saturating_add(more.as_nanos() as u64);
+                word.store(sum, Ordering::Relaxed);
+                Duration::from_nanos(sum)
+            };
+            let (took, used) = (sum(&self.took, took), sum(&self.used, used));
+            known >= KNOWN && !kin.were_alone(used, took)
+        });
+        let strangers = strangers && row >= ENOUGH;
+        if strangers {
             self.busy.store(now + pause, Ordering::Relaxed);
         }
     }
@@ -306,6 +382,31 @@ mod tests {
     }
 
     #[test]
+    fn kin_that_used_more_than_all_cpus_but_one_were_alone() {
+        let kin = Kin { cpus: 2.0, used: Box::new(|| Duration::ZERO) };
+        let took = Duration::from_millis(4);
+        assert!(kin.were_alone(2 * took, took));
+        assert!(kin.were_alone(took * 9 / 8, took));
+        assert!(!kin.were_alone(took, took), "somebody had the other CPU");
+    }
+
+    #[test]
+    fn long_yields_to_kin_are_no_sign_of_neighbours() {
+        let kin = Kin { cpus: 2.0, used: Box::new(|| Duration::ZERO) };
+        let (start, long) = (clock(), Duration::from_millis(4));
+        let busy_after = |used: Duration| {
+            let neighbours = Neighbours::new();
+            neighbours.was_long(start, long, None);
+            (1..100).find(|at| {
+                neighbours.was_long(start + at * 1000, long, Some((&kin, used)));
+                neighbours.busy.load(Ordering::Relaxed) != 0
+            })
+        };
+        assert_eq!(busy_after(2 * long), None);
+        assert_eq!(busy_after(long), Some(u64::from(KNOWN)));
+    }
+
+    #[test]
     fn a_wait_ends_in_sleep() {
         for manners in [manners(4, 2), manners(1, 4)] {
             let mut pace = Pace::new(&manners);
@@ -322,22 +423,22 @@ mod tests {
 
     #[test]
     fn two_long_yields_end_polling_and_a_short_one_begins_it_again() {
-        let neighbours = Neighbours { suspected: AtomicU64::new(0), busy: AtomicU64::new(0) };
+        let neighbours = Neighbours::new();
         let long = Duration::from_millis(1);
         let start = clock();
-        neighbours.was_long(start, long);
+        neighbours.was_long(start, long, None);
         assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0, "one may have been an accident");
-        neighbours.was_long(start + 1000, long);
+        neighbours.was_long(start + 1000, long, None);
         let busy = neighbours.busy.load(Ordering::Relaxed);
         assert_eq!(busy, start + 1000 + 1_000_000 * SELDOM);
-        assert_eq!(neighbours.give_way(clock(), Duration::MAX), None);
+        assert_eq!(neighbours.give_way(clock(), Duration::MAX, None), None);
         // The time is over: the next yield counts.
         neighbours.busy.store(1, Ordering::Relaxed);
-        assert!(neighbours.give_way(clock(), Duration::MAX).is_some());
+        assert!(neighbours.give_way(clock(), Duration::MAX, None).is_some());
         assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
         // Long yields far from each other are accidents.
-        neighbours.was_long(start, long);
-        neighbours.was_long(start + 3 * 1_000_000 * SELDOM, long);
+        neighbours.was_long(start, long, None);
+        neighbours.was_long(start + 3 * 1_000_000 * SELDOM, long, None);
         assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
     }
 }

@@ -8,6 +8,7 @@ use core::fmt;
 use core::ptr::NonNull;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -16,6 +17,7 @@ use crate::alive::{ProcessTag, namespaces};
 use crate::heap::Heap;
 use crate::mem::SharedBytes;
 use crate::owned::OwnedWords;
+use crate::process::cpu_time_of;
 use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef, max_payload};
 use crate::segment::{self, Segment};
 use crate::sync::{AtomicU64, Ordering};
@@ -307,6 +309,12 @@ impl Universe {
     pub fn process(&self, p: ProcId) -> Option<ProcessTag> {
         let tag = self.slot(p).process()?;
         Some(tag.marked(tag.is_foreign() || !self.0.at_home))
+    }
+
+    /// The CPU time that the universe's living processes have used: one system call for each.
+    pub fn cpu_time(&self) -> Duration {
+        let processes = (0..self.claimed()).filter_map(|p| self.process(ProcId(p)));
+        processes.filter(|tag| !tag.is_foreign()).filter_map(|tag| cpu_time_of(tag.pid())).sum()
     }
 
     /// Whether slot `p` has been claimed.
