@@ -7,6 +7,7 @@ use crate::datatype::Datatype;
 use crate::error::Result;
 use crate::op::Op;
 
+use super::super::call::Kind;
 use super::super::memory::shared as shared_memory;
 use super::super::schedule::{Dst, Src};
 use super::moving;
@@ -83,7 +84,8 @@ fn together(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>) ->
     fold(op, &data.ty, data.count, n, part, into)
 }
 
-/// Two steps for each chunk: all write; each rank combines its slice; `readers`, for whom `into` is there, read the result.
+/// Two steps for each chunk: all write what is of the others' slices; each rank combines its slice; `readers`, for whom
+/// `into` is there, read the result.
 fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, readers: Readers) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let extent = data.ty.extent() as usize;
@@ -95,16 +97,19 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, rea
 
         let written = steps.enter()?;
         let shared = steps.whole(written, me)?;
-        of(data.mem, start, bytes).copy_to_mem(at(&shared, me * lines(bytes), bytes));
+        let (from, to) = (count * me / n * extent, count * (me + 1) / n * extent);
+        for (from, to) in [(0, from), (to, bytes)] {
+            of(data.mem, start + from, to - from).copy_to_mem(at(&shared, me * lines(bytes) + from, to - from));
+        }
         steps.arrive(written);
         steps.full(written)?;
 
         let reduced = steps.enter()?;
         let result = steps.whole(reduced, me)?;
-        let (from, to) = (count * me / n * extent, count * (me + 1) / n * extent);
         let len = to - from;
         if len > 0 && failed.is_ok() {
-            let part = |r: usize| Ok(at(&shared, r * lines(bytes) + from, len).as_const());
+            let own = of(data.mem, start + from, len);
+            let part = |r: usize| Ok(if r == me { own } else { at(&shared, r * lines(bytes) + from, len).as_const() });
             // A failing user operation must not keep the others waiting: the steps go on.
             failed = fold(op, &data.ty, len / extent, n, part, at(&result, from, len));
             if steps.takes(n * bytes, Readers::One) {
@@ -126,6 +131,59 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, rea
     failed
 }
 
+/// Whether a large reduction among so many ranks goes to the root in chunks, without slices: with one other rank there is
+/// less to move so.
+pub(super) fn in_stream(kind: Kind, ranks: usize) -> bool {
+    kind == Kind::Reduce && ranks == 2
+}
+
+/// Bytes that the root combines at a time, so that they stay in the first cache between its passes over them.
+const BLOCK: usize = 8192;
+
+/// For two ranks and a predefined operation: the other one leaves chunks, and the root combines them with its own.
+fn streamed(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, root: usize) -> Result<()> {
+    let me = steps.comm.rank() as usize;
+    let extent = data.ty.extent() as usize;
+    let chunk = (steps.chunk(data.count * extent) / extent).max(1);
+    let block = (BLOCK / extent).max(1);
+    let mut failed = Ok(());
+    for (first, count) in moving::chunks(data.count, chunk) {
+        let (start, bytes) = (first * extent, count * extent);
+        let step = steps.enter()?;
+        let shared = steps.whole(step, me)?;
+        let Some(into) = into else {
+            of(data.mem, start, bytes).copy_to_mem(at(&shared, 0, bytes));
+            steps.publish(step);
+            continue;
+        };
+        steps.arrive(step);
+        steps.said(step, 1 - root)?;
+        for (first, count) in moving::chunks(count, block).filter(|(_, count)| *count > 0) {
+            if failed.is_err() {
+                // A failing operation must not keep the other rank waiting: the steps go on.
+                break;
+            }
+            let (from, len) = (first * extent, count * extent);
+            let (own, theirs) = (of(data.mem, start + from, len), at(&shared, from, len));
+            let into = into.at((start + from) as isize, len);
+            // As in `fold`, the second rank's is combined into the first one's (predefined operations commute): at the second
+            // rank that is the other's copy, and no room of its own, where its input may lie.
+            failed = if root == 0 {
+                own.copy_to_mem(into);
+                op.reduce(&data.ty, theirs.as_const(), into, count)
+            } else {
+                let reduced = op.reduce(&data.ty, own, theirs, count);
+                theirs.as_const().copy_to_mem(into);
+                reduced
+            };
+            if root == 0 && steps.takes(bytes, Readers::One) {
+                theirs.take_lines();
+            }
+        }
+    }
+    failed
+}
+
 /// Combined at the root, or in slices.
 pub(super) fn reduce(
     steps: &mut Steps<'_>,
@@ -142,6 +200,8 @@ pub(super) fn reduce(
     let at_once = if op.is_predefined() { lines(bytes) * n <= TOGETHER } else { bytes <= USER_DIVIDE };
     if at_once && bytes <= steps.layout().share() {
         together(steps, &data, op, into)
+    } else if steps.is_large() && in_stream(Kind::Reduce, n) && op.is_predefined() {
+        streamed(steps, &data, op, into, root)
     } else {
         divided(steps, &data, op, into, Readers::One)
     }
@@ -259,7 +319,7 @@ pub(super) fn reduce_scatter(
     let extent = data.ty.extent() as usize;
     let bytes = data.count * extent;
     if bytes > steps.layout().share() {
-        return reduce_scatter_divided(steps, &data, recv, counts, op);
+        return reduce_scatter_divided(steps, &data, send.is_none(), recv, counts, op);
     }
     let step = steps.enter()?;
     of(data.mem, 0, bytes).copy_to_mem(of_rank(steps, step, me, bytes)?);
@@ -273,9 +333,17 @@ pub(super) fn reduce_scatter(
     fold(op, &data.ty, count, n, part, recv.mem.at(0, count * extent))
 }
 
-/// In each step all write the next piece of every block, and each rank combines that of its own. (In place, a result falls
-/// on input that has been written in this step or before: each piece lies at least as far on as its place in its block.)
-fn reduce_scatter_divided(steps: &mut Steps<'_>, data: &Src, recv: &Dst, counts: &[usize], op: &Op) -> Result<()> {
+/// In each step all write the next piece of every block, but for their own, and each rank combines that of its own. (In
+/// place, they write that, too: a result falls on input that has been written in this step or before, since each piece
+/// lies at least as far on as its place in its block.)
+fn reduce_scatter_divided(
+    steps: &mut Steps<'_>,
+    data: &Src,
+    in_place: bool,
+    recv: &Dst,
+    counts: &[usize],
+    op: &Op,
+) -> Result<()> {
     let (me, n) = (steps.comm.rank() as usize, steps.comm.size() as usize);
     let extent = data.ty.extent() as usize;
     let piece = (steps.layout().pair_share() / extent).max(1);
@@ -287,9 +355,15 @@ fn reduce_scatter_divided(steps: &mut Steps<'_>, data: &Src, recv: &Dst, counts:
         let step = steps.enter()?;
         let shared = steps.whole(step, me)?;
         let mut block = 0;
+        let mut own = None;
         for (r, count) in counts.iter().enumerate() {
             let len = bytes_of(r);
-            of(data.mem, (block + first) * extent, len).copy_to_mem(at(&shared, pair(steps, me, r), len));
+            let piece = of(data.mem, (block + first) * extent, len);
+            if r == me && !in_place {
+                own = Some(piece);
+            } else {
+                piece.copy_to_mem(at(&shared, pair(steps, me, r), len));
+            }
             block += count;
         }
         steps.arrive(step);
@@ -298,7 +372,8 @@ fn reduce_scatter_divided(steps: &mut Steps<'_>, data: &Src, recv: &Dst, counts:
         if len > 0 && failed.is_ok() {
             let theirs = |r: usize| at(&shared, pair(steps, r, me), len);
             let into = recv.mem.at((first * extent) as isize, len);
-            failed = fold(op, &data.ty, len / extent, n, |r| Ok(theirs(r).as_const()), into);
+            let part = |r: usize| Ok(own.filter(|_| r == me).unwrap_or_else(|| theirs(r).as_const()));
+            failed = fold(op, &data.ty, len / extent, n, part, into);
             if steps.takes(n * n * piece * extent, Readers::One) {
                 (0..n).filter(|r| *r != me).for_each(|r| theirs(r).take_lines());
             }
