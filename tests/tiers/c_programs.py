@@ -19,6 +19,7 @@ CHECKS = re.compile(r"(\d+) checks")
 # What the library exports beyond the standard: for our own binding, which finds out
 # whether they are there.
 BEYOND = {
+    "PHALANX_Conversion_bytes",
     "PHALANX_Irecv",
     "PHALANX_Is_interrupted",
     "PHALANX_Isend",

@@ -51,6 +51,7 @@ pub(crate) type Irecv = unsafe extern "C" fn(
 ) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
+type ConversionBytes = unsafe extern "C" fn(*mut i64) -> c_int;
 type UsesErrorFunction = unsafe extern "C" fn(*mut c_void) -> c_int;
 
 /// The optional functions; `None` where the library lacks one.
@@ -70,6 +71,7 @@ pub(crate) struct Extras {
     set_interrupt_hook: Option<SetInterruptHook>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
+    conversion_bytes: Option<ConversionBytes>,
 }
 
 static EXTRAS: OnceLock<Extras> = OnceLock::new();
@@ -99,9 +101,23 @@ pub(crate) fn get() -> &'static Extras {
                     .map(|p| std::mem::transmute::<*mut c_void, IsInterrupted>(p)),
                 uses_error_function: symbol(c"PHALANX_Uses_error_function")
                     .map(|p| std::mem::transmute::<*mut c_void, UsesErrorFunction>(p)),
+                conversion_bytes: symbol(c"PHALANX_Conversion_bytes")
+                    .map(|p| std::mem::transmute::<*mut c_void, ConversionBytes>(p)),
             }
         }
     })
+}
+
+/// Bytes of the buffer of the file's side in the conversion function that this thread runs; where the library does not tell, any
+/// number that a buffer can have.
+pub(crate) fn conversion_bytes() -> isize {
+    let mut bytes = 0;
+    // SAFETY: the place is valid for the write.
+    match get().conversion_bytes.map(|ask| unsafe { ask(&mut bytes) }) {
+        Some(MPI_SUCCESS) => isize::try_from(bytes).unwrap_or(0),
+        Some(_) => 0,
+        None => isize::MAX,
+    }
 }
 
 /// The MPI library this extension is bound to.

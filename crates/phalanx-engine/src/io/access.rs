@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::represent::room;
 use super::view::{Piece, View};
 use super::{File, lock, offset_of};
 use crate::coll::Arg;
-use crate::datatype::{Datatype, Sink, Source};
+use crate::datatype::{Datatype, Sink};
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::memory;
 use crate::error::{Result, fail};
@@ -123,10 +124,11 @@ impl File {
     pub fn write(&self, place: Place, buf: SendBuf<'_, '_>) -> Result<Status> {
         let view = self.view();
         let bytes = self.may_write().and_then(|()| buf.ty.check_elements(buf.mem.as_ptr(), buf.count));
-        let bytes = bytes.and_then(|()| stored_bytes(&view, buf.ty, buf.count));
+        let plain = view.representation.writes_plainly();
+        let bytes = bytes.and_then(|()| stored_bytes(&view, plain, buf.ty, buf.count));
         self.at_place(place, &view, bytes, |offset| {
             let _held = self.alone(true)?;
-            let moved = if view.representation.is_plain() {
+            let moved = if plain {
                 self.write_elements(&view, offset, buf.mem, buf.count, buf.ty)?
             } else {
                 self.write_converted(&view, offset, buf.mem, buf.count, buf.ty)?
@@ -142,10 +144,11 @@ impl File {
     pub fn read(&self, place: Place, buf: RecvBuf<'_, '_>) -> Result<Status> {
         let view = self.view();
         let bytes = self.may_read().and_then(|()| buf.ty.check_elements(buf.mem.as_ptr(), buf.count));
-        let bytes = bytes.and_then(|()| stored_bytes(&view, buf.ty, buf.count));
+        let plain = view.representation.reads_plainly();
+        let bytes = bytes.and_then(|()| stored_bytes(&view, plain, buf.ty, buf.count));
         self.at_place(place, &view, bytes, |offset| {
             let _held = self.alone(false)?;
-            let (moved, native) = if view.representation.is_plain() {
+            let (moved, native) = if plain {
                 let moved = self.read_elements(&view, offset, buf.mem, buf.count, buf.ty)?;
                 (moved, moved)
             } else {
@@ -300,22 +303,23 @@ impl File {
         Ok(from as u64)
     }
 
-    /// Elements that are converted at a time.
-    fn group_of(ty: &Datatype) -> Result<usize> {
-        Ok((STAGE / ty.external32_size(1)?.max(1)).max(1))
+    /// Elements that are converted at a time, of `each` bytes in the file.
+    fn group_of(each: usize) -> usize {
+        (STAGE / each.max(1)).max(1)
     }
 
     fn write_converted(&self, view: &View, offset: u64, mem: ConstMem, count: usize, ty: &Datatype) -> Result<u64> {
-        let total = ty.external32_size(count)?;
+        let representation = &view.representation;
+        let (total, each) = (representation.bytes(ty, count)?, representation.bytes(ty, 1)?);
         let mut pieces = view.pieces(offset, total)?;
-        let (group, mut first, mut rest) = (File::group_of(ty)?, 0, None);
-        let mut stage = vec![0; ty.external32_size(group.min(count))?];
+        let (group, mut first, mut rest) = (File::group_of(each), 0, None);
+        let mut stage = room(each * group.min(count))?;
         while first < count {
             let n = group.min(count - first);
-            let source = FromElement { mem, base: first as isize * ty.extent() };
-            let filled = ty.pack_external32(n, &source, &mut stage, 0)?;
-            let (chunk, next) = take(&mut pieces, rest, filled);
-            self.write_bytes(memory::of(&stage[..filled]), 0, chunk.into_iter())?;
+            let filled = &mut stage[..each * n];
+            representation.write(mem.at(first as isize * ty.extent(), mem.len()), n, ty, filled)?;
+            let (chunk, next) = take(&mut pieces, rest, filled.len());
+            self.write_bytes(memory::of(filled), 0, chunk.into_iter())?;
             rest = next;
             first += n;
         }
@@ -324,13 +328,14 @@ impl File {
 
     /// Gives the bytes that were read from the file, and the bytes of the whole elements that they make in memory.
     fn read_converted(&self, view: &View, offset: u64, mem: MutMem, count: usize, ty: &Datatype) -> Result<(u64, u64)> {
-        let total = ty.external32_size(count)?;
-        let each = ty.external32_size(1)?;
+        let representation = &view.representation;
+        let (total, each) = (representation.bytes(ty, count)?, representation.bytes(ty, 1)?);
         let mut pieces = view.pieces(offset, total)?;
-        let (group, mut first, mut moved, mut rest) = (File::group_of(ty)?, 0, 0, None);
+        let (group, mut first, mut moved, mut rest) = (File::group_of(each), 0, 0, None);
+        let mut stage = room(each * group.min(count))?;
         while first < count {
             let n = group.min(count - first);
-            let mut data = vec![0; ty.external32_size(n)?];
+            let data = &mut stage[..each * n];
             let (chunk, next) = take(&mut pieces, rest, data.len());
             rest = next;
             let got = self.read_pieces(chunk.into_iter(), |_, _| None, &mut |from, part| {
@@ -338,7 +343,10 @@ impl File {
             })? as usize;
             moved += got as u64;
             let whole = got.checked_div(each).unwrap_or(n).min(n);
-            ty.unpack_external32(whole, &mut ToElement { mem, base: first as isize * ty.extent() }, &data, 0)?;
+            let there = mem.at(first as isize * ty.extent(), mem.len());
+            if whole > 0 {
+                representation.read(there, whole, ty, &data[..each * whole])?;
+            }
             first += whole;
             if whole < n {
                 break;
@@ -349,8 +357,8 @@ impl File {
 }
 
 /// Bytes that elements take in the file.
-fn stored_bytes(view: &View, ty: &Datatype, count: usize) -> Result<u64> {
-    let bytes = if view.representation.is_plain() { ty.bytes(count)? } else { ty.external32_size(count)? };
+fn stored_bytes(view: &View, plain: bool, ty: &Datatype, count: usize) -> Result<u64> {
+    let bytes = if plain { ty.bytes(count)? } else { view.representation.bytes(ty, count)? };
     Ok(bytes as u64)
 }
 
@@ -367,28 +375,4 @@ fn take(pieces: &mut impl Iterator<Item = Piece>, rest: Option<Piece>, bytes: us
         }
     }
     (taken, next)
-}
-
-/// Memory seen from an element after the first.
-struct FromElement {
-    mem: ConstMem,
-    base: isize,
-}
-
-impl Source for FromElement {
-    fn read(&self, at: isize, out: &mut [u8]) {
-        self.mem.read(self.base + at, out);
-    }
-}
-
-/// Memory seen from an element after the first.
-struct ToElement {
-    mem: MutMem,
-    base: isize,
-}
-
-impl Sink for ToElement {
-    fn write(&mut self, at: isize, data: &[u8]) {
-        self.mem.write(self.base + at, data);
-    }
 }

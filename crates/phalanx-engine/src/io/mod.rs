@@ -30,7 +30,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 pub use access::Place;
-pub use represent::Representation;
+pub use represent::{Conversion, Own, Representation, wrong_extent};
 pub use view::View;
 
 use crate::comm::Comm;
@@ -342,8 +342,9 @@ impl File {
                 (None, false) => fail!(Arg, "MPI_DISPLACEMENT_CURRENT is for files opened with MPI_MODE_SEQUENTIAL"),
             };
             let representation = representation?;
+            let code = representation.code();
             let view = View::new(displacement, etype.clone(), filetype.clone(), representation, self.mode.write)?;
-            Ok((view.unit() << 2 | representation as u64, view))
+            Ok((view.unit().rotate_left(32) ^ code, view))
         };
         let view = self.comm.same("setting the view", "size of the element type or data representation", make())?;
         *lock(&self.view) = view;

@@ -87,7 +87,7 @@ fn external32_stores_big_endian_and_four_bytes_for_a_long() {
     run(2, |comm| {
         let file = File::open(comm, &path, mode()).unwrap();
         let long = Datatype::predefined(Basic::Long);
-        file.set_view(Some(0), long, long, Representation::of("external32")).unwrap();
+        file.set_view(Some(0), long, long, Ok(Representation::External32)).unwrap();
         assert_eq!(file.type_extent(long).unwrap(), 4);
         let values = [i64::from(comm.rank()) + 258, -1];
         file.write(Place::At(2 * i64::from(comm.rank())), SendBuf::raw(memory::of(&values), 2, long)).unwrap();

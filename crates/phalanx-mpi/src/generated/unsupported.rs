@@ -4,8 +4,6 @@
 
 use crate::unsupported_entry;
 
-unsupported_entry!(file, MPI_Register_datarep, PMPI_Register_datarep);
-unsupported_entry!(file, MPI_Register_datarep_c, PMPI_Register_datarep_c);
 unsupported_entry!(tool, MPI_T_category_changed, PMPI_T_category_changed);
 unsupported_entry!(tool, MPI_T_category_get_categories, PMPI_T_category_get_categories);
 unsupported_entry!(tool, MPI_T_category_get_cvars, PMPI_T_category_get_cvars);

@@ -2,9 +2,11 @@
 //!
 //! - [`access`]: reads and writes.
 //! - [`errhandler`]: error handlers.
+//! - [`represent`]: data representations of the program.
 
 mod access;
 mod errhandler;
+mod represent;
 
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::ops::Deref;
@@ -14,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use phalanx_engine::ErrorClass;
 use phalanx_engine::info::Info;
-use phalanx_engine::io::{self, File, Mode, Representation, Whence};
+use phalanx_engine::io::{self, File, Mode, Whence};
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::comm::CommRef;
@@ -272,7 +274,7 @@ fn file_get_info(fh: FileRef, used: Out<RawInfo>) -> Done {
 fn file_set_view(fh: FileRef, disp: i64, etype: TypeRef, filetype: TypeRef, datarep: Text, hints: InfoRef) -> Done {
     fh.need_no_split()?;
     let displacement = (disp != consts::DISPLACEMENT_CURRENT).then_some(disp);
-    fh.file.set_view(displacement, &etype, &filetype, Representation::of(&datarep.0))?;
+    fh.file.set_view(displacement, &etype, &filetype, represent::of(&datarep.0))?;
     fh.add_hints(&hints)
 }
 

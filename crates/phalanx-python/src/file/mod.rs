@@ -1,6 +1,7 @@
 //! `MPI.File`: files that processes share (MPI 5.0 chapter 14).
 //!
-//! Here the class, opening, views and positions; `access` holds the reads and writes.
+//! Here the class, opening, views and positions; `access` holds the reads and writes, `represent` the program's data
+//! representations.
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -18,6 +19,7 @@ use crate::info::Info;
 use crate::text::{self, PathText, Text};
 
 mod access;
+mod represent;
 
 /// A file opened by a group of processes.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
@@ -408,5 +410,6 @@ impl File {
 /// Adds the class and its constant to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<File>()?;
+    represent::register(m)?;
     handle::add_constant::<File>(m, "FILE_NULL", MPI_FILE_NULL)
 }
