@@ -131,6 +131,13 @@ def _alignment(described: Any, datatype: MPI.Datatype) -> int:
     return MPI._typealign(datatype) or 1
 
 
+def _size(described: Any, datatype: MPI.Datatype) -> int:
+    if _np_dtype is not None:
+        return int(_np_dtype(described).itemsize)
+    fields = isinstance(described, dict)
+    return int(described["itemsize"]) if fields else datatype.extent
+
+
 def _pair(value: MPI.Datatype, index: MPI.Datatype) -> Any:
     align = MPI._typealign(index) or 1
     place = -(-value.extent // align) * align
@@ -149,6 +156,7 @@ def _fields(
     datatype: MPI.Datatype, lengths: Any, places: Any, members: list[MPI.Datatype]
 ) -> Any:
     formats: list[Any] = []
+    ends = []
     align = 1
     aligned = True
     for length, place, member in zip(lengths, places, members, strict=True):
@@ -156,12 +164,9 @@ def _fields(
         here = _alignment(one, member)
         align = max(align, here)
         aligned = aligned and place % here == 0
+        # A dtype begins at 0, where the first field need not be.
+        ends.append(place + length * _size(one, member))
         formats.append(one if length == 1 else (one, (length,)))
-    # A dtype begins at 0, where the first field need not be.
-    ends = (
-        place + member.lb + length * member.extent
-        for length, place, member in zip(lengths, places, members, strict=True)
-    )
     size = max([datatype.extent, *ends])
     return {
         "names": [f"f{n}" for n in range(len(formats))],
