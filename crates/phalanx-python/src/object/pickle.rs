@@ -62,6 +62,11 @@ fn default_threshold() -> PyResult<usize> {
     Ok(asked.map_or(THRESHOLD, |number| usize::try_from(number).unwrap_or(0)))
 }
 
+/// The size from which buffers leave the stream: the default's, or from 0 on for anything negative.
+fn from_bytes(threshold: Option<i64>) -> PyResult<usize> {
+    threshold.map_or_else(default_threshold, |bytes| Ok(usize::try_from(bytes).unwrap_or(0)))
+}
+
 /// How objects are pickled now.
 struct Settings {
     dumps: Py<PyAny>,
@@ -78,7 +83,7 @@ impl Settings {
         dumps: Option<Py<PyAny>>,
         loads: Option<Py<PyAny>>,
         protocol: Option<i64>,
-        threshold: Option<usize>,
+        threshold: Option<i64>,
     ) -> PyResult<Self> {
         let standard = standard(py)?;
         let dumps = dumps.unwrap_or_else(|| standard.dumps.clone_ref(py));
@@ -86,7 +91,7 @@ impl Settings {
         let own_dumps = dumps.is(&standard.dumps);
         Ok(Settings {
             protocol: protocol.or(own_dumps.then_some(standard.protocol)),
-            threshold: threshold.map_or_else(default_threshold, Ok)?,
+            threshold: from_bytes(threshold)?,
             standard: own_dumps && loads.is(&standard.loads),
             dumps,
             loads,
@@ -176,7 +181,7 @@ impl Pickle {
         dumps: Option<Py<PyAny>>,
         loads: Option<Py<PyAny>>,
         protocol: Option<i64>,
-        threshold: Option<usize>,
+        threshold: Option<i64>,
     ) -> PyResult<()> {
         let settings = Settings::new(py, dumps, loads, protocol, threshold)?;
         drop(self.settings.replace(py, Some(settings)));
@@ -267,9 +272,9 @@ impl Pickle {
     }
 
     #[setter(THRESHOLD)]
-    fn set_threshold(&self, py: Python<'_>, threshold: Option<usize>) -> PyResult<()> {
+    fn set_threshold(&self, py: Python<'_>, threshold: Option<i64>) -> PyResult<()> {
         self.change(py, |settings| {
-            settings.threshold = threshold.map_or_else(default_threshold, Ok)?;
+            settings.threshold = from_bytes(threshold)?;
             Ok(())
         })
     }
