@@ -3,6 +3,7 @@
 from typing import Any
 
 from phalanx import MPI
+from phalanx.MPI import _typealign  # type: ignore[attr-defined]
 
 try:
     from numpy import dtype as _np_dtype
@@ -128,7 +129,7 @@ _PAIRS = (
 def _alignment(described: Any, datatype: MPI.Datatype) -> int:
     if _np_dtype is not None:
         return int(_np_dtype(described).alignment)
-    return MPI._typealign(datatype) or 1
+    return _typealign(datatype) or 1
 
 
 def _size(described: Any, datatype: MPI.Datatype) -> int:
@@ -139,9 +140,9 @@ def _size(described: Any, datatype: MPI.Datatype) -> int:
 
 
 def _pair(value: MPI.Datatype, index: MPI.Datatype) -> Any:
-    align = MPI._typealign(index) or 1
+    align = _typealign(index) or 1
     place = -(-value.extent // align) * align
-    whole = max(align, MPI._typealign(value) or 1)
+    whole = max(align, _typealign(value) or 1)
     size = -(-(place + index.extent) // whole) * whole
     return {
         "names": ["f0", "f1"],

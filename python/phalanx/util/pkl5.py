@@ -66,8 +66,8 @@ class _Pickled:
         self.data, self.buffers = pickle.dumps_oob(obj)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        buffers = [_standard.PickleBuffer(buffer) for buffer in self.buffers]
-        return (_load, (self.data, buffers))
+        buffers = map(_standard.PickleBuffer, self.buffers)  # type: ignore[arg-type]
+        return (_load, (self.data, list(buffers)))
 
 
 def _load(data: bytes, buffers: list[Any]) -> Any:
@@ -75,7 +75,7 @@ def _load(data: bytes, buffers: list[Any]) -> Any:
 
 
 def _outgoing(obj: Any) -> Any:
-    """What the library is to pickle: the object, or what a user's pickler made of it."""
+    """What the library pickles: the object, or what a user's pickler made of it."""
     if isinstance(pickle, Pickle) and pickle._is_plain():
         return obj
     return _Pickled(obj)
@@ -214,7 +214,7 @@ class Request(tuple[MPI.Request, ...]):
 def _parts(
     requests: Sequence[Request], statuses: list[Status] | None
 ) -> tuple[list[MPI.Request], list[Status] | None]:
-    """The plain requests, and where their statuses go: a request's to its first part."""
+    """The plain requests, and their statuses: a request's is that of its first part."""
     parts = [part for request in requests for part in request]
     if statuses is None or len(parts) == len(requests):
         return parts, statuses
@@ -411,7 +411,7 @@ class Comm(MPI.Comm):
         """Give all ranks the objects of all ranks."""
         return [_incoming(obj) for obj in super().allgather(_outgoing(sendobj))]
 
-    def alltoall(self, sendobj: Sequence[Any]) -> list[Any]:
+    def alltoall(self, sendobj: Sequence[Any] | None) -> list[Any]:
         """Give each rank one object of every rank."""
         found = super().alltoall(_all_outgoing(sendobj))
         return [_incoming(obj) for obj in found]

@@ -8,7 +8,7 @@ hears interrupts, and gets an error when the rank that it waits for has ended.
 
 from array import array
 from collections.abc import Callable
-from typing import Literal, Self, TypeVar
+from typing import Literal, NoReturn, Self, TypeVar
 
 from phalanx import MPI
 
@@ -17,7 +17,8 @@ __all__ = ["Condition", "Counter", "Mutex", "Semaphore", "Sequential"]
 T = TypeVar("T")
 
 _NOBODY = -1
-_NEXT, _GRANT, _NOTIFY = range(3)  # tags of empty messages
+_BROKEN = -2
+_NEXT, _ANSWER, _NOTIFY = range(3)  # tags of messages
 
 
 class Sequential:
@@ -111,7 +112,9 @@ class Mutex:
     and asks again gets `RuntimeError`.
 
     A word names the last rank in the queue. Who takes it over says so to the rank
-    before it, and is told when that rank releases.
+    before it, and is told when that rank releases. When that rank has ended instead,
+    nobody knows whether the rank before it still holds the mutex: it is broken, and
+    who waits, or asks later, gets an error.
     """
 
     def __init__(
@@ -150,16 +153,17 @@ class Mutex:
             if self._before is None:
                 if blocking:
                     before = self._last.fetch(self._rank, MPI.REPLACE)
-                    if before != _NOBODY:
+                    if before == _BROKEN:
+                        self._leave_broken(comm)
+                    elif before != _NOBODY:
                         self._before = before
                         _send(comm, before, _NEXT)
                 elif self._last.swap(_NOBODY, self._rank) != _NOBODY:
                     return False
             if self._before is not None:
-                if not blocking and not comm.Iprobe(self._before, _GRANT):
+                if not blocking and not comm.Iprobe(self._before, _ANSWER):
                     return False
-                _receive(comm, self._before, _GRANT)
-                self._before = None
+                self._wait(comm, self._before)
         self._count += 1
         return True
 
@@ -173,7 +177,7 @@ class Mutex:
             raise RuntimeError("this rank does not hold the mutex")
         if self._count == 1 and self._last.swap(self._rank, _NOBODY) != self._rank:
             after = _receive(comm, MPI.ANY_SOURCE, _NEXT)
-            _send(comm, after, _GRANT)
+            _send(comm, after, _ANSWER, b"g")
         self._count -= 1
 
     def locked(self) -> bool:
@@ -202,6 +206,27 @@ class Mutex:
         if self._comm is None:
             raise RuntimeError("this mutex has been freed")
         return self._comm
+
+    def _wait(self, comm: MPI.Intracomm, before: int) -> None:
+        answer = bytearray(1)
+        lost: MPI.Exception | None = None
+        try:
+            comm.Recv([answer, 1, MPI.BYTE], before, _ANSWER)
+        except MPI.Exception as error:
+            lost = error
+        self._before = None
+        if lost is not None or answer == b"b":
+            self._leave_broken(comm, lost)
+
+    def _leave_broken(
+        self, comm: MPI.Intracomm, lost: MPI.Exception | None = None
+    ) -> NoReturn:
+        """Leave the queue, and tell who stands behind; raises `RuntimeError`."""
+        if self._last.swap(self._rank, _BROKEN) != self._rank:
+            _send(comm, _receive(comm, MPI.ANY_SOURCE, _NEXT), _ANSWER, b"b")
+        raise RuntimeError(
+            "the mutex is broken: a rank that held it, or waited for it, has ended"
+        ) from lost
 
 
 class Condition:
@@ -426,8 +451,8 @@ class Semaphore:
         self._condition.free()
 
 
-def _send(comm: MPI.Intracomm, rank: int, tag: int) -> None:
-    comm.Send([None, 0, MPI.BYTE], rank, tag)
+def _send(comm: MPI.Intracomm, rank: int, tag: int, data: bytes = b"") -> None:
+    comm.Send([data, len(data), MPI.BYTE], rank, tag)
 
 
 def _receive(comm: MPI.Intracomm, rank: int, tag: int) -> int:
