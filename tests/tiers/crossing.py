@@ -49,7 +49,7 @@ NOT_OURS = ("-x", "*TestErrhandler*.testCreate")
 # Further files of the suite whose subjects are built.
 WIDER = listed("wider.txt")
 
-# Files that only the first crossing runs: the C surface has more than the binding.
+# Files that only the first crossing runs: the package has less than the original.
 ORIGINAL = listed("original.txt")
 
 # Files that do not run, each with its reason.

@@ -24,8 +24,14 @@ pub(crate) enum Topology {
     Cart { dims: Vec<c_int>, periods: Vec<bool> },
     /// A graph that every process knows: ends of the neighbour lists, and the lists.
     Graph { index: Vec<c_int>, edges: Vec<c_int> },
-    /// This process's neighbours, and the weights of the edges if there are any.
-    Distributed { sources: Vec<c_int>, destinations: Vec<c_int>, weights: Option<(Vec<c_int>, Vec<c_int>)> },
+    /// This process's neighbours, the weights of the edges if there are any, and what fails in collectives if some process
+    /// names an edge that its other end does not.
+    Distributed {
+        sources: Vec<c_int>,
+        destinations: Vec<c_int>,
+        weights: Option<(Vec<c_int>, Vec<c_int>)>,
+        lopsided: Option<Error>,
+    },
 }
 
 fn topology_error(comm: &CommObject, what: &str) -> Failure {
@@ -440,9 +446,14 @@ fn dist_graph_create_adjacent(
         (Some(inward), Some(outward)) => Some((inward, outward)),
         _ => None,
     };
+    // Other libraries make such a graph, and programs ask for its neighbours: only collectives cannot use it.
     let named = need_both_ends(&comm.comm, &sources, &destinations)?;
-    comm.comm.settle("Dist_graph_create_adjacent", named)?;
-    let topology = Topology::Distributed { sources, destinations, weights };
+    let lopsided = match comm.comm.settle("Dist_graph_create_adjacent", named) {
+        Ok(()) => None,
+        Err(error) if error.class() == ErrorClass::Topology => Some(error),
+        Err(error) => return Err(error.into()),
+    };
+    let topology = Topology::Distributed { sources, destinations, weights, lopsided };
     new.set(with_topology(&comm, Some(comm.comm.dup()?), topology)?);
     Ok(())
 }
@@ -486,8 +497,12 @@ fn dist_graph_create(
     }
     let (destinations, out_weights) = distribute(&comm.comm, &outgoing)?;
     let (sources, in_weights) = distribute(&comm.comm, &incoming)?;
-    let topology =
-        Topology::Distributed { sources, destinations, weights: weighted.then_some((in_weights, out_weights)) };
+    let topology = Topology::Distributed {
+        sources,
+        destinations,
+        weights: weighted.then_some((in_weights, out_weights)),
+        lopsided: None,
+    };
     new.set(with_topology(&comm, Some(comm.comm.dup()?), topology)?);
     Ok(())
 }
@@ -532,7 +547,7 @@ fn dist_graph_neighbors_count(
     outdegree: Out<c_int>,
     weighted: Out<c_int>,
 ) -> Done {
-    let Some(Topology::Distributed { sources, destinations, weights }) = comm.topology() else {
+    let Some(Topology::Distributed { sources, destinations, weights, .. }) = comm.topology() else {
         return Err(topology_error(&comm, "distributed graph"));
     };
     indegree.set(sources.len() as c_int);
@@ -552,7 +567,7 @@ fn dist_graph_neighbors(
     destinations_out: OutArray<c_int>,
     dest_weights: OutArray<c_int>,
 ) -> Done {
-    let Some(Topology::Distributed { sources, destinations, weights }) = comm.topology() else {
+    let Some(Topology::Distributed { sources, destinations, weights, .. }) = comm.topology() else {
         return Err(topology_error(&comm, "distributed graph"));
     };
     // Fewer may be asked for than there are.
@@ -598,6 +613,7 @@ fn find_neighbours(comm: &CommObject) -> Result<Neighbours, Failure> {
             let near = graph_neighbours(comm, comm.comm.rank())?;
             Ok(Neighbours::graph(near, near))
         }
+        Some(Topology::Distributed { lopsided: Some(error), .. }) => Err(error.clone().into()),
         Some(Topology::Distributed { sources, destinations, .. }) => Ok(Neighbours::graph(sources, destinations)),
         None => Err(wrong(
             ErrorClass::Topology,
