@@ -1,8 +1,13 @@
-"""A rank that is killed while the ranks write a file."""
+"""Files that cannot be had or written; ranks killed or interrupted; two jobs."""
 
+import fcntl
+import os
+import signal
+import sys
 import unittest
+from pathlib import Path
 
-from jobs import JobCase
+from jobs import PHALANX, Job, JobCase
 
 SCRIPT = """
 import os, signal, sys, threading
@@ -54,6 +59,150 @@ class TestARankThatIsKilledWhileItWrites(JobCase):
 
     def test_is_told_to_those_who_write_in_order(self):
         self.check("Write_ordered(block[:4096])", atomic=False, alone=False)
+
+
+REFUSED = """
+import resource, sys
+import numpy as np
+from mpi4py import MPI
+
+comm = MPI.COMM_WORLD
+mode = MPI.MODE_WRONLY
+block = np.zeros(1 << 16, np.uint8)
+
+def refused(error_class, text, call):
+    try:
+        call()
+    except MPI.Exception as error:
+        assert error.Get_error_class() == error_class, error
+        assert text in str(error), error
+        return
+    raise AssertionError("no error")
+
+{script}
+print("told", flush=True)
+"""
+
+FULL = """
+file = MPI.File.Open(comm, "/dev/full", mode)
+for write in (file.Write_at, file.Write_at_all, file.Iwrite_at):
+    refused(MPI.ERR_NO_SPACE, "/dev/full", lambda: write(0, block))
+file.Close()
+"""
+
+LIMITED = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+file = MPI.File.Open(comm, "limited", mode | MPI.MODE_CREATE)
+file.Write_at(0, block)
+for place in ((1 << 20) - 100, 1 << 30):
+    refused(MPI.ERR_NO_SPACE, "ulimit -f", lambda: file.Write_at(place, block))
+refused(MPI.ERR_NO_SPACE, "ulimit -f", lambda: file.Set_size(1 << 30))
+refused(MPI.ERR_NO_SPACE, "ulimit -f", lambda: file.Preallocate(1 << 30))
+file.Write_at(0, block)
+file.Close()
+"""
+
+FORBIDDEN = """
+for wanted in (mode, MPI.MODE_RDONLY, MPI.MODE_RDWR):
+    refused(MPI.ERR_ACCESS, "permissions", lambda: MPI.File.Open(comm, "mine", wanted))
+into = mode | MPI.MODE_CREATE
+refused(MPI.ERR_ACCESS, "permissions", lambda: MPI.File.Open(comm, "closed/x", into))
+refused(MPI.ERR_ACCESS, "permissions", lambda: MPI.File.Delete("closed/there"))
+"""
+
+# Who may do everything gives that up before the files are opened.
+LESS = """
+import os
+if os.geteuid() == 0:
+    comm.Barrier()
+    os.setresuid(65534, 65534, 65534)
+"""
+
+
+class TestAFileThatCannotBeHad(JobCase):
+    def check(self, script: str) -> None:
+        for ranks in (1, 2, 3):
+            with self.subTest(ranks=ranks):
+                ended = self.run_job(ranks, REFUSED.format(script=script))
+                self.assertEqual(ended.out.count("told"), ranks, ended.text)
+                self.assertEqual(ended.status, 0, ended.text)
+
+    def test_a_full_disk_is_named(self):
+        self.check(FULL)
+
+    def test_a_file_that_may_not_grow_is_named(self):
+        self.check(LIMITED)
+
+    def test_permissions_are_named(self):
+        mine, closed = Path(self.folder, "mine"), Path(self.folder, "closed")
+        closed.mkdir()
+        Path(closed, "there").touch()
+        mine.touch()
+        mine.chmod(0)
+        closed.chmod(0)
+        try:
+            self.check(LESS + FORBIDDEN)
+        finally:
+            closed.chmod(0o700)
+
+
+WAITS = """
+import numpy as np
+from mpi4py import MPI
+
+file = MPI.File.Open(MPI.COMM_WORLD, "locked", MPI.MODE_RDWR)
+file.Set_atomicity(True)
+print("ready", flush=True)
+try:
+    file.Write_at(MPI.COMM_WORLD.rank, np.ones(1, np.uint8))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    raise
+"""
+
+MEETS = """
+import sys
+import numpy as np
+from mpi4py import MPI
+
+comm, mark = MPI.COMM_WORLD, {mark}
+file = MPI.File.Open(comm, "../both", MPI.MODE_RDWR)
+file.Set_atomicity(True)
+found, block = np.zeros(1 << 18, np.uint8), np.full(1 << 18, mark + comm.rank, np.uint8)
+for _ in range(50):
+    file.Write_at(0, block)
+    file.Read_at(0, found)
+    assert (found == found[0]).all() and found[0] > 0, "a write that was not whole"
+file.Close()
+print("whole", flush=True)
+"""
+
+
+class TestTheLockOfAFile(JobCase):
+    def test_is_waited_for_by_ranks_that_hear_interrupts(self):
+        with Path(self.folder, "locked").open("w+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            job = self.start(2, WAITS)
+            job.wait_for("ready", times=2)
+            os.kill(job.process.pid, signal.SIGINT)
+            job.wait_for("interrupted", times=2)
+            ended = job.end()
+        self.assertNotEqual(ended.status, 0, ended.text)
+
+    def test_keeps_two_jobs_apart(self):
+        Path(self.folder, "both").write_bytes(bytes(1 << 18))
+        jobs = []
+        for mark in (1, 11):
+            folder = Path(self.folder, str(mark))
+            Path(folder, "tmp").mkdir(parents=True)
+            script = Path(folder, "script.py")
+            script.write_text(MEETS.format(mark=mark))
+            command = [PHALANX, "run", "-n", "2", sys.executable, str(script)]
+            jobs.append(Job(str(folder), self.mark, command))
+        for job in jobs:
+            ended = job.end()
+            self.assertEqual(ended.out.count("whole"), 2, ended.text)
+            self.assertEqual(ended.status, 0, ended.text)
 
 
 if __name__ == "__main__":

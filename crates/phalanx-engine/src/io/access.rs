@@ -5,6 +5,7 @@
 //! read: the kernel touches the pages between them anyway. Writes never write what they were not given, so that no lock is
 //! needed and nobody's data in between is written back.
 
+use std::io::ErrorKind;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
@@ -59,9 +60,15 @@ impl File {
             return Ok(Held { file: None, _thread: None });
         }
         let thread = lock(&self.exclusive);
-        let got = if writes { self.file.lock() } else { self.file.lock_shared() };
-        got.map_err(|e| self.wrong_io(&e, "locking"))?;
-        Ok(Held { file: Some(&self.file), _thread: Some(thread) })
+        loop {
+            let got = if writes { self.file.lock() } else { self.file.lock_shared() };
+            match got {
+                Ok(()) => return Ok(Held { file: Some(&self.file), _thread: Some(thread) }),
+                // A signal came: whoever has the lock may have been stopped with it.
+                Err(e) if e.kind() == ErrorKind::Interrupted => self.engine().check_interrupt()?,
+                Err(e) => return Err(self.wrong_io(&e, "locking")),
+            }
+        }
     }
 
     /// Carries out an access of `bytes` bytes of the file at its place. `go` gets the offset and gives the bytes that were moved in
