@@ -49,6 +49,8 @@ CASES = (
         "slabs.py --size 97 --out {tmp}/field.npy",
         r"75272 bytes in field\.npy by \d ranks: agrees",
     ),
+    Case("life.py", r"116 cells after 1103 generations"),
+    Case("census.py --most 60 --check", r"60 files in .*\n.*\na serial count agrees"),
 )
 
 
@@ -79,6 +81,11 @@ WRONG = (
     ("heat.py --size 1", 2, "expected 2 or more"),
     ("heat.py --steps -1", 2, "expected 0 or more"),
     ("heat.py --out {empty}", 2, "expected a file"),
+    ("census.py {empty}", 1, "no files end in .py"),
+    ("census.py --most 0", 2, "expected 1 or more"),
+    ("life.py --size 2", 2, "expected 3 or more"),
+    ("life.py --generations -1", 2, "expected 0 or more"),
+    ("life.py {empty}", 1, "the pattern cannot be read"),
     ("overlap.py --frames 0", 2, "expected 1 or more"),
     ("overlap.py --points 0", 2, "expected 1 or more"),
     ("pi.py 0", 2, "expected 1 or more"),
