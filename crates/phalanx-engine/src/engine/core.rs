@@ -8,6 +8,7 @@
 //! | `large.rs`, `pieces.rs`, `stream.rs` | messages too large for a ring record |
 //! | `ops.rs` | the slab of operations under way |
 //! | `schedules.rs` | collectives in pieces |
+//! | `tally.rs` | what is counted, and what can be set |
 
 use std::sync::Weak;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
 use super::schedules::Schedules;
 use super::send::{Link, Outgoing};
+use super::tally::Tally;
 use super::wait::DOZE;
 
 pub use super::ops::RawOp;
@@ -46,6 +48,11 @@ pub struct Core {
     pub(crate) me: ProcId,
     /// Largest message that goes through the ring at once.
     pub(crate) eager_limit: usize,
+    /// What is shorter takes the hot path: all that goes through the ring at once, or nothing while messages are counted.
+    pub(crate) eager_end: usize,
+    /// Whether messages are counted.
+    pub(crate) counts: bool,
+    pub(crate) tally: Tally,
     /// Whether to try copying straight between processes.
     pub(crate) single_copy: bool,
     /// Ranks share CPUs.
@@ -130,6 +137,9 @@ impl Core {
             universe,
             me,
             eager_limit,
+            eager_end: eager_limit + 1,
+            counts: false,
+            tally: Tally::default(),
             single_copy,
             crowded,
             links: Vec::new(),

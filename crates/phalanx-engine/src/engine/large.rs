@@ -305,6 +305,7 @@ impl Core {
         if end >= alone as u64
             && let Some(pull) = self.take_alone(offer, &ours)
         {
+            self.tally.received_by_single_copy.add(end);
             self.set_recv_stage(op, RecvStage::Pulling(Box::new(pull)));
             self.transfers.push(op);
             return;
@@ -317,6 +318,7 @@ impl Core {
             self.ask_for_stream(op, from, remote, end, outcome);
             return;
         };
+        self.tally.received_by_pipe.add(end);
         let at = pipe.offset().get();
         let piping = Piping::new(pipe, offer, ours);
         if let Some(recv) = self.ops.recv(op) {
@@ -329,6 +331,7 @@ impl Core {
     }
 
     fn ask_for_stream(&mut self, op: RawOp, from: ProcId, remote: RawOp, end: u64, outcome: Result<Status>) {
+        self.tally.received_by_ring.add(end);
         if let Some(recv) = self.ops.recv(op) {
             recv.stage = RecvStage::Streaming { from, at: 0, end, outcome };
         }

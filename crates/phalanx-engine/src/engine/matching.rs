@@ -249,6 +249,12 @@ impl<M> Arrived<M> {
         }
     }
 
+    /// All messages, in any order.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &M> {
+        let hashed = self.hashed.iter().flat_map(|h| h.live.values());
+        self.linear.iter().chain(hashed).map(|(_, _, message)| message)
+    }
+
     /// Looks at the earliest message that fits a pattern: its source, its tag, itself.
     pub(crate) fn find(&mut self, pattern: Pattern) -> Option<(i32, i32, &mut M)> {
         if let Some(h) = &mut self.hashed {

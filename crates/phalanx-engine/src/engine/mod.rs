@@ -14,6 +14,7 @@ pub mod schedule_hook;
 mod schedules;
 mod send;
 mod stream;
+mod tally;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -33,6 +34,7 @@ use crate::request::Request;
 pub use self::core::{Core, CoreGuard, RawOp};
 pub use ended::Ended;
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
+pub use tally::{Levels, Moved, Tally};
 pub(crate) use wait::Driven;
 pub use wait::Waiting;
 
@@ -60,6 +62,7 @@ pub(crate) struct Inner {
     /// How its calls wait.
     manners: Manners,
     failed_tests: AtomicU32,
+    blocked: tally::Blocked,
     /// Emptied at finalize: they refer back to the engine.
     comms: Mutex<Comms>,
     parent_block: u64,
@@ -118,6 +121,7 @@ impl Engine {
                 move || universe.cpu_time()
             }),
             failed_tests: AtomicU32::new(0),
+            blocked: tally::Blocked::default(),
             comms: Mutex::default(),
             parent_block: parent,
             appnum,
@@ -154,6 +158,15 @@ impl Engine {
 
     fn comms(&self) -> MutexGuard<'_, Comms> {
         self.0.comms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn blocked(&self) -> &tally::Blocked {
+        &self.0.blocked
+    }
+
+    /// How the calls of this process wait.
+    pub fn manners(&self) -> &Manners {
+        &self.0.manners
     }
 
     /// The universe this process lives in.

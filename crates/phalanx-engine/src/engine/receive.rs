@@ -314,13 +314,14 @@ impl Core {
         }
     }
 
-    /// Whether a sender can have made such a record: the lengths it tells are used for copies and answers.
+    /// Whether a sender can have made such a record: the lengths it tells are used for copies and answers. From which length
+    /// on it offers, each sender decides for itself.
     #[inline]
     fn is_plausible(&self, record: &Record<'_>) -> bool {
         let (e, payload) = (&record.envelope, record.payload_len());
         match e.kind {
             kind::EAGER | kind::EAGER_SYNC | kind::DATA => e.len == payload as u64,
-            kind::OFFER => payload == 8 && e.len > self.eager_limit as u64 && e.len <= MOST,
+            kind::OFFER => payload == 8 && (1..=MOST).contains(&e.len),
             kind::MATCHED | kind::DONE | kind::PIPE | kind::STREAM => payload == 8,
             _ => false,
         }

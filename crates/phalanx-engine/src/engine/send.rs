@@ -95,7 +95,7 @@ impl Core {
     #[inline]
     pub(crate) fn send_now(&mut self, m: &Outgoing<'_>) -> Result<bool> {
         let bytes = m.bytes();
-        if bytes > self.eager_limit || m.sync {
+        if bytes >= self.eager_end || m.sync {
             return Ok(false);
         }
         if m.dest == self.me {
@@ -156,7 +156,11 @@ impl Core {
         if m.dest == self.me {
             return self.send_to_self(m, owner);
         }
-        if bytes <= self.eager_limit && !m.sync && self.push_eager(m, bytes, 0)? {
+        if bytes < self.eager_end && !m.sync && self.push_eager(m, bytes, 0)? {
+            return Ok(RawOp::DONE);
+        }
+        if self.counts && bytes <= self.eager_limit && !m.sync && self.push_eager(m, bytes, 0)? {
+            self.tally.sent_eager.add(bytes as u64);
             return Ok(RawOp::DONE);
         }
         self.link(m.dest)?;
@@ -183,7 +187,11 @@ impl Core {
         };
         let op = self.ops.add(owner, Body::Send(send));
         if bytes > self.eager_limit {
+            self.tally.sent_offered.add(bytes as u64);
             self.describe_large(op);
+        } else {
+            self.tally.sent_eager.add(bytes as u64);
+            self.tally.sent_late += u64::from(!m.sync);
         }
         self.enqueue(m.dest, Pending::Op(op))?;
         Ok(op)
@@ -319,6 +327,9 @@ impl Core {
 
     /// A send to this very process: straight into a posted receive, else kept for one.
     fn send_to_self(&mut self, m: &Outgoing<'_>, owner: Owner) -> Result<RawOp> {
+        if self.counts {
+            self.tally.sent_to_self.add(m.bytes() as u64);
+        }
         let op = self.match_own(m, owner);
         self.settle();
         op

@@ -133,6 +133,7 @@ impl Engine {
         mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
         missing: &mut dyn FnMut() -> Option<Ended>,
     ) -> Result<T> {
+        let _time = self.0.blocked.begin();
         let mut pace = Pace::new(&self.0.manners);
         let mut asked = None;
         let mut watch = Watch::default();
@@ -213,6 +214,7 @@ impl Engine {
         {
             let mut core = self.core();
             core.sleepers -= 1;
+            core.tally.sleeps += 1;
             if woken == Woken::TimedOut {
                 core.audit();
             }

@@ -96,6 +96,8 @@ pub struct Manners {
     patience: AtomicU32,
     /// Whose long use of the CPU is no neighbour's.
     kin: Option<Kin>,
+    /// The most that those may become.
+    most: AtomicU32,
 }
 
 impl Manners {
@@ -110,6 +112,7 @@ impl Manners {
             long: if shared { LONG_SHARED } else { LONG },
             patience: AtomicU32::new(MOST.as_nanos() as u32),
             kin: None,
+            most: AtomicU32::new(MOST.as_nanos() as u32),
         }
     }
 
@@ -135,6 +138,23 @@ impl Manners {
         self.roomy
     }
 
+    /// How long a wait polls at present.
+    pub fn patience(&self) -> Duration {
+        Duration::from_nanos(self.patience.load(Ordering::Relaxed).into())
+    }
+
+    /// The most CPU time that one wait may spend on polling: [`MOST`], unless it was set.
+    pub fn limit(&self) -> Duration {
+        Duration::from_nanos(self.most.load(Ordering::Relaxed).into())
+    }
+
+    /// Sets [`Manners::limit`], at most a second; waits poll so long at first.
+    pub fn set_limit(&self, most: Duration) {
+        let most = most.min(Duration::from_secs(1)).as_nanos() as u32;
+        self.most.store(most, Ordering::Relaxed);
+        self.patience.store(most, Ordering::Relaxed);
+    }
+
     /// Gives the CPU away for a turn, if that is worth it: false when others compute here, so that sleep is better.
     pub fn give_way(&self) -> bool {
         NEIGHBOURS.give_way(clock(), self.long, self.kin.as_ref()).is_some()
@@ -143,10 +163,11 @@ impl Manners {
     fn learn(&self, waited: Duration) {
         let now = self.patience.load(Ordering::Relaxed);
         // A wake-up may be in the time.
-        let next = if waited <= 2 * MOST {
-            (now * 2).min(MOST.as_nanos() as u32)
+        let most = self.most.load(Ordering::Relaxed);
+        let next = if waited <= 2 * Duration::from_nanos(most.into()) {
+            (now.max(1) * 2).min(most)
         } else {
-            (now / 2).max(LEAST.as_nanos() as u32)
+            (now / 2).max(most.min(LEAST.as_nanos() as u32))
         };
         if next != now {
             self.patience.store(next, Ordering::Relaxed);
