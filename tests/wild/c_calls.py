@@ -20,6 +20,8 @@ LEFT_OUT = re.compile(
     # These wait for messages that nobody receives.
     r"|(Comm_|Session_|)(Buffer_|)(flush|detach)(_buffer|)|Buffer_(flush|detach)"
     r"|Comm_disconnect"
+    # Without the tool interface its functions do nothing.
+    r"|T_finalize"
     # These wait for what the only rank does not do.
     r"|Win_start|Win_wait)(_c)?"
 )
@@ -31,7 +33,7 @@ WAITS = re.compile(
 FREE = re.compile(
     r"tag|sendtag|recvtag|dest|source|rank\w*|root|color|key|\w*keyval|error\w*|p|r"
     r"|comm|datatype|errhandler|group|info|op|request|message|session|win|file"
-    r"|direction|disp|reorder|level|typeclass|distrib\w*|order|split_type|required"
+    r"|\w+_index|indx|var_class|direction|disp|reorder|level|typeclass|distrib\w*|order|split_type|required"
 )
 
 HANDLES = {
@@ -48,6 +50,12 @@ HANDLES = {
     "MPI_Session": "MPI_SESSION_NULL",
     "MPI_Win": "MPI_WIN_NULL",
     "MPI_File": "MPI_FILE_NULL",
+    "MPI_T_enum": "MPI_T_ENUM_NULL",
+    "MPI_T_cvar_handle": "MPI_T_CVAR_HANDLE_NULL",
+    "MPI_T_pvar_session": "MPI_T_PVAR_SESSION_NULL",
+    "MPI_T_pvar_handle": "MPI_T_PVAR_HANDLE_NULL, MPI_T_PVAR_ALL_HANDLES",
+    "MPI_T_event_registration": "NULL",
+    "MPI_T_event_instance": "NULL",
 }
 
 TOP = """\
@@ -173,6 +181,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < 4; i++) rooms[i] = calloc(ROOM, 1);
     int provided;
     MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided);
+    MPI_T_init_thread(MPI_THREAD_MULTIPLE, &provided);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
     signal(SIGSEGV, stopped);
@@ -263,6 +272,10 @@ def argument(
         return f"any_{short}()"
     if base.endswith(("_function", "_function_c", "_fn")):
         return f"({base} *){'nothing' if number % 2 else 'NULL'}"
+    if base == "MPI_T_cb_safety":
+        return "(MPI_T_cb_safety)below(64)"
+    if base == "MPI_T_source_order":
+        return f"(MPI_T_source_order *)rooms[{number % 4}]"
     if base == "MPI_Status":
         return "statuses()"
     if base == "char" and stars + array >= 2:

@@ -66,7 +66,7 @@ fn fits(rust: &str, c: &str, large: bool) -> Result<bool, String> {
     }
     let number = if large { "MPI_Count" } else { "int" };
     Ok(match rust {
-        "c_int" => c == "int",
+        "c_int" => ["int", "MPI_T_cb_safety", "MPI_T_source_order"].contains(&c),
         "u8" => c == "char",
         "i64" | "isize" => WIDE.contains(&c),
         "Count" => c == number,
@@ -75,7 +75,8 @@ fn fits(rust: &str, c: &str, large: bool) -> Result<bool, String> {
         "CountOut" => c.strip_suffix('*').is_some_and(|c| c == number || (large && c == "MPI_Aint")),
         "Numbers" => c.strip_suffix('*').is_some_and(|c| c == number || (large && c == "MPI_Aint")),
         "Bytes" => c == if large { "MPI_Count" } else { "MPI_Aint" },
-        "Address" => c.ends_with('*'),
+        // A parameter of a function type is an address, too.
+        "Address" => c.ends_with('*') || c.starts_with("MPI_T_event_"),
         "SendPtr" | "RecvPtr" => c == "void*",
         "FileName" | "Text" | "TextOut" => c == "char*",
         "TextList" => c == "char**",
@@ -93,6 +94,10 @@ fn fits(rust: &str, c: &str, large: bool) -> Result<bool, String> {
         "RawMessage" => c == "MPI_Message",
         "RawRequest" => c == "MPI_Request",
         "RawSession" => c == "MPI_Session",
+        "RawEnum" => c == "MPI_T_enum",
+        "RawControl" => c == "MPI_T_cvar_handle",
+        "RawPerformanceSession" => c == "MPI_T_pvar_session",
+        "RawPerformance" => c == "MPI_T_pvar_handle",
         _ => return Err(unknown(rust)),
     })
 }

@@ -31,6 +31,7 @@
 //!
 //! - `poly`: the function has a large-count twin;
 //! - `anytime`: it may be called before initialisation and after finalisation;
+//! - `tool`: it is the tool interface's, which has error codes but no error handlers, and an initialisation of its own;
 //! - `value`: it returns a value instead of an error code: parameters and result are passed through.
 
 mod binding;

@@ -13,12 +13,13 @@ pub(crate) struct Entry {
     names: Vec<Named>,
     poly: bool,
     anytime: bool,
+    tool: bool,
     value: bool,
 }
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
-        let mut entry = Entry { names: forms::names(input)?, poly: false, anytime: false, value: false };
+        let mut entry = Entry { names: forms::names(input)?, poly: false, anytime: false, tool: false, value: false };
         if input.is_empty() {
             return Ok(entry);
         }
@@ -27,9 +28,10 @@ impl Parse for Entry {
             match word.to_string().as_str() {
                 "poly" => entry.poly = true,
                 "anytime" => entry.anytime = true,
+                "tool" => entry.tool = true,
                 "value" => entry.value = true,
                 _ => {
-                    return Err(syn::Error::new(word.span(), "expected `poly`, `anytime` or `value`"));
+                    return Err(syn::Error::new(word.span(), "expected `poly`, `anytime`, `tool` or `value`"));
                 }
             }
         }
@@ -123,6 +125,31 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
             };
         }
     });
+    let decoded_body = quote! {
+        || {
+            #(
+                // SAFETY: the caller of an MPI function promises that its arguments are what the
+                // standard asks for; `decode` documents which part of that it relies on.
+                let #argument = unsafe { <#types as crate::param::Param<crate::param::#width>>::decode(#raw)? };
+            )*
+            #outcome
+        }
+    };
+    // The tool interface has error codes and no error handlers.
+    let run = if entry.tool {
+        quote! { crate::entry::run_tool(#decoded_body) }
+    } else {
+        quote! {
+            crate::entry::run(
+                #shown,
+                crate::entry::When::#when,
+                #decoded_body,
+                || crate::entry::first_object(&[
+                    #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
+                ]),
+            )
+        }
+    };
     Ok(quote! {
         #[inline]
         #[allow(
@@ -132,21 +159,7 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
             reason = "the standard's names and arity; some functions have no argument to decode"
         )]
         unsafe fn #name(#signature) -> ::core::ffi::c_int {
-            crate::entry::run(
-                #shown,
-                crate::entry::When::#when,
-                || {
-                    #(
-                        // SAFETY: the caller of an MPI function promises that its arguments are what the
-                        // standard asks for; `decode` documents which part of that it relies on.
-                        let #argument = unsafe { <#types as crate::param::Param<crate::param::#width>>::decode(#raw)? };
-                    )*
-                    #outcome
-                },
-                || crate::entry::first_object(&[
-                    #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
-                ]),
-            )
+            #run
         }
         const _: () = {
             #[unsafe(export_name = #text)]

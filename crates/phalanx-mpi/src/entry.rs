@@ -99,6 +99,20 @@ pub(crate) fn run(
     }
 }
 
+/// Runs a body of the tool interface, which has no error handlers: an error is the code and nothing else (MPI 5.0 §15.3.10).
+/// What is wrong with an argument before the body sees it is `MPI_T_ERR_INVALID`.
+pub(crate) fn run_tool(body: impl FnOnce() -> Done) -> c_int {
+    if !crate::tool::is_initialized() {
+        return consts::T_ERR_NOT_INITIALIZED;
+    }
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => consts::SUCCESS,
+        Ok(Err(Failure::Told(code))) => code,
+        Ok(Err(_)) => consts::T_ERR_INVALID,
+        Err(_) => consts::ERR_INTERN,
+    }
+}
+
 #[cold]
 #[inline(never)]
 fn not_running(name: &'static str) -> c_int {

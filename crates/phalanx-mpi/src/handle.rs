@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     Request = 9,
     Session = 10,
     Win = 11,
+    ToolEnum = 12,
+    ControlHandle = 13,
+    PerformanceSession = 14,
+    PerformanceHandle = 15,
 }
 
 /// Bits of a token that say which slot of its table it names.
@@ -69,4 +73,8 @@ raw_handles! {
     RawRequest, "MPI_Request", REQUEST_NULL;
     RawSession, "MPI_Session", SESSION_NULL;
     RawWin, "MPI_Win", WIN_NULL;
+    RawEnum, "MPI_T_enum", T_ENUM_NULL;
+    RawControl, "MPI_T_cvar_handle", T_CVAR_HANDLE_NULL;
+    RawPerformanceSession, "MPI_T_pvar_session", T_PVAR_SESSION_NULL;
+    RawPerformance, "MPI_T_pvar_handle", T_PVAR_HANDLE_NULL;
 }

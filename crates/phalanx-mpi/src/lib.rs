@@ -37,6 +37,7 @@ mod session;
 mod state;
 mod status;
 mod table;
+mod tool;
 mod topo;
 mod topo_dims;
 mod typeinfo;

@@ -46,6 +46,7 @@ macro_rules! as_it_is {
     )*};
 }
 as_it_is!(c_int, i64, isize, RawType, RawErrhandler, RawGroup, RawInfo, RawMessage, RawOp, RawRequest);
+as_it_is!(RawEnum, RawControl, RawPerformanceSession, RawPerformance);
 
 macro_rules! with_handler {
     ($($t:ty => $variant:ident),* $(,)?) => {$(
@@ -399,6 +400,11 @@ impl<W> Param<W> for TextOut {
 }
 
 impl TextOut {
+    /// Whether there is no room at all.
+    pub(crate) fn is_null(&self) -> bool {
+        self.0.is_null()
+    }
+
     /// Stores `text` with its closing zero, cut so that both fit `room` bytes; gives the length without the zero.
     pub(crate) fn set(&self, text: &str, room: usize) -> Result<usize, Failure> {
         if room == 0 {

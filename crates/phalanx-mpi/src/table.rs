@@ -63,6 +63,18 @@ impl<T> Table<T> {
     pub(crate) fn remove(&self, raw: usize) -> Option<T> {
         self.lock().remove(self.kind, raw)
     }
+
+    /// The tokens of the objects for which `which` holds.
+    pub(crate) fn tokens(&self, which: impl Fn(&T) -> bool) -> Vec<usize> {
+        let slots = self.lock();
+        let found = slots.entries.iter().enumerate().filter(|(_, entry)| entry.value.as_ref().is_some_and(&which));
+        found.map(|(index, entry)| token(self.kind, entry.generation, index)).collect()
+    }
+
+    /// Takes out every object for which `which` holds.
+    pub(crate) fn remove_all(&self, which: impl Fn(&T) -> bool) -> Vec<T> {
+        self.tokens(which).into_iter().filter_map(|raw| self.remove(raw)).collect()
+    }
 }
 
 impl<T: Clone> Table<T> {

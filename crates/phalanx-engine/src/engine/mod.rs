@@ -34,7 +34,7 @@ use crate::request::Request;
 pub use self::core::{Core, CoreGuard, RawOp};
 pub use ended::Ended;
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
-pub use tally::{Levels, Moved, Tally};
+pub use tally::{Levels, Moved, Tally, single_copy_allowed};
 pub(crate) use wait::Driven;
 pub use wait::Waiting;
 
@@ -82,8 +82,8 @@ struct Comms {
 const RUNNING: u8 = 1;
 const FINALIZED: u8 = 2;
 
-/// Largest message that goes through the ring in one record.
-const EAGER_LIMIT: usize = 16 << 10;
+/// Largest message that goes through the ring in one record, if nobody sets another limit.
+pub const EAGER_LIMIT: usize = 16 << 10;
 
 impl Engine {
     /// Joins the job that `config` describes.
@@ -107,7 +107,7 @@ impl Engine {
             Error::new(ErrorClass::Other, format!("rank {rank} is already running as process {}", owner.pid()))
         })?;
         slot.set_state(SlotState::Starting);
-        let single_copy = std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0");
+        let single_copy = tally::single_copy_allowed();
         let budget = CpuBudget::detect(size);
         let eager = EAGER_LIMIT.min(universe.max_payload());
         let core = Core::new(universe.clone(), me, eager, single_copy, budget.oversubscribed());

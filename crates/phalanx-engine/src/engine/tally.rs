@@ -97,6 +97,11 @@ impl Drop for Stopwatch<'_> {
     }
 }
 
+/// Whether the environment allows copies straight out of another process's memory.
+pub fn single_copy_allowed() -> bool {
+    std::env::var_os("PHALANX_SINGLE_COPY").is_none_or(|v| v != "0")
+}
+
 impl Engine {
     /// Begins or ends the counting of what costs something to count. Whoever calls it settles who else wants it.
     pub fn count_messages(&self, on: bool) {

@@ -374,6 +374,16 @@ impl Universe {
         self.heap().give_owned(at.0)
     }
 
+    /// Bytes of the shared memory's address range, used or not.
+    pub fn heap_len(&self) -> u64 {
+        self.0.layout.heap_len()
+    }
+
+    /// Bytes that the ring from one process to another takes, with its head.
+    pub fn ring_footprint(&self) -> usize {
+        self.0.layout.ring_footprint()
+    }
+
     /// Bytes of all blocks that are in use.
     pub fn live(&self) -> u64 {
         self.header().books.live.load(Ordering::Relaxed)
