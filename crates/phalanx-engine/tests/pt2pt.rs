@@ -299,3 +299,50 @@ fn probes_see_what_receives_get() {
         });
     }
 }
+
+#[test]
+fn every_sender_may_have_a_limit_of_its_own_for_messages_sent_at_once() {
+    for n in [1, 2, 3] {
+        testing::run(n, |comm| {
+            let (left, right) = testing::neighbours(comm);
+            let most = comm.engine().universe().max_payload();
+            assert!(comm.engine().set_eager_limit(most + 1).is_err());
+            for (turn, limit) in [0, 1, 100, most, 16 << 10].into_iter().enumerate() {
+                comm.engine().set_eager_limit(limit + comm.rank() as usize % 2 * usize::from(limit < most)).unwrap();
+                comm.engine().set_single_copy(turn % 2 == 0);
+                for len in [0, 1, 2, 99, 101, most - 1, most, 100_000] {
+                    let data = vec![comm.rank() as u8; len];
+                    let mut room = vec![u8::MAX; len];
+                    comm.sendrecv(SendBuf::of(&data), right, 0, RecvBuf::of(&mut room), left, 0).unwrap();
+                    assert!(room.iter().all(|byte| i32::from(*byte) == left), "{len} bytes, limit {limit}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn messages_are_counted_by_way_while_somebody_wants_to_know() {
+    testing::run(2, |comm| {
+        let engine = comm.engine();
+        let (left, right) = testing::neighbours(comm);
+        let exchange = |len: usize| {
+            let mut room = vec![0u8; len];
+            comm.sendrecv(SendBuf::of(&vec![1u8; len]), right, 0, RecvBuf::of(&mut room), left, 0).unwrap();
+        };
+        exchange(8);
+        engine.count_messages(true);
+        let before = engine.tally();
+        (0..5).for_each(|_| exchange(8));
+        exchange(1 << 20);
+        engine.count_messages(false);
+        let now = engine.tally();
+        exchange(8);
+        assert_eq!(now.sent_eager.messages - before.sent_eager.messages, 5);
+        assert_eq!(now.sent_eager.bytes - before.sent_eager.bytes, 40);
+        assert_eq!(now.sent_offered.bytes - before.sent_offered.bytes, 1 << 20);
+        let large = |t: &phalanx_engine::engine::Tally| t.received_by_pipe.bytes + t.received_by_single_copy.bytes;
+        assert_eq!(large(&now) - large(&before), 1 << 20);
+        assert_eq!(engine.tally().sent_eager, now.sent_eager);
+    });
+}

@@ -390,6 +390,21 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_of_polling_can_be_set() {
+        let manners = Manners::of(&CpuBudget::new(4, None, 2));
+        for limit in [Duration::ZERO, Duration::from_nanos(1), MOST * 5] {
+            manners.set_limit(limit);
+            assert_eq!(manners.patience(), limit);
+            (0..20).for_each(|_| manners.learn(20 * MOST));
+            assert!(manners.patience() <= limit.min(LEAST));
+            (0..20).for_each(|_| manners.learn(limit));
+            assert_eq!((manners.patience(), manners.limit()), (limit, limit));
+        }
+        manners.set_limit(Duration::MAX);
+        assert_eq!(manners.limit(), Duration::from_secs(1));
+    }
+
+    #[test]
     fn patience_follows_the_length_of_waits() {
         let manners = manners(4, 2);
         for _ in 0..20 {
