@@ -160,39 +160,3 @@ pub(crate) fn raise(name: &'static str, object: ErrorObject, code: c_int) -> c_i
         }
     }
 }
-
-/// The body of a function that has none yet.
-#[cold]
-pub(crate) fn unsupported(name: &'static str, quiet: bool) -> c_int {
-    let text = "not supported by this version of Phalanx's engine (docs/generated/coverage.md lists what is)";
-    let code = errors::remember(&Error::new(ErrorClass::UnsupportedOperation, text), name);
-    if quiet || !state::is_running() { code } else { raise(name, ErrorObject::None, code) }
-}
-
-/// Exports a function that has no body yet, under both of its names. Its arguments are not looked at,
-/// which the C calling convention allows.
-#[macro_export]
-#[doc(hidden)]
-macro_rules! unsupported_entry {
-    (comm, $name:ident, $profiled:ident) => {
-        $crate::unsupported_entry!(@export $name, $profiled, false);
-    };
-    (file, $name:ident, $profiled:ident) => {
-        $crate::unsupported_entry!(@export $name, $profiled, true);
-    };
-    (tool, $name:ident, $profiled:ident) => {
-        $crate::unsupported_entry!(@export $name, $profiled, true);
-    };
-    (@export $name:ident, $profiled:ident, $quiet:literal) => {
-        #[unsafe(no_mangle)]
-        #[allow(non_snake_case, reason = "the standard's name")]
-        extern "C" fn $name() -> ::core::ffi::c_int {
-            $crate::entry::unsupported(stringify!($name), $quiet)
-        }
-        #[unsafe(no_mangle)]
-        #[allow(non_snake_case, reason = "the standard's name")]
-        extern "C" fn $profiled() -> ::core::ffi::c_int {
-            $crate::entry::unsupported(stringify!($name), $quiet)
-        }
-    };
-}

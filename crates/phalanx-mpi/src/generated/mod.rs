@@ -2,5 +2,3 @@
 
 #[rustfmt::skip]
 pub(crate) mod consts;
-#[rustfmt::skip]
-mod unsupported;
