@@ -56,6 +56,17 @@ ORIGINAL = listed("original.txt")
 LEFT_OUT = listed("left_out.txt")
 
 
+# The suite's cases for `mpi4py.futures`, which stand among its examples. Left out are
+# those that ask threads and queues of the original whether they have ended.
+FUTURES = Path("demo", "futures", "test_futures.py")
+INSIDES = (
+    "test_context_manager_shutdown",
+    "test_del_shutdown",
+    "test_mpi_serialized_support",
+)
+FUTURES_MODULE = ("-m", "mpi4py.futures")
+
+
 @dataclass(frozen=True)
 class Crossing:
     """One pair of Python side and library."""
@@ -158,8 +169,34 @@ def run_files(files: tuple[str, ...], together: tuple[str, ...] = ()) -> Counts:
     return counts
 
 
+def run_futures() -> Counts:
+    """Executors: on spawned workers, and on the ranks of a job."""
+    counts = Counts()
+    for crossing in prepare(counts) or ():
+        if crossing.original:
+            continue
+        here = Counts()
+        suite = WORK / "mpi4py-4.1.2" / FUTURES
+        cases = sorted(set(re.findall(r"def (test_\w+)", suite.read_text())))
+        chosen = [f"-k=*.{case}" for case in cases if case not in INSIDES]
+        ranks = RANKS[-1:] if crossing.env else RANKS
+        starts = [((), 1), *((FUTURES_MODULE, n) for n in ranks)]
+        for module, n in starts:
+            command = [PHALANX, "run", "--oversubscribe", "-n", str(n), PYTHON]
+            command += [*module, str(suite), *chosen]
+            done = run(command, SECONDS, env=crossing.env, cwd=WORK)
+            what = f"{' '.join(module)} {FUTURES.name} at {n} ranks"
+            here += count_unittest(done, f"{crossing.name}: {what}")
+        print(
+            f"   {crossing.name}: futures: {here.passed} passed, {here.failed} failed"
+        )
+        counts += here
+    return counts
+
+
 def run_all() -> Counts:
     counts = run_files(CORE, QUICK)
+    counts += run_futures()
     counts += check_lists(WORK / "mpi4py-4.1.2" / "test")
     return counts
 

@@ -21,6 +21,7 @@ class Case:
     expected: str
     picture: str = ""
     ranks: tuple[int, ...] = RANKS
+    module: tuple[str, ...] = ()  # What runs the script.
 
 
 CASES = (
@@ -51,6 +52,12 @@ CASES = (
     ),
     Case("life.py", r"116 cells after 1103 generations"),
     Case("census.py --most 60 --check", r"60 files in .*\n.*\na serial count agrees"),
+    Case(
+        "compressors.py --megabytes 1",
+        r"18 settings on 1,048,576 bytes, \d workers.*gave back the same bytes",
+        module=("-m", "phalanx.futures"),
+    ),
+    Case("compressors.py --megabytes 1 --workers 2", r"2 workers.*same", ranks=(1,)),
 )
 
 
@@ -66,6 +73,7 @@ POOL_CASES = (
     ),
     Case("in_order.py", r"in order .*; a serial run agrees"),
     Case("orbits.py --orbits 100000", r"largest error \d\.\de-1\d; the three agree"),
+    Case("compressors.py --megabytes 1", r"18 settings.*gave back the same bytes"),
     Case("logbook.py", r"was told: .* cut off .*200 entries by 4 writers, all whole"),
 )
 DOOR_CASE = Case(
@@ -94,6 +102,9 @@ WRONG = (
     ("quantiles.py inf", 2, "expected a whole number"),
     ("spawn.py 0", 2, "workers: 0: expected 1 or more"),
     ("spawn.py 2 -1", 2, "limit: -1: expected 1 or more"),
+    ("compressors.py {empty}", 1, "no files end in .py"),
+    ("compressors.py {file}", 2, "expected a folder, this is a file"),
+    ("compressors.py --workers 0", 2, "expected 1 or more"),
     ("words.py --top -1", 2, "expected 0 or more"),
     ("words.py {file}", 2, "expected a folder"),
     ("words.py {empty}", 1, "no files end in .py"),
@@ -118,7 +129,7 @@ WRONG = (
     ("thumbnails.py {letters} --out letter.pgm", 2, "File exists"),
     ("thumbnails.py --count 0", 2, "expected 1 or more"),
 )
-WITH_RANKS = {case.command.split()[0] for case in CASES}
+WITH_RANKS = {case.command.split()[0] for case in CASES if not case.module}
 
 
 def start_example(command: str, ranks: int) -> Finished:
@@ -184,7 +195,7 @@ def run_case(case: Case, ranks: int, counts: Counts, launcher: bool = True) -> N
     name = f"{case.command} at {ranks} ranks"
     with tempfile.TemporaryDirectory() as folder:
         script, *options = case.command.format(tmp=folder).split()
-        program = [PYTHON, str(EXAMPLES / script), *options]
+        program = [PYTHON, *case.module, str(EXAMPLES / script), *options]
         if launcher:
             done = run([PHALANX, "run", "-n", str(ranks), *program], 120)
         else:

@@ -85,7 +85,8 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         env,
     };
     let mut job = Job::new(manner, universe, options.universe_size.unwrap_or(size.max(cpus)))?;
-    let plan = Plan { programs, place, preput: Vec::new(), stdin: stdin(), reader: options.stdin, spawned: false };
+    let (stdin, reader) = (stdin(), options.stdin);
+    let plan = Plan { programs, place, preput: Vec::new(), stdin, reader, spawned: false, expendable: false };
     job.launch(&plan)?;
     Ok(job.run())
 }

@@ -49,6 +49,13 @@ pub struct Program {
     pub info: Vec<(String, String)>,
 }
 
+impl Program {
+    /// Whether its failures do not end the job, so that who waits for its ranks can be told at once.
+    fn is_expendable(&self) -> bool {
+        self.info.iter().any(|(key, value)| key == "phalanx_expendable" && value == "true")
+    }
+}
+
 impl Comm {
     /// Starts programs as one new world and gives the intercommunicator to it (`MPI_Comm_spawn`,
     /// `MPI_Comm_spawn_multiple`). All processes of this intracommunicator call it; `programs` matters at the root.
@@ -98,6 +105,9 @@ impl Comm {
         let started = with_launcher(engine, |pmi| ask(pmi, programs, first, world, block));
         if started.is_err() {
             universe.free(block);
+        } else if programs.iter().all(Program::is_expendable) {
+            // A launcher that does not know this hint ends the job; then nobody is left to give up too early.
+            self.engine().core().keeps_going = true;
         }
         started.map(|()| (first, total, inter))
     }

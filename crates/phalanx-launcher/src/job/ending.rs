@@ -122,6 +122,10 @@ impl Job {
         if self.course.ending || self.course.verdict.is_some() {
             return;
         }
+        // Ranks that wait for one that never starts MPI would wait for ever.
+        if self.ranks[index].expendable && !matches!(cause, Cause::Abort(_) | Cause::Missed) {
+            return self.say(&format!("phalanx: {} {}; the others go on", self.name_of(index), cause.describe()));
+        }
         let first = self.course.failure.is_none();
         if first {
             self.course.failure = Some(cause.status());

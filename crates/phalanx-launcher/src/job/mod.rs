@@ -48,6 +48,8 @@ struct Rank {
     ended: Option<Ended>,
     /// The code it gave to `MPI_Abort`.
     abort: Option<i32>,
+    /// Its failure does not end the job.
+    expendable: bool,
     /// Its world could not be started whole: how it ends means nothing.
     discarded: bool,
     /// Standard output and error, until they end.

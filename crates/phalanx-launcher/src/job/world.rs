@@ -19,6 +19,9 @@ use crate::process::{self, Spawn, Stdin};
 use crate::program::{self, Program};
 use crate::run::GRACE;
 
+/// The hint of `MPI_Comm_spawn` that failures of the new ranks do not end the job.
+const EXPENDABLE: &str = "phalanx_expendable";
+
 /// Variables of an outer job that must not reach our ranks.
 const FOREIGN: &[&str] = &["PMI_PORT", "PMI_ID", "PMI_SPAWNED", "PMI_HOSTNAME"];
 
@@ -36,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) reader: Reader,
     /// A rank spawned it.
     pub(crate) spawned: bool,
+    /// Whoever spawned it goes on when ranks of it fail.
+    pub(crate) expendable: bool,
 }
 
 /// So many ranks of one program.
@@ -158,6 +163,7 @@ impl Job {
             slot,
             ended: None,
             abort: None,
+            expendable: plan.expendable,
             discarded: false,
             streams: [None, None],
             connection,
@@ -216,7 +222,8 @@ impl Job {
         // A bound rank cannot see how many CPUs the job has, and spins or sleeps by that.
         env.push((JOB_CPUS.into(), usable_cpus().len().to_string().into()));
         // Always said: a job inside a rank of another one has a manner of its own.
-        env.push(("PHALANX_KEEP_GOING".into(), if self.manner.keep_going { "1" } else { "0" }.into()));
+        let keep_going = self.manner.keep_going || plan.expendable;
+        env.push(("PHALANX_KEEP_GOING".into(), if keep_going { "1" } else { "0" }.into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }
@@ -267,7 +274,10 @@ impl Job {
             programs.push(self.planned(command).map_err(|e| e.reason())?);
         }
         let place = Place { first, context, parent };
-        let plan = Plan { programs, place, preput, stdin: Stdin::Null, reader: Reader::Nobody, spawned: true };
+        let is_expendable = |command: &SpawnCommand| SpawnCommand::value(&command.info, EXPENDABLE) == Some("true");
+        let expendable = commands.iter().all(is_expendable);
+        let plan =
+            Plan { programs, place, preput, stdin: Stdin::Null, reader: Reader::Nobody, spawned: true, expendable };
         self.launch(&plan).map_err(|e| e.reason())
     }
 

@@ -113,6 +113,9 @@ class _Finder:
         if not fullname.startswith(f"{__name__}."):
             return None
         name = "phalanx" + fullname.removeprefix(__name__)
+        # `phalanx.futures` has executors of its own under two of the names.
+        if name == "phalanx.futures" or name.startswith("phalanx.futures."):
+            name = name.replace("futures", "_mpi_futures", 1)
         found = _find(name)
         if found is None:
             return None

@@ -29,13 +29,13 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import _joblib, _workers
-from . import multiprocessing as mp
-from .multiprocessing._maintenance import CLOSE, RUN, TERMINATE, Crew, our_context
-from .multiprocessing._options import MOST, Settings
-from .multiprocessing._placement import Placement, usable_cpus
-from .multiprocessing._worker import Initializer
-from .multiprocessing.errors import (
+from .. import _joblib, _workers
+from .. import multiprocessing as mp
+from ..multiprocessing._maintenance import CLOSE, RUN, TERMINATE, Crew, our_context
+from ..multiprocessing._options import MOST, Settings
+from ..multiprocessing._placement import Placement, usable_cpus
+from ..multiprocessing._worker import Initializer
+from ..multiprocessing.errors import (
     InitializerError,
     MaybeEncodingError,
     RemoteTraceback,
@@ -44,6 +44,14 @@ from .multiprocessing.errors import (
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
+
+    from .._mpi_futures import (
+        MPICommExecutor,
+        MPIPoolExecutor,
+        collect,
+        compose,
+        get_comm_workers,
+    )
 
 __all__ = [
     "ALL_COMPLETED",
@@ -56,15 +64,28 @@ __all__ = [
     "Future",
     "InitializerError",
     "InvalidStateError",
+    "MPICommExecutor",
+    "MPIPoolExecutor",
     "ProcessPoolExecutor",
     "ThreadPoolExecutor",
     "TimeoutError",
     "WorkerLostError",
     "as_completed",
+    "collect",
+    "compose",
+    "get_comm_workers",
     "wait",
 ]
 
 _WAITING = ("PENDING", "RUNNING")
+# Loaded when they are asked for; MPI itself, with the first executor that needs it.
+_OF_MPI = (
+    "MPICommExecutor",
+    "MPIPoolExecutor",
+    "collect",
+    "compose",
+    "get_comm_workers",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -73,6 +94,10 @@ def __getattr__(name: str) -> Any:
         from concurrent.futures import ThreadPoolExecutor
 
         return ThreadPoolExecutor
+    if name in _OF_MPI:
+        from .. import _mpi_futures
+
+        return getattr(_mpi_futures, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
