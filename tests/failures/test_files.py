@@ -19,6 +19,7 @@ me, last = comm.rank, comm.size - 1
 mode = MPI.MODE_RDWR | MPI.MODE_CREATE
 file = MPI.File.Open(comm, "data", mode)
 file.Set_atomicity({atomic})
+{view}
 block = np.full(8 << 20, me + 1, np.uint8)
 if me == last:
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
@@ -41,12 +42,19 @@ print("went on", flush=True)
 os._exit(0)
 """
 
+PIECES = """
+tile = MPI.BYTE.Create_vector(1, 64, 64).Create_resized(0, comm.size << 6)
+file.Set_view(me << 6, MPI.BYTE, tile.Commit())
+"""
+
 
 class TestARankThatIsKilledWhileItWrites(JobCase):
-    def check(self, write: str, atomic: bool, alone: bool) -> None:
+    def check(self, write: str, atomic: bool, alone: bool, view: str = "") -> None:
         for ranks in (2, 3):
             with self.subTest(ranks=ranks, write=write, atomic=atomic):
-                script = SCRIPT.format(write=write, atomic=atomic, alone=alone)
+                script = SCRIPT.format(
+                    write=write, atomic=atomic, alone=alone, view=view
+                )
                 ended = self.run_job(ranks, script, "--keep-going")
                 self.assertEqual(ended.out.count("went on"), ranks - 1, ended.text)
                 self.assertNotIn("Traceback", ended.err, ended.text)
@@ -59,6 +67,9 @@ class TestARankThatIsKilledWhileItWrites(JobCase):
 
     def test_is_told_to_those_who_write_in_order(self):
         self.check("Write_ordered(block[:4096])", atomic=False, alone=False)
+
+    def test_is_told_to_those_who_write_small_pieces_together(self):
+        self.check("Write_at_all(0, block)", atomic=False, alone=False, view=PIECES)
 
 
 REFUSED = """

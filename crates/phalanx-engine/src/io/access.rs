@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use super::represent::room;
+use super::together::Elements;
 use super::view::{Piece, View};
 use super::{File, lock, offset_of};
 use crate::coll::Arg;
@@ -23,7 +24,7 @@ use crate::status::Status;
 use phalanx_shm::mem::{ConstMem, MutMem};
 
 /// Bytes that go through the buffer at a time: a bound of the memory that an access takes, whatever its size.
-const STAGE: usize = 1 << 20;
+pub(super) const STAGE: usize = 1 << 20;
 
 /// Where an access takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +130,44 @@ impl File {
     /// # Errors
     /// `MPI_ERR_READ_ONLY` for a file opened for reading, wrong arguments, and the classes of files.
     pub fn write(&self, place: Place, buf: SendBuf<'_, '_>) -> Result<Status> {
+        self.write_as(place, buf, None)
+    }
+
+    /// Writes a buffer, all processes of the file together. Small pieces may be written in two phases.
+    ///
+    /// # Errors
+    /// As [`File::write`]; in two phases, what goes wrong while one process writes is an error of all.
+    pub fn write_all(&self, place: Place, buf: SendBuf<'_, '_>) -> Result<Status> {
+        if !self.has_small_pieces() {
+            return self.write(place, buf);
+        }
+        self.measured(|together| {
+            if !together {
+                return self.write(place, buf);
+            }
+            let mut joined = false;
+            let wrote = self.write_as(place, buf, Some(&mut joined));
+            if !joined {
+                // The others wait for this process, whatever is wrong with its arguments.
+                self.write_together(&self.view(), None)?;
+            }
+            wrote
+        })
+    }
+
+    /// Writes a buffer; together with the others if they are to learn that this process has joined them.
+    fn write_as(&self, place: Place, buf: SendBuf<'_, '_>, joined: Option<&mut bool>) -> Result<Status> {
         let view = self.view();
         let bytes = self.may_write().and_then(|()| buf.ty.check_elements(buf.mem.as_ptr(), buf.count));
         let plain = view.representation.writes_plainly();
         let bytes = bytes.and_then(|()| stored_bytes(&view, plain, buf.ty, buf.count));
         self.at_place(place, &view, bytes, |offset| {
             let _held = self.alone(true)?;
-            let moved = if plain {
+            let moved = if let Some(joined) = joined {
+                *joined = true;
+                let elements = Elements { offset, mem: buf.mem, count: buf.count, ty: buf.ty };
+                self.write_together(&view, Some(&elements))?
+            } else if plain {
                 self.write_elements(&view, offset, buf.mem, buf.count, buf.ty)?
             } else {
                 self.write_converted(&view, offset, buf.mem, buf.count, buf.ty)?
@@ -180,7 +212,7 @@ impl File {
     }
 
     /// Writes a piece whole: the kernel may take it in parts.
-    fn write_piece(&self, mem: ConstMem, at: u64) -> Result<()> {
+    pub(super) fn write_piece(&self, mem: ConstMem, at: u64) -> Result<()> {
         let mut done = 0;
         while done < mem.len() {
             match mem.slice(done, mem.len() - done).write_at(&self.file, at + done as u64) {
@@ -370,7 +402,11 @@ fn stored_bytes(view: &View, plain: bool, ty: &Datatype, count: usize) -> Result
 }
 
 /// The pieces of the next `bytes` bytes, and what is left of the last one.
-fn take(pieces: &mut impl Iterator<Item = Piece>, rest: Option<Piece>, bytes: usize) -> (Vec<Piece>, Option<Piece>) {
+pub(super) fn take(
+    pieces: &mut impl Iterator<Item = Piece>,
+    rest: Option<Piece>,
+    bytes: usize,
+) -> (Vec<Piece>, Option<Piece>) {
     let (mut taken, mut left, mut next) = (Vec::new(), bytes, rest);
     while left > 0 {
         let Some((at, len)) = next.take().or_else(|| pieces.next()) else { break };

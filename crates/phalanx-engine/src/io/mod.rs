@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | opening, closing, sizes, views, positions |
 //! | `access.rs` | reads and writes |
+//! | `together.rs` | collective writes of small pieces |
 //! | `view.rs` | which bytes of the file a process sees |
 //! | `represent.rs` | how elements are stored |
 //! | `error.rs` | from the kernel's errors to the standard's classes |
@@ -14,6 +15,7 @@
 mod access;
 mod error;
 mod represent;
+mod together;
 mod view;
 
 #[cfg(test)]
@@ -31,10 +33,13 @@ use rustix::io::Errno;
 
 pub use access::Place;
 pub use represent::{Conversion, Own, Representation, wrong_extent};
+use together::Ways;
 pub use view::View;
 
+use crate::coll::Arg;
 use crate::comm::Comm;
 use crate::datatype::Datatype;
+use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 
@@ -101,6 +106,10 @@ pub struct File {
     /// Where the shared position lies in the universe: one word, in elements of the view.
     shared: Offset,
     atomic: AtomicBool,
+    /// Whether some process sees small pieces; the same on all.
+    small_pieces: AtomicBool,
+    /// What collective writes of small pieces have taken through this view.
+    ways: Mutex<Ways>,
     /// Held by the thread of this process that has the file's lock, which the kernel gives to processes.
     exclusive: Mutex<()>,
 }
@@ -177,6 +186,8 @@ impl File {
             position: Mutex::new(0),
             shared: Offset::new(shared),
             atomic: AtomicBool::new(false),
+            small_pieces: AtomicBool::new(false),
+            ways: Mutex::default(),
             exclusive: Mutex::new(()),
         };
         if mode.append {
@@ -347,6 +358,11 @@ impl File {
             Ok((view.unit().rotate_left(32) ^ code, view))
         };
         let view = self.comm.same("setting the view", "size of the element type or data representation", make())?;
+        let mine = [u64::from(view.has_small_pieces())];
+        let mut all = vec![0u64; self.group().size()];
+        self.comm.allgather(Arg::Buf(SendBuf::of(&mine)), RecvBuf::of(&mut all).into())?;
+        self.small_pieces.store(all.len() > 1 && all.contains(&1), Ordering::Relaxed);
+        *lock(&self.ways) = Ways::default();
         *lock(&self.view) = view;
         *lock(&self.position) = 0;
         self.comm.done_by(0, || {

@@ -112,3 +112,66 @@ fn all_ranks_fail_alike_when_the_file_cannot_be_opened() {
         assert_eq!(directory.err().map(|e| e.class()), Some(ErrorClass::BadFile));
     });
 }
+
+/// A view of `piece` bytes of each rank in turn, with as many between the tiles.
+fn pieces(comm: &crate::Comm, file: &File, piece: i64) {
+    let byte = Datatype::predefined(Basic::Byte);
+    let block = Datatype::contiguous(piece, byte).unwrap();
+    let tile = Datatype::resized(&block, 0, piece * (i64::from(comm.size()) + 1)).unwrap();
+    tile.commit();
+    file.set_view(Some(piece * i64::from(comm.rank())), byte, &tile, Ok(Representation::Native)).unwrap();
+}
+
+#[test]
+fn small_pieces_written_together_are_where_they_belong_and_nothing_else_is_written() {
+    for n in [1, 2, 3, 8] {
+        let path = path(&format!("together-{n}"));
+        run(n, |comm| {
+            let file = File::open(comm, &path, mode()).unwrap();
+            for (piece, count) in [(1, 500), (7, 20), (64, 40_000 / n), (1000, 3)] {
+                let (size, rank) = (comm.size() as usize, comm.rank() as usize);
+                // Ranks have other numbers of pieces, one of them none.
+                let mine = piece * count * usize::from(rank != 1 || n == 2) / (1 + rank % 2);
+                let total = piece * count * (size + 1);
+                let byte = Datatype::predefined(Basic::Byte);
+                file.set_view(Some(0), byte, byte, Ok(Representation::Native)).unwrap();
+                if rank == 0 {
+                    file.write(Place::At(0), SendBuf::of(&vec![0xeeu8; total])).unwrap();
+                }
+                pieces(comm, &file, piece as i64);
+                let data: Vec<u8> = (0..mine).map(|i| (i % 100 + 101 * (rank % 2)) as u8).collect();
+                // Often enough for every way.
+                for _ in 0..5 {
+                    let status = file.write_all(Place::At(0), SendBuf::of(&data)).unwrap();
+                    assert_eq!(status.bytes, mine as u64);
+                }
+                file.sync().unwrap();
+                let found = std::fs::read(&path).unwrap();
+                for (i, value) in found[..total].iter().enumerate() {
+                    let (tile, who) = (i / (piece * (size + 1)), i / piece % (size + 1));
+                    let at = tile * piece + i % piece;
+                    let theirs = piece * count * usize::from(who != 1 || n == 2) / (1 + who % 2);
+                    let written = who < size && at < theirs;
+                    let expected = if written { (at % 100 + 101 * (who % 2)) as u8 } else { 0xee };
+                    assert_eq!(*value, expected, "byte {i} with pieces of {piece}, {n} ranks");
+                }
+                comm.barrier().unwrap();
+            }
+            file.close().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_rank_with_wrong_arguments_fails_alone_in_a_collective_write() {
+    run(3, |comm| {
+        let file = File::open(comm, &path("alone"), mode()).unwrap();
+        pieces(comm, &file, 4);
+        for _ in 0..4 {
+            let place = Place::At(if comm.rank() == 1 { -1 } else { 0 });
+            let wrote = file.write_all(place, SendBuf::of(&[7u8; 100_000]));
+            assert_eq!(wrote.err().map(|e| e.class()), (comm.rank() == 1).then_some(ErrorClass::Arg));
+        }
+        file.close().unwrap();
+    });
+}

@@ -90,6 +90,15 @@ impl View {
         self.unit
     }
 
+    /// Whether a system call for each piece costs more than the piece: it is smaller than a page, in which the kernel handles the
+    /// file, and the next one does not touch it. Elements that are converted go another way.
+    pub(super) fn has_small_pieces(&self) -> bool {
+        let size = self.stored.size();
+        let is_dense = self.stored.is_contiguous() && self.stored.extent().unsigned_abs() == size;
+        let is_native = matches!(self.representation, Representation::Native | Representation::Internal);
+        is_native && !is_dense && size / self.stored.segments(1).count().max(1) < rustix::param::page_size()
+    }
+
     /// The pieces of the file behind `len` data bytes from element `offset` on, in order.
     pub(super) fn pieces(&self, offset: u64, len: usize) -> Result<impl Iterator<Item = Piece> + use<>> {
         let far = || Error::new(ErrorClass::Arg, format!("{len} bytes at offset {offset} end beyond any file"));

@@ -37,6 +37,8 @@ struct Access<'f> {
     way: Way,
     count: usize,
     ty: TypeRef,
+    /// Whether all processes call it, and may wait for each other.
+    all: bool,
 }
 
 /// What a body gives.
@@ -45,19 +47,28 @@ type Accessed<'f> = Result<Ready<Access<'f>>, Failure>;
 fn read(file: &FileObject, place: Place, buf: RecvPtr, count: Number, ty: RawType) -> Accessed<'_> {
     let (ty, count) = (datatype::find(ty)?, param::count(count.0)?.0);
     let way = Way::Read(buf.memory(count)?);
-    Ok(Ready { on: file.error_object(), operation: Access { file, place, way, count, ty } })
+    Ok(Ready { on: file.error_object(), operation: Access { file, place, way, count, ty, all: false } })
 }
 
 fn write(file: &FileObject, place: Place, buf: SendPtr, count: Number, ty: RawType) -> Accessed<'_> {
     let (ty, count) = (datatype::find(ty)?, param::count(count.0)?.0);
     let way = Way::Write(buf.memory(count)?);
-    Ok(Ready { on: file.error_object(), operation: Access { file, place, way, count, ty } })
+    Ok(Ready { on: file.error_object(), operation: Access { file, place, way, count, ty, all: false } })
+}
+
+/// A write that all processes call.
+fn written_by_all(mut ready: Ready<Access<'_>>) -> Ready<Access<'_>> {
+    ready.operation.all = true;
+    ready
 }
 
 impl Run for Access<'_> {
     fn run(self) -> phalanx_engine::Result<Status> {
         match self.way {
             Way::Read(mem) => self.file.file.read(self.place, RecvBuf::raw(mem, self.count, &self.ty)),
+            Way::Write(mem) if self.all => {
+                self.file.file.write_all(self.place, SendBuf::raw(mem, self.count, &self.ty))
+            }
             Way::Write(mem) => self.file.file.write(self.place, SendBuf::raw(mem, self.count, &self.ty)),
         }
     }
@@ -66,7 +77,9 @@ impl Run for Access<'_> {
 impl Start for Access<'_> {
     fn start(self) -> phalanx_engine::Result<Request> {
         let engine = self.file.file.engine();
-        Ok(Request::complete(engine, self.run()?))
+        // What starts waits for nobody.
+        let alone = Access { all: false, ..self };
+        Ok(Request::complete(engine, alone.run()?))
     }
 }
 
@@ -124,7 +137,7 @@ fn read_at_all(file: &FileRef, offset: i64, buf: RecvPtr, count: Number, datatyp
 /// Writes at an offset, all processes of the file together.
 #[mpi_entry(MPI_File_write_at_all | MPI_File_iwrite_at_all | MPI_File_write_at_all_begin | MPI_File_write_at_all_end, poly)]
 fn write_at_all(file: &FileRef, offset: i64, buf: SendPtr, count: Number, datatype: RawType) -> Accessed<'_> {
-    write(file, Place::At(offset), buf, count, datatype)
+    write(file, Place::At(offset), buf, count, datatype).map(written_by_all)
 }
 
 /// Reads at the process's own position.
@@ -148,7 +161,7 @@ fn read_all(file: &FileRef, buf: RecvPtr, count: Number, datatype: RawType) -> A
 /// Writes at the process's own position, all processes of the file together.
 #[mpi_entry(MPI_File_write_all | MPI_File_iwrite_all | MPI_File_write_all_begin | MPI_File_write_all_end, poly)]
 fn write_all(file: &FileRef, buf: SendPtr, count: Number, datatype: RawType) -> Accessed<'_> {
-    write(file, Place::Own, buf, count, datatype)
+    write(file, Place::Own, buf, count, datatype).map(written_by_all)
 }
 
 /// Reads at the shared position.
@@ -172,5 +185,5 @@ fn read_ordered(file: &FileRef, buf: RecvPtr, count: Number, datatype: RawType) 
 /// Writes at the shared position, in the order of ranks.
 #[mpi_entry(MPI_File_write_ordered | MPI_File_write_ordered_begin | MPI_File_write_ordered_end, poly)]
 fn write_ordered(file: &FileRef, buf: SendPtr, count: Number, datatype: RawType) -> Accessed<'_> {
-    write(file, Place::Ordered, buf, count, datatype)
+    write(file, Place::Ordered, buf, count, datatype).map(written_by_all)
 }
