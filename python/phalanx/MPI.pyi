@@ -316,6 +316,7 @@ __all__ = [
     "REPLACE",
     "REQUEST_NULL",
     "ROOT",
+    "Register_datarep",
     "Remove_error_class",
     "Remove_error_code",
     "Remove_error_string",
@@ -1786,6 +1787,7 @@ class File:
     def size(self) -> int: ...
     def toint(self) -> int: ...
 
+def Register_datarep(datarep: str, read_fn: Callable[[Buffer, Datatype, int, Buffer, int], None] | None, write_fn: Callable[[Buffer, Datatype, int, Buffer, int], None] | None, extent_fn: Callable[[Datatype], int]) -> None: ...
 FILE_NULL: Final[File]
 
 @disjoint_base

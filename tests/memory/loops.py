@@ -85,6 +85,15 @@ def messages() -> list[Kind]:
         for request in both:
             request.Free()
 
+    def partitioned(rounds: int) -> None:
+        both = [comm.Psend_init(tiny, 2, other, 5), comm.Precv_init(room, 4, before, 5)]
+        for _ in range(rounds):
+            MPI.Prequest.Startall(both)
+            both[0].Pready_range(0, 1)
+            MPI.Request.Waitall(both)
+        for request in both:
+            request.Free()
+
     def cancelled() -> None:
         request = comm.Irecv(room, before, 999)
         request.Cancel()
@@ -229,6 +238,8 @@ def messages() -> list[Kind]:
         ("Send and Recv of 800 kB", 33, lambda: exchange(big, big_room)),
         ("Sendrecv", 333, lambda: comm.Sendrecv(tiny, other, 0, room, before)),
         ("persistent messages", 166, persistent),
+        ("partitioned messages", 166, lambda: partitioned(2)),
+        ("partitioned messages that are never started", 166, lambda: partitioned(0)),
         ("Cancel", 333, cancelled),
         ("Mprobe and Mrecv", 333, matched),
         ("Bsend", 166, buffered),
