@@ -16,11 +16,14 @@ def get_include() -> str:
 
 
 def get_config() -> dict[str, str]:
-    """Return what there is to know for building against the MPI library."""
+    """Return what there is to know for building against the MPI library.
+
+    ``mpicc`` is a compiler that finds header and library, ``library`` the library.
+    """
     config: dict[str, str] = {}
-    launcher = join(PACKAGE, "bin", "phalanx")
-    if exists(launcher):
-        config["mpicc"] = f"{launcher} cc"
+    compiler = join(PACKAGE, "doors", "bin", "mpicc")
+    if exists(compiler):
+        config["mpicc"] = compiler
     library = join(PACKAGE, "_native", "libmpi_abi.so.1")
     if exists(library):
         config["library"] = library

@@ -1,12 +1,13 @@
 //! Generated files: `cargo xtask gen` writes them, `cargo xtask gen --check` compares.
 //!
-//! The standard's ABI is data (`abi/*.tsv`). From it come the C header, the constants of the C
-//! surface, and the coverage page. The bodies are read from the `#[mpi_entry(..)]` attributes of
+//! The standard's ABI is data (`abi/*.tsv`). From it come the C header, its twin for Cython, the
+//! constants of the C surface, and the coverage page. The bodies are read from the `#[mpi_entry(..)]` attributes of
 //! `crates/phalanx-mpi/src`: each function of the standard must have one. The stubs of
 //! the extensions and the page of options are made by [`python`] from the installed package.
 
 mod consts;
 mod coverage;
+mod cython;
 mod header;
 mod implemented;
 mod python;
@@ -62,6 +63,7 @@ fn generate(root: &Path, check: bool) -> Result<Vec<PathBuf>, String> {
     let files = [
         ("crates/phalanx-mpi/include/mpi.h", header::write(&abi)),
         ("crates/phalanx-mpi/src/generated/consts.rs", consts::write(&abi)),
+        ("python/phalanx/doors/mpi4py/libmpi.pxd", cython::write(&abi)),
         ("docs/generated/coverage.md", coverage::write(&abi, &done)),
     ];
     let mut stale = Vec::new();

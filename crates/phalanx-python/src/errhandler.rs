@@ -8,6 +8,7 @@ use crate::handle::{self, Handle, HandleCell, handle_methods};
 
 /// An error handler of a communicator, window, file or session.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Errhandler {
     handle: HandleCell<MPI_Errhandler>,
 }

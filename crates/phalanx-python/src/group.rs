@@ -13,6 +13,7 @@ use crate::text::Text;
 
 /// An ordered set of processes.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Group {
     handle: HandleCell<MPI_Group>,
 }

@@ -80,6 +80,10 @@ raw_handles! {
 }
 
 /// The value inside a handle object, and whether the object is one of the module's constants.
+///
+/// C and Cython code that was compiled for mpi4py reads and writes the handle where it comes first in an object
+/// (`doors/mpi4py/include/mpi4py/pycapi.h`), so it is the first field here, and this is that of the classes.
+#[repr(C)]
 pub(crate) struct HandleCell<R> {
     value: AtomicUsize,
     constant: AtomicBool,

@@ -12,6 +12,7 @@ use crate::text::{self, Text};
 
 /// Hints: text values under text keys. Behaves as a mapping too.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Info {
     handle: HandleCell<MPI_Info>,
 }

@@ -9,6 +9,7 @@ use crate::request::Keep;
 
 /// A message that a matched probe has picked out: only this object can receive it.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Message {
     handle: HandleCell<MPI_Message>,
     /// What lower-case `mprobe` found out about an object message, for lower-case `recv`.

@@ -15,6 +15,7 @@ use crate::spec::collective;
 
 /// An operation that combines two values of the same type. Calling it combines two Python objects.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Op {
     handle: HandleCell<MPI_Op>,
     /// The Python function of a user's operation.

@@ -64,6 +64,7 @@ impl Keep {
 
 /// An operation under way.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Request {
     handle: HandleCell<MPI_Request>,
     keep: GilCell<Keep>,

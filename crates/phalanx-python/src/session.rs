@@ -17,6 +17,7 @@ use crate::text::{self, Text};
 
 /// A local use of MPI that starts from process sets.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Session {
     handle: HandleCell<MPI_Session>,
 }

@@ -14,6 +14,7 @@ use crate::handle::Handle as _;
 
 /// The source, tag, error and size of a message.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Status {
     value: UnsafeCell<MPI_Status>,
 }

@@ -36,6 +36,7 @@ pub(crate) use dynamic::register_functions;
 
 /// A communication context and the processes that share it.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Comm {
     handle: HandleCell<MPI_Comm>,
     facts: Facts,

@@ -21,6 +21,7 @@ mod pack;
 
 /// The layout of data in memory.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Datatype {
     handle: HandleCell<MPI_Datatype>,
     /// Whether the object owns its handle: a part of another type, met while that one is pickled.

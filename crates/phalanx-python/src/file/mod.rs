@@ -23,6 +23,7 @@ mod represent;
 
 /// A file opened by a group of processes.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct File {
     handle: HandleCell<MPI_File>,
 }

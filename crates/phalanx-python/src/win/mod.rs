@@ -29,6 +29,7 @@ mod sync;
 
 /// Memory that other processes may read and write.
 #[pyclass(module = "phalanx.MPI", subclass, frozen, weakref)]
+#[repr(C)] // what compiled code for mpi4py reads comes first
 pub(crate) struct Win {
     handle: HandleCell<MPI_Win>,
     /// The user's memory in the window, by address.

@@ -47,7 +47,7 @@ import phalanx
 from phalanx import Rc, rc
 
 if TYPE_CHECKING:
-    from phalanx import get_config, get_include, profile
+    from phalanx import get_config, profile
 
 __version__ = "4.1.2"
 __all__ = ["MPI"]
@@ -55,10 +55,21 @@ __all__ = ["MPI"]
 sys.modules[f"{__name__}.rc"] = rc  # type: ignore[assignment]
 
 
+def get_include() -> str:
+    """Return the directory of ``mpi4py/mpi4py.h``, for C and C++ code."""
+    from os.path import abspath, dirname, join
+
+    return join(dirname(abspath(__file__)), "include")
+
+
 def __getattr__(name: str) -> object:
-    if name in ("get_config", "get_include", "profile"):
+    if name in ("get_config", "profile"):
         return getattr(phalanx, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "get_config", "profile"])
 
 
 def _find(name: str) -> ModuleSpec | None:

@@ -1,0 +1,1 @@
+# `from mpi4py cimport MPI` and `from mpi4py cimport libmpi`.
