@@ -6,7 +6,7 @@ import threading
 import unittest
 
 from phalanx import MPI
-from phalanx.util import pkl5, sync
+from phalanx.util import pkl5, pool, sync
 
 try:
     import numpy
@@ -171,6 +171,49 @@ class TestSync(unittest.TestCase):
                 self.assertEqual(beats, [1])
             thread.join()
         mutex.free()
+
+
+def refuse(item):
+    if item >= 3:
+        raise ValueError(item)
+    return item
+
+
+class TestPool(unittest.TestCase):
+    def test_callbacks_have_been_called_when_a_result_is_there(self):
+        seen = []
+        with pool.ThreadPool(2) as threads:
+            for n in range(200):
+                result = threads.map_async(abs, [-n, n], callback=seen.append)
+                self.assertEqual(result.get(), [n, n])
+                self.assertEqual(seen[-1], [n, n])
+            errors = []
+            result = threads.map_async(
+                refuse, range(9), 2, error_callback=errors.append
+            )
+            result.wait()
+            self.assertFalse(result.successful())
+            self.assertEqual([type(error) for error in errors], [ValueError])
+            with self.assertRaisesRegex(ValueError, "3"):
+                threads.starmap(refuse, [(1,), (3,)])
+        threads.join()
+
+    def test_what_a_terminated_pool_has_not_begun_is_never_there(self):
+        begun, end = threading.Event(), threading.Event()
+
+        def task(item):
+            begun.set()
+            end.wait()
+
+        threads = pool.ThreadPool(1)
+        result = threads.map_async(task, range(50), chunksize=1)
+        begun.wait()
+        threads.terminate()
+        end.set()
+        threads.join()
+        with self.assertRaisesRegex(TimeoutError, "terminated"):
+            result.get()
+        self.assertFalse(result.successful())
 
 
 @unittest.skipIf(numpy is None, "needs NumPy")
