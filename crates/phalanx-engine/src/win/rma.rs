@@ -120,13 +120,28 @@ impl Window {
             self.fits(result.count, result.ty, &there, "result")?;
         }
         let _alone = self.accumulating(there.target)?;
-        if let (Some(from), None, Some(basic), Some(memory)) = (&from, &result, combining.basic, there.here())
-            && from.ty.is_contiguous()
-            && there.ty.is_contiguous()
+        let is_dense = |ty: &Datatype| ty.is_contiguous() && ty.true_lb() == 0;
+        if let Some(memory) = there.here()
+            && is_dense(there.ty)
+            && from.as_ref().is_none_or(|from| is_dense(from.ty))
+            && result.as_ref().is_none_or(|result| is_dense(result.ty))
         {
-            let whole = there.bytes / basic.size().max(1);
-            let (input, inout) = (from.mem.at(0, there.bytes), memory.at(0, there.bytes));
-            return combining.op.reduce(basic, input, inout, whole);
+            // In place: no copy but those that were asked for.
+            let memory = memory.at(0, there.bytes);
+            if let Some(result) = &result {
+                memory.as_const().copy_to_mem(result.mem.at(0, there.bytes));
+            }
+            return match (&from, combining.basic) {
+                (None, _) => Ok(()),
+                (Some(from), None) => {
+                    from.mem.at(0, there.bytes).copy_to_mem(memory);
+                    Ok(())
+                }
+                (Some(from), Some(basic)) => {
+                    let whole = there.bytes / basic.size().max(1);
+                    combining.op.reduce(basic, from.mem.at(0, there.bytes), memory, whole)
+                }
+            };
         }
         combining.in_pieces(from.as_ref(), result.as_mut(), &there)
     }
