@@ -195,6 +195,28 @@ static void combines(int large)
     OK(MPI_Barrier(MPI_COMM_WORLD));
 }
 
+/* Elements that do not begin where their type does: both sides have the shape. */
+static void combines_apart(void)
+{
+    int block = 2;
+    MPI_Aint at = 3 * sizeof(long);
+    MPI_Datatype shifted;
+    long from[5] = {0, 0, 0, 10, 20}, old[5] = {-1, -1, -1, -1, -1};
+    OK(MPI_Type_create_hindexed(1, &block, &at, MPI_LONG, &shifted));
+    OK(MPI_Type_commit(&shifted));
+    OK(MPI_Win_lock(MPI_LOCK_EXCLUSIVE, rank, 0, win));
+    for (int i = 0; i < 5; i++) memory[20 + i] = i;
+    OK(MPI_Accumulate(from, 1, shifted, rank, 20, 1, shifted, MPI_SUM, win));
+    CHECK(memory[20] == 0 && memory[22] == 2 && memory[23] == 13 && memory[24] == 24);
+    OK(MPI_Get_accumulate(from, 1, shifted, old, 1, shifted, rank, 20, 1, shifted, MPI_REPLACE, win));
+    CHECK(old[2] == -1 && old[3] == 13 && old[4] == 24 && memory[23] == 10 && memory[24] == 20);
+    OK(MPI_Get_accumulate(NULL, 0, shifted, old, 2, MPI_LONG, rank, 20, 1, shifted, MPI_NO_OP, win));
+    CHECK(old[0] == 10 && old[1] == 20 && memory[22] == 2);
+    OK(MPI_Win_unlock(rank, win));
+    OK(MPI_Type_free(&shifted));
+    OK(MPI_Barrier(MPI_COMM_WORLD));
+}
+
 static void refuses(void)
 {
     long one = 1, old;
@@ -303,6 +325,7 @@ int main(void)
             describes(&rows[kind]);
             synchronizes();
             combines(large);
+            combines_apart();
             refuses();
             OK(MPI_Win_free(&win));
             CHECK(win == MPI_WIN_NULL);
