@@ -43,6 +43,34 @@ fn a_receive_from_a_rank_that_has_ended_fails_after_its_last_message() {
 }
 
 #[test]
+fn a_loop_of_tests_ends_when_the_rank_that_it_waits_for_has_ended() {
+    testing::run(2, |comm| {
+        if comm.rank() == 1 {
+            return;
+        }
+        let room: &'static mut [i32] = Box::leak(Box::new([0]));
+        let mut request = comm.irecv(RecvBuf::of(room), 1, 6).unwrap();
+        let outcome = loop {
+            match request.test() {
+                Ok(None) => {}
+                outcome => break outcome,
+            }
+        };
+        assert_ended(outcome, &["Test", "rank 1", "tag 6", "MPI_COMM_WORLD"]);
+        let room: &'static mut [i32] = Box::leak(Box::new([0]));
+        let (mut request, parts) = comm.precv_init(RecvBuf::of(room), 1, 1, 6).unwrap();
+        request.start().unwrap();
+        let outcome = loop {
+            match parts.arrived(0) {
+                Ok(false) => {}
+                outcome => break outcome,
+            }
+        };
+        assert_ended(outcome, &["rank 1", "tag 6", "partitioned receive"]);
+    });
+}
+
+#[test]
 fn messages_of_a_rank_that_has_ended_can_be_received_much_later() {
     testing::run(2, |comm| {
         if comm.rank() == 1 {

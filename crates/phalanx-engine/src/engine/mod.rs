@@ -62,6 +62,7 @@ pub(crate) struct Inner {
     /// How its calls wait.
     manners: Manners,
     failed_tests: AtomicU32,
+    testing: Mutex<wait::Testing>,
     blocked: tally::Blocked,
     /// Emptied at finalize: they refer back to the engine.
     comms: Mutex<Comms>,
@@ -121,6 +122,7 @@ impl Engine {
                 move || universe.cpu_time()
             }),
             failed_tests: AtomicU32::new(0),
+            testing: Mutex::default(),
             blocked: tally::Blocked::default(),
             comms: Mutex::default(),
             parent_block: parent,

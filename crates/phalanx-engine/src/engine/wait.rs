@@ -45,6 +45,13 @@ pub(super) const DOZE: Duration = Duration::from_micros(100);
 /// Failed tests between two yields: where ranks outnumber CPUs, and elsewhere.
 const TESTS_PER_YIELD: [u32; 2] = [16, 128];
 
+/// What ranks that test in a loop have seen of ended processes.
+#[derive(Default)]
+pub(super) struct Testing {
+    looked: Option<Instant>,
+    watch: Watch,
+}
+
 /// How a schedule came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Driven {
@@ -235,8 +242,24 @@ impl Engine {
     #[inline]
     pub(crate) fn after_failed_test(&self) {
         let every = TESTS_PER_YIELD[usize::from(self.0.manners.roomy())];
-        if self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % every == every - 1 && !self.0.manners.give_way() {
-            self.doze();
+        if self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % every == every - 1 {
+            if !self.0.manners.give_way() {
+                self.doze();
+            }
+            self.look_around();
+        }
+    }
+
+    /// What a sleep in vain does, for a rank that tests in a loop: operations that only ended processes could complete
+    /// fail, which the next test finds.
+    #[cold]
+    fn look_around(&self) {
+        // One thread is enough.
+        let Ok(mut testing) = self.0.testing.try_lock() else { return };
+        if testing.looked.get_or_insert_with(Instant::now).elapsed() > SLICE {
+            testing.looked = None;
+            // Nothing is missing here, and an engine that cannot go on says so at the next test.
+            let _ = self.look_for_ended(&Waiting::on("Test", 0), &mut testing.watch, &mut || None);
         }
     }
 
