@@ -209,6 +209,7 @@ def run_all() -> Counts:
         original, ours = ready[0], ready[1]
         here = parity.compare((original.python, original.env), (ours.python, ours.env))
         print(f"   names: {here.passed} passed, {here.failed} failed")
+        here += parity.compile_and_use(original.python, WORK / "compiled")
         counts += here
     return counts
 
