@@ -121,10 +121,11 @@ fn function(found: &Bound<'_, PyAny>, name: &str) -> PyResult<Option<Py<PyAny>>>
 
 /// Register_datarep(datarep: str, read_fn: Callable[[Buffer, Datatype, int, Buffer, int], None] | None, write_fn: Callable[[Buffer, Datatype, int, Buffer, int], None] | None, extent_fn: Callable[[Datatype], int]) -> None
 ///
-/// Register a data representation for files, of which views may have the name. The conversion functions get the
-/// user's buffer, the datatype, the number of elements, the buffer of the file's side and the position of the first
-/// element; without one, data is moved as it is. They must not access the file. `extent_fn` gives the bytes of a
-/// predefined type in the file. Local.
+/// Register a data representation for files, of which views may have the name.
+///
+/// The conversion functions get the user's buffer, the datatype, the number of elements, the buffer of the file's
+/// side and the position of the first element; without one, data is moved as it is. They must not access the file.
+/// `extent_fn` gives the bytes of a predefined type in the file. Local.
 #[pyfunction]
 #[pyo3(signature = (datarep, read_fn, write_fn, extent_fn))]
 fn Register_datarep(
