@@ -224,7 +224,10 @@ class Wild:
     def argument(self, name: str, annotation: str) -> Any:
         """What one argument gets: most often something of its kind."""
         if self.random.random() < 0.1:
-            return self.anything()
+            wild = self.anything()
+            # An error handler that raises ends the job, as it should.
+            harmless = name != "errhandler_fn" or not callable(wild)
+            return wild if harmless else print_nothing
         kind = self.one(*annotation.split(" | ")) if annotation else "Any"
         base = kind.partition("[")[0]
         if base in ("BufSpec", "BufSpecB", "BufSpecV", "BufSpecW", "TargetSpec"):
@@ -245,7 +248,6 @@ class Wild:
                 return self.numbers()
             return [self.argument(name, inner) for _ in range(self.one(0, 1, 2, 3))]
         if base == "Callable":
-            # An error handler that raises ends the job, as it should.
             return self.function() if name != "errhandler_fn" else print_nothing
         if base == "InPlace":
             return getattr(self.module, "IN_PLACE", None)
