@@ -1,6 +1,7 @@
 """Executors on MPI processes: ranks, spawned workers, and what they survive."""
 
 import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -301,6 +302,39 @@ if __name__ == "__main__":
             self.assertEqual(ended.status, 3 if exits else 1, ended.text)
             if not exits:
                 self.assert_says(ended, "ValueError: told to")
+
+
+class TestInterrupted(Executors):
+    """Control-C, which reaches the launcher and through it every process."""
+
+    BODY = """
+def wait_long(x):
+    time.sleep(600)
+
+if __name__ == "__main__":
+    executor = MPIPoolExecutor(2)
+    futures = [executor.submit(wait_long, x) for x in range(9)]
+    while not futures[0].running() or not futures[1].running():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    print("ready", flush=True)
+    {rest}
+"""
+    INSIDE = "with executor: futures[0].result()"
+    OUTSIDE = "futures[0].result()"
+
+    def test_ends_what_runs_and_begins_nothing_more(self):
+        for rest in (self.INSIDE, self.OUTSIDE):
+            path = Path(self.folder, "script.py")
+            path.write_text(self.script(self.BODY, rest=rest))
+            for start in (("1",), ("3", sys.executable, "-m", "mpi4py.futures")):
+                command = start if len(start) > 1 else (*start, sys.executable)
+                job = self.launch("-n", *command, str(path))
+                job.wait_for("ready")
+                job.process.send_signal(signal.SIGINT)
+                ended = job.end()
+                self.assertEqual(ended.status, 130, ended.text)
+                self.assertEqual(ended.err.count("Traceback"), 1, ended.text)
 
 
 class TestWithoutLauncher(Executors):

@@ -45,6 +45,8 @@ def _run(args: list[str]) -> None:
         if crew is not None and error.code not in (None, 0):
             crew.abandoned = True
         raise
+    except KeyboardInterrupt:
+        raise  # The workers have heard it, and end in good order.
     except BaseException:
         if crew is not None:
             crew.abandoned = True

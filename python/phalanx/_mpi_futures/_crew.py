@@ -648,8 +648,11 @@ _crews: "weakref.WeakSet[Crew]" = weakref.WeakSet()
 def _finish() -> None:
     """Finish all calls before the interpreter ends, as `concurrent.futures` does."""
     crews = [crew for crew in list(_crews) if not crew.abandoned]
+    interrupted = getattr(sys, "last_type", None) is KeyboardInterrupt
     for crew in crews:
         for client in list(crew.clients):
+            if interrupted and not hasattr(sys, "ps1"):
+                client.cancel()
             client.close()
     for crew in crews:
         for client in list(crew.clients):

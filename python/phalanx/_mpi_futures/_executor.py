@@ -194,6 +194,18 @@ class MPIPoolExecutor(Executor):
             pool.join()
             self._pool = None
 
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None:
+        """Wait until all calls are done; after an interrupt, those that run."""
+        # Control-C has reached the workers, too, and ended what they were in.
+        is_interrupt = exc_type is not None and issubclass(exc_type, KeyboardInterrupt)
+        self.shutdown(wait=True, cancel_futures=is_interrupt)
+        return None
+
 
 class ThreadPoolExecutor(MPIPoolExecutor):
     """An `MPIPoolExecutor` whose workers are threads of this process."""
@@ -326,8 +338,7 @@ class MPICommExecutor:
         self._entered = False
         if executor is None:
             return
-        is_interrupt = exc_type is not None and not issubclass(exc_type, Exception)
-        executor.shutdown(wait=True, cancel_futures=is_interrupt)
+        executor.__exit__(exc_type, exc_val, exc_tb)
         if isinstance(executor, _OfRanks):
             executor.crew.dismiss()
 

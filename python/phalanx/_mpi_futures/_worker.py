@@ -110,8 +110,9 @@ class Worker:
                 pause = min(self.backoff, pause * 2 or 1e-6)
         try:
             kind, *order = self.comm.recv(source=0, tag=ORDER)
-        except self.mpi.Exception:
-            raise
+        except self.mpi.Exception as error:
+            # What happened to the master, others say; the frames here say nothing.
+            raise SystemExit(f"a worker has lost its master: {error}") from None
         except BaseException as error:
             # Nothing of it has begun. The master sends it call by call, or by value.
             self._answer(UNREAD, error)
