@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 
 # As long as a call would have to take for its way there and back to be negligible.
 BATCH = 1.5e-3
+# After Control-C, which ends what all workers are in, nothing new begins for so long:
+# the program may be on its way to cancel it.
+HOLD = 1.0
 KINDS = 1000  # Of so many functions it is known how long their calls take.
 
 
@@ -194,6 +197,7 @@ class Crew:
         self.owner: Client | None = None
         self.owned = owned
         self.ending = False
+        self.held: threading.Timer | None = None
         self.lost_any = False
         self.abandoned = False
         self._started = threading.Event()
@@ -281,7 +285,7 @@ class Crew:
                     del self.orders[worker]
                 task.begun = task.future.set_running_or_notify_cancel()
                 return self._give(worker, [task])
-        if not self.idle:
+        if not self.idle or self.held:
             return None
         tasks: list[Task] = []
         cost = 0.0
@@ -376,6 +380,7 @@ class Crew:
         ]
         for request in self.requests:
             request.Start()
+        self.heard = list(range(size))  # From whom a receive is active.
         with self.lock:
             self.begun = [deque() for _ in range(size)]
             self.sent = [0.0] * size
@@ -436,11 +441,16 @@ class Crew:
         except BaseException as problem:
             error = problem
         if kind == BYE:
+            self.heard.remove(worker)
             return self._lose(worker, "")
         self.requests[worker].Start()
         if error is None and kind in (ERROR, UNREAD):
             error, text = value
             error.__cause__ = RemoteTraceback(text) if text else None
+        if isinstance(error, KeyboardInterrupt):
+            self._hold()
+            # So that who waits for this call has heard of the interrupt itself before.
+            time.sleep(HOLD / 10)
         task = self._next_of(worker, kind, error, bool(alone))
         if task is None:
             return
@@ -449,6 +459,20 @@ class Crew:
         else:
             task.future.set_result(value)
         self.finished(task)
+
+    def _hold(self) -> None:
+        """Begin nothing for a moment."""
+
+        def go_on() -> None:
+            with self.lock:
+                self.held = None
+            self.dispatch()
+
+        with self.lock:
+            if self.held is None:
+                self.held = threading.Timer(HOLD, go_on)
+                self.held.daemon = True
+                self.held.start()
 
     def _next_of(
         self, worker: int, kind: int, error: BaseException | None, alone: bool
@@ -521,18 +545,23 @@ class Crew:
     # Ends of workers
 
     def _find_ended(self, error: "MPI.Exception") -> None:
-        """Find whose receive has failed: it is not active any more."""
+        """Find whose receive has failed.
+
+        It is not active any more. Others may have ended as well: those that say so when
+        they are asked are still active, and fail in a later wait.
+        """
         status = self.MPI.Status()
         found = False
-        for worker in list(self.alive):
+        for worker in list(self.heard):
             try:
                 over = self.requests[worker].Get_status(status)
-            except self.MPI.Exception:
-                over, source = True, -1
-            else:
-                source = status.Get_source()
-            if over and source < 0:
+            except self.MPI.Exception as problem:
                 found = True
+                self._lose(worker, str(problem))
+                continue
+            if over and status.Get_source() < 0:
+                found = True
+                self.heard.remove(worker)
                 self._lose(worker, str(error))
         if not found:
             # Not about a worker: nothing can be received any more.
