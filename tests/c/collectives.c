@@ -1,6 +1,7 @@
 /* Every collective in its blocking, nonblocking and persistent form, in place too, with int and MPI_Count.
- * ranks: 1 2 3 4 8 */
-#include "check.h"
+ * ranks: 1 2 3 4 8
+ * widths: int count */
+#include "large.h"
 
 enum { N = 5, MOST = 16 };
 static int in[N * MOST], out[N * MOST];
@@ -191,7 +192,9 @@ static void everywhere(int form)
 static void vectors(void)
 {
     MPI_Comm comm = MPI_COMM_WORLD;
-    int counts[MOST], displs[MOST], same[MOST], bytes[MOST], total = 0;
+    count_t counts[MOST], same[MOST];
+    displ_t displs[MOST], bytes[MOST];
+    int total = 0;
     MPI_Datatype types[MOST];
     for (int i = 0; i < size; i++) {
         counts[i] = i + 1;
@@ -216,7 +219,8 @@ static void vectors(void)
     OK(MPI_Scatterv(all, counts, displs, MPI_INT, back, rank + 1, MPI_INT, 0, comm));
     CHECK(is(back, rank + 1, rank));
     /* To rank i go i + 1 elements; from everybody come rank + 1. */
-    int give[MOST * MOST], got[MOST * MOST], rdispls[MOST], rbytes[MOST];
+    int give[MOST * MOST], got[MOST * MOST];
+    displ_t rdispls[MOST], rbytes[MOST];
     for (int i = 0; i < size; i++) {
         fill(give + displs[i], i + 1, rank * MOST + i);
         rdispls[i] = i * (rank + 1);

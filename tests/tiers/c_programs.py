@@ -1,6 +1,8 @@
 """C programs against our `mpi.h`: one per chapter, built by `phalanx cc`.
 
-A program says in a comment at how many ranks it runs: `ranks: 1 2 3 8`. It
+A program says in a comment at how many ranks it runs: `ranks: 1 2 3 8`. One that
+says `widths: int count` is built a second time with `COUNTS` defined, by which
+`large.h` makes its calls those with `MPI_Count`. It
 prints one line `N checks` on rank 0 and exits with a status other than 0 when
 a check fails.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 from .process import PHALANX, ROOT, TESTS, Counts, run
 
 RANKS = re.compile(r"ranks:\s*((?:\d+[ ,]*)+)")
+WIDTHS = re.compile(r"widths:\s*((?:(?:int|count)[ ,]*)+)")
 CHECKS = re.compile(r"(\d+) checks")
 
 # What the library exports beyond the standard: for our own binding, which finds out
@@ -66,9 +69,10 @@ def check_exports() -> Counts:
     return counts
 
 
-def run_program(source: Path, folder: Path) -> Counts:
+def run_program(source: Path, folder: Path, width: str) -> Counts:
+    """Builds a program in one width and runs it at each of its numbers of ranks."""
     counts = Counts()
-    binary = folder / source.stem
+    binary = folder / f"{source.stem}-{width}"
     built = run(
         [
             PHALANX,
@@ -77,6 +81,7 @@ def run_program(source: Path, folder: Path) -> Counts:
             "-Wextra",
             "-O1",
             "-g",
+            *(["-DCOUNTS"] if width == "count" else []),
             str(source),
             "-o",
             str(binary),
@@ -84,7 +89,7 @@ def run_program(source: Path, folder: Path) -> Counts:
         60,
     )
     if built.code != 0:
-        counts.fail(f"{source.name} does not build", built.output)
+        counts.fail(f"{source.name} ({width}) does not build", built.output)
         return counts
     ranks = RANKS.search(source.read_text())
     for count in ranks[1].replace(",", " ").split() if ranks else ["1", "2"]:
@@ -93,7 +98,9 @@ def run_program(source: Path, folder: Path) -> Counts:
         if done.code == 0 and checks:
             counts.passed += int(checks[1])
         else:
-            counts.fail(f"{source.name} at {count} ranks ({done.code})", done.output)
+            counts.fail(
+                f"{source.name} ({width}) at {count} ranks ({done.code})", done.output
+            )
     return counts
 
 
@@ -101,5 +108,7 @@ def run_all() -> Counts:
     counts = check_exports()
     with tempfile.TemporaryDirectory() as folder:
         for source in sorted((TESTS / "c").glob("*.c")):
-            counts += run_program(source, Path(folder))
+            widths = WIDTHS.search(source.read_text())
+            for width in widths[1].replace(",", " ").split() if widths else ["int"]:
+                counts += run_program(source, Path(folder), width)
     return counts
