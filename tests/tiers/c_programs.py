@@ -1,10 +1,9 @@
-"""C programs against our `mpi.h`: one per chapter, built by `phalanx cc`.
+"""C programs against our `mpi.h`: at least one calls each function of the standard.
 
 A program says in a comment at how many ranks it runs: `ranks: 1 2 3 8`. One that
 says `widths: int count` is built a second time with `COUNTS` defined, by which
-`large.h` makes its calls those with `MPI_Count`. It
-prints one line `N checks` on rank 0 and exits with a status other than 0 when
-a check fails.
+`large.h` makes its calls those with `MPI_Count`. It prints one line `N checks` on
+rank 0 and exits with a status other than 0 when a check fails.
 """
 
 import importlib.util
@@ -69,6 +68,24 @@ def check_exports() -> Counts:
     return counts
 
 
+def called_names(binary: Path) -> set[str]:
+    """The functions of the library that a program calls, by its own symbols."""
+    listed = run(["nm", "-D", "--undefined-only", str(binary)], 60)
+    return {line.split()[-1].partition("@")[0] for line in listed.output.splitlines()}
+
+
+def check_calls(folder: Path) -> Counts:
+    """Every function of the standard is called by one of the programs."""
+    counts = Counts()
+    if shutil.which("nm") is None:
+        counts.skipped += 1
+        return counts
+    called = set().union(*map(called_names, folder.iterdir()))
+    missing = sorted(standard_names() - called)
+    counts.expect(not missing, f"no program of tests/c calls {', '.join(missing)}")
+    return counts
+
+
 def run_program(source: Path, folder: Path, width: str) -> Counts:
     """Builds a program in one width and runs it at each of its numbers of ranks."""
     counts = Counts()
@@ -111,4 +128,5 @@ def run_all() -> Counts:
             widths = WIDTHS.search(source.read_text())
             for width in widths[1].replace(",", " ").split() if widths else ["int"]:
                 counts += run_program(source, Path(folder), width)
+        counts += check_calls(Path(folder))
     return counts
