@@ -122,6 +122,11 @@ static void exchanged(void)
     OK(MPI_Isendrecv_replace(in, N, MPI_INT, to, 3, from, 3, MPI_COMM_WORLD, &request));
     OK(MPI_Wait(&request, &status));
     arrived(&status);
+    OK(MPI_Isendrecv_replace(in, N, MPI_INT, MPI_PROC_NULL, 3, MPI_PROC_NULL, 3, MPI_COMM_WORLD, &request));
+    OK(MPI_Wait(&request, &status));
+    CHECK(in[0] == 10 * from && status.MPI_SOURCE == MPI_PROC_NULL);
+    FAILS(MPI_ERR_RANK, MPI_Isendrecv(out, N, MPI_INT, size, 3, in, N, MPI_INT, from, 3, MPI_COMM_WORLD, &request));
+    FAILS(MPI_ERR_TAG, MPI_Isendrecv_replace(in, N, MPI_INT, to, -4, from, 3, MPI_COMM_WORLD, &request));
 }
 
 static void packed(void)

@@ -166,6 +166,43 @@ static void generalized(void)
     CHECK(queried == 1 && freed == 1);
 }
 
+/* The parts of a status, read and written. */
+static void statuses(void)
+{
+    MPI_Status status;
+    int part = -1;
+    memset(&status, 0, sizeof status);
+    OK(MPI_Status_set_source(&status, 3));
+    OK(MPI_Status_get_source(&status, &part));
+    CHECK(part == 3);
+    OK(MPI_Status_set_tag(&status, 44));
+    OK(MPI_Status_get_tag(&status, &part));
+    CHECK(part == 44);
+    OK(MPI_Status_set_error(&status, MPI_ERR_TRUNCATE));
+    OK(MPI_Status_get_error(&status, &part));
+    CHECK(part == MPI_ERR_TRUNCATE);
+}
+
+/* Of several requests, those that are complete, which stay as they are. */
+static void some(void)
+{
+    MPI_Request requests[3] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+    MPI_Status told_of[3];
+    int count = -1, which[3], got[2] = {-1, -1}, value = 5;
+    OK(MPI_Request_get_status_some(3, requests, &count, which, told_of));
+    CHECK(count == MPI_UNDEFINED);
+    OK(MPI_Irecv(&got[0], 1, MPI_INT, 0, 1, MPI_COMM_SELF, &requests[0]));
+    OK(MPI_Irecv(&got[1], 1, MPI_INT, 0, 2, MPI_COMM_SELF, &requests[2]));
+    OK(MPI_Send(&value, 1, MPI_INT, 0, 2, MPI_COMM_SELF));
+    OK(MPI_Request_get_status_some(3, requests, &count, which, told_of));
+    CHECK(count == 1 && which[0] == 2 && told_of[0].MPI_TAG == 2 && got[1] == 5);
+    CHECK(requests[2] != MPI_REQUEST_NULL);
+    OK(MPI_Send(&value, 1, MPI_INT, 0, 1, MPI_COMM_SELF));
+    OK(MPI_Waitall(3, requests, MPI_STATUSES_IGNORE));
+    CHECK(got[0] == 5);
+    FAILS(MPI_ERR_COUNT, MPI_Request_get_status_some(-1, requests, &count, which, told_of));
+}
+
 int main(void)
 {
     begin();
@@ -174,5 +211,7 @@ int main(void)
     peeking();
     persistent();
     generalized();
+    statuses();
+    some();
     return finish();
 }

@@ -1,4 +1,5 @@
-/* Windows: every way to make one, every synchronization, every operation in both widths, and wrong arguments.
+/* Windows: every way to make one, every synchronization, every operation in both widths, attributes, and wrong
+ * arguments.
  * ranks: 1 2 3 8 */
 #include "check.h"
 
@@ -314,6 +315,33 @@ static void cannot_be_made(void)
     FAILS(MPI_ERR_WIN, MPI_Win_fence(0, win));
 }
 
+static int deletions;
+
+static int deleted_of_win(MPI_Win win, int keyval, void *value, void *extra)
+{
+    CHECK(win != MPI_WIN_NULL && keyval != MPI_KEYVAL_INVALID && extra == &deletions);
+    deletions += *(int *)value;
+    return MPI_SUCCESS;
+}
+
+static void attributes(void)
+{
+    int key = MPI_KEYVAL_INVALID, nine = 9, flag = 0, *found = NULL;
+    MPI_Win mine;
+    OK(MPI_Win_create(&nine, sizeof nine, 1, MPI_INFO_NULL, MPI_COMM_WORLD, &mine));
+    OK(MPI_Win_set_errhandler(mine, MPI_ERRORS_RETURN));
+    OK(MPI_Win_create_keyval(MPI_WIN_NULL_COPY_FN, deleted_of_win, &key, &deletions));
+    OK(MPI_Win_set_attr(mine, key, &nine));
+    OK(MPI_Win_get_attr(mine, key, &found, &flag));
+    CHECK(flag && found == &nine);
+    deletions = 0;
+    OK(MPI_Win_delete_attr(mine, key));
+    CHECK(deletions == 9);
+    OK(MPI_Win_free_keyval(&key));
+    FAILS(MPI_ERR_KEYVAL, MPI_Win_set_attr(mine, MPI_WIN_BASE, &nine));
+    OK(MPI_Win_free(&mine));
+}
+
 int main(void)
 {
     begin();
@@ -331,6 +359,7 @@ int main(void)
             CHECK(win == MPI_WIN_NULL);
         }
     attaches();
+    attributes();
     OK(MPI_Group_free(&everybody));
     return finish();
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use phalanx_shm::ProcId;
 
 use crate::error::{Result, fail};
+use crate::pt2pt::buffered::SessionBuffer;
 use crate::status::{PROC_NULL, UNDEFINED};
 
 /// Outcome of comparing groups or communicators. Later ones differ more.
@@ -34,14 +35,36 @@ struct Inner {
     first: Option<u32>,
     /// Ranks sorted by process, made on the first look-up in a group without that property.
     index: OnceLock<Box<[u32]>>,
+    /// Of the session that the group comes from: its buffer for the buffered sends of communicators.
+    session: Option<SessionBuffer>,
 }
 
 impl Group {
     /// The group with these members, which must all differ (the engine's own lists do).
     pub fn new(members: Vec<ProcId>) -> Group {
+        Group::with(members, None)
+    }
+
+    fn with(members: Vec<ProcId>, session: Option<SessionBuffer>) -> Group {
         let first = members.first().map(|p| p.0);
         let consecutive = first.filter(|&first| members.iter().zip(first..).all(|(p, slot)| p.0 == slot));
-        Group(Arc::new(Inner { members: members.into(), first: consecutive, index: OnceLock::new() }))
+        Group(Arc::new(Inner { members: members.into(), first: consecutive, index: OnceLock::new(), session }))
+    }
+
+    /// The same members, for a session.
+    #[must_use]
+    pub fn of_session(&self, session: SessionBuffer) -> Group {
+        Group::with(self.members().to_vec(), Some(session))
+    }
+
+    /// A group with these members that is made from this one, and so of its session.
+    pub(crate) fn derived(&self, members: Vec<ProcId>) -> Group {
+        Group::with(members, self.0.session.clone())
+    }
+
+    /// The buffer of the session that it comes from, directly or by operations on groups and communicators.
+    pub(crate) fn session(&self) -> Option<&SessionBuffer> {
+        self.0.session.as_ref()
     }
 
     /// The group of `size` consecutive slots.
@@ -111,17 +134,17 @@ impl Group {
     /// The members of this group, then those of `other` that are not in this one.
     pub fn union(&self, other: &Group) -> Group {
         let added = other.members().iter().filter(|&&p| !self.contains(p));
-        Group::new(self.members().iter().chain(added).copied().collect())
+        self.derived(self.members().iter().chain(added).copied().collect())
     }
 
     /// The members that are in both, in the order of this group.
     pub fn intersection(&self, other: &Group) -> Group {
-        Group::new(self.members().iter().filter(|&&p| other.contains(p)).copied().collect())
+        self.derived(self.members().iter().filter(|&&p| other.contains(p)).copied().collect())
     }
 
     /// The members that are not in `other`, in the order of this group.
     pub fn difference(&self, other: &Group) -> Group {
-        Group::new(self.members().iter().filter(|&&p| !other.contains(p)).copied().collect())
+        self.derived(self.members().iter().filter(|&&p| !other.contains(p)).copied().collect())
     }
 
     /// The members with these ranks, in that order.
@@ -130,7 +153,7 @@ impl Group {
     /// `MPI_ERR_RANK` for a rank outside the group or one given twice.
     pub fn incl(&self, ranks: &[i32]) -> Result<Group> {
         let chosen = self.distinct(ranks.iter().map(|&rank| i64::from(rank)))?;
-        Ok(Group::new(chosen.into_iter().map(|rank| self.0.members[rank]).collect()))
+        Ok(self.derived(chosen.into_iter().map(|rank| self.0.members[rank]).collect()))
     }
 
     /// The members without these ranks, in the order of this group.
@@ -147,7 +170,7 @@ impl Group {
     /// `MPI_ERR_ARG` for a stride of 0, `MPI_ERR_RANK` for a rank outside the group or in two ranges.
     pub fn range_incl(&self, ranges: &[[i32; 3]]) -> Result<Group> {
         let chosen = self.in_ranges(ranges)?;
-        Ok(Group::new(chosen.into_iter().map(|rank| self.0.members[rank]).collect()))
+        Ok(self.derived(chosen.into_iter().map(|rank| self.0.members[rank]).collect()))
     }
 
     /// The members without the ranks of these ranges (first, last, stride), in the order of this group.
@@ -223,7 +246,7 @@ impl Group {
     fn without(&self, ranks: &[usize]) -> Group {
         let mut keep = vec![true; self.size()];
         ranks.iter().for_each(|&rank| keep[rank] = false);
-        Group::new(self.members().iter().zip(keep).filter(|(_, keep)| *keep).map(|(&p, _)| p).collect())
+        self.derived(self.members().iter().zip(keep).filter(|(_, keep)| *keep).map(|(&p, _)| p).collect())
     }
 }
 

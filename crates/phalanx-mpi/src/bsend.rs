@@ -83,25 +83,16 @@ fn comm_iflush_buffer(comm: CommRef, request: Out<RawRequest>) -> Done {
     start_flush(&request, comm.error_object())
 }
 
-// Sessions. Their buffers are kept for them; buffered sends use those of the communicator and of the process.
-
-/// Gives a session a buffer of its own.
+/// Gives a session a buffer of its own, for the communicators that come from it.
 #[mpi_entry(MPI_Session_attach_buffer, poly)]
 fn session_attach_buffer(session: RawSession, buffer: Address, size: Count) -> Done {
-    if session::need(session)?.attach(given(buffer, size)?) {
-        return Ok(());
-    }
-    Err(wrong(ErrorClass::Buffer, "the session already has an attached buffer; detach it first"))
+    Ok(session::need(session)?.buffer.attach(given(buffer, size)?)?)
 }
 
 /// Waits until a session's buffer is empty and gives it back.
 #[mpi_entry(MPI_Session_detach_buffer, poly)]
 fn session_detach_buffer(session: RawSession, buffer: Out<*mut c_void>, size: CountOut) -> Done {
-    state::need_process()?.engine.flush_buffer()?;
-    match session::need(session)?.detach() {
-        Some(kept) => give_back(kept, &buffer, &size),
-        None => Err(wrong(ErrorClass::Buffer, "the session has no attached buffer to detach")),
-    }
+    give_back(session::need(session)?.buffer.detach(&state::need_process()?.engine)?, &buffer, &size)
 }
 
 /// Waits until a session's buffer is empty.

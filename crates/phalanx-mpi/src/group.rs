@@ -171,12 +171,12 @@ fn group_free(group: Out<RawGroup>) -> Done {
 /// The group of a process set: `mpi://WORLD` or `mpi://SELF`.
 #[mpi_entry(MPI_Group_from_session_pset)]
 fn group_from_session_pset(session: crate::handle::RawSession, pset: crate::param::Text, new: Out<RawGroup>) -> Done {
-    crate::session::need(session)?;
+    let session = crate::session::need(session)?;
     let process = state::need_process()?;
     let group = match crate::session::pset(&pset.0)? {
         crate::session::Pset::World => process.world.comm.group(),
         crate::session::Pset::Myself => process.self_comm.comm.group(),
     };
-    new.set(adopt(group.clone())?);
+    new.set(adopt(group.of_session(session.buffer.clone()))?);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use phalanx_engine::ErrorClass;
 use phalanx_engine::info::Info;
-use phalanx_engine::pt2pt::buffered::Buffer;
+use phalanx_engine::pt2pt::buffered::SessionBuffer;
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::consts;
@@ -20,8 +20,8 @@ use crate::table::Table;
 /// What a session handle refers to.
 pub(crate) struct SessionObject {
     handler: Mutex<Handler>,
-    /// The buffer that the program attached.
-    buffer: Mutex<Option<Buffer>>,
+    /// The buffer that the program attached, if any.
+    pub(crate) buffer: SessionBuffer,
 }
 
 static SESSIONS: Table<Arc<SessionObject>> = Table::new(Kind::Session);
@@ -35,23 +35,6 @@ impl SessionObject {
     /// Sets the error handler.
     pub(crate) fn set_handler(&self, handler: Handler) {
         *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = handler;
-    }
-}
-
-impl SessionObject {
-    /// Keeps a buffer; false when there is one already.
-    pub(crate) fn attach(&self, buffer: Buffer) -> bool {
-        let mut kept = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = kept.is_none();
-        if free {
-            *kept = Some(buffer);
-        }
-        free
-    }
-
-    /// Gives the buffer back.
-    pub(crate) fn detach(&self) -> Option<Buffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -93,7 +76,8 @@ fn session_init(info: InfoRef, errhandler: RawErrhandler, session: Out<RawSessio
     session.set(RawSession::NULL);
     let handler = crate::errors::handler(errhandler, Kind::Session)?;
     state::session_begins()?;
-    let raw = SESSIONS.insert(Arc::new(SessionObject { handler: Mutex::new(handler), buffer: Mutex::new(None) }));
+    let raw =
+        SESSIONS.insert(Arc::new(SessionObject { handler: Mutex::new(handler), buffer: SessionBuffer::default() }));
     session.set(RawSession(raw.ok_or_else(|| wrong(ErrorClass::Other, "too many sessions exist"))?));
     Ok(())
 }

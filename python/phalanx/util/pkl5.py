@@ -8,7 +8,7 @@ own, and requests and messages that are tuples.
 
 import pickle as _standard
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from phalanx import MPI
 from phalanx.MPI import ANY_SOURCE, ANY_TAG, PROC_NULL, ROOT, Status
@@ -116,25 +116,27 @@ class _BigMPI:
 _bigmpi = _BigMPI()
 
 
-class Request(tuple[MPI.Request, ...]):
-    """Requests of the nonblocking operations that make one."""
+Part = TypeVar("Part", MPI.Request, MPI.Message)
+
+
+class _Parts(tuple[Part, ...]):
+    """Handles that count as one, and are equal to it when they are all it."""
 
     __slots__ = ()
+    _kind: type[Part]
+    _null: Part
 
-    def __new__(
-        cls, request: MPI.Request | Iterable[MPI.Request] | None = None
-    ) -> "Request":
-        """Make one from a request, or from several that count as one."""
-        if request is None:
-            request = MPI.REQUEST_NULL
-        if isinstance(request, MPI.Request):
-            request = (MPI.Request(request),)
-        return super().__new__(cls, request)
+    def __new__(cls, parts: Part | Iterable[Part] | None = None) -> Self:
+        """Make one from a handle, or from several."""
+        several: Any = cls._null if parts is None else parts
+        if isinstance(several, cls._kind):
+            several = (cls._kind(several),)
+        return super().__new__(cls, several)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Request):
+        if isinstance(other, type(self)):
             return tuple(self) == tuple(other)
-        if isinstance(other, MPI.Request):
+        if isinstance(other, self._kind):
             return all(part == other for part in self)
         return NotImplemented
 
@@ -142,11 +144,19 @@ class Request(tuple[MPI.Request, ...]):
         same = self.__eq__(other)
         return same if same is NotImplemented else not same
 
-    # As for `MPI.Request`: equal requests become different ones when one completes.
+    # As for the handles: equal ones become different ones when one completes.
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
         return any(bool(part) for part in self)
+
+
+class Request(_Parts[MPI.Request]):
+    """Requests of the nonblocking operations that make one."""
+
+    __slots__ = ()
+    _kind = MPI.Request
+    _null = MPI.REQUEST_NULL
 
     def Free(self) -> None:
         """Free the requests; the operations complete by themselves."""
@@ -236,36 +246,12 @@ def _regroup(requests: Sequence[Request], objects: list[Any]) -> list[Any]:
     return found
 
 
-class Message(tuple[MPI.Message, ...]):
+class Message(_Parts[MPI.Message]):
     """A matched message that has not been received."""
 
     __slots__ = ()
-
-    def __new__(
-        cls, message: MPI.Message | Iterable[MPI.Message] | None = None
-    ) -> "Message":
-        """Make one from a matched message."""
-        if message is None:
-            message = MPI.MESSAGE_NULL
-        if isinstance(message, MPI.Message):
-            message = (MPI.Message(message),)
-        return super().__new__(cls, message)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Message):
-            return tuple(self) == tuple(other)
-        if isinstance(other, MPI.Message):
-            return all(part == other for part in self)
-        return NotImplemented
-
-    def __ne__(self, other: object) -> bool:
-        same = self.__eq__(other)
-        return same if same is NotImplemented else not same
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __bool__(self) -> bool:
-        return any(bool(part) for part in self)
+    _kind = MPI.Message
+    _null = MPI.MESSAGE_NULL
 
     def free(self) -> None:
         """Forget the message, if it has been received."""

@@ -6,6 +6,7 @@ help from the rank that holds it. Who has to wait does so in a receive: it sleep
 hears interrupts, and gets an error when the rank that it waits for has ended.
 """
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable
 from typing import Literal, NoReturn, Self, TypeVar
@@ -19,6 +20,25 @@ T = TypeVar("T")
 _NOBODY = -1
 _BROKEN = -2
 _NEXT, _ANSWER, _NOTIFY = range(3)  # tags of messages
+
+
+class _Acquired(ABC):
+    """What a `with` block acquires and releases."""
+
+    @abstractmethod
+    def acquire(self, blocking: bool = True) -> bool:
+        """Hold it; with `blocking` false only if that is possible now."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Hold it no longer."""
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
 
 
 class Sequential:
@@ -105,7 +125,7 @@ class Counter:
         self._words = None
 
 
-class Mutex:
+class Mutex(_Acquired):
     """A lock that one rank holds at a time; ranks get it in the order they ask.
 
     Ranks, not threads, exclude each other. Without `recursive`, a rank that holds it
@@ -132,13 +152,6 @@ class Mutex:
         self._comm: MPI.Intracomm | None = comm.Dup()
         self._rank = comm.Get_rank()
         self._last = _Words("i", [_NOBODY], self._comm, info)
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.release()
 
     def acquire(self, blocking: bool = True) -> bool:
         """Hold the mutex; with `blocking` false only if no rank has it.
@@ -229,7 +242,7 @@ class Mutex:
         ) from lost
 
 
-class Condition:
+class Condition(_Acquired):
     """Ranks wait until another one notifies them, in the order they began to wait.
 
     Without `mutex` it has one of its own, made with the other parameters.
@@ -256,13 +269,6 @@ class Condition:
         self._rank = ranks.Get_rank()
         places = [_NOBODY] * self._size
         self._ring = _Words("i", [0, 0, *places], self._comm, info)
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.release()
 
     def acquire(self, blocking: bool = True) -> bool:
         """Acquire the mutex, as `Mutex.acquire` does."""
@@ -377,7 +383,7 @@ class Condition:
             self._ring.write(0, [0, len(others), *others, *unused])
 
 
-class Semaphore:
+class Semaphore(_Acquired):
     """A number of permits that ranks take and give back.
 
     Parameters
@@ -406,13 +412,6 @@ class Semaphore:
         self._value = value
         self._counter = Counter(value, comm=comm, info=info)
         self._condition = Condition(recursive=False, comm=comm, info=info)
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.release()
 
     def acquire(self, blocking: bool = True) -> bool:
         """Take a permit, with `blocking` false only if there is one now.

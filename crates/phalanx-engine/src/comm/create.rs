@@ -139,7 +139,7 @@ impl Comm {
         }
         let first = all[2] as u32;
         let members = part_of(&all, 3, color);
-        let group = Group::new(members.iter().map(|&r| self.group().members()[r]).collect());
+        let group = self.group().derived(members.iter().map(|&r| self.group().members()[r]).collect());
         let rank = members.iter().position(|&r| r == self.rank() as usize).unwrap_or(0);
         let ctx = first + CONTEXT_STEP * color_index(&all, 3, color);
         Ok(Some(self.intra(ctx, rank, group)))

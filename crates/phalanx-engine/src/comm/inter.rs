@@ -113,7 +113,7 @@ impl Comm {
         if others.is_empty() {
             return Ok(None);
         }
-        let group = |from: &Group, ranks: &[usize]| Group::new(ranks.iter().map(|&r| from.members()[r]).collect());
+        let group = |from: &Group, ranks: &[usize]| from.derived(ranks.iter().map(|&r| from.members()[r]).collect());
         let rank = mine.iter().position(|&r| r == self.rank() as usize).unwrap_or(0);
         let all: Vec<i32> = ours.iter().chain(&theirs).copied().collect();
         let first = first + CONTEXT_STEP * CONTEXTS * color_index(&all, 2, color);
@@ -230,6 +230,6 @@ impl Comm {
         let second = if high == other_high { !self.is_low() } else { high };
         let (group, before) =
             if second { (joined(remote, self.group()), remote.size()) } else { (joined(self.group(), remote), 0) };
-        Ok(self.intra(ctx, before + self.rank() as usize, Group::new(group)))
+        Ok(self.intra(ctx, before + self.rank() as usize, self.group().derived(group)))
     }
 }

@@ -297,10 +297,13 @@ impl Core {
             words(self, block).map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
-        let alone = match () {
-            () if self.offered > 0 && self.crowded && !self.transfers.is_empty() => ways.pipe,
-            () if self.offered > 0 => ways.exchange,
-            () => ways.alone,
+        let exchanging = self.offered > 0;
+        let alone = if exchanging && self.crowded && !self.transfers.is_empty() {
+            ways.pipe
+        } else if exchanging {
+            ways.exchange
+        } else {
+            ways.alone
         };
         if end >= alone as u64
             && let Some(pull) = self.take_alone(offer, &ours)

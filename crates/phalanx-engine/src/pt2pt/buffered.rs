@@ -3,8 +3,11 @@
 //! The engine copies the data of a buffered send into memory of its own, and uses the attached buffer as the
 //! budget the standard makes it: a send that exceeds what is attached, and not taken by earlier ones, is an error. A send
 //! that finds room in the ring takes its part of the budget for a moment only. The user's memory itself is never written.
+//!
+//! A send takes the buffer of its communicator, else that of the session the communicator comes from, else that of the
+//! process.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::comm::Comm;
 use crate::engine::{Core, Data, Engine, Outgoing, Owner, RawOp, Schedule, Step, Waiting};
@@ -26,10 +29,32 @@ pub struct Buffer {
     pub unlimited: bool,
 }
 
-/// The buffer attached to a process or to a communicator.
+/// The buffer attached to a process, a communicator or a session.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attached {
     buffer: Option<Buffer>,
+}
+
+/// The buffer of a session, which its groups and communicators know.
+#[derive(Clone, Debug, Default)]
+pub struct SessionBuffer(Arc<Mutex<Attached>>);
+
+impl SessionBuffer {
+    /// Attaches a buffer for buffered sends on the session's communicators (`MPI_Session_attach_buffer`).
+    ///
+    /// # Errors
+    /// Class `Buffer` when one is attached already.
+    pub fn attach(&self, buffer: Buffer) -> Result<()> {
+        attach(&self.0, buffer, "the session")
+    }
+
+    /// Waits for buffered sends and gives the buffer back (`MPI_Session_detach_buffer`).
+    ///
+    /// # Errors
+    /// Class `Buffer` when none is attached; interruption.
+    pub fn detach(&self, engine: &Engine) -> Result<Buffer> {
+        detach(engine, &self.0, "the session")
+    }
 }
 
 fn locked(attached: &Mutex<Attached>) -> MutexGuard<'_, Attached> {
@@ -135,7 +160,8 @@ impl Comm {
     /// Starts a buffered send: complete when this returns, as far as the user sees.
     pub(crate) fn start_buffered(&self, core: &mut Core, m: &Outgoing<'_>) -> Result<RawOp> {
         let own = locked(&self.0.attached).buffer;
-        let buffer = own.or_else(|| locked(&self.engine().0.attached).buffer);
+        let of_session = || self.group().session().and_then(|session| locked(&session.0).buffer);
+        let buffer = own.or_else(of_session).or_else(|| locked(&self.engine().0.attached).buffer);
         let reserved = m.bytes() + OVERHEAD;
         match buffer {
             Some(Buffer { unlimited: true, .. }) => {}

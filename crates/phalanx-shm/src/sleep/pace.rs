@@ -94,10 +94,10 @@ pub struct Manners {
     long: Duration,
     /// Nanoseconds that a wait polls.
     patience: AtomicU32,
-    /// Whose long use of the CPU is no neighbour's.
-    kin: Option<Kin>,
     /// The most that those may become.
     most: AtomicU32,
+    /// Whose long use of the CPU is no neighbour's.
+    kin: Option<Kin>,
 }
 
 impl Manners {
@@ -111,8 +111,8 @@ impl Manners {
             yields: if shared { (sharing * 2).clamp(4, 32) } else { 0 },
             long: if shared { LONG_SHARED } else { LONG },
             patience: AtomicU32::new(MOST.as_nanos() as u32),
-            kin: None,
             most: AtomicU32::new(MOST.as_nanos() as u32),
+            kin: None,
         }
     }
 

@@ -98,8 +98,8 @@ fn divided(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, rea
         let written = steps.enter()?;
         let shared = steps.whole(written, me)?;
         let (from, to) = (count * me / n * extent, count * (me + 1) / n * extent);
-        for (from, to) in [(0, from), (to, bytes)] {
-            of(data.mem, start + from, to - from).copy_to_mem(at(&shared, me * lines(bytes) + from, to - from));
+        for (first, end) in [(0, from), (to, bytes)] {
+            of(data.mem, start + first, end - first).copy_to_mem(at(&shared, me * lines(bytes) + first, end - first));
         }
         steps.arrive(written);
         steps.full(written)?;
@@ -158,7 +158,8 @@ fn streamed(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, ro
         };
         steps.arrive(step);
         steps.said(step, 1 - root)?;
-        for (first, count) in moving::chunks(count, block).filter(|(_, count)| *count > 0) {
+        let take = steps.takes(bytes, Readers::One);
+        for (first, count) in moving::chunks(count, block) {
             if failed.is_err() {
                 // A failing operation must not keep the other rank waiting: the steps go on.
                 break;
@@ -168,16 +169,15 @@ fn streamed(steps: &mut Steps<'_>, data: &Src, op: &Op, into: Option<MutMem>, ro
             let into = into.at((start + from) as isize, len);
             // As in `fold`, the second rank's is combined into the first one's (predefined operations commute): at the second
             // rank that is the other's copy, and no room of its own, where its input may lie.
-            failed = if root == 0 {
+            if root == 0 {
                 own.copy_to_mem(into);
-                op.reduce(&data.ty, theirs.as_const(), into, count)
+                failed = op.reduce(&data.ty, theirs.as_const(), into, count);
+                if take {
+                    theirs.take_lines();
+                }
             } else {
-                let reduced = op.reduce(&data.ty, own, theirs, count);
+                failed = op.reduce(&data.ty, own, theirs, count);
                 theirs.as_const().copy_to_mem(into);
-                reduced
-            };
-            if root == 0 && steps.takes(bytes, Readers::One) {
-                theirs.take_lines();
             }
         }
     }
