@@ -20,6 +20,19 @@ MARK = "PHALANX_TEST_MARK"
 FOREIGN = ("mpich_shm_", "sm_segment.", "vader_segment.", "psm_", "sem.")
 
 
+# The end of a script whose rank `last` was killed. The memory of rank 0 stays as long
+# as others want it.
+SURVIVORS_LEAVE = """
+if me == 0:
+    for rank in range(1, last):
+        comm.recv(source=rank)
+else:
+    comm.send(None, 0)
+print("went on", flush=True)
+os._exit(0)
+"""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a job ended: exit status (128 + signal as a shell says it), output."""
