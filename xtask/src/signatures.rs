@@ -66,7 +66,7 @@ fn fits(rust: &str, c: &str, large: bool) -> Result<bool, String> {
     }
     let number = if large { "MPI_Count" } else { "int" };
     Ok(match rust {
-        "c_int" => ["int", "MPI_T_cb_safety", "MPI_T_source_order"].contains(&c),
+        "c_int" => ["int", "MPI_T_cb_safety"].contains(&c),
         "u8" => c == "char",
         "i64" | "isize" => WIDE.contains(&c),
         "Count" => c == number,

@@ -97,8 +97,9 @@ fn start() -> Result<(), Failure> {
         parent: Mutex::new(RawComm::NULL),
         main_thread: std::thread::current().id(),
     };
-    crate::tool::engine_starts(&process.engine);
-    let _ = PROCESS.set(process);
+    crate::tool::engine_starts(process, |process| {
+        let _ = PROCESS.set(process);
+    });
     if let (Some(parent), Some(process)) = (parent, PROCESS.get()) {
         parent.set_name("MPI_COMM_PARENT");
         *process.parent() = crate::comm::adopt(parent, None)?;

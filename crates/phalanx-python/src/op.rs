@@ -145,9 +145,7 @@ fn apply(
         check(unsafe { MPI_Type_get_extent_c(datatype, &mut lb, &mut extent) })?;
         let bytes = isize::try_from(count * extent).unwrap_or(0);
         let object = handle::instance::<Datatype>(&py.get_type::<Datatype>(), datatype)?;
-        let a = Bound::new(py, Buffer::of_address(input, bytes))?;
-        let b = Bound::new(py, Buffer::of_address(inout, bytes))?;
-        let result = function.call1(py, (a, b, &object));
+        let result = Buffer::lend(py, (input, bytes), (inout, bytes), |a, b| function.call1(py, (a, b, &object)));
         object.cast::<Datatype>()?.get().cell().set(MPI_DATATYPE_NULL);
         result.map(drop)
     })();

@@ -85,6 +85,8 @@ pub(crate) struct SendOp {
     pub(crate) signature: u32,
     pub(crate) bytes: u64,
     pub(crate) sync: bool,
+    /// Offered to its receiver and not sent at once, by the limit at the time it was entered.
+    pub(crate) large: bool,
     pub(crate) data: Data,
     /// Bytes of the attached buffer that this send holds.
     pub(crate) reserved: usize,

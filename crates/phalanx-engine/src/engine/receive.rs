@@ -237,6 +237,9 @@ impl Core {
     /// Keeps a message of this process that has been packed.
     pub(crate) fn store_owned(&mut self, m: &Outgoing<'_>, packed: Vec<u8>) {
         let (source, bytes) = (m.source as i32, packed.len() as u64);
+        if self.counts {
+            self.tally.sent_to_self.add(bytes);
+        }
         let posted = match self.contexts.get_mut(&m.ctx) {
             Some(queues) if self.posted > 0 => queues.posted.take(source, m.tag),
             _ => None,

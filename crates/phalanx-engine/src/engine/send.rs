@@ -156,11 +156,10 @@ impl Core {
         if m.dest == self.me {
             return self.send_to_self(m, owner);
         }
-        if bytes < self.eager_end && !m.sync && self.push_eager(m, bytes, 0)? {
-            return Ok(RawOp::DONE);
-        }
-        if self.counts && bytes <= self.eager_limit && !m.sync && self.push_eager(m, bytes, 0)? {
-            self.tally.sent_eager.add(bytes as u64);
+        if bytes <= self.eager_limit && !m.sync && self.push_eager(m, bytes, 0)? {
+            if self.counts {
+                self.tally.sent_eager.add(bytes as u64);
+            }
             return Ok(RawOp::DONE);
         }
         self.link(m.dest)?;
@@ -171,6 +170,7 @@ impl Core {
     /// Enters a send and pushes its first record, now or when there is room.
     pub(crate) fn send_queued(&mut self, m: &Outgoing<'_>, data: Data, reserved: usize, owner: Owner) -> Result<RawOp> {
         let bytes = m.bytes();
+        let large = bytes > self.eager_limit;
         let send = SendOp {
             dest: m.dest,
             ctx: m.ctx,
@@ -179,6 +179,7 @@ impl Core {
             signature: m.ty.signature(),
             bytes: bytes as u64,
             sync: m.sync,
+            large,
             data,
             reserved,
             stage: SendStage::Queued,
@@ -186,14 +187,15 @@ impl Core {
             pieces: Box::default(),
         };
         let op = self.ops.add(owner, Body::Send(send));
-        if bytes > self.eager_limit {
+        if large {
             self.tally.sent_offered.add(bytes as u64);
             self.describe_large(op);
         } else {
             self.tally.sent_eager.add(bytes as u64);
-            self.tally.sent_late += u64::from(!m.sync);
         }
         self.enqueue(m.dest, Pending::Op(op))?;
+        let waits = !large && self.links[m.dest.0 as usize].as_ref().is_some_and(|link| !link.is_idle());
+        self.tally.sent_late += u64::from(waits);
         Ok(op)
     }
 
@@ -254,12 +256,11 @@ impl Core {
 
     /// Pushes the first record of a queued send. True when it is out of the queue.
     fn push_first(&mut self, op: RawOp) -> bool {
-        let eager_limit = self.eager_limit as u64;
         let Some(send) = self.ops.send(op) else {
             return true;
         };
         let dest = send.dest;
-        let large = send.bytes > eager_limit;
+        let large = send.large;
         let mut envelope = Envelope {
             kind: match (large, send.sync) {
                 (true, _) => kind::OFFER,
@@ -365,6 +366,7 @@ impl Core {
                 signature: m.ty.signature(),
                 bytes: bytes as u64,
                 sync: m.sync,
+                large: false,
                 data: Data::User { mem: m.mem, count: m.count, ty: m.ty.clone() },
                 reserved: 0,
                 stage: SendStage::Offered,

@@ -167,12 +167,12 @@ impl File {
 
     /// Writes what all ranks have; this one `mine`. Collective; an error there is every rank's.
     pub(super) fn write_together(&self, view: &View, mine: Option<&Elements<'_>>) -> Result<u64> {
-        let total = match mine {
-            Some(elements) => elements.ty.bytes(elements.count)?,
-            None => 0,
-        };
-        let most = self.told([total as u64])?.into_iter().max().unwrap_or(0);
         let mut wrote = Ok(());
+        let total = mine.map_or(Ok(0), |elements| elements.ty.bytes(elements.count)).unwrap_or_else(|error| {
+            wrote = Err(error);
+            0
+        });
+        let most = self.told([total as u64])?.into_iter().max().unwrap_or(0);
         let mut pieces = match mine.map(|elements| view.pieces(elements.offset, total)).transpose() {
             Ok(pieces) => pieces,
             Err(error) => {
@@ -240,7 +240,10 @@ impl File {
             ty.pack(elements.count, &mem, from, &mut stage);
             data.write(0, &stage)
         })();
-        filled.map_err(|e| Error::new(ErrorClass::Intern, format!("the block of a collective write: {e}")))?;
+        filled.map_err(|e| {
+            universe.free(block);
+            Error::new(ErrorClass::Intern, format!("the block of a collective write: {e}"))
+        })?;
         let end = pieces.last().map_or(0, |(at, len)| at + *len as u64);
         let first = pieces.first().map_or(0, |(at, _)| *at);
         Ok(Told { block: block.get(), pieces: pieces.len() as u64, bytes: len as u64, first, end })

@@ -11,7 +11,8 @@
 //! overlap it have. They land where they belong at once. Only where the sender's boundaries fall inside an element of a
 //! receiver's type with gaps do they wait in between, to be unpacked.
 //!
-//! A round is a schedule, which is over when all its messages are. Locks are taken in the order channel, core.
+//! A round is a schedule, which is over when all its messages are. One that fails leaves messages of some partitions, which
+//! would be taken for those of the next round: so all later ones fail, too. Locks are taken in the order channel, core.
 
 mod receiving;
 mod sending;
@@ -158,23 +159,29 @@ impl Channel {
     }
 
     fn advance(&self, engine: &Engine) -> Result<Step> {
-        let (outcome, operation) = match &self.end {
-            End::Send(sending) => (locked(sending).advance(&mut engine.core()), "partitioned send to"),
-            End::Recv(receiving) => (locked(receiving).advance(&mut engine.core()), "partitioned receive from"),
+        let failed = match &self.end {
+            End::Send(sending) => locked(sending).failed().cloned(),
+            End::Recv(receiving) => locked(receiving).failed().cloned(),
+        };
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let outcome = match &self.end {
+            End::Send(sending) => locked(sending).advance(&mut engine.core()),
+            End::Recv(receiving) => locked(receiving).advance(&mut engine.core()),
         };
         let done = match outcome {
             Ok(true) => match &self.end {
                 End::Send(_) => Status::EMPTY,
                 End::Recv(_) if self.peer == PROC_NULL => Status::PROC_NULL,
                 End::Recv(receiving) => {
-                    let bytes = locked(receiving).bytes(self.partitions);
+                    let bytes = locked(receiving).bytes();
                     Status { source: self.peer, tag: self.tag, bytes, cancelled: false }
                 }
             },
             Ok(false) => return Ok(Step::Pending),
             Err(error) => {
-                let place = format!("{operation} rank {} with tag {} on {}", self.peer, self.tag, self.comm.title());
-                let error = error.context(place);
+                let error = self.placed(error);
                 self.abandon(engine, &error);
                 return Err(error);
             }
@@ -182,7 +189,16 @@ impl Channel {
         Ok(Step::Done(done))
     }
 
-    /// Ends a round that has failed: nothing of it touches memory any more.
+    /// An error, with what it happened to.
+    fn placed(&self, error: Error) -> Error {
+        let operation = match &self.end {
+            End::Send(_) => "partitioned send to",
+            End::Recv(_) => "partitioned receive from",
+        };
+        error.context(format!("{operation} rank {} with tag {} on {}", self.peer, self.tag, self.comm.title()))
+    }
+
+    /// Ends a round that has failed, and the rounds to come: nothing of it touches memory any more.
     fn abandon(&self, engine: &Engine, error: &Error) {
         match &self.end {
             End::Send(sending) => locked(sending).abandon(&mut engine.core(), error),
@@ -217,9 +233,11 @@ impl Partitioned {
         };
         let engine = channel.comm.engine();
         let mut sending = locked(sending);
-        sending.claim(partitions.clone().map(|partition| channel.check_partition(partition)))?;
+        // Before the claim: without an engine that goes on nothing is marked.
         let mut core = engine.enter()?;
+        sending.claim(partitions.clone().map(|partition| channel.check_partition(partition)))?;
         let sent = partitions.clone().try_for_each(|partition| sending.send(&mut core, partition as usize));
+        let sent = sent.map_err(|error| channel.placed(error));
         if let Err(error) = &sent {
             sending.abandon(&mut core, error);
         }
@@ -241,8 +259,8 @@ impl Partitioned {
         self.ready(low..=high)
     }
 
-    /// Whether a partition of a receive has arrived; makes progress if not. True when the request is inactive
-    /// (`MPI_Parrived`).
+    /// Whether a partition of a receive has arrived; makes progress if not. True when the request is inactive, unless a round
+    /// has failed (`MPI_Parrived`).
     ///
     /// # Errors
     /// Class `Request` for a send; class `Arg` for a partition that does not exist; the error of a round that has failed.

@@ -17,18 +17,18 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use phalanx_engine::Engine;
 use phalanx_mpi_macros::mpi_entry;
 
 use crate::consts;
 use crate::entry::{Done, Failure};
 use crate::param::{OutArray, TextOut};
+use crate::state::Process;
 
 /// What the tools of this process have in common.
 struct Tool {
     /// What has been written into control variables, for the engine when it starts.
     wanted: [Option<u64>; variables::CONTROLS.len()],
-    /// Started handles of variables that are counted only for somebody.
+    /// Started handles. Some of what they tell is counted only while there are any.
     counting: usize,
 }
 
@@ -45,9 +45,11 @@ pub(crate) fn is_initialized() -> bool {
     INITIALIZED.load(Ordering::Acquire) > 0
 }
 
-/// The engine starts: what tools have asked for before holds from now on.
-pub(crate) fn engine_starts(engine: &Engine) {
+/// The engine starts: what tools have asked for before holds from now on. `publish` lets them find it, so that nothing is
+/// asked for in between.
+pub(crate) fn engine_starts(process: Process, publish: impl FnOnce(Process)) {
     let tool = tool();
+    let engine = &process.engine;
     for (control, wanted) in variables::CONTROLS.iter().zip(tool.wanted) {
         if let (Some(value), Some(write)) = (wanted, &control.write) {
             (write.at_start)(engine, value);
@@ -56,6 +58,7 @@ pub(crate) fn engine_starts(engine: &Engine) {
     if tool.counting > 0 {
         engine.count_messages(true);
     }
+    publish(process);
 }
 
 fn refuse<T>(code: c_int) -> Result<T, Failure> {

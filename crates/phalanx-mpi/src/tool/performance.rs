@@ -36,8 +36,13 @@ impl Handle {
     fn value(&self) -> u64 {
         match &self.variable.source {
             Source::Level(look) => look(&state::process().map(|process| process.engine.levels()).unwrap_or_default()),
-            Source::Count(_) => self.counted + self.since.map_or(0, |since| self.variable.count().wrapping_sub(since)),
+            Source::Count(_) => self.value_at(self.variable.count()),
         }
+    }
+
+    /// The value when the count is at `now`. A program may have written any number.
+    fn value_at(&self, now: u64) -> u64 {
+        self.counted.wrapping_add(self.since.map_or(0, |since| now.wrapping_sub(since)))
     }
 
     fn start(&mut self, tool: &mut Tool) {
@@ -280,8 +285,7 @@ fn pvar_readreset(session: RawPerformanceSession, handle: RawPerformance, buffer
     }
     // One look at the count, so that nothing falls between.
     let now = found.variable.count();
-    let value = found.counted + found.since.map_or(0, |since| now.wrapping_sub(since));
-    found.variable.ty.store(buffer, value)?;
+    found.variable.ty.store(buffer, found.value_at(now))?;
     (found.counted, found.since) = (0, found.since.map(|_| now));
     if let Some(place) = HANDLES.lock().get_mut(Kind::PerformanceHandle, handle.0) {
         *place = found;

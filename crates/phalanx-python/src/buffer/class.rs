@@ -30,6 +30,26 @@ impl Buffer {
         Buffer::new(View::of_memory(address, bytes, false, None))
     }
 
+    /// Lends two memories, with their numbers of bytes, to a function of the program: the buffers that it gets are empty once
+    /// it is over, though it may have kept them. Fewer than 0 bytes are none.
+    pub(crate) fn lend<'py, T>(
+        py: Python<'py>,
+        one: (*mut c_void, isize),
+        other: (*mut c_void, isize),
+        function: impl FnOnce(&Bound<'py, Buffer>, &Bound<'py, Buffer>) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let buffer = |(address, bytes): (*mut c_void, isize)| Bound::new(py, Buffer::of_address(address, bytes.max(0)));
+        let (one, other) = (buffer(one)?, buffer(other)?);
+        let done = function(&one, &other);
+        for buffer in [one, other] {
+            // Another thread may be looking at it at this moment: it is then no worse off than with a view of its own.
+            if let Ok(mut buffer) = buffer.try_borrow_mut() {
+                buffer.forget();
+            }
+        }
+        done
+    }
+
     /// The view of this buffer.
     pub(crate) fn view(&self) -> &View {
         &self.view

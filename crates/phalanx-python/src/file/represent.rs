@@ -48,12 +48,16 @@ fn with_datatype(
     })
 }
 
-/// Bytes that elements reach in memory.
+/// Bytes that elements reach behind their address in memory: none where they lie before it.
 fn reach(datatype: MPI_Datatype, elements: MPI_Count) -> PyResult<isize> {
-    let (mut lb, mut extent) = (0, 0);
-    // SAFETY: both places are valid for the writes.
+    let (mut lb, mut extent, mut true_lb, mut true_extent) = (0, 0, 0, 0);
+    // SAFETY: all places are valid for the writes.
     check(unsafe { MPI_Type_get_extent_c(datatype, &mut lb, &mut extent) })?;
-    Ok(extent.checked_mul(elements).and_then(|bytes| isize::try_from(bytes).ok()).unwrap_or(0))
+    // SAFETY: as above.
+    check(unsafe { MPI_Type_get_true_extent_c(datatype, &mut true_lb, &mut true_extent) })?;
+    let last = extent.checked_mul(elements.saturating_sub(1).max(0));
+    let end = last.and_then(|last| last.max(0).checked_add(true_lb)?.checked_add(true_extent));
+    Ok(end.filter(|_| elements > 0).and_then(|bytes| isize::try_from(bytes).ok()).unwrap_or(0))
 }
 
 /// Where a conversion takes place.
@@ -70,9 +74,10 @@ impl Conversion {
         with_datatype(state, self.datatype, |py, functions, datatype| {
             let Some(function) = which(functions) else { return Ok(()) };
             let elements = self.position.saturating_add(self.count);
-            let memory = Bound::new(py, Buffer::of_address(self.memory, reach(self.datatype, elements)?))?;
-            let file = Bound::new(py, Buffer::of_address(self.file, extras::conversion_bytes()))?;
-            function.call1(py, (memory, datatype, self.count, file, self.position)).map(drop)
+            let (memory, file) = (reach(self.datatype, elements)?, extras::conversion_bytes());
+            Buffer::lend(py, (self.memory, memory), (self.file, file), |memory, file| {
+                function.call1(py, (memory, datatype, self.count, file, self.position)).map(drop)
+            })
         })
     }
 }

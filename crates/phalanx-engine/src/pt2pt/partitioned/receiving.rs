@@ -17,8 +17,7 @@ use crate::status::Status;
 pub(super) struct Receiving {
     comm: Comm,
     mem: MutMem,
-    /// Elements of one partition, and of all.
-    count: usize,
+    /// Elements of all partitions.
     all: usize,
     ty: Datatype,
     /// Whence it comes; from nobody for `PROC_NULL`.
@@ -33,6 +32,9 @@ pub(super) struct Receiving {
     round: Round,
     /// Partitions that wait to be unpacked.
     staged: Vec<u8>,
+    /// What was found wrong by a look at a partition, which the round has not told yet.
+    wrong: Option<Error>,
+    /// A round has failed. Both sides are out of step then, and stay so.
     failed: Option<Error>,
 }
 
@@ -93,7 +95,6 @@ impl Receiving {
         Ok(Receiving {
             comm: comm.clone(),
             mem: buf.mem,
-            count: buf.count,
             all: buf.count * partitions,
             ty: buf.ty.clone(),
             source,
@@ -103,6 +104,7 @@ impl Receiving {
             next: 0,
             round: Round::Over,
             staged: Vec::new(),
+            wrong: None,
             failed: None,
         })
     }
@@ -112,16 +114,23 @@ impl Receiving {
         self.parts.clear();
         self.next = 0;
         self.round = if self.source.is_some() { Round::Begun } else { Round::Over };
-        self.failed = None;
     }
 
     /// Bytes of the whole message.
-    pub(super) fn bytes(&self, partitions: usize) -> u64 {
-        (self.ty.size() * self.count * partitions) as u64
+    pub(super) fn bytes(&self) -> u64 {
+        (self.ty.size() * self.all) as u64
+    }
+
+    /// Why no round goes on any more.
+    pub(super) fn failed(&self) -> Option<&Error> {
+        self.failed.as_ref()
     }
 
     /// Whether the round is over.
     pub(super) fn advance(&mut self, core: &mut Core) -> Result<bool> {
+        if let Some(error) = self.wrong.take() {
+            return Err(error);
+        }
         if !self.has_posted(core)? {
             return Ok(self.round == Round::Over);
         }
@@ -143,7 +152,6 @@ impl Receiving {
         if self.round == Round::Over {
             return Ok(true);
         }
-        // What goes wrong is the error of the round, which progress finds as well.
         if self.round == Round::Begun {
             return Ok(false);
         }
@@ -159,10 +167,11 @@ impl Receiving {
     fn is_here(&mut self, core: &mut Core, part: usize) -> bool {
         match &self.parts[part] {
             Part::Here => true,
-            // One that has failed ends the round, which tells.
-            Part::UnderWay(op) => {
-                matches!(core.ops.peek(*op), Some(Ok(_))) && matches!(self.settle(core, part), Ok(true))
-            }
+            // What goes wrong ends the round, which tells.
+            Part::UnderWay(_) => self.settle(core, part).unwrap_or_else(|error| {
+                self.wrong.get_or_insert(error);
+                false
+            }),
         }
     }
 
@@ -175,6 +184,7 @@ impl Receiving {
                     let Some(outcome) = core.poll_raw(greeting.op) else { return Ok(false) };
                     let words = greeting.words(outcome);
                     self.greeting = None;
+                    // An error fails the round, and with it the rounds to come: they know no sender.
                     self.sender = self.understand(words?)?;
                 }
                 self.post(core, source)?;

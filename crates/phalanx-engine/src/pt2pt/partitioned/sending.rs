@@ -29,9 +29,11 @@ pub(super) struct Sending {
     ready: Vec<bool>,
     /// How many have not been.
     missing: usize,
-    has_started: bool,
+    /// A round has begun and is not over.
+    is_active: bool,
     /// Messages that have not left yet.
     under_way: VecDeque<RawOp>,
+    /// A round has failed. Both sides are out of step then, and stay so.
     failed: Option<Error>,
 }
 
@@ -56,7 +58,7 @@ impl Sending {
             first_tag,
             ready: vec![false; partitions],
             missing: partitions,
-            has_started: false,
+            is_active: false,
             under_way: VecDeque::new(),
             failed: None,
         };
@@ -72,8 +74,12 @@ impl Sending {
     pub(super) fn start(&mut self) {
         self.ready.fill(false);
         self.missing = self.ready.len();
-        self.has_started = true;
-        self.failed = None;
+        self.is_active = true;
+    }
+
+    /// Why no round goes on any more.
+    pub(super) fn failed(&self) -> Option<&Error> {
+        self.failed.as_ref()
     }
 
     /// Marks partitions as ready, all of them or none.
@@ -81,8 +87,11 @@ impl Sending {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        if !self.has_started {
-            fail!(Request, "the partitioned send has not been started: call MPI_Start first");
+        if !self.is_active {
+            fail!(
+                Request,
+                "the partitioned send is not active: it has not been started since it was made or completed; call MPI_Start"
+            );
         }
         for (done, partition) in partitions.clone().enumerate() {
             let outcome = partition.and_then(|partition| match self.ready[partition] {
@@ -119,15 +128,13 @@ impl Sending {
 
     /// Whether the round is over.
     pub(super) fn advance(&mut self, core: &mut Core) -> Result<bool> {
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
         while let Some(op) = self.under_way.front() {
             let Some(outcome) = core.poll_raw(*op) else { return Ok(false) };
             self.under_way.pop_front();
             outcome?;
         }
-        Ok(self.missing == 0)
+        self.is_active = self.missing > 0;
+        Ok(!self.is_active)
     }
 
     pub(super) fn abandon(&mut self, core: &mut Core, error: &Error) {
