@@ -330,10 +330,7 @@ def _executor(comm: "Intracomm", options: Namespace) -> Any:
     """A context whose value is the executor, or None on the ranks that are workers."""
     workers = options.num_workers
     if options.executor == "mpi":
-        from phalanx.futures import (  # type: ignore[attr-defined,unused-ignore]
-            MPICommExecutor,
-            MPIPoolExecutor,
-        )
+        from phalanx._mpi_futures import MPICommExecutor, MPIPoolExecutor
 
         more = {"backoff": options.backoff, "use_pkl5": options.outband}
         if comm.Get_size() > 1:

@@ -206,7 +206,8 @@ def run_all() -> Counts:
     counts += check_lists(WORK / "mpi4py-4.1.2" / "test")
     ready = prepare(counts)
     if ready is not None:
-        original, ours = ready[0], ready[1]
+        original = next(one for one in ready if one.original)
+        ours = next(one for one in ready if not one.original)
         here = parity.compare((original.python, original.env), (ours.python, ours.env))
         print(f"   names: {here.passed} passed, {here.failed} failed")
         here += parity.compile_and_use(original.python, WORK / "compiled")

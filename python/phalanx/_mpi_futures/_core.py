@@ -3,6 +3,7 @@
 The names in `__all__` are those of the original's insides that its tests look at.
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -80,16 +81,21 @@ class Local:
         self.executor.shutdown(wait=True)
 
 
+def refuse_while_importing(name: str) -> None:
+    """Refuse an executor that a worker comes to while it imports the main script."""
+    if _worker.importing_main:
+        raise RuntimeError(
+            f"a worker has come to an {name} while it imported the main script: put "
+            "what the script does under `if __name__ == '__main__':`"
+        )
+
+
 def hire(options: Options, *, own: bool = False) -> Workers:
     """Find workers for an `MPIPoolExecutor`, as this process was started.
 
     With `own`, they work for nobody else.
     """
-    if _worker.importing_main:
-        raise RuntimeError(
-            "a worker has come to an MPIPoolExecutor while it imported the main "
-            "script: put what the script does under `if __name__ == '__main__':`"
-        )
+    refuse_while_importing("MPIPoolExecutor")
     if SharedPool is not None and not own:
         if callable(SharedPool):
             return SharedPool(options)
@@ -141,15 +147,25 @@ def client(crew: "Crew", options: Options) -> Workers:
     return crew.hire(options.initializer, options.initargs, told)
 
 
-def _disconnect(comm: "MPI.Intercomm", whole: bool) -> None:
-    # All who are left would have to take part, and one of them is gone.
+def _leave(whole: bool, *steps: Callable[[], None]) -> None:
+    """Let go of communicators that all who have them let go of together.
+
+    Not when one of those is known to have ended; one may end even now.
+    """
+    from phalanx import MPI
+
     if whole:
-        comm.Disconnect()
+        with contextlib.suppress(MPI.Exception):
+            for step in steps:
+                step()
+
+
+def _disconnect(comm: "MPI.Intercomm", whole: bool) -> None:
+    _leave(whole, comm.Disconnect)
 
 
 def _free(comm: "MPI.Intercomm", whole: bool) -> None:
-    if whole:
-        comm.Free()
+    _leave(whole, comm.Free)
 
 
 def spawn(options: Options) -> Workers:
@@ -208,9 +224,7 @@ def work(comm: "MPI.Intracomm", root: int) -> None:
     inter, mine = comm_split(comm, root)
     worker = _worker.Worker(inter, mine)
     worker.serve()
-    _free(inter, worker.whole)
-    if worker.whole:
-        mine.Free()
+    _leave(worker.whole, inter.Free, mine.Free)
 
 
 def work_for_parent() -> None:

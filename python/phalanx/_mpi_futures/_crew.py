@@ -20,6 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from typing import TYPE_CHECKING, Any
 
+from ._ends import again, cancel, fail, give
 from ._worker import (
     ALONE,
     ANSWER,
@@ -129,7 +130,9 @@ class Client:
         crew = self.crew
         with crew.lock:
             if self.broken is not None:
-                raise _again(self.broken)
+                raise again(self.broken)
+            if self.closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
             self.pending += 1
             crew.queue.append(task)
             send = bool(crew.idle)
@@ -155,11 +158,11 @@ class Client:
         """Cancel the calls that no worker has."""
         crew = self.crew
         with crew.lock:
-            mine = [task for task in crew.queue if task.client is self]
-            crew.queue = deque(task for task in crew.queue if task.client is not self)
+            # One that a worker gave back runs, as far as its future says.
+            mine = [t for t in crew.queue if t.client is self and not t.begun]
+            crew.queue = deque(t for t in crew.queue if t.client is not self or t.begun)
         for task in mine:
-            if task.future.cancel():
-                task.future.set_running_or_notify_cancel()
+            cancel(task.future)
             crew.finished(task)
 
     def join(self) -> None:
@@ -200,6 +203,7 @@ class Crew:
         self.held: threading.Timer | None = None
         self.lost_any = False
         self.abandoned = False
+        self._is_started = False
         self._started = threading.Event()
         self._connect = connect
         self._leave = leave
@@ -225,11 +229,18 @@ class Crew:
                 self.owner = client
             if self.begun:
                 self._introduce(client)
-        if self.thread.ident is None:
-            self.thread.start()
-        else:
+        if not self._start():
             self.dispatch()
         return client
+
+    def _start(self) -> bool:
+        """Start the crew's thread; false when it has been."""
+        with self.lock:
+            if self._is_started:
+                return False
+            self._is_started = True
+            self.thread.start()
+        return True
 
     def _introduce(self, client: Client) -> None:
         """Order what every worker does before the first call of a client."""
@@ -352,7 +363,7 @@ class Crew:
             else:
                 failed = tasks[0]
         if failed is not None:
-            failed.future.set_exception(error)
+            fail(failed.future, error)
             self.finished(failed)
 
     def _again_by_value(self, worker: int, task: Task) -> None:
@@ -367,11 +378,18 @@ class Crew:
             from phalanx import MPI
 
             self.MPI = MPI
-            comm = self._connect()
+            self._work_with(self._connect())
         except BaseException as error:
+            # Whatever it is, nobody waits for ever.
+            for worker in list(self.alive):
+                self._lose(worker, f"{type(error).__name__}: {error}")
             self._break_all(error)
+        finally:
             self._started.set()
-            return
+
+    def _work_with(self, comm: "MPI.Intercomm") -> None:
+        """Give the workers behind a communicator what there is to do, to the end."""
+        MPI = self.MPI
         self.comm = comm
         size = comm.Get_remote_size()
         self.buffers = [bytearray(ROOM + 1) for _ in range(size)]
@@ -455,9 +473,9 @@ class Crew:
         if task is None:
             return
         if error is not None:
-            task.future.set_exception(error)
+            fail(task.future, error)
         else:
-            task.future.set_result(value)
+            give(task.future, value)
         self.finished(task)
 
     def _hold(self) -> None:
@@ -532,8 +550,7 @@ class Crew:
 
     def dismiss(self) -> None:
         """Have the workers end, and wait for that; for those that nobody owns."""
-        if self.thread.ident is None:
-            self.thread.start()
+        if self._start():
             self._started.wait()
         with self.lock:
             if self.alive and not self.ending:
@@ -594,7 +611,7 @@ class Crew:
             if task.kind != STOP:
                 if not task.begun:
                     task.future.set_running_or_notify_cancel()
-                task.future.set_exception(error)
+                fail(task.future, error)
                 self.finished(task)
         if none_left and why:
             self._break_all(
@@ -610,7 +627,7 @@ class Crew:
             self.queue = deque(task for task in self.queue if task.client is not client)
         for task in mine:
             if task.begun or task.future.set_running_or_notify_cancel():
-                task.future.set_exception(_again(error))
+                fail(task.future, again(error))
             self.finished(task)
         client.event.set()
 
@@ -628,13 +645,6 @@ class Crew:
 
 class _Gone(BrokenExecutor):
     """Nobody is there any more to do it."""
-
-
-def _again(error: BaseException) -> BaseException:
-    """Make an exception that can be raised once more, with the same cause."""
-    new = BrokenExecutor(*error.args)
-    new.__cause__ = error.__cause__
-    return new
 
 
 def _in_worker(error: BaseException) -> BaseException:

@@ -253,12 +253,15 @@ def _ordered(
 
 
 def _unordered(begun: "deque[Future[Any]]", end: float | None) -> Iterator[Any]:
-    futures = list(begun)
+    futures = set(begun)
     begun.clear()
     try:
         left = None if end is None else max(0.0, end - time.monotonic())
         for future in as_completed(futures, left):
-            yield future.result()
+            futures.discard(future)
+            values = [future.result()]
+            del future  # While the caller has the value, nothing is kept of it here.
+            yield values.pop()
     finally:
         for future in futures:
             future.cancel()
@@ -307,6 +310,7 @@ class MPICommExecutor:
         """Part the ranks; workers return when the root has left the context."""
         if self._entered:
             raise RuntimeError("this MPICommExecutor has been entered already")
+        _core.refuse_while_importing("MPICommExecutor")
         self._entered = True
         try:
             return self._enter()
@@ -349,7 +353,8 @@ class _OfRanks(MPIPoolExecutor):
     def __init__(
         self, comm: "MPI.Intracomm", root: int, options: dict[str, Any]
     ) -> None:
-        super().__init__(**options)
+        # Every rank runs the main script itself.
+        super().__init__(**{**options, "main": False})
         self.crew = _core.ranks(comm, root, self._options)
 
     def _hire(self) -> "_core.Workers":

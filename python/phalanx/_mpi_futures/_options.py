@@ -67,7 +67,8 @@ class Options:
         self.more = dict(more)
         backoff = self.more.get("backoff")
         self.backoff = _seconds(backoff)
-        self.pickle_by_hand = _use_pkl5(self.more.get("use_pkl5"))
+        if self.more.get("use_pkl5") is None:
+            _check_use_pkl5()
 
     def wants_spawn(self) -> bool:
         """Return whether an option asks for processes that MPI starts."""
@@ -132,33 +133,28 @@ def python_flags() -> list[str]:
 
 def _seconds(value: Any) -> float:
     if value is not None:
-        return float(value)
+        return max(0.0, float(value))
     text = os.environ.get("MPI4PY_FUTURES_BACKOFF", "").strip()
     if not text:
         return BACKOFF
     try:
         return max(0.0, float(text))
     except ValueError:
-        return _warn("MPI4PY_FUTURES_BACKOFF", text, "a number of seconds", BACKOFF)
+        _warn("MPI4PY_FUTURES_BACKOFF", text, "a number of seconds")
+        return BACKOFF
 
 
-def _use_pkl5(value: Any) -> bool:
-    if value is not None:
-        return bool(value)
+def _check_use_pkl5() -> None:
+    """Tell of a value that is none; large buffers go beside the pickle in any case."""
     text = os.environ.get("MPI4PY_FUTURES_USE_PKL5", "").strip()
-    if not text or text.lower() in _FALSE:
-        return False
-    if text.lower() in _TRUE:
-        return True
-    expected = "one of " + ", ".join(_TRUE + _FALSE)
-    _warn("MPI4PY_FUTURES_USE_PKL5", text, expected, 0.0)
-    return False
+    if text and text.lower() not in _TRUE + _FALSE:
+        expected = "one of " + ", ".join(_TRUE + _FALSE)
+        _warn("MPI4PY_FUTURES_USE_PKL5", text, expected)
 
 
-def _warn(name: str, text: str, expected: str, default: float) -> float:
+def _warn(name: str, text: str, expected: str) -> None:
     warnings.warn(
         f"environment variable {name}: {text!r} is ignored: expected {expected}",
         category=RuntimeWarning,
         stacklevel=5,
     )
-    return default

@@ -12,6 +12,7 @@ from concurrent.futures import BrokenExecutor, Future
 from typing import Any
 
 from . import _worker
+from ._ends import again, cancel, fail, give
 from ._options import Options
 
 _Call = tuple["Future[Any]", Any, Any, Any]
@@ -46,7 +47,9 @@ class Threads:
         future: Future[Any] = Future()
         with self._change:
             if self.broken is not None:
-                raise _again(self.broken)
+                raise again(self.broken)
+            if self._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
             self._calls.append((future, fn, args, kwargs))
             self._change.notify()
         return future
@@ -64,8 +67,7 @@ class Threads:
     def cancel(self) -> None:
         """Cancel the calls that no thread has."""
         for future, *_ in self._take_all():
-            if future.cancel():
-                future.set_running_or_notify_cancel()
+            cancel(future)
 
     def join(self) -> None:
         """Wait until all calls are done."""
@@ -100,9 +102,10 @@ class Threads:
         with self._change:
             self.broken = broken
             self.size = 0
+            self._change.notify_all()
         for future, *_ in self._take_all():
             if future.set_running_or_notify_cancel():
-                future.set_exception(_again(broken))
+                fail(future, again(broken))
 
     def _do_one(self) -> bool:
         with self._change:
@@ -115,16 +118,10 @@ class Threads:
             try:
                 value = fn(*args, **kwargs)
             except BaseException as error:
-                future.set_exception(error)
+                fail(future, error)
             else:
-                future.set_result(value)
+                give(future, value)
         return True
-
-
-def _again(error: BrokenExecutor) -> BrokenExecutor:
-    new = BrokenExecutor(*error.args)
-    new.__cause__ = error.__cause__
-    return new
 
 
 _all: "weakref.WeakSet[Threads]" = weakref.WeakSet()

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from ._ends import begin, tell_of_cancelling
+
 __all__ = ["ThenableFuture", "catch", "then"]
 
 _Hook = Callable[[Any], Any] | None
@@ -37,7 +39,7 @@ def then(
         if old.cancelled():
             new.cancel()
             return
-        if not new.set_running_or_notify_cancel():
+        if not begin(new):
             return
         try:
             error = old.exception()
@@ -49,6 +51,7 @@ def then(
         except BaseException as problem:
             new.set_exception(problem)
 
+    new.add_done_callback(tell_of_cancelling)
     future.add_done_callback(ended)
     return new
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Any
 
+from ._ends import begin, tell_of_cancelling
+
 __all__ = ["collect", "compose"]
 
 
@@ -40,7 +42,7 @@ def collect(fs: Collection["Future[Any]"]) -> "Future[list[Any]]":
         if future.cancelled():
             result.cancel()
             cancel_all()
-        elif result.set_running_or_notify_cancel():
+        elif begin(result):
             if failed:
                 cancel_all()
                 result.set_exception(future.exception())
@@ -52,6 +54,7 @@ def collect(fs: Collection["Future[Any]"]) -> "Future[list[Any]]":
         if new.cancelled():
             with lock:
                 over = True
+            tell_of_cancelling(new)
             cancel_all()
 
     result.add_done_callback(new_done)
@@ -75,13 +78,14 @@ def compose(
 
     def new_done(new: "Future[Any]") -> None:
         if new.cancelled():
+            tell_of_cancelling(new)
             future.cancel()
 
     def old_done(old: "Future[Any]") -> None:
         if old.cancelled():
             result.cancel()
             return
-        if not result.set_running_or_notify_cancel():
+        if not begin(result):
             return
         try:
             error = old.exception()

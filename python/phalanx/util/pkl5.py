@@ -48,11 +48,11 @@ class Pickle(MPI.Pickle):
             None,
             _standard.loads,
         )
-        self._usual = (self.PROTOCOL, self.THRESHOLD)
 
     def _is_plain(self) -> bool:
         """Whether it does what the library does anyway."""
-        return self._standard and self._usual == (self.PROTOCOL, self.THRESHOLD)
+        library = (MPI.pickle.PROTOCOL, MPI.pickle.THRESHOLD)
+        return self._standard and library == (self.PROTOCOL, self.THRESHOLD)
 
 
 pickle: MPI.Pickle = Pickle()
@@ -74,15 +74,17 @@ def _load(data: bytes, buffers: list[Any]) -> Any:
     return pickle.loads_oob(data, buffers)
 
 
+def _is_plain() -> bool:
+    return isinstance(pickle, Pickle) and pickle._is_plain()
+
+
 def _outgoing(obj: Any) -> Any:
     """What the library pickles: the object, or what a user's pickler made of it."""
-    if isinstance(pickle, Pickle) and pickle._is_plain():
-        return obj
-    return _Pickled(obj)
+    return obj if _is_plain() else _Pickled(obj)
 
 
 def _all_outgoing(objects: Iterable[Any] | None) -> Any:
-    if objects is None or (isinstance(pickle, Pickle) and pickle._is_plain()):
+    if objects is None or _is_plain():
         return objects
     return [_Pickled(obj) for obj in objects]
 

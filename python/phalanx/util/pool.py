@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future
 from typing import Any, Generic, Self, TypeVar
 
-from phalanx._mpi_futures import MPIPoolExecutor, ThreadPoolExecutor
+from phalanx._mpi_futures import (
+    MPIPoolExecutor,
+    ThreadPoolExecutor,
+    collect,
+    compose,
+)
 
 __all__ = ["ApplyResult", "AsyncResult", "MapResult", "Pool", "ThreadPool"]
 
@@ -178,7 +183,8 @@ class Pool:
         if chunksize is None:
             chunksize = self._chunksize(len(items))
         chunks = [items[n : n + chunksize] for n in range(0, len(items), chunksize)]
-        return _together([self.executor.submit(call, func, chunk) for chunk in chunks])
+        asked = [self.executor.submit(call, func, chunk) for chunk in chunks]
+        return compose(collect(asked), _joined)
 
     def _chunksize(self, items: int) -> int:
         if items == 0:
@@ -271,40 +277,13 @@ class MapResult(AsyncResult[list[T]]):
     """Where the results of all items will be."""
 
 
+def _joined(parts: list[list[T]]) -> list[T]:
+    return [one for part in parts for one in part]
+
+
 def _map_chunk(func: Callable[[Any], T], items: list[Any]) -> list[T]:
     return [func(item) for item in items]
 
 
 def _starmap_chunk(func: Callable[..., T], items: list[Any]) -> list[T]:
     return [func(*item) for item in items]
-
-
-def _together(chunks: "list[Future[list[T]]]") -> "Future[list[T]]":
-    """A future of all results of the chunks, or the first error among them."""
-    whole: Future[list[T]] = Future()
-    if not chunks:
-        whole.set_result([])
-        return whole
-    lock = threading.Lock()
-    left = len(chunks)
-
-    def done(chunk: "Future[list[T]]") -> None:
-        nonlocal left
-        lost = chunk.cancelled() or chunk.exception() is not None
-        with lock:
-            # The last chunk decides, or the first that has no results.
-            decides = left == 1 or (lost and left > 0)
-            left = 0 if decides else max(left - 1, 0)
-        if not decides:
-            return
-        if chunk.cancelled():
-            whole.cancel()
-            whole.set_running_or_notify_cancel()
-        elif (error := chunk.exception()) is not None:
-            whole.set_exception(error)
-        else:
-            whole.set_result([one for part in chunks for one in part.result()])
-
-    for chunk in chunks:
-        chunk.add_done_callback(done)
-    return whole

@@ -2,8 +2,10 @@
 
 Everything but `Sequential` is made, and freed, by all ranks of a communicator
 together. State lies in a window and changes by atomic operations, which need no
-help from the rank that holds it. Who has to wait does so in a receive: it sleeps,
-hears interrupts, and gets an error when the rank that it waits for has ended.
+help from the rank that holds it. Who has to wait does so in a receive: it sleeps and
+hears interrupts. Who waits for one certain rank (`Sequential`, `Mutex.acquire`) gets an
+error when that has ended; a notification, a permit, or the name of who is next in the
+queue may come from any rank, and a wait for those ends when all others have ended.
 """
 
 from abc import ABC, abstractmethod
