@@ -64,6 +64,8 @@ class Job:
                 **os.environ,
                 MARK: mark,
                 "TMPDIR": str(Path(folder, "tmp")),
+                # Ranks that wait for each other keep the jobs of most tests alive.
+                "PHALANX_ON_DEADLOCK": "ignore",
                 **environment,
             },
             start_new_session=True,
@@ -138,8 +140,9 @@ class JobCase(unittest.TestCase):
         path.write_text(textwrap.dedent(script))
         return self.launch("-n", str(ranks), *flags, sys.executable, str(path))
 
-    def launch(self, *arguments: str) -> Job:
-        return Job(self.folder, self.mark, [PHALANX, "run", *arguments])
+    def launch(self, *arguments: str, **environment: str) -> Job:
+        command = [PHALANX, "run", *arguments]
+        return Job(self.folder, self.mark, command, **environment)
 
     def run_job(self, ranks: int, script: str, *flags: str) -> Ended:
         return self.start(ranks, script, *flags).end()

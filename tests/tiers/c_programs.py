@@ -30,6 +30,7 @@ BEYOND = {
     "PHALANX_Send",
     "PHALANX_Send_now",
     "PHALANX_Set_interrupt_hook",
+    "PHALANX_Set_place_hook",
     "PHALANX_Uses_error_function",
     "PHALANX_Version",
 }

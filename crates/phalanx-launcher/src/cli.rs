@@ -57,6 +57,47 @@ impl Default for Reader {
     }
 }
 
+/// What is done when ranks wait for each other and can never go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeadlock {
+    /// It is said, and the job ends.
+    #[default]
+    Abort,
+    /// The calls that wait fail.
+    Raise,
+    /// It is said.
+    Report,
+    /// Nothing: nobody looks.
+    Ignore,
+}
+
+impl OnDeadlock {
+    /// What may be typed, for messages.
+    pub const NAMES: &str = "'abort', 'raise', 'report' or 'ignore'";
+
+    /// What was typed.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn parse(typed: &str, value: &OsStr) -> Result<Self, LaunchError> {
+        let known = [Self::Abort, Self::Raise, Self::Report, Self::Ignore];
+        known.into_iter().find(|one| value == one.name()).ok_or_else(|| {
+            LaunchError::usage(format!("{typed}: '{}' is not one of {}", value.to_string_lossy(), Self::NAMES))
+        })
+    }
+
+    /// As it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Abort => "abort",
+            Self::Raise => "raise",
+            Self::Report => "report",
+            Self::Ignore => "ignore",
+        }
+    }
+}
+
 /// The whole command line of `phalanx run`.
 #[derive(Debug, Default)]
 pub struct RunOptions {
@@ -94,6 +135,8 @@ pub struct RunOptions {
     pub verbose: bool,
     /// A rank that fails does not end the job.
     pub keep_going: bool,
+    /// What is done when ranks can never go on; `None`: as the environment says.
+    pub on_deadlock: Option<OnDeadlock>,
     /// The doors to open (`--doors`, `--no-doors`); `None` leaves it to the environment.
     pub doors: Option<Opened>,
     /// What was accepted without effect and deserves a word.
@@ -294,6 +337,9 @@ fn flag(
         Id::HostFile => host_file(Path::new(&reader.value(&typed, inline, "a file of host names")?))?,
         Id::Verbose => options.verbose = true,
         Id::KeepGoing => options.keep_going = true,
+        Id::OnDeadlock => {
+            options.on_deadlock = Some(OnDeadlock::parse(&typed, &reader.value(&typed, inline, OnDeadlock::NAMES)?)?);
+        }
         Id::Doors => {
             let list = reader.value(&typed, inline, Opened::NAMES)?;
             options.doors = Some(Opened::parse(&list, &typed).map_err(LaunchError::usage)?);

@@ -47,6 +47,10 @@ program; ':' begins another program of the same job.
   -usize N                the attribute MPI_UNIVERSE_SIZE
   --keep-going            a rank that fails does not end the job: the others go
                           on. What waits for the failed rank fails, and says so
+  --on-deadlock WHAT      when ranks wait for each other and can never go on:
+                          abort (default): say who waits for whom and where,
+                          and end the job; raise: fail the calls that wait;
+                          report: say it; ignore: nothing
   --doors multiprocessing
                           answer 'import multiprocessing' (and the pools of
                           concurrent.futures) in ranks as well
@@ -69,7 +73,8 @@ A SIGTERM or SIGHUP is passed on, and a second one kills.
 
 Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
 ranks; PHALANX_DOORS=multiprocessing is --doors multiprocessing, and
-PHALANX_DOORS=off is --no-doors; PHALANX_GRACE is --grace, MPIEXEC_TIMEOUT is
+PHALANX_DOORS=off is --no-doors; PHALANX_GRACE is --grace,
+PHALANX_ON_DEADLOCK is --on-deadlock, MPIEXEC_TIMEOUT is
 --timeout.
 ";
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use crate::cli::{self, RunOptions};
+use crate::cli::{self, OnDeadlock, RunOptions};
 use crate::error::LaunchError;
 use crate::help;
 use crate::install::{self, Doors, Opened};
@@ -24,6 +24,8 @@ pub const TIMEOUT: &str = "MPIEXEC_TIMEOUT";
 pub const GRACE: &str = "PHALANX_GRACE";
 /// The same where nobody has said it: time to save something.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+/// What is done about a deadlock, where no flag says it. Set for ranks, too.
+pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
 
 /// Runs a job from its command line, to its end.
 ///
@@ -81,6 +83,10 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         merge: options.merge,
         verbose: options.verbose,
         keep_going: options.keep_going,
+        on_deadlock: match options.on_deadlock {
+            Some(chosen) => chosen,
+            None => on_deadlock()?,
+        },
         foreign,
         env,
     };
@@ -121,7 +127,8 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
     // The first launcher of the job, or the user, has chosen; a list that cannot be read opens what is open anyway.
     let env = doors(Opened::choose(None).unwrap_or(Opened::Mpi4py));
     let grace = variable(GRACE).ok().flatten().unwrap_or(DEFAULT_GRACE);
-    let manner = Manner { foreign: is_foreign(&env), env, grace, ..Manner::default() };
+    let on_deadlock = on_deadlock().unwrap_or_default();
+    let manner = Manner { foreign: is_foreign(&env), env, grace, on_deadlock, ..Manner::default() };
     let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
     let mut job = Job::new(manner, universe, cpus)?;
     job.serve_controller(control)?;
@@ -148,6 +155,14 @@ fn variable(name: &str) -> Result<Option<Duration>, LaunchError> {
     match std::env::var_os(name) {
         Some(value) if !value.is_empty() => cli::seconds(name, &value).map(Some),
         _ => Ok(None),
+    }
+}
+
+/// What the environment says about deadlocks.
+fn on_deadlock() -> Result<OnDeadlock, LaunchError> {
+    match std::env::var_os(ON_DEADLOCK) {
+        Some(value) if !value.is_empty() => OnDeadlock::parse(ON_DEADLOCK, &value),
+        _ => Ok(OnDeadlock::default()),
     }
 }
 

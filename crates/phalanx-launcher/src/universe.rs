@@ -31,6 +31,11 @@ impl JobUniverse {
             .map_err(|e| segment("attaching to the segment of the spawning process", &e))
     }
 
+    /// The segment itself.
+    pub(crate) fn universe(&self) -> &Universe {
+        &self.0
+    }
+
     /// The segment's descriptor, for ranks to inherit.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.fd()

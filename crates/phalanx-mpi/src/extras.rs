@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phalanx_engine::datatype::{Basic, Datatype};
+use phalanx_engine::engine::Frame;
 use phalanx_engine::pt2pt::{Received, Wait};
 use phalanx_engine::{Grow, RecvBuf, Request, SendBuf, Status};
 use phalanx_mpi_macros::mpi_entry;
@@ -186,6 +187,43 @@ fn set_interrupt_hook(hook: Address) -> Done {
     HOOK.store(hook.0, Ordering::Release);
     let process = state::need_process()?;
     process.engine.set_interrupt_hook(if hook.0 == 0 { None } else { Some(call_hook) });
+    Ok(())
+}
+
+/// The program's function that finds places.
+static PLACE: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that it may write.
+const PLACE_ROOM: usize = 4096;
+
+fn find_place() -> Vec<Frame> {
+    let address = PLACE.load(Ordering::Acquire);
+    if address == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the program gave this address as an `int (*)(char *, int)`.
+    let find = unsafe { std::mem::transmute::<usize, extern "C" fn(*mut u8, c_int) -> c_int>(address) };
+    let mut text = vec![0; PLACE_ROOM];
+    let written = find(text.as_mut_ptr(), PLACE_ROOM as c_int);
+    text.truncate(usize::try_from(written).unwrap_or(0));
+    String::from_utf8_lossy(&text).lines().filter_map(frame).collect()
+}
+
+/// A frame from its line: the file, the line in it and the function, with tabs between.
+fn frame(line: &str) -> Option<Frame> {
+    let mut parts = line.split('\t');
+    let (file, line, function) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(Frame { file: file.to_owned(), line: line.parse().ok()?, function: function.to_owned() })
+}
+
+/// Sets a function that calls which have waited for long run, without any lock, to learn where the program is: it writes up
+/// to so many bytes, a line "file TAB line TAB function" for each frame with the innermost first, and gives how many. Null
+/// removes it.
+#[mpi_entry(PHALANX_Set_place_hook)]
+fn set_place_hook(hook: Address) -> Done {
+    PLACE.store(hook.0, Ordering::Release);
+    let process = state::need_process()?;
+    process.engine.set_place_hook(if hook.0 == 0 { None } else { Some(find_place) });
     Ok(())
 }
 

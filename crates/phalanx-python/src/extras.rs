@@ -50,6 +50,7 @@ pub(crate) type Irecv = unsafe extern "C" fn(
     *mut MPI_Request,
 ) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
+type SetPlaceHook = unsafe extern "C" fn(Option<extern "C" fn(*mut u8, c_int) -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 type ConversionBytes = unsafe extern "C" fn(*mut i64) -> c_int;
 type UsesErrorFunction = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -69,6 +70,7 @@ pub(crate) struct Extras {
     /// Starts a receive whose memory is made when its message is known.
     pub(crate) irecv: Option<Irecv>,
     set_interrupt_hook: Option<SetInterruptHook>,
+    set_place_hook: Option<SetPlaceHook>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
     conversion_bytes: Option<ConversionBytes>,
@@ -97,6 +99,8 @@ pub(crate) fn get() -> &'static Extras {
                 irecv: symbol(c"PHALANX_Irecv").map(|p| std::mem::transmute::<*mut c_void, Irecv>(p)),
                 set_interrupt_hook: symbol(c"PHALANX_Set_interrupt_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetInterruptHook>(p)),
+                set_place_hook: symbol(c"PHALANX_Set_place_hook")
+                    .map(|p| std::mem::transmute::<*mut c_void, SetPlaceHook>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
                     .map(|p| std::mem::transmute::<*mut c_void, IsInterrupted>(p)),
                 uses_error_function: symbol(c"PHALANX_Uses_error_function")
@@ -301,6 +305,55 @@ pub(crate) fn install_interrupt_hook() {
         // SAFETY: `hook` is a function of the expected type that lives as long as the process.
         let _ = unsafe { set(Some(hook)) };
     }
+    if let Some(set) = get().set_place_hook {
+        // SAFETY: as above.
+        let _ = unsafe { set(Some(place)) };
+    }
+}
+
+/// Called by the library, without its lock, in a thread that has waited for long: writes where its program is.
+extern "C" fn place(text: *mut u8, room: c_int) -> c_int {
+    // SAFETY: asks for a flag only; valid at any time.
+    if unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
+        return 0;
+    }
+    let frames = Python::attach(|py| frames(py, usize::try_from(room).unwrap_or(0)).unwrap_or_default());
+    // SAFETY: the library has room for so many bytes there, and `frames` gives no more.
+    unsafe { std::ptr::copy_nonoverlapping(frames.as_ptr(), text, frames.len()) };
+    frames.len() as c_int
+}
+
+/// The frames of this thread's program, innermost first: "file TAB line TAB function" in a line each, as many as there is room
+/// for. Those of this package are left out: a program waits where it calls it.
+fn frames(py: Python<'_>, room: usize) -> PyResult<String> {
+    let mut text = String::new();
+    let package = py.import("phalanx")?.getattr("__file__")?.extract::<String>().unwrap_or_default();
+    let package = package.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut frame = py.import("sys")?.call_method0("_getframe")?;
+    while !frame.is_none() {
+        let code = frame.getattr("f_code")?;
+        let file = code.getattr("co_filename")?.extract::<String>()?;
+        if package.is_empty() || !file.starts_with(package) {
+            let line = frame.getattr("f_lineno")?.extract::<Option<u32>>()?.unwrap_or(0);
+            let function = code.getattr("co_name")?.extract::<String>()?;
+            let file = match std::env::current_dir() {
+                Ok(here) if !file.starts_with(['/', '<']) => here.join(&file).to_string_lossy().into_owned(),
+                _ => file,
+            };
+            let row = format!("{}\t{line}\t{}\n", tame(&file), tame(&function));
+            if text.len() + row.len() > room {
+                break;
+            }
+            text.push_str(&row);
+        }
+        frame = frame.getattr("f_back")?;
+    }
+    Ok(text)
+}
+
+/// A name without what separates names.
+fn tame(name: &str) -> String {
+    name.replace(['\t', '\n'], " ")
 }
 
 /// Called by the library, without its lock, while a call waits; nonzero means give up.

@@ -43,6 +43,8 @@ pub mod lock;
 pub mod queue;
 pub mod ring;
 pub mod sleep;
+#[cfg(not(loom))]
+pub mod stillness;
 
 #[cfg(not(loom))]
 pub mod alive;
@@ -66,6 +68,7 @@ pub mod inherit;
 #[cfg(not(loom))]
 mod limits;
 pub mod mem;
+pub mod notes;
 pub mod owned;
 #[cfg_attr(not(loom), expect(unreachable_pub, reason = "public for the loom models"))]
 mod pipe;

@@ -14,6 +14,7 @@ use phalanx_shm::board::LoomClaims;
 use phalanx_shm::cells::{CELLS, Cells};
 use phalanx_shm::event::Event;
 use phalanx_shm::holders::{ALONE, Holders, SHARED};
+use phalanx_shm::notes::{NOTE_BYTES, NOTES_WORDS, Notes};
 use phalanx_shm::owned::{Acquired, Life, OwnedLock};
 use phalanx_shm::queue::LoomQueue;
 use phalanx_shm::sleep::{Deadline, SleepWord, Slices, WAITING};
@@ -904,5 +905,55 @@ fn the_last_to_speak_wakes_the_one_who_waits_for_all() {
         for speaker in speakers {
             speaker.join().unwrap();
         }
+    });
+}
+
+fn room_for_notes() -> Arc<Vec<AtomicU64>> {
+    Arc::new((0..NOTES_WORDS).map(|_| AtomicU64::new(0)).collect())
+}
+
+#[test]
+fn a_note_is_read_whole_and_of_one_sleep() {
+    model(3, || {
+        let words = room_for_notes();
+        let reader = {
+            let words = words.clone();
+            thread::spawn(move || {
+                if let Some((stamp, content)) = Notes::over(&words).read(0) {
+                    assert_eq!(content, [stamp.token as u8; NOTE_BYTES]);
+                }
+            })
+        };
+        let notes = Notes::over(&words);
+        for sleep in 1..3 {
+            notes.write(0, &[sleep; NOTE_BYTES]);
+            notes.asleep(0, sleep.into());
+            notes.awake(0);
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_thread_does_after_its_sleep_is_seen_with_the_note_taken_back() {
+    model(3, || {
+        let (words, deed) = (room_for_notes(), Arc::new(AtomicU64::new(0)));
+        let reader = {
+            let (words, deed) = (words.clone(), deed.clone());
+            thread::spawn(move || {
+                let notes = Notes::over(&words);
+                let Some((stamp, _)) = notes.read(0) else { return };
+                // Another thread that was woken by the deed would have taken its own note back.
+                if deed.load(Ordering::Acquire) == 1 {
+                    assert!(!notes.holds(0, stamp), "it is awake");
+                }
+            })
+        };
+        let notes = Notes::over(&words);
+        notes.write(0, &[1; NOTE_BYTES]);
+        notes.asleep(0, 0);
+        notes.awake(0);
+        deed.store(1, Ordering::Release);
+        reader.join().unwrap();
     });
 }

@@ -8,6 +8,8 @@ pub const UNIVERSE: &str = "PHALANX_UNIVERSE";
 pub const WORLD: &str = "PHALANX_WORLD";
 /// `1` when a rank that fails does not end the job, else `0`; set by the launcher.
 pub const KEEP_GOING: &str = "PHALANX_KEEP_GOING";
+/// What is done about a deadlock: `abort`, `raise`, `report` or `ignore`. Launchers look at it as well.
+pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
 /// Descriptor number of the PMI-1 socket.
 pub const PMI_FD: &str = "PMI_FD";
 /// Rank, beside `PMI_FD`.

@@ -116,7 +116,7 @@ impl Engine {
     #[cold]
     pub(super) fn look_for_ended(
         &self,
-        what: &Waiting,
+        what: &Waiting<'_>,
         watch: &mut Watch,
         missing: &mut dyn FnMut() -> Option<Ended>,
     ) -> Result<()> {
@@ -246,7 +246,7 @@ fn peers(comm: &CommInner) -> &Group {
 }
 
 impl Core {
-    fn comm_of(&self, ctx: u32) -> Option<std::sync::Arc<CommInner>> {
+    pub(super) fn comm_of(&self, ctx: u32) -> Option<std::sync::Arc<CommInner>> {
         self.comms.get(&base_of(ctx)).and_then(std::sync::Weak::upgrade)
     }
 

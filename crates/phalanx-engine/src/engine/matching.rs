@@ -249,10 +249,15 @@ impl<M> Arrived<M> {
         }
     }
 
+    /// All messages with their sources and tags, in any order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &(i32, i32, M)> {
+        let hashed = self.hashed.iter().flat_map(|h| h.live.values());
+        self.linear.iter().chain(hashed)
+    }
+
     /// All messages, in any order.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &M> {
-        let hashed = self.hashed.iter().flat_map(|h| h.live.values());
-        self.linear.iter().chain(hashed).map(|(_, _, message)| message)
+        self.entries().map(|(_, _, message)| message)
     }
 
     /// Looks at the earliest message that fits a pattern: its source, its tag, itself.

@@ -7,6 +7,7 @@ mod kind;
 mod large;
 mod matching;
 pub(crate) mod memory;
+mod notice;
 mod ops;
 mod pieces;
 mod receive;
@@ -15,6 +16,7 @@ mod schedules;
 mod send;
 mod stream;
 mod tally;
+mod told;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
@@ -33,6 +35,8 @@ use crate::request::Request;
 
 pub use self::core::{Core, CoreGuard, RawOp};
 pub use ended::Ended;
+pub use notice::PlaceHook;
+pub use phalanx_waits::Frame;
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
 pub use tally::{Levels, Moved, Tally, single_copy_allowed};
 pub(crate) use wait::Driven;
@@ -43,6 +47,7 @@ pub(crate) use ops::{Data, Owner};
 pub(crate) use receive::{Direct, Incoming, Stored};
 pub(crate) use schedules::ScheduleId;
 pub(crate) use send::Outgoing;
+pub(crate) use told::Told;
 
 /// The message-passing engine of one process. Cloning gives another handle to it.
 ///
@@ -64,6 +69,10 @@ pub(crate) struct Inner {
     failed_tests: AtomicU32,
     testing: Mutex<wait::Testing>,
     blocked: tally::Blocked,
+    place: RwLock<Option<PlaceHook>>,
+    /// Which threads have left notes of their waits.
+    noted: Mutex<notice::Noted>,
+    on_deadlock: notice::OnDeadlock,
     /// Emptied at finalize: they refer back to the engine.
     comms: Mutex<Comms>,
     parent_block: u64,
@@ -124,6 +133,9 @@ impl Engine {
             failed_tests: AtomicU32::new(0),
             testing: Mutex::default(),
             blocked: tally::Blocked::default(),
+            place: RwLock::new(None),
+            noted: Mutex::default(),
+            on_deadlock: notice::OnDeadlock::from_env(),
             comms: Mutex::default(),
             parent_block: parent,
             appnum,
@@ -279,6 +291,26 @@ impl Engine {
     /// when it returns true the waiting call gives up with [`Error::interrupted`].
     pub fn set_interrupt_hook(&self, hook: Option<fn() -> bool>) {
         *self.0.hook.write().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    /// Sets the function that finds the place of a thread in the program. Waiting calls run it, unlocked, once they have waited
+    /// for long.
+    pub fn set_place_hook(&self, hook: Option<PlaceHook>) {
+        *self.0.place.write().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    /// Where the calling thread is in the program.
+    fn place(&self) -> Vec<phalanx_waits::Frame> {
+        let hook = *self.0.place.read().unwrap_or_else(PoisonError::into_inner);
+        hook.map_or_else(Vec::new, |hook| hook())
+    }
+
+    fn noted(&self) -> MutexGuard<'_, notice::Noted> {
+        self.0.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on_deadlock(&self) -> notice::OnDeadlock {
+        self.0.on_deadlock
     }
 
     /// Locks the core. Never call user code, and never wait, while holding the guard.

@@ -95,6 +95,12 @@ impl Schedules {
                 .any(|e| matches!(&e.state, State::Waiting { seen, .. } if *seen != ALWAYS && *seen != completed_raw))
     }
 
+    /// Whether some schedule waits for something else than completions, or is being advanced.
+    pub(crate) fn has_busy(&self) -> bool {
+        let is_busy = |e: &Entry| matches!(e.state, State::Running | State::Waiting { seen: ALWAYS, .. });
+        self.entries.iter().any(is_busy)
+    }
+
     /// Puts a schedule back to wait.
     pub(crate) fn put_back(&mut self, turn: Turn, every_pass: bool) {
         if let Some(entry) = self.get(turn.id) {

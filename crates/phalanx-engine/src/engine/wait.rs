@@ -11,23 +11,49 @@ use crate::error::{Error, Result};
 use super::Engine;
 use super::core::Core;
 use super::ended::{Ended, Watch};
+use super::notice::Notice;
 use super::ops::RawOp;
 use super::schedule_hook::{Schedule, Step};
+use super::told::Told;
 
-/// What a blocked call is, for those to whom it matters once it sleeps: errors name it. Two words in registers, which
-/// nobody looks at before [`Engine::block_unless`] goes to sleep, the one place where blocking calls do.
-#[derive(Clone, Copy, Debug)]
-pub struct Waiting {
+/// What a blocked call is, for those to whom it matters once it sleeps: errors name it, and who looks from outside learns
+/// what would end it. A few words, which nobody looks at before [`Engine::block_unless`] goes to sleep, the one place where
+/// blocking calls do.
+#[derive(Clone, Copy)]
+pub struct Waiting<'w> {
     /// The operation, as the standard calls it without the prefix ("Recv", "Allreduce").
     pub operation: &'static str,
     /// Context of the messages it waits for, 0 where there is none.
     pub ctx: u32,
+    /// What would end it.
+    pub(super) on: On<'w>,
 }
 
-impl Waiting {
+/// What would end a wait.
+#[derive(Clone, Copy)]
+pub(super) enum On<'w> {
+    /// Nobody knows: it might be anything.
+    Unknown,
+    /// The messages of collective operations that are under way.
+    Messages,
+    /// What this function tells. It runs after a sleep in vain, with the core locked.
+    Told(&'w dyn Fn(&mut Core, &mut Told)),
+}
+
+impl<'w> Waiting<'w> {
     /// A wait in `operation` in a context.
-    pub fn on(operation: &'static str, ctx: u32) -> Waiting {
-        Waiting { operation, ctx }
+    pub fn on(operation: &'static str, ctx: u32) -> Waiting<'w> {
+        Waiting { operation, ctx, on: On::Unknown }
+    }
+
+    /// The same for the messages of collective operations.
+    pub(crate) fn for_messages(self) -> Waiting<'w> {
+        Waiting { on: On::Messages, ..self }
+    }
+
+    /// The same for what a function tells.
+    pub(crate) fn for_what<'v>(self, tell: &'v dyn Fn(&mut Core, &mut Told)) -> Waiting<'v> {
+        Waiting { operation: self.operation, ctx: self.ctx, on: On::Told(tell) }
     }
 }
 
@@ -125,7 +151,7 @@ impl Engine {
     ///
     /// # Errors
     /// What `ready` gives, or interruption.
-    pub fn block_until<T>(&self, what: Waiting, ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
+    pub fn block_until<T>(&self, what: Waiting<'_>, ready: impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<T> {
         self.block_unless(what, ready, &mut || None)
     }
 
@@ -136,7 +162,7 @@ impl Engine {
     /// What `ready` gives, interruption, or class `ProcAborted` for somebody who stays missing.
     pub(crate) fn block_unless<T>(
         &self,
-        what: Waiting,
+        what: Waiting<'_>,
         mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
         missing: &mut dyn FnMut() -> Option<Ended>,
     ) -> Result<T> {
@@ -145,6 +171,7 @@ impl Engine {
         let mut asked = None;
         let mut watch = Watch::default();
         let mut steps = None;
+        let mut notice = Notice::default();
         loop {
             let moved = {
                 let mut core = self.enter()?;
@@ -171,14 +198,16 @@ impl Engine {
             }
             match pace.step() {
                 Next::Look => {}
-                Next::Sleep => match self.sleep(&mut ready)? {
+                Next::Sleep => match self.sleep(&mut ready, &notice, &what)? {
                     Slept::Ready(outcome) => return outcome,
                     Slept::Woken => {
                         pace.woken();
+                        notice.check(&what)?;
                         self.look_up(&mut asked)?;
                     }
                     Slept::Idle => {
                         self.look_for_ended(&what, &mut watch, missing)?;
+                        notice.renew(self, &what)?;
                         pace.slept_in_vain();
                     }
                 },
@@ -198,7 +227,12 @@ impl Engine {
     }
 
     /// Sleeps until something happens to this process, unless it is there already.
-    fn sleep<T>(&self, ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>) -> Result<Slept<T>> {
+    fn sleep<T>(
+        &self,
+        ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
+        notice: &Notice,
+        what: &Waiting<'_>,
+    ) -> Result<Slept<T>> {
         let token = self.sleepers().announce(WAITING);
         self.advance_schedules();
         {
@@ -217,16 +251,19 @@ impl Engine {
             }
             core.sleepers += 1;
         }
-        let woken = self.sleepers().sleep(token, Some(SLICE));
+        let noted = notice.asleep(token, what);
+        let woken = noted.is_ok().then(|| self.sleepers().sleep(token, Some(SLICE)));
+        notice.awake();
         {
             let mut core = self.core();
             core.sleepers -= 1;
             core.tally.sleeps += 1;
-            if woken == Woken::TimedOut {
+            if woken == Some(Woken::TimedOut) {
                 core.audit();
             }
         }
-        match woken {
+        noted?;
+        match woken.unwrap_or(Woken::Interrupted) {
             Woken::Notified => Ok(Slept::Woken),
             Woken::TimedOut | Woken::Interrupted => self.check_interrupt().map(|()| Slept::Idle),
         }
@@ -294,7 +331,7 @@ impl Engine {
     ///
     /// # Errors
     /// The first operation's error, or interruption (then all are withdrawn).
-    pub fn wait_raw(&self, what: Waiting, ops: &[RawOp]) -> Result<()> {
+    pub fn wait_raw(&self, what: Waiting<'_>, ops: &[RawOp]) -> Result<()> {
         let mut next = 0;
         let mut first = Ok(());
         let waited = self.block_until(what, |core| {
@@ -325,7 +362,7 @@ impl Engine {
     /// Interruption; class `ProcAborted` for somebody who stays missing.
     pub(crate) fn wait_flag(
         &self,
-        what: Waiting,
+        what: Waiting<'_>,
         mut flag: impl FnMut() -> bool,
         mut missing: impl FnMut() -> Option<Ended>,
     ) -> Result<()> {
@@ -353,7 +390,7 @@ impl Engine {
     /// The schedule's error, or interruption (the schedule is abandoned then).
     pub(crate) fn run_schedule(
         &self,
-        what: Waiting,
+        what: Waiting<'_>,
         schedule: &mut dyn Schedule,
         broken: Option<&AtomicU64>,
     ) -> Result<Driven> {
@@ -364,7 +401,7 @@ impl Engine {
         outcome
     }
 
-    fn drive(&self, what: Waiting, schedule: &mut dyn Schedule, broken: Option<&AtomicU64>) -> Result<Driven> {
+    fn drive(&self, what: Waiting<'_>, schedule: &mut dyn Schedule, broken: Option<&AtomicU64>) -> Result<Driven> {
         let is_broken = || broken.is_some_and(|word| word.load(Ordering::Relaxed) != 0);
         let mut asked = None;
         loop {
@@ -372,7 +409,7 @@ impl Engine {
             match schedule.advance(self)? {
                 Step::Done(_) => return Ok(Driven::Done),
                 Step::Pending => {
-                    let moved = self.block_until(what, |core| match core.ops.completed_raw != seen {
+                    let moved = self.block_until(what.for_messages(), |core| match core.ops.completed_raw != seen {
                         true => Some(Ok(true)),
                         false => is_broken().then_some(Ok(false)),
                     })?;

@@ -10,7 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::comm::Comm;
-use crate::engine::{Core, Data, Engine, Outgoing, Owner, RawOp, Schedule, Step, Waiting};
+use crate::engine::{Core, Data, Engine, Outgoing, Owner, RawOp, Schedule, Step, Told, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 use crate::request::Request;
 use crate::status::Status;
@@ -78,7 +78,8 @@ fn detach(engine: &Engine, from: &Mutex<Attached>, owner: &str) -> Result<Buffer
 }
 
 fn flush(engine: &Engine, operation: &'static str) -> Result<()> {
-    engine.block_until(Waiting::on(operation, 0), |core| (core.buffered == 0).then_some(Ok(())))
+    let tell = |core: &mut Core, told: &mut Told| told.sends(core, |send| send.reserved > 0);
+    engine.block_until(Waiting::on(operation, 0).for_what(&tell), |core| (core.buffered == 0).then_some(Ok(())))
 }
 
 /// Waits for the buffered sends that are under way.

@@ -12,7 +12,7 @@ use phalanx_shm::mem::MutMem;
 use crate::comm::Comm;
 use crate::engine::buffer::{Grow, RecvBuf, SendBuf};
 use crate::engine::core::bytes;
-use crate::engine::{Core, CoreGuard, Direct, Incoming, Outgoing, Owner, Pattern, RawOp, Waiting};
+use crate::engine::{Core, CoreGuard, Direct, Incoming, Outgoing, Owner, Pattern, RawOp, Told, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 use crate::request::{Recipe, Request};
 use crate::status::{ANY_SOURCE, ANY_TAG, PROC_NULL, Status};
@@ -285,8 +285,9 @@ impl Comm {
     }
 
     /// Waits for an operation of a blocking call; withdraws it when the call gives up.
-    pub(crate) fn wait_op(&self, what: Waiting, op: RawOp) -> Result<Status> {
-        let outcome = self.engine().block_until(what, |core| core.ops.take(op));
+    pub(crate) fn wait_op(&self, what: Waiting<'_>, op: RawOp) -> Result<Status> {
+        let tell = |core: &mut Core, told: &mut Told| told.op(core, op);
+        let outcome = self.engine().block_until(what.for_what(&tell), |core| core.ops.take(op));
         if outcome.is_err() {
             // Does nothing when the operation itself failed: it is gone then.
             self.engine().core().withdraw_raw(op);

@@ -4,7 +4,7 @@ use phalanx_shm::ProcId;
 
 use crate::comm::Comm;
 use crate::engine::buffer::RecvBuf;
-use crate::engine::{Core, CoreGuard, Incoming, Owner, Pattern, RawOp, Stored, Waiting};
+use crate::engine::{Core, CoreGuard, Incoming, Owner, Pattern, RawOp, Stored, Told, Waiting};
 use crate::error::Result;
 use crate::request::Request;
 use crate::status::Status;
@@ -152,7 +152,8 @@ impl Comm {
     ) -> Result<T> {
         let mut watch = None;
         let mut missing = || self.engine().never_sends(self.ctx(), pattern, &mut watch);
-        let what = Waiting::on(operation, self.ctx());
+        let tell = |core: &mut Core, told: &mut Told| told.message(core, self.ctx(), pattern);
+        let what = Waiting::on(operation, self.ctx()).for_what(&tell);
         self.engine().block_unless(what, |core| find(core).map(Ok), &mut missing)
     }
 

@@ -3,7 +3,7 @@
 //! Lists are `&mut [Option<&mut Request>]`, `None` standing for `MPI_REQUEST_NULL`. Outcomes of the operations are values
 //! here; only what concerns the call itself (interruption, an engine that cannot go on) is an error.
 
-use crate::engine::{Engine, Waiting};
+use crate::engine::{Core, Engine, Told, Waiting};
 use crate::error::Result;
 use crate::status::Status;
 
@@ -47,7 +47,10 @@ fn finish(entry: &mut Option<&mut Request>) -> Outcome {
 pub fn wait_all(requests: &mut [Option<&mut Request>]) -> Result<Vec<Outcome>> {
     if let Some(engine) = engine(requests) {
         let mut next = 0;
-        engine.block_until(Waiting::on("Waitall", 0), |core| {
+        let requests = &*requests;
+        let tell =
+            |core: &mut Core, told: &mut Told| requests.iter().filter_map(active).for_each(|r| r.tell(core, told));
+        engine.block_until(Waiting::on("Waitall", 0).for_what(&tell), |core| {
             while let Some(entry) = requests.get(next) {
                 if !active(entry).is_none_or(|r| r.is_ready(core)) {
                     return None;
@@ -68,7 +71,8 @@ pub fn wait_any(requests: &mut [Option<&mut Request>]) -> Result<Option<(usize, 
     let Some(engine) = engine(requests) else {
         return Ok(None);
     };
-    let index = engine.block_until(Waiting::on("Waitany", 0), |core| {
+    let tell = |core: &mut Core, told: &mut Told| tell_any(requests, core, told);
+    let index = engine.block_until(Waiting::on("Waitany", 0).for_what(&tell), |core| {
         requests.iter().position(|e| active(e).is_some_and(|r| r.is_ready(core))).map(Ok)
     })?;
     Ok(Some((index, finish(&mut requests[index]))))
@@ -82,11 +86,17 @@ pub fn wait_some(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<(us
     let Some(engine) = engine(requests) else {
         return Ok(None);
     };
-    let ready = engine.block_until(Waiting::on("Waitsome", 0), |core| {
+    let tell = |core: &mut Core, told: &mut Told| tell_any(requests, core, told);
+    let ready = engine.block_until(Waiting::on("Waitsome", 0).for_what(&tell), |core| {
         let ready = ready_ones(requests, core);
         (!ready.is_empty()).then_some(Ok(ready))
     })?;
     Ok(Some(ready.into_iter().map(|i| (i, finish(&mut requests[i]))).collect()))
+}
+
+fn tell_any(requests: &[Option<&mut Request>], core: &mut Core, told: &mut Told) {
+    told.any();
+    requests.iter().filter_map(active).for_each(|request| request.tell(core, told));
 }
 
 fn ready_ones(requests: &[Option<&mut Request>], core: &crate::engine::Core) -> Vec<usize> {

@@ -7,11 +7,12 @@ pub mod family;
 mod generalized;
 
 use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_waits::Kind;
 
 use crate::comm::Comm;
 use crate::datatype::Datatype;
 use crate::engine::buffer::{RecvBuf, SendBuf};
-use crate::engine::{Core, Engine, RawOp, ScheduleId, ScheduleMaker, Waiting};
+use crate::engine::{Core, Engine, RawOp, ScheduleId, ScheduleMaker, Told, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 use crate::pt2pt::SendMode;
 use crate::status::{PROC_NULL, Status};
@@ -93,9 +94,25 @@ impl Request {
         }
         if !matches!(self.active, Active::Complete(_)) {
             let engine = self.engine.clone();
-            engine.block_until(Waiting::on("Wait", 0), |core| self.is_ready(core).then_some(Ok(())))?;
+            let tell = |core: &mut Core, told: &mut Told| self.tell(core, told);
+            let what = Waiting::on("Wait", 0).for_what(&tell);
+            engine.block_until(what, |core| self.is_ready(core).then_some(Ok(())))?;
         }
         self.finish()
+    }
+
+    /// Tells what would complete it.
+    fn tell(&self, core: &mut Core, told: &mut Told) {
+        match &self.active {
+            Active::Op(op) => told.op(core, *op),
+            // Which of the messages under way are this one's, nobody has written down.
+            Active::Schedule(id) if !core.schedules.is_done(*id) => match core.background() {
+                Some(peers) => told.add(Kind::Collective, peers, "for a nonblocking collective operation".to_owned()),
+                None => told.unknown(),
+            },
+            Active::Generalized(_) => told.own(core, "for MPI_Grequest_complete"),
+            Active::Idle | Active::Complete(_) | Active::Schedule(_) => {}
+        }
     }
 
     /// Makes progress and gives the status if the operation has completed.

@@ -10,8 +10,9 @@ use std::time::Duration;
 use phalanx_shm::holders::{ALONE, SHARED};
 use phalanx_shm::owned::Processes;
 use phalanx_shm::sleep::{SLICE, SleepWord};
+use phalanx_waits::{Kind, Peers};
 
-use crate::engine::{Ended, Waiting};
+use crate::engine::{Core, Ended, Told, Waiting};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 
@@ -67,7 +68,7 @@ impl Window {
         self.0.epochs.all().fetch_and(!FENCE, Ordering::Relaxed);
     }
 
-    fn waiting(&self, operation: &'static str) -> Waiting {
+    fn waiting(&self, operation: &'static str) -> Waiting<'static> {
         Waiting::on(operation, self.0.comm.ctx())
     }
 
@@ -152,7 +153,15 @@ impl Window {
             }
             None
         };
-        self.engine().wait_flag(self.waiting(operation), free, dead)
+        let tell = |_: &mut Core, told: &mut Told| match in_the_way.get().and_then(|holder| self.group().get(holder)) {
+            Some(process) => {
+                let what =
+                    format!("of rank {target} of {}, which rank {} holds", self.title(), in_the_way.get().unwrap_or(0));
+                told.add(Kind::Lock, Peers::one(process.0), what);
+            }
+            None => told.unknown(),
+        };
+        self.engine().wait_flag(self.waiting(operation).for_what(&tell), free, dead)
     }
 
     pub(super) fn me(&self) -> usize {
@@ -343,7 +352,18 @@ impl Window {
             }
             true
         };
-        self.engine().wait_flag(self.waiting(operation), all, || self.ended(missing.get()?))
+        let tell = |_: &mut Core, told: &mut Told| match missing
+            .get()
+            .and_then(|rank| Some((rank, self.group().get(rank)?)))
+        {
+            Some((rank, process)) => {
+                let what = format!("on {}, for rank {rank}", self.title());
+                told.add(Kind::Epoch, Peers::one(process.0), what);
+            }
+            None => told.unknown(),
+        };
+        let what = self.waiting(operation).for_what(&tell);
+        self.engine().wait_flag(what, all, || self.ended(missing.get()?))
     }
 
     /// Begins to access the memory of a group, each of which posts (`MPI_Win_start`). Waits for that.

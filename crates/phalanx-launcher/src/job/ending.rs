@@ -150,8 +150,14 @@ impl Job {
         self.end_job(GRACE);
     }
 
+    /// Some ranks can never go on.
+    pub(super) fn deadlocked(&mut self) {
+        self.course.failure.get_or_insert(1);
+        self.end_job(GRACE);
+    }
+
     /// Names ranks of the first world by number, others by how many they are.
-    fn list(&self, indices: &[usize]) -> String {
+    pub(super) fn list(&self, indices: &[usize]) -> String {
         let mut numbers: Vec<u32> =
             indices.iter().filter(|i| self.ranks[**i].world == 0).map(|i| self.ranks[*i].rank).collect();
         numbers.sort_unstable();
@@ -288,6 +294,7 @@ impl Job {
             self.input.flush_at(),
             self.input.look_at(),
             self.partial_at,
+            self.watch_at(),
         ]
         .into_iter()
         .flatten()
@@ -305,8 +312,12 @@ impl Job {
                 "phalanx: timeout of {limit} reached; ending the job ({} still running)",
                 self.list(&running)
             ));
+            self.say_waits();
             self.course.verdict.get_or_insert(124);
             self.end_job(self.manner.grace);
+        }
+        if due(self.watch_at()) {
+            self.look_at_waits();
         }
         if due(self.course.note_at) {
             self.course.note_at = None;

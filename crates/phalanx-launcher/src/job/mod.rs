@@ -2,13 +2,14 @@
 //!
 //! The loop sleeps in `epoll_wait` and never anywhere else; everything it reads or writes is non-blocking. Its parts:
 //! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
-//! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts.
+//! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts, [`waits`] finds deadlocks.
 
 mod ending;
 mod input;
 mod partial;
 mod places;
 mod serve;
+mod waits;
 mod world;
 
 use std::collections::HashMap;
@@ -121,6 +122,7 @@ pub(crate) struct Manner {
     pub(crate) merge: bool,
     pub(crate) verbose: bool,
     pub(crate) keep_going: bool,
+    pub(crate) on_deadlock: crate::cli::OnDeadlock,
     /// Ranks use another MPI library: their slots say nothing.
     pub(crate) foreign: bool,
     /// Environment of every rank, spawned ones too.
@@ -146,6 +148,7 @@ pub(crate) struct Job {
     /// When to look at lines that have no end yet.
     partial_at: Option<Instant>,
     course: ending::Course,
+    watch: waits::Watch,
     scratch: Vec<u8>,
     started: Instant,
 }
@@ -171,6 +174,7 @@ impl Job {
         let sinks = Sink::both().map_err(refused("opening standard output and error"))?;
         let job = Self {
             course: ending::Course::new(started, manner.timeout),
+            watch: waits::Watch::default(),
             service: Service::new(&mark, universe_size),
             manner,
             universe,
@@ -187,6 +191,8 @@ impl Job {
             scratch: vec![0; 64 * 1024],
             started,
         };
+        // Also where nobody is to look: ranks do not, either.
+        job.universe.universe().watch();
         epoll::add(&job.epoll, &job.signals, data(Source::Signals), epoll::EventFlags::IN)
             .map_err(|e| LaunchError::system("watching signals", e))?;
         Ok(job)

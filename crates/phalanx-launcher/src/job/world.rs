@@ -17,7 +17,7 @@ use crate::output::Stream;
 use crate::pmi::Client;
 use crate::process::{self, Spawn, Stdin};
 use crate::program::{self, Program};
-use crate::run::GRACE;
+use crate::run::{GRACE, ON_DEADLOCK};
 
 /// The hint of `MPI_Comm_spawn` that failures of the new ranks do not end the job.
 const EXPENDABLE: &str = "phalanx_expendable";
@@ -224,6 +224,7 @@ impl Job {
         // Always said: a job inside a rank of another one has a manner of its own.
         let keep_going = self.manner.keep_going || plan.expendable;
         env.push(("PHALANX_KEEP_GOING".into(), if keep_going { "1" } else { "0" }.into()));
+        env.push((ON_DEADLOCK.into(), self.manner.on_deadlock.name().into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }

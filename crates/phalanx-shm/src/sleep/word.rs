@@ -61,6 +61,13 @@ pub enum Woken {
     Interrupted,
 }
 
+impl Token {
+    /// The state of the word, to be told to others: see [`SleepWord::is_at`].
+    pub fn state(self) -> u32 {
+        self.0
+    }
+}
+
 impl SleepWord {
     /// A word on which nobody sleeps.
     #[cfg(not(loom))]
@@ -118,6 +125,12 @@ impl SleepWord {
     pub fn has_moved(&self, token: Token) -> bool {
         // SYNC POINT sleep-count: Acquire, pairs with the Release of the count in `rouse` and `advance`.
         self.word.word().load(Ordering::Acquire) / STEP != token.0 / STEP
+    }
+
+    /// Whether nobody has notified since a sleep was announced with a token of this state.
+    pub fn is_at(&self, state: u32) -> bool {
+        // SYNC POINT sleep-count: Acquire, as in `has_moved`.
+        self.word.word().load(Ordering::Acquire) == state
     }
 
     /// Whether a thread has announced that it may sleep.

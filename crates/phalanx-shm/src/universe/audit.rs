@@ -3,6 +3,7 @@
 use super::layout::{Header, Layout};
 use super::{Offset, ProcId, Universe};
 use crate::ShmError;
+use crate::notes::NOTES_WORDS;
 use crate::sync::{AtomicU64, Ordering};
 
 impl Universe {
@@ -29,6 +30,10 @@ impl Universe {
         for process in 0..claimed {
             if let Some(what) = self.slot(ProcId(process)).nonsense() {
                 return corrupt(format!("the slot of process {process} has {what}"));
+            }
+            let notes = self.slot(ProcId(process)).notes.load(Ordering::Relaxed);
+            if notes != 0 && self.words(Offset(notes), NOTES_WORDS).is_err() {
+                return corrupt(format!("the notes of process {process} are said to be at {notes}"));
             }
         }
         // Behind the header nobody writes.

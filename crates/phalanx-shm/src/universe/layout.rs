@@ -28,7 +28,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXU");
 
 /// Layout version. Raise it with every change of a shared structure: all
 /// processes of a job must agree.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// The first bytes of the segment.
 #[derive(Debug)]
@@ -54,7 +54,9 @@ pub(crate) struct Header {
     pub(crate) slots_used: AtomicU32,
     /// Next context id. Read-modify-written by leaders of new communicators.
     pub(crate) next_context: AtomicU32,
-    _claims_line: [u8; 120],
+    /// Launchers that look at the [notes](crate::notes). Read-modify-written by launchers.
+    pub(crate) watchers: AtomicU32,
+    _claims_line: [u8; 116],
     /// The heap's part.
     pub(crate) books: Books,
 }

@@ -16,6 +16,7 @@ use crate::ShmError;
 use crate::alive::{ProcessTag, namespaces};
 use crate::heap::Heap;
 use crate::mem::SharedBytes;
+use crate::notes::{NOTES_WORDS, Notes};
 use crate::owned::OwnedWords;
 use crate::process::cpu_time_of;
 use crate::ring::{Control, LINE, RingConsumer, RingProducer, RingRef, max_payload};
@@ -321,6 +322,44 @@ impl Universe {
     #[inline]
     pub fn has(&self, p: ProcId) -> bool {
         p.0 < self.claimed()
+    }
+
+    /// The notes that process `p` has left; `None` while there are none.
+    pub fn notes(&self, p: ProcId) -> Option<Notes<'_>> {
+        if !self.has(p) {
+            return None;
+        }
+        // SYNC POINT notes: Acquire, the block is all zero at first.
+        let at = self.slot(p).notes.load(Ordering::Acquire);
+        let words = (at != 0).then(|| self.words(Offset(at), NOTES_WORDS).ok()).flatten()?;
+        Some(Notes::over(words))
+    }
+
+    /// The notes of process `p`, which is the caller's; made at the first call. They stay as long as the segment.
+    ///
+    /// # Errors
+    ///
+    /// What [`Universe::alloc`] gives.
+    pub fn make_notes(&self, p: ProcId) -> Result<(), ShmError> {
+        if self.notes(p).is_none() {
+            let block = self.alloc_zeroed(NOTES_WORDS * 8)?;
+            // SYNC POINT notes: Release, for `notes`. Another thread of the process may have been first.
+            let slot = self.slot(p);
+            if slot.notes.compare_exchange(0, block.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                self.free(block);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that a launcher looks at the notes of this universe, so that its processes need not.
+    pub fn watch(&self) {
+        self.header().watchers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a launcher looks at the notes.
+    pub fn is_watched(&self) -> bool {
+        self.header().watchers.load(Ordering::Relaxed) != 0
     }
 
     fn slot_ptr(&self, p: ProcId) -> NonNull<Slot> {

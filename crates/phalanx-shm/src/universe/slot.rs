@@ -102,8 +102,10 @@ pub struct Slot {
     pub(super) standing: StandingWord,
     /// 0, or `short tag << 33 | 1 << 32 | abort code as u32`. Written once, by the process when it aborts the job.
     pub(super) abort: AtomicU64,
+    /// Where the process's [notes](crate::notes) are, 0 while it has none. Written once, by the process.
+    pub(super) notes: AtomicU64,
     /// Zero: nobody writes here.
-    pub(super) unused: [AtomicU64; 13],
+    pub(super) unused: [AtomicU64; 12],
     /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }

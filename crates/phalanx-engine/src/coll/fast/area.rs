@@ -196,7 +196,7 @@ impl Area {
     ///
     /// # Errors
     /// Interruption; class `Intern` when another process has destroyed the header.
-    pub(super) fn provide(&mut self, comm: &Comm, tier: Tier, waiting: Waiting) -> Result<bool> {
+    pub(super) fn provide(&mut self, comm: &Comm, tier: Tier, waiting: Waiting<'_>) -> Result<bool> {
         if let Some(at) = self.data[tier as usize] {
             return Ok(!at.is_none());
         }

@@ -87,7 +87,7 @@ pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
 fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut turn: Turn<'_>) -> Result<Option<()>> {
     let Local { state, counters } = &mut *turn.local;
     if matches!(state, State::Unmade) {
-        *state = make(comm)?;
+        *state = make(comm, waiting.operation)?;
     }
     let area = match state {
         State::Ready(area) => area,
@@ -208,11 +208,11 @@ fn this_thread() -> usize {
 }
 
 /// Rank 0 makes the area and tells the others where it is.
-fn make(comm: &Comm) -> Result<State> {
+fn make(comm: &Comm, name: &'static str) -> Result<State> {
     let made = if comm.rank() == 0 { Area::make(comm) } else { None };
     let mut at = [made.as_ref().map_or(0, |area| area.position().get())];
     let call = Call::bcast(comm, RecvBuf::of(&mut at), 0)?;
-    comm.run_plan(plan::plan(comm, &call)?, "Bcast", comm.coll().next_tag())?;
+    comm.run_plan(plan::plan(comm, &call)?, name, comm.coll().next_tag())?;
     Ok(match made {
         Some(made) => State::Ready(made),
         None if at[0] == 0 => State::Absent,

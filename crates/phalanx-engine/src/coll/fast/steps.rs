@@ -25,7 +25,7 @@ use phalanx_shm::cells::{CELLS, Cells, INLINE};
 use phalanx_shm::{ProcId, SharedBytes};
 
 use crate::comm::Comm;
-use crate::engine::{Ended, Waiting};
+use crate::engine::{Core, Ended, Told, Waiting};
 use crate::error::{Error, ErrorClass, Result};
 
 use super::super::call::{Kind, Mode};
@@ -194,7 +194,11 @@ impl<'a> Steps<'a> {
             let ended = |e: &Ended| self.comm.engine().has_ended(e.process) && !self.cells.has_entered(e.rank, step);
             ranks.clone().filter_map(process).find(ended)
         };
-        self.comm.engine().wait_flag(waiting, met_or_broken, missing)?;
+        let tell = |_: &mut Core, told: &mut Told| {
+            let absent = ranks.clone().filter(|rank| !self.cells.has_entered(*rank, step));
+            told.members(self.comm.group(), &self.comm.title(), absent);
+        };
+        self.comm.engine().wait_flag(waiting.for_what(&tell), met_or_broken, missing)?;
         if met { Ok(()) } else { Err(self.disagreement()) }
     }
 

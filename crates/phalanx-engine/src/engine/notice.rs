@@ -1,0 +1,260 @@
+//! The note that a blocked call leaves in the segment once it has slept in vain: see `phalanx-waits`.
+//!
+//! Whoever looks at the notes may prove from them that some ranks can never go on: a launcher, or where none does, the
+//! ranks themselves. So a note says nothing that may become wrong while its thread sleeps, and it is taken back, in one
+//! store, before the thread does anything else.
+
+use phalanx_shm::notes::{NOTE_BYTES, NOTES, Notes};
+use phalanx_shm::sleep::Token;
+use phalanx_shm::stillness::{Stillness, this_thread};
+use phalanx_waits::{Frame, Names, Snapshot, Wait, report, stuck};
+
+use crate::boot::environment;
+use crate::error::{Error, ErrorClass, Result};
+
+use super::Engine;
+use super::told::Told;
+use super::wait::{On, Waiting};
+
+/// Finds the place of the calling thread in the program, innermost first.
+pub type PlaceHook = fn() -> Vec<Frame>;
+
+/// What is done about a wait that can never end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnDeadlock {
+    /// The call fails.
+    Raise,
+    /// It is said once.
+    Report,
+    /// Nobody looks.
+    Ignore,
+}
+
+impl OnDeadlock {
+    /// As the environment says.
+    pub(super) fn from_env() -> OnDeadlock {
+        match std::env::var(environment::ON_DEADLOCK).as_deref() {
+            Ok("report") => OnDeadlock::Report,
+            Ok("ignore") => OnDeadlock::Ignore,
+            _ => OnDeadlock::Raise,
+        }
+    }
+}
+
+/// What the threads of this process have in common.
+#[derive(Default)]
+pub(super) struct Noted {
+    /// The threads that have a note, by its number.
+    threads: [Option<u32>; NOTES],
+    /// A deadlock has been said.
+    told: bool,
+}
+
+impl Noted {
+    fn mates(&self, me: u32) -> Vec<u32> {
+        self.threads.iter().flatten().copied().filter(|thread| *thread != me).collect()
+    }
+}
+
+/// The note of one wait. Nothing, until the wait has slept in vain.
+#[derive(Default)]
+pub(super) struct Notice(Option<Box<Written>>);
+
+struct Written {
+    engine: Engine,
+    at: usize,
+    stillness: Stillness,
+    since: u64,
+    place: Vec<Frame>,
+    content: Vec<u8>,
+}
+
+impl Notice {
+    /// Brings the note up to date, after a sleep in vain.
+    ///
+    /// # Errors
+    /// When somebody has found out that the wait can never end.
+    #[cold]
+    pub(super) fn renew(&mut self, engine: &Engine, what: &Waiting<'_>) -> Result<()> {
+        if self.0.is_none() {
+            self.0 = Written::new(engine).map(Box::new);
+        }
+        let Some(written) = &mut self.0 else { return Ok(()) };
+        written.judged(what)?;
+        written.renew(what);
+        Ok(())
+    }
+
+    /// Fails if somebody has found out meanwhile that the wait can never end.
+    ///
+    /// # Errors
+    /// See there.
+    pub(super) fn check(&self, what: &Waiting<'_>) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), |written| written.judged(what))
+    }
+
+    /// The thread goes to sleep.
+    ///
+    /// # Errors
+    /// When nobody else looks at the notes, and this wait can never end.
+    pub(super) fn asleep(&self, token: Token, what: &Waiting<'_>) -> Result<()> {
+        let Some(written) = &self.0 else { return Ok(()) };
+        let Some(notes) = written.notes().filter(|_| !written.content.is_empty()) else { return Ok(()) };
+        notes.asleep(written.at, token.state());
+        let proved = written.look();
+        if proved.is_err() {
+            notes.awake(written.at);
+        }
+        proved.map_err(|error: Error| error.context(what.operation))
+    }
+
+    /// The thread is awake.
+    pub(super) fn awake(&self) {
+        if let Some(written) = &self.0
+            && let Some(notes) = written.notes()
+        {
+            notes.awake(written.at);
+        }
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        let Some(written) = &self.0 else { return };
+        self.awake();
+        written.engine.noted().threads[written.at] = None;
+    }
+}
+
+impl Written {
+    fn new(engine: &Engine) -> Option<Written> {
+        engine.universe().make_notes(engine.me()).ok()?;
+        let at = {
+            let mut noted = engine.noted();
+            let at = noted.threads.iter().position(Option::is_none)?;
+            noted.threads[at] = Some(this_thread());
+            at
+        };
+        Some(Written {
+            engine: engine.clone(),
+            at,
+            stillness: Stillness::default(),
+            since: now(),
+            place: engine.place(),
+            content: Vec::new(),
+        })
+    }
+
+    fn notes(&self) -> Option<Notes<'_>> {
+        self.engine.universe().notes(self.engine.me())
+    }
+
+    /// Writes what the wait is for, if that is something else than before.
+    fn renew(&mut self, what: &Waiting<'_>) {
+        let content = self.describe(what).and_then(|wait| wait.encode(NOTE_BYTES)).unwrap_or_default();
+        if content != self.content {
+            if let Some(notes) = self.notes() {
+                notes.write(self.at, &content);
+            }
+            self.content = content;
+        }
+    }
+
+    /// `None` when it is not known what would end the wait.
+    fn describe(&mut self, what: &Waiting<'_>) -> Option<Wait> {
+        let mut told = Told::new();
+        let mut background = None;
+        {
+            let mut core = self.engine.enter().ok()?;
+            match what.on {
+                On::Unknown => told.unknown(),
+                On::Messages => told.messages(&mut core),
+                On::Told(tell) => tell(&mut core, &mut told),
+            }
+            // Where the job goes on without failed ranks, anybody may revoke a communicator, and with it this wait.
+            if core.keeps_going {
+                told.unknown();
+            }
+            // What waits to be sent goes out when there is room, and what moves ends by itself.
+            if !core.busy.is_empty() || !core.transfers.is_empty() || core.must_stay_awake() {
+                told.unknown();
+            }
+            if core.schedules.active > 0 {
+                match core.background() {
+                    Some(peers) => background = Some(peers),
+                    None => told.unknown(),
+                }
+            }
+        }
+        let thread = this_thread();
+        let mates = self.engine.noted().mates(thread);
+        let alone = told.whole && self.stillness.look(&mates);
+        Some(Wait {
+            thread,
+            mates,
+            alone,
+            operation: what.operation.to_owned(),
+            since: self.since,
+            need: told.need,
+            items: told.items,
+            background,
+            place: self.place.clone(),
+        })
+    }
+
+    /// What somebody else has found out.
+    fn judged(&self, what: &Waiting<'_>) -> Result<()> {
+        match self.notes().filter(|_| !self.content.is_empty()).and_then(|notes| notes.verdict(self.at)) {
+            Some(verdict) => Err(deadlock(&verdict).context(what.operation)),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at all notes where no launcher does. The first of those that can never go on says so.
+    fn look(&self) -> Result<()> {
+        let (universe, how) = (self.engine.universe(), self.engine.on_deadlock());
+        if how == OnDeadlock::Ignore || universe.is_watched() {
+            return Ok(());
+        }
+        let snapshot = Snapshot::take(universe);
+        let stuck = stuck(snapshot.standings());
+        if stuck.first() != Some(&self.engine.me().0) || !snapshot.holds(universe, &stuck) {
+            return Ok(());
+        }
+        let text = report(&snapshot, &stuck, &OwnNames(&self.engine));
+        if how == OnDeadlock::Raise {
+            return Err(deadlock(text.trim_end()));
+        }
+        if !std::mem::replace(&mut self.engine.noted().told, true) {
+            // Nothing can be done where standard error takes nothing.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+        }
+        Ok(())
+    }
+}
+
+fn deadlock(text: &str) -> Error {
+    Error::new(ErrorClass::Other, text.strip_prefix("phalanx: ").unwrap_or(text).to_owned())
+}
+
+/// Milliseconds since the machine's start.
+fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000
+}
+
+/// Processes as a rank calls them.
+struct OwnNames<'e>(&'e Engine);
+
+impl Names for OwnNames<'_> {
+    fn rank(&self, slot: u32) -> String {
+        match self.0.world().group().rank_of(phalanx_shm::ProcId(slot)) {
+            Some(rank) => rank.to_string(),
+            None => format!("in slot {slot}"),
+        }
+    }
+
+    fn source(&self, _: &Frame) -> Option<String> {
+        None
+    }
+}

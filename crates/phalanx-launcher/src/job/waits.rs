@@ -1,0 +1,108 @@
+//! What the ranks wait for: a look at their notes a few times a second, for deadlocks.
+//!
+//! Only ranks that have waited for a tenth of a second have notes, so that a job that is busy costs a look at an empty
+//! word for each rank. The proof is in `phalanx-waits`.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use phalanx_waits::{Frame, Names, Snapshot, report, stuck, table};
+
+use super::{Job, Rank};
+use crate::cli::OnDeadlock;
+
+/// From one look to the next.
+const EVERY: Duration = Duration::from_millis(250);
+/// To the next one, when a rank moved during the last.
+const AGAIN: Duration = Duration::from_millis(10);
+/// Source files of more bytes are not looked into.
+const LONGEST_SOURCE: u64 = 4 << 20;
+
+/// When the notes are looked at, and what was found.
+#[derive(Default)]
+pub(super) struct Watch {
+    at: Option<Instant>,
+    /// The ranks that were last said to be in a deadlock, by slot.
+    told: Vec<u32>,
+}
+
+/// Ranks as the launcher calls them.
+struct RankNames<'j>(&'j [Rank]);
+
+impl Names for RankNames<'_> {
+    fn rank(&self, slot: u32) -> String {
+        match self.0.iter().find(|rank| rank.slot == slot) {
+            Some(rank) if rank.world == 0 => rank.rank.to_string(),
+            Some(rank) => format!("{} of spawned world {}", rank.rank, rank.world),
+            None => format!("in slot {slot}"),
+        }
+    }
+
+    fn source(&self, frame: &Frame) -> Option<String> {
+        let meta = fs::metadata(&frame.file).ok()?;
+        if frame.line == 0 || !meta.is_file() || meta.len() > LONGEST_SOURCE {
+            return None;
+        }
+        let text = fs::read_to_string(&frame.file).ok()?;
+        let line = text.lines().nth(frame.line as usize - 1)?.trim();
+        (!line.is_empty()).then(|| line.to_owned())
+    }
+}
+
+impl Job {
+    /// When to look next.
+    pub(super) fn watch_at(&self) -> Option<Instant> {
+        let looks = self.manner.on_deadlock != OnDeadlock::Ignore && !self.manner.foreign;
+        let runs = looks && !self.course.is_ending() && !self.by_pid.is_empty();
+        runs.then(|| self.watch.at.unwrap_or(self.started))
+    }
+
+    /// Looks whether some ranks can never go on.
+    pub(super) fn look_at_waits(&mut self) {
+        self.watch.at = Instant::now().checked_add(EVERY);
+        let universe = self.universe.universe();
+        let snapshot = Snapshot::take(universe);
+        let stuck = stuck(snapshot.standings());
+        if stuck.is_empty() || stuck == self.watch.told {
+            return;
+        }
+        if !snapshot.holds(universe, &stuck) {
+            self.watch.at = Instant::now().checked_add(AGAIN);
+            return;
+        }
+        let text = report(&snapshot, &stuck, &RankNames(&self.ranks));
+        match self.manner.on_deadlock {
+            OnDeadlock::Ignore => {}
+            OnDeadlock::Raise => snapshot.judge(universe, &stuck, text.trim_end()),
+            OnDeadlock::Report => self.say(text.trim_end()),
+            OnDeadlock::Abort => {
+                self.say(&format!(
+                    "{}\nphalanx: ending the job; --on-deadlock says what else can be done",
+                    text.trim_end()
+                ));
+                self.deadlocked();
+            }
+        }
+        self.watch.told = stuck;
+    }
+
+    /// Says what each rank waits for that has waited for a while.
+    pub(super) fn say_waits(&mut self) {
+        if self.manner.foreign {
+            return;
+        }
+        let snapshot = Snapshot::take(self.universe.universe());
+        let text = table(&snapshot, |_| true, &RankNames(&self.ranks));
+        let waits = |rank: &Rank| snapshot.threads().iter().any(|thread| thread.slot == rank.slot);
+        let mut others: Vec<usize> =
+            self.by_pid.values().copied().filter(|index| !waits(&self.ranks[*index])).collect();
+        others.sort_unstable();
+        if !text.is_empty() {
+            self.say(&format!("phalanx: what ranks wait for:\n{}", text.trim_end()));
+        }
+        if !others.is_empty() {
+            let list = self.list(&others);
+            self.say(&format!("phalanx: not waiting for other ranks, or not known for what: {list}"));
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! What the ranks of a job wait for, the proof that some can never go on, and how it is told.
+//!
+//! A call that has slept for a tenth of a second in vain leaves a [`Wait`] in the segment, where anybody may look. Nothing is
+//! written before that: waits that end sooner, nearly all, pay nothing.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `wait.rs` | what a blocked thread says, and its bytes |
+//! | `snapshot.rs` | what all processes said at one moment |
+//! | `proof.rs` | who can never go on |
+//! | `report.rs` | the words |
+//!
+//! [`docs/decisions/0022`](../../../docs/decisions/0022-waits.md) has the reasons.
+
+mod proof;
+mod report;
+mod snapshot;
+mod wait;
+
+pub use proof::{Standing, stuck};
+pub use report::{Names, report, table};
+pub use snapshot::{Snapshot, Thread};
+pub use wait::{Frame, Item, Kind, Need, Peers, Wait};

@@ -1,0 +1,220 @@
+//! A proved deadlock, and what ranks wait for, in words, for a terminal of 80 columns.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::snapshot::{Snapshot, Thread};
+use crate::wait::{Frame, Kind, Wait};
+
+/// How a report calls processes.
+pub trait Names {
+    /// The process of a slot, without the word "rank": "3", "1 of world 2".
+    fn rank(&self, slot: u32) -> String;
+    /// A line of a source file, without its indentation, if it can be read.
+    fn source(&self, frame: &Frame) -> Option<String>;
+}
+
+/// Columns of a line.
+const WIDTH: usize = 80;
+/// Ranks that are named one by one.
+const NAMED: usize = 8;
+
+/// What there is to say of processes that can never go on.
+#[must_use]
+pub fn report(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
+    let mut text = String::new();
+    let who = ranks(stuck, names);
+    let _ = match stuck {
+        [slot] if waits_for_itself(snapshot, *slot) => {
+            writeln!(text, "phalanx: deadlock: {who} waits for itself and can never go on")
+        }
+        [_] => writeln!(text, "phalanx: deadlock: {who} waits for what can never come"),
+        _ => writeln!(text, "phalanx: deadlock: {who} wait for each other and can never go on"),
+    };
+    text.push_str(&table(snapshot, |slot| stuck.binary_search(&slot).is_ok(), names));
+    if let Some(cycle) = cycle(snapshot, stuck) {
+        let cycle: Vec<String> = cycle.iter().map(|slot| names.rank(*slot)).collect();
+        let _ = writeln!(text, "  the cycle: {}", shortened(&cycle));
+    }
+    if let Some(hint) = hint(snapshot, stuck) {
+        wrapped(&mut text, "  hint: ", &hint);
+    }
+    tame(text)
+}
+
+/// The text without what a terminal would take for orders: some of it comes from the segment, where anybody may write.
+fn tame(text: String) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+}
+
+/// What the blocked threads of the chosen processes wait for; those that say the same are one entry.
+#[must_use]
+pub fn table(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool, names: &dyn Names) -> String {
+    // What is said, where, and by whom, in the order of the first.
+    let mut entries: Vec<(String, Option<&Frame>, Vec<u32>)> = Vec::new();
+    let mut known = BTreeMap::new();
+    for thread in snapshot.threads().iter().filter(|thread| chosen(thread.slot)) {
+        let (said, place) = (said(&thread.wait), thread.wait.place.first());
+        let key = (said.clone(), place.map(|frame| (frame.file.as_str(), frame.line)));
+        let at = *known.entry(key).or_insert_with(|| {
+            entries.push((said, place, Vec::new()));
+            entries.len() - 1
+        });
+        let slots = &mut entries[at].2;
+        if slots.last() != Some(&thread.slot) {
+            slots.push(thread.slot);
+        }
+    }
+    let mut text = String::new();
+    for (said, place, slots) in entries {
+        wrapped(&mut text, "  ", &format!("{}: {said}", ranks(&slots, names)));
+        if let Some(frame) = place {
+            let line = if frame.line == 0 { String::new() } else { format!(":{}", frame.line) };
+            let _ = writeln!(text, "      at {}{line}, in {}", frame.file, frame.function);
+            if let Some(source) = names.source(frame) {
+                let _ = writeln!(text, "         {}", cut(&source, WIDTH - 9));
+            }
+        }
+    }
+    tame(text)
+}
+
+/// "Recv from rank 1, tag 7, on MPI_COMM_WORLD".
+fn said(wait: &Wait) -> String {
+    let mut said = wait.operation.clone();
+    if let Some(first) = wait.items.first() {
+        let _ = write!(said, " {}", first.what);
+        match wait.items.len() - 1 {
+            0 => {}
+            1 => said.push_str(", and one more"),
+            more => {
+                let _ = write!(said, ", and {more} more");
+            }
+        }
+    }
+    for item in wait.items.iter().filter(|item| !item.near.is_empty()) {
+        let _ = write!(said, "; {}", item.near);
+    }
+    said
+}
+
+/// "rank 3", "ranks 0-3, 7"; others than plain numbers one by one.
+fn ranks(slots: &[u32], names: &dyn Names) -> String {
+    let all: Vec<String> = slots.iter().map(|slot| names.rank(*slot)).collect();
+    let word = if all.len() == 1 { "rank" } else { "ranks" };
+    let numbers: Option<Vec<u32>> = all.iter().map(|name| name.parse().ok()).collect();
+    let Some(mut numbers) = numbers else { return format!("{word} {}", shortened_list(&all)) };
+    numbers.sort_unstable();
+    let mut parts: Vec<String> = Vec::new();
+    let mut rest = &numbers[..];
+    while let Some((&first, _)) = rest.split_first() {
+        let run = rest.iter().zip(first..).take_while(|(a, b)| *a == b).count();
+        match run {
+            1 => parts.push(first.to_string()),
+            2 => parts.extend([first.to_string(), rest[1].to_string()]),
+            _ => parts.push(format!("{first}-{}", rest[run - 1])),
+        }
+        rest = &rest[run..];
+    }
+    format!("{word} {}", shortened_list(&parts))
+}
+
+fn shortened_list(parts: &[String]) -> String {
+    match parts.len().checked_sub(NAMED) {
+        Some(more) if more > 1 => format!("{} and {more} more", parts[..NAMED].join(", ")),
+        _ => parts.join(", "),
+    }
+}
+
+fn shortened(cycle: &[String]) -> String {
+    match cycle.len() > 2 * NAMED {
+        true => format!("{} -> ... -> {}", cycle[..NAMED].join(" -> "), cycle[cycle.len() - 2..].join(" -> ")),
+        false => cycle.join(" -> "),
+    }
+}
+
+fn waits_for_itself(snapshot: &Snapshot, slot: u32) -> bool {
+    of(snapshot, slot).any(|thread| thread.wait.items.iter().any(|item| item.peers.only() == Some(slot)))
+}
+
+fn of(snapshot: &Snapshot, slot: u32) -> impl Iterator<Item = &Thread> {
+    snapshot.threads().iter().filter(move |thread| thread.slot == slot)
+}
+
+/// Who waits for whom, from one process back to it.
+fn cycle(snapshot: &Snapshot, stuck: &[u32]) -> Option<Vec<u32>> {
+    let next = |slot: u32| {
+        let peers = of(snapshot, slot).flat_map(|thread| thread.wait.items.iter()).map(|item| &item.peers);
+        peers.flat_map(|peers| stuck.iter().copied().filter(|other| peers.contains(*other))).next()
+    };
+    let mut way = vec![*stuck.first()?];
+    loop {
+        let slot = next(*way.last()?)?;
+        if let Some(start) = way.iter().position(|earlier| *earlier == slot) {
+            way.push(slot);
+            way.drain(..start);
+            return (way.len() > 2).then_some(way);
+        }
+        way.push(slot);
+    }
+}
+
+/// What to do about it, where the pattern is known.
+fn hint(snapshot: &Snapshot, stuck: &[u32]) -> Option<String> {
+    let waits: Vec<&Wait> =
+        snapshot.threads().iter().filter(|thread| stuck.contains(&thread.slot)).map(|thread| &thread.wait).collect();
+    let kinds: Vec<Kind> = waits.iter().flat_map(|wait| wait.items.iter().map(|item| item.kind)).collect();
+    let all = |kind: Kind| !kinds.is_empty() && kinds.iter().all(|other| *other == kind);
+    let any = |kind: Kind| kinds.contains(&kind);
+    let near = waits.iter().any(|wait| wait.items.iter().any(|item| !item.near.is_empty()));
+    let hint = if all(Kind::Send) {
+        "every rank is in a send, and nobody receives. Small messages are kept by the library until somebody asks for them, \
+         large and synchronous ones wait for their receive. Use Sendrecv, or Isend and Recv and Wait, or let ranks with \
+         even numbers send first and those with odd numbers receive first."
+    } else if near {
+        "a message is there, and the receive asks for another one: compare source, tag and communicator."
+    } else if all(Kind::Receive) && waits.len() > 1 {
+        "every rank is in a receive, and nobody sends. One of them has to send first."
+    } else if all(Kind::Receive) || (any(Kind::Receive) && !any(Kind::Collective) && !any(Kind::Send)) {
+        "no rank that could send this message will: is a send missing, or one of another tag or communicator?"
+    } else if any(Kind::Collective) && !all(Kind::Collective) {
+        "some ranks are in a collective operation, and those they wait for are in something else: all ranks of a \
+         communicator have to call it."
+    } else if all(Kind::Collective) {
+        "all ranks are in collective operations, in different orders or on different communicators: every rank has to call \
+         them in the same order."
+    } else if all(Kind::Lock) {
+        "locks are taken in different orders: take them in one order everywhere."
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
+/// Adds a text, broken into lines; those after the first are indented further.
+fn wrapped(text: &mut String, indent: &str, words: &str) {
+    let mut line = indent.to_owned();
+    let mut is_empty = true;
+    for word in words.split_whitespace() {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            text.push_str(&line);
+            text.push('\n');
+            "      ".clone_into(&mut line);
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    text.push_str(&line);
+    text.push('\n');
+}
+
+fn cut(line: &str, width: usize) -> String {
+    match line.chars().count() > width {
+        true => line.chars().take(width - 3).chain("...".chars()).collect(),
+        false => line.to_owned(),
+    }
+}
