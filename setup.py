@@ -20,7 +20,7 @@ from setuptools_rust import Binding, RustBin, RustExtension
 from setuptools_rust.build import build_rust
 
 ROOT = Path(__file__).parent
-HEADER = ROOT / "crates" / "phalanx-mpi" / "include" / "mpi.h"
+HEADERS = ROOT / "crates" / "phalanx-mpi" / "include"
 DOORS = ROOT / "python" / "phalanx_doors.pth"
 ENGINE = "phalanx._native.libmpi_abi"
 CARGO_PROFILE = os.environ.get("PHALANX_BUILD_PROFILE", "release")
@@ -37,13 +37,14 @@ class BuildRust(build_rust):
 
 
 class BuildPy(build_py):
-    """Put the header of the library into the package, and the doors beside it."""
+    """Put the headers of the library into the package, and the doors beside it."""
 
     def run(self) -> None:
         super().run()
         target = Path(self.build_lib, "phalanx", "include")
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(HEADER, target / "mpi.h")
+        for header in ("mpi.h", "phalanx.h"):
+            shutil.copyfile(HEADERS / header, target / header)
         shutil.copyfile(DOORS, Path(self.build_lib, DOORS.name))
 
 

@@ -21,6 +21,14 @@ CHECKS = re.compile(r"(\d+) checks")
 # What the library exports beyond the standard: for our own binding, which finds out
 # whether they are there.
 BEYOND = {
+    "PHALANX_Comm_ack_failed",
+    "PHALANX_Comm_agree",
+    "PHALANX_Comm_get_failed",
+    "PHALANX_Comm_iagree",
+    "PHALANX_Comm_is_revoked",
+    "PHALANX_Comm_ishrink",
+    "PHALANX_Comm_revoke",
+    "PHALANX_Comm_shrink",
     "PHALANX_Conversion_bytes",
     "PHALANX_Irecv",
     "PHALANX_Is_interrupted",

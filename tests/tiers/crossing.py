@@ -58,6 +58,9 @@ WIDER = listed("wider.txt")
 # Files that only the first crossing runs.
 ORIGINAL = listed("original.txt")
 
+# Files that only our binding on our library runs, each with its reason.
+OURS = listed("ours.txt")
+
 # Files that do not run, each with its reason.
 LEFT_OUT = listed("left_out.txt")
 
@@ -129,13 +132,14 @@ def check_lists(suite: Path) -> Counts:
     """Every file of the suite is in one list, and what is listed is there."""
     counts = Counts()
     there = {path.stem.removeprefix("test_") for path in suite.glob("test_*.py")}
-    every = [*CORE, *QUICK, *BINDING, *WIDER, *ORIGINAL, *LEFT_OUT]
+    every = [*CORE, *QUICK, *BINDING, *WIDER, *ORIGINAL, *OURS, *LEFT_OUT]
     counts.expect(
         there == set(every), f"{sorted(there ^ set(every))} in lists or suite"
     )
     twice = sorted({name for name in every if every.count(name) > 1})
     counts.expect(not twice, f"{twice} in two lists")
-    lines = (TESTS / "tiers" / "left_out.txt").read_text().splitlines()
+    lists = (TESTS / "tiers" / name for name in ("left_out.txt", "ours.txt"))
+    lines = [line for path in lists for line in path.read_text().splitlines()]
     bare = [line for line in lines if not re.match(r"#|\w+ +# \w", line)]
     counts.expect(not bare, f"{bare} without a reason")
     return counts
@@ -167,6 +171,8 @@ def run_files(files: tuple[str, ...], together: tuple[str, ...] = ()) -> Counts:
         jobs: list[tuple[str, ...]] = [(name,) for name in (*files, *more)]
         if together:
             jobs.append(together if crossing.original else (*together, *BINDING))
+            if not crossing.original and not crossing.env:
+                jobs += [(name,) for name in OURS]
         for names in jobs:
             for ranks in RANKS:
                 here += run_job(crossing, names, ranks, SECONDS)

@@ -22,6 +22,8 @@ class Case:
     picture: str = ""
     ranks: tuple[int, ...] = RANKS
     module: tuple[str, ...] = ()  # What runs the script.
+    flags: tuple[str, ...] = ()  # Of the launcher.
+    status: int = 0
 
 
 CASES = (
@@ -44,6 +46,14 @@ CASES = (
         r"in the set: 34\.98%.* of 10 tasks",
         "farm.png",
     ),
+    Case(
+        "survivors.py --size 200 --lose 2",
+        r"step 133: 1 of 3 ranks are left.*eigenvalue 9\.9384\d+ after 200 steps, on 1",
+        ranks=(3,),
+        flags=("--keep-going",),
+        status=128 + 9,
+    ),
+    Case("survivors.py --lose 0", r"after 200 steps, on \d rank"),
     Case("spawn.py 2 2e6", r"148,933 primes below 2,000,000", ranks=(1,)),
     Case("overlap.py --frames 6 --points 20000", r"spread of the swarm: \d"),
     Case(
@@ -100,6 +110,7 @@ WRONG = (
     ("pi.py x", 2, "expected a whole number"),
     ("quantiles.py 0", 2, "expected 1 or more"),
     ("quantiles.py inf", 2, "expected a whole number"),
+    ("survivors.py --lose -1", 2, "expected 0 or more"),
     ("spawn.py 0", 2, "workers: 0: expected 1 or more"),
     ("spawn.py 2 -1", 2, "limit: -1: expected 1 or more"),
     ("compressors.py {empty}", 1, "no files end in .py"),
@@ -197,11 +208,12 @@ def run_case(case: Case, ranks: int, counts: Counts, launcher: bool = True) -> N
         script, *options = case.command.format(tmp=folder).split()
         program = [PYTHON, *case.module, str(EXAMPLES / script), *options]
         if launcher:
-            done = run([PHALANX, "run", "-n", str(ranks), *program], 120)
+            start = [PHALANX, "run", "-n", str(ranks), *case.flags]
+            done = run([*start, *program], 120)
         else:
             done = run([PHALANX, "shell", "-c", shlex.join(program)], 120)
         found = re.search(case.expected, done.output, re.DOTALL)
-        good = done.code == 0 and found is not None
+        good = done.code == case.status and found is not None
         if good and case.picture:
             picture = Path(folder, case.picture)
             good = picture.exists() and picture.read_bytes()[1:4] == b"PNG"

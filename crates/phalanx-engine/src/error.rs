@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Declares [`ErrorClass`] with its name in the standard and its sentence in one table.
 macro_rules! error_classes {
     ($($variant:ident, $name:literal, $text:literal;)*) => {
-        /// The error classes of the standard, numbered by their place in [`ErrorClass::ALL`].
+        /// The error classes of the standard and two of our own, numbered by their place in [`ErrorClass::ALL`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum ErrorClass {
@@ -99,6 +99,8 @@ error_classes! {
     Session, "MPI_ERR_SESSION", "invalid session";
     Errhandler, "MPI_ERR_ERRHANDLER", "invalid error handler";
     Abi, "MPI_ERR_ABI", "error of the binary interface";
+    Revoked, "PHALANX_ERR_REVOKED", "the communicator has been revoked";
+    ProcFailedPending, "PHALANX_ERR_PROC_FAILED_PENDING", "a process that might have sent has failed, and the receive goes on";
 }
 
 impl fmt::Display for ErrorClass {
@@ -163,6 +165,13 @@ impl Error {
     /// The code given to [`Error::from_callback`].
     pub fn callback_code(&self) -> Option<i32> {
         self.0.user_code
+    }
+
+    /// The same error in another class.
+    #[must_use]
+    pub(crate) fn in_class(mut self, class: ErrorClass) -> Error {
+        self.0.class = class;
+        self
     }
 
     /// The same error with `context` and a colon before its sentence.

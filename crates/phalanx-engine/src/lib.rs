@@ -45,6 +45,7 @@ pub mod datatype;
 pub mod dynamic;
 pub mod engine;
 pub mod error;
+mod fault;
 pub mod group;
 pub mod info;
 pub mod io;

@@ -77,7 +77,7 @@ impl JobUniverse {
             Ended::Signal(signal) => Exit::Signal(byte(signal)),
         });
         for other in 0..self.0.claimed() {
-            self.0.slot(ProcId(other)).notify();
+            self.0.slot(ProcId(other)).alarm();
         }
     }
 }

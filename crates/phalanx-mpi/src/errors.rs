@@ -145,7 +145,7 @@ pub(crate) fn class_of(code: c_int) -> Option<c_int> {
         return None;
     }
     let class = code & CLASS_MASK;
-    consts::ERROR_CLASSES.iter().any(|(number, _)| *number == class).then_some(class)
+    numbers::ERROR_CLASSES.iter().any(|(number, _)| *number == class).then_some(class)
 }
 
 /// What `MPI_Error_string` gives.
@@ -160,7 +160,7 @@ pub(crate) fn describe(code: c_int) -> Option<String> {
         }
     }
     let class = class_of(code)?;
-    let (_, name) = consts::ERROR_CLASSES.iter().find(|(number, _)| *number == class)?;
+    let (_, name) = numbers::ERROR_CLASSES.iter().find(|(number, _)| *number == class)?;
     if let Some(text) = with_message(code, |m| format!("{name}: {}", m.text)) {
         return Some(text);
     }

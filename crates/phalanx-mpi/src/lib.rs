@@ -20,6 +20,7 @@ mod entry;
 mod env;
 mod errors;
 mod extras;
+mod fault;
 mod forms;
 mod generated;
 mod group;

@@ -33,6 +33,25 @@ const fn same(a: &str, b: &str) -> bool {
     i == a.len() && i == b.len()
 }
 
+/// Our own error classes: the standard ABI has none for them. They are among the numbers that it leaves to libraries, and
+/// stay what they are.
+const OWN_CLASSES: [(c_int, &str); 2] =
+    [(ERR_REVOKED, "PHALANX_ERR_REVOKED"), (ERR_PROC_FAILED_PENDING, "PHALANX_ERR_PROC_FAILED_PENDING")];
+const ERR_REVOKED: c_int = 16_001;
+const ERR_PROC_FAILED_PENDING: c_int = 16_002;
+
+/// Every error class: the standard's, then our own.
+pub(crate) const ERROR_CLASSES: [(c_int, &str); consts::ERROR_CLASSES.len() + OWN_CLASSES.len()] = {
+    let mut all = [OWN_CLASSES[0]; consts::ERROR_CLASSES.len() + OWN_CLASSES.len()];
+    let mut i = 0;
+    while i < all.len() {
+        let standard = consts::ERROR_CLASSES.len();
+        all[i] = if i < standard { consts::ERROR_CLASSES[i] } else { OWN_CLASSES[i - standard] };
+        i += 1;
+    }
+    all
+};
+
 /// A pair of tables, both looked up by index: from the engine's enumeration to the ABI's numbers, and back from the lowest
 /// number on.
 macro_rules! tables {
@@ -55,7 +74,9 @@ macro_rules! tables {
             let mut table = [None; ($highest - $lowest + 1) as usize];
             let mut i = 0;
             while i < $to_abi.len() {
-                table[($to_abi[i] - $lowest) as usize] = Some(<$of>::ALL[i]);
+                if $to_abi[i] <= $highest {
+                    table[($to_abi[i] - $lowest) as usize] = Some(<$of>::ALL[i]);
+                }
                 i += 1;
             }
             let mut row = 0;
@@ -71,7 +92,7 @@ macro_rules! tables {
 
 tables! { Basic: TYPE_HANDLES, BASICS, consts::DATATYPES, usize, consts::AINT, consts::COMPLEX32 }
 tables! { Builtin: OP_HANDLES, BUILTINS, consts::OPERATIONS, usize, consts::SUM, consts::NO_OP }
-tables! { ErrorClass: CLASS_CODES, CLASSES, consts::ERROR_CLASSES, c_int, consts::SUCCESS, consts::ERR_ABI }
+tables! { ErrorClass: CLASS_CODES, CLASSES, ERROR_CLASSES, c_int, consts::SUCCESS, consts::ERR_ABI }
 
 /// The predefined datatype behind a handle.
 #[inline]
@@ -99,7 +120,11 @@ fn op_handle(builtin: Builtin) -> usize {
 
 /// The error class behind a code. The classes of the tool interface are not the engine's.
 pub(crate) fn class(code: c_int) -> Option<ErrorClass> {
-    *CLASSES.get(usize::try_from(code).ok()?)?
+    match code {
+        ERR_REVOKED => Some(ErrorClass::Revoked),
+        ERR_PROC_FAILED_PENDING => Some(ErrorClass::ProcFailedPending),
+        _ => *CLASSES.get(usize::try_from(code).ok()?)?,
+    }
 }
 
 /// The code of an error class.
@@ -222,8 +247,14 @@ mod tests {
         agree(types, basic, |basic| (basic.name(), type_handle(basic)), handles(), Basic::ALL.len());
         let operations = consts::OPERATIONS.iter().copied();
         agree(operations, builtin, |op| (op.name(), op_handle(op)), handles(), Builtin::ALL.len());
-        let classes = consts::ERROR_CLASSES.iter().copied().filter(|(_, name)| !name.starts_with("MPI_T_"));
-        agree(classes, class, |class| (class.name(), class_code(class)), -2000..2000, ErrorClass::ALL.len());
+        let classes = ERROR_CLASSES.iter().copied().filter(|(_, name)| !name.starts_with("MPI_T_"));
+        agree(
+            classes,
+            class,
+            |class| (class.name(), class_code(class)),
+            -2000..consts::ERR_LASTCODE + 2000,
+            ErrorClass::ALL.len(),
+        );
         assert_eq!((basic(consts::DATATYPE_NULL), builtin(consts::OP_NULL)), (None, None));
     }
 

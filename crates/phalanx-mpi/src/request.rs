@@ -138,9 +138,10 @@ fn put_back(requests: impl IntoIterator<Item = Taken>) {
     }
 }
 
-/// After completion: a persistent request stays, any other is gone and its handle becomes null. Gives the handle's new value.
+/// After completion: a persistent request stays, and one that goes on after an error; any other is gone and its handle
+/// becomes null. Gives the handle's new value.
 fn settle(taken: Taken) -> RawRequest {
-    if taken.request.is_persistent() {
+    if taken.request.is_persistent() || taken.request.is_active() {
         let raw = RawRequest(taken.raw);
         put_back([taken]);
         return raw;

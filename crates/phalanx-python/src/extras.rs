@@ -52,6 +52,61 @@ pub(crate) type Irecv = unsafe extern "C" fn(
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
 type SetPlaceHook = unsafe extern "C" fn(Option<extern "C" fn(*mut u8, c_int) -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
+/// Fault tolerance: all of it, or nothing.
+pub(crate) struct Fault {
+    pub(crate) revoke: unsafe extern "C" fn(MPI_Comm) -> c_int,
+    pub(crate) is_revoked: unsafe extern "C" fn(MPI_Comm, *mut c_int) -> c_int,
+    pub(crate) get_failed: unsafe extern "C" fn(MPI_Comm, *mut MPI_Group) -> c_int,
+    pub(crate) ack_failed: unsafe extern "C" fn(MPI_Comm, c_int, *mut c_int) -> c_int,
+    pub(crate) agree: unsafe extern "C" fn(MPI_Comm, *mut c_int) -> c_int,
+    pub(crate) iagree: unsafe extern "C" fn(MPI_Comm, *mut c_int, *mut MPI_Request) -> c_int,
+    pub(crate) shrink: unsafe extern "C" fn(MPI_Comm, *mut MPI_Comm) -> c_int,
+    pub(crate) ishrink: unsafe extern "C" fn(MPI_Comm, *mut MPI_Comm, *mut MPI_Request) -> c_int,
+}
+
+/// Finds the functions of [`Fault`].
+///
+/// # Safety
+/// What `symbol` finds under these names has the types there.
+unsafe fn fault(symbol: impl Fn(&CStr) -> Option<*mut c_void>) -> Option<Fault> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        Some(Fault {
+            revoke: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(MPI_Comm) -> c_int>(symbol(
+                c"PHALANX_Comm_revoke",
+            )?),
+            is_revoked: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(MPI_Comm, *mut c_int) -> c_int>(
+                symbol(c"PHALANX_Comm_is_revoked")?,
+            ),
+            get_failed: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(MPI_Comm, *mut MPI_Group) -> c_int>(
+                symbol(c"PHALANX_Comm_get_failed")?,
+            ),
+            ack_failed: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(MPI_Comm, c_int, *mut c_int) -> c_int>(
+                symbol(c"PHALANX_Comm_ack_failed")?,
+            ),
+            agree: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(MPI_Comm, *mut c_int) -> c_int>(symbol(
+                c"PHALANX_Comm_agree",
+            )?),
+            iagree: std::mem::transmute::<
+                *mut c_void,
+                unsafe extern "C" fn(MPI_Comm, *mut c_int, *mut MPI_Request) -> c_int,
+            >(symbol(c"PHALANX_Comm_iagree")?),
+            shrink: std::mem::transmute::<*mut c_void, unsafe extern "C" fn(MPI_Comm, *mut MPI_Comm) -> c_int>(symbol(
+                c"PHALANX_Comm_shrink",
+            )?),
+            ishrink: std::mem::transmute::<
+                *mut c_void,
+                unsafe extern "C" fn(MPI_Comm, *mut MPI_Comm, *mut MPI_Request) -> c_int,
+            >(symbol(c"PHALANX_Comm_ishrink")?),
+        })
+    }
+}
+
+/// The numbers of the error classes that the standard ABI does not have: of a revoked communicator, and of a receive from any
+/// rank that goes on.
+pub(crate) const ERR_REVOKED: c_int = 16_001;
+pub(crate) const ERR_PROC_FAILED_PENDING: c_int = 16_002;
+
 type ConversionBytes = unsafe extern "C" fn(*mut i64) -> c_int;
 type UsesErrorFunction = unsafe extern "C" fn(*mut c_void) -> c_int;
 
@@ -74,6 +129,7 @@ pub(crate) struct Extras {
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
     conversion_bytes: Option<ConversionBytes>,
+    pub(crate) fault: Option<Fault>,
 }
 
 static EXTRAS: OnceLock<Extras> = OnceLock::new();
@@ -107,6 +163,7 @@ pub(crate) fn get() -> &'static Extras {
                     .map(|p| std::mem::transmute::<*mut c_void, UsesErrorFunction>(p)),
                 conversion_bytes: symbol(c"PHALANX_Conversion_bytes")
                     .map(|p| std::mem::transmute::<*mut c_void, ConversionBytes>(p)),
+                fault: fault(symbol),
             }
         }
     })

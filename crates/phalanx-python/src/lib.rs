@@ -59,10 +59,11 @@ fn register_constants(m: &Bound<'_, PyModule>) -> PyResult<()> {
     for (alias, name) in [("ORDER_F", "ORDER_FORTRAN"), ("WIN_FLAVOR", "WIN_CREATE_FLAVOR")] {
         m.add(alias, m.getattr(name)?)?;
     }
-    // Named by mpi4py, without a number in the standard ABI; so are the next two.
+    // Named by mpi4py, without a number in the standard ABI; so are the next two, which the embedded engine has.
     m.add("TYPECLASS_LOGICAL", ffi::MPI_UNDEFINED)?;
-    for name in ["ERR_REVOKED", "ERR_PROC_FAILED_PENDING"] {
-        m.add(name, ffi::MPI_ERR_UNKNOWN)?;
+    let own = [("ERR_REVOKED", extras::ERR_REVOKED), ("ERR_PROC_FAILED_PENDING", extras::ERR_PROC_FAILED_PENDING)];
+    for (name, class) in own {
+        m.add(name, if extras::get().fault.is_some() { class } else { ffi::MPI_ERR_UNKNOWN })?;
     }
     // The class of the standard that operations on a process that has ended give.
     m.add("ERR_PROC_FAILED", ffi::MPI_ERR_PROC_ABORTED)?;

@@ -77,6 +77,15 @@ impl Doorbell {
         fence(Ordering::SeqCst);
     }
 
+    /// Makes the owner believe that there are new senders, which sends it to look around, and wakes it.
+    #[cold]
+    #[cfg(not(loom))]
+    pub(crate) fn alarm(&self) {
+        // SYNC POINT hot-epoch: Release, so that who sees the new epoch sees what the alarm is about.
+        self.epoch.fetch_add(1, Ordering::Release);
+        self.sleepers.notify();
+    }
+
     /// Owner side: stop polling `from`. Look at its ring after this.
     fn cool(&self, from: u32) {
         let word = &self.hot[from as usize / 64 % WORDS];

@@ -15,6 +15,7 @@
 //! | [`doorbell`] | [`HotSet`]: which rings are worth polling |
 //! | [`queue`] | [`Queue`](queue::Queue): records from many processes to many |
 //! | [`cells`] | [`Cells`](cells::Cells): what ranks say to each other in steps that all of them take |
+//! | [`agreement`] | [`Ledger`](agreement::Ledger): what processes agree on, of which any may be killed meanwhile |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
 //! | [`board`] | the task board of a pool: claims, results, which item each worker is in |
 //! | [`budget`] | [`CpuBudget`]: ranks against the CPUs they may use |
@@ -37,6 +38,7 @@
 
 pub(crate) mod sync;
 
+pub mod agreement;
 pub mod board;
 pub mod cells;
 pub mod lock;

@@ -10,6 +10,7 @@
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
 use loom::thread;
+use phalanx_shm::agreement::{Fate, Ledger, ROUNDS};
 use phalanx_shm::board::LoomClaims;
 use phalanx_shm::cells::{CELLS, Cells};
 use phalanx_shm::event::Event;
@@ -955,5 +956,78 @@ fn what_a_thread_does_after_its_sleep_is_seen_with_the_note_taken_back() {
         notes.awake(0);
         deed.store(1, Ordering::Release);
         reader.join().unwrap();
+    });
+}
+
+fn ledger(members: usize) -> Arc<Vec<AtomicU64>> {
+    Arc::new((0..Ledger::words(members)).map(|_| AtomicU64::new(0)).collect())
+}
+
+#[test]
+fn all_see_the_same_fate_of_a_member_that_dies_or_only_seems_to() {
+    model(3, || {
+        let words = ledger(3);
+        let survivor = |words: &[AtomicU64], me: usize| {
+            let ledger = Ledger::over(words, 3).unwrap();
+            assert!(ledger.give(me, 1, me as u32, 0));
+            ledger.note_failed(2);
+            ledger.miss(2, 1);
+            let fate = ledger.fate(2, 1);
+            // Whoever is missed is in the list, in one place.
+            assert_eq!(ledger.failed().collect::<Vec<_>>(), [2]);
+            (fate, ledger.number(1, || 10 + me as u32))
+        };
+        let victim = {
+            let words = words.clone();
+            thread::spawn(move || Ledger::over(&words, 3).unwrap().give(2, 1, 7, 1))
+        };
+        let other = {
+            let words = words.clone();
+            thread::spawn(move || survivor(&words, 1))
+        };
+        let mine = survivor(&words, 0);
+        assert_eq!(mine, other.join().unwrap());
+        let given = victim.join().unwrap();
+        assert_eq!(mine.0, if given { Fate::Given { value: 7, acked: 1 } } else { Fate::Missed });
+    });
+}
+
+#[test]
+fn words_of_a_round_serve_again_only_when_all_have_read_them() {
+    model(3, || {
+        let words = ledger(2);
+        let member = |words: &[AtomicU64], me: usize| {
+            let ledger = Ledger::over(words, 2).unwrap();
+            for round in 1..=ROUNDS + 1 {
+                while !(0..2).all(|member| ledger.has_room(member, round)) {
+                    thread::yield_now();
+                }
+                assert!(ledger.give(me, round, round, 10 * round));
+                while ledger.fate(1 - me, round) == Fate::Open {
+                    thread::yield_now();
+                }
+                assert_eq!(ledger.fate(1 - me, round), Fate::Given { value: round, acked: 10 * round });
+                ledger.finish(me, round);
+            }
+        };
+        let other = {
+            let words = words.clone();
+            thread::spawn(move || member(&words, 1))
+        };
+        member(&words, 0);
+        other.join().unwrap();
+    });
+}
+
+#[test]
+fn of_the_last_to_leave_one_is_told() {
+    model(3, || {
+        let words = ledger(2);
+        let other = {
+            let words = words.clone();
+            thread::spawn(move || Ledger::over(&words, 2).unwrap().leave(1, |_| false))
+        };
+        let mine = Ledger::over(&words, 2).unwrap().leave(0, |_| false);
+        assert!(mine | other.join().unwrap());
     });
 }

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use crate::comm::Comm;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::{Driven, Engine, Schedule, Waiting};
-use crate::error::{Error, ErrorClass, Result};
+use crate::error::{Error, Result};
 use crate::op::Op;
 use crate::request::Request;
 
@@ -59,10 +59,7 @@ impl Comm {
     }
 
     fn usable(&self) -> Result<()> {
-        if self.is_freed() {
-            return Err(Error::new(ErrorClass::Comm, "the communicator has been freed"));
-        }
-        Ok(())
+        if self.is_unusable() { Err(self.unusable()) } else { Ok(()) }
     }
 
     /// Runs a plan to its end under `tag`.

@@ -318,6 +318,9 @@ impl Run {
     }
 
     fn try_advance(&mut self, engine: &Engine) -> Result<Progress> {
+        if self.comm.inner().is_revoked() {
+            return Err(self.comm.unusable());
+        }
         loop {
             match self.plan.steps.get(self.next) {
                 Some(Step::Send { .. } | Step::Recv { .. }) => {

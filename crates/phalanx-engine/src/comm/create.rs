@@ -55,7 +55,7 @@ impl Comm {
     }
 
     /// A new intracommunicator of this engine's process.
-    pub(super) fn intra(&self, ctx: u32, rank: usize, group: Group) -> Comm {
+    pub(crate) fn intra(&self, ctx: u32, rank: usize, group: Group) -> Comm {
         let parts = CommParts { ctx, rank, local: group, remote: None, local_comm: None, name: String::new() };
         Comm::assemble(self.engine(), parts)
     }

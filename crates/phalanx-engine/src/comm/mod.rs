@@ -5,7 +5,7 @@ mod agree;
 pub mod create;
 mod inter;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use phalanx_shm::ProcId;
@@ -13,6 +13,7 @@ use phalanx_shm::ProcId;
 use crate::coll::CollState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorClass, Result};
+use crate::fault::FaultState;
 use crate::group::{Comparison, Group};
 use crate::pt2pt::buffered::Attached;
 use crate::pt2pt::partitioned::Tags;
@@ -48,12 +49,19 @@ pub(crate) struct CommInner {
     pub(crate) remote: Option<Group>,
     pub(crate) local_comm: Option<Comm>,
     name: Mutex<String>,
-    freed: AtomicBool,
+    /// [`FREED`] and [`REVOKED`]: one look for whatever begins.
+    flags: AtomicU8,
     pub(crate) coll: CollState,
     pub(crate) attached: Mutex<Attached>,
     /// Tags of the partitions of partitioned sends.
     pub(crate) partitions: Mutex<Tags>,
+    pub(crate) fault: FaultState,
 }
+
+/// The user has freed the communicator.
+const FREED: u8 = 1;
+/// A member has revoked it.
+const REVOKED: u8 = 2;
 
 impl Comm {
     /// Puts a communicator together. The caller has agreed with all members on `parts.ctx`.
@@ -66,10 +74,11 @@ impl Comm {
             remote: parts.remote,
             local_comm: parts.local_comm,
             name: Mutex::new(parts.name),
-            freed: AtomicBool::new(false),
+            flags: AtomicU8::new(0),
             coll: CollState::default(),
             attached: Mutex::default(),
             partitions: Mutex::default(),
+            fault: FaultState::default(),
         }));
         comm.set_ctx(parts.ctx);
         comm
@@ -124,7 +133,10 @@ impl Comm {
     pub(crate) fn set_ctx(&self, ctx: u32) {
         self.0.ctx.store(ctx, Ordering::Relaxed);
         if ctx != 0 {
-            self.engine().core().register(ctx, Arc::downgrade(&self.0));
+            let mut core = self.engine().core();
+            core.register(ctx, Arc::downgrade(&self.0));
+            // Another member may have revoked it before this one had it.
+            core.hear_of(&self.0);
         }
     }
 
@@ -151,12 +163,28 @@ impl Comm {
     /// Marks the communicator as freed by the user: later operations on it are errors;
     /// those under way finish.
     pub fn mark_freed(&self) {
-        self.0.freed.store(true, Ordering::Relaxed);
+        self.0.flags.fetch_or(FREED, Ordering::Relaxed);
     }
 
     /// Whether [`Comm::mark_freed`] has been called.
     pub fn is_freed(&self) -> bool {
-        self.0.freed.load(Ordering::Relaxed)
+        self.0.flags.load(Ordering::Relaxed) & FREED != 0
+    }
+
+    /// Whether nothing may begin on it any more: it has been freed or revoked.
+    #[inline]
+    pub(crate) fn is_unusable(&self) -> bool {
+        self.0.flags.load(Ordering::Relaxed) != 0
+    }
+
+    /// Why nothing may begin on it.
+    #[cold]
+    pub(crate) fn unusable(&self) -> Error {
+        if self.is_freed() {
+            let text = format!("{} has been freed; create or duplicate another", self.title());
+            return Error::new(ErrorClass::Comm, text);
+        }
+        self.0.revoked_error()
     }
 
     /// Compares two communicators (`MPI_Comm_compare`).
@@ -206,6 +234,20 @@ impl Comm {
 }
 
 impl CommInner {
+    /// Context id of point-to-point messages.
+    pub(crate) fn context(&self) -> u32 {
+        self.ctx.load(Ordering::Relaxed)
+    }
+
+    /// Whether this process has heard that a member has revoked the communicator.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & REVOKED != 0
+    }
+
+    pub(crate) fn mark_revoked(&self) {
+        self.flags.fetch_or(REVOKED, Ordering::Relaxed);
+    }
+
     /// How texts call it: its name in quotes, or its context where it has no name.
     pub(crate) fn title(&self) -> String {
         let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);

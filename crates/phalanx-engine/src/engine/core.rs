@@ -10,6 +10,7 @@
 //! | `schedules.rs` | collectives in pieces |
 //! | `tally.rs` | what is counted, and what can be set |
 
+use std::cell::Cell;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,10 @@ pub struct Core {
     pub(crate) lives: Lives,
     /// Whether the launcher lets the others go on when a rank has failed.
     pub(crate) keeps_going: bool,
+    /// Where ranks may fail: something has changed that no ring tells, and no wait has looked for what.
+    pub(crate) alarmed: bool,
+    /// Whether a process has been found to have failed.
+    pub(crate) knows_failures: Cell<bool>,
     probe: Box<ProbeWord>,
     probe_value: u64,
     /// Bytes of buffered sends under way.
@@ -113,7 +118,7 @@ pub struct Core {
 }
 
 /// The context that a communicator has given to all the contexts of its own.
-pub(super) fn base_of(ctx: u32) -> u32 {
+pub(crate) fn base_of(ctx: u32) -> u32 {
     ctx & !(PARTITIONED | 3)
 }
 
@@ -160,6 +165,8 @@ impl Core {
             copyable: Vec::new(),
             lives: Lives::default(),
             keeps_going: std::env::var_os(crate::boot::environment::KEEP_GOING).is_some_and(|v| v != "0"),
+            alarmed: false,
+            knows_failures: Cell::new(false),
             probe: Box::new(ProbeWord::new(probe_value)),
             probe_value,
             buffered: 0,
@@ -184,7 +191,7 @@ impl Core {
     pub fn poll(&mut self) {
         // By field: one load when no sender has become hot.
         let slot = self.universe.slot(self.me);
-        self.hot.refresh(slot);
+        let alarmed = self.hot.refresh(slot);
         let mut at = 0;
         while let Some(&from) = self.hot.senders().get(at) {
             at += 1;
@@ -196,7 +203,17 @@ impl Core {
         if !self.transfers.is_empty() {
             self.step_transfers();
         }
+        if alarmed {
+            self.look_up();
+        }
         self.settle();
+    }
+
+    /// There are new senders, or an alarm.
+    #[cold]
+    fn look_up(&mut self) {
+        self.alarmed = self.keeps_going;
+        self.heed();
     }
 
     /// Wakes the threads of this process that sleep, if something they may wait for has completed.
@@ -397,7 +414,7 @@ impl Core {
 
     /// Takes an operation back, or sees to it that its memory is not touched any more.
     pub(crate) fn withdraw(&mut self, op: RawOp) {
-        if self.ops.is_done(op) || self.cancel_recv(op) || self.cancel_send(op) {
+        if !self.ops.goes_on(op) || self.cancel_recv(op) || self.cancel_send(op) {
             return;
         }
         // The peer may be copying from this memory right now; it is awake then, and says when it is done.

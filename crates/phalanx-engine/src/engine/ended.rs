@@ -21,6 +21,7 @@ use phalanx_shm::{Exit, ProcId, SlotState, Universe};
 use crate::comm::CommInner;
 use crate::error::{Error, ErrorClass, Result};
 use crate::group::Group;
+use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::{ANY_SOURCE, ANY_TAG};
 
 use super::Engine;
@@ -73,6 +74,8 @@ pub(super) struct Watch {
 struct Lost {
     op: RawOp,
     error: Error,
+    /// Whether its own peer lives, and another one of the collective has failed.
+    peer_lives: bool,
     /// Whether and how it could still complete.
     hope: Hope,
 }
@@ -122,6 +125,8 @@ impl Engine {
     ) -> Result<()> {
         let gone = missing();
         let mut core = self.enter()?;
+        core.heed();
+        core.interrupt_receives();
         let patience = |since: &mut Option<Instant>, hopeless: bool| match hopeless {
             true => since.get_or_insert_with(Instant::now).elapsed(),
             false => {
@@ -176,7 +181,8 @@ impl Engine {
     /// Who will never send a message that fits: for [`Engine::look_for_ended`] of a probe.
     pub(crate) fn never_sends(&self, ctx: u32, pattern: Pattern, watch: &mut Option<Instant>) -> Option<Ended> {
         let core = self.enter().ok()?;
-        let Some((process, hope)) = core.hopeless_source(ctx, pattern) else {
+        let failed = || Some((core.unacknowledged_source(ctx, pattern)?, Hope::Gone));
+        let Some((process, hope)) = failed().or_else(|| core.hopeless_source(ctx, pattern)) else {
             *watch = None;
             return None;
         };
@@ -246,7 +252,7 @@ fn peers(comm: &CommInner) -> &Group {
 }
 
 impl Core {
-    pub(super) fn comm_of(&self, ctx: u32) -> Option<std::sync::Arc<CommInner>> {
+    pub(crate) fn comm_of(&self, ctx: u32) -> Option<std::sync::Arc<CommInner>> {
         self.comms.get(&base_of(ctx)).and_then(std::sync::Weak::upgrade)
     }
 
@@ -254,7 +260,10 @@ impl Core {
     fn hope_of_senders(&self, end: End) -> Hope {
         match end {
             // How a process has ended, only a launcher tells.
-            End::Killed if self.keeps_going => Hope::Gone,
+            End::Killed if self.keeps_going => {
+                self.knows_failures.set(true);
+                Hope::Gone
+            }
             End::Killed => Hope::Launcher,
             _ => Hope::Nobody,
         }
@@ -275,6 +284,90 @@ impl Core {
             SlotState::Finalizing => End::Ending,
             _ => End::Alive,
         }
+    }
+
+    /// Whether a process has failed, in a job that goes on without it.
+    pub(crate) fn has_failed(&self, process: ProcId) -> bool {
+        if !self.keeps_going || process == self.me || !self.universe.has(process) {
+            return false;
+        }
+        let is_leaving = |state| matches!(state, SlotState::Finalized | SlotState::Finalizing);
+        let failed = match self.end_of(process) {
+            End::Alive | End::Ending => false,
+            End::Killed => true,
+            End::Ended => !is_leaving(self.universe.slot(process).standing().state),
+        };
+        if failed {
+            self.knows_failures.set(true);
+        }
+        failed
+    }
+
+    /// Whether a process does nothing any more, so that those who agree go on without it. `closely` looks at processes of
+    /// which neither they nor the launcher have said anything, which may cost system calls.
+    pub(crate) fn is_gone(&self, process: ProcId, closely: bool) -> bool {
+        if process == self.me || !self.universe.has(process) {
+            return false;
+        }
+        let standing = self.universe.slot(process).standing();
+        match standing.state {
+            SlotState::Finalized => true,
+            _ if standing.exit.is_none() && !(closely && self.keeps_going) => false,
+            // A failure elsewhere ends the job.
+            _ => self.has_failed(process) || self.end_of(process) == End::Ended,
+        }
+    }
+
+    /// For a receive from any rank: a peer that has failed, as long as this process has not acknowledged that.
+    fn unacknowledged_source(&self, ctx: u32, pattern: Pattern) -> Option<ProcId> {
+        if !self.keeps_going || pattern.source != ANY_SOURCE || !ctx.is_multiple_of(4) {
+            return None;
+        }
+        self.unacknowledged(&*self.comm_of(ctx)?)
+    }
+
+    /// Tells those who wait for a message from any rank that one has failed, which the message might have come from. The
+    /// receives go on.
+    fn interrupt_receives(&mut self) {
+        if !self.keeps_going || self.posted == 0 {
+            return;
+        }
+        let mut interrupted = Vec::new();
+        for (op, entry) in self.ops.under_way() {
+            if let Body::Recv(recv) = &entry.body
+                && recv.stage.sender().is_none()
+                && entry.outcome.is_none()
+                && let Some(process) = self.unacknowledged_source(recv.ctx, recv.pattern)
+            {
+                let (from, place) = (self.peer_name(recv.ctx, process), self.context_name(recv.ctx));
+                let wait = format!("a receive from any rank on {place} goes on, but {from}");
+                let help = "acknowledge that to wait for the others";
+                interrupted.push((op, format!("{wait}, which might have sent, has failed; {help}")));
+            }
+        }
+        for (op, text) in interrupted {
+            self.ops.interrupt(op, Error::new(ErrorClass::ProcFailedPending, text));
+        }
+    }
+
+    /// For a message of a collective: a member that has failed, and how texts call it. Others may have left the operation because of that, so
+    /// that nobody who lives is sure to do their part.
+    fn failed_in_collective(&self, ctx: u32, owner: Owner) -> Option<(ProcId, String)> {
+        let collective = ctx & (PARTITIONED | 3);
+        if !self.keeps_going || owner != Owner::Raw || !matches!(collective, 1 | 3) {
+            return None;
+        }
+        // One side's part in an intercommunicator's collective has a communicator of its own, and the last of its contexts.
+        let mut others = self.comms.values().filter_map(std::sync::Weak::upgrade);
+        let of = |other: &std::sync::Arc<CommInner>| {
+            other.local_comm.as_ref().is_some_and(|local| local.ctx() == base_of(ctx))
+        };
+        let comm = match others.find(of) {
+            None if collective == 1 => self.comm_of(ctx)?,
+            inter => inter?,
+        };
+        let failed = self.failed_member(&comm)?;
+        Some((failed, comm.name_of(failed)))
     }
 
     /// The error of a wait for a process that has ended.
@@ -331,12 +424,24 @@ impl Core {
         let mut lost = Vec::new();
         for (op, entry) in self.ops.under_way() {
             match &entry.body {
-                Body::Recv(recv) => lost.extend(self.lost_receive(op, recv)),
-                Body::Send(send) => lost.extend(self.lost_send(op, send)),
+                Body::Recv(recv) => {
+                    let of_peer = self.lost_receive(op, recv);
+                    lost.extend(of_peer.or_else(|| self.lost_in_collective(op, entry.owner, recv.ctx, "receives")));
+                }
+                Body::Send(send) => {
+                    let of_peer = self.lost_send(op, send);
+                    lost.extend(of_peer.or_else(|| self.lost_in_collective(op, entry.owner, send.ctx, "sends")));
+                }
                 Body::Empty => {}
             }
         }
         lost
+    }
+
+    fn lost_in_collective(&self, op: RawOp, owner: Owner, ctx: u32, does: &str) -> Option<Lost> {
+        let (process, who) = self.failed_in_collective(ctx, owner)?;
+        let wait = format!("a collective {does} on {}, of which {who} is a member", self.context_name(ctx));
+        Some(Lost { op, error: self.ended(&wait, process), peer_lives: true, hope: Hope::Gone })
     }
 
     /// The rank of a process among the peers of a context, for messages.
@@ -351,7 +456,7 @@ impl Core {
             let hope = self.gone(process).filter(|hope| *hope != Hope::Delivery)?;
             let from = self.peer_name(recv.ctx, process);
             let wait = format!("waits on {} for the rest of a large message from {from}", self.context_name(recv.ctx));
-            return Some(Lost { op, error: self.ended(&wait, process), hope });
+            return Some(Lost { op, error: self.ended(&wait, process), peer_lives: false, hope });
         }
         let (process, hope) = self.hopeless_source(recv.ctx, recv.pattern)?;
         let comm = self.comm_of(recv.ctx);
@@ -367,7 +472,7 @@ impl Core {
             tag => format!(" with tag {tag}"),
         };
         let wait = format!("waits on {} for {from}{tag}", self.context_name(recv.ctx));
-        Some(Lost { op, error: self.ended(&wait, process), hope })
+        Some(Lost { op, error: self.ended(&wait, process), peer_lives: false, hope })
     }
 
     fn lost_send(&self, op: RawOp, send: &SendOp) -> Option<Lost> {
@@ -375,16 +480,19 @@ impl Core {
         let hope = self.hope_of_senders(self.end_of(send.dest));
         let to = self.peer_name(send.ctx, send.dest);
         let wait = format!("a message of {} bytes on {} is for {to}", send.bytes, self.context_name(send.ctx));
-        Some(Lost { op, error: self.ended(&wait, send.dest), hope })
+        Some(Lost { op, error: self.ended(&wait, send.dest), peer_lives: false, hope })
     }
 
     /// Ends an operation with its error.
     fn fail(&mut self, lost: Lost, operation: &str) {
-        let Lost { op, error, .. } = lost;
+        let Lost { op, error, peer_lives, .. } = lost;
         // A collective puts its own name before the errors of its messages.
         let owner = self.ops.get(op).map(|entry| entry.owner);
         let bare = error.message().to_owned();
         let error = if owner == Some(Owner::Raw) { error } else { error.context(operation) };
+        if peer_lives {
+            return self.give_up(op, error);
+        }
         if let Some(send) = self.ops.send(op) {
             let dest = send.dest;
             if owner == Some(Owner::Nobody) || operation == FINALIZE {

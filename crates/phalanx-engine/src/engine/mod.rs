@@ -42,11 +42,12 @@ pub use tally::{Levels, Moved, Tally, single_copy_allowed};
 pub(crate) use wait::Driven;
 pub use wait::Waiting;
 
+pub(crate) use self::core::base_of;
 pub(crate) use matching::Pattern;
-pub(crate) use ops::{Data, Owner};
+pub(crate) use ops::{Data, Owner, SendStage as Stage};
 pub(crate) use receive::{Direct, Incoming, Stored};
 pub(crate) use schedules::ScheduleId;
-pub(crate) use send::Outgoing;
+pub(crate) use send::{Outgoing, shm_error};
 pub(crate) use told::Told;
 
 /// The message-passing engine of one process. Cloning gives another handle to it.

@@ -8,7 +8,7 @@ use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::{Offset, ProcId};
 
 use crate::datatype::Datatype;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::status::Status;
 
 use super::buffer::Grow;
@@ -55,9 +55,20 @@ pub(crate) enum Owner {
 pub(crate) struct Op {
     generation: u32,
     pub(crate) owner: Owner,
-    /// Set when complete.
+    /// Set when complete; and for a receive that goes on, when it has something to tell before.
     pub(crate) outcome: Option<Result<Status>>,
     pub(crate) body: Body,
+}
+
+impl Op {
+    /// The context of its messages, while it is under way.
+    pub(crate) fn context(&self) -> Option<u32> {
+        match &self.body {
+            Body::Empty => None,
+            Body::Send(send) => Some(send.ctx),
+            Body::Recv(recv) => Some(recv.ctx),
+        }
+    }
 }
 
 /// What kind of operation.
@@ -240,6 +251,22 @@ impl Ops {
         }
     }
 
+    /// Tells who waits for an operation of an error, while it goes on.
+    pub(crate) fn interrupt(&mut self, op: RawOp, error: Error) {
+        let Some(slot) = self.get(op) else { return };
+        if slot.owner == Owner::User && slot.outcome.is_none() {
+            slot.outcome = Some(Err(error));
+            self.completed += 1;
+        }
+    }
+
+    /// Makes an error of the outcome of an operation that has been cancelled.
+    pub(crate) fn turn_into(&mut self, op: RawOp, error: Error) {
+        if let Some(slot) = self.get(op) {
+            slot.outcome = Some(Err(error));
+        }
+    }
+
     /// Frees the entry.
     pub(crate) fn remove(&mut self, op: RawOp) {
         if let Some(slot) = self.get(op) {
@@ -250,7 +277,13 @@ impl Ops {
         }
     }
 
-    /// Whether it is complete (an unknown one is).
+    /// Whether it is under way, whatever it has told already.
+    pub(crate) fn goes_on(&self, op: RawOp) -> bool {
+        let entry = self.slots.get(op.index as usize).filter(|o| o.generation == op.generation);
+        entry.is_some_and(|o| !matches!(o.body, Body::Empty))
+    }
+
+    /// Whether it is complete (an unknown one is), or has something to tell before.
     #[inline]
     pub(crate) fn is_done(&self, op: RawOp) -> bool {
         match self.slots.get(op.index as usize) {
@@ -267,14 +300,17 @@ impl Ops {
         self.get(op)?.outcome.clone()
     }
 
-    /// The outcome if complete; frees the entry then.
+    /// The outcome if complete, which frees the entry; or what it tells before.
     #[inline]
     pub(crate) fn take(&mut self, op: RawOp) -> Option<Result<Status>> {
         if op == RawOp::DONE {
             return Some(Ok(Status::EMPTY));
         }
-        let outcome = self.get(op)?.outcome.take()?;
-        self.remove(op);
+        let slot = self.get(op)?;
+        let outcome = slot.outcome.take()?;
+        if matches!(slot.body, Body::Empty) {
+            self.remove(op);
+        }
         Some(outcome)
     }
 
@@ -296,7 +332,7 @@ impl Ops {
 
     /// Nobody will ask any more: freed now if complete, else on completion.
     pub(crate) fn disown(&mut self, op: RawOp) {
-        if self.is_done(op) {
+        if !self.goes_on(op) {
             self.remove(op);
         } else if let Some(slot) = self.get(op) {
             slot.owner = Owner::Nobody;

@@ -172,8 +172,9 @@ impl Engine {
         let mut watch = Watch::default();
         let mut steps = None;
         let mut notice = Notice::default();
+        let mut has_looked = false;
         loop {
-            let moved = {
+            let (moved, alarmed) = {
                 let mut core = self.enter()?;
                 for _ in 0..POLLS_PER_HOLD[usize::from(self.0.manners.roomy())] {
                     core.poll();
@@ -186,8 +187,12 @@ impl Engine {
                     }
                     std::hint::spin_loop();
                 }
-                steps.replace(core.steps).is_some_and(|before| before != core.steps)
+                let moved = steps.replace(core.steps).is_some_and(|before| before != core.steps);
+                (moved, std::mem::take(&mut core.alarmed))
             };
+            if alarmed {
+                self.look_for_ended(&what, &mut watch, missing)?;
+            }
             if moved {
                 // A large message that moves is no waiting: both sides are needed, and a sleep would stop the other, too.
                 pace = Pace::new(&self.0.manners);
@@ -198,6 +203,10 @@ impl Engine {
             }
             match pace.step() {
                 Next::Look => {}
+                // Who is known to have failed is not waited for first.
+                Next::Sleep if !std::mem::replace(&mut has_looked, true) && self.core().knows_failures.get() => {
+                    self.look_for_ended(&what, &mut watch, missing)?;
+                }
                 Next::Sleep => match self.sleep(&mut ready, &notice, &what)? {
                     Slept::Ready(outcome) => return outcome,
                     Slept::Woken => {

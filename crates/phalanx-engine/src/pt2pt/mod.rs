@@ -292,7 +292,10 @@ impl Comm {
             // Does nothing when the operation itself failed: it is gone then.
             self.engine().core().withdraw_raw(op);
         }
-        outcome
+        // What goes on for a request has ended for a call.
+        outcome.map_err(|e| {
+            if e.class() == ErrorClass::ProcFailedPending { e.in_class(ErrorClass::ProcAborted) } else { e }
+        })
     }
 
     /// Checks the arguments of a send. `None` for `PROC_NULL`.
@@ -304,8 +307,8 @@ impl Comm {
         dest: i32,
         tag: i32,
     ) -> Result<Option<Outgoing<'t>>> {
-        if self.is_freed() {
-            return Err(self.freed());
+        if self.is_unusable() {
+            return Err(self.unusable());
         }
         if tag < 0 {
             return Err(bad_tag(tag, "send"));
@@ -330,8 +333,8 @@ impl Comm {
     /// Checks source and tag of a receive or probe. `None` for `PROC_NULL`; no process for `ANY_SOURCE`.
     #[inline]
     pub(crate) fn pattern(&self, source: i32, tag: i32) -> Result<Option<(Pattern, Option<ProcId>)>> {
-        if self.is_freed() {
-            return Err(self.freed());
+        if self.is_unusable() {
+            return Err(self.unusable());
         }
         if tag < 0 && tag != ANY_TAG {
             return Err(bad_tag(tag, "receive"));
@@ -358,11 +361,6 @@ impl Comm {
         buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         let m = Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty, grow: None };
         Ok(Some((m, from)))
-    }
-
-    #[cold]
-    fn freed(&self) -> Error {
-        Error::new(ErrorClass::Comm, format!("{} has been freed; create or duplicate another", self.title()))
     }
 }
 

@@ -111,8 +111,8 @@ impl Comm {
         peer: i32,
         tag: i32,
     ) -> Result<(usize, Option<ProcId>)> {
-        if self.is_freed() {
-            fail!(Comm, "the communicator has been freed; create or duplicate another");
+        if self.is_unusable() {
+            return Err(self.unusable());
         }
         if partitions < 1 {
             fail!(Arg, "{partitions} partitions: there must be at least one");

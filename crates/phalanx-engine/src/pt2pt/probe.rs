@@ -154,7 +154,11 @@ impl Comm {
         let mut missing = || self.engine().never_sends(self.ctx(), pattern, &mut watch);
         let tell = |core: &mut Core, told: &mut Told| told.message(core, self.ctx(), pattern);
         let what = Waiting::on(operation, self.ctx()).for_what(&tell);
-        self.engine().block_unless(what, |core| find(core).map(Ok), &mut missing)
+        let ready = |core: &mut Core| match find(core) {
+            None if self.inner().is_revoked() => Some(Err(self.unusable())),
+            found => found.map(Ok),
+        };
+        self.engine().block_unless(what, ready, &mut missing)
     }
 
     /// Looks before and after a pass of progress.

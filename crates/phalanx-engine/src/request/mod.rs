@@ -178,12 +178,21 @@ impl Request {
         }
     }
 
-    /// Reports the outcome of a complete operation; the request is inactive after that.
+    /// Reports the outcome of a complete operation; the request is inactive after that. A receive from any rank may report
+    /// a failure of class `ProcFailedPending` before, and stays active.
     pub(crate) fn finish(&mut self) -> Result<Status> {
         match std::mem::replace(&mut self.active, Active::Idle) {
             Active::Idle => Ok(Status::EMPTY),
             Active::Complete(outcome) => outcome,
-            Active::Op(op) => self.engine.core().ops.take(op).unwrap_or(Ok(Status::EMPTY)),
+            Active::Op(op) => {
+                let mut core = self.engine.core();
+                let outcome = core.ops.take(op).unwrap_or(Ok(Status::EMPTY));
+                // It may have told of a failure, and go on.
+                if core.ops.goes_on(op) {
+                    self.active = Active::Op(op);
+                }
+                outcome
+            }
             Active::Schedule(id) => self.engine.core().schedules.take(id).unwrap_or(Ok(Status::EMPTY)),
             Active::Generalized(mut request) => {
                 let status = request.query();

@@ -18,7 +18,7 @@ use crate::request::{Keep, Request};
 use crate::text::{self, Text};
 
 /// The class of a communicator derived from this one: intra from intra, inter from inter.
-fn derived_class<'py>(slf: &Bound<'py, Comm>) -> Bound<'py, PyType> {
+pub(super) fn derived_class<'py>(slf: &Bound<'py, Comm>) -> Bound<'py, PyType> {
     let py = slf.py();
     if slf.is_instance_of::<Intracomm>() {
         py.get_type::<Intracomm>()

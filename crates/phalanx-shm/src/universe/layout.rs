@@ -28,7 +28,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXU");
 
 /// Layout version. Raise it with every change of a shared structure: all
 /// processes of a job must agree.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// The first bytes of the segment.
 #[derive(Debug)]
@@ -56,7 +56,9 @@ pub(crate) struct Header {
     pub(crate) next_context: AtomicU32,
     /// Launchers that look at the [notes](crate::notes). Read-modify-written by launchers.
     pub(crate) watchers: AtomicU32,
-    _claims_line: [u8; 116],
+    /// Position of the directory of records, 0 while there is none. Written once, by whoever makes the first record.
+    pub(crate) directory: AtomicU64,
+    _claims_line: [u8; 104],
     /// The heap's part.
     pub(crate) books: Books,
 }

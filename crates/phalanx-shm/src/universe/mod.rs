@@ -1,6 +1,7 @@
 //! The universe: one segment that every process of a launch maps.
 
 mod audit;
+mod directory;
 mod layout;
 mod slot;
 

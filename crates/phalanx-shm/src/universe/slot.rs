@@ -212,6 +212,12 @@ impl Slot {
         self.bell.ring(from.0);
     }
 
+    /// Makes the process look around and wakes it: something has changed that its rings do not tell.
+    #[cold]
+    pub fn alarm(&self) {
+        self.bell.alarm();
+    }
+
     #[inline]
     pub(crate) fn bell(&self) -> &Doorbell {
         &self.bell

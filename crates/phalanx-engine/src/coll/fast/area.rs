@@ -215,7 +215,11 @@ impl Area {
                     let process = comm.group().get(rank)?;
                     comm.engine().has_ended(process).then_some(Ended { rank, process })
                 };
-                comm.engine().wait_flag(waiting, || maker().is_none(), missing)?;
+                let is_revoked = || comm.inner().is_revoked();
+                comm.engine().wait_flag(waiting, || maker().is_none() || is_revoked(), missing)?;
+                if is_revoked() {
+                    return Err(comm.unusable());
+                }
             }
         }
         let at = match word.load(Ordering::Acquire) {

@@ -185,7 +185,7 @@ impl<'a> Steps<'a> {
         let mut met = false;
         let met_or_broken = || {
             met = flag();
-            met || self.is_broken()
+            met || self.is_broken() || self.comm.inner().is_revoked()
         };
         let waiting = Waiting::on(self.id.kind.name(Mode::Blocking), self.comm.ctx() + 1);
         let missing = || {
@@ -199,7 +199,11 @@ impl<'a> Steps<'a> {
             told.members(self.comm.group(), &self.comm.title(), absent);
         };
         self.comm.engine().wait_flag(waiting.for_what(&tell), met_or_broken, missing)?;
-        if met { Ok(()) } else { Err(self.disagreement()) }
+        match met {
+            true => Ok(()),
+            false if self.comm.inner().is_revoked() => Err(self.comm.unusable()),
+            false => Err(self.disagreement()),
+        }
     }
 
     fn all(&self) -> Range<usize> {
