@@ -139,6 +139,12 @@ impl<'a> Cells<'a> {
         self.words[at + 2].store(what[1], Ordering::Relaxed);
     }
 
+    /// The first word of a rank's note, when its tag has been seen to be of this step.
+    #[inline]
+    pub fn what(&self, rank: usize, step: u64) -> u64 {
+        self.words[Cells::at(rank, step) + 1].load(Ordering::Relaxed)
+    }
+
     /// What a rank noted in the step; `None` when its cell is of another one.
     pub fn noted(&self, rank: usize, step: u64) -> Option<[u64; 2]> {
         let at = Cells::at(rank, step);
@@ -215,6 +221,7 @@ mod tests {
             assert!(!cells.say(0, step, Cells::tag(step, 5)));
             assert!(cells.has_entered(0, step) && !cells.has_entered(0, step + CELLS as u64));
             assert_eq!(cells.noted(0, step), Some([step, 7]));
+            assert_eq!(cells.what(0, step), step);
             assert!(!cells.all_have_entered(step));
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use crate::comm::Comm;
+use crate::datatype::signature;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::{Error, Result, fail};
 use crate::op::Op;
@@ -206,6 +207,9 @@ fn equal(send: &Src, recv: &Dst, whose: &str) -> Result<()> {
             recv.count,
             recv.ty.name()
         );
+    }
+    if signature::mismatch(send.ty.signature(), recv.ty.signature()) && send.bytes() > 0 {
+        fail!(Type, "{whose} sends {} but receives its own block as {}", send.ty.name(), recv.ty.name());
     }
     Ok(())
 }

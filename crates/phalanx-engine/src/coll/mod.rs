@@ -69,7 +69,8 @@ impl Comm {
         }
         let waiting = Waiting::on(name, self.ctx() + 1);
         let mut run = plan.into_run(self, name, tag);
-        match self.engine().run_schedule(waiting, &mut run, fast::broken_word(self))? {
+        let idle = &mut || fast::look_for_others(self);
+        match self.engine().run_schedule(waiting, &mut run, fast::broken_word(self), idle)? {
             Driven::Done => Ok(()),
             Driven::GivenUp => Err(fast::why_broken(self)),
         }

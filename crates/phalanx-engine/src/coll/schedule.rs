@@ -10,6 +10,10 @@
 //!   calls, which the standard requires to be the same everywhere;
 //! - between one pair of ranks, messages of one operation are sent and received in the same order.
 //!
+//! A message that does not fit its place (in size or type), or a local step that fails, does not end the operation, because
+//! others wait for this rank: it goes on to the end, and fails then. What it had to send from there on is without data, so
+//! that all who would get something wrong fail, too.
+//!
 //! A persistent operation keeps its tag for all of its rounds: its messages have the same order each time.
 
 use phalanx_shm::ProcId;
@@ -200,7 +204,7 @@ impl Plan {
 
     /// Makes the plan ready to run on `comm` under `tag`.
     pub(crate) fn into_run(self, comm: &Comm, name: &'static str, tag: i32) -> Run {
-        Run { plan: self, comm: comm.clone(), name, tag, next: 0, active: SmallVec::new() }
+        Run { plan: self, comm: comm.clone(), name, tag, next: 0, active: SmallVec::new(), failed: None }
     }
 }
 
@@ -218,6 +222,8 @@ pub(crate) struct Run {
     tag: i32,
     next: usize,
     active: SmallVec<[Active; 8]>,
+    /// What has gone wrong first, while the operation goes on for the others.
+    failed: Option<Error>,
 }
 
 impl Run {
@@ -225,7 +231,8 @@ impl Run {
     fn start(&mut self, core: &mut Core, step: usize) -> Result<()> {
         let raw = match &self.plan.steps[step] {
             Step::Send { peer, data } => {
-                core.isend_typed(peer.ctx, peer.proc, self.tag, SendBuf::raw(data.mem, data.count, &data.ty))?
+                let count = if self.failed.is_some() { 0 } else { data.count };
+                core.isend_typed(peer.ctx, peer.proc, self.tag, SendBuf::raw(data.mem, count, &data.ty))?
             }
             Step::Recv { peer, data } => {
                 core.irecv_typed(peer.ctx, peer.proc, self.tag, RecvBuf::raw(data.mem, data.count, &data.ty))?
@@ -247,7 +254,15 @@ impl Run {
                 Some(outcome) => {
                     let done = self.active.swap_remove(i);
                     match outcome {
-                        Ok(status) => self.check_length(done.step, &status)?,
+                        Ok(status) => {
+                            if let Err(e) = self.check_length(done.step, &status) {
+                                self.failed.get_or_insert(e);
+                            }
+                        }
+                        Err(e) if matches!(e.class(), ErrorClass::Truncate | ErrorClass::Type) => {
+                            let e = self.explain(done.step, e);
+                            self.failed.get_or_insert(e);
+                        }
                         Err(e) => return Err(self.explain(done.step, e)),
                     }
                 }
@@ -264,10 +279,12 @@ impl Run {
         if status.bytes == data.bytes() as u64 {
             return Ok(());
         }
+        let without = if status.bytes == 0 { " (or has met an error before, which it tells)" } else { "" };
         Err(Error::new(
             ErrorClass::Truncate,
             format!(
-                "{}: rank {} sent {} bytes where this rank expected {} ({} x {}); counts and types must agree on all ranks of the {}",
+                "{}: rank {} sent {} bytes where this rank expected {} ({} x {}){without}; counts and types must agree on all \
+                 ranks of the {}",
                 self.name,
                 peer.rank,
                 status.bytes,
@@ -334,9 +351,13 @@ impl Run {
                     }
                 }
                 Some(Step::Fence) => self.next += 1,
-                None => return Ok(Progress::Done(Status::EMPTY)),
+                None => return self.failed.take().map_or(Ok(Progress::Done(Status::EMPTY)), Err),
                 Some(_) => {
-                    self.plan.steps[self.next].local().map_err(|e| e.context(self.name))?;
+                    if self.failed.is_none()
+                        && let Err(e) = self.plan.steps[self.next].local()
+                    {
+                        self.failed = Some(e.context(self.name));
+                    }
                     self.next += 1;
                 }
             }

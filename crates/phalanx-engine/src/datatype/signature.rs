@@ -74,19 +74,49 @@ impl Builder {
     }
 }
 
-/// Whether data of signature `sent` certainly cannot be received as `expected`: both are single predefined types of
-/// different sizes or meanings, and neither is `MPI_BYTE` or `MPI_PACKED`. C and Fortran types of one format agree.
+/// Whether data of signature `sent` certainly cannot be received as `expected`: both are single predefined types, of numbers
+/// of different formats. C and Fortran types of one format agree; see [`Format`] for what agrees with everything.
+#[inline]
 pub fn mismatch(sent: u32, expected: u32) -> bool {
-    let (Some(a), Some(b)) = (basic_of(sent), basic_of(expected)) else {
-        return false;
-    };
-    let bytes = |kind| matches!(kind, Kind::Byte | Kind::Packed | Kind::Character);
-    let integer = |kind| matches!(kind, Kind::Signed | Kind::Unsigned | Kind::Logical | Kind::Bool);
-    let (ka, kb) = (a.kind(), b.kind());
-    if bytes(ka) || bytes(kb) {
-        return false;
+    sent != expected && formats_differ(sent, expected)
+}
+
+#[cold]
+fn formats_differ(sent: u32, expected: u32) -> bool {
+    match (basic_of(sent).and_then(Format::of), basic_of(expected).and_then(Format::of)) {
+        (Some(a), Some(b)) => a != b,
+        _ => false,
     }
-    a.size() != b.size() || !(ka == kb || integer(ka) && integer(kb))
+}
+
+/// How the numbers of a type are stored, as far as programs that work tell them apart: signed and unsigned integers and
+/// logicals of one size are one format, and a complex number is two floating point numbers.
+#[derive(PartialEq, Eq)]
+enum Format {
+    Integer(usize),
+    Float(usize),
+}
+
+impl Format {
+    /// `None` for what may stand for anything: bytes, packed data, characters and integers of one byte, which are how programs
+    /// see raw memory. And for pairs, which the standard builds of two numbers.
+    fn of(basic: Basic) -> Option<Format> {
+        let size = basic.size();
+        match basic.kind() {
+            Kind::Byte | Kind::Packed | Kind::Character | Kind::Pair { .. } => None,
+            Kind::Float => Some(Format::Float(size)),
+            Kind::Complex => Some(Format::Float(size / 2)),
+            Kind::Signed | Kind::Unsigned | Kind::Logical | Kind::Bool => (size > 1).then_some(Format::Integer(size)),
+        }
+    }
+}
+
+/// Whether a predefined reduction computes the same on elements of both signatures: there a sign matters, too.
+pub(crate) fn reduce_alike(a: u32, b: u32) -> bool {
+    match (basic_of(a), basic_of(b)) {
+        (Some(a), Some(b)) => a.kind() == b.kind() && a.size() == b.size(),
+        _ => a == b,
+    }
 }
 
 /// The name of a signature for messages: the predefined type's name, or that it is mixed.
@@ -138,6 +168,15 @@ mod tests {
         assert!(m(Basic::Int, Basic::Long));
         assert!(!m(Basic::Long, Basic::Int64));
         assert!(!m(Basic::Integer4, Basic::Int));
+        assert!(!m(Basic::Unsigned, Basic::Int));
+        assert!(m(Basic::Long, Basic::Double));
+        assert!(!m(Basic::Double, Basic::CDoubleComplex));
+        assert!(m(Basic::Float, Basic::CDoubleComplex));
+        assert!(!m(Basic::Uint8, Basic::Double) && !m(Basic::Char, Basic::Byte));
+        assert!(!m(Basic::TwoInt, Basic::Int) && !m(Basic::DoubleInt, Basic::Byte));
+        let alike = |a: Basic, b: Basic| reduce_alike(of(a), of(b));
+        assert!(alike(Basic::Long, Basic::Int64) && alike(Basic::Int, Basic::Integer));
+        assert!(!alike(Basic::Unsigned, Basic::Int) && !alike(Basic::Int, Basic::Float));
         assert!(!m(Basic::Byte, Basic::Double));
         assert!(!m(Basic::Double, Basic::Packed));
         assert!(!mismatch(MIXED | 5, of(Basic::Int)));

@@ -111,7 +111,7 @@ impl Core {
             return Direct::Other;
         }
         let room = m.count * m.ty.size();
-        if e.len > room as u64 || !m.ty.is_contiguous() {
+        if e.len > room as u64 || !m.ty.is_contiguous() || signature::mismatch(e.sig, m.ty.signature()) {
             return Direct::Other;
         }
         record.copy_payload_to(m.mem.at(0, e.len as usize));
@@ -447,12 +447,33 @@ impl Core {
         self.outcome(m, room as u64, ty)
     }
 
-    /// Status of a received message, or the truncation error.
+    /// Status of a received message, or the error of one that is longer than its room, or whose type does not match.
     pub(crate) fn outcome(&self, m: Matched, room: u64, ty: &Datatype) -> Result<Status> {
-        if m.bytes <= room {
-            return Ok(Status { source: m.source, tag: m.tag, bytes: m.bytes, cancelled: false });
+        if m.bytes > room {
+            return Err(self.truncated(m, room, ty));
         }
-        Err(self.truncated(m, room, ty))
+        // No elements match every type.
+        if signature::mismatch(m.signature, ty.signature()) && m.bytes > 0 {
+            return Err(self.mistyped(m, ty));
+        }
+        Ok(Status { source: m.source, tag: m.tag, bytes: m.bytes, cancelled: false })
+    }
+
+    #[cold]
+    fn mistyped(&self, m: Matched, ty: &Datatype) -> Error {
+        Error::new(
+            ErrorClass::Type,
+            format!(
+                "type mismatch: rank {} sent {} bytes of {} with tag {} on {}, but this rank receives {}; the types of both \
+                 sides must match (MPI_BYTE matches all)",
+                m.source,
+                m.bytes,
+                signature::describe(m.signature),
+                m.tag,
+                self.context_name(m.ctx),
+                signature::describe(ty.signature()),
+            ),
+        )
     }
 
     #[cold]

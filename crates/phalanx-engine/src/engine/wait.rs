@@ -402,15 +402,22 @@ impl Engine {
         what: Waiting<'_>,
         schedule: &mut dyn Schedule,
         broken: Option<&AtomicU64>,
+        idle: &mut dyn FnMut(),
     ) -> Result<Driven> {
-        let outcome = self.drive(what, schedule, broken);
+        let outcome = self.drive(what, schedule, broken, idle);
         if matches!(outcome, Ok(Driven::GivenUp)) || outcome.as_ref().is_err_and(Error::is_interrupted) {
             schedule.abandon(self);
         }
         outcome
     }
 
-    fn drive(&self, what: Waiting<'_>, schedule: &mut dyn Schedule, broken: Option<&AtomicU64>) -> Result<Driven> {
+    fn drive(
+        &self,
+        what: Waiting<'_>,
+        schedule: &mut dyn Schedule,
+        broken: Option<&AtomicU64>,
+        idle: &mut dyn FnMut(),
+    ) -> Result<Driven> {
         let is_broken = || broken.is_some_and(|word| word.load(Ordering::Relaxed) != 0);
         let mut asked = None;
         loop {
@@ -418,9 +425,13 @@ impl Engine {
             match schedule.advance(self)? {
                 Step::Done(_) => return Ok(Driven::Done),
                 Step::Pending => {
-                    let moved = self.block_until(what.for_messages(), |core| match core.ops.completed_raw != seen {
+                    let ready = |core: &mut Core| match core.ops.completed_raw != seen {
                         true => Some(Ok(true)),
                         false => is_broken().then_some(Ok(false)),
+                    };
+                    let moved = self.block_unless(what.for_messages(), ready, &mut || {
+                        idle();
+                        None
                     })?;
                     if !moved {
                         return Ok(Driven::GivenUp);

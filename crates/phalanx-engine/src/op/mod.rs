@@ -73,6 +73,10 @@ impl Builtin {
     }
 }
 
+/// [Codes](Op::code) of operations of users.
+const USERS_COMMUTING: u8 = u8::MAX;
+const USERS: u8 = u8::MAX - 1;
+
 /// A user's reduction function.
 ///
 /// It may be called from any thread that makes progress, never under a lock of the engine.
@@ -120,6 +124,30 @@ impl Op {
         match self.0 {
             What::Builtin(builtin) => Some(builtin),
             What::User { .. } => None,
+        }
+    }
+
+    /// A number by which ranks tell each other what they combine with: not 0, and one for all operations of users that
+    /// commute, another for all that do not.
+    pub(crate) fn code(&self) -> u8 {
+        match self.0 {
+            What::Builtin(builtin) => builtin as u8 + 1,
+            What::User { commutes: true, .. } => USERS_COMMUTING,
+            What::User { commutes: false, .. } => USERS,
+        }
+    }
+
+    /// Whether a [code](Op::code) is that of an operation of a user's.
+    pub(crate) const fn is_users(code: u8) -> bool {
+        code >= USERS
+    }
+
+    /// What a [code](Op::code) stands for, for messages.
+    pub(crate) fn of_code(code: u8) -> &'static str {
+        match code {
+            USERS_COMMUTING => "an operation of the user's that commutes",
+            USERS => "an operation of the user's",
+            _ => Builtin::ALL.get(usize::from(code).wrapping_sub(1)).map_or("no operation", |b| b.name()),
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) mod head {
     pub(in super::super) const BROKEN: usize = 4;
     /// Ranks that have let go.
     pub(super) const LEFT: usize = 5;
+    /// The first step of the last operation in which a rank found a difference that leaves the ranks in step; or 0.
+    pub(in super::super) const MISTAKE: usize = 6;
 }
 
 /// Some rank is making the data's memory; which one says the rest of the word.

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorClass};
 
 use super::super::call::{Kind, Mode};
 use super::area::{Area, cells_at, head, notify_others};
-use super::steps::disagreement;
+use super::steps::{self, disagreement};
 use super::{Closed, State, try_lock};
 
 /// In the broken word: what follows is no step.
@@ -51,6 +51,17 @@ pub(in super::super) fn broken_word(comm: &Comm) -> Option<&AtomicU64> {
     }
 }
 
+/// For a rank that waits by messages in an operation and has slept in vain: whether others are in another one.
+#[cold]
+pub(in super::super) fn look_for_others(comm: &Comm) {
+    let Some(local) = try_lock(comm.coll()) else { return };
+    if let State::Ready(area) = &local.state
+        && let Ok(cells) = area.cells()
+    {
+        steps::look_for_others(comm, &cells, local.counters.step());
+    }
+}
+
 fn broken<'c>(comm: &'c Comm, area: &Area) -> Option<&'c AtomicU64> {
     let cells = cells_at(comm.engine().universe(), area.position(), area.ranks());
     cells.ok().map(|cells| &cells.head()[head::BROKEN])
@@ -60,7 +71,7 @@ fn broken<'c>(comm: &'c Comm, area: &Area) -> Option<&'c AtomicU64> {
 #[cold]
 pub(in super::super) fn why_broken(comm: &Comm) -> Error {
     let told = try_lock(comm.coll()).and_then(|local| match &local.state {
-        State::Ready(area) => Some(disagreement(comm, &area.cells().ok()?, local.counters.step(), None)),
+        State::Ready(area) => Some(disagreement(comm, &area.cells().ok()?, local.counters.before_messages(), None)),
         _ => None,
     });
     told.unwrap_or_else(|| Error::new(ErrorClass::Other, "another rank has left a collective on this communicator"))

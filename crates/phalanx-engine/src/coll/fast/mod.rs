@@ -7,7 +7,8 @@
 //!
 //! Whether an operation goes this way depends only on what all ranks know alike: the kind of the
 //! operation, the bytes of a block, and for reductions whether the type is dense. An operation whose blocks are too large
-//! takes one step all the same, before its messages: so ranks whose sizes differ find out.
+//! takes one step all the same, before its messages: so ranks whose sizes differ find out. So does one whose blocks differ
+//! in size: which operation it is, and with which root, is what ranks can disagree about, too.
 
 mod area;
 mod leaving;
@@ -22,16 +23,17 @@ use phalanx_shm::SleepWord;
 use phalanx_shm::cells::INLINE;
 
 use crate::comm::Comm;
+use crate::datatype::Datatype;
 use crate::engine::Waiting;
 use crate::engine::buffer::RecvBuf;
 use crate::error::{Error, ErrorClass, Result, fail};
+use crate::op::Op;
 
 use super::call::{Body, Call, Kind, Mode, Root};
 use super::plan;
-use super::schedule::{Dst, Src};
 use super::state::CollState;
 use area::{Area, Layout, Place, Tier};
-pub(super) use leaving::{broken_word, leave, why_broken};
+pub(super) use leaving::{broken_word, leave, look_for_others, why_broken};
 use steps::{Counters, Identity, Steps};
 
 /// This process's view of a communicator's area.
@@ -99,9 +101,11 @@ fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut tu
         Way::In(place) => Some(place),
         Way::Beside => None,
     };
+    counters.beside = place.is_none();
     let done = Steps::begin(comm, area, place.unwrap_or(Place::Cells), counters, id).and_then(|mut steps| {
         if place.is_some() {
-            return perform(&mut steps, call).map(Some);
+            perform(&mut steps, call)?;
+            return steps.verdict().map(Some);
         }
         let at = steps.enter()?;
         steps.arrive(at);
@@ -226,41 +230,54 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
         Root::Rank(r) => *r,
         Root::Here | Root::Elsewhere => comm.rank() as usize,
     };
-    // (root, bytes of a block, bytes of an element that has to be in one piece)
-    let (root, bytes, element) = match &call.body {
-        Body::Barrier => (0, 0, 0),
-        Body::Bcast { buf, root } => (rank_of(root), buf.bytes(), 0),
+    let moved = |root: usize, bytes: usize, ty: &Datatype| Identity {
+        kind: call.kind,
+        root,
+        bytes,
+        element: 0,
+        op: 0,
+        ty: ty.signature(),
+    };
+    let reduced = |root: usize, count: usize, ty: &Datatype, op: &Op| {
+        let (bytes, element) = reducing::dense(ty, count)?;
+        Some(Identity { element, op: op.code(), ..moved(root, bytes, ty) })
+    };
+    let different = |root: usize| Identity { kind: call.kind, root, bytes: 0, element: 0, op: 0, ty: 0 };
+    let id = match &call.body {
+        Body::Barrier => different(0),
+        Body::Bcast { buf, root } => moved(rank_of(root), buf.bytes(), &buf.ty),
         Body::Gather { send, recv, root } if call.kind == Kind::Gather => {
-            let bytes = recv.as_ref().map(|r| r.block(0).bytes()).or(send.as_ref().map(Src::bytes))?;
-            (rank_of(root), bytes, 0)
+            let of_send = || send.as_ref().map(|s| moved(rank_of(root), s.bytes(), &s.ty));
+            let block = recv.as_ref().map(|r| r.block(0));
+            block.map(|b| moved(rank_of(root), b.bytes(), &b.ty)).or_else(of_send)?
         }
         Body::Scatter { send, recv, root } if call.kind == Kind::Scatter => {
-            let bytes = send.as_ref().map(|s| s.block(0).bytes()).or(recv.as_ref().map(Dst::bytes))?;
-            (rank_of(root), bytes, 0)
+            let of_recv = || recv.as_ref().map(|r| moved(rank_of(root), r.bytes(), &r.ty));
+            let block = send.as_ref().map(|s| s.block(0));
+            block.map(|b| moved(rank_of(root), b.bytes(), &b.ty)).or_else(of_recv)?
         }
-        Body::Allgather { recv, .. } if call.kind == Kind::Allgather => (0, recv.block(0).bytes(), 0),
-        Body::Alltoall { recv, .. } if call.kind == Kind::Alltoall => (0, recv.block(0).bytes(), 0),
-        Body::Reduce { send, recv, root, .. } => {
-            let (count, ty) = match (send, recv) {
-                (Some(send), _) => (send.count, &send.ty),
-                (None, Some(recv)) => (recv.count, &recv.ty),
-                (None, None) => return None,
-            };
-            let (bytes, element) = reducing::dense(ty, count)?;
-            (rank_of(root), bytes, element)
+        Body::Allgather { recv, .. } if call.kind == Kind::Allgather => {
+            let block = recv.block(0);
+            moved(0, block.bytes(), &block.ty)
         }
-        Body::Allreduce { recv, .. } | Body::Scan { recv, .. } => {
-            let (bytes, element) = reducing::dense(&recv.ty, recv.count)?;
-            (0, bytes, element)
+        Body::Alltoall { recv, .. } if call.kind == Kind::Alltoall => {
+            let block = recv.block(0);
+            moved(0, block.bytes(), &block.ty)
         }
-        Body::ReduceScatter { recv, counts, .. } => {
-            let (bytes, element) = reducing::dense(&recv.ty, counts.iter().sum())?;
-            (0, bytes, element)
-        }
+        Body::Reduce { send, recv, root, op } => match (send, recv) {
+            (Some(send), _) => reduced(rank_of(root), send.count, &send.ty, op)?,
+            (None, Some(recv)) => reduced(rank_of(root), recv.count, &recv.ty, op)?,
+            (None, None) => return None,
+        },
+        Body::Allreduce { recv, op, .. } | Body::Scan { recv, op, .. } => reduced(0, recv.count, &recv.ty, op)?,
+        Body::ReduceScatter { recv, counts, op, .. } => reduced(0, counts.iter().sum(), &recv.ty, op)?,
         // Only neighbours have to be there.
         Body::Neighbours { .. } => return None,
-        Body::Gather { .. } | Body::Scatter { .. } | Body::Allgather { .. } | Body::Alltoall { .. } => return None,
+        // Blocks of different sizes go by messages; which operation it is, and its root, can be told all the same.
+        Body::Gather { root, .. } | Body::Scatter { root, .. } => return Some((different(rank_of(root)), Way::Beside)),
+        Body::Allgather { .. } | Body::Alltoall { .. } => return Some((different(0), Way::Beside)),
     };
+    let Identity { bytes, element, .. } = id;
     let n = comm.size() as usize;
     // What one rank leaves for the others in a step.
     let left = match call.kind {
@@ -268,7 +285,7 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
         _ => bytes,
     };
     let way = if left <= INLINE { Way::In(Place::Cells) } else { by_size(call.kind, bytes, element, comm)? };
-    Some((Identity { kind: call.kind, root, bytes }, way))
+    Some((id, way))
 }
 
 /// Least bytes for each pair of ranks in a part for which an operation is divided among pairs: less would be more steps than

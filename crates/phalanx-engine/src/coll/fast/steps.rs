@@ -18,6 +18,7 @@
 //! word, and everybody who waits or comes later reads there, in the cells of that step, which rank did what. The ranks
 //! need not be in step after that, so the area is closed for good.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -25,8 +26,10 @@ use phalanx_shm::cells::{CELLS, Cells, INLINE};
 use phalanx_shm::{ProcId, SharedBytes};
 
 use crate::comm::Comm;
+use crate::datatype::signature;
 use crate::engine::{Core, Ended, Told, Waiting};
 use crate::error::{Error, ErrorClass, Result};
+use crate::op::Op;
 
 use super::super::call::{Kind, Mode};
 use super::area::{Area, Layout, PARTS, Place, Tier, head, notify_others, wake_others};
@@ -44,12 +47,21 @@ pub(super) struct Counters {
     next: [usize; 2],
     /// By tier: the step that used a part last.
     used: [[u64; PARTS]; 2],
+    /// The mistake that this rank has been told last, see `head::MISTAKE`.
+    told: u64,
+    /// Whether the last step is that of an operation that goes on by messages.
+    pub(super) beside: bool,
 }
 
 impl Counters {
     /// The last step of this rank.
     pub(super) fn step(&self) -> u64 {
         self.step
+    }
+
+    /// The last step that belongs to an operation before the one that goes by messages now.
+    pub(super) fn before_messages(&self) -> u64 {
+        self.step - u64::from(self.beside)
     }
 }
 
@@ -59,35 +71,92 @@ pub(super) struct Identity {
     pub(super) kind: Kind,
     /// Root, or 0.
     pub(super) root: usize,
-    /// Bytes of a block.
+    /// Bytes of a block; 0 where they need not be the same.
     pub(super) bytes: usize,
+    /// Bytes of an element that has to be in one piece, or 0.
+    pub(super) element: usize,
+    /// The [code](Op::code) of a reduction, or 0.
+    pub(super) op: u8,
+    /// The type [signature](signature) of the data, or 0.
+    pub(super) ty: u32,
 }
 
+/// What stands in a note for a type of mixed elements, whose signature is longer.
+const MIXED: u32 = 0xffff;
+/// The most that a note says of an element's size.
+const LARGE: usize = 0xffff;
+/// Where it says that, above the bytes.
+const ELEMENT: u32 = 48;
+
 impl Identity {
+    /// What decides which steps the operation takes. Ranks that differ in something else (the reduction, types of one size)
+    /// stay in step.
     fn fingerprint(&self) -> u64 {
-        (self.bytes as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        let element = (self.element as u64) << 1 | u64::from(Op::is_users(self.op));
+        (self.bytes as u64 ^ element << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15)
             ^ (self.root as u64 + 1).wrapping_mul(0xd6e8_feb8_6659_fd93)
             ^ (self.kind as u64 + 1).wrapping_mul(0xa076_1d64_78bd_642f)
     }
 
-    /// As a note: kind and root in one word, the bytes in the other.
+    /// As a note: kind, reduction, type and root in one word, bytes and element in the other.
+    #[inline]
     fn to_note(self) -> [u64; 2] {
-        [(self.kind as u64) << 32 | self.root as u64, self.bytes as u64]
+        let ty = u64::from(self.ty.min(MIXED));
+        let what = (self.kind as u64) << 56 | u64::from(self.op) << 48 | ty << 32 | u64::from(self.root as u32);
+        [what, (self.element.min(LARGE) as u64) << ELEMENT | self.bytes as u64 & ((1 << ELEMENT) - 1)]
     }
 
     fn from_note([what, bytes]: [u64; 2]) -> Identity {
-        Identity { kind: Kind::from_index((what >> 32) as usize), root: what as u32 as usize, bytes: bytes as usize }
+        Identity {
+            kind: Kind::from_index((what >> 56) as usize),
+            root: what as u32 as usize,
+            bytes: (bytes & ((1 << ELEMENT) - 1)) as usize,
+            element: (bytes >> ELEMENT) as usize,
+            op: (what >> 48) as u8,
+            ty: (what >> 32) as u16 as u32,
+        }
+    }
+
+    /// In what this call and that of another rank contradict each other, as both stand in notes: the class of the error.
+    fn contradicts(&self, other: &Identity) -> Option<ErrorClass> {
+        let steps = |id: &Identity| (id.kind, id.root, id.bytes, id.element, Op::is_users(id.op));
+        let users = Op::is_users(self.op);
+        if steps(self) != steps(other) {
+            Some(ErrorClass::NotSame)
+        } else if self.op != other.op {
+            Some(ErrorClass::Op)
+        } else if self.bytes == 0 {
+            // No elements match every type.
+            None
+        } else if self.op == 0 || users {
+            signature::mismatch(self.ty, other.ty).then_some(ErrorClass::Type)
+        } else {
+            (!signature::reduce_alike(self.ty, other.ty)).then_some(ErrorClass::Type)
+        }
     }
 
     fn describe(&self) -> String {
-        let name = self.kind.name(Mode::Blocking);
-        match self.kind {
-            Kind::Barrier => name.to_owned(),
-            Kind::Bcast | Kind::Gather | Kind::Scatter | Kind::Reduce => {
-                format!("{name} of {} bytes with root {}", self.bytes, self.root)
-            }
-            _ => format!("{name} of {} bytes", self.bytes),
+        let mut text = self.kind.name(Mode::Blocking).to_owned();
+        let (rooted, sized) = match self.kind {
+            Kind::Barrier => (false, false),
+            Kind::Gatherv | Kind::Scatterv => (true, false),
+            Kind::Allgatherv | Kind::Alltoallv | Kind::Alltoallw => (false, false),
+            Kind::Bcast | Kind::Gather | Kind::Scatter | Kind::Reduce => (true, true),
+            _ => (false, true),
+        };
+        if sized {
+            text += &format!(" of {} bytes", self.bytes);
         }
+        if rooted {
+            text += &format!(" with root {}", self.root);
+        }
+        let ty = Some(signature::describe(self.ty)).filter(|_| sized && self.ty != 0);
+        let op = Some(Op::of_code(self.op)).filter(|_| self.op != 0);
+        let of_what: Vec<_> = op.into_iter().chain(ty).collect();
+        if !of_what.is_empty() {
+            text += &format!(" ({})", of_what.join(", "));
+        }
+        text
     }
 }
 
@@ -99,6 +168,10 @@ pub(super) struct Steps<'a> {
     counters: &'a mut Counters,
     cells: Cells<'a>,
     id: Identity,
+    /// The same, as this rank notes it in each step.
+    note: [u64; 2],
+    /// What another rank does in the same steps that it should not, as this rank has found out.
+    mistake: Cell<Option<Error>>,
     me: usize,
     /// The step before this operation's first.
     before: u64,
@@ -135,7 +208,8 @@ impl<'a> Steps<'a> {
         id: Identity,
     ) -> Result<Steps<'a>> {
         let (cells, before, me) = (area.cells()?, counters.step, comm.rank() as usize);
-        let steps = Steps { comm, area, place, counters, cells, id, me, before };
+        let (note, mistake) = (id.to_note(), Cell::new(None));
+        let steps = Steps { comm, area, place, counters, cells, id, note, mistake, me, before };
         if steps.is_broken() { Err(steps.disagreement()) } else { Ok(steps) }
     }
 
@@ -261,7 +335,7 @@ impl<'a> Steps<'a> {
         self.meet(free_after)?;
         let mixed = (u64::from(self.counters.history) ^ self.id.fingerprint()).wrapping_mul(0x9fb2_1c65_1e98_df25);
         self.counters.history = (mixed >> 32) as u32;
-        self.cells.note(self.me, step, self.id.to_note());
+        self.cells.note(self.me, step, self.note);
         Ok(Entered { step, tag: Cells::tag(step, self.counters.history), part })
     }
 
@@ -346,7 +420,7 @@ impl<'a> Steps<'a> {
     /// Waits until these ranks have arrived.
     fn heard(&self, at: Entered, ranks: Range<usize>) -> Result<()> {
         // Ranks that were seen are not looked at again.
-        let (mut next, mut seen) = (ranks.start, at.tag);
+        let (mut next, mut seen, mut other) = (ranks.start, at.tag, 0);
         let mut flag = || {
             while next < ranks.end {
                 seen = self.cells.seen(next, at.step);
@@ -354,27 +428,63 @@ impl<'a> Steps<'a> {
                     // Not there yet, or there with something else.
                     return Cells::has_come(seen, at.step);
                 }
+                // The same steps; whether the same reduction and types stands in the line that is here now.
+                other |= self.cells.what(next, at.step) ^ self.note[0];
                 next += 1;
             }
             true
         };
         self.wait(at.step, ranks.clone(), &mut flag)?;
-        if seen == at.tag { Ok(()) } else { Err(self.disagree_with(next, at.step)) }
+        if seen != at.tag {
+            return Err(self.disagree_with(next, at.step));
+        }
+        if other != 0 {
+            self.compare(at.step);
+        }
+        Ok(())
+    }
+
+    /// Some rank in this step has noted something else than this one, though it takes the same steps: if it contradicts what
+    /// others do, that is the operation's error, when its steps are done.
+    #[cold]
+    fn compare(&self, step: u64) {
+        let calls = calls(&self.cells, self.all(), step);
+        if let Some(class) = contradiction(&calls) {
+            let text = contradictions(self.me, &calls, calls[self.me], false);
+            self.mistake.set(Some(Error::new(class, text)));
+            // All steps of an operation say the same of it, and all ranks know the first one. (Release: as `area-broken`.)
+            self.cells.head()[head::MISTAKE].fetch_max(self.before + 1, Ordering::AcqRel);
+        }
+    }
+
+    /// The error of an operation whose steps are done: what a rank found in it, or in one before that it took part in.
+    #[inline]
+    pub(super) fn verdict(&mut self) -> Result<()> {
+        // A word of the line that `begin` has looked at.
+        let mistake = self.cells.head()[head::MISTAKE].load(Ordering::Acquire);
+        if mistake == self.counters.told { Ok(()) } else { self.tell(mistake) }
+    }
+
+    #[cold]
+    fn tell(&mut self, mistake: u64) -> Result<()> {
+        if mistake > self.counters.step {
+            // Others are ahead.
+            return Ok(());
+        }
+        self.counters.told = mistake;
+        if let Some(found) = self.mistake.take() {
+            return Err(found);
+        }
+        let calls = calls(&self.cells, self.all(), mistake);
+        let class = contradiction(&calls).unwrap_or(ErrorClass::NotSame);
+        let text = contradictions(self.me, &calls, calls[self.me], mistake <= self.before);
+        Err(Error::new(class, text))
     }
 
     /// Closes the area: a rank has done something else than this one, in this step or before.
     #[cold]
     fn disagree_with(&self, rank: usize, step: u64) -> Error {
-        let differs = |at: &u64| match (self.cells.noted(self.me, *at), self.cells.noted(rank, *at)) {
-            (Some(mine), Some(theirs)) => mine != theirs,
-            _ => false,
-        };
-        let first = (step.saturating_sub(CELLS as u64 - 1).max(1)..=step).find(differs).unwrap_or(step);
-        // SYNC POINT area-broken: Release, for what this rank has seen of the others' cells. The first one to find a
-        // disagreement decides which step is told.
-        let broken = &self.cells.head()[head::BROKEN];
-        let _ = broken.compare_exchange(0, first, Ordering::AcqRel, Ordering::Acquire);
-        notify_others(self.comm);
+        close(self.comm, &self.cells, rank, step);
         self.disagreement()
     }
 
@@ -382,6 +492,65 @@ impl<'a> Steps<'a> {
     fn disagreement(&self) -> Error {
         disagreement(self.comm, &self.cells, self.before, Some(self.id))
     }
+}
+
+/// Closes an area because a rank and this one take different steps, in `step` or before.
+fn close(comm: &Comm, cells: &Cells<'_>, rank: usize, step: u64) {
+    let call = |rank: usize, at: u64| cells.noted(rank, at).map(Identity::from_note);
+    let differs = |at: &u64| match (call(comm.rank() as usize, *at), call(rank, *at)) {
+        (Some(mine), Some(theirs)) => mine.contradicts(&theirs) == Some(ErrorClass::NotSame),
+        _ => false,
+    };
+    let first = (step.saturating_sub(CELLS as u64 - 1).max(1)..=step).find(differs).unwrap_or(step);
+    // SYNC POINT area-broken: Release, for what this rank has seen of the others' cells. The first one to find a
+    // disagreement decides which step is told.
+    let broken = &cells.head()[head::BROKEN];
+    let _ = broken.compare_exchange(0, first, Ordering::AcqRel, Ordering::Acquire);
+    notify_others(comm);
+}
+
+/// Looks whether another rank has said in `step` that it takes other steps, and closes the area then: for a rank that waits
+/// for messages in an operation which has told the cells what it is.
+#[cold]
+pub(super) fn look_for_others(comm: &Comm, cells: &Cells<'_>, step: u64) {
+    let mine = cells.seen(comm.rank() as usize, step);
+    let other = |rank: &usize| {
+        let theirs = cells.seen(*rank, step);
+        Cells::has_come(theirs, step) && !Cells::has_come(theirs, step + 1) && theirs != mine
+    };
+    if let Some(rank) = (0..comm.size() as usize).find(other) {
+        close(comm, cells, rank, step);
+    }
+}
+
+/// What the ranks have noted in a step.
+fn calls(cells: &Cells<'_>, ranks: Range<usize>, step: u64) -> Vec<Option<Identity>> {
+    ranks.map(|rank| cells.noted(rank, step).map(Identity::from_note)).collect()
+}
+
+/// The class of the first contradiction between two of the calls.
+fn contradiction(calls: &[Option<Identity>]) -> Option<ErrorClass> {
+    let made = || calls.iter().flatten();
+    made().find_map(|a| made().find_map(|b| a.contradicts(b)))
+}
+
+/// Says which ranks made other calls than `mine`.
+fn contradictions(me: usize, calls: &[Option<Identity>], mine: Option<Identity>, earlier: bool) -> String {
+    let (call, this) = if earlier { ("called", "this rank called") } else { ("calls", "this rank calls") };
+    let mut others: Vec<String> = Vec::new();
+    let theirs = |rank: usize| calls[rank].filter(|_| rank != me);
+    let is_other = |id: &Identity| mine.is_none_or(|mine| mine.contradicts(id).is_some());
+    // Where mine agrees with all (bytes do), those that do not agree with each other are all there is to tell.
+    let all = !(0..calls.len()).filter_map(theirs).any(|id| is_other(&id));
+    for (rank, id) in (0..calls.len()).filter_map(|rank| theirs(rank).map(|id| (rank, id))) {
+        if all || is_other(&id) {
+            others.push(format!("rank {rank} {call} {}", id.describe()));
+        }
+    }
+    let own = mine.map(|id| format!("{this} {}, but ", id.describe())).unwrap_or_default();
+    let others = if others.is_empty() { "another rank called something else".to_owned() } else { others.join(", ") };
+    let when = if earlier { " in an earlier operation" } else { "" };
+    format!("the ranks disagree{when}: {own}{others}; all ranks must make the same collective call")
 }
 
 /// Says who has left an operation, or which ranks did what in the step about which they disagree, to a rank that has done
@@ -394,21 +563,8 @@ pub(super) fn disagreement(comm: &Comm, cells: &Cells<'_>, before: u64, id: Opti
     }
     let me = comm.rank() as usize;
     let earlier = step <= before;
-    let (call, this) = if earlier { ("called", "this rank called") } else { ("calls", "this rank calls") };
-    let done = |rank: usize| cells.noted(rank, step).map(Identity::from_note);
+    let calls = calls(cells, 0..comm.size() as usize, step);
     // A rank that finds the area closed as it comes has said nothing in the step.
-    let mine = done(me).or(id.filter(|_| !earlier));
-    let mut others: Vec<String> = Vec::new();
-    for rank in (0..comm.size() as usize).filter(|rank| *rank != me) {
-        if let Some(theirs) = done(rank).filter(|theirs| Some(*theirs) != mine) {
-            others.push(format!("rank {rank} {call} {}", theirs.describe()));
-        }
-    }
-    let own = mine.map(|id| format!("{this} {}, but ", id.describe())).unwrap_or_default();
-    let others = if others.is_empty() { "another rank called something else".to_owned() } else { others.join(", ") };
-    let when = if earlier { " in an earlier operation" } else { "" };
-    Error::new(
-        ErrorClass::NotSame,
-        format!("the ranks disagree{when}: {own}{others}; all ranks must make the same collective call"),
-    )
+    let mine = calls[me].or(id.filter(|_| !earlier).map(|id| Identity::from_note(id.to_note())));
+    Error::new(ErrorClass::NotSame, contradictions(me, &calls, mine, earlier))
 }

@@ -171,7 +171,7 @@ fn what_comes_instead_of_a_shared_area_is_not_believed() {
         let doomed = comm.dup().unwrap();
         if comm.rank() == 0 {
             let word = Data::filled(1, 0x40_0040u64);
-            doomed.scatterv(Some(word.send_blocks(&[0, 1], &[0, 0])), Arg::InPlace, 0).unwrap();
+            doomed.iscatterv(Some(word.send_blocks(&[0, 1], &[0, 0])), Arg::InPlace, 0).unwrap().wait().unwrap();
         } else {
             assert_error(doomed.barrier(), ErrorClass::NotSame, &["did not answer with the shared memory", "0x400040"]);
         }
@@ -290,7 +290,7 @@ fn the_others_of_an_interrupted_collective_learn_who_left_it() {
 }
 
 #[test]
-fn a_rank_that_waits_by_messages_while_others_disagree_is_not_said_to_have_called_something_else() {
+fn a_rank_that_waits_by_messages_while_others_disagree_learns_what_they_call() {
     testing::run(3, |comm| {
         let copy = comm.dup().unwrap();
         copy.barrier().unwrap();
@@ -303,9 +303,129 @@ fn a_rank_that_waits_by_messages_while_others_disagree_is_not_said_to_have_calle
         let error = outcome.unwrap_err();
         assert_eq!(error.class(), ErrorClass::NotSame, "{error}");
         if comm.rank() == 2 {
-            assert!(!error.message().contains("this rank call"), "{error}");
+            assert!(error.message().contains("this rank calls Allgatherv, but"), "{error}");
             assert!(error.message().contains("rank 1 calls Barrier"), "{error}");
         }
         comm.barrier().unwrap();
     });
+}
+
+/// Ranks of which one combines otherwise stay in step: each learns who it was, and the communicator goes on.
+#[test]
+fn different_reductions_and_types_are_named_on_all_ranks_and_harm_nothing() {
+    for n in [2, 3, 8] {
+        testing::run(n, |comm| {
+            let odd = comm.rank() as usize == n - 1;
+            let other = format!("rank {} calls", n - 1);
+            let sum = Op::predefined(Builtin::Sum);
+            for count in [1, 1000, 300_000] {
+                let op = Op::predefined(if odd { Builtin::Max } else { Builtin::Sum });
+                let (mine, result) = (Data::filled(count, 1), Data::filled(count, 0));
+                let outcome = comm.allreduce(mine.as_arg(), result.recv(), &op);
+                let bytes = format!("Allreduce of {} bytes (MPI_", 4 * count);
+                let theirs = if odd { "rank 0 calls" } else { other.as_str() };
+                assert_error(outcome, ErrorClass::Op, &[theirs, "MPI_MAX", "MPI_SUM", &bytes]);
+                let outcome = if odd {
+                    let (mine, result) = (Data::filled(count, 1f32), Data::filled(count, 0f32));
+                    comm.allreduce(mine.as_arg(), result.recv(), &sum)
+                } else {
+                    comm.allreduce(mine.as_arg(), result.recv(), &sum)
+                };
+                assert_error(outcome, ErrorClass::Type, &[theirs, "MPI_FLOAT", "MPI_INT"]);
+                comm.allreduce(mine.as_arg(), result.recv(), &sum).unwrap();
+                assert_eq!(result.0, vec![n as i32; count]);
+            }
+        });
+    }
+}
+
+/// The root of a broadcast hears nobody: it is told in the next operation, which is carried out all the same.
+#[test]
+fn ranks_that_hear_nobody_are_told_of_a_wrong_type_in_the_next_operation() {
+    for n in [2, 3, 8] {
+        testing::run(n, |comm| {
+            let last = n as i32 - 1;
+            for count in [1, 1000, 300_000] {
+                let outcome = if comm.rank() == last {
+                    comm.bcast(Data::filled(count, 0f64).recv(), 0)
+                } else {
+                    comm.bcast(Data::filled(count, 7i64).recv(), 0)
+                };
+                if comm.rank() == last {
+                    let parts = ["rank 0 calls Bcast", "MPI_DOUBLE", "MPI_INT64_T"];
+                    assert_error(outcome, ErrorClass::Type, &parts);
+                    comm.barrier().unwrap();
+                } else {
+                    // In the broadcast itself, if the last rank was quick.
+                    let after = comm.barrier();
+                    assert_error(outcome.and(after), ErrorClass::Type, &[&format!("rank {last} call"), "MPI_DOUBLE"]);
+                }
+                comm.barrier().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
+fn bytes_and_other_names_of_a_type_match() {
+    testing::run(3, |comm| {
+        for count in [1, 5000] {
+            let outcome = match comm.rank() {
+                0 => comm.bcast(Data::filled(count, 1i64).recv(), 0),
+                1 => comm.bcast(Data::filled(8 * count, 1u8).recv(), 0),
+                _ => comm.bcast(Data::filled(count, 1u64).recv(), 0),
+            };
+            outcome.unwrap();
+            comm.barrier().unwrap();
+        }
+    });
+}
+
+/// Operations whose blocks differ in size go by messages, and tell what they are all the same.
+#[test]
+fn operations_by_messages_and_others_do_not_wait_for_each_other() {
+    for n in [2, 3, 8] {
+        testing::run(n, |comm| {
+            let counts = vec![4i64; n];
+            let starts: Vec<i64> = (0..n as i64).map(|r| 4 * r).collect();
+            for turn in 0..2 {
+                let doomed = comm.dup().unwrap();
+                let (mine, all) = (Data::filled(4, 1), Data::filled(4 * n, 0));
+                let root = i32::from(turn == 1 && comm.rank() == 1);
+                let recv = (comm.rank() == root).then(|| all.recv_blocks(&counts, &starts));
+                let outcome = match (turn, comm.rank()) {
+                    (0, 0) => doomed.barrier(),
+                    // Ranks 0 and 1 are roots of their own.
+                    _ => doomed.gatherv(mine.as_arg(), recv, root),
+                };
+                // Who only sends may have gone on.
+                let outcome = outcome.and_then(|()| doomed.barrier());
+                assert_error(outcome, ErrorClass::NotSame, &["disagree", "Gatherv with root"]);
+                comm.barrier().unwrap();
+            }
+        });
+    }
+}
+
+/// A rank that gets what it does not expect goes on for the others, who then get nothing from it.
+#[test]
+fn a_wrong_contribution_to_a_nonblocking_reduction_is_an_error_on_all_ranks() {
+    for n in [2, 3, 8] {
+        testing::run(n, |comm| {
+            let sum = Op::predefined(Builtin::Sum);
+            for count in [2, 100_000] {
+                let odd = comm.rank() as usize == n - 1;
+                let outcome = if odd {
+                    let (mine, result) = (Data::filled(count, 1f32), Data::filled(count, 0f32));
+                    comm.iallreduce(mine.as_arg(), result.recv(), &sum).unwrap().wait().map(drop)
+                } else {
+                    let (mine, result) = (Data::filled(count, 1), Data::filled(count, 0));
+                    comm.iallreduce(mine.as_arg(), result.recv(), &sum).unwrap().wait().map(drop)
+                };
+                let error = outcome.unwrap_err();
+                assert!(matches!(error.class(), ErrorClass::Type | ErrorClass::Truncate), "{error}");
+                comm.barrier().unwrap();
+            }
+        });
+    }
 }
