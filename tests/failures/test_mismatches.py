@@ -233,7 +233,7 @@ class TestMessages(JobCase):
             self.assertIn("type mismatch: rank 0 sent", line)
             self.assertIn("with tag 7 on", line)
         self.assertEqual(ended.out.count("MPI_DOUBLE"), 12, ended.text)
-        self.assertEqual(ended.out.count("MPI_INT64_T"), 12, ended.text)
+        self.assertEqual(ended.out.count("receives MPI_LONG"), 12, ended.text)
 
     def test_that_are_too_long_are_named_with_both_sides(self):
         script = (
