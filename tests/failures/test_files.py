@@ -107,6 +107,10 @@ file = MPI.File.Open(comm, "limited", mode | MPI.MODE_CREATE)
 file.Write_at(0, block)
 for place in ((1 << 20) - 100, 1 << 30):
     refused(MPI.ERR_NO_SPACE, "ulimit -f", lambda: file.Write_at(place, block))
+tile = MPI.BYTE.Create_vector(1, 64, 64).Create_resized(0, 192).Commit()
+file.Set_view((1 << 20) - 5000, MPI.BYTE, tile)
+refused(MPI.ERR_NO_SPACE, "ulimit -f", lambda: file.Write_at(0, block))
+file.Set_view(0, MPI.BYTE, MPI.BYTE)
 refused(MPI.ERR_NO_SPACE, "ulimit -f", lambda: file.Set_size(1 << 30))
 refused(MPI.ERR_NO_SPACE, "ulimit -f", lambda: file.Preallocate(1 << 30))
 file.Write_at(0, block)
@@ -179,7 +183,8 @@ from mpi4py import MPI
 comm, mark = MPI.COMM_WORLD, {mark}
 file = MPI.File.Open(comm, "../both", MPI.MODE_RDWR)
 file.Set_atomicity(True)
-found, block = np.zeros(1 << 18, np.uint8), np.full(1 << 18, mark + comm.rank, np.uint8)
+found = np.zeros(1 << 18, np.uint8)
+block = np.full(1 << 18, 1 + mark + comm.rank, np.uint8)
 for _ in range(50):
     file.Write_at(0, block)
     file.Read_at(0, found)
@@ -187,6 +192,53 @@ for _ in range(50):
 file.Close()
 print("whole", flush=True)
 """
+
+
+TURNS = """
+import numpy as np
+from mpi4py import MPI
+
+comm, first = MPI.COMM_WORLD, {mark}
+file = MPI.File.Open(comm, "../both", MPI.MODE_RDWR)
+who = first + comm.rank
+for number, piece in enumerate((8, 64, 200, 1000)):
+    tile = MPI.BYTE.Create_vector(1, piece, piece).Create_resized(0, 4 * piece)
+    file.Set_view((number << 24) + who * piece, MPI.BYTE, tile.Commit())
+    for turn in range(8):
+        mine = (np.arange(1 << 19) % (50 + turn) + 50 * who).astype(np.uint8)
+        back = np.empty_like(mine)
+        step = 100000 - who * 777
+        for at in range(0, mine.size, step):
+            file.Write_at(at, mine[at : at + step])
+        file.Read_at(0, back)
+        assert (back == mine).all(), (piece, turn)
+file.Close()
+print("all there", flush=True)
+"""
+
+
+class TestTwoJobs(JobCase):
+    def both(self, script: str, said: str) -> None:
+        jobs = []
+        for mark in (0, 2):
+            folder = Path(self.folder, str(mark))
+            Path(folder, "tmp").mkdir(parents=True)
+            program = Path(folder, "script.py")
+            program.write_text(script.format(mark=mark))
+            command = [PHALANX, "run", "-n", "2", sys.executable, str(program)]
+            jobs.append(Job(str(folder), self.mark, command))
+        for job in jobs:
+            ended = job.end()
+            self.assertEqual(ended.out.count(said), 2, ended.text)
+            self.assertEqual(ended.status, 0, ended.text)
+
+    def test_are_kept_apart_by_the_lock_of_a_file(self):
+        Path(self.folder, "both").write_bytes(bytes(1 << 18))
+        self.both(MEETS, "whole")
+
+    def test_that_take_turns_in_small_pieces_lose_none(self):
+        Path(self.folder, "both").touch()
+        self.both(TURNS, "all there")
 
 
 class TestTheLockOfAFile(JobCase):
@@ -199,21 +251,6 @@ class TestTheLockOfAFile(JobCase):
             job.wait_for("interrupted", times=2)
             ended = job.end()
         self.assertNotEqual(ended.status, 0, ended.text)
-
-    def test_keeps_two_jobs_apart(self):
-        Path(self.folder, "both").write_bytes(bytes(1 << 18))
-        jobs = []
-        for mark in (1, 11):
-            folder = Path(self.folder, str(mark))
-            Path(folder, "tmp").mkdir(parents=True)
-            script = Path(folder, "script.py")
-            script.write_text(MEETS.format(mark=mark))
-            command = [PHALANX, "run", "-n", "2", sys.executable, str(script)]
-            jobs.append(Job(str(folder), self.mark, command))
-        for job in jobs:
-            ended = job.end()
-            self.assertEqual(ended.out.count("whole"), 2, ended.text)
-            self.assertEqual(ended.status, 0, ended.text)
 
 
 if __name__ == "__main__":

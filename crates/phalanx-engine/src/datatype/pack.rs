@@ -370,17 +370,19 @@ impl Segments {
                 self.stack.pop();
                 continue;
             };
-            let (places, offset) = match &step.body {
-                Body::List(_, offsets) => (offsets.len(), offsets[frame.repetition % offsets.len()]),
-                _ => (1, 0),
+            let (places, repetition, offset) = match &step.body {
+                Body::List(_, offsets) => {
+                    let n = offsets.len();
+                    (n, frame.repetition / n, offsets[frame.repetition % n])
+                }
+                _ => (1, frame.repetition, 0),
             };
             if frame.repetition == step.count * places {
                 frame.index += 1;
                 frame.repetition = 0;
                 continue;
             }
-            let repetition = (frame.repetition / places) as isize;
-            let at = frame.base + step.at + repetition * step.stride + offset;
+            let at = frame.base + step.at + repetition as isize * step.stride + offset;
             frame.repetition += 1;
             match &step.body {
                 Body::Block(len) | Body::List(len, _) => {
@@ -393,6 +395,36 @@ impl Segments {
                     self.stack.push(inner);
                 }
             }
+        }
+    }
+    /// Gives the next pieces, as many as `most`: those that the iterator would give, of which runs of equal blocks cost less.
+    pub fn list(&mut self, most: usize, mut give: impl FnMut(isize, usize)) {
+        let mut given = 0;
+        while given < most {
+            let Some((at, len)) = self.next() else { return };
+            give(at, len);
+            given += 1;
+            // What comes after the pending piece, if that is a run.
+            let Some((at, len)) = self.pending else { continue };
+            let Some(frame) = self.stack.last_mut() else { continue };
+            let Some(Step { at: first, body: Body::Block(block), count, stride, .. }) = frame.steps.get(frame.index)
+            else {
+                continue;
+            };
+            let (block, stride) = (*block, *stride);
+            let run = frame.base + first + frame.repetition as isize * stride;
+            let whole = (count - frame.repetition).min(self.left / block).min(most - given);
+            if whole == 0 || stride == block as isize || run == at + len as isize {
+                continue;
+            }
+            give(at, len);
+            for k in 0..whole as isize - 1 {
+                give(run + k * stride, block);
+            }
+            self.pending = Some((run + (whole as isize - 1) * stride, block));
+            frame.repetition += whole;
+            self.left -= whole * block;
+            given += whole;
         }
     }
 }

@@ -26,6 +26,12 @@ use phalanx_shm::mem::{ConstMem, MutMem};
 /// Bytes that go through the buffer at a time: a bound of the memory that an access takes, whatever its size.
 pub(super) const STAGE: usize = 1 << 20;
 
+/// Bytes that are read at a time where pieces are picked out of what lies around them: they are still in the cache then.
+const SPAN: usize = 1 << 16;
+
+/// Pieces that are listed at a time.
+const LISTED: usize = 2048;
+
 /// Where an access takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -239,28 +245,26 @@ impl File {
         Ok(done)
     }
 
-    /// Writes the pieces of bytes that are in one place.
-    fn write_bytes(&self, bytes: ConstMem, mut from: isize, pieces: impl Iterator<Item = Piece>) -> Result<()> {
-        for (at, len) in pieces {
-            self.write_piece(bytes.at(from, len), at)?;
-            from += len as isize;
-        }
-        Ok(())
-    }
-
     fn write_elements(&self, view: &View, offset: u64, mem: ConstMem, count: usize, ty: &Datatype) -> Result<u64> {
         let total = ty.bytes(count)?;
         let mut pieces = view.pieces(offset, total)?;
         if ty.is_contiguous() {
-            self.write_bytes(mem, 0, pieces)?;
-            return Ok(total as u64);
+            let (mut list, mut from) = (Vec::new(), 0);
+            loop {
+                pieces.list(LISTED, &mut list);
+                if list.is_empty() {
+                    return Ok(total as u64);
+                }
+                self.write_bytes(mem, from, &list)?;
+                from += list.iter().map(|(_, len)| *len as isize).sum::<isize>();
+            }
         }
         let mut stage = vec![0; total.min(STAGE)];
         let (mut from, mut rest) = (0, None);
         while from < total {
             let filled = ty.pack(count, &mem, from, &mut stage);
             let (chunk, next) = take(&mut pieces, rest, filled);
-            self.write_bytes(memory::of(&stage[..filled]), 0, chunk.into_iter())?;
+            self.write_bytes(memory::of(&stage[..filled]), 0, &chunk)?;
             rest = next;
             from += filled;
         }
@@ -269,7 +273,7 @@ impl File {
 
     fn read_elements(&self, view: &View, offset: u64, mem: MutMem, count: usize, ty: &Datatype) -> Result<u64> {
         let total = ty.bytes(count)?;
-        let mut store = |from: usize, data: &[u8]| {
+        let store = |from: usize, data: &[u8]| {
             if ty.is_contiguous() {
                 let mut mem = mem;
                 mem.write(from as isize, data);
@@ -278,68 +282,71 @@ impl File {
             }
         };
         let direct = |from: usize, len: usize| ty.is_contiguous().then(|| mem.at(from as isize, len));
-        self.read_pieces(view.pieces(offset, total)?, direct, &mut store)
+        let mut pieces = view.pieces(offset, total)?;
+        self.read_pieces(&mut |list| pieces.list(LISTED, list), direct, store)
     }
 
-    /// Reads pieces up to the end of the file; gives their bytes. `direct` gives the memory of a piece if it is in one place,
-    /// `store` takes data that comes through the buffer.
+    /// Reads pieces up to the end of the file; gives their bytes. `next` lists the next ones, `direct` gives the memory of a piece
+    /// if it is in one place, `store` takes data that comes through the buffer.
     fn read_pieces(
         &self,
-        pieces: impl Iterator<Item = Piece>,
+        next: &mut dyn FnMut(&mut Vec<Piece>),
         direct: impl Fn(usize, usize) -> Option<MutMem>,
-        store: &mut dyn FnMut(usize, &[u8]),
+        mut store: impl FnMut(usize, &[u8]),
     ) -> Result<u64> {
         let page = rustix::param::page_size() as u64;
-        let mut pieces = pieces.peekable();
-        let mut stage = Vec::new();
-        let mut batch: Vec<Piece> = Vec::new();
+        let (mut list, mut stage) = (Vec::new(), Vec::new());
         let mut from = 0;
-        while let Some((first, len)) = pieces.next() {
-            let mut end = first + len as u64;
-            batch.clear();
-            batch.push((first, len));
-            // What lies less than a page further is read with it.
-            while let Some(&(at, len)) = pieces.peek()
-                && at >= end
-                && at - end < page
-                && at + len as u64 - first <= STAGE as u64
-            {
-                end = at + len as u64;
-                batch.push((at, len));
-                pieces.next();
+        loop {
+            next(&mut list);
+            if list.is_empty() {
+                return Ok(from as u64);
             }
-            if let ([(at, len)], Some(mem)) = (&batch[..], direct(from, len)) {
-                let got = self.read_piece(mem, *at)?;
-                from += got;
-                if got < *len {
-                    break;
-                }
-                continue;
-            }
-            let mut ended = false;
-            let mut begin = first;
-            while begin < end && !ended {
-                let span = (end - begin).min(STAGE as u64) as usize;
-                stage.resize(span.max(stage.len()), 0);
-                let got = self.read_piece(memory::of_mut(&mut stage[..span]), begin)?;
-                ended = got < span;
-                for (at, len) in &batch {
-                    // What of the piece is in the buffer.
-                    let low = (*at).max(begin);
-                    let high = (at + *len as u64).min(begin + got as u64);
-                    if low < high {
-                        let (low, high) = ((low - begin) as usize, (high - begin) as usize);
-                        store(from, &stage[low..high]);
-                        from += high - low;
+            let mut pieces = &list[..];
+            while let Some(&(first, len)) = pieces.first() {
+                // What lies less than a page further is read with it.
+                let (mut n, mut end) = (1, first + len as u64);
+                for &(at, len) in &pieces[1..] {
+                    if at < end || at - end >= page || at + len as u64 - first > SPAN as u64 {
+                        break;
                     }
+                    (n, end) = (n + 1, at + len as u64);
                 }
-                begin += span as u64;
-            }
-            if ended {
-                break;
+                let (batch, rest) = pieces.split_at(n);
+                pieces = rest;
+                if n == 1
+                    && let Some(mem) = direct(from, len)
+                {
+                    let got = self.read_piece(mem, first)?;
+                    from += got;
+                    if got < len {
+                        return Ok(from as u64);
+                    }
+                    continue;
+                }
+                // More than one piece is at most a span; one piece may be longer.
+                let mut begin = first;
+                while begin < end {
+                    let span = (end - begin).min(SPAN as u64) as usize;
+                    stage.resize(span.max(stage.len()), 0);
+                    let got = self.read_piece(memory::of_mut(&mut stage[..span]), begin)?;
+                    let there = begin + got as u64;
+                    for (at, len) in batch {
+                        // What of the piece is in the buffer.
+                        let low = (*at).max(begin);
+                        let high = (at + *len as u64).min(there);
+                        if low < high {
+                            store(from, &stage[(low - begin) as usize..(high - begin) as usize]);
+                            from += (high - low) as usize;
+                        }
+                    }
+                    if got < span {
+                        return Ok(from as u64);
+                    }
+                    begin += span as u64;
+                }
             }
         }
-        Ok(from as u64)
     }
 
     /// Elements that are converted at a time, of `each` bytes in the file.
@@ -358,7 +365,7 @@ impl File {
             let filled = &mut stage[..each * n];
             representation.write(mem.at(first as isize * ty.extent(), mem.len()), n, ty, filled)?;
             let (chunk, next) = take(&mut pieces, rest, filled.len());
-            self.write_bytes(memory::of(filled), 0, chunk.into_iter())?;
+            self.write_bytes(memory::of(filled), 0, &chunk)?;
             rest = next;
             first += n;
         }
@@ -377,9 +384,12 @@ impl File {
             let data = &mut stage[..each * n];
             let (chunk, next) = take(&mut pieces, rest, data.len());
             rest = next;
-            let got = self.read_pieces(chunk.into_iter(), |_, _| None, &mut |from, part| {
-                data[from..from + part.len()].copy_from_slice(part);
-            })? as usize;
+            let mut chunk = Some(chunk);
+            let got = self.read_pieces(
+                &mut |list| *list = chunk.take().unwrap_or_default(),
+                |_, _| None,
+                |from, part| data[from..from + part.len()].copy_from_slice(part),
+            )? as usize;
             moved += got as u64;
             let whole = got.checked_div(each).unwrap_or(n).min(n);
             let there = mem.at(first as isize * ty.extent(), mem.len());

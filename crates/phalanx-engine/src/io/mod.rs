@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | opening, closing, sizes, views, positions |
 //! | `access.rs` | reads and writes |
+//! | `small.rs` | writes of many small pieces by few system calls |
 //! | `together.rs` | collective writes of small pieces |
 //! | `view.rs` | which bytes of the file a process sees |
 //! | `represent.rs` | how elements are stored |
@@ -15,6 +16,7 @@
 mod access;
 mod error;
 mod represent;
+mod small;
 mod together;
 mod view;
 
@@ -33,6 +35,7 @@ use rustix::io::Errno;
 
 pub use access::Place;
 pub use represent::{Conversion, Own, Representation, wrong_extent};
+use small::Small;
 use together::Ways;
 pub use view::View;
 
@@ -110,6 +113,8 @@ pub struct File {
     small_pieces: AtomicBool,
     /// What collective writes of small pieces have taken through this view.
     ways: Mutex<Ways>,
+    /// How this process writes small pieces.
+    small: Mutex<Small>,
     /// Held by the thread of this process that has the file's lock, which the kernel gives to processes.
     exclusive: Mutex<()>,
 }
@@ -188,6 +193,7 @@ impl File {
             atomic: AtomicBool::new(false),
             small_pieces: AtomicBool::new(false),
             ways: Mutex::default(),
+            small: Mutex::default(),
             exclusive: Mutex::new(()),
         };
         if mode.append {
@@ -208,8 +214,8 @@ impl File {
     pub fn close(self) -> Result<()> {
         // Nobody frees the shared position while another still moves it.
         self.comm.barrier()?;
-        let File { comm, path, mode, file, shared, .. } = self;
-        drop(file);
+        let File { comm, path, mode, file, shared, small, .. } = self;
+        drop((file, small));
         let removed = comm.done_by(0, || {
             comm.engine().universe().free(shared);
             if mode.delete_on_close { delete(&path) } else { Ok(()) }

@@ -175,3 +175,75 @@ fn a_rank_with_wrong_arguments_fails_alone_in_a_collective_write() {
         file.close().unwrap();
     });
 }
+
+#[test]
+fn small_pieces_of_ranks_that_write_at_once_are_all_there_and_so_is_what_others_write_between() {
+    for n in [1, 2, 3, 8] {
+        let path = path(&format!("small-{n}"));
+        run(n, |comm| {
+            let file = File::open(comm, &path, mode()).unwrap();
+            let (rank, size) = (comm.rank() as usize, comm.size() as usize);
+            let between = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            for (turn, (piece, count)) in [(1, 5000), (64, 20_000), (100, 3000), (700, 2000)].into_iter().enumerate() {
+                let value = |who: usize, i: usize| (i % 50 + 60 * (who % 4) + turn + 1) as u8;
+                pieces(comm, &file, piece as i64);
+                let mine: Vec<u8> = (0..piece * count).map(|i| value(rank, i)).collect();
+                let tile = piece * (size + 1);
+                let (head, rest) = mine.split_at(piece * count / 2 / piece * piece + piece / 2);
+                // What belongs to no rank is written plainly meanwhile, by another opening of the file.
+                let gaps = std::thread::scope(|scope| {
+                    let other = (rank == 0).then(|| {
+                        scope.spawn(|| {
+                            for i in 0..count {
+                                let data: Vec<u8> = (0..piece).map(|j| value(size, i * piece + j)).collect();
+                                let at = i * tile + piece * size;
+                                std::os::unix::fs::FileExt::write_all_at(&between, &data, at as u64).unwrap();
+                            }
+                        })
+                    });
+                    file.write(Place::At(0), SendBuf::of(head)).unwrap();
+                    file.write(Place::At(head.len() as i64), SendBuf::of(rest)).unwrap();
+                    other.map(|other| other.join())
+                });
+                assert!(gaps.is_none_or(|ended| ended.is_ok()));
+                file.sync().unwrap();
+                let found = std::fs::read(&path).unwrap();
+                for (i, byte) in found.iter().take(count * tile).enumerate() {
+                    let (who, at) = (i / piece % (size + 1), i / tile * piece + i % piece);
+                    assert_eq!(*byte, value(who, at), "byte {i} with pieces of {piece}, {n} ranks");
+                }
+                assert!(found.len() >= count * tile);
+                let mut back = vec![0u8; mine.len() + 1];
+                let status = file.read(Place::At(0), RecvBuf::of(&mut back)).unwrap();
+                assert!(status.bytes >= mine.len() as u64);
+                assert_eq!(back[..mine.len()], mine, "read back by rank {rank} of {n}");
+                comm.barrier().unwrap();
+            }
+            file.close().unwrap();
+        });
+    }
+}
+
+#[test]
+fn small_pieces_are_written_to_files_that_may_not_be_read_or_are_cut_meanwhile() {
+    let path = path("cut");
+    run(2, |comm| {
+        let file = File::open(comm, &path, Mode { read: false, ..mode() }).unwrap();
+        pieces(comm, &file, 64);
+        let mine = [7u8; 64 * 4096];
+        for _ in 0..20 {
+            if comm.rank() == 1 {
+                std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+            }
+            file.write(Place::At(0), SendBuf::of(&mine)).unwrap();
+        }
+        comm.barrier().unwrap();
+        file.write(Place::At(0), SendBuf::of(&mine)).unwrap();
+        file.sync().unwrap();
+        let found = std::fs::read(&path).unwrap();
+        for (i, byte) in found[..4096 * 192 - 64].iter().enumerate() {
+            assert_eq!(*byte, if i / 64 % 3 < 2 { 7 } else { 0 }, "byte {i}");
+        }
+        file.close().unwrap();
+    });
+}

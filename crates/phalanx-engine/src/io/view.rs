@@ -3,7 +3,7 @@
 //! The file type, repeated from the displacement on, is a stream of data bytes; position `p` of the stream is one byte of the
 //! file. The datatype's flattened program finds it by division, so an access begins anywhere at the same cost.
 
-use crate::datatype::{Basic, Datatype};
+use crate::datatype::{Basic, Datatype, Segments};
 use crate::error::{Error, ErrorClass, Result, fail};
 
 use super::represent::Representation;
@@ -27,6 +27,35 @@ pub struct View {
 
 /// A piece of a file: where it begins, and its bytes.
 pub(super) type Piece = (u64, usize);
+
+/// The pieces of an access, in order.
+pub(super) struct Pieces {
+    segments: Segments,
+    displacement: u64,
+}
+
+/// Where a piece at a place of the view lies. The displacements of a view are not negative, which was seen when it was made.
+#[inline]
+fn placed(displacement: u64, at: isize, len: usize) -> Piece {
+    (displacement + at.unsigned_abs() as u64, len)
+}
+
+impl Pieces {
+    /// Puts the next pieces into a list in place of what it has, as many as `most`.
+    pub(super) fn list(&mut self, most: usize, list: &mut Vec<Piece>) {
+        let displacement = self.displacement;
+        list.clear();
+        self.segments.list(most, |at, len| list.push(placed(displacement, at, len)));
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        self.segments.next().map(|(at, len)| placed(self.displacement, at, len))
+    }
+}
 
 impl View {
     /// The view that a file has when it is opened: all its bytes.
@@ -100,7 +129,7 @@ impl View {
     }
 
     /// The pieces of the file behind `len` data bytes from element `offset` on, in order.
-    pub(super) fn pieces(&self, offset: u64, len: usize) -> Result<impl Iterator<Item = Piece> + use<>> {
+    pub(super) fn pieces(&self, offset: u64, len: usize) -> Result<Pieces> {
         let far = || Error::new(ErrorClass::Arg, format!("{len} bytes at offset {offset} end beyond any file"));
         let from = offset.checked_mul(self.unit).and_then(|at| usize::try_from(at).ok()).ok_or_else(far)?;
         let end = from.checked_add(len).ok_or_else(far)?;
@@ -109,9 +138,7 @@ impl View {
         let displacement = self.displacement;
         let last = displacement.checked_add(high.unsigned_abs() as u64).ok_or_else(far)?;
         i64::try_from(last).map_err(|_| far())?;
-        let pieces = self.stored.segments_of(tiles, from, len);
-        // The displacements of a view are not negative, which was seen when it was made.
-        Ok(pieces.map(move |(at, len)| (displacement + at.unsigned_abs() as u64, len)))
+        Ok(Pieces { segments: self.stored.segments_of(tiles, from, len), displacement })
     }
 
     /// The byte of the file at which element `offset` begins.

@@ -16,11 +16,16 @@ pub(crate) mod copy;
 #[cfg(not(loom))]
 mod file;
 mod lines;
+#[cfg(not(loom))]
+mod mapped;
 mod strided;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub mod x87;
 
 use core::marker::PhantomData;
+
+#[cfg(not(loom))]
+pub use mapped::FilePart;
 
 #[cfg(not(loom))]
 use crate::ShmError;

@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn segments_are_the_type_map_with_touching_pieces_merged(both in types(), count in 0usize..4, from in 0usize..200, len in 0usize..300) {
+    fn segments_are_the_type_map_with_touching_pieces_merged(both in types(), count in 0usize..4, from in 0usize..200, len in 0usize..300, most in 1usize..12) {
         let Both { ty, model } = both;
         let stream = model.stream(count);
         let merged = |bytes: &[i64]| {
@@ -224,6 +224,16 @@ proptest! {
         let from = from.min(stream.len());
         let to = (from + len).min(stream.len());
         prop_assert_eq!(ty.segments_of(count, from, len).collect::<Vec<_>>(), merged(&stream[from..to]));
+        let (mut pieces, mut listed) = (ty.segments_of(count, from, len), Vec::new());
+        loop {
+            let before = listed.len();
+            pieces.list(most, |at, len| listed.push((at, len)));
+            prop_assert!(listed.len() <= before + most);
+            if listed.len() < before + most {
+                break;
+            }
+        }
+        prop_assert_eq!(listed, merged(&stream[from..to]));
     }
 
     #[test]
