@@ -4,8 +4,11 @@
 //! filter or missing namespaces' rights forbid it, each in its own way; so
 //! [`probe`] tries it for real on a word the peer has published.
 
+mod opened;
+
 use std::io;
 
+pub use opened::OpenedMemory;
 use smallvec::SmallVec;
 
 use crate::mem::{ConstMem, MutMem};

@@ -4,8 +4,8 @@
 
 use std::process::{Command, Stdio};
 
-use phalanx_shm::single_copy::{self, ProbeWord, RemoteMem};
-use phalanx_shm::{MutMem, ProcessTag, ShmError};
+use phalanx_shm::single_copy::{self, OpenedMemory, ProbeWord, RemoteMem};
+use phalanx_shm::{ConstMem, MutMem, ProcessTag, ShmError};
 
 fn me() -> ProcessTag {
     ProcessTag::me()
@@ -91,4 +91,49 @@ fn refusals_say_how_far_it_got() {
         other => panic!("{other:?}"),
     }
     assert!(room[..4096].iter().all(|b| *b == 7));
+}
+
+#[test]
+fn opened_memory_is_read_and_written_but_not_where_it_may_only_be_read() {
+    if !allowed() {
+        return;
+    }
+    let opened = OpenedMemory::new(me());
+    let mut there = vec![1u8; 40_000];
+    for (at, len) in [(0, 8), (5, 1), (100, 4096), (3, 20_000), (4000, 200), (0, 8), (1, 8), (0, 0)] {
+        let data: Vec<u8> = (0..len).map(|i| (i + at) as u8).collect();
+        let target = RemoteMem { addr: there[at..].as_mut_ptr() as u64, len };
+        let mut room = vec![0u8; len];
+        // SAFETY: the vectors live, and nothing else is done with them meanwhile.
+        let (from, to) = unsafe { (ConstMem::new(data.as_ptr(), len), MutMem::new(room.as_mut_ptr(), len)) };
+        opened.write(from, target).unwrap();
+        opened.read(target, to).unwrap();
+        assert_eq!((&room, &there[at..at + len]), (&data, &data[..]), "{len} bytes at {at}");
+    }
+    // A constant, in the same process.
+    static CONSTANT: [u64; 2] = [7, 8];
+    let constant = RemoteMem { addr: CONSTANT.as_ptr() as u64, len: 8 };
+    let data = [9u8; 8];
+    // SAFETY: as above.
+    let from = unsafe { ConstMem::new(data.as_ptr(), 8) };
+    for _ in 0..2 {
+        assert!(matches!(opened.write(from, constant), Err(ShmError::SingleCopy { .. })));
+    }
+    assert_eq!(std::hint::black_box(&CONSTANT), &[7, 8]);
+    let nowhere = RemoteMem { addr: 64, len: 8 };
+    assert!(matches!(opened.write(from, nowhere), Err(ShmError::SingleCopy { done: 0, .. })));
+}
+
+#[test]
+fn the_memory_of_a_process_that_has_ended_is_an_error_also_when_it_was_open() {
+    let mut child = Command::new("sleep").arg("100").stdin(Stdio::null()).spawn().unwrap();
+    let opened = OpenedMemory::new(ProcessTag::of(child.id()));
+    let mut room = [0u8; 8];
+    // SAFETY: as above.
+    let to = unsafe { MutMem::new(room.as_mut_ptr(), 8) };
+    let somewhere = RemoteMem { addr: 64, len: 8 };
+    assert!(opened.read(somewhere, to).is_err(), "nothing is there");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(opened.read(somewhere, to), Err(ShmError::SingleCopy { done: 0, .. })));
 }

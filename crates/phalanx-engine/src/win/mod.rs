@@ -35,6 +35,7 @@ mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use phalanx_shm::mem::MutMem;
+use phalanx_shm::single_copy::OpenedMemory;
 use phalanx_shm::{Offset, Universe};
 
 use crate::coll::Arg;
@@ -269,7 +270,7 @@ impl Window {
             } else {
                 let process = comm.group().get(rank).and_then(|process| universe.process(process));
                 match process.filter(|process| engine.core().reaches(*process, told.probe)) {
-                    Some(process) => Place::There { process, address: told.address },
+                    Some(process) => Place::There { opened: OpenedMemory::new(process), address: told.address },
                     None => fail!(
                         RmaShared,
                         "rank {} may not reach the private memory of rank {rank} (the kernel forbids it, or \

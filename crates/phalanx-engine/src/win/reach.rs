@@ -1,8 +1,8 @@
 //! Where the memory of a target is, and copies between it and this rank's buffers.
 
+use phalanx_shm::ShmError;
 use phalanx_shm::mem::{ConstMem, MutMem};
-use phalanx_shm::single_copy::{self, RemoteMem};
-use phalanx_shm::{ProcessTag, ShmError};
+use phalanx_shm::single_copy::{self, OpenedMemory, RemoteMem};
 use smallvec::{SmallVec, smallvec};
 
 use crate::datatype::Datatype;
@@ -27,7 +27,7 @@ pub(super) enum Place {
     /// In this process: its own memory, or the segment.
     Here(MutMem),
     /// In another process.
-    There { process: ProcessTag, address: u64 },
+    There { opened: OpenedMemory, address: u64 },
 }
 
 /// Elements in the memory of a target.
@@ -128,11 +128,19 @@ impl Reach<'_, '_> {
         self.ty.segments_of(self.count, from, len).map(piece).collect()
     }
 
-    /// Positions and lengths of what is told to the kernel at once: all where there are no pieces.
-    fn batches(&self, other: &Datatype) -> impl Iterator<Item = (usize, usize)> {
+    /// Where all of the data is in another process, as [`Reach::remote`], if it is in one piece there and here.
+    fn in_one_piece(&self, base: u64, other: &Datatype) -> Option<RemoteMem> {
+        let is_one = self.ty.is_contiguous() && other.is_contiguous();
+        is_one.then(|| RemoteMem {
+            addr: base.wrapping_add_signed((self.at + self.ty.true_lb()) as i64),
+            len: self.bytes,
+        })
+    }
+
+    /// Positions and lengths of what is told to the kernel at once, where there are pieces.
+    fn batches(&self) -> impl Iterator<Item = (usize, usize)> {
         let bytes = self.bytes;
-        let batch = if self.ty.is_contiguous() && other.is_contiguous() { bytes.max(1) } else { BATCH };
-        (0..bytes).step_by(batch).map(move |at| (at, batch.min(bytes - at)))
+        (0..bytes).step_by(BATCH).map(move |at| (at, BATCH.min(bytes - at)))
     }
 
     /// Copies `from` here.
@@ -153,14 +161,17 @@ impl Reach<'_, '_> {
                 }
                 Ok(())
             }
-            Place::There { process, address } => {
-                for (at, len) in self.batches(from.ty) {
+            Place::There { opened, address } => {
+                if let Some(remote) = self.in_one_piece(*address, from.ty) {
+                    return opened.write(dense(from.mem, from.ty, 0, bytes), remote).map_err(|e| self.failed(e));
+                }
+                for (at, len) in self.batches() {
                     let local: Pieces<ConstMem> = if from.ty.is_contiguous() {
                         smallvec![dense(from.mem, from.ty, at, len)]
                     } else {
                         from.ty.segments_of(from.count, at, len).map(|(at, len)| from.mem.at(at, len)).collect()
                     };
-                    single_copy::write_vectored(*process, &local, &self.remote(*address, at, len))
+                    single_copy::write_vectored(opened.process(), &local, &self.remote(*address, at, len))
                         .map_err(|e| self.failed(e))?;
                 }
                 Ok(())
@@ -186,14 +197,17 @@ impl Reach<'_, '_> {
                 }
                 Ok(())
             }
-            Place::There { process, address } => {
-                for (at, len) in self.batches(to.ty) {
+            Place::There { opened, address } => {
+                if let Some(remote) = self.in_one_piece(*address, to.ty) {
+                    return opened.read(remote, dense_mut(to.mem, to.ty, 0, bytes)).map_err(|e| self.failed(e));
+                }
+                for (at, len) in self.batches() {
                     let local: Pieces<MutMem> = if to.ty.is_contiguous() {
                         smallvec![dense_mut(to.mem, to.ty, at, len)]
                     } else {
                         to.ty.segments_of(to.count, at, len).map(|(at, len)| to.mem.at(at, len)).collect()
                     };
-                    single_copy::read_vectored(*process, &self.remote(*address, at, len), &local)
+                    single_copy::read_vectored(opened.process(), &self.remote(*address, at, len), &local)
                         .map_err(|e| self.failed(e))?;
                 }
                 Ok(())
@@ -207,9 +221,12 @@ impl Reach<'_, '_> {
             self.ty.pack(self.count, &memory.as_const(), from, out);
             return Ok(());
         }
-        let Place::There { process, address } = self.place() else { return Ok(()) };
-        let remote = self.remote(*address, from, out.len());
-        single_copy::read_vectored(*process, &remote, &[of_mut(out)]).map_err(|e| self.failed(e))
+        let Place::There { opened, address } = self.place() else { return Ok(()) };
+        let copied = match &self.remote(*address, from, out.len())[..] {
+            [one] => opened.read(*one, of_mut(out)),
+            pieces => single_copy::read_vectored(opened.process(), pieces, &[of_mut(out)]),
+        };
+        copied.map_err(|e| self.failed(e))
     }
 
     /// Stores packed bytes from position `from` of the elements on.
@@ -218,9 +235,12 @@ impl Reach<'_, '_> {
             self.ty.unpack(self.count, &mut memory, from, data);
             return Ok(());
         }
-        let Place::There { process, address } = self.place() else { return Ok(()) };
-        let remote = self.remote(*address, from, data.len());
-        single_copy::write_vectored(*process, &[of(data)], &remote).map_err(|e| self.failed(e))
+        let Place::There { opened, address } = self.place() else { return Ok(()) };
+        let copied = match &self.remote(*address, from, data.len())[..] {
+            [one] => opened.write(of(data), *one),
+            pieces => single_copy::write_vectored(opened.process(), &[of(data)], pieces),
+        };
+        copied.map_err(|e| self.failed(e))
     }
 
     /// What the kernel's refusal means.
