@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::imports::imported;
 use crate::small::{damaged, tag};
 use crate::view::View;
 
@@ -57,7 +58,7 @@ pub fn array_over<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     static NDARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = shape.py();
-    let ndarray = NDARRAY.get_or_try_init(py, || py.import("numpy")?.getattr("ndarray").map(Bound::unbind))?.bind(py);
+    let ndarray = imported(py, &NDARRAY, "numpy", |numpy| numpy.getattr("ndarray").map(Bound::unbind))?.bind(py);
     if fortran {
         return ndarray.call1((shape, letter, buffer, 0, py.None(), intern!(py, "F")));
     }
@@ -86,9 +87,8 @@ fn is_array(object: &Bound<'_, PyAny>) -> bool {
 fn has_reducer(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     static TABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = object.py();
-    let table =
-        TABLE.get_or_try_init(py, || py.import("copyreg")?.getattr("dispatch_table").map(Bound::unbind))?.bind(py);
-    table.contains(object.get_type())
+    let table = imported(py, &TABLE, "copyreg", |copyreg| copyreg.getattr("dispatch_table").map(Bound::unbind))?;
+    table.bind(py).contains(object.get_type())
 }
 
 /// Writes a small array of numbers to the beginning of `out` and returns the length; `None` for anything else.

@@ -11,6 +11,7 @@
 //! - `memory`: private memory that messages arrive in, and what of it is kept for the next ones.
 //! - `view`: memory that an object lends ([`View`]), and memory as an object ([`Part`]).
 //! - `gil`: giving up the interpreter lock.
+//! - `imports`: modules that are imported in the middle of a call, beside signal handlers.
 //!
 //! Memory has one rule of ownership. A [`Keeper`] owns it; whoever looks at it as a Python object holds a [`Part`], which
 //! holds the keeper. The memory goes back when the last array, view or operation that uses it is gone.
@@ -20,6 +21,7 @@
 mod array;
 pub mod frame;
 mod gil;
+mod imports;
 mod memory;
 mod parcel;
 mod pickler;
@@ -29,6 +31,7 @@ mod view;
 
 pub use array::{array_over, letter};
 pub use gil::{GilCell, detached};
+pub use imports::{imported, of_pickle};
 pub use memory::Memory;
 pub use parcel::{Loader, Parcel, Piece, SHORT, is_ours, load, load_short, load_small, with_plain};
 pub use pickler::{Reducers, Written, dump, dump_with};

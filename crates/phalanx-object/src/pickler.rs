@@ -13,6 +13,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict};
 
 use crate::gil::GilCell;
+use crate::imports::{imported, of_pickle};
 use crate::view::View;
 
 /// A pickler that wrote more than this is not used again: clearing its memo takes as long as it has grown.
@@ -111,7 +112,7 @@ static IDLE_PICKLERS: GilCell<Vec<Pickler>> = GilCell::new(Vec::new());
 
 fn plain(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static PICKLER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let class = PICKLER.get_or_try_init(py, || Ok::<_, PyErr>(py.import("pickle")?.getattr("Pickler")?.unbind()))?;
+    let class = imported(py, &PICKLER, "pickle", |pickle| Ok(of_pickle(pickle, "Pickler")?.unbind()))?;
     Ok(class.bind(py))
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use phalanx_object::{Loader, Memory, Parcel, Part, Reducers, View, Written, is_ours};
+use phalanx_object::{Loader, Memory, Parcel, Part, Reducers, View, Written, imported, is_ours, of_pickle};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -31,12 +31,14 @@ struct Standard {
 static STANDARD: PyOnceLock<Standard> = PyOnceLock::new();
 
 fn standard(py: Python<'_>) -> PyResult<&'static Standard> {
-    STANDARD.get_or_try_init(py, || {
-        let pickle = py.import("pickle")?;
+    imported(py, &STANDARD, "pickle", |pickle| {
+        let dumps = of_pickle(pickle, "dumps")?;
+        // The second byte of a stream tells its protocol; here, the highest.
+        let highest = || dumps.call1((pickle.py().None(), -1))?.get_item(1)?.extract();
         Ok(Standard {
-            dumps: pickle.getattr("dumps")?.unbind(),
-            loads: pickle.getattr("loads")?.unbind(),
-            protocol: env_protocol()?.map_or_else(|| pickle.getattr("HIGHEST_PROTOCOL")?.extract(), Ok)?,
+            protocol: env_protocol()?.map_or_else(highest, Ok)?,
+            loads: of_pickle(pickle, "loads")?.unbind(),
+            dumps: dumps.unbind(),
         })
     })
 }
