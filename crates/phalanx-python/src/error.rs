@@ -4,6 +4,7 @@
 //! stable ABI of Python 3.11.
 
 use std::cell::Cell;
+use std::fmt::Display;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -40,6 +41,29 @@ pub(crate) fn set_interrupt(error: PyErr) {
 #[inline]
 pub(crate) fn check(code: c_int) -> PyResult<()> {
     if code == MPI_SUCCESS { Ok(()) } else { Err(exception(code)) }
+}
+
+/// How many failed operations of one call an exception tells.
+const MOST_NOTES: usize = 4;
+
+/// [`check`] for a call that completed several operations, with the number and the status of each. Where the code says
+/// only that the statuses have the errors, notes on the exception say which operations failed, and how.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_each<'a, I: Display>(
+    py: Python<'_>,
+    code: c_int,
+    statuses: impl Iterator<Item = (I, &'a MPI_Status)>,
+) -> PyResult<()> {
+    let Err(error) = check(code) else { return Ok(()) };
+    if class_of(code) == MPI_ERR_IN_STATUS {
+        let failed = statuses.filter(|(_, status)| ![MPI_SUCCESS, MPI_ERR_PENDING].contains(&status.MPI_ERROR));
+        for (number, status) in failed.take(MOST_NOTES) {
+            error.add_note(py, format!("request {number}: {}", message(status.MPI_ERROR)))?;
+        }
+    }
+    Err(error)
 }
 
 /// The exception for an error code.

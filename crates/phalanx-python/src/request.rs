@@ -11,7 +11,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyType};
 
-use crate::error::check;
+use crate::error::{check, check_each};
 use crate::ffi::*;
 use crate::gil::{self, GilCell};
 use crate::handle::{self, Handle, HandleCell, Raw as _, handle_methods};
@@ -484,7 +484,7 @@ fn all<'py>(
     batch.settle(py);
     if code != MPI_SUCCESS {
         give_all(statuses, &values)?;
-        check(code)?;
+        check_each(py, code, values.iter().enumerate())?;
     }
     let mut results = Vec::new();
     if flag != 0 {
@@ -520,7 +520,7 @@ fn some<'py>(
     let reported = done.as_ref().map_or(0, Vec::len);
     if code != MPI_SUCCESS {
         give_all(statuses, &values[..reported])?;
-        check(code)?;
+        check_each(py, code, done.iter().flatten().zip(&values))?;
     }
     let Some(done) = done else {
         return Ok((None, None));
