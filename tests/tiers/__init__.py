@@ -15,6 +15,7 @@ from . import (
     programs,
     python,
     rust,
+    waiting,
     wild,
 )
 from .process import Counts
@@ -41,6 +42,9 @@ TIERS = {
         Tier("python", "the Python API, by class, at 1 to 8 ranks", python.run_all),
         Tier(
             "failures", "jobs that fail, are killed, or get bad input", failures.run_all
+        ),
+        Tier(
+            "waiting", "wrong programs are named, right ones are not", waiting.run_all
         ),
         Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
         Tier(
