@@ -25,7 +25,7 @@ MARK = re.compile(r"#\s*(waits|fails|differs|moves):((?:\s+\d+)*)\s*$")
 
 # What a wrong program must be called. Each is looked for in standard error.
 DEADLOCK = r"deadlock"
-MISMATCH = r"MPI_ERR_NOT_SAME.*the ranks disagree"
+MISMATCH = r"the ranks disagree"
 ENDED = r"has ended"
 TRUNCATED = r"MPI_ERR_TRUNCATE"
 
