@@ -3,7 +3,8 @@
 //! A thread is *inert* while it sleeps without a limit on a word that only its own process can wake: an idle worker of a
 //! thread pool, a thread that waits for a lock. When all others of a process are, and none of them has run between two
 //! looks, none of them runs before one of those does that asks. Everything that is not known to be inert may do something: a
-//! thread that computes, sleeps for a time, reads, or waits for an event. Timers of the process and debuggers may, too.
+//! thread that computes, sleeps for a time, reads, or waits for an event. Timers of the process and debuggers may, too, and
+//! so may whoever sends it a signal that exists for programs, if it has a handler for that.
 
 use std::fs;
 
@@ -27,7 +28,7 @@ impl Stillness {
     /// first look says yes only when there is none.
     #[must_use]
     pub fn look(&mut self, mates: &[u32]) -> bool {
-        let now = if has_timers() || is_traced() { None } else { inert_others(mates) };
+        let now = if has_timers() || may_be_disturbed() { None } else { inert_others(mates) };
         let still = match (&self.seen, &now) {
             (_, Some(now)) if now.is_empty() => true,
             (Some(before), Some(now)) => before == now,
@@ -105,11 +106,20 @@ fn has_timers() -> bool {
     others || [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF].into_iter().any(armed)
 }
 
-/// Whether a debugger holds this process.
-fn is_traced() -> bool {
+/// Whether a debugger holds this process, or it handles signals that mean something to programs only.
+fn may_be_disturbed() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-    tracer.is_none_or(|tracer| tracer.trim() != "0")
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let is_free = field("TracerPid:") == Some("0");
+    let handled = field("SigCgt:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
+    !is_free || handled.is_none_or(|mask| mask & signals_of_programs() != 0)
+}
+
+/// SIGUSR1, SIGUSR2 and the real-time signals that the C library leaves to programs, as a mask of the kernel's. The others tell
+/// that something has ended or shall end.
+fn signals_of_programs() -> u64 {
+    let real_time = (libc::SIGRTMIN()..=libc::SIGRTMAX()).fold(0, |mask, signal| mask | 1 << (signal - 1));
+    real_time | 1 << (libc::SIGUSR1 - 1) | 1 << (libc::SIGUSR2 - 1)
 }
 
 #[cfg(all(test, not(loom)))]
