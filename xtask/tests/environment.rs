@@ -8,11 +8,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The quoted names in `text` that begin as ours do.
+/// The quoted names in `text` that begin as ours do, without those of error classes.
 fn names(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split('"')
         .filter(|part| {
             part.strip_prefix("PHALANX_")
+                .filter(|rest| !rest.starts_with("ERR_"))
                 .is_some_and(|rest| rest.len() > 1 && rest.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
         })
         .map(str::to_owned)
