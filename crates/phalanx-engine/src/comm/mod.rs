@@ -3,7 +3,7 @@
 
 mod agree;
 pub mod create;
-mod inter;
+pub(crate) mod inter;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use phalanx_shm::ProcId;
 
 use crate::coll::CollState;
-use crate::engine::Engine;
+use crate::engine::{Engine, Visit};
 use crate::error::{Error, ErrorClass, Result};
 use crate::group::{Comparison, Group};
 use crate::pt2pt::buffered::Attached;
@@ -53,11 +53,14 @@ pub(crate) struct CommInner {
     pub(crate) attached: Mutex<Attached>,
     /// Tags of the partitions of partitioned sends.
     pub(crate) partitions: Mutex<Tags>,
+    /// The other jobs to which members belong.
+    visits: Vec<Arc<Visit>>,
 }
 
 impl Comm {
     /// Puts a communicator together. The caller has agreed with all members on `parts.ctx`.
     pub fn assemble(engine: &Engine, parts: CommParts) -> Comm {
+        let visits = engine.core().visits_of([&parts.local].into_iter().chain(&parts.remote));
         let comm = Comm(Arc::new(CommInner {
             engine: engine.clone(),
             ctx: AtomicU32::new(0),
@@ -70,6 +73,7 @@ impl Comm {
             coll: CollState::default(),
             attached: Mutex::default(),
             partitions: Mutex::default(),
+            visits,
         }));
         comm.set_ctx(parts.ctx);
         comm
@@ -93,6 +97,25 @@ impl Comm {
     /// Whether this is an intercommunicator.
     pub fn is_inter(&self) -> bool {
         self.0.remote.is_some()
+    }
+
+    /// Whether processes of several jobs are in it.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !self.0.visits.is_empty()
+    }
+
+    /// Refuses what needs the memory that the processes of one job share.
+    ///
+    /// # Errors
+    /// Class `UnsupportedOperation` when processes of other jobs are members.
+    pub(crate) fn within_one_job(&self, what: &str) -> Result<()> {
+        if self.is_mixed() {
+            return Err(Error::new(
+                ErrorClass::UnsupportedOperation,
+                format!("processes of several jobs are in {}, and {what}", self.title()),
+            ));
+        }
+        Ok(())
     }
 
     /// The (local) group.

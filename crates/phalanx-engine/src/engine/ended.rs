@@ -50,16 +50,6 @@ pub struct Ended {
     pub process: ProcId,
 }
 
-/// Who is left when nobody can come to a port any more.
-pub(crate) struct Leftover {
-    /// All others of the job.
-    pub(crate) ended: Vec<ProcId>,
-    /// Whether those that wait have threads that might start processes.
-    pub(crate) has_threads: bool,
-    /// How long that has to be so before it is told.
-    pub(crate) patience: Duration,
-}
-
 /// What a wait has seen of processes that have ended.
 #[derive(Default)]
 pub(super) struct Watch {
@@ -121,6 +111,7 @@ impl Engine {
         missing: &mut dyn FnMut() -> Option<Ended>,
     ) -> Result<()> {
         let gone = missing();
+        self.end_visits();
         let mut core = self.enter()?;
         let patience = |since: &mut Option<Instant>, hopeless: bool| match hopeless {
             true => since.get_or_insert_with(Instant::now).elapsed(),
@@ -153,24 +144,23 @@ impl Engine {
         Ok(())
     }
 
-    /// The processes of the job that are not of the group, when all of them have ended, and whether some of those that are may
-    /// still start others meanwhile, having several threads.
-    pub(crate) fn all_but(&self, group: &Group) -> Option<Leftover> {
+    /// The processes of the job that are not of the group, when all of them have ended, and how long that has to be so before
+    /// it is told. Guests from other jobs do not count.
+    pub(crate) fn all_but(&self, group: &Group) -> Option<(Vec<ProcId>, Duration)> {
         let core = self.core();
         let mut ended = Vec::new();
         let mut hope = Hope::Nobody;
         for process in (0..core.universe.claimed()).map(ProcId).filter(|p| group.rank_of(*p).is_none()) {
+            if core.is_guest(process) {
+                continue;
+            }
             match core.end_of(process) {
                 End::Alive => return None,
                 end => hope = hope.max(core.hope_of_senders(end)),
             }
             ended.push(process);
         }
-        // Of a process that has ended meanwhile nothing is to be hoped.
-        let mut tags = group.members().iter().filter_map(|p| core.universe.process(*p));
-        let has_threads =
-            tags.any(|tag| tag.is_foreign() || has_threads(&format!("/proc/{}/task", tag.pid())).unwrap_or(false));
-        Some(Leftover { ended, has_threads, patience: hope.patience() })
+        Some((ended, hope.patience()))
     }
 
     /// Who will never send a message that fits: for [`Engine::look_for_ended`] of a probe.
@@ -214,6 +204,11 @@ struct Asked {
 }
 
 impl Lives {
+    /// Another process may have this slot next.
+    pub(super) fn forget(&self, process: ProcId) {
+        self.0.borrow_mut().remove(&process.0);
+    }
+
     /// Whether the process of a slot is known to have ended, `exit` being what the launcher has recorded.
     fn is_dead(&self, universe: &Universe, process: ProcId, exit: Option<Exit>) -> bool {
         // Of one that never came here, and of one whose number means nothing here, the launcher alone knows.

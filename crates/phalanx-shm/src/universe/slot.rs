@@ -23,6 +23,8 @@ pub enum SlotState {
     Finalized = 3,
     /// The process says goodbye: it delivers what it has begun to send, and receives and begins nothing any more.
     Finalizing = 4,
+    /// The process lives in another universe and sends into this one: it sleeps, and is to be sent to, there.
+    Visiting = 5,
 }
 
 /// How a process ended, as its parent found out.
@@ -66,6 +68,7 @@ impl StandingWord {
                 2 => SlotState::Running,
                 3 => SlotState::Finalized,
                 4 => SlotState::Finalizing,
+                5 => SlotState::Visiting,
                 _ => SlotState::Empty,
             },
             exit: match word & (ENDED | KILLED) {
@@ -86,7 +89,7 @@ impl StandingWord {
     fn is_nonsense(&self) -> bool {
         let word = self.0.load(Ordering::Relaxed);
         let exit = word & !STATE;
-        word & STATE > SlotState::Finalizing as u64
+        word & STATE > SlotState::Visiting as u64
             || exit > (STATE << NUMBER_AT | ENDED | KILLED)
             || exit != 0 && exit & ENDED == 0
     }
@@ -123,6 +126,13 @@ impl Slot {
             Err(owner) if owner != process.bits() => Err(ProcessTag::from_bits(owner)),
             _ => Ok(()),
         }
+    }
+
+    /// Makes the slot of a guest that has left, and that nobody here deals with any more, one for the next.
+    pub(super) fn vacate(&self) {
+        self.abort.store(0, Ordering::Relaxed);
+        self.standing.0.store(0, Ordering::Relaxed);
+        self.process.store(0, Ordering::Release);
     }
 
     /// The process that has claimed the slot, as it called itself.
