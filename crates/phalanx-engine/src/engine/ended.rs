@@ -276,9 +276,17 @@ impl Core {
     fn ended(&self, wait: &str, process: ProcId) -> Error {
         let how = match self.end_of(process) {
             End::Killed => "it was killed, or has failed",
+            _ if self.abroad(process).is_some() => "it has parted, called MPI_Finalize, or its program is over",
             _ => "it has called MPI_Finalize, or its program is over",
         };
-        Error::new(ErrorClass::ProcAborted, format!("{wait}, which has ended: {how} (slot {process} of the job)"))
+        let which = match self.abroad(process) {
+            None => format!("slot {process} of the job"),
+            Some(_) => {
+                let pid = self.universe.process(process).map_or(0, phalanx_shm::ProcessTag::pid);
+                format!("process {pid} of another job")
+            }
+        };
+        Error::new(ErrorClass::ProcAborted, format!("{wait}, which has ended: {how} ({which})"))
     }
 
     /// Whether a process has ended and everything it sent has been taken from its ring; what hope is left then.
