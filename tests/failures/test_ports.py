@@ -476,11 +476,13 @@ class TestServersOfExecutors(PortCase):
 
 
 CLIENT = """
-find(service)
 from phalanx._mpi_futures import MPIPoolExecutor
-with MPIPoolExecutor(service=service) as executor:
-    assert list(executor.map(pow, range(200), [2] * 200)) == [i * i for i in range(200)]
-    assert executor.num_workers == 4
+if __name__ == "__main__":
+    find(service)
+    with MPIPoolExecutor(service=service) as executor:
+        squares = executor.map(pow, range(200), [2] * 200)
+        assert list(squares) == [i * i for i in range(200)]
+        assert executor.num_workers == 4
 """
 
 

@@ -78,6 +78,7 @@ impl Port {
 
     /// The port with this name.
     fn of(name: &str) -> Result<Port> {
+        let name = &shown(name);
         let Some(place) = name.strip_prefix("phalanx:") else {
             fail!(Port, "'{name}' is not the name of a port; MPI_Open_port gives one");
         };
@@ -101,6 +102,11 @@ impl Port {
         }
         Ok(Port { key, owner, number, secret })
     }
+}
+
+/// As much of a name as errors repeat; more than any port has.
+fn shown(name: &str) -> String {
+    name.chars().take(160).collect()
 }
 
 fn closed(name: &str) -> Error {
@@ -335,13 +341,13 @@ impl Comm {
     pub fn connect(&self, port: &str, root: i32, timeout: Option<Duration>) -> Result<Comm> {
         let connected = || {
             self.within_one_job("processes of one job connect together")?;
-            let (name, port) = (port, Port::of(port)?);
+            let (name, port) = (shown(port), Port::of(port)?);
             let engine = self.engine();
             if port.owner == engine.me() && engine.universe().key().ok() == Some(port.key) {
                 fail!(Port, "port '{name}' is this process's own, and a process cannot be on both sides");
             }
             let patience = Patience::of(timeout);
-            let socket = engine.call(name, &port, &patience)?;
+            let socket = engine.call(&name, &port, &patience)?;
             let patience = patience.with_peer(socket.as_fd());
             match greet(self, socket, &patience, port.number) {
                 Ok(Found::Near(process, _)) => Ok(Met::Near(process, port.number.into())),

@@ -110,9 +110,7 @@ impl Core {
 
     /// Whether a slot is that of a guest.
     pub(super) fn is_guest(&self, process: ProcId) -> bool {
-        self.universe.slot(process).standing().state == SlotState::Visiting
-            || self.abroad.vacant.contains(&process)
-            || self.abroad.invited.iter().any(|invited| invited.guests.contains(&process))
+        self.universe.has(process) && self.universe.slot(process).is_for_guests()
     }
 
     /// The home of a process, and its slot there.
@@ -130,7 +128,7 @@ impl Core {
     pub(super) fn producer_to(&self, to: ProcId) -> Result<phalanx_shm::RingProducer> {
         let ring = match self.abroad(to) {
             Some((visit, there)) => visit.there.producer(visit.guest, there),
-            None if self.universe.has(to) && self.universe.slot(to).standing().state == SlotState::Visiting => {
+            None if self.is_guest(to) => {
                 return Err(Error::new(
                     ErrorClass::Other,
                     "a process of another job is not known to this one: only those meet that were in the groups which accepted and connected",
@@ -148,6 +146,8 @@ impl Core {
     ) -> std::result::Result<Option<phalanx_shm::RingConsumer>, phalanx_shm::ShmError> {
         match self.abroad(from) {
             Some((visit, there)) => self.universe.consumer_of_guest(from, self.me, &visit.there, there),
+            // One that this process has not met, or has parted with: others have to do with it.
+            None if self.is_guest(from) => Ok(None),
             None => self.universe.consumer(from, self.me),
         }
     }

@@ -105,7 +105,7 @@ impl Job {
         let state = if self.manner.foreign { SlotState::Empty } else { self.universe.state(rank.slot) };
         match state {
             SlotState::Starting | SlotState::Running | SlotState::Finalizing => true,
-            SlotState::Finalized | SlotState::Visiting => false,
+            SlotState::Finalized => false,
             SlotState::Empty => self.connections[rank.connection].client.stage == Stage::Initialised,
         }
     }

@@ -59,8 +59,9 @@ impl Universe {
     /// The process that has the slot already.
     pub fn invite(&self, slot: ProcId, guest: ProcessTag) -> Result<(), ProcessTag> {
         let place = self.slot(slot);
+        place.keep_for_guests();
         place.claim(guest)?;
-        place.set_state(SlotState::Visiting);
+        place.set_state(SlotState::Running);
         Ok(())
     }
 
@@ -170,7 +171,7 @@ mod tests {
         let before = here.live();
         for _ in 0..100 {
             here.invite(guest, here.own_tag()).expect("free");
-            assert_eq!(here.slot(guest).standing().state, SlotState::Visiting);
+            assert!(here.slot(guest).is_for_guests());
             for host in [ProcId(0), ProcId(1)] {
                 let mut out = here.producer(guest, host).expect("a ring");
                 assert!(out.try_push(&Envelope::default(), &[]));

@@ -23,8 +23,6 @@ pub enum SlotState {
     Finalized = 3,
     /// The process says goodbye: it delivers what it has begun to send, and receives and begins nothing any more.
     Finalizing = 4,
-    /// The process lives in another universe and sends into this one: it sleeps, and is to be sent to, there.
-    Visiting = 5,
 }
 
 /// How a process ended, as its parent found out.
@@ -68,7 +66,6 @@ impl StandingWord {
                 2 => SlotState::Running,
                 3 => SlotState::Finalized,
                 4 => SlotState::Finalizing,
-                5 => SlotState::Visiting,
                 _ => SlotState::Empty,
             },
             exit: match word & (ENDED | KILLED) {
@@ -89,7 +86,7 @@ impl StandingWord {
     fn is_nonsense(&self) -> bool {
         let word = self.0.load(Ordering::Relaxed);
         let exit = word & !STATE;
-        word & STATE > SlotState::Visiting as u64
+        word & STATE > SlotState::Finalizing as u64
             || exit > (STATE << NUMBER_AT | ENDED | KILLED)
             || exit != 0 && exit & ENDED == 0
     }
@@ -105,8 +102,11 @@ pub struct Slot {
     pub(super) standing: StandingWord,
     /// 0, or `short tag << 33 | 1 << 32 | abort code as u32`. Written once, by the process when it aborts the job.
     pub(super) abort: AtomicU64,
+    /// 1 in the slot of a guest, which lives in another universe and sends into this one: it sleeps, and is to be sent to,
+    /// there. Written once: such a slot is that of the next guest then.
+    guest: AtomicU64,
     /// Zero: nobody writes here.
-    pub(super) unused: [AtomicU64; 13],
+    pub(super) unused: [AtomicU64; 12],
     /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }
@@ -126,6 +126,16 @@ impl Slot {
             Err(owner) if owner != process.bits() => Err(ProcessTag::from_bits(owner)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the slot is for guests.
+    pub fn is_for_guests(&self) -> bool {
+        self.guest.load(Ordering::Acquire) == 1
+    }
+
+    /// Keeps the slot for guests.
+    pub(super) fn keep_for_guests(&self) {
+        self.guest.store(1, Ordering::Release);
     }
 
     /// Makes the slot of a guest that has left, and that nobody here deals with any more, one for the next.
@@ -186,7 +196,7 @@ impl Slot {
             Some("a process that there is not")
         } else if self.abort.load(Ordering::Relaxed) != 0 && self.abort_code().is_none() {
             Some("an abort code that nobody gave")
-        } else if self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
+        } else if self.guest.load(Ordering::Relaxed) > 1 || self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
             Some("something where there is nothing")
         } else {
             None

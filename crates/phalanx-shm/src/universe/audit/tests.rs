@@ -87,9 +87,9 @@ fn what_nobody_writes_is_found_in_the_header_the_slots_and_the_table_of_rings() 
 
 #[test]
 fn a_process_may_be_in_every_state_that_there_is() {
-    use SlotState::{Empty, Finalized, Finalizing, Running, Starting, Visiting};
+    use SlotState::{Empty, Finalized, Finalizing, Running, Starting};
     let universe = universe();
-    for state in [Empty, Starting, Running, Finalizing, Finalized, Visiting] {
+    for state in [Empty, Starting, Running, Finalizing, Finalized] {
         universe.slot(B).set_state(state);
         assert_eq!(universe.slot(B).standing().state, state);
         universe.audit(A).unwrap();
