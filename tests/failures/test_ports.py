@@ -58,6 +58,7 @@ def talk(inter, side):
         seen.add(rank)
     assert seen == set(others)
     MPI.Request.waitall(said)
+    inter.Barrier()
     for size in (0, 1, 5000, 100_000, 9_000_000):
         mine = bytearray([side * 16 + me]) * size
         theirs = [bytearray(size) for _ in others]
@@ -154,7 +155,7 @@ class PortCase(JobCase):
             self.assertEqual(ended.status, 0, "\n".join(e.text for e in ends))
 
     def names_left(self) -> list[str]:
-        folder = self.names / "phalanx"
+        folder = self.names / "phalanx-names"
         return [path.name for path in folder.glob("*.n*")]
 
 
@@ -486,6 +487,9 @@ if __name__ == "__main__":
 """
 
 
-def children_of(process: int) -> list[int]:
-    path = Path(f"/proc/{process}/task/{process}/children")
-    return [int(child) for child in path.read_text().split()]
+def children_of(launcher: int) -> list[int]:
+    """The ranks that a launcher has started, without its helpers."""
+    path = Path(f"/proc/{launcher}/task/{launcher}/children")
+    children = [int(child) for child in path.read_text().split()]
+    commands = {child: Path(f"/proc/{child}/cmdline") for child in children}
+    return [child for child in children if "script.py" in commands[child].read_text()]

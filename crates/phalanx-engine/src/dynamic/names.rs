@@ -229,7 +229,7 @@ fn private_directory() -> Result<PathBuf> {
         path.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0)
     };
     let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && own(path));
-    let directory = session.map_or_else(|| PathBuf::from(format!("/tmp/phalanx-{user}")), |path| path.join("phalanx"));
+    let directory = session.map_or_else(|| PathBuf::from(format!("/tmp/phalanx-names-{user}")), |path| path.join("phalanx-names"));
     match DirBuilder::new().mode(0o700).create(&directory) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(unusable(&directory, &e)),
         _ if !own(&directory) => {
