@@ -60,7 +60,10 @@ pub fn run_jobs(sizes: &[usize], body: impl Fn(usize, &Comm) + Send + Sync) {
                 // The watcher outlives all ranks.
                 let _ = ended.send(((job, rank), outcome.err()));
             };
-            thread::Builder::new().name(format!("rank {rank} of job {job}")).spawn_scoped(scope, start).expect("a thread");
+            thread::Builder::new()
+                .name(format!("rank {rank} of job {job}"))
+                .spawn_scoped(scope, start)
+                .expect("a thread");
         }
         let mut patience = Duration::from_secs(limit);
         let mut failure = None;

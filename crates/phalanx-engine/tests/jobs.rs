@@ -124,9 +124,7 @@ fn slots_and_memory_are_used_again() {
         let mut word = [0u64; 5000];
         let mine = data(job, world.rank(), 5000);
         let other = world.rank();
-        inter
-            .sendrecv(SendBuf::of(&mine), other, 1, RecvBuf::of(&mut word), other, 1)
-            .expect("exchanged");
+        inter.sendrecv(SendBuf::of(&mine), other, 1, RecvBuf::of(&mut word), other, 1).expect("exchanged");
         inter.disconnect().expect("parted");
         world.barrier().expect("together");
         world.engine().end_visits();
@@ -143,7 +141,12 @@ fn slots_and_memory_are_used_again() {
                 seen[job] = now;
             } else if count[job] > 10 {
                 assert!(now.0 <= seen[job].0 + 2, "{now:?} after {} meetings, {:?} before", count[job], seen[job]);
-                assert!(now.1 <= seen[job].1 + (1 << 20), "{now:?} after {} meetings, {:?} before", count[job], seen[job]);
+                assert!(
+                    now.1 <= seen[job].1 + (1 << 20),
+                    "{now:?} after {} meetings, {:?} before",
+                    count[job],
+                    seen[job]
+                );
             }
         }
     });

@@ -60,13 +60,7 @@ pub fn peer_of(socket: BorrowedFd<'_>) -> Option<(u32, u32)> {
     let mut size = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: room of that size, which the call fills at most.
     let asked = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut peer).cast(),
-            &raw mut size,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut size)
     };
     let whole = asked == 0 && size as usize == size_of::<libc::ucred>() && peer.uid != u32::MAX;
     whole.then(|| (u32::try_from(peer.pid).unwrap_or(0), peer.uid))

@@ -142,7 +142,8 @@ impl TransferSender {
     pub fn open(universe: &Universe, at: Offset, total: u64, peer: ProcId) -> Result<TransferSender, ShmError> {
         let block = universe.ways().pipe;
         universe.bytes(at, block)?;
-        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
+        let pipe =
+            Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
         pipe.positions()?;
         Ok(TransferSender(pipe))
     }
@@ -227,7 +228,8 @@ impl TransferReceiver {
     pub fn create(universe: &Universe, total: u64, me: ProcId, peer: ProcId) -> Result<TransferReceiver, ShmError> {
         let block = universe.ways().pipe;
         let at = universe.alloc(block)?;
-        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
+        let pipe =
+            Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
         // The record that tells the sender publishes this.
         let positions = pipe.positions()?;
         positions.reset();

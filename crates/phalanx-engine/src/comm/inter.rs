@@ -188,8 +188,7 @@ impl Comm {
             Ok([vec![first], members.iter().flatten().flat_map(|word| halves(*word)).collect()].concat())
         })?;
         let Some((&first, members)) = met.split_first() else { fail!(Intern, "a meeting without a context") };
-        let members: Vec<Identity> =
-            members.chunks_exact(4).map(|w| [whole(w[0], w[1]), whole(w[2], w[3])]).collect();
+        let members: Vec<Identity> = members.chunks_exact(4).map(|w| [whole(w[0], w[1]), whole(w[2], w[3])]).collect();
         let met = self.engine().known(&members);
         // Where several jobs are concerned, some may know a process that others do not.
         let own = self.engine().identities(&Group::new(vec![self.engine().me()]))?[0][0];

@@ -369,7 +369,8 @@ impl Talk {
 
     /// What the group has to know.
     pub(super) fn words(&self) -> Vec<u32> {
-        let head = [self.pid.into(), u64::from(self.fd.cast_unsigned()), self.key, self.ctx.into(), self.register.get()];
+        let head =
+            [self.pid.into(), u64::from(self.fd.cast_unsigned()), self.key, self.ctx.into(), self.register.get()];
         let met = self.met.iter().flat_map(|(here, there)| [u64::from(here.0), u64::from(there.0)]);
         let guests = self.guests.iter().map(|guest| u64::from(guest.0));
         to_words(head.into_iter().chain([self.met.len() as u64]).chain(met).chain(guests))

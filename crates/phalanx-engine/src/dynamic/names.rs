@@ -41,13 +41,11 @@ impl Engine {
     /// class `Other` when the directory of names cannot be used.
     pub fn publish_name(&self, service: &str, port: &str) -> Result<()> {
         let (service_word, port_word) = (word(service, ErrorClass::Service)?, word(port, ErrorClass::Port)?);
-        let taken = |why: &str| {
-            Error::new(ErrorClass::Service, format!("the service '{service}' cannot be published: {why}"))
-        };
-        if let Some(answer) = self.ask_launcher(
-            &format!("cmd=publish_name service={service_word} port={port_word}\n"),
-            "publish_result",
-        )? && !answer.line().is_ok()
+        let taken =
+            |why: &str| Error::new(ErrorClass::Service, format!("the service '{service}' cannot be published: {why}"));
+        if let Some(answer) =
+            self.ask_launcher(&format!("cmd=publish_name service={service_word} port={port_word}\n"), "publish_result")?
+            && !answer.line().is_ok()
         {
             return Err(taken(&reason(&answer)));
         }
@@ -137,7 +135,10 @@ struct Entry {
 
 #[cold]
 fn unusable(path: &Path, why: &dyn std::fmt::Display) -> Error {
-    Error::new(ErrorClass::Other, format!("'{}', where published names are kept, cannot be used: {why}", path.display()))
+    Error::new(
+        ErrorClass::Other,
+        format!("'{}', where published names are kept, cannot be used: {why}", path.display()),
+    )
 }
 
 impl Registry {
@@ -229,12 +230,14 @@ fn private_directory() -> Result<PathBuf> {
         path.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == user && found.mode() & 0o077 == 0)
     };
     let session = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && own(path));
-    let directory = session.map_or_else(|| PathBuf::from(format!("/tmp/phalanx-names-{user}")), |path| path.join("phalanx-names"));
+    let directory =
+        session.map_or_else(|| PathBuf::from(format!("/tmp/phalanx-names-{user}")), |path| path.join("phalanx-names"));
     match DirBuilder::new().mode(0o700).create(&directory) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(unusable(&directory, &e)),
-        _ if !own(&directory) => {
-            Err(unusable(&directory, &"it must be a directory that belongs to this user and that nobody else can enter"))
-        }
+        _ if !own(&directory) => Err(unusable(
+            &directory,
+            &"it must be a directory that belongs to this user and that nobody else can enter",
+        )),
         _ => Ok(directory),
     }
 }

@@ -176,11 +176,11 @@ impl Engine {
 
     /// A connection to the process that has opened a port.
     fn call(&self, name: &str, port: &Port, patience: &Patience) -> Result<UnixStream> {
-        let failed = |e: rustix::io::Errno| Error::new(ErrorClass::Other, format!("no connection to port '{name}': {e}"));
+        let failed =
+            |e: rustix::io::Errno| Error::new(ErrorClass::Other, format!("no connection to port '{name}': {e}"));
         let address = SocketAddrUnix::new_abstract_name(port.address().as_bytes()).map_err(failed)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed)?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed)?;
         loop {
             match rustix::net::connect(&socket, &address) {
                 Ok(()) => break,
@@ -287,7 +287,12 @@ impl Comm {
         let (mut since, told) = (None, Cell::new(false));
         let ready = |_: &mut Core| match listener.accept() {
             Ok((socket, _)) => Some(Ok(socket)),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                ) =>
+            {
                 patience.is_over().then(|| Err(patience.error("nobody has connected")))
             }
             Err(e) if e.kind() == ErrorKind::InvalidInput => {
@@ -418,7 +423,9 @@ impl Comm {
         let entered = super::jobs::enter(self, words, talk.as_ref());
         let settled = self.settle("meeting another job", entered);
         let sealed = match settled {
-            Ok(entered) => self.done_by(root, || talk.as_ref().map_or(Ok(()), |talk| talk.seal(self))).map(|()| entered),
+            Ok(entered) => {
+                self.done_by(root, || talk.as_ref().map_or(Ok(()), |talk| talk.seal(self))).map(|()| entered)
+            }
             Err(error) => Err(error),
         };
         match sealed {

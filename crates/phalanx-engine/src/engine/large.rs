@@ -255,7 +255,8 @@ impl Core {
     /// Whether the sender has taken an offer back.
     pub(crate) fn is_withdrawn(&self, from: ProcId, block: u64) -> bool {
         block != 0
-            && words(self, from, Offset::new(block)).is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
+            && words(self, from, Offset::new(block))
+                .is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
     }
 
     /// Claims an offer of `bytes` for a receive. False when the sender has taken it back, or the block makes no sense.
@@ -294,8 +295,8 @@ impl Core {
             return;
         }
         let (block, ours) = (Offset::new(block), Pieces::of(target.count, &target.ty));
-        let [claimed, address, listed] =
-            words(self, from, block).map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
+        let [claimed, address, listed] = words(self, from, block)
+            .map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
         let exchanging = self.offered > 0;

@@ -196,7 +196,9 @@ impl Slot {
             Some("a process that there is not")
         } else if self.abort.load(Ordering::Relaxed) != 0 && self.abort_code().is_none() {
             Some("an abort code that nobody gave")
-        } else if self.guest.load(Ordering::Relaxed) > 1 || self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
+        } else if self.guest.load(Ordering::Relaxed) > 1
+            || self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+        {
             Some("something where there is nothing")
         } else {
             None
