@@ -491,5 +491,5 @@ def children_of(launcher: int) -> list[int]:
     """The ranks that a launcher has started, without its helpers."""
     path = Path(f"/proc/{launcher}/task/{launcher}/children")
     children = [int(child) for child in path.read_text().split()]
-    commands = {child: Path(f"/proc/{child}/cmdline") for child in children}
-    return [child for child in children if "script.py" in commands[child].read_text()]
+    words = {c: Path(f"/proc/{c}/cmdline").read_text().split("\0") for c in children}
+    return [child for child in children if words[child][1].endswith("script.py")]

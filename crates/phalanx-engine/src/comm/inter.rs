@@ -34,7 +34,9 @@ impl Comm {
     pub(crate) fn inter(&self, first: u32, rank: usize, local: Group, remote: Group) -> Comm {
         let low = self.engine().precedes(local.members()[0], remote.members()[0]);
         let own = first + CONTEXT_STEP * if low { 1 } else { 2 };
-        let local_comm = Some(self.intra(own, rank, local.clone()));
+        let local_parts =
+            CommParts { ctx: own, rank, local: local.clone(), remote: None, local_comm: None, name: String::new() };
+        let local_comm = Some(Comm::assemble_beside(self.engine(), local_parts, Some(remote.clone())));
         let parts = CommParts { ctx: first, rank, local, remote: Some(remote), local_comm, name: String::new() };
         Comm::assemble(self.engine(), parts)
     }

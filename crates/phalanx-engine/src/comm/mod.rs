@@ -53,14 +53,21 @@ pub(crate) struct CommInner {
     pub(crate) attached: Mutex<Attached>,
     /// Tags of the partitions of partitioned sends.
     pub(crate) partitions: Mutex<Tags>,
-    /// The other jobs to which members belong.
+    /// The other jobs to which members belong, or those of the intercommunicator whose local one this is.
     visits: Vec<Arc<Visit>>,
+    /// The remote group of the intercommunicator whose local one this is.
+    pub(crate) others: Option<Group>,
 }
 
 impl Comm {
     /// Puts a communicator together. The caller has agreed with all members on `parts.ctx`.
     pub fn assemble(engine: &Engine, parts: CommParts) -> Comm {
-        let visits = engine.core().visits_of([&parts.local].into_iter().chain(&parts.remote));
+        Comm::assemble_beside(engine, parts, None)
+    }
+
+    /// As [`Comm::assemble`], for the local one of an intercommunicator with `others`.
+    pub(crate) fn assemble_beside(engine: &Engine, parts: CommParts, others: Option<Group>) -> Comm {
+        let visits = engine.core().visits_of([&parts.local].into_iter().chain(&parts.remote).chain(&others));
         let comm = Comm(Arc::new(CommInner {
             engine: engine.clone(),
             ctx: AtomicU32::new(0),
@@ -74,6 +81,7 @@ impl Comm {
             attached: Mutex::default(),
             partitions: Mutex::default(),
             visits,
+            others,
         }));
         comm.set_ctx(parts.ctx);
         comm

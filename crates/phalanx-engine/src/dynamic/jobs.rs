@@ -322,8 +322,10 @@ impl Talk {
                 .map_err(|e| Error::new(ErrorClass::Other, e.to_string()))?;
         }
         let here: Vec<ProcId> = self.met.iter().map(|(here, _)| *here).collect();
-        say(&self.socket, &format!("guests {ctx} {}", slots(&here)))?;
+        let said = say(&self.socket, &format!("guests {ctx} {}", slots(&here)));
+        // Who has hung up has said why.
         let line = self.hear(engine, patience)?;
+        said?;
         let told = line.strip_prefix("guests ").and_then(|rest| rest.split_once(' '));
         let told = told.and_then(|(ctx, list)| Some((ctx.parse::<u32>().ok()?, read_slots(list)?)));
         let Some((theirs, guests)) = told.filter(|(_, guests)| guests.len() == self.hosts) else {

@@ -275,10 +275,14 @@ impl Comm {
                 }
             }
         };
-        // When the root waits, the others can be no more than waiting with it.
+        self.creating("Comm_accept", self.gathered(root).and_then(|()| self.meet_over(root, accepted)))
+    }
+
+    /// Waits for all: when the root waits, the others can be no more than waiting with it, and who has not started yet
+    /// cannot be met.
+    fn gathered(&self, root: i32) -> Result<()> {
         let is_collective = !self.is_inter() && self.size() > 1 && (0..self.size()).contains(&root);
-        let together = if is_collective { self.barrier() } else { Ok(()) };
-        self.creating("Comm_accept", together.and_then(|()| self.meet_over(root, accepted)))
+        if is_collective { self.barrier() } else { Ok(()) }
     }
 
     /// Waits for the next that connects. Says so once when nobody of this job can.
@@ -364,7 +368,7 @@ impl Comm {
                 Err(error) => Err(error),
             }
         };
-        self.creating("Comm_connect", self.meet_over(root, connected))
+        self.creating("Comm_connect", self.gathered(root).and_then(|()| self.meet_over(root, connected)))
     }
 
     /// An intercommunicator with the group of the process that `find`, at the root, has found.

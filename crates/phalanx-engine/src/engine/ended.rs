@@ -28,6 +28,7 @@ use super::core::{Core, base_of};
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Owner, RawOp, RecvOp, SendOp};
 use super::wait::Waiting;
+use crate::pt2pt::partitioned::PARTITIONED;
 
 /// How long a wait has to look hopeless before it is given up: whoever ends a job has ended it by then, and says why.
 const GRACE: Duration = Duration::from_secs(1);
@@ -334,8 +335,12 @@ impl Core {
         let mut lost = Vec::new();
         for (op, entry) in self.ops.under_way() {
             match &entry.body {
-                Body::Recv(recv) => lost.extend(self.lost_receive(op, recv)),
-                Body::Send(send) => lost.extend(self.lost_send(op, send)),
+                Body::Recv(recv) => {
+                    lost.extend(self.lost_receive(op, recv).or_else(|| self.lost_with_a_job(op, recv.ctx)));
+                }
+                Body::Send(send) => {
+                    lost.extend(self.lost_send(op, send).or_else(|| self.lost_with_a_job(op, send.ctx)));
+                }
                 Body::Empty => {}
             }
         }
@@ -371,6 +376,24 @@ impl Core {
         };
         let wait = format!("waits on {} for {from}{tag}", self.context_name(recv.ctx));
         Some(Lost { op, error: self.ended(&wait, process), hope })
+    }
+
+    /// A message of a collective in which a process of another job was that has been killed. Others of the collective are told
+    /// of that and leave it; who waits for one of them would not be.
+    fn lost_with_a_job(&self, op: RawOp, ctx: u32) -> Option<Lost> {
+        if self.abroad.is_empty() || ctx.is_multiple_of(4) || ctx & PARTITIONED != 0 {
+            return None;
+        }
+        let comm = self.comm_of(ctx)?;
+        let groups = [Some(&comm.local), comm.remote.as_ref(), comm.others.as_ref()];
+        let members = groups.into_iter().flatten().flat_map(|group| group.members());
+        let was_killed = |process: ProcId| {
+            let standing = self.universe.slot(process).standing();
+            standing.state == SlotState::Running && self.lives.is_dead(&self.universe, process, standing.exit)
+        };
+        let killed = members.copied().find(|process| self.abroad(*process).is_some() && was_killed(*process))?;
+        let wait = format!("waits in a collective on {} with a process", self.context_name(ctx));
+        Some(Lost { op, error: self.ended(&wait, killed), hope: Hope::Nobody })
     }
 
     fn lost_send(&self, op: RawOp, send: &SendOp) -> Option<Lost> {
