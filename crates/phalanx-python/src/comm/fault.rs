@@ -35,8 +35,9 @@ impl Held for Flag {}
 impl Comm {
     /// Revoke(self) -> None
     ///
-    /// Make the communicator useless at all its processes: what waits on it, or begins, raises `ERR_REVOKED`, except
-    /// agreeing and shrinking. Not collective.
+    /// Make the communicator useless at all its processes. Not collective.
+    ///
+    /// What waits on it, or begins, raises `ERR_REVOKED`, except agreeing and shrinking.
     fn Revoke(&self, py: Python<'_>) -> PyResult<()> {
         let (revoke, raw) = (need("Revoke")?.revoke, self.raw());
         // SAFETY: passes a handle.
@@ -64,8 +65,10 @@ impl Comm {
 
     /// Ack_failed(self, num_to_ack: int | None = None) -> int
     ///
-    /// Acknowledge the first `num_to_ack` of the failed processes, all by default: receives from any source then work again,
-    /// and agreements need not have them. Return how many have been acknowledged. Local.
+    /// Acknowledge failed processes, and return how many have been acknowledged. Local.
+    ///
+    /// The first `num_to_ack` of them, all by default: receives from any source then work again, and agreements need not
+    /// have them.
     #[pyo3(signature = (num_to_ack=None))]
     fn Ack_failed(&self, num_to_ack: Option<c_int>) -> PyResult<c_int> {
         let (acknowledge, raw, mut acked) = (need("Ack_failed")?.ack_failed, self.raw(), 0);
@@ -76,8 +79,10 @@ impl Comm {
 
     /// Agree(self, flag: int) -> int
     ///
-    /// Return the bitwise AND of the flags of all living processes (of an intercommunicator: of the remote ones). Raise
-    /// `ERR_PROC_FAILED`, on all of them alike, when a process has failed that not all had acknowledged. Collective, blocks.
+    /// Return the bitwise AND of the flags of all living processes. Collective, blocks.
+    ///
+    /// Of an intercommunicator: of the remote ones. Raise `ERR_PROC_FAILED`, on all of them alike, when a process has failed
+    /// that not all had acknowledged.
     fn Agree(&self, py: Python<'_>, flag: c_int) -> PyResult<c_int> {
         let (agree, raw, mut flag) = (need("Agree")?.agree, self.raw(), flag);
         // SAFETY: `flag` is valid for reading and writing.
@@ -87,8 +92,9 @@ impl Comm {
 
     /// Iagree(self, flag: Buffer) -> Request
     ///
-    /// Start an agreement on the integer in `flag`, which holds the outcome when the request is complete. Collective, does
-    /// not block.
+    /// Start an agreement on the integer in `flag`. Collective, does not block.
+    ///
+    /// It holds the outcome when the request is complete.
     fn Iagree<'py>(&self, py: Python<'py>, flag: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Request>> {
         let (start, raw) = (need("Iagree")?.iagree, self.raw());
         let memory = View::of(flag, Access::Write, false)?;
@@ -114,8 +120,9 @@ impl Comm {
 
     /// Ishrink(self) -> tuple[Comm, Request]
     ///
-    /// Start to make a communicator of the living processes; it may be used once the request is complete. Collective, does
-    /// not block.
+    /// Start to make a communicator of the living processes. Collective, does not block.
+    ///
+    /// It may be used once the request is complete.
     fn Ishrink<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, Request>)> {
         let (start, raw) = (need("Ishrink")?.ishrink, slf.get().raw());
         let object = handle::instance::<Comm>(&derived_class(slf), MPI_COMM_NULL)?;
