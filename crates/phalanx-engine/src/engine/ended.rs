@@ -247,7 +247,8 @@ fn has_threads(tasks: &str) -> Option<bool> {
     std::fs::read_dir(tasks).ok().map(|tasks| tasks.count() > 1)
 }
 
-fn peers(comm: &CommInner) -> &Group {
+/// Whom messages on a communicator go to and come from.
+pub(super) fn peers(comm: &CommInner) -> &Group {
     comm.remote.as_ref().unwrap_or(&comm.local)
 }
 

@@ -3,12 +3,12 @@
 use phalanx_shm::ProcId;
 use phalanx_waits::{Item, Kind, Need, Peers};
 
-use crate::comm::CommInner;
 use crate::group::Group;
 use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::{ANY_SOURCE, ANY_TAG};
 
 use super::core::Core;
+use super::ended::peers;
 use super::matching::Pattern;
 use super::ops::{Body, Owner, RawOp, RecvStage, SendStage};
 
@@ -166,10 +166,6 @@ fn tag_of(ctx: u32, tag: i32) -> String {
     if tag == ANY_TAG || !is_users(ctx) { String::new() } else { format!(", tag {tag}") }
 }
 
-fn peers_in(comm: &CommInner) -> &Group {
-    comm.remote.as_ref().unwrap_or(&comm.local)
-}
-
 impl Core {
     /// The operations of schedules that are under way.
     fn raw_ops(&self) -> Vec<RawOp> {
@@ -198,7 +194,7 @@ impl Core {
             return u32::try_from(pattern.source).ok().map(Peers::one);
         }
         let comm = self.comm_of(ctx)?;
-        let group = peers_in(&comm);
+        let group = peers(&comm);
         match pattern.source {
             ANY_SOURCE => Some(group.members().iter().map(|process| process.0).collect()),
             rank => group.get(usize::try_from(rank).ok()?).map(|process| Peers::one(process.0)),
@@ -208,7 +204,7 @@ impl Core {
     /// What a process is called among the peers of a context.
     fn rank_in(&self, ctx: u32, process: ProcId) -> String {
         let comm = self.comm_of(ctx);
-        match comm.as_ref().and_then(|comm| Some((peers_in(comm).rank_of(process)?, comm.remote.is_some()))) {
+        match comm.as_ref().and_then(|comm| Some((peers(comm).rank_of(process)?, comm.remote.is_some()))) {
             Some((rank, false)) => format!("rank {rank}"),
             Some((rank, true)) => format!("rank {rank} of the remote group"),
             None => format!("the process in slot {process}"),
