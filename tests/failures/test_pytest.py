@@ -1,8 +1,10 @@
 """The plugin for pytest: tests on ranks that pass, fail, wait in vain and die."""
 
+import os
 import sys
 import textwrap
 import unittest
+import unittest.mock
 from pathlib import Path
 
 from jobs import Ended, Job, JobCase
@@ -80,6 +82,17 @@ class TestPlugin(JobCase):
         for text in ("on rank 1: assert 1 != 1", "this is rank 1", "on all 3 ranks: "):
             self.assertIn(text, ended.out, ended.text)
         self.assertEqual(ended.out.count("E       assert 3 == 2"), 1, ended.text)
+
+    def test_a_summary_has_a_line_for_each_failure_also_on_a_ci_server(self):
+        test = "@pytest.mark.ranks(2)\ndef test_it(comm):\n    assert comm.size == 3\n"
+        for ci in ("", "true"):
+            with self.subTest(CI=ci), unittest.mock.patch.dict(os.environ, CI=ci):
+                ended = self.pytest(test, f"--junit-xml={self.folder}/results.xml")
+            summary = ended.out.partition("short test summary info")[2].splitlines()
+            self.assertEqual(len(summary), 3, ended.text)
+            self.assertIn("on all 2 ranks: assert 2 == 3", summary[1])
+            results = Path(self.folder, "results.xml").read_text()
+            self.assertEqual(results.count("E       assert 2 == 3"), 1, results)
 
     def test_a_deadlock_fails_its_test_and_the_rest_goes_on(self):
         ended = self.pytest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -108,7 +109,11 @@ class Job:
                     self.look()
                 for key, _ in ready:
                     there = key.data
-                    data = there.recv(1 << 16)
+                    try:
+                        data = there.recv(1 << 16)
+                    except ConnectionResetError:
+                        # It was ended with words of ours unread.
+                        data = b""
                     if not data:
                         selector.unregister(there)
                         if not selector.get_map():
@@ -124,7 +129,9 @@ class Job:
         """Run a test; gives the reports of each rank, and whether one has failed."""
         order = json.dumps({"run": nodeid, "next": following}).encode() + b"\n"
         for there in self.sockets:
-            there.sendall(order)
+            # One that is gone is met as such when the job is heard.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                there.sendall(order)
         reports: list[list[pytest.TestReport]] = [[] for _ in self.sockets]
         done: dict[int, bool] = {}
         hook = self.config.hook

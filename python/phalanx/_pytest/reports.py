@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,20 +64,41 @@ def is_consequence(same: list[tuple[int, pytest.TestReport]]) -> bool:
     return "deadlock:" in gist(same[0][1])
 
 
+class OfRanks:
+    """What several ranks say of a test, as `TestReport.longrepr` wants it.
+
+    The summary of a run, and the file for a CI server, take the one line of
+    `reprcrash`; a plain text would stand there whole, a second time.
+    """
+
+    def __init__(self, gist: str, text: str) -> None:
+        self.reprcrash = SimpleNamespace(message=gist)
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, out: pytest.TerminalReporter) -> None:
+        out.line(self.text)
+
+
 def one(here: list[tuple[int, pytest.TestReport]], of: int) -> pytest.TestReport:
     failed = [(rank, report) for rank, report in here if report.failed]
     first = min((report for _, report in here), key=weight)
-    longrepr = first.longrepr
+    longrepr: Any = first.longrepr
     if failed:
         texts: dict[str, list[tuple[int, pytest.TestReport]]] = {}
         for rank, report in failed:
             # Objects lie elsewhere on each rank.
             text = ADDRESS.sub("0x...", report.longreprtext)
             texts.setdefault(text, []).append((rank, report))
-        longrepr = "\n\n".join(
-            f"on {names([rank for rank, _ in same], of)}: {gist(same[0][1])}\n\n"
-            f"{same[0][1].longreprtext}"
+        told = [
+            (f"on {names([rank for rank, _ in same], of)}: {gist(same[0][1])}", same)
             for same in sorted(texts.values(), key=is_consequence)
+        ]
+        longrepr = OfRanks(
+            told[0][0],
+            "\n\n".join(f"{line}\n\n{same[0][1].longreprtext}" for line, same in told),
         )
     return pytest.TestReport(
         nodeid=first.nodeid,
