@@ -331,7 +331,7 @@ class TestKilled(Executors):
     def test_a_rank_ends_the_job_elsewhere(self):
         ended = self.of_ranks(3, self.script(KILLED, workers=""))
         self.assertEqual(ended.status, 128 + 9, ended.text)
-        self.assert_says(ended, "SIGKILL", "ending the job")
+        self.assert_says(ended, "SIGKILL", "the job ended with it")
 
     def test_workers_that_need_one_that_is_gone_are_told(self):
         body = """

@@ -105,11 +105,11 @@ if MPI.COMM_WORLD.rank == 0:
 
 
 class TestDescriptors(JobCase):
-    def test_a_rank_keeps_one_of_the_segment_and_one_of_the_launcher(self):
+    def test_a_rank_keeps_one_of_the_segment_and_two_of_the_launcher(self):
         Path(self.folder, "x.py").write_text(DESCRIPTORS)
         ended = self.launch("-n", "2", "x.py").end()
         self.assertEqual(ended.status, 0, ended.text)
-        self.assertEqual(ended.out.split(), ["segments", "1", "sockets", "1"])
+        self.assertEqual(ended.out.split(), ["segments", "1", "sockets", "2"])
 
 
 CHILD = """

@@ -21,6 +21,7 @@ CHECKS = re.compile(r"(\d+) checks")
 # What the library exports beyond the standard: for our own binding, which finds out
 # whether they are there.
 BEYOND = {
+    "PHALANX_Abort",
     "PHALANX_Comm_ack_failed",
     "PHALANX_Comm_agree",
     "PHALANX_Comm_get_failed",

@@ -17,6 +17,8 @@ use crate::timestamp;
 
 /// Above so many bytes waiting, a sink's streams are not read.
 const FULL: usize = 256 * 1024;
+/// Of a last line, so many bytes are kept.
+const LONGEST_WORDS: usize = 240;
 /// A line longer than this is passed on in pieces.
 const LONGEST_LINE: usize = 4 * 1024 * 1024;
 /// What a pipe that polls as writable surely takes without blocking.
@@ -238,6 +240,8 @@ pub(crate) struct Stream {
     shown: bool,
     /// Since when `partial` holds something, and nothing was added.
     pub(crate) partial_since: Option<Instant>,
+    /// The last complete line, if it was added since somebody asked.
+    last: Option<String>,
     /// Not watched because the sink is full.
     pub(crate) paused: bool,
 }
@@ -256,7 +260,17 @@ pub(crate) enum Read {
 impl Stream {
     /// A stream that tags its lines with `tag` (none if empty), after the time if `stamped`.
     pub(crate) fn new(descriptor: OwnedFd, id: usize, tag: Vec<u8>, stamped: bool) -> Self {
-        Self { descriptor, id, tag, stamped, partial: Vec::new(), shown: false, partial_since: None, paused: false }
+        Self {
+            descriptor,
+            id,
+            tag,
+            stamped,
+            partial: Vec::new(),
+            shown: false,
+            partial_since: None,
+            last: None,
+            paused: false,
+        }
     }
 
     /// Index of its rank.
@@ -288,6 +302,7 @@ impl Stream {
             }
             Ok(n) => {
                 self.feed(&scratch[..n], sink, alone);
+                self.remember(&scratch[..n]);
                 sink.heard = Instant::now();
                 self.partial_since = (!self.partial.is_empty()).then_some(sink.heard);
                 Read::Some
@@ -298,6 +313,21 @@ impl Stream {
                 self.show(sink);
                 Read::End
             }
+        }
+    }
+
+    /// The last line that has anything in it, if it came since this was asked.
+    pub(crate) fn last_words(&mut self) -> Option<String> {
+        self.last.take()
+    }
+
+    /// Keeps the last line of what was read from standard error, as far as it may be told.
+    fn remember(&mut self, data: &[u8]) {
+        let mut lines = data.rsplit(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        if self.id % 2 == 1
+            && let Some(line) = lines.next()
+        {
+            self.last = Some(String::from_utf8_lossy(&line[..line.len().min(LONGEST_WORDS)]).trim().to_owned());
         }
     }
 

@@ -229,7 +229,7 @@ pub(crate) struct Guard {
     /// The guard, until it is known to have ended.
     pub(crate) pid: Option<Pid>,
     /// Closed by the kernel when we die, whatever the reason: that is what the guard waits for.
-    _alive: OwnedFd,
+    alive: OwnedFd,
 }
 
 impl Guard {
@@ -237,12 +237,24 @@ impl Guard {
     pub(crate) fn start(mark: &str) -> io::Result<Self> {
         let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let wanted = format!("{JOB}={mark}");
+        let launcher = rustix::process::getpid();
+        let mut kills = phalanx_shm::OomKills::watch();
         let pid = sys::fork_helper(watched.as_fd(), || {
             let mut byte = [0u8; 1];
-            while rustix::io::read(rustix::stdio::stdin(), &mut byte[..]) == Err(rustix::io::Errno::INTR) {}
+            let said = loop {
+                match rustix::io::read(rustix::stdio::stdin(), &mut byte[..]) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    said => break said,
+                }
+            };
+            // A launcher that gives up has said why, and says so here; one that was killed says nothing.
+            let was_killed = said == Ok(0);
+            if was_killed {
+                crate::output::say(&killed(launcher, kills.explain()));
+            }
             kill_marked(wanted.as_bytes());
         })?;
-        Ok(Self { pid: Some(pid), _alive: alive })
+        Ok(Self { pid: Some(pid), alive })
     }
 
     /// Ends the guard: the job is over, and nothing of it is left.
@@ -252,6 +264,21 @@ impl Guard {
             while matches!(rustix::process::waitpid(Some(pid), WaitOptions::empty()), Err(rustix::io::Errno::INTR)) {}
         }
     }
+}
+
+impl Drop for Guard {
+    /// Leaves the job to a guard that has not been retired: the launcher gives up, and has said why.
+    fn drop(&mut self) {
+        if self.pid.is_some() {
+            let _ = rustix::io::write(&self.alive, b"x");
+        }
+    }
+}
+
+/// What is said for a launcher that was killed.
+fn killed(launcher: Pid, starved: bool) -> String {
+    let why = if starved { " for want of memory" } else { "" };
+    format!("phalanx: the launcher of this job (pid {launcher}) was killed{why}; its ranks are killed, too")
 }
 
 /// Kills every process whose environment holds the entry `wanted`, until none is found any more.

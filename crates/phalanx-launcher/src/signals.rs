@@ -1,5 +1,6 @@
 //! Signals to the launcher, read as events.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -21,6 +22,8 @@ pub(crate) const HANDLED: &[i32] = &[
 /// The source of signals: they are blocked, and read from a descriptor.
 pub(crate) struct Signals {
     descriptor: OwnedFd,
+    /// The process that sent the last one; 0 for the kernel and its terminals.
+    sender: Cell<u32>,
 }
 
 impl Signals {
@@ -32,22 +35,36 @@ impl Signals {
             .copied()
             .filter(|signal| *signal == libc::SIGCHLD || ignored & (1 << (signal - 1)) == 0)
             .collect();
-        Ok(Self { descriptor: sys::signal_descriptor(&wanted)? })
+        Ok(Self { descriptor: sys::signal_descriptor(&wanted)?, sender: Cell::new(0) })
     }
 
     /// The next signal that arrived, if any.
     pub(crate) fn next(&self) -> Option<i32> {
-        // struct signalfd_siginfo: 128 bytes, the first field is the signal's number (u32).
+        // struct signalfd_siginfo: 128 bytes; the first field is the signal's number, the fourth its sender's (u32).
         let mut record = [0u8; 128];
         loop {
             match rustix::io::read(&self.descriptor, &mut record[..]) {
                 Ok(n) if n == record.len() => {
-                    let number = u32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
+                    let field =
+                        |at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
+                    self.sender.set(field(12));
+                    let number = field(0);
                     return i32::try_from(number).ok();
                 }
                 Err(rustix::io::Errno::INTR) => {}
                 _ => return None,
             }
+        }
+    }
+}
+
+impl Signals {
+    /// Who sent the last signal, if a process did and still lives: " from pid 7 (timeout)".
+    pub(crate) fn sender(&self) -> String {
+        let pid = self.sender.get();
+        match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+            Ok(name) if pid > 0 => format!(" from pid {pid} ({})", phalanx_waits::tame(name.trim_end().to_owned())),
+            _ => String::new(),
         }
     }
 }

@@ -90,7 +90,8 @@ pub(crate) fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Forks a process that runs `body` with `keep` as its standard input and nothing else open, and never returns.
+/// Forks a process that runs `body` with `keep` as its standard input, our standard error, and nothing else open, and never
+/// returns.
 ///
 /// Architecture invariant: called while the process has one thread, so that the child may allocate.
 pub(crate) fn fork_helper(keep: BorrowedFd<'_>, body: impl FnOnce()) -> io::Result<Pid> {
@@ -117,7 +118,6 @@ pub(crate) fn fork_helper(keep: BorrowedFd<'_>, body: impl FnOnce()) -> io::Resu
 fn null_device() -> io::Result<()> {
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
     Ok(())
 }
 

@@ -227,6 +227,12 @@ fn set_place_hook(hook: Address) -> Done {
     Ok(())
 }
 
+/// Ends the job as `MPI_Abort` does, without a word: the launcher knows why.
+#[mpi_entry(PHALANX_Abort)]
+fn abort(code: c_int) -> Done {
+    state::need_process()?.engine.abort(code)
+}
+
 /// Whether an error code says that the hook ended a wait.
 #[mpi_entry(PHALANX_Is_interrupted, value)]
 fn is_interrupted(code: c_int) -> c_int {

@@ -50,6 +50,7 @@ pub(crate) type Irecv = unsafe extern "C" fn(
     *mut MPI_Request,
 ) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
+type Abort = unsafe extern "C" fn(c_int) -> c_int;
 type SetPlaceHook = unsafe extern "C" fn(Option<extern "C" fn(*mut u8, c_int) -> c_int>) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 /// Fault tolerance: all of it, or nothing.
@@ -126,6 +127,7 @@ pub(crate) struct Extras {
     pub(crate) irecv: Option<Irecv>,
     set_interrupt_hook: Option<SetInterruptHook>,
     set_place_hook: Option<SetPlaceHook>,
+    abort: Option<Abort>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
     conversion_bytes: Option<ConversionBytes>,
@@ -157,6 +159,7 @@ pub(crate) fn get() -> &'static Extras {
                     .map(|p| std::mem::transmute::<*mut c_void, SetInterruptHook>(p)),
                 set_place_hook: symbol(c"PHALANX_Set_place_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetPlaceHook>(p)),
+                abort: symbol(c"PHALANX_Abort").map(|p| std::mem::transmute::<*mut c_void, Abort>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
                     .map(|p| std::mem::transmute::<*mut c_void, IsInterrupted>(p)),
                 uses_error_function: symbol(c"PHALANX_Uses_error_function")
@@ -167,6 +170,20 @@ pub(crate) fn get() -> &'static Extras {
             }
         }
     })
+}
+
+/// Ends the job; without a word where the library can and `quietly` asks for it.
+///
+/// # Safety
+/// MPI is active.
+pub(crate) unsafe fn abort(status: c_int, quietly: bool) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match get().abort.filter(|_| quietly) {
+            Some(abort) => abort(status),
+            None => MPI_Abort(MPI_COMM_WORLD, status),
+        };
+    }
 }
 
 /// Bytes of the buffer of the file's side in the conversion function that this thread runs; where the library does not tell, any

@@ -32,6 +32,8 @@ const HANDLERS: [Option<MPI_Errhandler>; 4] =
 
 /// That exception only tells of another rank's error: the other rank is to end the job.
 static REACTED: AtomicBool = AtomicBool::new(false);
+/// The launcher knows of the exception.
+static TOLD: AtomicBool = AtomicBool::new(false);
 /// How long such a rank leaves the first word, and then the first end, to the other one.
 const PRECEDENCE: Duration = Duration::from_secs(1);
 
@@ -232,7 +234,7 @@ extern "C" fn at_exit() {
             if REACTED.load(Relaxed) {
                 std::thread::sleep(PRECEDENCE);
             }
-            MPI_Abort(MPI_COMM_WORLD, status);
+            extras::abort(status, TOLD.load(Relaxed));
         }
         if FINALIZE.load(Relaxed) {
             orphans::finish();
@@ -274,6 +276,29 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
         REACTED.store(true, Relaxed);
         crate::gil::detached(py, || std::thread::sleep(PRECEDENCE));
     }
+    let is_default =
+        previous.bind(py).is(&sys.getattr("__excepthook__")?) && sys.getattr("stderr")?.is(&sys.getattr("__stderr__")?);
+    let told = tell(args, !is_default).unwrap_or(false);
+    TOLD.store(told, Relaxed);
+    if !(told && is_default) {
+        show(args, previous)?;
+    }
+    flush_output(py);
+    let interrupted = args.get_item(0)?.is(py.get_type::<PyKeyboardInterrupt>());
+    end_soon(if interrupted { 130 } else { 1 });
+    Ok(())
+}
+
+/// Tells the launcher of an exception, and gives whether it shows it. `shown`: the program shows it itself.
+fn tell(args: &Bound<'_, PyTuple>, shown: bool) -> PyResult<bool> {
+    let arguments = (args.get_item(0)?, args.get_item(1)?, args.get_item(2)?, shown);
+    args.py().import("phalanx._failure")?.call_method1("tell", arguments)?.extract()
+}
+
+/// Shows an exception as the program does, and says which rank it is of.
+fn show(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
+    let py = args.py();
+    let sys = py.import("sys")?;
     let (mut rank, mut size) = (0, 0);
     // SAFETY: MPI is active; the numbers are valid for the writes.
     unsafe {
@@ -290,9 +315,6 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
         previous.call1(py, args)?;
         sys.getattr("stderr")?.call_method1("write", (format!("{place}\n"),))?;
     }
-    flush_output(py);
-    let interrupted = args.get_item(0)?.is(py.get_type::<PyKeyboardInterrupt>());
-    end_soon(if interrupted { 130 } else { 1 });
     Ok(())
 }
 

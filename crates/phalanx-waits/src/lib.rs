@@ -18,6 +18,6 @@ mod snapshot;
 mod wait;
 
 pub use proof::{Standing, stuck};
-pub use report::{Names, report, table};
+pub use report::{Names, ranks, report, summary, table, tame, wrapped};
 pub use snapshot::{Snapshot, Thread};
 pub use wait::{Frame, Item, Kind, Need, Peers, Wait};

@@ -43,40 +43,107 @@ pub fn report(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
 }
 
 /// The text without what a terminal would take for orders: some of it comes from the segment, where anybody may write.
-fn tame(text: String) -> String {
+#[must_use]
+pub fn tame(text: String) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
 /// What the blocked threads of the chosen processes wait for; those that say the same are one entry.
 #[must_use]
 pub fn table(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool, names: &dyn Names) -> String {
-    // What is said, where, and by whom, in the order of the first.
-    let mut entries: Vec<(String, Option<&Frame>, Vec<u32>)> = Vec::new();
+    let mut text = String::new();
+    for entry in &entries(snapshot, chosen) {
+        write_entry(&mut text, entry, names);
+    }
+    tame(text)
+}
+
+/// The same in no more than `most` entries, those of the most processes; the others are counted.
+#[must_use]
+pub fn summary(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool, most: usize, names: &dyn Names) -> String {
+    let mut entries = entries(snapshot, chosen);
+    if entries.len() > most {
+        entries = merged(entries);
+    }
+    let mut sizes: Vec<usize> = (0..entries.len()).collect();
+    sizes.sort_by_key(|at| std::cmp::Reverse(entries[*at].slots.len()));
+    let (shown, rest) = sizes.split_at(most.min(sizes.len()));
+    let mut text = String::new();
+    for (_, entry) in entries.iter().enumerate().filter(|(at, _)| shown.contains(at)) {
+        write_entry(&mut text, entry, names);
+    }
+    let mut others: Vec<u32> = rest.iter().flat_map(|at| entries[*at].slots.iter().copied()).collect();
+    others.sort_unstable();
+    others.dedup();
+    if !others.is_empty() {
+        let calls = if rest.len() == 1 { "another call".to_owned() } else { format!("{} other calls", rest.len()) };
+        wrapped(&mut text, "  ", &format!("{}: in {calls}", ranks(&others, names)));
+    }
+    tame(text)
+}
+
+/// What is said, where, and by whom.
+struct Entry<'s> {
+    said: String,
+    place: Option<&'s Frame>,
+    slots: Vec<u32>,
+}
+
+/// What the blocked threads say, each thing once, in the order of the first who says it.
+fn entries(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry<'_>> = Vec::new();
     let mut known = BTreeMap::new();
     for thread in snapshot.threads().iter().filter(|thread| chosen(thread.slot)) {
         let (said, place) = (said(&thread.wait), thread.wait.place.first());
         let key = (said.clone(), place.map(|frame| (frame.file.as_str(), frame.line)));
         let at = *known.entry(key).or_insert_with(|| {
-            entries.push((said, place, Vec::new()));
+            entries.push(Entry { said, place, slots: Vec::new() });
             entries.len() - 1
         });
-        let slots = &mut entries[at].2;
+        let slots = &mut entries[at].slots;
         if slots.last() != Some(&thread.slot) {
             slots.push(thread.slot);
         }
     }
-    let mut text = String::new();
-    for (said, place, slots) in entries {
-        wrapped(&mut text, "  ", &format!("{}: {said}", ranks(&slots, names)));
-        if let Some(frame) = place {
-            let line = if frame.line == 0 { String::new() } else { format!(":{}", frame.line) };
-            let _ = writeln!(text, "      at {}{line}, in {}", frame.file, frame.function);
-            if let Some(source) = names.source(frame) {
-                let _ = writeln!(text, "         {}", cut(&source, WIDTH - 9));
+    entries
+}
+
+/// Entries of one operation in one place as one, with the words of the first.
+fn merged<'s>(entries: Vec<Entry<'s>>) -> Vec<Entry<'s>> {
+    let mut merged: Vec<(Entry<'s>, usize)> = Vec::new();
+    let operation = |entry: &Entry<'_>| entry.said.split(' ').next().map(str::to_owned);
+    for entry in entries {
+        let alike = |other: &&mut (Entry<'s>, usize)| {
+            other.0.place == entry.place && entry.place.is_some() && operation(&other.0) == operation(&entry)
+        };
+        match merged.iter_mut().find(alike) {
+            Some((first, more)) => {
+                first.slots.extend(entry.slots);
+                *more += 1;
             }
+            None => merged.push((entry, 0)),
         }
     }
-    tame(text)
+    let told = |(mut entry, more): (Entry<'s>, usize)| {
+        if more > 0 {
+            entry.slots.sort_unstable();
+            entry.slots.dedup();
+            entry.said = format!("{} (and {more} more like it there)", entry.said);
+        }
+        entry
+    };
+    merged.into_iter().map(told).collect()
+}
+
+fn write_entry(text: &mut String, entry: &Entry<'_>, names: &dyn Names) {
+    wrapped(text, "  ", &format!("{}: {}", ranks(&entry.slots, names), entry.said));
+    if let Some(frame) = entry.place {
+        let line = if frame.line == 0 { String::new() } else { format!(":{}", frame.line) };
+        let _ = writeln!(text, "      at {}{line}, in {}", frame.file, frame.function);
+        if let Some(source) = names.source(frame) {
+            let _ = writeln!(text, "         {}", cut(&source, WIDTH - 9));
+        }
+    }
 }
 
 /// "Recv from rank 1, tag 7, on MPI_COMM_WORLD".
@@ -99,7 +166,8 @@ fn said(wait: &Wait) -> String {
 }
 
 /// "rank 3", "ranks 0-3, 7"; others than plain numbers one by one.
-fn ranks(slots: &[u32], names: &dyn Names) -> String {
+#[must_use]
+pub fn ranks(slots: &[u32], names: &dyn Names) -> String {
     let all: Vec<String> = slots.iter().map(|slot| names.rank(*slot)).collect();
     let word = if all.len() == 1 { "rank" } else { "ranks" };
     let numbers: Option<Vec<u32>> = all.iter().map(|name| name.parse().ok()).collect();
@@ -192,7 +260,7 @@ fn hint(snapshot: &Snapshot, stuck: &[u32]) -> Option<String> {
 }
 
 /// Adds a text, broken into lines; those after the first are indented further.
-fn wrapped(text: &mut String, indent: &str, words: &str) {
+pub fn wrapped(text: &mut String, indent: &str, words: &str) {
     let mut line = indent.to_owned();
     let mut is_empty = true;
     for word in words.split_whitespace() {

@@ -77,6 +77,11 @@ impl Course {
         self.ending || self.interrupts > 0
     }
 
+    /// Whether the user has interrupted the job.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupts > 0
+    }
+
     /// Ranks run (again).
     pub(super) fn ranks_started(&mut self) {
         self.linger_until = None;
@@ -120,11 +125,12 @@ impl Job {
     /// A rank failed: says so and ends the job, unless it is ending already.
     pub(super) fn failed(&mut self, index: usize, cause: Cause) {
         if self.course.ending || self.course.verdict.is_some() {
-            return;
+            return self.post.also(index, cause);
         }
         // Ranks that wait for one that never starts MPI would wait for ever.
         if self.ranks[index].expendable && !matches!(cause, Cause::Abort(_) | Cause::Missed) {
-            return self.say(&format!("phalanx: {} {}; the others go on", self.name_of(index), cause.describe()));
+            let how = self.describe_end(cause);
+            return self.say(&format!("phalanx: {} {how}; the others go on", self.name_of(index)));
         }
         let first = self.course.failure.is_none();
         if first {
@@ -137,16 +143,12 @@ impl Job {
             }
             return;
         }
-        let what = format!("phalanx: {} {}", self.name_of(index), cause.describe());
         if self.manner.keep_going && !matches!(cause, Cause::Abort(_)) {
-            self.say(&format!("{what}; the others go on (--keep-going)"));
+            let how = self.describe_end(cause);
+            self.say(&format!("phalanx: {} {how}; the others go on (--keep-going)", self.name_of(index)));
             return;
         }
-        let others: Vec<usize> = self.by_pid.values().copied().filter(|other| *other != index).collect();
-        match others.len() {
-            0 => self.say(&what),
-            _ => self.say(&format!("{what}; ending the job ({} still running)", self.list(&others))),
-        }
+        self.failed_first(index, cause);
         self.end_job(GRACE);
     }
 
@@ -235,10 +237,11 @@ impl Job {
             return;
         }
         let (name, grace) = (signals::short_name(signal), failure::seconds(self.manner.grace));
+        let sender = self.signals.sender();
         let running = self.list(&running);
-        self.say(&format!(
-            "phalanx: {name} received; ending the job ({running} still running, killed in {grace} or by a second signal)"
-        ));
+        self.say(&format!("phalanx: {name} received{sender}; ending the job"));
+        self.say(&format!("phalanx: {running} still running, killed in {grace} or by a second signal"));
+        self.say_waits();
     }
 
     /// When only a slow reader of our output is left to wait for, a signal ends that.
@@ -276,6 +279,7 @@ impl Job {
         if self.course.orphans && self.course.ending {
             process::kill_descendants(guard);
         }
+        self.tell_end();
         if self.course.linger_until.is_none() {
             self.course.linger_until = Some(Instant::now() + LINGER);
         }
@@ -295,6 +299,7 @@ impl Job {
             self.input.look_at(),
             self.partial_at,
             self.watch_at(),
+            self.post.due(),
         ]
         .into_iter()
         .flatten()
@@ -318,6 +323,9 @@ impl Job {
         }
         if due(self.watch_at()) {
             self.look_at_waits();
+        }
+        if due(self.post.due()) {
+            self.tell_end();
         }
         if due(self.course.note_at) {
             self.course.note_at = None;

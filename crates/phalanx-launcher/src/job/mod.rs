@@ -2,12 +2,15 @@
 //!
 //! The loop sleeps in `epoll_wait` and never anywhere else; everything it reads or writes is non-blocking. Its parts:
 //! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
-//! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts, [`waits`] finds deadlocks.
+//! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts, [`waits`] finds deadlocks, [`desk`] hears what
+//! ranks tell besides, [`postmortem`] says how it ended.
 
+mod desk;
 mod ending;
 mod input;
 mod partial;
 mod places;
+mod postmortem;
 mod serve;
 mod waits;
 mod world;
@@ -55,6 +58,8 @@ struct Rank {
     discarded: bool,
     /// Standard output and error, until they end.
     streams: [Option<Stream>; 2],
+    /// The last line that it wrote to standard error.
+    last_words: String,
     /// Index of its connection.
     connection: usize,
 }
@@ -76,6 +81,7 @@ enum Source {
     Connection(usize),
     Terminal,
     Stdin,
+    Desk,
 }
 
 impl Source {
@@ -87,6 +93,7 @@ impl Source {
             Self::Connection(index) => (3, index),
             Self::Terminal => (4, 0),
             Self::Stdin => (5, 0),
+            Self::Desk => (6, 0),
         };
         (kind << 56) | index as u64
     }
@@ -100,6 +107,7 @@ impl Source {
             3 => Self::Connection(index),
             4 => Self::Terminal,
             5 => Self::Stdin,
+            6 => Self::Desk,
             _ => return None,
         })
     }
@@ -145,6 +153,8 @@ pub(crate) struct Job {
     connections: Vec<Connection>,
     service: Service,
     input: input::Input,
+    desk: desk::Desk,
+    post: postmortem::PostMortem,
     /// When to look at lines that have no end yet.
     partial_at: Option<Instant>,
     course: ending::Course,
@@ -172,7 +182,10 @@ impl Job {
         process::adopt_orphans().map_err(refused("adopting orphaned processes"))?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| LaunchError::system("epoll", e))?;
         let sinks = Sink::both().map_err(refused("opening standard output and error"))?;
+        let desk = desk::Desk::new().map_err(refused("the sockets that ranks tell of exceptions by"))?;
         let job = Self {
+            desk,
+            post: postmortem::PostMortem::new(),
             course: ending::Course::new(started, manner.timeout),
             watch: waits::Watch::default(),
             service: Service::new(&mark, universe_size),
@@ -195,6 +208,7 @@ impl Job {
         job.universe.universe().watch();
         epoll::add(&job.epoll, &job.signals, data(Source::Signals), epoll::EventFlags::IN)
             .map_err(|e| LaunchError::system("watching signals", e))?;
+        watch(&job.epoll, &job.desk, Source::Desk).map_err(|e| LaunchError::system("watching the ranks", e))?;
         Ok(job)
     }
 
@@ -226,6 +240,7 @@ impl Job {
                     Some(Source::Connection(index)) => self.read_connection(index),
                     Some(Source::Terminal) => self.read_terminal(),
                     Some(Source::Stdin) => self.feed_stdin(),
+                    Some(Source::Desk) => self.read_desk(),
                     None => {}
                 }
             }
@@ -236,6 +251,7 @@ impl Job {
             self.balance_sinks();
         }
         self.guard.retire();
+        self.tell_end();
         self.last_word()
     }
 
@@ -269,12 +285,14 @@ impl Job {
         let Some(stream) = slot else { return false };
         match stream.read(&mut self.scratch, &mut self.sinks[sink], alone) {
             Read::Some => {
-                let partial = stream.partial_since.is_some();
+                let (partial, words) = (stream.partial_since.is_some(), stream.last_words());
                 if partial {
                     self.look_at_partial_lines_soon();
                 }
                 if which == 0 {
                     self.input.output_came(index);
+                } else if let Some(words) = words {
+                    self.ranks[index].last_words = words;
                 }
                 true
             }
@@ -359,6 +377,8 @@ impl Job {
 
     /// Collects children that ended: ranks, and orphans that were handed to us.
     fn reap(&mut self) {
+        // They told of exceptions before they ended.
+        self.read_desk();
         let mut failed: Vec<(Cause, usize)> = Vec::new();
         while let Ok(Some((pid, ended))) = process::reap() {
             if self.guard.pid == Some(pid) {
@@ -371,13 +391,18 @@ impl Job {
             // What it said last comes before what is said about it.
             self.read_connection(self.ranks[index].connection);
             self.drain(index);
+            let cause = self.judge(index, ended);
+            if cause.is_some() {
+                self.keep_scene();
+            }
             self.tell_of_end(index);
-            failed.extend(self.judge(index, ended).map(|cause| (cause, index)));
+            failed.extend(cause.map(|cause| (cause, index)));
         }
         failed.sort_by_key(|(cause, index)| (cause.precedence(), *index));
         for (cause, index) in failed {
             self.failed(index, cause);
         }
+        self.forget_scene();
         self.look_for_missing();
         if self.by_pid.is_empty() {
             self.all_ended();
@@ -439,6 +464,7 @@ mod tests {
             Source::Connection(7),
             Source::Terminal,
             Source::Stdin,
+            Source::Desk,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -27,7 +27,7 @@ pub(super) struct Watch {
 }
 
 /// Ranks as the launcher calls them.
-struct RankNames<'j>(&'j [Rank]);
+pub(super) struct RankNames<'j>(pub(super) &'j [Rank]);
 
 impl Names for RankNames<'_> {
     fn rank(&self, slot: u32) -> String {

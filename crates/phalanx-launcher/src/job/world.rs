@@ -10,6 +10,7 @@ use phalanx_shm::budget::JOB_CPUS;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
+use super::desk::DESK;
 use super::{Connection, Job, Rank, Source, usable_cpus, watch};
 use crate::cli::{Reader, Target};
 use crate::error::LaunchError;
@@ -124,7 +125,7 @@ impl Job {
         let mut env = self.manner.env.clone();
         env.extend(planned.env.iter().cloned());
         env.extend(self.identity(plan, theirs.as_raw_fd(), rank, size, app));
-        let keep = vec![theirs.as_fd(), self.universe.descriptor()];
+        let keep = vec![theirs.as_fd(), self.universe.descriptor(), self.desk.theirs()];
         let cpus = self.cpus_for(plan, rank, size);
         let spawn = Spawn {
             program: &planned.program.path,
@@ -166,6 +167,7 @@ impl Job {
             expendable: plan.expendable,
             discarded: false,
             streams: [None, None],
+            last_words: String::new(),
             connection,
         });
         let watched = watch(&self.epoll, &ours, Source::Connection(connection));
@@ -224,6 +226,9 @@ impl Job {
         // Always said: a job inside a rank of another one has a manner of its own.
         let keep_going = self.manner.keep_going || plan.expendable;
         env.push(("PHALANX_KEEP_GOING".into(), if keep_going { "1" } else { "0" }.into()));
+        // Exceptions go where the rank's errors go.
+        let shows = self.manner.output_prefix.is_some() || self.manner.merge;
+        env.push((DESK.into(), self.desk.variable(shows).into()));
         env.push((ON_DEADLOCK.into(), self.manner.on_deadlock.name().into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
