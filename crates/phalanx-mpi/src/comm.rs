@@ -378,6 +378,9 @@ fn comm_split_type(comm: CommRef, kind: c_int, key: c_int, info: InfoRef, newcom
 fn comm_free(comm: InOutHandle<RawComm>) -> Done {
     let object = release(&comm)?;
     object.comm.mark_freed();
+    let engine = object.comm.engine().clone();
+    drop(object);
+    engine.end_visits();
     Ok(())
 }
 
@@ -385,7 +388,12 @@ fn comm_free(comm: InOutHandle<RawComm>) -> Done {
 #[mpi_entry(MPI_Comm_disconnect)]
 fn comm_disconnect(comm: InOutHandle<RawComm>) -> Done {
     let object = release(&comm)?;
-    Ok(object.comm.clone().disconnect()?)
+    let engine = object.comm.engine().clone();
+    let left = object.comm.clone().disconnect();
+    drop(object);
+    // Of another job nothing is kept that no communicator needs.
+    engine.end_visits();
+    Ok(left?)
 }
 
 /// Makes an intercommunicator of two groups whose leaders can talk to each other. Both groups must call it; blocks.

@@ -1,6 +1,7 @@
 //! Processes that processes start, and groups that meet (MPI 5.0 §11.8, §11.9).
 
 use std::ffi::c_int;
+use std::time::Duration;
 
 use phalanx_engine::dynamic::Program;
 use phalanx_engine::{Comm, ErrorClass};
@@ -163,32 +164,56 @@ fn port_at_root(comm: &CommRef, root: c_int, port_name: &In<u8>) -> String {
     unsafe { text_at(port_name.address()) }.unwrap_or_default()
 }
 
+/// What the info says about how long to wait, which means something at the root only.
+fn timeout_at_root(comm: &CommRef, root: c_int, info: RawInfo) -> Result<Option<Duration>, Failure> {
+    if comm.comm.rank() != root {
+        return Ok(None);
+    }
+    let entries = info::entries_of(info)?;
+    let Some((_, given)) = entries.iter().find(|(key, _)| key == "timeout") else { return Ok(None) };
+    let seconds = given.trim().parse::<f64>().ok();
+    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match timeout {
+        Some(timeout) => Ok(Some(timeout)),
+        None => Err(wrong(ErrorClass::InfoValue, format!("the timeout '{given}' is not a number of seconds"))),
+    }
+}
+
 /// Meets another group at a port, and gives the intercommunicator with it.
 fn at_port(
-    (port_name, root): (In<u8>, c_int),
+    (port_name, root, info): (In<u8>, c_int, RawInfo),
     comm: &CommRef,
     newcomm: Out<RawComm>,
-    meet: fn(&Comm, &str, i32) -> Result<Comm, phalanx_engine::Error>,
+    meet: fn(&Comm, &str, i32, Option<Duration>) -> Result<Comm, phalanx_engine::Error>,
 ) -> Done {
     newcomm.set(RawComm::NULL);
-    let new = meet(&comm.comm, &port_at_root(comm, root, &port_name), root)?;
+    // A hint that makes no sense must not keep the root from telling the others: no port has the empty name.
+    let (port, timeout, failure) = match timeout_at_root(comm, root, info) {
+        Ok(timeout) => (port_at_root(comm, root, &port_name), timeout, None),
+        Err(failure) => (String::new(), None, Some(failure)),
+    };
+    let met = meet(&comm.comm, &port, root, timeout);
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let new = met?;
     newcomm.set(comm::adopt(new, Some(comm))?);
     Ok(())
 }
 
-/// Waits for a group that connects to a port. All processes of the communicator must call it; blocks.
+/// Waits for a group that connects to a port, for as many seconds as the hint `timeout` says. All processes of the communicator must call it; blocks.
 #[mpi_entry(MPI_Comm_accept)]
-fn comm_accept(port_name: In<u8>, _info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
-    at_port((port_name, root), &comm, newcomm, Comm::accept)
+fn comm_accept(port_name: In<u8>, info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
+    at_port((port_name, root, info), &comm, newcomm, Comm::accept)
 }
 
-/// Connects to the group that accepts at a port. All processes of the communicator must call it; blocks.
+/// Connects to the group that accepts at a port, and waits for it as many seconds as the hint `timeout` says. All processes of the communicator must call it; blocks.
 #[mpi_entry(MPI_Comm_connect)]
-fn comm_connect(port_name: In<u8>, _info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
-    at_port((port_name, root), &comm, newcomm, Comm::connect)
+fn comm_connect(port_name: In<u8>, info: RawInfo, root: c_int, comm: CommRef, newcomm: Out<RawComm>) -> Done {
+    at_port((port_name, root, info), &comm, newcomm, Comm::connect)
 }
 
-/// Joins with the process at the other end of a socket; the null handle when that is of another job. Blocks.
+/// Joins with the process at the other end of a socket; the null handle when that is on another machine. Blocks.
 #[mpi_entry(MPI_Comm_join)]
 fn comm_join(fd: c_int, intercomm: Out<RawComm>) -> Done {
     intercomm.set(RawComm::NULL);
@@ -198,19 +223,19 @@ fn comm_join(fd: c_int, intercomm: Out<RawComm>) -> Done {
     Ok(())
 }
 
-/// Publishes a port under a name. Local; asks the launcher.
+/// Publishes a port under a name, for all jobs of this user on this machine. Local.
 #[mpi_entry(MPI_Publish_name)]
 fn publish_name(service_name: Text, _info: InfoRef, port_name: Text) -> Done {
     Ok(state::need_process()?.engine.publish_name(&service_name.0, &port_name.0)?)
 }
 
-/// Takes a published name back. Local; asks the launcher.
+/// Takes a published name back. Local.
 #[mpi_entry(MPI_Unpublish_name)]
 fn unpublish_name(service_name: Text, _info: InfoRef, _port_name: Text) -> Done {
     Ok(state::need_process()?.engine.unpublish_name(&service_name.0)?)
 }
 
-/// Gives the port that is published under a name. Local; asks the launcher.
+/// Gives the port that is published under a name. Local.
 #[mpi_entry(MPI_Lookup_name)]
 fn lookup_name(service_name: Text, _info: InfoRef, port_name: TextOut) -> Done {
     let name = state::need_process()?.engine.lookup_name(&service_name.0)?;

@@ -50,6 +50,22 @@ pub fn inheritable(fd: BorrowedFd<'_>) -> Result<OwnedFd, ShmError> {
     rustix::io::dup(fd).map_err(|e| ShmError::System { what: "hand a descriptor to a new process", source: e.into() })
 }
 
+/// The process (0: one whose number means nothing here) and the user that made the other end of a Unix socket. `None` for
+/// other sockets.
+///
+/// (rustix takes the number for one that is not 0.)
+pub fn peer_of(socket: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    use std::os::fd::AsRawFd;
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut size = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: room of that size, which the call fills at most.
+    let asked = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut size)
+    };
+    let whole = asked == 0 && size as usize == size_of::<libc::ucred>() && peer.uid != u32::MAX;
+    whole.then(|| (u32::try_from(peer.pid).unwrap_or(0), peer.uid))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +82,19 @@ mod tests {
         };
         assert!(seen(handed.as_raw_fd()));
         assert!(!seen(file.as_raw_fd()));
+    }
+
+    #[test]
+    fn the_other_end_of_a_socket_has_a_process_and_a_user() {
+        use std::os::fd::AsFd;
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let user = rustix::process::geteuid().as_raw();
+        assert_eq!(peer_of(ours.as_fd()), Some((std::process::id(), user)));
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let other = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        assert_eq!(peer_of(other.as_fd()), None);
+        let file = std::fs::File::open("/dev/null").expect("there");
+        assert_eq!(peer_of(file.as_fd()), None);
     }
 
     #[test]

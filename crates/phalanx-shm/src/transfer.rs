@@ -52,6 +52,8 @@ struct Pipe {
     peer: ProcId,
     /// Bytes of data the pipe holds.
     capacity: usize,
+    /// Where the peer sleeps, when that is another universe.
+    elsewhere: Option<(Universe, ProcId)>,
 }
 
 impl Pipe {
@@ -69,6 +71,15 @@ impl Pipe {
         // SAFETY: `self.universe` keeps the segment mapped, and the result is
         // used within the calling method only.
         Ok(unsafe { bytes.as_mem() })
+    }
+
+    /// Wakes the peer.
+    #[inline]
+    fn wake_peer(&self) {
+        match &self.elsewhere {
+            None => self.universe.slot(self.peer).notify(),
+            Some((home, peer)) => home.slot(*peer).notify(),
+        }
     }
 
     /// Bytes to move between two publications: an eighth of a small message, so
@@ -131,7 +142,8 @@ impl TransferSender {
     pub fn open(universe: &Universe, at: Offset, total: u64, peer: ProcId) -> Result<TransferSender, ShmError> {
         let block = universe.ways().pipe;
         universe.bytes(at, block)?;
-        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL };
+        let pipe =
+            Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
         pipe.positions()?;
         Ok(TransferSender(pipe))
     }
@@ -201,7 +213,7 @@ impl TransferSender {
             pipe.positions()?.counters().put(pipe.done);
             // SYNC POINT pipe-source: release side, the fence in `notify` comes before the owner of the data can write over
             // it; pairs with `still_sending`.
-            pipe.universe.slot(pipe.peer).notify();
+            pipe.wake_peer();
         }
         Ok(moved)
     }
@@ -216,7 +228,8 @@ impl TransferReceiver {
     pub fn create(universe: &Universe, total: u64, me: ProcId, peer: ProcId) -> Result<TransferReceiver, ShmError> {
         let block = universe.ways().pipe;
         let at = universe.alloc(block)?;
-        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL };
+        let pipe =
+            Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
         // The record that tells the sender publishes this.
         let positions = pipe.positions()?;
         positions.reset();
@@ -227,6 +240,18 @@ impl TransferReceiver {
         let again = before == number || before == 0 || total > pipe.capacity as u64;
         let take = again && pipe.capacity <= universe.ways().take;
         Ok(TransferReceiver { pipe, take, ahead: 0 })
+    }
+
+    /// The same for a sender that lives in another universe, as process `peer` there.
+    #[must_use]
+    pub fn from_abroad(mut self, home: &Universe, peer: ProcId) -> TransferReceiver {
+        self.pipe.elsewhere = Some((home.clone(), peer));
+        self
+    }
+
+    /// The sender, as it is called in the universe of the pipe.
+    pub fn peer(&self) -> ProcId {
+        self.pipe.peer
     }
 
     /// Where the pipe is, for [`TransferSender::open`].
@@ -298,7 +323,7 @@ impl TransferReceiver {
         pipe.done = (pipe.done + len).min(pipe.total);
         self.ahead = pipe.done;
         pipe.positions()?.counters().taken(pipe.done);
-        pipe.universe.slot(pipe.peer).notify();
+        pipe.wake_peer();
         Ok(())
     }
 
@@ -333,7 +358,7 @@ impl TransferReceiver {
             moved += n;
             pipe.done += n as u64;
             pipe.positions()?.counters().taken(pipe.done);
-            pipe.universe.slot(pipe.peer).notify();
+            pipe.wake_peer();
         }
         Ok(moved)
     }

@@ -98,10 +98,13 @@ fn sleeps(universe: &Universe, slot: u32, stamp: Stamp) -> bool {
 }
 
 /// Whether a process takes part in the job. One that has ended, or ends, is waited for by nobody for long, and does not wait for
-/// long: the engine sees to that, and says how it has ended.
+/// long: the engine sees to that, and says how it has ended. What a guest waits for, the notes in its home say, and not these: it may do
+/// anything.
 fn is_running(universe: &Universe, slot: u32) -> bool {
-    let standing = universe.slot(ProcId(slot)).standing();
-    standing.state == SlotState::Running && !matches!(standing.exit, Some(Exit::Signal(_)))
+    let slot = universe.slot(ProcId(slot));
+    let standing = slot.standing();
+    let takes_part = standing.state == SlotState::Running && !matches!(standing.exit, Some(Exit::Signal(_)));
+    takes_part && !slot.is_for_guests()
 }
 
 /// Whether these are all threads of the process that may do something: each names those others that it counts upon.

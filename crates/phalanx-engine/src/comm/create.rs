@@ -47,9 +47,14 @@ impl Comm {
         })
     }
 
+    /// Context ids that are free wherever members of this communicator live; the first of `n`.
+    pub(super) fn draw_contexts(&self, n: u32) -> Result<u32> {
+        self.engine().draw_contexts(n, self.is_mixed())
+    }
+
     /// Context ids drawn by rank 0 of this intracommunicator and told to all; the first of `n`.
     pub(super) fn shared_contexts(&self, n: u32) -> Result<u32> {
-        let mut first = [if self.rank() == 0 { self.engine().universe().next_contexts(n) } else { 0 }];
+        let mut first = [if self.rank() == 0 { self.draw_contexts(n)? } else { 0 }];
         self.bcast(RecvBuf::of(&mut first), 0)?;
         Ok(first[0])
     }
@@ -94,7 +99,7 @@ impl Comm {
         let mut plan = Plan::default();
         let word = plan.bytes(4)?;
         if self.rank() == 0 {
-            word.mem.copy_from(&self.engine().universe().next_contexts(1).to_ne_bytes());
+            word.mem.copy_from(&self.draw_contexts(1)?.to_ne_bytes());
         }
         Team::intra(self).bcast(&mut plan, 0, &word);
         plan.fence();
@@ -131,7 +136,7 @@ impl Comm {
     fn split_intra(&self, color: i32, key: i32) -> Result<Option<Comm>> {
         let n = self.size() as usize;
         // Rank 0 draws as many contexts as there can be colors.
-        let first = if self.rank() == 0 { self.engine().universe().next_contexts(n as u32) } else { 0 };
+        let first = if self.rank() == 0 { self.draw_contexts(n as u32)? } else { 0 };
         let mut all = vec![0i32; 3 * n];
         self.allgather(Arg::Buf(SendBuf::of(&[color, key, first as i32])), RecvBuf::of(&mut all).into())?;
         if color == UNDEFINED {
@@ -154,11 +159,28 @@ impl Comm {
         // All processes of a universe share one machine and its memory. A smaller piece of hardware is not guaranteed to be theirs:
         // ranks may move between cores, so the guided and unguided splits find none, as the standard allows.
         let color = match kind {
-            Some(SplitType::Shared) => 0,
-            Some(SplitType::HwGuided | SplitType::ResourceGuided) if resource == Some("mpi_shared_memory") => 0,
+            Some(SplitType::Shared) => self.job_color()?,
+            Some(SplitType::HwGuided | SplitType::ResourceGuided) if resource == Some("mpi_shared_memory") => {
+                self.job_color()?
+            }
             _ => UNDEFINED,
         };
         self.creating("Comm_split_type", self.split(color, key))
+    }
+
+    /// The first rank of this process's job among all members: 0 where there is one job.
+    fn job_color(&self) -> Result<i32> {
+        if !self.is_mixed() {
+            return Ok(0);
+        }
+        let mut jobs = self.engine().identities(self.group())?;
+        if let Some(remote) = self.remote_group() {
+            let (ours, theirs) = (jobs, self.engine().identities(remote)?);
+            let is_first = self.engine().precedes(self.group().members()[0], remote.members()[0]);
+            jobs = if is_first { [ours, theirs].concat() } else { [theirs, ours].concat() };
+        }
+        let own = self.engine().identities(&Group::new(vec![self.engine().me()]))?;
+        Ok(jobs.iter().position(|job| job[0] == own[0][0]).unwrap_or(0) as i32)
     }
 
     /// A communicator of the processes in `group`, or none for those outside; all processes of this
@@ -231,7 +253,8 @@ impl Comm {
         let Some(rank) = group.rank_of(self.engine().me()) else {
             return Ok(None);
         };
-        let mut ctx = [if rank == 0 { self.engine().universe().next_contexts(1) } else { 0 }];
+        let engine = self.engine();
+        let mut ctx = [if rank == 0 { engine.draw_contexts(1, engine.is_mixed(group))? } else { 0 }];
         let mut plan = Plan::default();
         Team::new(group, via, rank).bcast(&mut plan, 0, &Dst::of(&mut ctx));
         self.run_plan(plan, "Comm_create_group", tag)?;
@@ -249,9 +272,11 @@ impl Comm {
     /// # Errors
     /// As a barrier.
     pub fn disconnect(self) -> Result<()> {
-        self.creating("Comm_disconnect", self.barrier())?;
+        let engine = self.engine().clone();
+        let left = self.creating("Comm_disconnect", self.barrier());
         self.free();
-        Ok(())
+        engine.end_visits();
+        left
     }
 }
 

@@ -1,11 +1,12 @@
 //! Intercommunicators: making, copying, dividing, merging (MPI 5.0 §7.6).
 //!
 //! An intercommunicator has a context of its own and, for each of its groups, an intracommunicator that only the
-//! engine uses. Of the two groups the one whose first process has the smaller [`ProcId`](phalanx_shm::ProcId) is the *low* one; its
-//! rank 0 draws the contexts: the shared one, then one for the low group, then one for the high group.
+//! engine uses. Of the two groups the one whose first process has the smaller [`ProcId`](phalanx_shm::ProcId) is the *low* one (where
+//! they are of different jobs: that of the job whose segment has the smaller number); its rank 0 draws the contexts: the shared one, then one for the low group, then one for the high group.
 
 use crate::coll::schedule::Plan;
 use crate::coll::{Arg, Dst, Team};
+use crate::engine::Identity;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
@@ -16,14 +17,26 @@ use super::create::{CONTEXT_STEP, color_index, joined, part_of};
 use super::{Comm, CommParts};
 
 /// Contexts that an intercommunicator uses.
-const CONTEXTS: u32 = 3;
+pub(crate) const CONTEXTS: u32 = 3;
+
+/// A word as two, lower half first.
+pub(crate) fn halves(word: u64) -> [u32; 2] {
+    [word as u32, (word >> 32) as u32]
+}
+
+/// The word of two halves.
+pub(crate) fn whole(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
 
 impl Comm {
     /// An intercommunicator of this process from contexts beginning at `first`.
     pub(crate) fn inter(&self, first: u32, rank: usize, local: Group, remote: Group) -> Comm {
-        let low = local.members()[0] < remote.members()[0];
+        let low = self.engine().precedes(local.members()[0], remote.members()[0]);
         let own = first + CONTEXT_STEP * if low { 1 } else { 2 };
-        let local_comm = Some(self.intra(own, rank, local.clone()));
+        let local_parts =
+            CommParts { ctx: own, rank, local: local.clone(), remote: None, local_comm: None, name: String::new() };
+        let local_comm = Some(Comm::assemble_beside(self.engine(), local_parts, Some(remote.clone())));
         let parts = CommParts { ctx: first, rank, local, remote: Some(remote), local_comm, name: String::new() };
         Comm::assemble(self.engine(), parts)
     }
@@ -38,7 +51,7 @@ impl Comm {
 
     /// Whether this process is in the low group.
     fn is_low(&self) -> bool {
-        self.group().members()[0] < self.peers().members()[0]
+        self.engine().precedes(self.group().members()[0], self.peers().members()[0])
     }
 
     /// Contexts drawn for both groups: the first of `n`. Every rank of one group tells every rank of the other, so that no local round is needed:
@@ -47,7 +60,7 @@ impl Comm {
         let (local, remote) = self.both()?;
         // The draw is made by rank 0 of the low group; first its group hears of it, then everybody hears it from there.
         let low = self.is_low();
-        let drawn = if low && self.rank() == 0 { self.engine().universe().next_contexts(n) } else { 0 };
+        let drawn = if low && self.rank() == 0 { self.draw_contexts(n)? } else { 0 };
         let mut send = mine.to_vec();
         send.push(drawn as i32);
         let mut all = vec![0i32; (N + 1) * remote.size()];
@@ -75,7 +88,7 @@ impl Comm {
         let (local, other) = (Team::local(self), Team::remote(self));
         if self.rank() == 0 {
             if self.is_low() {
-                word.mem.copy_from(&self.engine().universe().next_contexts(CONTEXTS).to_ne_bytes());
+                word.mem.copy_from(&self.draw_contexts(CONTEXTS)?.to_ne_bytes());
                 plan.send(other.peer(0), word.src());
             } else {
                 plan.recv(other.peer(0), word.clone());
@@ -159,7 +172,7 @@ impl Comm {
         &self,
         leader: i32,
         (class, title): (ErrorClass, &str),
-        meet: impl FnOnce() -> Result<(u32, Vec<u32>)>,
+        meet: impl FnOnce() -> Result<(u32, Vec<Identity>)>,
     ) -> Result<Comm> {
         if self.is_inter() {
             fail!(
@@ -173,27 +186,37 @@ impl Comm {
             return Err(Error::new(class, wrong));
         }
         let met = self.told_by(leader, || {
-            let (first, mut words) = meet()?;
-            words.insert(0, first);
-            Ok(words)
+            let (first, members) = meet()?;
+            Ok([vec![first], members.iter().flatten().flat_map(|word| halves(*word)).collect()].concat())
         })?;
         let Some((&first, members)) = met.split_first() else { fail!(Intern, "a meeting without a context") };
-        let remote = Group::new(members.iter().copied().map(phalanx_shm::ProcId).collect());
-        if let Some(p) = remote.members().iter().find(|p| self.group().rank_of(**p).is_some()) {
-            fail!(Comm, "process {} is in both groups; the groups of an intercommunicator must be disjoint", p.0);
-        }
+        let members: Vec<Identity> = members.chunks_exact(4).map(|w| [whole(w[0], w[1]), whole(w[2], w[3])]).collect();
+        let met = self.engine().known(&members);
+        // Where several jobs are concerned, some may know a process that others do not.
+        let own = self.engine().identities(&Group::new(vec![self.engine().me()]))?[0][0];
+        let several = self.is_mixed() || members.iter().any(|member| member[0] != own);
+        let remote = Group::new(if several { self.settle(title, met)? } else { met? });
+        self.apart_from(&remote)?;
         Ok(self.inter(first, self.rank() as usize, self.group().clone(), remote))
     }
 
+    /// Refuses a remote group that has members of the local one.
+    pub(crate) fn apart_from(&self, remote: &Group) -> Result<()> {
+        if let Some(p) = remote.members().iter().find(|p| self.group().rank_of(**p).is_some()) {
+            fail!(Comm, "process {} is in both groups; the groups of an intercommunicator must be disjoint", p.0);
+        }
+        Ok(())
+    }
+
     /// The leaders tell each other their groups: the first context and the remote members.
-    pub(crate) fn meet(&self, peer: Option<&Comm>, remote_leader: i32, tag: i32) -> Result<(u32, Vec<u32>)> {
+    pub(crate) fn meet(&self, peer: Option<&Comm>, remote_leader: i32, tag: i32) -> Result<(u32, Vec<Identity>)> {
         let Some(peer) = peer else { fail!(Comm, "the local leader needs a peer communicator") };
         if tag < 0 {
             fail!(Tag, "tag {tag} is negative; tags are 0 to MPI_TAG_UB");
         }
         peer.peer(remote_leader)?;
-        let ours: Vec<u32> = self.group().members().iter().map(|p| p.0).collect();
-        let drawn = self.engine().universe().next_contexts(CONTEXTS);
+        let ours = self.engine().identities(self.group())?;
+        let drawn = self.engine().draw_contexts(CONTEXTS, self.is_mixed() || peer.is_mixed())?;
         let team = Team::new(peer.peers(), peer.ctx() + 3, peer.rank() as usize);
         let other = team.peer(remote_leader as usize);
 
@@ -204,13 +227,14 @@ impl Comm {
         plan.recv(other, Dst::of(&mut head));
         peer.run_plan(plan, "Intercomm_create", tag)?;
 
-        let mut theirs = vec![0u32; head[1] as usize];
-        let mut sent = ours.clone();
+        let mut theirs = vec![0u64; 2 * head[1] as usize];
+        let mut sent = ours.concat();
         let mut plan = Plan::default();
         plan.send(other, Dst::of(&mut sent).src());
         plan.recv(other, Dst::of(&mut theirs));
         peer.run_plan(plan, "Intercomm_create", tag)?;
-        let first = if ours[0] < theirs[0] { drawn } else { head[0] };
+        let theirs: Vec<Identity> = theirs.chunks_exact(2).map(|w| [w[0], w[1]]).collect();
+        let first = if ours.first() < theirs.first() { drawn } else { head[0] };
         Ok((first, theirs))
     }
 

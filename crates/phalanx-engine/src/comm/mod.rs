@@ -3,7 +3,7 @@
 
 mod agree;
 pub mod create;
-mod inter;
+pub(crate) mod inter;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use phalanx_shm::ProcId;
 
 use crate::coll::CollState;
-use crate::engine::Engine;
+use crate::engine::{Engine, Visit};
 use crate::error::{Error, ErrorClass, Result};
 use crate::fault::FaultState;
 use crate::group::{Comparison, Group};
@@ -56,6 +56,10 @@ pub(crate) struct CommInner {
     /// Tags of the partitions of partitioned sends.
     pub(crate) partitions: Mutex<Tags>,
     pub(crate) fault: FaultState,
+    /// The other jobs to which members belong, or those of the intercommunicator whose local one this is.
+    visits: Vec<Arc<Visit>>,
+    /// The remote group of the intercommunicator whose local one this is.
+    pub(crate) others: Option<Group>,
 }
 
 /// The user has freed the communicator.
@@ -66,6 +70,12 @@ const REVOKED: u8 = 2;
 impl Comm {
     /// Puts a communicator together. The caller has agreed with all members on `parts.ctx`.
     pub fn assemble(engine: &Engine, parts: CommParts) -> Comm {
+        Comm::assemble_beside(engine, parts, None)
+    }
+
+    /// As [`Comm::assemble`], for the local one of an intercommunicator with `others`.
+    pub(crate) fn assemble_beside(engine: &Engine, parts: CommParts, others: Option<Group>) -> Comm {
+        let visits = engine.core().visits_of([&parts.local].into_iter().chain(&parts.remote).chain(&others));
         let comm = Comm(Arc::new(CommInner {
             engine: engine.clone(),
             ctx: AtomicU32::new(0),
@@ -79,6 +89,8 @@ impl Comm {
             attached: Mutex::default(),
             partitions: Mutex::default(),
             fault: FaultState::default(),
+            visits,
+            others,
         }));
         comm.set_ctx(parts.ctx);
         comm
@@ -102,6 +114,25 @@ impl Comm {
     /// Whether this is an intercommunicator.
     pub fn is_inter(&self) -> bool {
         self.0.remote.is_some()
+    }
+
+    /// Whether processes of several jobs are in it.
+    pub(crate) fn is_mixed(&self) -> bool {
+        !self.0.visits.is_empty()
+    }
+
+    /// Refuses what needs the memory that the processes of one job share.
+    ///
+    /// # Errors
+    /// Class `UnsupportedOperation` when processes of other jobs are members.
+    pub(crate) fn within_one_job(&self, what: &str) -> Result<()> {
+        if self.is_mixed() {
+            return Err(Error::new(
+                ErrorClass::UnsupportedOperation,
+                format!("processes of several jobs are in {}, and {what}", self.title()),
+            ));
+        }
+        Ok(())
     }
 
     /// The (local) group.

@@ -14,6 +14,7 @@
 //! | 2 | number of parents |
 //! | 3.. | the parents' process ids, in the order of their ranks |
 
+mod jobs;
 mod names;
 mod ports;
 mod server;
@@ -29,6 +30,8 @@ use crate::comm::Comm;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
+
+pub(crate) use ports::OpenPorts;
 
 /// First word of a parent block.
 const MAGIC: u64 = u64::from_le_bytes(*b"PHXPARNT");
@@ -72,6 +75,7 @@ impl Comm {
         if self.is_inter() {
             fail!(Comm, "processes are spawned from an intracommunicator, and this is an intercommunicator");
         }
+        self.within_one_job("the new ones would be of one job only: spawn from a communicator of one job")?;
         if root < 0 || root >= self.size() {
             fail!(Root, "root {root} does not exist in a communicator of {} processes", self.size());
         }

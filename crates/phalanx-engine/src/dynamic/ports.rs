@@ -1,192 +1,215 @@
 //! Groups without a communicator in common meet: at a port, or over a socket (MPI 5.0 §11.9).
 //!
-//! A port is a block in the universe with a number that no other port has; its name says whose it is and where the block
-//! lies. Who connects looks at the block first: a port that is closed, or one of another job, is an error at once. It
-//! counts itself there, sends a word to the port's owner, in a context of its own and tagged with the number, and waits
-//! for the answer: the owner accepts or, when it closes the port, refuses. The two roots then make a communicator of
-//! themselves, and over it an intercommunicator of their groups.
-//!
-//! Nobody is forgotten: counting fails once the port is closed, and whoever closes it waits for the words of all that were
-//! counted before and have not been answered.
-//!
-//! # Block of a port (words of 64 bits)
-//!
-//! | word | content |
-//! |---|---|
-//! | 0 | [`PORT`], 0 before the block is given back |
-//! | 1 | its number in the high half; then twice the count of those who wait for an answer, and [`OPEN`] |
+//! A port is a listening socket without a file: its name is in the abstract namespace, so that nothing is left of it when its
+//! process ends, however that happens, and who connects to it then is refused at once. The port's name says which job and
+//! process it is of, and has a secret part, as the socket has. Who connects waits for the greeting of a process that
+//! accepts; closing the port hangs up on all who wait. The two then know whether they are of one job: within
+//! one, the roots make a communicator of themselves and over it an intercommunicator of their groups. How two jobs meet is in
+//! [`jobs`](super::jobs).
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::io::{ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use phalanx_shm::{Offset, ProcId, inherit};
+use phalanx_shm::{ProcId, inherit};
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::boot;
-use crate::coll::Dst;
-use crate::coll::schedule::{Peer, Plan};
 use crate::comm::Comm;
-use crate::engine::{Core, Engine, Pattern, Waiting};
+use crate::comm::inter::{halves, whole};
+use crate::engine::{Core, Engine, Waiting};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
-use crate::status::ANY_SOURCE;
 
-/// First word of the block of a port.
-const PORT: u64 = u64::from_le_bytes(*b"PHXPORT\0");
+use super::jobs::{Found, Patience, Talk, greet};
 
-/// In the second word: the port is open.
-const OPEN: u64 = 1;
-/// In the second word: one who waits for an answer.
-const ONE: u64 = 2;
-
-/// The context of what is said at ports; those below the first world's belong to no communicator.
-const PORTS: u32 = 2;
-
-/// What the owner of a port answers.
-const ACCEPTED: u32 = 1;
-const REFUSED: u32 = 2;
-
-/// What a socket says before the two sides have met begins with this.
-const GREETING: &str = "phalanx-join";
-
-/// The longest greeting.
-const LONGEST_GREETING: usize = 256;
+/// Whom the root of a group has found.
+enum Met {
+    /// A process of its own job, and a word that only these two know.
+    Near(ProcId, u64),
+    Far(Talk),
+}
 
 /// How many processes that have ended are named in an error.
 const NAMED: usize = 4;
 
-/// How long a read waits before it looks whether it was interrupted.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long who connects may take for the first line, which it sends at once. Who takes longer calls again.
+const FIRST_LINE: Duration = Duration::from_secs(10);
+
+/// Pause between two attempts to connect to a port at which very many wait already.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// First of the words that tell a group whom it meets: processes of the same job, or of another.
+const NEAR: u32 = 0;
+const FAR: u32 = 1;
+
+/// The ports that a process has open, by number.
+#[derive(Default)]
+pub(crate) struct OpenPorts {
+    open: Mutex<HashMap<u32, Arc<UnixListener>>>,
+    /// Names have been published.
+    pub(super) published: AtomicBool,
+}
 
 /// A port, as its name tells it.
 struct Port {
+    /// The universe of its job.
+    key: u64,
     owner: ProcId,
     number: u32,
-    block: Offset,
+    secret: u64,
 }
 
 impl Port {
-    /// Its tag in [`PORTS`].
-    fn tag(&self) -> i32 {
-        (self.number & i32::MAX as u32) as i32
+    fn name(&self) -> String {
+        format!("phalanx:{}:{:x}:{}:{}:{:016x}", boot::machine(), self.key, self.owner.0, self.number, self.secret)
     }
 
-    /// Whether its second word says that it is open.
-    fn is_open(&self, word: u64) -> bool {
-        word >> 32 == u64::from(self.number) && word & OPEN != 0
+    /// The name of its socket.
+    fn address(&self) -> String {
+        format!("phalanx-port-{:x}-{}-{}-{:016x}", self.key, self.owner.0, self.number, self.secret)
     }
 
-    /// The way to the process on the other side.
-    fn to(&self, process: ProcId) -> Peer {
-        Peer { proc: process, rank: process.0 as i32, ctx: PORTS }
+    /// The port with this name.
+    fn of(name: &str) -> Result<Port> {
+        let name = &shown(name);
+        let Some(place) = name.strip_prefix("phalanx:") else {
+            fail!(Port, "'{name}' is not the name of a port; MPI_Open_port gives one");
+        };
+        let mut parts = place.split(':');
+        let machine = parts.next().unwrap_or_default();
+        let mut number = |radix| parts.next().and_then(|part| u64::from_str_radix(part, radix).ok());
+        let (Some(key), Some(owner), Some(count), Some(secret)) = (number(16), number(10), number(10), number(16))
+        else {
+            fail!(Port, "'{name}' is not the name of a port: it is not whole");
+        };
+        let (Ok(owner), Ok(number), None) = (u32::try_from(owner).map(ProcId), u32::try_from(count), parts.next())
+        else {
+            fail!(Port, "'{name}' is not the name of a port: it is not whole");
+        };
+        if machine != boot::machine() {
+            fail!(
+                Port,
+                "port '{name}' is of another machine, or of an earlier start of this one; jobs on the embedded engine meet on \
+                 one machine, those of several machines on the MPI library of the site"
+            );
+        }
+        Ok(Port { key, owner, number, secret })
     }
 }
 
+/// As much of a name as errors repeat; more than any port has.
+fn shown(name: &str) -> String {
+    name.chars().take(160).collect()
+}
+
+fn closed(name: &str) -> Error {
+    Error::new(
+        ErrorClass::Port,
+        format!("port '{name}' is not open: it was closed, its process has ended, or it is in another container"),
+    )
+}
+
 impl Engine {
-    /// What tells the universe of this job from all others.
-    fn job(&self) -> Result<String> {
-        let described = self.universe().fd().try_clone_to_owned().and_then(|fd| std::fs::File::from(fd).metadata());
-        match described {
-            Ok(file) => Ok(format!("{}:{:x}", boot::machine(), file.ino())),
-            Err(e) => fail!(Other, "the job's memory cannot be described: {e}"),
-        }
+    fn open_ports(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Arc<UnixListener>>> {
+        self.ports().open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a port and gives its name (`MPI_Open_port`).
     ///
     /// # Errors
-    /// Class `NoMem` when shared memory is short.
+    /// Class `Other` when no socket can be had.
     pub fn open_port(&self) -> Result<String> {
-        let universe = self.universe();
-        let job = self.job()?;
-        let no_memory = |e: phalanx_shm::ShmError| Error::new(ErrorClass::NoMem, format!("no port can be opened: {e}"));
-        let block = universe.alloc(16).map_err(no_memory)?;
-        let words = universe.words(block, 2).map_err(no_memory)?;
-        let number = universe.next_contexts(1);
-        words[1].store(u64::from(number) << 32 | OPEN, Ordering::Relaxed);
-        // SYNC POINT port-open: Release, the number is there when the block is a port.
-        words[0].store(PORT, Ordering::Release);
-        Ok(format!("phalanx:{job}:{}:{number}:{:x}", self.me().0, block.get()))
+        let failed = |e: &dyn std::fmt::Display| Error::new(ErrorClass::Other, format!("no port can be opened: {e}"));
+        let mut secret = [0; 8];
+        rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty()).map_err(|e| failed(&e))?;
+        let port = Port {
+            key: self.universe().key().map_err(|e| failed(&e))?,
+            owner: self.me(),
+            number: self.universe().next_contexts(1),
+            secret: u64::from_ne_bytes(secret),
+        };
+        let address = SocketAddr::from_abstract_name(port.address()).map_err(|e| failed(&e))?;
+        let listener = UnixListener::bind_addr(&address).map_err(|e| failed(&e))?;
+        listener.set_nonblocking(true).map_err(|e| failed(&e))?;
+        self.open_ports().insert(port.number, Arc::new(listener));
+        Ok(port.name())
     }
 
-    /// Closes a port of this process; who waits there is refused (`MPI_Close_port`). Waits for the words of those who are
-    /// just connecting.
+    /// Closes a port of this process; who waits there is refused (`MPI_Close_port`).
     ///
     /// # Errors
-    /// Class `Port` when it is not an open port of this process; interruption.
+    /// Class `Port` when it is not an open port of this process.
     pub fn close_port(&self, name: &str) -> Result<()> {
-        let (port, words) = self.own_port(name)?;
-        let close = |word: u64| (word & OPEN != 0).then_some(word & !OPEN);
-        if words[1].fetch_update(Ordering::AcqRel, Ordering::Relaxed, close).is_err() {
-            return Err(closed(name));
-        }
-        let pattern = Pattern { source: ANY_SOURCE, tag: port.tag() };
-        // Another thread may have taken the last one, to accept it.
-        while let Some(request) = self.block_until(Waiting::on("Close_port", PORTS), |core| {
-            let all_answered = words[1].load(Ordering::Relaxed) as u32 == 0;
-            if all_answered { Some(Ok(None)) } else { core.take_arrived(PORTS, pattern).map(|taken| Ok(Some(taken.2))) }
-        })? {
-            words[1].fetch_sub(ONE, Ordering::Relaxed);
-            self.answer(&port, request.from, REFUSED, "Close_port")?;
-        }
-        words[0].store(0, Ordering::Relaxed);
-        self.universe().free(port.block);
+        let (port, listener) = self.own_port(name)?;
+        self.open_ports().remove(&port.number);
+        // Another thread may wait there.
+        let _ = rustix::net::shutdown(&*listener, Shutdown::Both);
         Ok(())
     }
 
-    fn answer(&self, port: &Port, process: ProcId, mut word: u32, operation: &'static str) -> Result<()> {
-        let mut plan = Plan::default();
-        plan.send(port.to(process), Dst::of(std::slice::from_mut(&mut word)).src());
-        self.self_comm().run_plan(plan, operation, port.tag())
-    }
-
-    /// The port with this name, and its words.
-    fn port(&self, name: &str) -> Result<(Port, &[AtomicU64])> {
-        let Some(place) = name.strip_prefix("phalanx:") else {
-            fail!(Port, "'{name}' is not the name of a port; MPI_Open_port gives one");
-        };
-        let Some(place) = place.strip_prefix(&self.job()?).and_then(|rest| rest.strip_prefix(':')) else {
-            fail!(
-                Port,
-                "port '{name}' is of another job; processes connect within one job, which 'phalanx run' or a spawn starts"
-            );
-        };
-        let mut parts = place.splitn(3, ':');
-        let mut number = |radix| parts.next().and_then(|part| u64::from_str_radix(part, radix).ok());
-        let (Some(owner), Some(count), Some(block)) = (number(10), number(10), number(16)) else {
-            fail!(Port, "'{name}' is not the name of a port: it is not whole");
-        };
-        let (Ok(owner), Ok(number)) = (u32::try_from(owner).map(ProcId), u32::try_from(count)) else {
-            return Err(closed(name));
-        };
-        let block = Offset::new(block);
-        let words = self.universe().words(block, 2).map_err(|_| closed(name))?;
-        // SYNC POINT port-open: Acquire, pairs with the store in `open_port`.
-        let is_port = words[0].load(Ordering::Acquire) == PORT;
-        let port = Port { owner, number, block };
-        if !is_port || !port.is_open(words[1].load(Ordering::Relaxed)) || !self.universe().has(owner) {
-            return Err(closed(name));
+    /// Closes all ports of this process, which ends, and takes its names back.
+    pub(crate) fn close_ports(&self) {
+        self.open_ports().clear();
+        if self.ports().published.load(Ordering::Relaxed) {
+            self.forget_names();
         }
-        Ok((port, words))
     }
 
-    fn own_port(&self, name: &str) -> Result<(Port, &[AtomicU64])> {
-        let (port, words) = self.port(name)?;
-        if port.owner != self.me() {
+    fn own_port(&self, name: &str) -> Result<(Port, Arc<UnixListener>)> {
+        let port = Port::of(name)?;
+        if port.owner != self.me() || self.universe().key().ok() != Some(port.key) {
             fail!(Port, "port '{name}' was opened by another process, and only that can accept there or close it");
         }
-        Ok((port, words))
+        let open = self.open_ports().get(&port.number).cloned();
+        match open {
+            Some(listener) => Ok((port, listener)),
+            None => Err(closed(name)),
+        }
     }
 
-    /// Joins with the process at the other end of a connected socket (`MPI_Comm_join`); `None` when that is of another
-    /// job, or this very process. What the two say before that is read to its last byte and no further.
+    /// A connection to the process that has opened a port.
+    fn call(&self, name: &str, port: &Port, patience: &Patience) -> Result<UnixStream> {
+        let failed =
+            |e: rustix::io::Errno| Error::new(ErrorClass::Other, format!("no connection to port '{name}': {e}"));
+        let address = SocketAddrUnix::new_abstract_name(port.address().as_bytes()).map_err(failed)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(failed)?;
+        loop {
+            match rustix::net::connect(&socket, &address) {
+                Ok(()) => break,
+                // All places of the queue are taken.
+                Err(rustix::io::Errno::AGAIN) => {
+                    patience.check(self)?;
+                    self.progress()?;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(rustix::io::Errno::INTR) => patience.check(self)?,
+                Err(rustix::io::Errno::CONNREFUSED) => return Err(closed(name)),
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        let socket = UnixStream::from(socket);
+        socket.set_nonblocking(false).map_err(|e| Error::new(ErrorClass::Other, e.to_string()))?;
+        if self.universe().key().ok() == Some(port.key) && self.universe().has(port.owner) {
+            // It sleeps in our universe; elsewhere it looks now and then.
+            self.notify(port.owner);
+        }
+        Ok(socket)
+    }
+
+    /// Joins with the process at the other end of a connected socket (`MPI_Comm_join`); `None` when that is on another
+    /// machine, or this very process. What the two say before that is read to its last byte and no further.
     ///
     /// # Errors
-    /// Class `Arg` for what is no connected stream socket; class `Other` when the other end does not greet as we do.
+    /// Class `Arg` for what is no connected stream socket; class `Other` when the other end does not greet as we do, or is
+    /// of a job that this one cannot meet.
     pub fn join(&self, fd: i32) -> Result<Option<Comm>> {
         self.join_unnamed(fd).map_err(|e| if e.is_interrupted() { e } else { e.context("Comm_join") })
     }
@@ -195,128 +218,110 @@ impl Engine {
         if self.pmi().as_ref().is_some_and(|pmi| pmi.fd().as_raw_fd() == fd) {
             fail!(Arg, "descriptor {fd} is the connection to the launcher");
         }
-        let job = self.job()?;
-        let drawn = self.universe().next_contexts(1);
-        let said = self.greet(fd, &format!("{GREETING} {job} {} {drawn}", self.me().0))?;
-        let words: Vec<&str> = said.split(' ').collect();
-        let [GREETING, their_job, process, number] = words[..] else {
-            fail!(Other, "the other end of the socket says '{said}' instead of joining");
-        };
-        let (Ok(process), Ok(number)) = (process.parse().map(ProcId), number.parse::<u32>()) else {
-            fail!(Other, "the other end of the socket says '{said}' instead of joining");
-        };
-        if their_job != job || process == self.me() || !self.universe().has(process) {
-            return Ok(None);
-        }
-        let own = self.self_comm();
-        let label = format!("join {} {}", drawn.min(number), drawn.max(number));
-        own.meet_over(0, || Ok((process, label))).map(Some)
-    }
-
-    /// Says a line over a socket and gives the one that the other end says.
-    fn greet(&self, fd: i32, line: &str) -> Result<String> {
         let what = |why: &dyn std::fmt::Display| {
             Error::new(ErrorClass::Arg, format!("descriptor {fd} is no connected stream socket: {why}"))
         };
         let socket: OwnedFd = inherit::duplicate(fd).map_err(|e| what(&e))?;
-        let mut socket = UnixStream::from(socket);
-        let before = socket.read_timeout().map_err(|e| what(&e))?;
-        socket.write_all(format!("{line}\n").as_bytes()).map_err(|e| what(&e))?;
-        socket.set_read_timeout(Some(LOOK)).map_err(|e| what(&e))?;
-        let said = self.read_line(&mut socket);
-        // The socket is the caller's: as it was before.
-        socket.set_read_timeout(before).map_err(|e| what(&e))?;
-        said
-    }
-
-    fn read_line(&self, socket: &mut UnixStream) -> Result<String> {
-        let mut line = Vec::new();
-        loop {
-            let mut byte = [0];
-            match socket.read(&mut byte) {
-                Ok(0) => fail!(Other, "the other end of the socket closed it before it joined"),
-                Ok(_) if byte == *b"\n" => return Ok(String::from_utf8_lossy(&line).into_owned()),
-                Ok(_) if line.len() == LONGEST_GREETING => {
-                    fail!(
-                        Other,
-                        "the other end of the socket says '{}' instead of joining",
-                        String::from_utf8_lossy(&line)
-                    )
+        // Of any family: only read from and written to.
+        let socket = UnixStream::from(socket);
+        rustix::net::getpeername(&socket).map_err(|e| what(&e))?;
+        let before = [socket.read_timeout(), socket.write_timeout()].map(std::result::Result::ok);
+        let own = self.self_comm();
+        let drawn = self.universe().next_contexts(1);
+        let mut strange = false;
+        let met = own.meet_over(0, || {
+            match greet(&own, socket.try_clone().map_err(|e| what(&e))?, &Patience::endless(), None, drawn) {
+                Ok(Found::Near(process, other)) if process != self.me() => {
+                    Ok(Met::Near(process, whole(drawn.min(other), drawn.max(other))))
                 }
-                Ok(_) => line.push(byte[0]),
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
-                    self.check_interrupt()?;
-                    self.progress()?;
-                    // A socket that does not block gives no pause of its own.
-                    std::thread::sleep(Duration::from_millis(1));
+                Ok(Found::Far(talk)) => Ok(Met::Far(talk)),
+                Ok(Found::HungUp) => fail!(Other, "the other end of the socket closed it before it joined"),
+                Ok(Found::Near(..) | Found::OtherMachine) => {
+                    strange = true;
+                    fail!(Other, "the other end is this process, or on another machine")
                 }
-                Err(e) => fail!(Arg, "the socket cannot be read: {e}"),
+                Err(error) => Err(error),
             }
-        }
+        });
+        // The socket is the caller's: as it was before.
+        let [reading, writing] = before;
+        let _ = reading.map(|time| socket.set_read_timeout(time));
+        let _ = writing.map(|time| socket.set_write_timeout(time));
+        if strange { Ok(None) } else { met.map(Some) }
     }
-}
-
-fn closed(name: &str) -> Error {
-    Error::new(ErrorClass::Port, format!("port '{name}' is not open: it was closed, or never was one"))
 }
 
 impl Comm {
-    /// Waits at a port for a group that connects; gives the intercommunicator with it (`MPI_Comm_accept`). All processes of
-    /// this intracommunicator call it; `port` matters at the root.
+    /// Waits at a port for a group that connects, of this job or of another one of the same user; gives the
+    /// intercommunicator with it (`MPI_Comm_accept`). All processes of this intracommunicator call it; `port` and `timeout`
+    /// matter at the root.
     ///
     /// # Errors
-    /// Class `Port`, on all ranks, when the root's name is not that of an open port of its own; class `Root`; class
-    /// `ProcAborted` when all other processes of the job have ended.
-    pub fn accept(&self, port: &str, root: i32) -> Result<Comm> {
+    /// Class `Port`, on all ranks, when the root's name is not that of an open port of its own, or nobody has connected in
+    /// time; class `Root`; class `ProcAborted` when the other job ends meanwhile.
+    pub fn accept(&self, port: &str, root: i32, timeout: Option<Duration>) -> Result<Comm> {
         let accepted = || {
-            let engine = self.engine();
-            let (port, words) = engine.own_port(port)?;
-            let pattern = Pattern { source: ANY_SOURCE, tag: port.tag() };
-            let (mut since, told) = (None, Cell::new(false));
-            let hopeless = Cell::new(None);
-            let ready = |core: &mut Core| {
-                if let Some((_, _, request)) = core.take_arrived(PORTS, pattern) {
-                    return Some(Ok(request));
+            self.within_one_job("processes of one job accept together")?;
+            let (port, listener) = self.engine().own_port(port)?;
+            let patience = Patience::of(timeout);
+            loop {
+                let socket = self.next_caller(&listener, &patience)?;
+                match greet(self, socket, &patience, Some(FIRST_LINE), port.number) {
+                    Ok(Found::Near(process, _)) => return Ok(Met::Near(process, port.number.into())),
+                    Ok(Found::Far(talk)) => return Ok(Met::Far(talk)),
+                    Err(e) if e.is_interrupted() || e.class() == ErrorClass::NoMem => return Err(e),
+                    // Who goes away before the two have met, or is nobody that can be met, is not waited for.
+                    Ok(Found::OtherMachine | Found::HungUp) | Err(_) => {}
                 }
-                if !port.is_open(words[1].load(Ordering::Relaxed)) {
-                    return Some(Err(Error::new(ErrorClass::Port, "the port was closed by another thread")));
-                }
-                hopeless.take().map(Err)
-            };
-            let mut look = || {
-                let Some(left) = engine.all_but(self.group()) else {
-                    since = None;
-                    return None;
-                };
-                if since.get_or_insert_with(Instant::now).elapsed() > left.patience {
-                    let error = self.nobody_comes(&left.ended);
-                    if !left.has_threads {
-                        hopeless.set(Some(error));
-                    } else if !told.replace(true) {
-                        let note = format!(
-                            "phalanx: rank {}: MPI_Comm_accept {}; it goes on waiting, since another thread may start some\n",
-                            engine.world().rank(),
-                            error.message()
-                        );
-                        let _ = std::io::stderr().write_all(note.as_bytes());
-                    }
-                }
-                None
-            };
-            let request = engine.block_unless(Waiting::on("Comm_accept", PORTS), ready, &mut look)?;
-            words[1].fetch_sub(ONE, Ordering::Relaxed);
-            engine.answer(&port, request.from, ACCEPTED, "Comm_accept")?;
-            Ok((request.from, format!("port {}", port.number)))
+            }
         };
-        // When the root waits, the others can be no more than waiting with it.
-        let is_collective = !self.is_inter() && self.size() > 1 && (0..self.size()).contains(&root);
-        let together = if is_collective { self.barrier() } else { Ok(()) };
-        self.creating("Comm_accept", together.and_then(|()| self.meet_over(root, accepted)))
+        self.creating("Comm_accept", self.gathered(root).and_then(|()| self.meet_over(root, accepted)))
     }
 
-    /// The error of a wait at a port when the others of the job have ended.
+    /// Waits for all: when the root waits, the others can be no more than waiting with it, and who has not started yet
+    /// cannot be met.
+    fn gathered(&self, root: i32) -> Result<()> {
+        let is_collective = !self.is_inter() && self.size() > 1 && (0..self.size()).contains(&root);
+        if is_collective { self.barrier() } else { Ok(()) }
+    }
+
+    /// Waits for the next that connects. Says so once when nobody of this job can.
+    fn next_caller(&self, listener: &UnixListener, patience: &Patience) -> Result<UnixStream> {
+        let engine = self.engine();
+        let (mut since, told) = (None, Cell::new(false));
+        let ready = |_: &mut Core| match listener.accept() {
+            Ok((socket, _)) => Some(Ok(socket)),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                ) =>
+            {
+                patience.is_over().then(|| Err(patience.error("nobody has connected")))
+            }
+            Err(e) if e.kind() == ErrorKind::InvalidInput => {
+                Some(Err(Error::new(ErrorClass::Port, "the port was closed by another thread")))
+            }
+            Err(e) => Some(Err(Error::new(ErrorClass::Other, format!("the port cannot be listened at: {e}")))),
+        };
+        let mut look = || {
+            match engine.all_but(self.group()) {
+                Some((ended, hope)) if !ended.is_empty() && !told.get() => {
+                    if since.get_or_insert_with(Instant::now).elapsed() > hope {
+                        told.set(true);
+                        let _ = std::io::stderr().write_all(self.nobody_comes(&ended).as_bytes());
+                    }
+                }
+                _ => since = None,
+            }
+            None
+        };
+        engine.block_unless(Waiting::on("Comm_accept", 0), ready, &mut look)
+    }
+
+    /// What is said of a wait at a port when the others of the job have ended.
     #[cold]
-    fn nobody_comes(&self, ended: &[ProcId]) -> Error {
+    fn nobody_comes(&self, ended: &[ProcId]) -> String {
         let world = self.engine().world();
         let name = |process: &ProcId| match world.group().rank_of(*process) {
             Some(rank) => format!("rank {rank}"),
@@ -326,52 +331,143 @@ impl Comm {
         if ended.len() > NAMED {
             names.push(format!("{} more", ended.len() - NAMED));
         }
-        let who = match &names[..] {
-            [] => "there is no other process in the job".to_owned(),
-            _ => format!("all other processes of the job have ended ({})", names.join(", ")),
-        };
-        Error::new(ErrorClass::ProcAborted, format!("waits on {} for somebody to connect, and {who}", self.title()))
+        format!(
+            "phalanx: rank {}: MPI_Comm_accept waits on {} for somebody to connect, and all other processes of the job have \
+             ended ({}); it goes on waiting, since another job may connect (the info key 'timeout' gives it an end)\n",
+            world.rank(),
+            self.title(),
+            names.join(", ")
+        )
     }
 
-    /// Connects to the group that accepts at a port; gives the intercommunicator with it (`MPI_Comm_connect`). All
-    /// processes of this intracommunicator call it; `port` matters at the root.
+    /// Connects to the group that accepts at a port, of this job or of another one of the same user; gives the
+    /// intercommunicator with it (`MPI_Comm_connect`). All processes of this intracommunicator call it; `port` and `timeout`
+    /// matter at the root.
     ///
     /// # Errors
-    /// Class `Port`, on all ranks, when the root's name is not that of an open port of another process, or it is closed
-    /// before anybody accepts; class `Root`; class `ProcAborted` when the port's owner has ended.
-    pub fn connect(&self, port: &str, root: i32) -> Result<Comm> {
+    /// Class `Port`, on all ranks, when the root's name is not that of an open port of another process, it is closed or its
+    /// process ends before anybody accepts, or nobody accepts in time; class `Root`; class `ProcAborted` when the other job ends meanwhile.
+    pub fn connect(&self, port: &str, root: i32, timeout: Option<Duration>) -> Result<Comm> {
         let connected = || {
-            let (name, (port, words)) = (port, self.engine().port(port)?);
-            if port.owner == self.engine().me() {
+            self.within_one_job("processes of one job connect together")?;
+            let (name, port) = (shown(port), Port::of(port)?);
+            let engine = self.engine();
+            if port.owner == engine.me() && engine.universe().key().ok() == Some(port.key) {
+                engine.own_port(&name)?;
                 fail!(Port, "port '{name}' is this process's own, and a process cannot be on both sides");
             }
-            let count = |word: u64| port.is_open(word).then_some(word + ONE);
-            if words[1].fetch_update(Ordering::AcqRel, Ordering::Relaxed, count).is_err() {
-                return Err(closed(name));
+            let patience = Patience::of(timeout);
+            let mut socket = engine.call(&name, &port, &patience)?;
+            loop {
+                let patience = patience.clone().with_peer(socket.as_fd());
+                match greet(self, socket, &patience, None, port.number)? {
+                    Found::Near(process, _) => return Ok(Met::Near(process, port.number.into())),
+                    Found::Far(talk) => return Ok(Met::Far(talk)),
+                    Found::OtherMachine => fail!(Port, "port '{name}' is of another machine"),
+                    // Who was stopped before its greeting is not waited for at a port that is open; it calls again.
+                    Found::HungUp => {
+                        std::thread::sleep(PAUSE);
+                        patience.check(engine)?;
+                        socket = engine.call(&name, &port, &patience).map_err(|error| match error.class() {
+                            ErrorClass::Port if !patience.is_over() => Error::new(
+                                ErrorClass::Port,
+                                format!("port '{name}' was closed, or its process has ended, before anybody accepted"),
+                            ),
+                            _ => error,
+                        })?;
+                    }
+                }
             }
-            let (mut request, mut answer) = ([0u32], [0u32]);
-            let mut plan = Plan::default();
-            plan.send(port.to(port.owner), Dst::of(&mut request).src());
-            plan.recv(port.to(port.owner), Dst::of(&mut answer));
-            self.run_plan(plan, "Comm_connect", port.tag())?;
-            if answer[0] != ACCEPTED {
-                fail!(Port, "port '{name}' was closed before anybody accepted");
-            }
-            Ok((port.owner, format!("port {}", port.number)))
         };
-        self.creating("Comm_connect", self.meet_over(root, connected))
+        self.creating("Comm_connect", self.gathered(root).and_then(|()| self.meet_over(root, connected)))
     }
 
-    /// An intercommunicator with the group of the process that `find`, at the root, names; both sides give the same label.
-    fn meet_over(&self, root: i32, find: impl FnOnce() -> Result<(ProcId, String)>) -> Result<Comm> {
-        self.meeting(root, (ErrorClass::Root, "root"), || {
-            let (other, label) = find()?;
-            let me = self.engine().me();
-            let pair = Group::new(vec![me.min(other), me.max(other)]);
-            let leaders = Comm::from_group(self.engine(), &pair, &label)?;
-            let met = self.meet(Some(&leaders), i32::from(me < other), 0);
-            leaders.free();
-            met
-        })
+    /// An intercommunicator with the group of the process that `find`, at the root, has found.
+    fn meet_over(&self, root: i32, find: impl FnOnce() -> Result<Met>) -> Result<Comm> {
+        if self.is_inter() {
+            fail!(
+                Comm,
+                "{} is an intercommunicator; the local communicator must be an intracommunicator",
+                self.title()
+            );
+        }
+        if root < 0 || root >= self.size() {
+            fail!(Root, "root {root} does not exist in a communicator of {} processes", self.size());
+        }
+        let mut talk = None;
+        let told = self.told_by(root, || match find()? {
+            Met::Near(other, word) => {
+                let met = self.meet_near(other, word)?;
+                Ok([vec![NEAR], met].concat())
+            }
+            Met::Far(met) => {
+                let words = met.words();
+                talk = Some(met);
+                Ok([vec![FAR], words].concat())
+            }
+        });
+        match (told, talk) {
+            (Ok(words), talk) if words.first() == Some(&FAR) => self.meet_far(root, &words[1..], talk),
+            (Ok(words), _) => {
+                let [_, first, members @ ..] = &words[..] else { fail!(Intern, "a meeting without a context") };
+                let remote = Group::new(members.iter().copied().map(ProcId).collect());
+                self.apart_from(&remote)?;
+                Ok(self.inter(*first, self.rank() as usize, self.group().clone(), remote))
+            }
+            (Err(error), Some(talk)) => {
+                // Others of the group may have been told: they find out, and leave by themselves.
+                talk.refuse(&error);
+                talk.decline(self, root as usize);
+                Err(error)
+            }
+            (Err(error), None) => Err(error),
+        }
     }
+
+    /// The roots of two groups of one job make an intercommunicator over one of themselves: its first context, and the members.
+    fn meet_near(&self, other: ProcId, word: u64) -> Result<Vec<u32>> {
+        let me = self.engine().me();
+        let pair = Group::new(vec![me.min(other), me.max(other)]);
+        let leaders = Comm::from_group(self.engine(), &pair, &format!("port {word}"))?;
+        let met = self.meet(Some(&leaders), i32::from(me < other), 0);
+        leaders.free();
+        let (first, members) = met?;
+        Ok([first].into_iter().chain(members.iter().map(|[_, slot]| *slot as u32)).collect())
+    }
+
+    /// All processes of the group enter the other job; then the two roots tell each other that all have.
+    fn meet_far(&self, root: i32, words: &[u32], talk: Option<Talk>) -> Result<Comm> {
+        let entered = super::jobs::enter(self, words, talk.as_ref());
+        let settled = self.settle("meeting another job", entered);
+        let sealed = match settled {
+            Ok(entered) => {
+                self.done_by(root, || talk.as_ref().map_or(Ok(()), |talk| talk.seal(self))).map(|()| entered)
+            }
+            Err(error) => Err(error),
+        };
+        match sealed {
+            Ok((visit, remote, ctx)) => {
+                let comm = self.inter(ctx, self.rank() as usize, self.group().clone(), remote);
+                drop(visit);
+                Ok(comm)
+            }
+            Err(error) => {
+                if let Some(talk) = talk {
+                    talk.refuse(&error);
+                }
+                self.engine().end_visits();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// As words that every rank is told.
+pub(super) fn to_words(values: impl IntoIterator<Item = u64>) -> Vec<u32> {
+    values.into_iter().flat_map(halves).collect()
+}
+
+/// Back from [`to_words`].
+pub(super) fn from_words(words: &[u32]) -> Vec<u64> {
+    words.chunks_exact(2).map(|pair| whole(pair[0], pair[1])).collect()
 }

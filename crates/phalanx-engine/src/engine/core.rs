@@ -9,6 +9,7 @@
 //! | `ops.rs` | the slab of operations under way |
 //! | `schedules.rs` | collectives in pieces |
 //! | `tally.rs` | what is counted, and what can be set |
+//! | `abroad.rs` | processes of other jobs |
 
 use std::cell::Cell;
 use std::sync::Weak;
@@ -27,6 +28,7 @@ use crate::error::Result;
 use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::Status;
 
+use super::abroad::Abroad;
 use super::ended::Lives;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
@@ -66,6 +68,8 @@ pub struct Core {
     /// Rings from other processes, by slot.
     pub(crate) inlets: Vec<Option<Box<Inlet>>>,
     hot: HotSet,
+    /// Processes of other jobs.
+    pub(crate) abroad: Abroad,
 
     pub(crate) contexts: IntMap<u32, Queues>,
     /// Receives in all posted queues.
@@ -151,6 +155,7 @@ impl Core {
             busy: Vec::new(),
             inlets: Vec::new(),
             hot: HotSet::new(),
+            abroad: Abroad::default(),
             contexts: IntMap::default(),
             posted: 0,
             arrived: 0,
@@ -263,7 +268,7 @@ impl Core {
     /// First record from a sender: takes the receiving end of its ring.
     #[cold]
     fn open_inlet(&mut self, from: ProcId) {
-        match self.universe.consumer(from, self.me) {
+        match self.consumer_from(from) {
             Ok(Some(ring)) => {
                 let at = from.0 as usize;
                 if self.inlets.len() <= at {
@@ -312,6 +317,25 @@ impl Core {
         if let Err(error) = sound {
             self.distrust(error.to_string());
         }
+    }
+
+    /// Forgets a process that has left, all of whose messages have been dealt with.
+    pub(crate) fn forget_process(&mut self, process: ProcId) {
+        let at = process.0 as usize;
+        if let Some(link) = self.links.get_mut(at) {
+            *link = None;
+        }
+        if let Some(inlet) = self.inlets.get_mut(at) {
+            *inlet = None;
+        }
+        if let Some(copyable) = self.copyable.get_mut(at) {
+            *copyable = None;
+        }
+        self.busy.retain(|other| *other != process);
+        self.left_pipes.retain(|pipe| !pipe.is_over() && pipe.peer() != process);
+        self.lives.forget(process);
+        let slot = self.universe.slot(self.me);
+        self.hot.cool(slot, process, || true);
     }
 
     #[cold]
@@ -375,7 +399,7 @@ impl Core {
     /// # Errors
     /// When memory for the operation is short.
     pub fn isend_typed(&mut self, ctx: u32, dest: ProcId, tag: i32, buf: SendBuf<'static, '_>) -> Result<RawOp> {
-        let source = self.me.0;
+        let source = self.known_as(dest).0;
         let m = Outgoing { ctx, source, dest, tag, sync: false, mem: buf.mem, count: buf.count, ty: buf.ty };
         self.send_start(&m, Owner::Raw)
     }

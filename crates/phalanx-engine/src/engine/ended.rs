@@ -51,16 +51,6 @@ pub struct Ended {
     pub process: ProcId,
 }
 
-/// Who is left when nobody can come to a port any more.
-pub(crate) struct Leftover {
-    /// All others of the job.
-    pub(crate) ended: Vec<ProcId>,
-    /// Whether those that wait have threads that might start processes.
-    pub(crate) has_threads: bool,
-    /// How long that has to be so before it is told.
-    pub(crate) patience: Duration,
-}
-
 /// What a wait has seen of processes that have ended.
 #[derive(Default)]
 pub(super) struct Watch {
@@ -124,6 +114,7 @@ impl Engine {
         missing: &mut dyn FnMut() -> Option<Ended>,
     ) -> Result<()> {
         let gone = missing();
+        self.end_visits();
         let mut core = self.enter()?;
         core.heed();
         core.interrupt_receives();
@@ -158,24 +149,23 @@ impl Engine {
         Ok(())
     }
 
-    /// The processes of the job that are not of the group, when all of them have ended, and whether some of those that are may
-    /// still start others meanwhile, having several threads.
-    pub(crate) fn all_but(&self, group: &Group) -> Option<Leftover> {
+    /// The processes of the job that are not of the group, when all of them have ended, and how long that has to be so before
+    /// it is told. Guests from other jobs do not count.
+    pub(crate) fn all_but(&self, group: &Group) -> Option<(Vec<ProcId>, Duration)> {
         let core = self.core();
         let mut ended = Vec::new();
         let mut hope = Hope::Nobody;
         for process in (0..core.universe.claimed()).map(ProcId).filter(|p| group.rank_of(*p).is_none()) {
+            if core.is_guest(process) {
+                continue;
+            }
             match core.end_of(process) {
                 End::Alive => return None,
                 end => hope = hope.max(core.hope_of_senders(end)),
             }
             ended.push(process);
         }
-        // Of a process that has ended meanwhile nothing is to be hoped.
-        let mut tags = group.members().iter().filter_map(|p| core.universe.process(*p));
-        let has_threads =
-            tags.any(|tag| tag.is_foreign() || has_threads(&format!("/proc/{}/task", tag.pid())).unwrap_or(false));
-        Some(Leftover { ended, has_threads, patience: hope.patience() })
+        Some((ended, hope.patience()))
     }
 
     /// Who will never send a message that fits: for [`Engine::look_for_ended`] of a probe.
@@ -220,6 +210,11 @@ struct Asked {
 }
 
 impl Lives {
+    /// Another process may have this slot next.
+    pub(super) fn forget(&self, process: ProcId) {
+        self.0.borrow_mut().remove(&process.0);
+    }
+
     /// Whether the process of a slot is known to have ended, `exit` being what the launcher has recorded.
     fn is_dead(&self, universe: &Universe, process: ProcId, exit: Option<Exit>) -> bool {
         // Of one that never came here, and of one whose number means nothing here, the launcher alone knows.
@@ -375,9 +370,17 @@ impl Core {
     fn ended(&self, wait: &str, process: ProcId) -> Error {
         let how = match self.end_of(process) {
             End::Killed => "it was killed, or has failed",
+            _ if self.abroad(process).is_some() => "it has parted, called MPI_Finalize, or its program is over",
             _ => "it has called MPI_Finalize, or its program is over",
         };
-        Error::new(ErrorClass::ProcAborted, format!("{wait}, which has ended: {how} (slot {process} of the job)"))
+        let which = match self.abroad(process) {
+            None => format!("slot {process} of the job"),
+            Some(_) => {
+                let pid = self.universe.process(process).map_or(0, phalanx_shm::ProcessTag::pid);
+                format!("process {pid} of another job")
+            }
+        };
+        Error::new(ErrorClass::ProcAborted, format!("{wait}, which has ended: {how} ({which})"))
     }
 
     /// Whether a process has ended and everything it sent has been taken from its ring; what hope is left then.
@@ -426,11 +429,11 @@ impl Core {
         for (op, entry) in self.ops.under_way() {
             match &entry.body {
                 Body::Recv(recv) => {
-                    let of_peer = self.lost_receive(op, recv);
+                    let of_peer = self.lost_receive(op, recv).or_else(|| self.lost_with_a_job(op, recv.ctx));
                     lost.extend(of_peer.or_else(|| self.lost_in_collective(op, entry.owner, recv.ctx, "receives")));
                 }
                 Body::Send(send) => {
-                    let of_peer = self.lost_send(op, send);
+                    let of_peer = self.lost_send(op, send).or_else(|| self.lost_with_a_job(op, send.ctx));
                     lost.extend(of_peer.or_else(|| self.lost_in_collective(op, entry.owner, send.ctx, "sends")));
                 }
                 Body::Empty => {}
@@ -474,6 +477,24 @@ impl Core {
         };
         let wait = format!("waits on {} for {from}{tag}", self.context_name(recv.ctx));
         Some(Lost { op, error: self.ended(&wait, process), peer_lives: false, hope })
+    }
+
+    /// A message of a collective in which a process of another job was that has been killed. Others of the collective are told
+    /// of that and leave it; who waits for one of them would not be.
+    fn lost_with_a_job(&self, op: RawOp, ctx: u32) -> Option<Lost> {
+        if self.abroad.is_empty() || ctx.is_multiple_of(4) || ctx & PARTITIONED != 0 {
+            return None;
+        }
+        let comm = self.comm_of(ctx)?;
+        let groups = [Some(&comm.local), comm.remote.as_ref(), comm.others.as_ref()];
+        let members = groups.into_iter().flatten().flat_map(|group| group.members());
+        let was_killed = |process: ProcId| {
+            let standing = self.universe.slot(process).standing();
+            standing.state == SlotState::Running && self.lives.is_dead(&self.universe, process, standing.exit)
+        };
+        let killed = members.copied().find(|process| self.abroad(*process).is_some() && was_killed(*process))?;
+        let wait = format!("waits in a collective on {} with a process", self.context_name(ctx));
+        Some(Lost { op, error: self.ended(&wait, killed), peer_lives: false, hope: Hope::Nobody })
     }
 
     fn lost_send(&self, op: RawOp, send: &SendOp) -> Option<Lost> {

@@ -172,13 +172,14 @@ impl Pull {
     }
 }
 
-fn words(core: &Core, block: Offset) -> Option<&[AtomicU64]> {
-    core.universe.words(block, WORDS).ok()
+/// The words of a block of process `owner`.
+fn words(core: &Core, owner: ProcId, block: Offset) -> Option<&[AtomicU64]> {
+    core.home_of(owner).words(block, WORDS).ok()
 }
 
 /// Moves a block from one state to another: the new word if it was in that state.
-fn change(core: &Core, block: Offset, from: u64, to: u64) -> Option<u64> {
-    let w = words(core, block)?;
+fn change(core: &Core, owner: ProcId, block: Offset, from: u64, to: u64) -> Option<u64> {
+    let w = words(core, owner, block)?;
     let seen = w[STATE].load(Ordering::Acquire);
     let next = seen & !STATES | to;
     (seen & STATES == from && w[STATE].compare_exchange(seen, next, Ordering::AcqRel, Ordering::Relaxed).is_ok())
@@ -225,7 +226,7 @@ impl Core {
             address = send.pieces.as_ptr() as u64;
         }
         let block = self.blocks.pop().or_else(|| self.universe.alloc(WORDS * 8).ok());
-        if let Some(w) = block.and_then(|b| words(self, b)) {
+        if let Some(w) = block.and_then(|b| words(self, self.me, b)) {
             let uses = w[STATE].load(Ordering::Relaxed) / (STATES + 1);
             let state = uses.wrapping_add(1).wrapping_mul(STATES + 1) | OFFERED;
             let told =
@@ -248,13 +249,14 @@ impl Core {
 
     /// Takes an offer back. False when the receiver has claimed it.
     pub(crate) fn withdraw_block(&self, block: Offset) -> bool {
-        change(self, block, OFFERED, WITHDRAWN).is_some()
+        change(self, self.me, block, OFFERED, WITHDRAWN).is_some()
     }
 
     /// Whether the sender has taken an offer back.
-    pub(crate) fn is_withdrawn(&self, block: u64) -> bool {
+    pub(crate) fn is_withdrawn(&self, from: ProcId, block: u64) -> bool {
         block != 0
-            && words(self, Offset::new(block)).is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
+            && words(self, from, Offset::new(block))
+                .is_some_and(|w| w[STATE].load(Ordering::Acquire) & STATES == WITHDRAWN)
     }
 
     /// Claims an offer of `bytes` for a receive. False when the sender has taken it back, or the block makes no sense.
@@ -263,9 +265,9 @@ impl Core {
             return true;
         }
         let at = Offset::new(block);
-        let told = words(self, at).map(|w| w[LENGTH].load(Ordering::Relaxed));
-        let claimed = change(self, at, OFFERED, CLAIMED).is_some();
-        if told != Some(bytes) || !claimed && !self.is_withdrawn(block) {
+        let told = words(self, from, at).map(|w| w[LENGTH].load(Ordering::Relaxed));
+        let claimed = change(self, from, at, OFFERED, CLAIMED).is_some();
+        if told != Some(bytes) || !claimed && !self.is_withdrawn(from, block) {
             self.distrust_sender(from, &format!("an offer of {bytes} bytes whose description at {block} is another's"));
             return false;
         }
@@ -293,8 +295,8 @@ impl Core {
             return;
         }
         let (block, ours) = (Offset::new(block), Pieces::of(target.count, &target.ty));
-        let [claimed, address, listed] =
-            words(self, block).map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
+        let [claimed, address, listed] = words(self, from, block)
+            .map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
         let exchanging = self.offered > 0;
@@ -314,8 +316,7 @@ impl Core {
             return;
         }
         self.left_pipes.retain(|pipe| !pipe.is_over());
-        let pipe =
-            if block.is_none() { None } else { TransferReceiver::create(&self.universe, end, self.me, from).ok() };
+        let pipe = if block.is_none() { None } else { self.pipe_from(from, end) };
         let Some(pipe) = pipe else {
             let outcome = self.outcome(matched, target.room(), &target.ty);
             self.ask_for_stream(op, from, remote, end, outcome);
@@ -331,6 +332,18 @@ impl Core {
         if let Err(error) = self.control_sized(from, kind::PIPE, remote.token(), at, end) {
             self.ops.complete(op, Err(error));
         }
+    }
+
+    /// A pipe for a message from a process.
+    fn pipe_from(&self, from: ProcId, end: u64) -> Option<TransferReceiver> {
+        let pipe = TransferReceiver::create(&self.universe, end, self.me, from).ok()?;
+        Some(match self.abroad(from) {
+            None => pipe,
+            Some(_) => {
+                let (home, there) = self.at_home(from);
+                pipe.from_abroad(home, there)
+            }
+        })
     }
 
     fn ask_for_stream(&mut self, op: RawOp, from: ProcId, remote: RawOp, end: u64, outcome: Result<Status>) {
@@ -466,7 +479,7 @@ impl Core {
         self.copy_alone(*process, theirs, &piping.ours, target, from, to).ok()?;
         let still_sending = piping.pipe.still_sending().ok()?;
         let piped = piping.offer.claimed & !STATES | PIPED;
-        let here = words(self, piping.offer.block)?[STATE].load(Ordering::Acquire) == piped;
+        let here = words(self, piping.offer.from, piping.offer.block)?[STATE].load(Ordering::Acquire) == piped;
         (still_sending && here).then_some(sent)
     }
 
@@ -525,7 +538,7 @@ impl Core {
     /// come.
     fn take_alone(&mut self, offer: Offer, ours: &Option<Pieces>) -> Option<Pull> {
         let process = self.can_copy(offer.from, offer.block)?;
-        let w = words(self, offer.block)?;
+        let w = words(self, offer.from, offer.block)?;
         let theirs = offer.pieces(process)?;
         let solo = offer.claimed & !STATES | SOLO;
         w[STATE].compare_exchange(offer.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).ok()?;
@@ -542,7 +555,7 @@ impl Core {
             return known;
         }
         let process = self.universe.process(peer)?;
-        let w = words(self, block)?;
+        let w = words(self, peer, block)?;
         let probe = [w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed)];
         let found = self.reaches(process, probe).then_some(process);
         self.copyable[at] = Some(found);
@@ -599,7 +612,7 @@ impl Core {
     /// Whether the sender still leaves its memory to this receiver alone.
     fn is_solo(&self, offer: &Offer) -> bool {
         let solo = offer.claimed & !STATES | SOLO;
-        words(self, offer.block).is_some_and(|w| w[STATE].load(Ordering::Acquire) == solo)
+        words(self, offer.from, offer.block).is_some_and(|w| w[STATE].load(Ordering::Acquire) == solo)
     }
 
     /// Receives the message from its beginning through the ring.
@@ -640,7 +653,7 @@ impl Core {
         if let Some(block) = block
             && [(CLAIMED, MOVED), (PIPED, MOVED), (SOLO, DETACHED)]
                 .iter()
-                .any(|(from, to)| change(self, block, *from, *to).is_some())
+                .any(|(from, to)| change(self, self.me, block, *from, *to).is_some())
         {
             // SYNC POINT pipe-source: release side, the receiver that reads what is written there next sees the new state.
             fence(Ordering::SeqCst);
@@ -663,12 +676,13 @@ impl Core {
             let what = format!("a request for {end} bytes of a message of {}", send.bytes);
             return self.distrust_sender(dest, &what);
         }
-        let moved = words(self, block).is_some_and(|w| w[STATE].load(Ordering::Relaxed) & STATES == MOVED);
-        if !moved && change(self, block, CLAIMED, PIPED).is_none() {
+        let moved = words(self, self.me, block).is_some_and(|w| w[STATE].load(Ordering::Relaxed) & STATES == MOVED);
+        if !moved && change(self, self.me, block, CLAIMED, PIPED).is_none() {
             // The receiver copies alone, and answers DONE.
             return;
         }
-        match TransferSender::open(&self.universe, Offset::new(pipe), end, dest) {
+        let (home, there) = self.at_home(dest);
+        match TransferSender::open(home, Offset::new(pipe), end, there) {
             Ok(pipe) => {
                 if let Some(send) = self.ops.send(op) {
                     send.stage = SendStage::Pushing(Box::new(Push { pipe, ours, end }));

@@ -1,5 +1,6 @@
 //! The engine of one process: its place in the universe, its progress, its life from init to finalize.
 
+pub(crate) mod abroad;
 pub mod buffer;
 pub mod core;
 mod ended;
@@ -27,7 +28,7 @@ use phalanx_shm::{CpuBudget, EngineLock, ProcId, SlotState, Universe};
 
 use crate::boot::{self, BootConfig, Pmi};
 use crate::comm::{Comm, CommParts};
-use crate::dynamic::{self, OwnLauncher};
+use crate::dynamic::{self, OpenPorts, OwnLauncher};
 use crate::error::{Error, ErrorClass, Result};
 use crate::group::Group;
 use crate::pt2pt::buffered::Attached;
@@ -43,6 +44,7 @@ pub(crate) use wait::Driven;
 pub use wait::Waiting;
 
 pub(crate) use self::core::base_of;
+pub(crate) use abroad::{Entry, Identity, Visit};
 pub(crate) use matching::Pattern;
 pub(crate) use ops::{Data, Owner, SendStage as Stage};
 pub(crate) use receive::{Direct, Incoming, Stored};
@@ -80,6 +82,7 @@ pub(crate) struct Inner {
     appnum: Option<i32>,
     pmi: Mutex<Option<Pmi>>,
     own_launcher: OwnLauncher,
+    ports: OpenPorts,
     pub(crate) attached: Mutex<Attached>,
 }
 
@@ -142,6 +145,7 @@ impl Engine {
             appnum,
             pmi: Mutex::new(pmi),
             own_launcher: OwnLauncher::default(),
+            ports: OpenPorts::default(),
             attached: Mutex::default(),
             universe,
             me,
@@ -240,6 +244,11 @@ impl Engine {
         &self.0.own_launcher
     }
 
+    /// The ports that this process has open.
+    pub(crate) fn ports(&self) -> &OpenPorts {
+        &self.0.ports
+    }
+
     /// Ends message passing: completes the sends that are under way, waited for or not, and tells the launcher. A
     /// message whose receiver ends without taking it is given up and is among [`Engine::undelivered`] then. The segment stays
     /// mapped: peers may still read what was sent.
@@ -251,11 +260,14 @@ impl Engine {
         let slot = self.0.universe.slot(self.0.me);
         if !self.enter()?.is_quiet() {
             slot.set_state(SlotState::Finalizing);
+            self.core().tell_hosts(SlotState::Finalizing);
             self.block_until(what, |core| core.is_quiet().then_some(Ok(())))?;
         }
         self.0.state.store(FINALIZED, Ordering::Release);
+        self.close_ports();
         slot.set_state(SlotState::Finalized);
         let mut core = self.0.core.lock();
+        core.end_visits(true);
         core.close_rings();
         drop(core);
         let comms = std::mem::take(&mut *self.comms());

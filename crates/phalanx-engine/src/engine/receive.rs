@@ -272,11 +272,12 @@ impl Core {
     pub(crate) fn probe_arrived(&mut self, ctx: u32, pattern: Pattern) -> Option<Status> {
         while self.arrived > 0 {
             let (source, tag, stored) = self.contexts.get_mut(&ctx)?.arrived.find(pattern)?;
-            let (bytes, withdrawn) = match stored.content {
-                Content::Offered { block, .. } => (stored.bytes, block),
-                _ => (stored.bytes, 0),
+            let (bytes, from) = (stored.bytes, stored.from);
+            let withdrawn = match stored.content {
+                Content::Offered { block, .. } => block,
+                _ => 0,
             };
-            if withdrawn == 0 || !self.is_withdrawn(withdrawn) {
+            if withdrawn == 0 || !self.is_withdrawn(from, withdrawn) {
                 return Some(Status { source, tag, bytes, cancelled: false });
             }
             let (_, _, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;

@@ -82,7 +82,7 @@ impl Core {
 
     #[cold]
     fn make_link(&mut self, to: ProcId) -> Result<()> {
-        let ring = self.universe.producer(self.me, to).map_err(|e| shm_error("reach a peer", &e))?;
+        let ring = self.producer_to(to)?;
         let at = to.0 as usize;
         if self.links.len() <= at {
             self.links.resize_with(at + 1, || None);

@@ -145,7 +145,7 @@ impl Engine {
     /// # Errors
     /// Class `Arg` when it is more than a record holds.
     pub fn set_eager_limit(&self, bytes: usize) -> Result<()> {
-        let most = self.universe().max_payload();
+        let most = self.core().most_payload();
         if bytes > most {
             fail!(Arg, "messages of {bytes} bytes cannot be sent in one record, which holds {most}");
         }
@@ -175,7 +175,7 @@ impl Engine {
 }
 
 impl Core {
-    fn set_eager_end(&mut self) {
+    pub(super) fn set_eager_end(&mut self) {
         self.eager_end = if self.counts { 0 } else { self.eager_limit + 1 };
     }
 }

@@ -162,6 +162,7 @@ impl File {
         if comm.is_inter() {
             fail!(Comm, "a file is opened over an intracommunicator; merge the two groups first");
         }
+        comm.within_one_job("a file has positions that those of one job share: open it on a communicator of each job")?;
         let comm = comm.dup()?;
         comm.same("opening", "access mode", mode.check().map(|()| (mode.bits(), ())))?;
         let rank = comm.rank();

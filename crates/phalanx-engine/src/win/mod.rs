@@ -434,6 +434,7 @@ fn comm_of(comm: &Comm, operation: &str) -> Result<Comm> {
     if comm.is_inter() {
         fail!(Comm, "{operation}: {} is an intercommunicator; a window needs an intracommunicator", comm.title());
     }
+    comm.within_one_job("a window is memory that those of one job share").map_err(|e| e.context(operation))?;
     let own = comm.dup()?;
     own.set_name(format!("a window over {}", comm.title()));
     Ok(own)

@@ -31,9 +31,11 @@ mod real {
         bell: NonNull<Doorbell>,
         sleepers: NonNull<SleepWord>,
         _mapped: Arc<Segment>,
+        /// What `sleepers` is in, where that is another segment.
+        _home: Option<Arc<Segment>>,
     }
 
-    // SAFETY: the pointers are into the mapping that `_mapped` keeps alive, and
+    // SAFETY: the pointers are into the mappings that `_mapped` and `_home` keep alive, and
     // accesses through them are atomic or follow the ring's protocol.
     unsafe impl Send for RingRef {}
 
@@ -52,7 +54,18 @@ mod real {
             sleepers: NonNull<SleepWord>,
         ) -> RingRef {
             debug_assert!(count.is_power_of_two());
-            RingRef { control, lines, mask: count - 1, bell, sleepers, _mapped: mapped }
+            RingRef { control, lines, mask: count - 1, bell, sleepers, _mapped: mapped, _home: None }
+        }
+
+        /// The same ring, whose sender sleeps in another segment.
+        ///
+        /// # Safety
+        ///
+        /// `sleepers` is into `home` and aligned.
+        pub(crate) unsafe fn with_sender_in(mut self, home: Arc<Segment>, sleepers: NonNull<SleepWord>) -> RingRef {
+            self.sleepers = sleepers;
+            self._home = Some(home);
+            self
         }
 
         #[inline]

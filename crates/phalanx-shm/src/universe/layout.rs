@@ -28,7 +28,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXU");
 
 /// Layout version. Raise it with every change of a shared structure: all
 /// processes of a job must agree.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 
 /// The first bytes of the segment.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct Header {
     _creator_line: [u8; 80],
     /// Slots claimed so far. Read-modify-written by launchers and by processes that spawn.
     pub(crate) slots_used: AtomicU32,
-    /// Next context id. Read-modify-written by leaders of new communicators.
+    /// Next context id. Read-modify-written by leaders of new communicators, those of other universes included.
     pub(crate) next_context: AtomicU32,
     /// Launchers that look at the [notes](crate::notes). Read-modify-written by launchers.
     pub(crate) watchers: AtomicU32,

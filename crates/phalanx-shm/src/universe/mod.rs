@@ -2,6 +2,7 @@
 
 mod audit;
 mod directory;
+mod guests;
 mod layout;
 mod slot;
 
@@ -27,6 +28,7 @@ use crate::ways::Ways;
 use layout::{Header, Layout, MAGIC, PAGE, VERSION};
 
 pub use crate::process::{MAX_SLOTS, ProcId};
+pub use guests::common_contexts;
 pub use slot::{Exit, Slot, SlotState, Standing};
 
 /// A position in the segment, the same for every process. Zero means "none".
@@ -531,9 +533,12 @@ impl Universe {
         if at == 0 {
             return Ok(None);
         }
-        let ring = self.ring_at(at, from, to)?;
+        Self::receiving_end(self.ring_at(at, from, to)?, from, to).map(Some)
+    }
+
+    fn receiving_end(ring: RingRef, from: ProcId, to: ProcId) -> Result<RingConsumer, ShmError> {
         let end = RingConsumer::claim(ring, from.0, to.0);
-        end.map(Some).ok_or(ShmError::RingTaken { from: from.0, to: to.0, side: "receiving" })
+        end.ok_or(ShmError::RingTaken { from: from.0, to: to.0, side: "receiving" })
     }
 
     /// The pair table's entry: offset of the ring, 0 while there is none.

@@ -104,8 +104,11 @@ pub struct Slot {
     pub(super) abort: AtomicU64,
     /// Where the process's [notes](crate::notes) are, 0 while it has none. Written once, by the process.
     pub(super) notes: AtomicU64,
+    /// 1 in the slot of a guest, which lives in another universe and sends into this one: it sleeps, and is to be sent to,
+    /// there. Written once: such a slot is that of the next guest then.
+    guest: AtomicU64,
     /// Zero: nobody writes here.
-    pub(super) unused: [AtomicU64; 12],
+    pub(super) unused: [AtomicU64; 11],
     /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }
@@ -125,6 +128,23 @@ impl Slot {
             Err(owner) if owner != process.bits() => Err(ProcessTag::from_bits(owner)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the slot is for guests.
+    pub fn is_for_guests(&self) -> bool {
+        self.guest.load(Ordering::Acquire) == 1
+    }
+
+    /// Keeps the slot for guests.
+    pub(super) fn keep_for_guests(&self) {
+        self.guest.store(1, Ordering::Release);
+    }
+
+    /// Makes the slot of a guest that has left, and that nobody here deals with any more, one for the next.
+    pub(super) fn vacate(&self) {
+        self.abort.store(0, Ordering::Relaxed);
+        self.standing.0.store(0, Ordering::Relaxed);
+        self.process.store(0, Ordering::Release);
     }
 
     /// The process that has claimed the slot, as it called itself.
@@ -178,7 +198,9 @@ impl Slot {
             Some("a process that there is not")
         } else if self.abort.load(Ordering::Relaxed) != 0 && self.abort_code().is_none() {
             Some("an abort code that nobody gave")
-        } else if self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0) {
+        } else if self.guest.load(Ordering::Relaxed) > 1
+            || self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0)
+        {
             Some("something where there is nothing")
         } else {
             None

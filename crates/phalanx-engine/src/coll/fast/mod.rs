@@ -73,7 +73,7 @@ enum Way {
 
 /// Carries out the call if it is one for shared memory.
 pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
-    if comm.is_inter() || comm.size() < 2 {
+    if comm.is_inter() || comm.size() < 2 || comm.is_mixed() {
         return None;
     }
     let (id, way) = eligible(comm, call)?;
