@@ -7,6 +7,8 @@ phalanx: parallel Python on one machine, and on clusters through the site's MPI
 usage: phalanx COMMAND [ARGUMENTS]
 
   run       start a parallel job: phalanx run -n 4 script.py
+  ps        the jobs that run here
+  why       what each rank of a running job is doing, and why it does not go on
   shell     a shell in which mpi4py, mpiexec and mpirun are answered by Phalanx
   doctor    say which engine, library and module answer, and what is wrong
   cc        compile a C program against Phalanx's mpi.h
@@ -68,6 +70,7 @@ MPI_Init and MPI_Finalize ends the job. Exit status: that of the first rank that
 failed (128 + N for signal N), 124 after --timeout, 130 after Ctrl-C, 0 if all
 is well, 2 for a bad command line, 127 if the program is not found.
 Ctrl-C reaches every rank as SIGINT; a second one kills the job.
+Ctrl-\\ (SIGQUIT) says what each rank is doing, as phalanx why does.
 
 A SIGTERM or SIGHUP is passed on, and a second one kills.
 
@@ -76,6 +79,40 @@ ranks; PHALANX_DOORS=multiprocessing is --doors multiprocessing, and
 PHALANX_DOORS=off is --no-doors; PHALANX_GRACE is --grace,
 PHALANX_ON_DEADLOCK is --on-deadlock, MPIEXEC_TIMEOUT is
 --timeout.
+";
+
+/// `phalanx ps --help`.
+pub const PS: &str = "\
+usage: phalanx ps [--json]
+
+Lists the jobs of this user on this machine that phalanx run has started: the
+name, the process of the launcher, how many ranks, since when, and how it fares:
+
+  running    some rank is not known to wait
+  waiting    all ranks wait in calls of MPI
+  deadlock   some ranks wait for each other and can never go on
+  ending     the job is being ended
+  ended      all ranks have ended, and their output is still on its way
+
+  --json     the same for programs
+";
+
+/// `phalanx why --help`.
+pub const WHY: &str = "\
+usage: phalanx why [FLAGS] [JOB]
+
+Says what each rank of a running job is doing, without stopping it: the call it
+waits in and for whom, where its program is, what else it waits for, and what
+that means for the job. Ranks that do the same are told once.
+
+JOB is a name that phalanx ps shows, or the number of a process: the launcher, a
+rank, or anything that a rank has started. With one job there is no need for it.
+
+  -v, --verbose   all frames of each stack, and all kinds of ranks
+  --json          everything that was seen, for programs
+
+SIGQUIT to the launcher (Ctrl-\\ in its terminal) has it said where the job
+writes its errors.
 ";
 
 /// `phalanx shell --help`.
@@ -125,7 +162,7 @@ status: 1 if something is wrong, else 0.
 mod tests {
     #[test]
     fn texts_fit_eighty_columns() {
-        for text in [super::OVERVIEW, super::RUN, super::SHELL, super::CC, super::DOCTOR] {
+        for text in [super::OVERVIEW, super::RUN, super::PS, super::WHY, super::SHELL, super::CC, super::DOCTOR] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
             }

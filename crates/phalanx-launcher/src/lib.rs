@@ -12,7 +12,9 @@
 //! | [`output`] | lines from ranks to our standard output and error, never torn |
 //! | [`pmi`] | the PMI-1 requests and their key-value spaces |
 //! | [`failure`] | what an exit means and how it is told |
-//! | [`shell`], [`cc`], [`doctor`] | the other commands |
+//! | [`jobs`] | the jobs that run here, and how their launchers are asked |
+//! | `look` | what each rank of a job is doing, and its words |
+//! | [`why`], [`shell`], [`cc`], [`doctor`] | the other commands |
 //!
 //! Architecture invariant: one thread. The death signal of a rank is tied to the thread that forked it, and the
 //! guard process is a fork without exec; both need the launcher to stay single-threaded.
@@ -26,6 +28,8 @@ pub mod failure;
 pub mod help;
 pub mod install;
 pub mod job;
+pub mod jobs;
+mod look;
 pub mod output;
 pub mod pmi;
 pub mod process;
@@ -37,6 +41,7 @@ pub mod suggest;
 mod sys;
 mod timestamp;
 pub mod universe;
+pub mod why;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -57,7 +62,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-const COMMANDS: &[&str] = &["run", "shell", "doctor", "cc", "help", "version"];
+const COMMANDS: &[&str] = &["run", "ps", "why", "shell", "doctor", "cc", "help", "version"];
 
 fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
     let Some(first) = args.first() else {
@@ -67,6 +72,8 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
     let rest = &args[1..];
     match first.to_string_lossy().as_ref() {
         "run" | "mpiexec" | "mpirun" => run::command(rest),
+        "ps" => why::ps(rest),
+        "why" => why::why(rest),
         "shell" => shell::command(rest),
         "cc" => cc::command(rest),
         "doctor" => doctor::command(rest),
@@ -74,6 +81,8 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
         "-h" | "--help" | "help" => {
             output::print(match rest.first().and_then(|a| a.to_str()) {
                 Some("run") => help::RUN,
+                Some("ps") => help::PS,
+                Some("why") => help::WHY,
                 Some("shell") => help::SHELL,
                 Some("doctor") => help::DOCTOR,
                 Some("cc") => help::CC,

@@ -233,8 +233,8 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts the guard of the job with this mark.
-    pub(crate) fn start(mark: &str) -> io::Result<Self> {
+    /// Starts the guard of the job with this mark, which removes the file `left`, too.
+    pub(crate) fn start(mark: &str, left: Option<PathBuf>) -> io::Result<Self> {
         let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let wanted = format!("{JOB}={mark}");
         let launcher = rustix::process::getpid();
@@ -251,6 +251,9 @@ impl Guard {
             let was_killed = said == Ok(0);
             if was_killed {
                 crate::output::say(&killed(launcher, kills.explain()));
+            }
+            if let Some(left) = left {
+                let _ = std::fs::remove_file(left);
             }
             kill_marked(wanted.as_bytes());
         })?;

@@ -61,6 +61,12 @@ impl JobUniverse {
         if self.0.has(ProcId(slot)) { self.0.slot(ProcId(slot)).standing().state } else { SlotState::Empty }
     }
 
+    /// The process that has claimed a slot, if its number means something here.
+    pub(crate) fn process_of(&self, slot: u32) -> Option<u32> {
+        let tag = self.0.has(ProcId(slot)).then(|| self.0.process(ProcId(slot))).flatten()?;
+        (!tag.is_foreign()).then(|| tag.pid())
+    }
+
     /// The code that the process of a slot gave to `MPI_Abort`.
     pub(crate) fn abort_code(&self, slot: u32) -> Option<i32> {
         self.0.has(ProcId(slot)).then(|| self.0.slot(ProcId(slot)).abort_code()).flatten()

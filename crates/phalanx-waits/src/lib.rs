@@ -18,6 +18,6 @@ mod snapshot;
 mod wait;
 
 pub use proof::{Standing, stuck};
-pub use report::{Names, ranks, report, summary, table, tame, wrapped};
+pub use report::{Names, cut, headline, ranks, reason, report, said, summary, table, tame, wrapped};
 pub use snapshot::{Snapshot, Thread};
 pub use wait::{Frame, Item, Kind, Need, Peers, Wait};

@@ -22,16 +22,27 @@ const NAMED: usize = 8;
 /// What there is to say of processes that can never go on.
 #[must_use]
 pub fn report(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
-    let mut text = String::new();
-    let who = ranks(stuck, names);
-    let _ = match stuck {
-        [slot] if waits_for_itself(snapshot, *slot) => {
-            writeln!(text, "phalanx: deadlock: {who} waits for itself and can never go on")
-        }
-        [_] => writeln!(text, "phalanx: deadlock: {who} waits for what can never come"),
-        _ => writeln!(text, "phalanx: deadlock: {who} wait for each other and can never go on"),
-    };
+    let mut text = format!("phalanx: {}\n", headline(snapshot, stuck, names));
     text.push_str(&table(snapshot, |slot| stuck.binary_search(&slot).is_ok(), names));
+    text.push_str(&reason(snapshot, stuck, names));
+    text
+}
+
+/// Who can never go on, in a line.
+#[must_use]
+pub fn headline(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
+    let who = ranks(stuck, names);
+    match stuck {
+        [slot] if waits_for_itself(snapshot, *slot) => format!("deadlock: {who} waits for itself and can never go on"),
+        [_] => format!("deadlock: {who} waits for what can never come"),
+        _ => format!("deadlock: {who} wait for each other and can never go on"),
+    }
+}
+
+/// Who waits for whom all around, and what to do about it, in indented lines.
+#[must_use]
+pub fn reason(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
+    let mut text = String::new();
     if let Some(cycle) = cycle(snapshot, stuck) {
         let cycle: Vec<String> = cycle.iter().map(|slot| names.rank(*slot)).collect();
         let _ = writeln!(text, "  the cycle: {}", shortened(&cycle));
@@ -147,7 +158,8 @@ fn write_entry(text: &mut String, entry: &Entry<'_>, names: &dyn Names) {
 }
 
 /// "Recv from rank 1, tag 7, on MPI_COMM_WORLD".
-fn said(wait: &Wait) -> String {
+#[must_use]
+pub fn said(wait: &Wait) -> String {
     let mut said = wait.operation.clone();
     if let Some(first) = wait.items.first() {
         let _ = write!(said, " {}", first.what);
@@ -280,7 +292,9 @@ pub fn wrapped(text: &mut String, indent: &str, words: &str) {
     text.push('\n');
 }
 
-fn cut(line: &str, width: usize) -> String {
+/// A line, of so many columns at most.
+#[must_use]
+pub fn cut(line: &str, width: usize) -> String {
     match line.chars().count() > width {
         true => line.chars().take(width - 3).chain("...".chars()).collect(),
         false => line.to_owned(),

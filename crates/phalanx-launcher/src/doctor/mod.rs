@@ -8,6 +8,7 @@ use std::ffi::OsString;
 
 use crate::error::LaunchError;
 use crate::help;
+use crate::look::string;
 use crate::output;
 
 /// How a finding is to be taken.
@@ -150,22 +151,6 @@ fn as_json(findings: &[Finding]) -> String {
     format!("[\n{}\n]\n", entries.join(",\n"))
 }
 
-/// A JSON string.
-fn string(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +163,6 @@ mod tests {
         assert!(text.contains("-> install it") && text.ends_with("1 wrong\n"), "{text}");
         let json = as_json(&findings);
         assert!(json.contains(r#""text": "missing \"x\"\n""#), "{json}");
-        assert_eq!(string("a\u{1}"), "\"a\\u0001\"");
     }
 
     #[test]

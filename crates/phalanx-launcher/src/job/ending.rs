@@ -214,7 +214,7 @@ impl Job {
         }
     }
 
-    /// SIGTERM, SIGHUP, SIGQUIT: passed on, and the job ends.
+    /// SIGTERM, SIGHUP: passed on, and the job ends.
     pub(super) fn terminated(&mut self, signal: i32) {
         if self.course.verdict.is_some() {
             return self.kill_everything();
@@ -241,7 +241,7 @@ impl Job {
         let running = self.list(&running);
         self.say(&format!("phalanx: {name} received{sender}; ending the job"));
         self.say(&format!("phalanx: {running} still running, killed in {grace} or by a second signal"));
-        self.say_waits();
+        self.say_look();
     }
 
     /// When only a slow reader of our output is left to wait for, a signal ends that.
@@ -317,7 +317,7 @@ impl Job {
                 "phalanx: timeout of {limit} reached; ending the job ({} still running)",
                 self.list(&running)
             ));
-            self.say_waits();
+            self.say_look();
             self.course.verdict.get_or_insert(124);
             self.end_job(self.manner.grace);
         }

@@ -3,11 +3,13 @@
 //! The loop sleeps in `epoll_wait` and never anywhere else; everything it reads or writes is non-blocking. Its parts:
 //! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
 //! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts, [`waits`] finds deadlocks, [`desk`] hears what
-//! ranks tell besides, [`postmortem`] says how it ended.
+//! ranks tell besides, [`postmortem`] says how it ended,
+//! [`looked`] tells who asks.
 
 mod desk;
 mod ending;
 mod input;
+mod looked;
 mod partial;
 mod places;
 mod postmortem;
@@ -28,7 +30,8 @@ use rustix::process::{Pid, Signal};
 
 use crate::error::LaunchError;
 use crate::failure::Cause;
-use crate::output::{Read, Sink, Stream};
+use crate::jobs::Door;
+use crate::output::{self, Read, Sink, Stream};
 use crate::pmi::{Client, Service};
 use crate::process::{self, Ended, Guard};
 use crate::signals::Signals;
@@ -82,6 +85,8 @@ enum Source {
     Terminal,
     Stdin,
     Desk,
+    Door,
+    Caller(usize),
 }
 
 impl Source {
@@ -94,6 +99,8 @@ impl Source {
             Self::Terminal => (4, 0),
             Self::Stdin => (5, 0),
             Self::Desk => (6, 0),
+            Self::Door => (7, 0),
+            Self::Caller(number) => (8, number),
         };
         (kind << 56) | index as u64
     }
@@ -108,6 +115,8 @@ impl Source {
             4 => Self::Terminal,
             5 => Self::Stdin,
             6 => Self::Desk,
+            7 => Self::Door,
+            8 => Self::Caller(index),
             _ => return None,
         })
     }
@@ -159,6 +168,7 @@ pub(crate) struct Job {
     partial_at: Option<Instant>,
     course: ending::Course,
     watch: waits::Watch,
+    looked: looked::Looked,
     scratch: Vec<u8>,
     started: Instant,
 }
@@ -177,17 +187,27 @@ impl Job {
         let id = rustix::process::getpid().as_raw_nonzero();
         let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let mark = format!("{id}.{:x}{:08x}", clock.tv_sec, clock.tv_nsec);
-        let guard = Guard::start(&mark).map_err(refused("starting the guard process"))?;
+        // Whoever wants to know what the job is doing asks there. It runs as well where nobody can.
+        let door = Door::open();
+        if let Err(error) = &door
+            && manner.verbose
+        {
+            output::say(&format!("phalanx: 'phalanx ps' will not find this job: {error}"));
+        }
+        let door = door.ok();
+        let guard = Guard::start(&mark, door.as_ref().map(|door| door.path.clone()))
+            .map_err(refused("starting the guard process"))?;
         let signals = Signals::new().map_err(refused("watching for signals"))?;
         process::adopt_orphans().map_err(refused("adopting orphaned processes"))?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| LaunchError::system("epoll", e))?;
         let sinks = Sink::both().map_err(refused("opening standard output and error"))?;
         let desk = desk::Desk::new().map_err(refused("the sockets that ranks tell of exceptions by"))?;
-        let job = Self {
+        let mut job = Self {
             desk,
             post: postmortem::PostMortem::new(),
             course: ending::Course::new(started, manner.timeout),
             watch: waits::Watch::default(),
+            looked: looked::Looked::new(door),
             service: Service::new(&mark, universe_size),
             manner,
             universe,
@@ -209,6 +229,7 @@ impl Job {
         epoll::add(&job.epoll, &job.signals, data(Source::Signals), epoll::EventFlags::IN)
             .map_err(|e| LaunchError::system("watching signals", e))?;
         watch(&job.epoll, &job.desk, Source::Desk).map_err(|e| LaunchError::system("watching the ranks", e))?;
+        job.open_door();
         Ok(job)
     }
 
@@ -241,6 +262,8 @@ impl Job {
                     Some(Source::Terminal) => self.read_terminal(),
                     Some(Source::Stdin) => self.feed_stdin(),
                     Some(Source::Desk) => self.read_desk(),
+                    Some(Source::Door) => self.answer_door(),
+                    Some(Source::Caller(number)) => self.serve_caller(number),
                     None => {}
                 }
             }
@@ -349,7 +372,8 @@ impl Job {
             match signal {
                 libc::SIGCHLD => children_ended = true,
                 libc::SIGINT => self.interrupted(),
-                libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => self.terminated(signal),
+                libc::SIGTERM | libc::SIGHUP => self.terminated(signal),
+                libc::SIGQUIT => self.say_look(),
                 libc::SIGTSTP => {
                     // SIGTSTP stops nobody in a session without a terminal.
                     self.signal_ranks(Signal::STOP);
@@ -465,6 +489,8 @@ mod tests {
             Source::Terminal,
             Source::Stdin,
             Source::Desk,
+            Source::Door,
+            Source::Caller(7),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

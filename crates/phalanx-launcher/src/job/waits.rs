@@ -3,20 +3,18 @@
 //! Only ranks that have waited for a tenth of a second have notes, so that a job that is busy costs a look at an empty
 //! word for each rank. The proof is in `phalanx-waits`.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
-use phalanx_waits::{Frame, Names, Snapshot, report, stuck, table};
+use phalanx_waits::{Frame, Names, Snapshot, report, stuck};
 
 use super::{Job, Rank};
 use crate::cli::OnDeadlock;
+use crate::look;
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_millis(250);
 /// To the next one, when a rank moved during the last.
 const AGAIN: Duration = Duration::from_millis(10);
-/// Source files of more bytes are not looked into.
-const LONGEST_SOURCE: u64 = 4 << 20;
 
 /// When the notes are looked at, and what was found.
 #[derive(Default)]
@@ -39,13 +37,7 @@ impl Names for RankNames<'_> {
     }
 
     fn source(&self, frame: &Frame) -> Option<String> {
-        let meta = fs::metadata(&frame.file).ok()?;
-        if frame.line == 0 || !meta.is_file() || meta.len() > LONGEST_SOURCE {
-            return None;
-        }
-        let text = fs::read_to_string(&frame.file).ok()?;
-        let line = text.lines().nth(frame.line as usize - 1)?.trim();
-        (!line.is_empty()).then(|| line.to_owned())
+        look::source(frame)
     }
 }
 
@@ -84,25 +76,5 @@ impl Job {
             }
         }
         self.watch.told = stuck;
-    }
-
-    /// Says what each rank waits for that has waited for a while.
-    pub(super) fn say_waits(&mut self) {
-        if self.manner.foreign {
-            return;
-        }
-        let snapshot = Snapshot::take(self.universe.universe());
-        let text = table(&snapshot, |_| true, &RankNames(&self.ranks));
-        let waits = |rank: &Rank| snapshot.threads().iter().any(|thread| thread.slot == rank.slot);
-        let mut others: Vec<usize> =
-            self.by_pid.values().copied().filter(|index| !waits(&self.ranks[*index])).collect();
-        others.sort_unstable();
-        if !text.is_empty() {
-            self.say(&format!("phalanx: what ranks wait for:\n{}", text.trim_end()));
-        }
-        if !others.is_empty() {
-            let list = self.list(&others);
-            self.say(&format!("phalanx: not waiting for other ranks, or not known for what: {list}"));
-        }
     }
 }

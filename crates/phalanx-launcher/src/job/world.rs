@@ -89,6 +89,7 @@ impl Job {
         }
         let size = u32::try_from(appnums.len()).unwrap_or(u32::MAX);
         make_room_for_descriptors(size)?;
+        self.call_it(plan.programs.iter().map(Planned::label).collect::<Vec<_>>().join(" : "));
         let world = self.service.add_world(appnums.clone(), &plan.preput);
         self.course.ranks_started();
         let begun = self.ranks.len();

@@ -1,0 +1,232 @@
+//! A look into a running job: what each rank is doing now, without stopping it and without its help.
+//!
+//! The launcher looks, since it is the ancestor of the ranks and has their segment; who has asked gets what was seen and makes
+//! words of it. Nothing waits for a rank: what is looked at is `/proc`, memory, and the notes of blocked calls.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `mod.rs` | what was seen of a job |
+//! | `process.rs` | a process and its threads, by `/proc` |
+//! | `call.rs` | the system call that a thread is in, in words |
+//! | `python.rs` | Python stacks, from memory; `layout.rs`, `lines.rs`, `memory.rs` for it |
+//! | `report.rs` | words: equal ranks folded, and what it all means in one line; `verdict.rs`, `json.rs` |
+//!
+//! [`docs/decisions/0024`](../../../../docs/decisions/0024-a-look-inside.md) has the reasons.
+
+mod call;
+mod json;
+mod layout;
+mod lines;
+mod memory;
+mod process;
+mod python;
+mod report;
+mod verdict;
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use phalanx_waits::{Frame, Wait};
+use serde::{Deserialize, Serialize};
+
+use crate::process::Ended;
+
+pub(crate) use json::{as_json, jobs_as_json, string};
+pub(crate) use process::{look_at, tree};
+pub(crate) use report::{age, heading, report, source, tame};
+
+/// What a job is, and how it fares at large.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct About {
+    /// Its name among the jobs of this user.
+    pub(crate) id: String,
+    /// The launcher's process.
+    pub(crate) launcher: u32,
+    /// What it runs.
+    pub(crate) program: String,
+    /// Ranks that were started.
+    pub(crate) ranks: u32,
+    /// Ranks that have not ended.
+    pub(crate) running: u32,
+    /// Ranks that have waited in a call for a while.
+    pub(crate) waiting: u32,
+    /// Milliseconds since it was started.
+    pub(crate) age: u64,
+    /// It is being ended.
+    pub(crate) ending: bool,
+    /// Some of its ranks can never go on.
+    pub(crate) deadlock: bool,
+    /// Its ranks are on another MPI library: what they wait for is not known.
+    pub(crate) foreign: bool,
+}
+
+impl About {
+    /// How the job fares, in a word.
+    pub(crate) fn state(&self) -> &'static str {
+        match self {
+            _ if self.ending => "ending",
+            _ if self.deadlock => "deadlock",
+            _ if self.running == 0 => "ended",
+            _ if self.waiting == self.running => "waiting",
+            _ => "running",
+        }
+    }
+}
+
+/// How far a rank has come with MPI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stage {
+    /// It has not begun.
+    Before,
+    /// In `MPI_Init`.
+    Starting,
+    /// Between `MPI_Init` and `MPI_Finalize`.
+    Running,
+    /// In `MPI_Finalize`.
+    Finalizing,
+    /// Past it.
+    Finalized,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// How the process of a rank has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum End {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl From<Ended> for End {
+    fn from(ended: Ended) -> End {
+        match ended {
+            Ended::Exit(status) => End::Status(status),
+            Ended::Signal(signal) => End::Signal(signal),
+        }
+    }
+}
+
+/// A rank.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RankSeen {
+    /// Its world; 0 is the first.
+    pub(crate) world: u32,
+    /// Its number there.
+    pub(crate) rank: u32,
+    /// Its slot in the segment.
+    pub(crate) slot: u32,
+    /// The process that was started for it.
+    pub(crate) pid: u32,
+    /// What it runs.
+    pub(crate) program: String,
+    pub(crate) stage: Stage,
+    pub(crate) ended: Option<End>,
+    /// The process that calls MPI: the one that was started, or a child of it.
+    pub(crate) process: Option<Process>,
+    /// Others that it has started.
+    pub(crate) children: Vec<Process>,
+}
+
+/// A process, as it was seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// The beginning of its command line.
+    pub(crate) command: String,
+    /// The letter that the kernel has for its state.
+    pub(crate) state: char,
+    /// Who debugs it: number and name.
+    pub(crate) tracer: Option<(u32, String)>,
+    /// CPU time that it has used, in milliseconds.
+    pub(crate) cpu: u64,
+    /// Bytes of its memory that are in the machine's.
+    pub(crate) resident: u64,
+    pub(crate) threads: Vec<Thread>,
+    /// Why there are no Python stacks, where there is Python; empty if there are.
+    pub(crate) unreadable: String,
+}
+
+impl Process {
+    /// The first thread.
+    pub(crate) fn main(&self) -> Option<&Thread> {
+        self.threads.iter().find(|thread| thread.number == self.pid)
+    }
+}
+
+/// A thread.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Thread {
+    pub(crate) number: u32,
+    pub(crate) doing: Doing,
+    /// Its Python stack, innermost first.
+    pub(crate) frames: Vec<Frame>,
+}
+
+/// What a thread is doing, as far as the kernel can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Doing {
+    pub(crate) kind: DoingKind,
+    /// In words: "reads from a pipe".
+    pub(crate) words: String,
+}
+
+/// The kinds of what a thread may be doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum DoingKind {
+    /// It runs, or would if it had a CPU.
+    Computes,
+    /// It sleeps for a time.
+    Sleeps,
+    /// It waits for standard input.
+    Stdin,
+    /// It waits in a call that reads or writes.
+    File,
+    /// It waits for a socket or for several events.
+    Events,
+    /// It waits for a process that it has started.
+    Child,
+    /// It waits for another thread, a lock, or a process with which it shares memory.
+    Thread,
+    /// It waits for a disk or a file system, and cannot be interrupted.
+    Disk,
+    /// A signal has stopped it.
+    Stopped,
+    /// A debugger holds it.
+    Traced,
+    /// It has ended.
+    Ended,
+    /// Anything else.
+    Other,
+}
+
+/// A proved deadlock.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Stuck {
+    /// The ranks that can never go on, by slot.
+    pub(crate) slots: Vec<u32>,
+    /// What there is to say first.
+    pub(crate) headline: String,
+    /// The cycle, and what to do, in lines.
+    pub(crate) reason: String,
+}
+
+/// All that was seen of a job at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Look {
+    pub(crate) about: About,
+    pub(crate) ranks: Vec<RankSeen>,
+    /// What blocked threads say, by the slot of their rank.
+    pub(crate) waits: Vec<(u32, Wait)>,
+    pub(crate) stuck: Option<Stuck>,
+    /// Milliseconds of the clock that the waits go by.
+    pub(crate) now: u64,
+}
+
+/// The text of a file of `/proc`, as far as so many bytes.
+pub(crate) fn read_at_most(path: &str, bytes: u64) -> io::Result<String> {
+    let mut content = Vec::new();
+    File::open(path)?.take(bytes).read_to_end(&mut content)?;
+    Ok(String::from_utf8_lossy(&content).into_owned())
+}
