@@ -3,6 +3,7 @@
 import array
 import ctypes
 import mmap
+import sys
 import unittest
 
 from phalanx import MPI
@@ -199,6 +200,41 @@ class Arrays(unittest.TestCase):
         target = numpy.zeros((3, 2)).T
         exchange(numpy.asfortranarray(source), target)
         self.assertTrue((source == target).all())
+
+    def test_arrays_are_what_the_buffer_protocol_says_of_them(self):
+        # A view of memory goes through the protocol; types that differ are an error.
+        class Subclass(numpy.ndarray):
+            pass
+
+        unaligned = numpy.zeros(33, "u1")[1:].view("f8")
+        for source in (
+            *(numpy.ones(4, char) for char in "?bBhHiIlLqQefdgFDG"),
+            numpy.ones((2, 2), order="F"),
+            numpy.ones((2, 2, 1)),
+            numpy.array(1.0),
+            numpy.ones(4)[1:3],
+            numpy.ones(4).view(Subclass),
+            unaligned,
+        ):
+            with self.subTest(source.dtype, shape=source.shape):
+                target = numpy.zeros_like(source)
+                before = sys.getrefcount(source), sys.getrefcount(target)
+                exchange(source, memoryview(target))
+                self.assertEqual(target.tobytes(), source.tobytes())
+                target[...] = 0
+                exchange(memoryview(source), target)
+                self.assertEqual(target.tobytes(), source.tobytes())
+                after = sys.getrefcount(source), sys.getrefcount(target)
+                self.assertEqual(after, before)
+
+    def test_an_array_under_way_is_not_resized(self):
+        target = numpy.zeros(3)
+        request = SELF.Irecv(target, 0, 8)
+        with self.assertRaisesRegex(ValueError, "cannot resize"):
+            target.resize(6)
+        SELF.Send(numpy.ones(3), 0, 8)
+        request.Wait()
+        self.assertEqual(list(target), [1, 1, 1])
 
     def test_numpy_integers_are_counts(self):
         source, target = numpy.arange(3), numpy.zeros(3, int)

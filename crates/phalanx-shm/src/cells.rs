@@ -139,10 +139,14 @@ impl<'a> Cells<'a> {
         self.words[at + 2].store(what[1], Ordering::Relaxed);
     }
 
-    /// The first word of a rank's note, when its tag has been seen to be of this step.
+    /// What a rank's cell of that step says now, and the first word of its note: of this step if the tag is.
     #[inline]
-    pub fn what(&self, rank: usize, step: u64) -> u64 {
-        self.words[Cells::at(rank, step) + 1].load(Ordering::Relaxed)
+    pub fn said(&self, rank: usize, step: u64) -> (u64, u64) {
+        let at = Cells::at(rank, step);
+        let cell = &self.words[at..at + DATA];
+        // SYNC POINT cell: Acquire, pairs with the store in `say`; the note is read after it.
+        let seen = cell[0].load(Ordering::Acquire);
+        (seen, cell[1].load(Ordering::Relaxed))
     }
 
     /// What a rank noted in the step; `None` when its cell is of another one.
@@ -221,7 +225,7 @@ mod tests {
             assert!(!cells.say(0, step, Cells::tag(step, 5)));
             assert!(cells.has_entered(0, step) && !cells.has_entered(0, step + CELLS as u64));
             assert_eq!(cells.noted(0, step), Some([step, 7]));
-            assert_eq!(cells.what(0, step), step);
+            assert_eq!(cells.said(0, step), (Cells::tag(step, 5), step));
             assert!(!cells.all_have_entered(step));
         }
     }

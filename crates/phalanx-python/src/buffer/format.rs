@@ -3,7 +3,7 @@
 //! Keys are what the buffer protocol (`struct` notation), NumPy (`dtype.char` and `dtype.str` without its byte order) and the
 //! array interfaces use. Values are the fixed handles of the MPI 5.0 ABI.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 
 use pyo3::exceptions::{PyBufferError, PyKeyError};
 use pyo3::prelude::*;
@@ -142,6 +142,37 @@ static BY_CHAR: [Option<Basic>; 128] = {
     }
     table
 };
+
+/// What NumPy gives as format of the elements whose number in its C interface (`enum NPY_TYPES`) this is, and their datatype:
+/// for numbers of this machine.
+static BY_NUMBER: [Option<(&CStr, Basic)>; 24] = {
+    let mut table = [None; 24];
+    table[0] = Some((c"?", C_BOOL));
+    table[1] = Some((c"b", SIGNED_CHAR));
+    table[2] = Some((c"B", UNSIGNED_CHAR));
+    table[3] = Some((c"h", SHORT));
+    table[4] = Some((c"H", UNSIGNED_SHORT));
+    table[5] = Some((c"i", INT));
+    table[6] = Some((c"I", UNSIGNED));
+    table[7] = Some((c"l", LONG));
+    table[8] = Some((c"L", UNSIGNED_LONG));
+    table[9] = Some((c"q", LONG_LONG));
+    table[10] = Some((c"Q", UNSIGNED_LONG_LONG));
+    table[11] = Some((c"f", FLOAT));
+    table[12] = Some((c"d", DOUBLE));
+    table[13] = Some((c"g", LONG_DOUBLE));
+    table[14] = Some((c"Zf", C_FLOAT_COMPLEX));
+    table[15] = Some((c"Zd", C_DOUBLE_COMPLEX));
+    table[16] = Some((c"Zg", C_LONG_DOUBLE_COMPLEX));
+    table[23] = Some((c"e", REAL2));
+    table
+};
+
+/// Format and datatype of the elements that have this number in NumPy's C interface.
+#[inline]
+pub(super) fn of_numpy(number: c_int) -> Option<(&'static CStr, Basic)> {
+    BY_NUMBER.get(usize::try_from(number).ok()?).copied().flatten()
+}
 
 /// The datatype that a type string names.
 #[inline]

@@ -2,7 +2,8 @@
 //!
 //! A [`View`] is the contiguous memory of one Python object, held until the view is dropped. It comes from the buffer
 //! protocol (bytes, bytearray, array, memoryview, NumPy, ctypes, mmap, ...), else from DLPack, else from the array
-//! interface of CUDA-aware libraries. NumPy is never imported: its arrays speak the buffer protocol.
+//! interface of CUDA-aware libraries. NumPy is never imported: its arrays speak the buffer protocol, and once one has come, the
+//! others are [looked at directly](ndarray).
 //!
 //! Memory that has gaps, is read-only or has elements without a format is a `BufferError`, whatever the exporter raised (NumPy:
 //! `ValueError`), as in mpi4py; an object without memory is a `TypeError`. The text says what the object is, what is wrong
@@ -12,6 +13,7 @@ mod array_interface;
 mod class;
 mod dlpack;
 pub(crate) mod format;
+mod ndarray;
 
 pub(crate) use class::Buffer;
 
@@ -40,6 +42,8 @@ enum Origin {
     Address,
     /// The buffer protocol: `PyBuffer_Release` gives it back.
     Protocol,
+    /// An array of NumPy: a reference to it is held.
+    Array,
     /// DLPack or an array interface: a reference to the exporter is held. The number is a DLPack device type.
     Device(u32),
 }
@@ -91,7 +95,12 @@ impl View {
         if with_format {
             flags |= ffi::PyBUF_FORMAT;
         }
-        View::request(object, access, flags)
+        if let Some((view, _)) = View::of_array(object, access) {
+            return Ok(view);
+        }
+        let view = View::request(object, access, flags)?;
+        view.learn(object);
+        Ok(view)
     }
 
     /// The memory of `object` as plain bytes (C-contiguous, no format).
@@ -244,7 +253,7 @@ impl View {
             // SAFETY: called from `drop` while attached; this view owns the export and gives it back once.
             Origin::Protocol => unsafe { ffi::PyBuffer_Release(&mut self.raw) },
             // SAFETY: as above; `obj` is an owned reference.
-            Origin::Device(_) => unsafe { ffi::Py_DECREF(self.raw.obj) },
+            Origin::Array | Origin::Device(_) => unsafe { ffi::Py_DECREF(self.raw.obj) },
         }
         self.origin = Origin::Address;
         self.raw.obj = ptr::null_mut();

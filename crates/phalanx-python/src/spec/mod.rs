@@ -67,6 +67,9 @@ impl Form for Message {
         if rank == MPI_PROC_NULL {
             return Ok(Message::nothing());
         }
+        if let Some((view, basic)) = View::of_array(message, access) {
+            return Message::of_elements(view, basic, blocks);
+        }
         if buffer::supports_buffer_protocol(message) {
             return Message::of_buffer(message, access, blocks);
         }
@@ -111,6 +114,11 @@ impl Message {
         let view = View::of(object, access, true)?;
         view.check_reachable()?;
         let basic = element_of(&view)?;
+        Message::of_elements(view, basic, blocks)
+    }
+
+    #[inline]
+    fn of_elements(view: View, basic: format::Basic, blocks: usize) -> PyResult<Message> {
         let count = Room::of(&view).entries(basic.size, blocks)?;
         Ok(Message { address: view.address(), count, datatype: MPI_Datatype(basic.handle), _view: view })
     }

@@ -82,11 +82,11 @@ pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
         Ok(turn) => turn,
         Err(e) => return Some(Err(e)),
     };
-    go(comm, call, id, way, waiting, turn).transpose()
+    go(comm, call, &id, way, waiting, turn).transpose()
 }
 
 /// As [`run`], for an eligible call whose turn it is.
-fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut turn: Turn<'_>) -> Result<Option<()>> {
+fn go(comm: &Comm, call: &Call, id: &Identity, way: Way, waiting: Waiting, mut turn: Turn<'_>) -> Result<Option<()>> {
     let Local { state, counters } = &mut *turn.local;
     if matches!(state, State::Unmade) {
         *state = make(comm, waiting.operation)?;
@@ -102,19 +102,26 @@ fn go(comm: &Comm, call: &Call, id: Identity, way: Way, waiting: Waiting, mut tu
         Way::Beside => None,
     };
     counters.beside = place.is_none();
-    let done = Steps::begin(comm, area, place.unwrap_or(Place::Cells), counters, id).and_then(|mut steps| {
-        if place.is_some() {
-            perform(&mut steps, call)?;
-            return steps.verdict().map(Some);
-        }
-        let at = steps.enter()?;
-        steps.arrive(at);
-        Ok(None)
-    });
+    let cells = area.cells()?;
+    let mut steps = Steps::begin(comm, area, cells, place.unwrap_or(Place::Cells), counters, id);
+    let done = take(&mut steps, call, place.is_some());
     if done.as_ref().is_err_and(|e| e.class() == ErrorClass::NotSame) {
         *state = State::Closed(Closed::Disagreed);
     }
     done
+}
+
+/// Takes the steps of the call; or the one that says what it is, and leaves the rest to messages.
+#[inline]
+fn take(steps: &mut Steps<'_>, call: &Call, here: bool) -> Result<Option<()>> {
+    steps.open()?;
+    if here {
+        perform(steps, call)?;
+        return steps.verdict().map(Some);
+    }
+    let at = steps.enter()?;
+    steps.arrive(at);
+    Ok(None)
 }
 
 #[cold]

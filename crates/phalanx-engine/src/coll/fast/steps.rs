@@ -167,7 +167,7 @@ pub(super) struct Steps<'a> {
     place: Place,
     counters: &'a mut Counters,
     cells: Cells<'a>,
-    id: Identity,
+    id: &'a Identity,
     /// The same, as this rank notes it in each step.
     note: [u64; 2],
     /// What another rank does in the same steps that it should not, as this rank has found out.
@@ -203,14 +203,22 @@ impl<'a> Steps<'a> {
     pub(super) fn begin(
         comm: &'a Comm,
         area: &'a Area,
+        cells: Cells<'a>,
         place: Place,
         counters: &'a mut Counters,
-        id: Identity,
-    ) -> Result<Steps<'a>> {
-        let (cells, before, me) = (area.cells()?, counters.step, comm.rank() as usize);
-        let (note, mistake) = (id.to_note(), Cell::new(None));
-        let steps = Steps { comm, area, place, counters, cells, id, note, mistake, me, before };
-        if steps.is_broken() { Err(steps.disagreement()) } else { Ok(steps) }
+        id: &'a Identity,
+    ) -> Steps<'a> {
+        let (before, me) = (counters.step, comm.rank() as usize);
+        Steps { comm, area, place, counters, cells, id, note: id.to_note(), mistake: Cell::new(None), me, before }
+    }
+
+    /// That no rank has closed the area.
+    ///
+    /// # Errors
+    /// Which ranks disagree about what.
+    #[inline]
+    pub(super) fn open(&self) -> Result<()> {
+        if self.is_broken() { Err(self.disagreement()) } else { Ok(()) }
     }
 
     /// Whether the operation moves data in chunks through the large memory.
@@ -418,23 +426,40 @@ impl<'a> Steps<'a> {
     }
 
     /// Waits until these ranks have arrived.
+    #[inline]
     fn heard(&self, at: Entered, ranks: Range<usize>) -> Result<()> {
+        let mut other = 0;
+        for rank in ranks.clone() {
+            let (seen, what) = self.cells.said(rank, at.step);
+            if seen != at.tag {
+                return self.heard_later(at, rank..ranks.end, other);
+            }
+            // The same steps; whether the same reduction and types stands in the line that is here now.
+            other |= what ^ self.note[0];
+        }
+        if other != 0 {
+            self.compare(at.step);
+        }
+        Ok(())
+    }
+
+    /// As [`heard`](Self::heard), when the first of the ranks is not there yet, or there with something else.
+    fn heard_later(&self, at: Entered, ranks: Range<usize>, mut other: u64) -> Result<()> {
         // Ranks that were seen are not looked at again.
-        let (mut next, mut seen, mut other) = (ranks.start, at.tag, 0);
-        let mut flag = || {
+        let (mut next, mut seen) = (ranks.start, at.tag);
+        let flag = || {
             while next < ranks.end {
-                seen = self.cells.seen(next, at.step);
+                let what;
+                (seen, what) = self.cells.said(next, at.step);
                 if seen != at.tag {
-                    // Not there yet, or there with something else.
                     return Cells::has_come(seen, at.step);
                 }
-                // The same steps; whether the same reduction and types stands in the line that is here now.
-                other |= self.cells.what(next, at.step) ^ self.note[0];
+                other |= what ^ self.note[0];
                 next += 1;
             }
             true
         };
-        self.wait(at.step, ranks.clone(), &mut flag)?;
+        self.wait(at.step, ranks.clone(), flag)?;
         if seen != at.tag {
             return Err(self.disagree_with(next, at.step));
         }
@@ -490,7 +515,7 @@ impl<'a> Steps<'a> {
 
     #[cold]
     fn disagreement(&self) -> Error {
-        disagreement(self.comm, &self.cells, self.before, Some(self.id))
+        disagreement(self.comm, &self.cells, self.before, Some(*self.id))
     }
 }
 
