@@ -34,4 +34,23 @@ def _open() -> None:
         opening.open_door()
 
 
+def _give_terminal() -> None:
+    """Make `input()` ask for the terminal of the job, the first time it is called."""
+    import builtins
+
+    builtin = builtins.input
+
+    def input(prompt: object = "", /) -> str:
+        try:
+            from phalanx import _terminal
+        except ImportError:
+            return builtin(prompt)
+        return _terminal.ask(builtin, prompt)
+
+    input.__doc__ = builtin.__doc__
+    builtins.input = input
+
+
 _open()
+if "PHALANX_DESK" in os.environ:
+    _give_terminal()

@@ -79,7 +79,7 @@ def tell(
         return False
     socket, shows = place
     try:
-        how = "again" if _is_echo(kind, value) else "shown" if shown or shows else ""
+        how = "again" if is_echo(kind, value) else "shown" if shown or shows else ""
         file, line, function, source = _place(trace)
         fields = [
             "raised",
@@ -99,7 +99,7 @@ def tell(
         socket.close()
 
 
-def _is_echo(kind: type[BaseException], value: BaseException) -> bool:
+def is_echo(kind: type[BaseException], value: BaseException) -> bool:
     """Whether it only tells that another rank has failed."""
     module = sys.modules.get("phalanx.MPI")
     if module is None:

@@ -135,6 +135,8 @@ pub struct RunOptions {
     pub verbose: bool,
     /// A rank that fails does not end the job.
     pub keep_going: bool,
+    /// A debugger looks at the first exception that nobody caught.
+    pub pdb: bool,
     /// What is done when ranks can never go on; `None`: as the environment says.
     pub on_deadlock: Option<OnDeadlock>,
     /// The doors to open (`--doors`, `--no-doors`); `None` leaves it to the environment.
@@ -337,6 +339,7 @@ fn flag(
         Id::HostFile => host_file(Path::new(&reader.value(&typed, inline, "a file of host names")?))?,
         Id::Verbose => options.verbose = true,
         Id::KeepGoing => options.keep_going = true,
+        Id::Pdb => options.pdb = true,
         Id::OnDeadlock => {
             options.on_deadlock = Some(OnDeadlock::parse(&typed, &reader.value(&typed, inline, OnDeadlock::NAMES)?)?);
         }

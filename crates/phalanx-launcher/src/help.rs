@@ -53,6 +53,8 @@ program; ':' begins another program of the same job.
                           abort (default): say who waits for whom and where,
                           and end the job; raise: fail the calls that wait;
                           report: say it; ignore: nothing
+  --pdb                   the first rank that raises what nobody catches stops
+                          in a debugger before the job ends; needs a terminal
   --doors multiprocessing
                           answer 'import multiprocessing' (and the pools of
                           concurrent.futures) in ranks as well
@@ -64,7 +66,8 @@ program; ':' begins another program of the same job.
   More flags of other launchers are accepted, or refused with what to do
   instead: docs/running.md lists them.
 
-Standard input goes to rank 0. Lines of output are never torn between ranks.
+Standard input goes to rank 0; input() and breakpoint() get the terminal in any
+rank, one after the other. Lines of output are never torn between ranks.
 A rank that exits with a status other than 0, is killed, or leaves between
 MPI_Init and MPI_Finalize ends the job. Exit status: that of the first rank that
 failed (128 + N for signal N), 124 after --timeout, 130 after Ctrl-C, 0 if all

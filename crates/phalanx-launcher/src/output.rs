@@ -63,6 +63,10 @@ pub(crate) struct Sink {
     pub(crate) broken: bool,
     /// Why, when the reader is not simply gone.
     pub(crate) problem: Option<Errno>,
+    /// It leads to a terminal.
+    is_terminal: bool,
+    /// What comes waits, since somebody else has the terminal.
+    muted: bool,
     /// Its streams are not read.
     pub(crate) held: bool,
     /// The event loop watches the descriptor for room.
@@ -91,6 +95,8 @@ impl Sink {
             heard: Instant::now(),
             broken: false,
             problem: None,
+            is_terminal: kind == FileType::CharacterDevice && rustix::termios::isatty(target),
+            muted: false,
             held: false,
             watched: false,
         })
@@ -115,6 +121,33 @@ impl Sink {
             Way::Own(own) => own.as_fd(),
             _ => self.descriptor.as_fd(),
         }
+    }
+
+    /// Whether it leads to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Somebody else writes to the terminal, on a line of its own.
+    pub(crate) fn mute(&mut self) {
+        if self.is_terminal {
+            if self.unfinished.take().is_some() {
+                self.write(b"\n");
+            }
+            self.muted = true;
+        }
+    }
+
+    /// The terminal is free again, on a new line.
+    pub(crate) fn unmute(&mut self) {
+        if std::mem::replace(&mut self.muted, false) {
+            self.flush();
+        }
+    }
+
+    /// Whether what comes has to wait.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.muted
     }
 
     /// Whether bytes wait to be written.
@@ -155,7 +188,7 @@ impl Sink {
             return;
         }
         let mut rest = bytes;
-        if !self.is_waiting() {
+        if !self.is_waiting() && !self.muted {
             self.waiting.clear();
             self.written = 0;
             while !rest.is_empty() {
@@ -172,7 +205,7 @@ impl Sink {
 
     /// Writes what waits, as far as there is room.
     pub(crate) fn flush(&mut self) {
-        while self.is_waiting() {
+        while self.is_waiting() && !self.muted {
             match self.write_some(&self.waiting[self.written..]) {
                 Ok(n) => self.written += n,
                 Err(Errno::AGAIN) => break,

@@ -239,17 +239,23 @@ impl Guard {
         let wanted = format!("{JOB}={mark}");
         let launcher = rustix::process::getpid();
         let mut kills = phalanx_shm::OomKills::watch();
-        let pid = sys::fork_helper(watched.as_fd(), || {
-            let mut byte = [0u8; 1];
-            let said = loop {
+        let modes = Modes::of_our_terminal();
+        let terminal = modes.is_some().then(rustix::stdio::stdin);
+        let pid = sys::fork_helper(watched.as_fd(), terminal, || {
+            let (mut byte, mut is_lent) = ([0u8; 1], false);
+            // A launcher that gives up has said why, and says so here; one that was killed says nothing.
+            let was_killed = loop {
                 match rustix::io::read(rustix::stdio::stdin(), &mut byte[..]) {
                     Err(rustix::io::Errno::INTR) => {}
-                    said => break said,
+                    Ok(1) if byte[0] == LENT || byte[0] == BACK => is_lent = byte[0] == LENT,
+                    Ok(1) => break false,
+                    _ => break true,
                 }
             };
-            // A launcher that gives up has said why, and says so here; one that was killed says nothing.
-            let was_killed = said == Ok(0);
             if was_killed {
+                if let Some(modes) = modes.filter(|_| is_lent) {
+                    modes.restore();
+                }
                 crate::output::say(&killed(launcher, kills.explain()));
             }
             if let Some(left) = left {
@@ -269,11 +275,50 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// Tells the guard whether a rank has the terminal, and may leave it in a state of its own.
+    pub(crate) fn terminal_is_lent(&self, is_lent: bool) {
+        let _ = rustix::io::write(&self.alive, &[if is_lent { LENT } else { BACK }]);
+    }
+}
+
+/// What the guard is told.
+const LENT: u8 = b'l';
+const BACK: u8 = b'b';
+const QUIET: u8 = b'q';
+
+/// How our terminal was when the job began.
+struct Modes {
+    modes: rustix::termios::Termios,
+    /// The group that had it, and the process that gave it to that.
+    group: Pid,
+    shell: Pid,
+}
+
+impl Modes {
+    fn of_our_terminal() -> Option<Self> {
+        let modes = rustix::termios::tcgetattr(rustix::stdio::stdin()).ok()?;
+        Some(Self { modes, group: rustix::process::getpgrp(), shell: rustix::process::getsid(None).ok()? })
+    }
+
+    /// Puts the modes back, in the guard, whose standard output the terminal is; unless a shell has done it: it takes the
+    /// terminal away from our group first.
+    fn restore(&self) {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.shell)).unwrap_or_default();
+        // "pid (name) state ppid pgrp session tty tpgid ...": the name may hold anything, so count from its end.
+        let group = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(5)?.parse::<i32>().ok());
+        if group.is_none_or(|group| group == self.group.as_raw_nonzero().get()) {
+            let when = rustix::termios::OptionalActions::Now;
+            let _ = rustix::termios::tcsetattr(rustix::stdio::stdout(), when, &self.modes);
+        }
+    }
+}
+
 impl Drop for Guard {
     /// Leaves the job to a guard that has not been retired: the launcher gives up, and has said why.
     fn drop(&mut self) {
         if self.pid.is_some() {
-            let _ = rustix::io::write(&self.alive, b"x");
+            let _ = rustix::io::write(&self.alive, &[QUIET]);
         }
     }
 }

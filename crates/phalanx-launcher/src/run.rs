@@ -83,6 +83,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         merge: options.merge,
         verbose: options.verbose,
         keep_going: options.keep_going,
+        pdb: options.pdb,
         on_deadlock: match options.on_deadlock {
             Some(chosen) => chosen,
             None => on_deadlock()?,

@@ -17,6 +17,8 @@ pub(crate) const HANDLED: &[i32] = &[
     libc::SIGCONT,
     libc::SIGUSR1,
     libc::SIGUSR2,
+    // Setting the terminal from the background must not stop us.
+    libc::SIGTTOU,
 ];
 
 /// The source of signals: they are blocked, and read from a descriptor.

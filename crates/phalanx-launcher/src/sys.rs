@@ -90,19 +90,24 @@ pub(crate) fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Forks a process that runs `body` with `keep` as its standard input, our standard error, and nothing else open, and never
-/// returns.
+/// Forks a process that runs `body` with `keep` as its standard input, `output` (or nothing) as its standard output, our
+/// standard error, and nothing else open, and never returns.
 ///
 /// Architecture invariant: called while the process has one thread, so that the child may allocate.
-pub(crate) fn fork_helper(keep: BorrowedFd<'_>, body: impl FnOnce()) -> io::Result<Pid> {
+pub(crate) fn fork_helper(
+    keep: BorrowedFd<'_>,
+    output: Option<BorrowedFd<'_>>,
+    body: impl FnOnce(),
+) -> io::Result<Pid> {
     // SAFETY: the process has a single thread (see above), so that no lock is held in the child.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             let ready = rustix::process::setsid().is_ok()
-                && rustix::stdio::dup2_stdin(keep.as_fd()).is_ok()
-                && null_device().is_ok();
+                // The output first: it may be our standard input.
+                && output.map_or_else(null_device, |output| Ok(rustix::stdio::dup2_stdout(output)?)).is_ok()
+                && rustix::stdio::dup2_stdin(keep.as_fd()).is_ok();
             if ready {
                 // SAFETY: the child leaves by _exit below: no owner of a closed descriptor runs again.
                 unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };

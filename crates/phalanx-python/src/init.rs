@@ -37,6 +37,10 @@ static TOLD: AtomicBool = AtomicBool::new(false);
 /// How long such a rank leaves the first word, and then the first end, to the other one.
 const PRECEDENCE: Duration = Duration::from_secs(1);
 
+/// A debugger is to look at exceptions that nobody catches: set for ranks by the launcher.
+const PDB: &str = "PHALANX_PDB";
+/// How a rank finds its launcher for what MPI has no words for.
+const DESK: &str = "PHALANX_DESK";
 /// How many seconds a rank may take to end once it has to: set for ranks by the launcher.
 const GRACE: &str = "PHALANX_GRACE";
 /// The same where nobody has said it.
@@ -268,7 +272,8 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
     let py = args.py();
     let ends_job = is_ours() && !is_interactive(py) && has_peers();
     if !ends_job {
-        return previous.call1(py, args).map(drop);
+        previous.call1(py, args)?;
+        return examine(args);
     }
     let sys = py.import("sys")?;
     let kind = args.get_item(0)?;
@@ -284,6 +289,10 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
         show(args, previous)?;
     }
     flush_output(py);
+    // Whatever becomes of the debugger, the job ends.
+    if let Err(error) = examine(args) {
+        error.display(py);
+    }
     let interrupted = args.get_item(0)?.is(py.get_type::<PyKeyboardInterrupt>());
     end_soon(if interrupted { 130 } else { 1 });
     Ok(())
@@ -293,6 +302,14 @@ fn uncaught(args: &Bound<'_, PyTuple>, previous: &Py<PyAny>) -> PyResult<()> {
 fn tell(args: &Bound<'_, PyTuple>, shown: bool) -> PyResult<bool> {
     let arguments = (args.get_item(0)?, args.get_item(1)?, args.get_item(2)?, shown);
     args.py().import("phalanx._failure")?.call_method1("tell", arguments)?.extract()
+}
+
+/// Lets a debugger look at an exception, under `--pdb`.
+fn examine(args: &Bound<'_, PyTuple>) -> PyResult<()> {
+    if is_ours() && std::env::var_os(PDB).is_some() {
+        args.py().import("phalanx._terminal")?.call_method1("examine", args)?;
+    }
+    Ok(())
 }
 
 /// Shows an exception as the program does, and says which rank it is of.
@@ -376,6 +393,28 @@ pub(crate) fn install_excepthook(py: Python<'_>) -> PyResult<()> {
         move |args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>| uncaught(args, &previous),
     )?;
     sys.setattr("excepthook", hook)
+}
+
+/// Puts a function in front of `sys.breakpointhook` that makes debuggers ask for the job's terminal. It has no frame of its
+/// own, so that they stop where they are called.
+pub(crate) fn install_breakpointhook(py: Python<'_>) -> PyResult<()> {
+    if std::env::var_os(DESK).is_none() {
+        return Ok(());
+    }
+    let sys = py.import("sys")?;
+    let previous = sys.getattr("breakpointhook")?.unbind();
+    let hook = PyCFunction::new_closure(
+        py,
+        Some(c"phalanx_breakpointhook"),
+        None,
+        move |args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>| {
+            let py = args.py();
+            // Without it a debugger finds no terminal in most ranks, and says so.
+            let _ = py.import("phalanx._terminal").and_then(|module| module.call_method0("prepare"));
+            previous.call(py, args, kwargs)
+        },
+    )?;
+    sys.setattr("breakpointhook", hook)
 }
 
 /// Init() -> None

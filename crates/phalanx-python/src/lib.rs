@@ -98,5 +98,6 @@ fn mpi(m: &Bound<'_, PyModule>) -> PyResult<()> {
     win::register(m)?;
     file::register(m)?;
     object::register(m)?;
+    init::install_breakpointhook(py)?;
     init::install_excepthook(py)
 }

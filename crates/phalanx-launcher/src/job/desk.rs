@@ -4,19 +4,27 @@
 //! | message | fields |
 //! |---|---|
 //! | `raised` | slot, `again` if it only tells of another rank's error or `shown` if it has been shown (else nothing), the exception's class, what it says, file, line, function and source of its place, the traceback |
+//! | `speaks` | slot, process number, and the end of a socket over which it asks for the [terminal](super::terminal) |
 //!
 //! Fields are separated by NUL. A rank that finds no desk, or a full one, shows its exception itself: nothing is lost.
 
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use phalanx_waits::Frame;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType};
+use rustix::process::Pid;
 
 use super::Job;
+use crate::process;
 
 /// Tells a rank the number of its descriptor and its inode, and whether its errors go past us: `9:4711:show`.
 pub(super) const DESK: &str = "PHALANX_DESK";
+
+/// Tells ranks that a debugger is to look at an exception that nobody caught.
+pub(super) const PDB: &str = "PHALANX_PDB";
 
 /// Where ranks tell the launcher something.
 pub(super) struct Desk {
@@ -31,6 +39,8 @@ pub(super) struct Desk {
 pub(super) enum Message {
     /// Nobody has caught this exception of the process in this slot.
     Raised(u32, Exception),
+    /// The process of this number, of the rank in this slot, may ask for the terminal.
+    Speaks(u32, Option<Pid>),
 }
 
 /// An exception that nobody caught.
@@ -56,7 +66,6 @@ impl Desk {
     pub(super) fn new() -> std::io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-        crate::process::nonblocking(&ours)?;
         let inode = rustix::fs::fstat(&theirs)?.st_ino;
         Ok(Self { ours, theirs, inode })
     }
@@ -72,14 +81,22 @@ impl Desk {
     }
 
     /// The next message, as it is.
-    fn next(&self, room: &mut [u8]) -> Option<usize> {
-        loop {
-            match rustix::io::read(&self.ours, &mut *room) {
-                Ok(len) => return Some(len),
+    fn next(&self, room: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let len = loop {
+            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+            match rustix::net::recvmsg(&self.ours, &mut [IoSliceMut::new(room)], &mut control, flags) {
+                Ok(message) => break message.bytes,
                 Err(Errno::INTR) => {}
                 Err(_) => return None,
             }
-        }
+        };
+        let descriptor = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
+            _ => None,
+        });
+        Some((len, descriptor))
     }
 }
 
@@ -109,6 +126,7 @@ impl Message {
                 };
                 Some(Self::Raised(slot, exception))
             }
+            ("speaks", slot) => Some(Self::Speaks(slot, next()?.parse().ok().and_then(Pid::from_raw))),
             _ => None,
         }
     }
@@ -119,12 +137,19 @@ impl Job {
     pub(super) fn read_desk(&mut self) {
         // Not for ever, whatever a rank does.
         for _ in 0..256 {
-            let Some(len) = self.desk.next(&mut self.scratch) else { return };
+            let Some((len, descriptor)) = self.desk.next(&mut self.scratch) else { return };
             // Whoever inherits the descriptor may write anything.
             match Message::read(&self.scratch[..len]) {
                 Some(Message::Raised(slot, exception)) => {
                     if let Some(index) = self.ranks.iter().position(|rank| rank.slot == slot) {
                         self.raised(index, exception);
+                    }
+                }
+                Some(Message::Speaks(slot, pid)) => {
+                    if let (Some(index), Some(socket)) = (self.ranks.iter().position(|r| r.slot == slot), descriptor) {
+                        // A process that we cannot see goes by its rank.
+                        let pid = pid.filter(|pid| process::descendants().contains(pid));
+                        self.add_speaker(index, pid.unwrap_or(self.ranks[index].pid), socket);
                     }
                 }
                 None => {}

@@ -178,6 +178,7 @@ impl Job {
     pub(super) fn end_job(&mut self, grace: Duration) {
         self.course.ending = true;
         self.course.ask_at = None;
+        self.end_turns();
         self.signal_ranks(Signal::TERM);
         // A stopped process would not see the first signal.
         self.signal_ranks(Signal::CONT);
@@ -194,6 +195,7 @@ impl Job {
     pub(super) fn kill_everything(&mut self) {
         self.course.ending = true;
         self.course.ask_at = None;
+        self.end_turns();
         self.signal_ranks(Signal::KILL);
         self.end_controllers(Signal::KILL);
         process::kill_descendants(self.guard.pid);
@@ -202,6 +204,9 @@ impl Job {
 
     /// SIGINT: the first goes to the ranks, so that `KeyboardInterrupt` works; the second kills.
     pub(super) fn interrupted(&mut self) {
+        if !self.course.ending && self.interrupt_holder() {
+            return;
+        }
         self.course.interrupts += 1;
         if self.course.interrupts > 1 || self.course.ending {
             self.course.verdict.get_or_insert(130);
@@ -221,6 +226,7 @@ impl Job {
         }
         self.course.verdict = Some(Cause::Signal(signal).status());
         self.stop_writing_if_done();
+        self.end_turns();
         self.say_termination(signal);
         if let Some(signal) = Signal::from_named_raw(signal) {
             self.signal_ranks(signal);
@@ -300,6 +306,7 @@ impl Job {
             self.partial_at,
             self.watch_at(),
             self.post.due(),
+            self.turns.at(),
         ]
         .into_iter()
         .flatten()

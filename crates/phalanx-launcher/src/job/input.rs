@@ -50,6 +50,12 @@ impl Input {
         self.look_at
     }
 
+    /// Whether typed lines are on their way to the rank.
+    pub(super) fn has_typed(&self) -> bool {
+        let is_full = |pipe: &OwnedFd| rustix::io::ioctl_fionread(pipe).is_ok_and(|bytes| bytes > 0);
+        !self.waiting.is_empty() || self.pipe.as_ref().is_some_and(is_full)
+    }
+
     pub(super) fn flushed(&mut self) {
         self.flush_at = None;
     }
@@ -67,7 +73,8 @@ impl Job {
     pub(super) fn watch_terminal(&mut self) {
         let terminal = rustix::stdio::stdin();
         let foreground = rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp());
-        let wanted = foreground && self.input.pipe.is_some() && self.input.waiting.is_empty();
+        let wanted =
+            foreground && !self.turns.takes_lines() && self.input.pipe.is_some() && self.input.waiting.is_empty();
         let later = self.input.pipe.is_some() && !foreground;
         self.input.look_at = later.then(|| Instant::now() + LOOK);
         if wanted == self.input.watching {

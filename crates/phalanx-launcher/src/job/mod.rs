@@ -3,7 +3,7 @@
 //! The loop sleeps in `epoll_wait` and never anywhere else; everything it reads or writes is non-blocking. Its parts:
 //! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
 //! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts, [`waits`] finds deadlocks, [`desk`] hears what
-//! ranks tell besides, [`postmortem`] says how it ended,
+//! ranks tell besides, [`terminal`] hands the terminal to one of them, [`postmortem`] says how it ended,
 //! [`looked`] tells who asks.
 
 mod desk;
@@ -14,6 +14,7 @@ mod partial;
 mod places;
 mod postmortem;
 mod serve;
+mod terminal;
 mod waits;
 mod world;
 
@@ -33,7 +34,7 @@ use crate::failure::Cause;
 use crate::jobs::Door;
 use crate::output::{self, Read, Sink, Stream};
 use crate::pmi::{Client, Service};
-use crate::process::{self, Ended, Guard};
+use crate::process::{self, Ended, Guard, Stdin};
 use crate::signals::Signals;
 use crate::universe::JobUniverse;
 
@@ -87,6 +88,7 @@ enum Source {
     Desk,
     Door,
     Caller(usize),
+    Speaker(usize),
 }
 
 impl Source {
@@ -101,6 +103,7 @@ impl Source {
             Self::Desk => (6, 0),
             Self::Door => (7, 0),
             Self::Caller(number) => (8, number),
+            Self::Speaker(id) => (9, id),
         };
         (kind << 56) | index as u64
     }
@@ -117,6 +120,7 @@ impl Source {
             6 => Self::Desk,
             7 => Self::Door,
             8 => Self::Caller(index),
+            9 => Self::Speaker(index),
             _ => return None,
         })
     }
@@ -139,6 +143,8 @@ pub(crate) struct Manner {
     pub(crate) merge: bool,
     pub(crate) verbose: bool,
     pub(crate) keep_going: bool,
+    /// A debugger looks at the first exception that nobody caught.
+    pub(crate) pdb: bool,
     pub(crate) on_deadlock: crate::cli::OnDeadlock,
     /// Ranks use another MPI library: their slots say nothing.
     pub(crate) foreign: bool,
@@ -163,6 +169,12 @@ pub(crate) struct Job {
     service: Service,
     input: input::Input,
     desk: desk::Desk,
+    turns: terminal::Turns,
+    /// The rank that has our standard input, and what it is.
+    reader: Option<usize>,
+    stdin: Stdin,
+    /// The job belongs to a process that we did not start, and so does its terminal.
+    serves: bool,
     post: postmortem::PostMortem,
     /// When to look at lines that have no end yet.
     partial_at: Option<Instant>,
@@ -204,6 +216,10 @@ impl Job {
         let desk = desk::Desk::new().map_err(refused("the sockets that ranks tell of exceptions by"))?;
         let mut job = Self {
             desk,
+            turns: terminal::Turns::default(),
+            reader: None,
+            stdin: Stdin::Null,
+            serves: false,
             post: postmortem::PostMortem::new(),
             course: ending::Course::new(started, manner.timeout),
             watch: waits::Watch::default(),
@@ -264,6 +280,7 @@ impl Job {
                     Some(Source::Desk) => self.read_desk(),
                     Some(Source::Door) => self.answer_door(),
                     Some(Source::Caller(number)) => self.serve_caller(number),
+                    Some(Source::Speaker(id)) => self.read_speaker(id),
                     None => {}
                 }
             }
@@ -271,6 +288,7 @@ impl Job {
                 self.reap();
             }
             self.check_timers();
+            self.hand_over();
             self.balance_sinks();
         }
         self.guard.retire();
@@ -340,7 +358,7 @@ impl Job {
     fn balance_sinks(&mut self) {
         let shared = self.sinks.len() == 1;
         for (which, sink) in self.sinks.iter_mut().enumerate() {
-            let waiting = sink.is_waiting();
+            let waiting = sink.is_waiting() && !sink.is_muted();
             if waiting != sink.watched {
                 let done = if waiting {
                     epoll::add(&self.epoll, sink.watch(), data(Source::Sink(which)), epoll::EventFlags::OUT)
@@ -375,12 +393,14 @@ impl Job {
                 libc::SIGTERM | libc::SIGHUP => self.terminated(signal),
                 libc::SIGQUIT => self.say_look(),
                 libc::SIGTSTP => {
+                    self.suspend_turn();
                     // SIGTSTP stops nobody in a session without a terminal.
                     self.signal_ranks(Signal::STOP);
                     // We stop as well, so that the shell sees the job as stopped.
                     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
                 }
                 libc::SIGCONT => {
+                    self.resume_turn();
                     self.signal_ranks(Signal::CONT);
                     self.watch_terminal();
                 }
@@ -491,6 +511,7 @@ mod tests {
             Source::Desk,
             Source::Door,
             Source::Caller(7),
+            Source::Speaker(7),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

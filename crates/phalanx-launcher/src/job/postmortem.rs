@@ -129,7 +129,21 @@ impl Job {
             self.post.first = Some(First { index, how: None, starved: false, scene: self.look_around() });
         }
         self.post.raised.push((index, exception));
-        self.post.soon();
+        // With a debugger, the end of the job is far.
+        if !self.manner.pdb {
+            self.post.soon();
+        }
+    }
+
+    /// Says what a rank has raised that a debugger looks at now; at the end it is not said again.
+    pub(super) fn tell_raised(&mut self, index: usize) {
+        let Some(at) = self.post.raised.iter().position(|(other, _)| *other == index) else { return };
+        let mut text = String::new();
+        let exception = self.post.raised[at].1.clone();
+        self.headline(&mut text, index, &format!("raised {}; a debugger looks at it (--pdb)", exception.class));
+        write_traceback(&mut text, &exception);
+        self.post.raised[at].1.is_shown = true;
+        self.say(text.trim_end());
     }
 
     /// A rank's end is to be the end of the job.

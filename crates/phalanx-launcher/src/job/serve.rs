@@ -25,6 +25,7 @@ impl Job {
             .map_err(|e| LaunchError::system("watching the control descriptor", e))?;
         let client = Client::of(world, 0);
         self.connections.push(Connection { descriptor: Some(descriptor), client, rank: None });
+        self.serves = true;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use phalanx_shm::budget::JOB_CPUS;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
-use super::desk::DESK;
+use super::desk::{DESK, PDB};
 use super::{Connection, Job, Rank, Source, usable_cpus, watch};
 use crate::cli::{Reader, Target};
 use crate::error::LaunchError;
@@ -93,6 +93,9 @@ impl Job {
         let world = self.service.add_world(appnums.clone(), &plan.preput);
         self.course.ranks_started();
         let begun = self.ranks.len();
+        if !plan.spawned {
+            self.stdin = plan.stdin;
+        }
         for (rank, app) in (0..size).zip(&appnums) {
             let planned = &plan.programs[*app as usize];
             if let Err(error) = self.start_rank(plan, planned, world, rank, size, *app) {
@@ -154,6 +157,9 @@ impl Job {
             _ => LaunchError::system(doing(&planned.program.path.display().to_string()), error),
         })?;
         let index = self.ranks.len();
+        if plan.reader == Reader::Rank(rank) && !plan.spawned {
+            self.reader = Some(index);
+        }
         self.by_pid.insert(started.pid, index);
         let connection = self.connections.len();
         let client = Client::of(world, rank);
@@ -230,6 +236,9 @@ impl Job {
         // Exceptions go where the rank's errors go.
         let shows = self.manner.output_prefix.is_some() || self.manner.merge;
         env.push((DESK.into(), self.desk.variable(shows).into()));
+        if self.manner.pdb {
+            env.push((PDB.into(), "1".into()));
+        }
         env.push((ON_DEADLOCK.into(), self.manner.on_deadlock.name().into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
