@@ -304,7 +304,10 @@ fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Way>
     let n = comm.size() as usize;
     // Where the kernel copies faster than both copies through the area.
     let exchanged = comm.engine().universe().ways().exchange.saturating_sub(1);
-    let one_after_the_other = matches!(kind, Kind::Bcast | Kind::Scan | Kind::Exscan) || reducing::in_stream(kind, n);
+    // Ranks that only leave their block get ahead of the root, or it of them: as many steps as there are parts to fill.
+    let ahead = matches!(kind, Kind::Gather | Kind::Scatter) && bytes <= Layout::of_one(Tier::Large, n).share();
+    let one_after_the_other =
+        ahead || matches!(kind, Kind::Bcast | Kind::Scan | Kind::Exscan) || reducing::in_stream(kind, n);
     let layout = if one_after_the_other { Layout::of_one } else { Layout::of_all };
     let (small, large) = (layout(Tier::Small, n), layout(Tier::Large, n));
     if element > large.share() {
