@@ -9,6 +9,7 @@ usage: phalanx COMMAND [ARGUMENTS]
   run       start a parallel job: phalanx run -n 4 script.py
   ps        the jobs that run here
   why       what each rank of a running job is doing, and why it does not go on
+  top       the same as a table that is kept up to date
   shell     a shell in which mpi4py, mpiexec and mpirun are answered by Phalanx
   doctor    say which engine, library and module answer, and what is wrong
   cc        compile a C program against Phalanx's mpi.h
@@ -118,6 +119,24 @@ SIGQUIT to the launcher (Ctrl-\\ in its terminal) has it said where the job
 writes its errors.
 ";
 
+/// `phalanx top --help`.
+pub const TOP: &str = "\
+usage: phalanx top [FLAGS] [JOB]
+
+Shows the ranks of a running job, once a second: CPU, memory, messages and bytes
+that they send, how long they have been blocked, and what they are doing where.
+JOB is as for phalanx why. Without a terminal it prints one table, and ends.
+
+  --once              print one table, and end
+  -d, --delay SECONDS from one look to the next (default 1)
+
+Keys: q quits; r, c, m, s, b, t sort by rank, CPU, memory, messages, bytes, time
+blocked; w shows what phalanx why says; arrows and space move.
+
+While somebody looks, ranks count what they send: messages between two ranks, of
+any size, and not what blocking collectives, windows and files move.
+";
+
 /// `phalanx shell --help`.
 pub const SHELL: &str = "\
 usage: phalanx shell [--doors LIST] [-c COMMAND [NAME ARGUMENTS...]]
@@ -165,7 +184,9 @@ status: 1 if something is wrong, else 0.
 mod tests {
     #[test]
     fn texts_fit_eighty_columns() {
-        for text in [super::OVERVIEW, super::RUN, super::PS, super::WHY, super::SHELL, super::CC, super::DOCTOR] {
+        for text in
+            [super::OVERVIEW, super::RUN, super::PS, super::WHY, super::TOP, super::SHELL, super::CC, super::DOCTOR]
+        {
             for line in text.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
             }

@@ -28,8 +28,10 @@ pub const DIRECTORY: &str = "PHALANX_RUNTIME_DIR";
 pub(crate) const ABOUT: &str = "about";
 /// The same.
 pub(crate) const LOOK: &str = "look";
+/// The same, and what ranks send: they count that for a while.
+pub(crate) const TOP: &str = "top";
 /// What an answer begins with: another version of Phalanx may have another form.
-pub(crate) const GREETING: &str = concat!("phalanx ", env!("CARGO_PKG_VERSION"), " 1\n");
+pub(crate) const GREETING: &str = concat!("phalanx ", env!("CARGO_PKG_VERSION"), " 2\n");
 
 /// How long a launcher may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -229,6 +231,11 @@ impl Found {
     /// A look into the job.
     pub(crate) fn look(&self) -> Result<Look, Silence> {
         self.ask(LOOK)
+    }
+
+    /// The same, with what ranks have sent since somebody asks for that.
+    pub(crate) fn top(&self) -> Result<Look, Silence> {
+        self.ask(TOP)
     }
 
     fn ask<T: DeserializeOwned>(&self, what: &str) -> Result<T, Silence> {

@@ -14,7 +14,7 @@
 //! | [`failure`] | what an exit means and how it is told |
 //! | [`jobs`] | the jobs that run here, and how their launchers are asked |
 //! | `look` | what each rank of a job is doing, and its words |
-//! | [`why`], [`shell`], [`cc`], [`doctor`] | the other commands |
+//! | [`why`], [`top`], [`shell`], [`cc`], [`doctor`] | the other commands |
 //!
 //! Architecture invariant: one thread. The death signal of a rank is tied to the thread that forked it, and the
 //! guard process is a fork without exec; both need the launcher to stay single-threaded.
@@ -40,6 +40,7 @@ pub mod signals;
 pub mod suggest;
 mod sys;
 mod timestamp;
+pub mod top;
 pub mod universe;
 pub mod why;
 
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-const COMMANDS: &[&str] = &["run", "ps", "why", "shell", "doctor", "cc", "help", "version"];
+const COMMANDS: &[&str] = &["run", "ps", "why", "top", "shell", "doctor", "cc", "help", "version"];
 
 fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
     let Some(first) = args.first() else {
@@ -74,6 +75,7 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
         "run" | "mpiexec" | "mpirun" => run::command(rest),
         "ps" => why::ps(rest),
         "why" => why::why(rest),
+        "top" => top::command(rest),
         "shell" => shell::command(rest),
         "cc" => cc::command(rest),
         "doctor" => doctor::command(rest),
@@ -83,6 +85,7 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
                 Some("run") => help::RUN,
                 Some("ps") => help::PS,
                 Some("why") => help::WHY,
+                Some("top") => help::TOP,
                 Some("shell") => help::SHELL,
                 Some("doctor") => help::DOCTOR,
                 Some("cc") => help::CC,

@@ -67,6 +67,18 @@ impl JobUniverse {
         (!tag.is_foreign()).then(|| tag.pid())
     }
 
+    /// Has the process of a slot count what it sends, and say it soon; or not any more.
+    pub(crate) fn observe(&self, slot: u32, on: bool) {
+        if self.0.has(ProcId(slot)) {
+            self.0.slot(ProcId(slot)).observe(on);
+        }
+    }
+
+    /// Messages and bytes that the process of a slot said it had sent.
+    pub(crate) fn sent(&self, slot: u32) -> Option<(u64, u64)> {
+        self.0.has(ProcId(slot)).then(|| self.0.slot(ProcId(slot)).sent())
+    }
+
     /// The code that the process of a slot gave to `MPI_Abort`.
     pub(crate) fn abort_code(&self, slot: u32) -> Option<i32> {
         self.0.has(ProcId(slot)).then(|| self.0.slot(ProcId(slot)).abort_code()).flatten()

@@ -86,6 +86,13 @@ impl Doorbell {
         self.sleepers.notify();
     }
 
+    /// As [`Doorbell::alarm`], and wakes nobody.
+    #[cold]
+    #[cfg(not(loom))]
+    pub(crate) fn nudge(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
     /// Owner side: stop polling `from`. Look at its ring after this.
     fn cool(&self, from: u32) {
         let word = &self.hot[from as usize / 64 % WORDS];

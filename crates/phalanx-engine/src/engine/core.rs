@@ -55,6 +55,10 @@ pub struct Core {
     pub(crate) eager_end: usize,
     /// Whether messages are counted.
     pub(crate) counts: bool,
+    /// A tool in this process wants that.
+    pub(crate) counted_by_tools: bool,
+    /// Somebody outside wants that.
+    pub(crate) is_observed: bool,
     pub(crate) tally: Tally,
     /// Whether to try copying straight between processes.
     pub(crate) single_copy: bool,
@@ -148,6 +152,8 @@ impl Core {
             eager_limit,
             eager_end: eager_limit + 1,
             counts: false,
+            counted_by_tools: false,
+            is_observed: false,
             tally: Tally::default(),
             single_copy,
             crowded,
@@ -214,10 +220,11 @@ impl Core {
         self.settle();
     }
 
-    /// There are new senders, or an alarm.
+    /// There are new senders, an alarm, or a question.
     #[cold]
     fn look_up(&mut self) {
         self.alarmed = self.keeps_going;
+        self.tell_observer();
         self.heed();
     }
 

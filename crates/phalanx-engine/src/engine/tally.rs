@@ -107,8 +107,8 @@ impl Engine {
     pub fn count_messages(&self, on: bool) {
         self.blocked().is_counted.store(on, Ordering::Relaxed);
         let mut core = self.core();
-        core.counts = on;
-        core.set_eager_end();
+        core.counted_by_tools = on;
+        core.settle_counting();
     }
 
     /// What has been counted so far.
@@ -175,6 +175,27 @@ impl Engine {
 }
 
 impl Core {
+    /// Counts from now on, if anybody wants that, in this process or outside.
+    fn settle_counting(&mut self) {
+        self.counts = self.counted_by_tools || self.is_observed;
+        self.set_eager_end();
+    }
+
+    /// Tells who looks from outside, if somebody does, what was sent.
+    pub(super) fn tell_observer(&mut self) {
+        let on = self.universe.slot(self.me).is_observed();
+        if on != self.is_observed {
+            self.is_observed = on;
+            self.settle_counting();
+        }
+        if on {
+            let Tally { sent_eager, sent_offered, sent_to_self, .. } = self.tally;
+            let all = [sent_eager, sent_offered, sent_to_self];
+            let (messages, bytes) = (all.iter().map(|sent| sent.messages), all.iter().map(|sent| sent.bytes));
+            self.universe.slot(self.me).tell_sent(messages.sum(), bytes.sum());
+        }
+    }
+
     pub(super) fn set_eager_end(&mut self) {
         self.eager_end = if self.counts { 0 } else { self.eager_limit + 1 };
     }

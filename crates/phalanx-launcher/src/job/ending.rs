@@ -307,6 +307,7 @@ impl Job {
             self.watch_at(),
             self.post.due(),
             self.turns.at(),
+            self.unobserved_at(),
         ]
         .into_iter()
         .flatten()
@@ -330,6 +331,9 @@ impl Job {
         }
         if due(self.watch_at()) {
             self.look_at_waits();
+        }
+        if due(self.unobserved_at()) {
+            self.observe(false);
         }
         if due(self.post.due()) {
             self.tell_end();

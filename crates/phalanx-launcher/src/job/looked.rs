@@ -2,6 +2,7 @@
 //! SIGQUIT. The job goes on meanwhile.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use phalanx_shm::SlotState;
 use phalanx_waits::{Snapshot, Wait, headline, reason, stuck};
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::waits::RankNames;
 use super::{Job, Rank, Source, data, watch};
-use crate::jobs::{ABOUT, Door, GREETING, LOOK};
+use crate::jobs::{ABOUT, Door, GREETING, LOOK, TOP};
 use crate::look::{self, About, Look, RankSeen, Stage, Stuck};
 
 /// Who may ask at the same time. One more takes the place of the first, who may have fallen asleep.
@@ -20,6 +21,9 @@ const CALLERS: usize = 16;
 const QUESTION: usize = 64;
 /// Times that notes are looked at for a deadlock that holds.
 const LOOKS: usize = 3;
+
+/// How long ranks go on counting what they send when nobody asks for it any more.
+const INTEREST: Duration = Duration::from_secs(10);
 
 /// Who has connected.
 struct Caller {
@@ -38,6 +42,8 @@ pub(super) struct Looked {
     callers: Vec<Caller>,
     count: usize,
     program: String,
+    /// Until when ranks count what they send.
+    observed_until: Option<Instant>,
 }
 
 impl Looked {
@@ -103,6 +109,10 @@ impl Job {
             let answer = match question.as_str() {
                 ABOUT => encoded(&self.about(&self.snapshot())),
                 LOOK => encoded(&self.look()),
+                TOP => {
+                    self.observe(true);
+                    encoded(&self.look())
+                }
                 _ => GREETING.as_bytes().to_vec(),
             };
             self.looked.callers[at].answer = answer;
@@ -130,6 +140,22 @@ impl Job {
     fn forget_caller(&mut self, at: usize) {
         // Closing the descriptor takes it out of epoll.
         self.looked.callers.remove(at);
+    }
+
+    /// When nobody looks any more at what ranks send.
+    pub(super) fn unobserved_at(&self) -> Option<Instant> {
+        self.looked.observed_until
+    }
+
+    /// Has ranks count what they send, and tell it; or not any more.
+    pub(super) fn observe(&mut self, on: bool) {
+        if self.manner.foreign {
+            return;
+        }
+        self.looked.observed_until = if on { Instant::now().checked_add(INTEREST) } else { None };
+        for rank in self.ranks.iter().filter(|rank| rank.ended.is_none()) {
+            self.universe.observe(rank.slot, on);
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -218,7 +244,8 @@ impl Job {
         }
         let world = u32::try_from(rank.world).unwrap_or(u32::MAX);
         let (rank, slot, program, ended) = (rank.rank, rank.slot, rank.program.clone(), rank.ended.map(Into::into));
-        RankSeen { world, rank, slot, pid, program, stage, ended, process, children }
+        let sent = self.looked.observed_until.and_then(|_| self.universe.sent(slot));
+        RankSeen { world, rank, slot, pid, program, stage, ended, sent, process, children }
     }
 
     /// Says what each rank is doing, on standard error.

@@ -123,6 +123,8 @@ pub(crate) struct RankSeen {
     pub(crate) program: String,
     pub(crate) stage: Stage,
     pub(crate) ended: Option<End>,
+    /// Messages that it has sent, and their bytes, since somebody asks for that; `None` where nobody does or it is not known.
+    pub(crate) sent: Option<(u64, u64)>,
     /// The process that calls MPI: the one that was started, or a child of it.
     pub(crate) process: Option<Process>,
     /// Others that it has started.
@@ -222,6 +224,28 @@ pub(crate) struct Look {
     pub(crate) stuck: Option<Stuck>,
     /// Milliseconds of the clock that the waits go by.
     pub(crate) now: u64,
+}
+
+/// The wait that a rank is in.
+pub(crate) fn blocked_in<'l>(look: &'l Look, rank: &RankSeen) -> Option<&'l Wait> {
+    verdict::waits_of(look, rank.slot).next().filter(|_| verdict::is_blocked(look, rank))
+}
+
+/// What a rank is doing, in words, and the stack of the thread that does it.
+pub(crate) fn doing<'l>(look: &'l Look, rank: &'l RankSeen) -> (String, &'l [Frame]) {
+    match (rank.ended, blocked_in(look, rank)) {
+        (Some(end), _) => (report::ended(end), &[]),
+        (None, Some(wait)) => (String::new(), report::stack_of(rank, wait)),
+        (None, None) => {
+            let seen = verdict::activity_of(rank);
+            (seen.words, seen.frames)
+        }
+    }
+}
+
+/// The innermost frame of a stack that is the program's own.
+pub(crate) fn own(frames: &[Frame]) -> Option<&Frame> {
+    frames.get(verdict::own_frame(frames))
 }
 
 /// The text of a file of `/proc`, as far as so many bytes.

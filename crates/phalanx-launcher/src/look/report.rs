@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::fs;
 
-use phalanx_waits::{Frame, cut, ranks, said, wrapped};
+use phalanx_waits::{Frame, Wait, cut, ranks, said, wrapped};
 
 use super::verdict::{activity, activity_of, is_blocked, is_own, of_number, own_frame, plural, verdict, waits_of};
 use super::{About, DoingKind, End, Look, Process, RankSeen, Stage};
@@ -67,10 +67,7 @@ fn entries(look: &Look) -> Vec<Entry<'_>> {
     for rank in &look.ranks {
         if is_blocked(look, rank) {
             for wait in waits_of(look, rank.slot) {
-                let threads = rank.process.iter().flat_map(|process| &process.threads);
-                let mut stacks = threads.filter(|thread| thread.number == wait.thread).map(|thread| &thread.frames[..]);
-                // What the rank itself has said is there where its memory may not be read.
-                let frames = stacks.find(|frames| !frames.is_empty()).unwrap_or(&wait.place);
+                let frames = stack_of(rank, wait);
                 let waited = Some(look.now.saturating_sub(wait.since));
                 all.add(said(wait), frames, false, waited, (rank.slot, rank.pid), None);
             }
@@ -102,6 +99,13 @@ fn entries(look: &Look) -> Vec<Entry<'_>> {
         }
     }
     merged(all.entries)
+}
+
+/// Where the program of a thread is that waits: what the rank itself has said, where its memory may not be read.
+pub(super) fn stack_of<'l>(rank: &'l RankSeen, wait: &'l Wait) -> &'l [Frame] {
+    let threads = rank.process.iter().flat_map(|process| &process.threads);
+    let mut stacks = threads.filter(|thread| thread.number == wait.thread).map(|thread| &thread.frames[..]);
+    stacks.find(|frames| !frames.is_empty()).unwrap_or(&wait.place)
 }
 
 /// What waits have in common that differ in numbers only.
@@ -246,7 +250,7 @@ fn tell(text: &mut String, look: &Look, entry: &Entry<'_>, whole: bool) {
     }
 }
 
-fn ended(end: End) -> String {
+pub(super) fn ended(end: End) -> String {
     match end {
         End::Status(status) => format!("has ended with status {status}"),
         End::Signal(signal) => format!("was killed by {}", signals::name(signal)),

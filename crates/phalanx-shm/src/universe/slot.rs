@@ -107,8 +107,12 @@ pub struct Slot {
     /// 1 in the slot of a guest, which lives in another universe and sends into this one: it sleeps, and is to be sent to,
     /// there. Written once: such a slot is that of the next guest then.
     guest: AtomicU64,
+    /// Not 0 while somebody looks at what the process sends. Written by the launcher.
+    observed: AtomicU64,
+    /// Messages that the process has sent and their bytes, as of the last time that it was asked. Written by the process.
+    sent: [AtomicU64; 2],
     /// Zero: nobody writes here.
-    pub(super) unused: [AtomicU64; 11],
+    pub(super) unused: [AtomicU64; 8],
     /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }
@@ -238,6 +242,31 @@ impl Slot {
     #[cold]
     pub fn alarm(&self) {
         self.bell.alarm();
+    }
+
+    /// Says whether somebody looks at what the process sends, and asks for it. Wakes nobody: who sleeps has nothing to say, and
+    /// looks around from time to time.
+    #[cold]
+    pub fn observe(&self, on: bool) {
+        self.observed.store(on.into(), Ordering::Relaxed);
+        // SYNC POINT hot-epoch: Release, with it the process sees the word above.
+        self.bell.nudge();
+    }
+
+    /// Whether somebody looks.
+    pub fn is_observed(&self) -> bool {
+        self.observed.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says how many messages, and bytes, the process has sent.
+    pub fn tell_sent(&self, messages: u64, bytes: u64) {
+        self.sent[0].store(messages, Ordering::Relaxed);
+        self.sent[1].store(bytes, Ordering::Relaxed);
+    }
+
+    /// What the process has said last.
+    pub fn sent(&self) -> (u64, u64) {
+        (self.sent[0].load(Ordering::Relaxed), self.sent[1].load(Ordering::Relaxed))
     }
 
     #[inline]
