@@ -73,6 +73,8 @@ fn call(pid: u32, number: i64, arguments: &[u64]) -> Option<Doing> {
         }
         libc::SYS_connect => of(Events, format!("connects {}", descriptor(pid, argument(0)))),
         libc::SYS_ppoll => polls(pid, argument(0), argument(1)),
+        // Of one descriptor: it is the first.
+        libc::SYS_pselect6 if argument(0) == 1 => reads(pid, 0),
         libc::SYS_pselect6 | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => {
             of(Events, "waits for events".to_owned())
         }
@@ -108,6 +110,7 @@ fn older(pid: u32, number: i64, arguments: &[u64]) -> Option<Doing> {
     let events = |words: &str| Some(Doing { kind: DoingKind::Events, words: words.to_owned() });
     match number {
         libc::SYS_poll => polls(pid, argument(0), argument(1)),
+        libc::SYS_select if argument(0) == 1 => reads(pid, 0),
         libc::SYS_select | libc::SYS_epoll_wait => events("waits for events"),
         libc::SYS_pause => events("waits for a signal"),
         libc::SYS_open => Some(Doing { kind: DoingKind::Disk, words: "opens a file".to_owned() }),

@@ -26,7 +26,14 @@ pub(super) fn activity(process: &Process) -> Activity<'_> {
     let thread = process.threads.iter().find(computes).filter(|_| waits).unwrap_or(main);
     let Doing { kind, words } = thread.doing.clone();
     let frames = &thread.frames[..];
-    if kind == DoingKind::Stdin && frames.iter().any(|frame| frame.file.ends_with("/pdb.py")) {
+    let rests = !matches!(kind, DoingKind::Computes | DoingKind::Stopped | DoingKind::Traced | DoingKind::Ended);
+    if rests
+        && frames.iter().any(|frame| frame.file.ends_with("/phalanx/_terminal.py") && frame.function.ends_with("_ask"))
+    {
+        let words = "waits for its turn at the terminal, which another rank has".to_owned();
+        return Activity { kind: DoingKind::Stdin, words, frames };
+    }
+    if rests && frames.iter().any(|frame| frame.file.ends_with("/pdb.py")) {
         return Activity { kind: DoingKind::Traced, words: "is at a prompt of pdb".to_owned(), frames };
     }
     Activity { kind, words, frames }
