@@ -4,20 +4,22 @@
 //! all ranks have ended, or half a second after the failure, so that ranks that fail together are told together. A rank
 //! that fails because another one has is no failure of its own: it was doing what it was doing when the first one failed.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use phalanx_shm::{OomKills, SlotState};
-use phalanx_waits::{Snapshot, summary, tame, wrapped};
+use phalanx_waits::{Frame, Names, Snapshot, summary, tame, wrapped};
 
 use super::Job;
 use super::desk::Exception;
 use super::waits::RankNames;
 use crate::failure::Cause;
+use crate::look::{glimpse, of_number};
 
 /// From a failure to its report, at most.
 const WITHIN: Duration = Duration::from_millis(500);
+/// For so long, the stacks of ranks are looked at that wait for nobody.
+const LOOKING: Duration = Duration::from_millis(200);
 /// Different waits that are told.
 const WAITS: usize = 6;
 /// Exceptions that are told, besides the first.
@@ -57,8 +59,11 @@ struct Scene {
     /// What blocked ranks said then.
     snapshot: Snapshot,
     /// What the others were doing, as far as the snapshot does not know.
-    doing: Vec<(usize, &'static str)>,
+    doing: Vec<(usize, Doing)>,
 }
+
+/// What a rank was doing, in words about one, and where in its program.
+type Doing = (String, Option<Frame>);
 
 impl PostMortem {
     pub(super) fn new() -> Self {
@@ -175,13 +180,14 @@ impl Job {
     /// What all are doing now.
     fn look_around(&self) -> Scene {
         let snapshot = if self.manner.foreign { Snapshot::default() } else { Snapshot::take(self.universe.universe()) };
-        let mut doing = Vec::new();
+        let (mut doing, began) = (Vec::new(), Instant::now());
         for (other, rank) in self.ranks.iter().enumerate().filter(|(_, rank)| !rank.discarded) {
             if rank.ended.is_some() {
-                doing.push((other, "had ended"));
+                doing.push((other, ("had ended".to_owned(), None)));
             } else if !snapshot.threads().iter().any(|thread| thread.slot == rank.slot) {
                 let state = if self.manner.foreign { SlotState::Empty } else { self.universe.state(rank.slot) };
-                doing.push((other, activity(rank.pid.as_raw_nonzero().get(), state)));
+                let pid = rank.pid.as_raw_nonzero().get().unsigned_abs();
+                doing.push((other, activity(pid, state, began.elapsed() < LOOKING)));
             }
         }
         Scene { snapshot, doing }
@@ -322,12 +328,27 @@ impl Job {
             (0..self.ranks.len()).filter(|index| !spoken.contains(index) && !self.ranks[*index].discarded).collect();
         let slots: Vec<u32> = others.iter().map(|index| self.ranks[*index].slot).collect();
         let mut doings = summary(&first.scene.snapshot, |slot| slots.contains(&slot), WAITS, &RankNames(&self.ranks));
-        let mut kinds: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut kinds: Vec<(&Doing, Vec<usize>)> = Vec::new();
         for (index, what) in first.scene.doing.iter().filter(|(index, _)| others.contains(index)) {
-            kinds.entry(what).or_default().push(*index);
+            match kinds.iter_mut().find(|(kind, _)| *kind == what) {
+                Some((_, indices)) => indices.push(*index),
+                None => kinds.push((what, vec![*index])),
+            }
         }
-        for (what, indices) in kinds {
-            wrapped(&mut doings, "  ", &format!("{}: {what}", self.called(&indices)));
+        kinds.sort_by_key(|(_, indices)| std::cmp::Reverse(indices.len()));
+        let rest = kinds.split_off(kinds.len().min(WAITS));
+        for ((what, place), indices) in &kinds {
+            let what = of_number(what, indices.len());
+            wrapped(&mut doings, "  ", &format!("{}: {what}", self.called(indices)));
+            if let Some(frame) = place {
+                let source = RankNames(&self.ranks).source(frame).unwrap_or_default();
+                write_frame(&mut doings, frame, &source);
+            }
+        }
+        let mut rest: Vec<usize> = rest.into_iter().flat_map(|(_, indices)| indices).collect();
+        rest.sort_unstable();
+        if !rest.is_empty() {
+            wrapped(&mut doings, "  ", &format!("{}: something else each", self.called(&rest)));
         }
         if !doings.is_empty() {
             text.push_str("phalanx: what the others were doing then:\n");
@@ -397,42 +418,42 @@ fn write_traceback(text: &mut String, exception: &Exception) {
 }
 
 fn write_place(text: &mut String, exception: &Exception) {
+    write_frame(text, &exception.place, &exception.source);
+}
+
+fn write_frame(text: &mut String, frame: &Frame, source: &str) {
     let mut place = String::new();
-    if !exception.place.file.is_empty() {
-        let frame = &exception.place;
+    if !frame.file.is_empty() {
         let _ = writeln!(place, "      at {}:{}, in {}", frame.file, frame.line, frame.function);
     }
-    let source: String = exception.source.trim().chars().take(WIDTH - 9).collect();
+    let source: String = source.trim().chars().take(WIDTH - 9).collect();
     if !source.is_empty() {
         let _ = writeln!(place, "         {source}");
     }
     text.push_str(&tame(place));
 }
 
-/// What a process is doing that is not known to wait for other ranks.
-fn activity(pid: i32, state: SlotState) -> &'static str {
-    match state {
-        SlotState::Starting => return "in MPI_Init",
-        SlotState::Finalizing => return "in MPI_Finalize",
-        SlotState::Finalized => return "had called MPI_Finalize",
-        SlotState::Empty | SlotState::Running => {}
+/// What a process is doing that is not known to wait for other ranks. `closely`: in which line, too.
+fn activity(pid: u32, state: SlotState, closely: bool) -> Doing {
+    let stage = match state {
+        SlotState::Starting => "in MPI_Init",
+        SlotState::Finalizing => "in MPI_Finalize",
+        SlotState::Finalized => "had called MPI_Finalize",
+        SlotState::Empty | SlotState::Running => "",
+    };
+    if !stage.is_empty() {
+        return (stage.to_owned(), None);
     }
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // "pid (name) state ...": the name may hold anything, so count from its end.
-    match stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next()) {
-        Some('R') => "computing",
-        Some('D') => "waiting for a disk or device",
-        Some('T' | 't') => "stopped by a signal or a debugger",
-        Some('S') if state == SlotState::Empty => "asleep, without MPI",
-        Some('S') => "asleep, or for less than 0.1 s in a call",
-        _ => "ending",
+    match closely.then(|| glimpse(pid)).flatten() {
+        Some((words, place)) => (words, place),
+        None if closely => ("has ended".to_owned(), None),
+        None => ("waits for no other rank, or not for long".to_owned(), None),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phalanx_waits::Frame;
 
     fn exception(class: &str, line: u32, text: &str) -> Exception {
         Exception {
@@ -476,13 +497,15 @@ mod tests {
     #[test]
     fn the_activity_of_a_process_is_seen() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
+        let pid = child.id();
         let until = Instant::now() + Duration::from_secs(10);
-        while activity(pid, SlotState::Empty) != "asleep, without MPI" && Instant::now() < until {}
-        assert_eq!(activity(pid, SlotState::Empty), "asleep, without MPI");
-        assert_eq!(activity(pid, SlotState::Starting), "in MPI_Init");
+        let asleep = ("sleeps for a time".to_owned(), None);
+        while activity(pid, SlotState::Empty, true) != asleep && Instant::now() < until {}
+        assert_eq!(activity(pid, SlotState::Empty, true), asleep);
+        assert_eq!(activity(pid, SlotState::Starting, true).0, "in MPI_Init");
+        assert_eq!(activity(pid, SlotState::Running, false).0, "waits for no other rank, or not for long");
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(activity(0, SlotState::Running), "ending");
+        assert_eq!(activity(u32::MAX, SlotState::Running, true).0, "has ended");
     }
 }

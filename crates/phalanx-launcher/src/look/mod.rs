@@ -34,6 +34,7 @@ use crate::process::Ended;
 pub(crate) use json::{as_json, jobs_as_json, string};
 pub(crate) use process::{look_at, tree};
 pub(crate) use report::{age, heading, report, source, tame};
+pub(crate) use verdict::{glimpse, of_number};
 
 /// What a job is, and how it fares at large.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,6 +39,24 @@ pub(super) fn activity(process: &Process) -> Activity<'_> {
     Activity { kind, words, frames }
 }
 
+/// What a rank that was started as this process is doing, in words about one, and where in its program.
+pub(crate) fn glimpse(pid: u32) -> Option<(String, Option<Frame>)> {
+    let mut first = None;
+    for pid in super::tree(pid) {
+        let Some(process) = super::look_at(pid) else { continue };
+        let seen = activity(&process);
+        let place = seen.frames.get(own_frame(seen.frames)).cloned();
+        // A shell and the like stand before the Python that they run.
+        let is_python = process.threads.iter().any(|thread| !thread.frames.is_empty());
+        let told = (seen.words, place);
+        if is_python {
+            return Some(told);
+        }
+        first = first.or(Some(told));
+    }
+    first
+}
+
 /// What a rank is doing that waits for nobody.
 pub(super) fn activity_of(rank: &RankSeen) -> Activity<'_> {
     match &rank.process {
@@ -71,7 +89,7 @@ pub(super) fn plural(words: &str) -> String {
 }
 
 /// The same of so many.
-pub(super) fn of_number(words: &str, count: usize) -> String {
+pub(crate) fn of_number(words: &str, count: usize) -> String {
     if count == 1 { words.to_owned() } else { plural(words) }
 }
 
