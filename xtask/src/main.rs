@@ -64,7 +64,7 @@ fn generate(root: &Path, check: bool) -> Result<Vec<PathBuf>, String> {
         ("crates/phalanx-mpi/include/mpi.h", header::write(&abi)),
         ("crates/phalanx-mpi/src/generated/consts.rs", consts::write(&abi)),
         ("python/phalanx/doors/mpi4py/libmpi.pxd", cython::write(&abi)),
-        ("docs/generated/coverage.md", coverage::write(&abi)),
+        ("docs/generated/coverage.md", coverage::write(&abi, root)?),
     ];
     let mut stale = Vec::new();
     for (name, text) in files {

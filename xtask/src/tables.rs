@@ -34,7 +34,17 @@ pub struct Callback {
     pub parameters: String,
 }
 
-/// The three tables.
+/// How functions whose names fit a pattern behave on the embedded engine.
+pub struct Behaviour {
+    /// Names without `MPI_`; `*` is anything.
+    pub pattern: String,
+    /// Whom a call waits for.
+    pub waits: String,
+    /// What it costs.
+    pub cost: String,
+}
+
+/// The tables.
 pub struct Abi {
     /// Every function, in the order of the file.
     pub functions: Vec<Function>,
@@ -42,6 +52,8 @@ pub struct Abi {
     pub constants: Vec<Constant>,
     /// Every callback type, in the order of the file.
     pub callbacks: Vec<Callback>,
+    /// Behaviours; the first that fits a function is its.
+    pub behaviours: Vec<Behaviour>,
 }
 
 impl Abi {
@@ -67,7 +79,11 @@ impl Abi {
             .into_iter()
             .map(|r| Callback { name: r[0].clone(), returns: r[1].clone(), parameters: r[2].clone() })
             .collect();
-        Ok(Abi { functions, constants, callbacks })
+        let behaviours = rows(&folder.join("behaviour.tsv"), 3)?
+            .into_iter()
+            .map(|r| Behaviour { pattern: r[0].clone(), waits: r[1].clone(), cost: r[2].clone() })
+            .collect();
+        Ok(Abi { functions, constants, callbacks, behaviours })
     }
 
     /// Whether the standard has a function of this name.
