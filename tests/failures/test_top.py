@@ -171,7 +171,7 @@ class TestTop(Asking):
         self.assert_restored(shown)
 
     def test_the_terminal_is_restored_whatever_ends_it(self):
-        job = self.begin(1, HEAD + "print('ready', flush=True); time.sleep(100)")
+        job = self.begin(1, HEAD + "print('ready', flush=True); time.sleep(600)")
         job.wait_for("ready")
         for what in ("\x03", signal.SIGTERM, signal.SIGHUP, signal.SIGINT, "\x1b"):
             with self.subTest(what):
@@ -185,7 +185,7 @@ class TestTop(Asking):
                 self.assert_restored(shown)
 
     def test_control_z_gives_the_terminal_back_for_a_while(self):
-        job = self.begin(1, HEAD + "print('ready', flush=True); time.sleep(100)")
+        job = self.begin(1, HEAD + "print('ready', flush=True); time.sleep(600)")
         job.wait_for("ready")
         shown = self.show()
         shown.wait_for("q quit")
@@ -201,7 +201,7 @@ class TestTop(Asking):
         self.assertEqual(termios.tcgetattr(shown.slave), shown.before)
 
     def test_another_size(self):
-        job = self.begin(30, HEAD + "print('ready', flush=True); time.sleep(100)")
+        job = self.begin(30, HEAD + "print('ready', flush=True); time.sleep(600)")
         job.wait_for("ready", times=30)
         shown = self.show()
         page = shown.wait_for("q quit")
@@ -220,7 +220,7 @@ class TestTop(Asking):
         self.assertEqual(shown.end(), 0)
 
     def test_the_end_of_the_job_is_said(self):
-        job = self.begin(1, HEAD + "print('ready', flush=True); time.sleep(100)")
+        job = self.begin(1, HEAD + "print('ready', flush=True); time.sleep(600)")
         job.wait_for("ready")
         shown = self.show()
         shown.wait_for("q quit")

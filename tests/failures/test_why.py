@@ -123,7 +123,7 @@ class TestJobs(Asking):
         self.assertIn("no job of yours runs here", answer.stderr)
 
     def test_a_job_has_a_name_and_is_gone_after_it(self):
-        job = self.begin(2, "input()", "--stdin", "none", program=("sleep", "60"))
+        job = self.begin(2, "input()", "--stdin", "none", program=("sleep", "600"))
         self.ask_until("sleep", words=("ps",))
         [listed] = json.loads(self.ask("ps", "--json").stdout)
         self.assertEqual(listed["launcher"], job.process.pid)
@@ -138,7 +138,7 @@ class TestJobs(Asking):
         self.assertEqual(list(self.doors.iterdir()), [])
 
     def test_a_killed_launcher_leaves_no_name(self):
-        job = self.begin(1, "", program=("sleep", "60"))
+        job = self.begin(1, "", program=("sleep", "600"))
         self.ask_until("sleep", words=("ps",))
         job.process.kill()
         job.process.wait(PATIENCE)
@@ -157,7 +157,7 @@ class TestJobs(Asking):
         self.assertEqual(list(self.doors.iterdir()), [])
 
     def test_a_job_is_named_in_several_ways(self):
-        first = self.begin(1, "", program=("sleep", "60"))
+        first = self.begin(1, "", program=("sleep", "600"))
         self.ask_until("sleep", words=("ps",))
         name = json.loads(self.ask("ps", "--json").stdout)[0]["job"]
         rank = self.pid_of(0)
@@ -166,7 +166,7 @@ class TestJobs(Asking):
         other = Job(
             str(second),
             self.mark,
-            [PHALANX, "run", "-n", "1", "sleep", "61"],
+            [PHALANX, "run", "-n", "1", "sleep", "601"],
             PHALANX_RUNTIME_DIR=str(self.doors),
         )
         self.jobs.append(other)
@@ -198,7 +198,7 @@ class TestJobs(Asking):
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can be somebody else")
     def test_jobs_of_others_are_not_found(self):
-        self.begin(1, "", program=("sleep", "60"))
+        self.begin(1, "", program=("sleep", "600"))
         self.ask_until("sleep", words=("ps",))
         os.chmod(self.doors.parent, 0o755)
         answer = subprocess.run(
@@ -231,7 +231,7 @@ class TestJobs(Asking):
         self.assertTrue(heard.returncode != 0 or heard.stdout == "b''\n", heard.stdout)
 
     def test_a_launcher_that_is_stopped(self):
-        job = self.begin(1, "", program=("sleep", "60"))
+        job = self.begin(1, "", program=("sleep", "600"))
         self.ask_until("sleep", words=("ps",))
         job.process.send_signal(signal.SIGSTOP)
         try:
@@ -245,7 +245,7 @@ class TestJobs(Asking):
     def test_callers_that_say_nonsense_or_nothing(self):
         import socket
 
-        self.begin(1, "", program=("sleep", "60"))
+        self.begin(1, "", program=("sleep", "600"))
         self.ask_until("sleep", words=("ps",))
         [door] = self.doors.iterdir()
         callers = []
@@ -401,8 +401,8 @@ def lock_twice():
     lock.acquire()
 [
     lambda: server.accept(),
-    lambda: subprocess.run(["sleep", "60"]),
-    lambda: time.sleep(60),
+    lambda: subprocess.run(["sleep", "600"]),
+    lambda: time.sleep(600),
     lambda: os.read(os.pipe()[0], 1),
     lock_twice,
 ][me]()
@@ -410,7 +410,7 @@ def lock_twice():
         self.begin(5, HEAD + script)
         self.ask_until(
             "waits for a connection at the TCP port 127.0.0.1:",
-            "to end (sleep 60)",
+            "to end (sleep 600)",
             "sleeps for a time",
             "waits to read from a pipe",
             "waits for another thread or a lock",
@@ -445,7 +445,7 @@ import os, sys, time
 if os.environ["PMI_RANK"] == "2":
     sys.exit()
 if os.environ["PMI_RANK"] == "1":
-    time.sleep(60)
+    time.sleep(600)
 from mpi4py import MPI
 """
         self.begin(3, script)
@@ -457,7 +457,7 @@ from mpi4py import MPI
 
     def test_a_rank_behind_a_shell(self):
         command = f"{sys.executable} {Path(self.folder, 'script.py')}; true"
-        script = HEAD + "time.sleep(60) if me == 0 else comm.barrier()"
+        script = HEAD + "time.sleep(600) if me == 0 else comm.barrier()"
         self.begin(2, script, program=("sh", "-c", command))
         self.ask_until(
             "rank 1 waits for rank 0, which sleeps for a time at script.py:",
@@ -504,7 +504,7 @@ from mpi4py import MPI
         copy = Path(self.folder, "lib", library.name)
         copy.parent.mkdir()
         shutil.copy(library, copy)
-        script = HEAD + "comm.barrier() if me else time.sleep(60)"
+        script = HEAD + "comm.barrier() if me else time.sleep(600)"
         path = Path(self.folder, "script.py")
         path.write_text(script)
         job = self.launch(
@@ -568,11 +568,11 @@ print("went on", flush=True)
         )
 
     def test_a_time_out_says_it(self):
-        script = HEAD + "time.sleep(60) if me == 2 else comm.recv(source=2, tag=3)"
-        ended = self.begin(3, script, "--timeout", "3").end()
+        script = HEAD + "time.sleep(600) if me == 2 else comm.recv(source=2, tag=3)"
+        ended = self.begin(3, script, "--timeout", "12").end()
         self.assertEqual(ended.status, 124, ended.text)
         said = " ".join(ended.err.split())
-        self.assertIn("timeout of 3 s reached", said)
+        self.assertIn("timeout of 12 s reached", said)
         self.assertIn(
             "ranks 0, 1 wait for rank 2, which sleeps for a time at script.py", said
         )
