@@ -504,6 +504,15 @@ from mpi4py import MPI
         copy = Path(self.folder, "lib", library.name)
         copy.parent.mkdir()
         shutil.copy(library, copy)
+        libraries = [copy]
+        # A true other one, where the package `mpich` is installed.
+        other = Path(os.environ.get("PHALANX_TEST_MPICH", sys.prefix), "lib", copy.name)
+        libraries += [other] if other.exists() else []
+        for library in libraries:
+            with self.subTest(library):
+                self.check_library(library)
+
+    def check_library(self, library: Path) -> None:
         script = HEAD + "comm.barrier() if me else time.sleep(600)"
         path = Path(self.folder, "script.py")
         path.write_text(script)
@@ -513,7 +522,7 @@ from mpi4py import MPI
             sys.executable,
             str(path),
             PHALANX_RUNTIME_DIR=str(self.doors),
-            PHALANX_MPI=str(copy),
+            PHALANX_MPI=str(library),
         )
         self.jobs.append(job)
         self.ask_until(
@@ -521,6 +530,7 @@ from mpi4py import MPI
             "rank 0 sleeps for a time",
             "comm.barrier()",
         )
+        self.finish(job)
 
     def test_a_rank_that_writes_all_over_the_segment(self):
         script = """

@@ -44,7 +44,8 @@ pub(crate) fn report(look: &Look, whole: bool) -> String {
     let mut text = String::new();
     let mut line = verdict(look);
     if look.about.foreign {
-        line.push_str("; what ranks wait for is not known on another MPI library (PHALANX_MPI)");
+        line.push_str("; what ranks wait for is not known on another MPI library (PHALANX_MPI), where a rank that waits may look as if it \
+             computes");
     }
     wrapped(&mut text, "phalanx: ", &line);
     let entries = entries(look);
