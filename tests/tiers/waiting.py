@@ -1,10 +1,12 @@
 """Small programs that wait in vain are named; right ones that look alike are not.
 
-The programs are rows of the files in `tests/waiting`. A wrong one must end by itself,
-with its status, the name of its class in standard error, and there the marked ranks
-and lines. A right one must end with status 0 and say nothing.
+The programs are rows of the files in `tests/waiting`, and each is run twice: as it is,
+and with `--check`. A wrong one must end by itself, with its status, the name of its
+class in standard error, and there the marked ranks and lines. A right one must end with
+status 0 and say nothing; with `--check` there may be remarks. Of some, `--check` finds
+a mistake that has no effect otherwise.
 
-``waiting.txt`` lists the programs of which that is not so yet, each with its reason;
+``waiting.txt`` lists the runs of which that is not so yet, each with its reason;
 one that is listed and fine is a failure. PHALANX_TEST_WAITING=NAME,NAME runs some
 programs only and shows what they print.
 """
@@ -19,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from waiting import PROGRAMS, Program, Right, Wrong
+from waiting import PROGRAMS, Found, Program, Right, Wrong
 from waiting.program import Mark
 
 from .process import PHALANX, PYTHON, TESTS, Counts
@@ -28,7 +30,8 @@ LISTED = TESTS / "tiers" / "waiting.txt"
 SECONDS = 20.0  # until a program counts as hung
 SLICE = 0.05
 # As users have it, whatever the other tiers want.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PHALANX_ON_DEADLOCK"}
+UNSET = ("PHALANX_ON_DEADLOCK", "PHALANX_CHECK")
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in UNSET}
 # Most programs sleep most of the time.
 TOGETHER = 3 * (os.cpu_count() or 2)
 
@@ -43,13 +46,37 @@ class Ended:
     seconds: float
 
 
-def run_program(program: Program) -> Ended:
+@dataclass(frozen=True)
+class Run:
+    """A program, as it is or with --check."""
+
+    program: Program
+    check: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.program.name}{' --check' if self.check else ''}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (*self.program.flags, *(["--check"] if self.check else []))
+
+    @property
+    def wants_silence(self) -> bool:
+        program = self.program
+        return isinstance(program, Right) or (
+            isinstance(program, Found) and not self.check
+        )
+
+
+def run_program(run: Run) -> Ended:
+    program = run.program
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         script = folder / f"{program.name}.py"
         script.write_text(program.source)
         out, err = folder / "out", folder / "err"
-        launch = [PHALANX, "run", "-n", str(program.ranks), *program.flags]
+        launch = [PHALANX, "run", "-n", str(program.ranks), *run.flags]
         begun = time.monotonic()
         with out.open("w") as to_out, err.open("w") as to_err:
             job = subprocess.Popen(
@@ -85,7 +112,12 @@ def run_program(program: Program) -> Ended:
 
 
 # Where the report of a deadlock begins with one rank, or with some that do the same.
-ENTRY = re.compile(r"^ +ranks? (\d[\d, -]*)", re.MULTILINE)
+ENTRY = re.compile(
+    r"^ +(?:\[[a-z-]+\] (?:remark: )?)?ranks? (\d[\d, -]*)", re.MULTILINE
+)
+# Where the report of an exception begins.
+RAISED = re.compile(r"^phalanx: ranks? (\d[\d, -]*).*?raised", re.MULTILINE | re.DOTALL)
+REMARKS = re.compile(r"phalanx: --check: \d+ remarks?\n(  +.*\n)*")
 
 
 def ranks_of(words: str) -> set[int]:
@@ -107,7 +139,9 @@ def missing(mark: Mark, program: Program, err: str) -> list[str]:
     if not found:
         return [f"{here} is not named"]
     if mark.kind == "fails":
-        lacking = [r for r in mark.ranks if f"exception in rank {r} of" not in err]
+        named = RAISED.findall(err)
+        ranks = {rank for words in named for rank in ranks_of(words)}
+        lacking = [rank for rank in mark.ranks if rank not in ranks]
     else:
         entries = ENTRY.split(err)[1:]
         pairs = zip(entries[::2], entries[1::2], strict=True)
@@ -117,18 +151,26 @@ def missing(mark: Mark, program: Program, err: str) -> list[str]:
     return [f"rank {rank} is not named at {here}" for rank in lacking]
 
 
-def complaints(program: Program, ended: Ended) -> list[str]:
+def complaints(run: Run, ended: Ended) -> list[str]:
+    program = run.program
     if ended.code is None:
         return [f"hangs (killed after {SECONDS:.0f} s)"]
-    if isinstance(program, Right):
+    if run.wants_silence:
         wrong = [f"status {ended.code}"] if ended.code != 0 else []
-        return wrong + (["something is said of it"] if ended.err else [])
-    assert isinstance(program, Wrong)
+        said = REMARKS.sub("", ended.err) if run.check else ended.err
+        return wrong + (["something is said of it"] if said else [])
+    assert isinstance(program, Wrong | Found)
     wrong = []
+    named = program.named
+    if isinstance(program, Wrong) and run.check and program.checked:
+        named = program.checked
     if ended.code != program.status:
         wrong.append(f"status {ended.code}, expected {program.status}")
-    if not re.search(program.named, " ".join(ended.err.split())):
-        wrong.append(f"nothing in standard error matches {program.named!r}")
+    if not re.search(named, " ".join(ended.err.split())):
+        wrong.append(f"nothing in standard error matches {named!r}")
+    if isinstance(program, Wrong) and run.check and program.checked:
+        # It comes to another end, at other lines.
+        return wrong
     if "to the end" in ended.out:
         wrong.append("named only when the others had come to their end")
     # One of the lines at which calls differ is enough: the other ranks may be ended.
@@ -147,8 +189,9 @@ def numbered(program: Program) -> str:
     return "\n".join(f"{i:3} | {line}" for i, line in enumerate(lines, start=1))
 
 
-def report(program: Program, ended: Ended) -> str:
-    head = f"{program.name}.py at {program.ranks} ranks, {' '.join(program.flags)}"
+def report(run: Run, ended: Ended) -> str:
+    program = run.program
+    head = f"{program.name}.py at {program.ranks} ranks, {' '.join(run.flags)}"
     status = f"status {ended.code} after {ended.seconds:.1f} s"
     texts = [head, numbered(program), f"--- {status}; standard output", ended.out]
     return "\n".join([*texts, "--- standard error", ended.err])
@@ -166,37 +209,43 @@ def run_all() -> Counts:
     names = [
         name for name in os.environ.get("PHALANX_TEST_WAITING", "").split(",") if name
     ]
-    chosen = [p for p in PROGRAMS if not names or p.name in names]
+    chosen = [
+        Run(program, check)
+        for check in (False, True)
+        for program in PROGRAMS
+        if not names or program.name in names
+        if not (check and isinstance(program, Wrong) and program.checked is None)
+        if not (check and isinstance(program, Right) and not program.checked)
+    ]
     excused = allowed()
     known = {program.name for program in PROGRAMS}
     counts.expect(len(known) == len(PROGRAMS), "two programs have the same name")
-    for name in sorted((set(names) | set(excused)) - known):
+    listed = {name.removesuffix(" --check") for name in excused}
+    for name in sorted((set(names) | listed) - known):
         counts.fail(f"no program is called {name}")
     for name in [name for name, reason in excused.items() if not reason]:
         counts.fail(f"{LISTED.name}: {name} without a reason")
-    good = {Wrong: 0, Right: 0}
+    good = {True: 0, False: 0}
     late: list[tuple[float, str]] = []
     with ThreadPoolExecutor(TOGETHER) as threads:
-        for program, ended in zip(
-            chosen, threads.map(run_program, chosen), strict=True
-        ):
-            wrong = complaints(program, ended)
+        for run, ended in zip(chosen, threads.map(run_program, chosen), strict=True):
+            wrong = complaints(run, ended)
             if names:
-                print(report(program, ended))
-            if program.name in excused:
-                what = f"{LISTED.name}: {program.name} is fine, strike it out"
+                print(report(run, ended))
+            if run.name in excused:
+                what = f"{LISTED.name}: {run.name} is fine, strike it out"
                 counts.expect(bool(wrong), what)
                 continue
-            what = f"{program.name}: {'; '.join(wrong)}"
-            counts.expect(not wrong, what, report(program, ended))
-            good[type(program)] += not wrong
-            if isinstance(program, Wrong) and not wrong:
-                late.append((ended.seconds, program.name))
-    of = {kind: sum(isinstance(p, kind) for p in chosen) for kind in good}
+            what = f"{run.name}: {'; '.join(wrong)}"
+            counts.expect(not wrong, what, report(run, ended))
+            good[run.wants_silence] += not wrong
+            if isinstance(run.program, Wrong) and not wrong:
+                late.append((ended.seconds, run.name))
+    of = {kind: sum(run.wants_silence == kind for run in chosen) for kind in good}
     late.sort()
     print(
-        f"   {good[Wrong]} of {of[Wrong]} wrong programs named, "
-        f"{good[Right]} of {of[Right]} right ones with nothing said; "
+        f"   {good[False]} of {of[False]} runs of wrong programs named, "
+        f"{good[True]} of {of[True]} of right ones with nothing said; "
         f"{len(excused)} excused"
     )
     if late:

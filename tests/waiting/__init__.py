@@ -7,6 +7,7 @@ class, with the ranks and lines that wait; of a right one nothing is said.
 
 from . import (
     arguments,
+    checked,
     collectives,
     ended,
     farms,
@@ -18,7 +19,7 @@ from . import (
     sends,
     windows,
 )
-from .program import Program, Right, Wrong
+from .program import Found, Program, Right, Wrong
 
 SUBJECTS = (
     receives,
@@ -32,9 +33,10 @@ SUBJECTS = (
     moving,
     ended,
     arguments,
+    checked,
 )
 PROGRAMS: tuple[Program, ...] = tuple(
     program for subject in SUBJECTS for program in subject.PROGRAMS
 )
 
-__all__ = ["PROGRAMS", "Program", "Right", "Wrong"]
+__all__ = ["PROGRAMS", "Found", "Program", "Right", "Wrong"]

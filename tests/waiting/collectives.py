@@ -383,7 +383,7 @@ PROGRAMS: tuple[Program, ...] = (
             comm.recv(source=1)
         else:
             comm.scatter([1, 2], root=1)  # differs:
-            comm.gather(1, root=1)
+            comm.gather(1, root=1)  # differs:
             comm.send("x", dest=0)
         """,
         named=MISMATCH,

@@ -1,6 +1,6 @@
 """Masters and workers: tasks, results, and the message that says stop."""
 
-from .program import Program, Right, Wrong
+from .program import DEADLOCK, Program, Right, Wrong
 
 PROGRAMS: tuple[Program, ...] = (
     Wrong(
@@ -19,6 +19,7 @@ PROGRAMS: tuple[Program, ...] = (
                 comm.send(task * task, dest=0)
         comm.Barrier()  # waits: 0
         """,
+        checked=DEADLOCK,
     ),
     Wrong(
         "stop_message_for_one_worker_only",
@@ -35,6 +36,7 @@ PROGRAMS: tuple[Program, ...] = (
                 comm.send(task, dest=0)
         comm.gather(None, root=0)  # waits: 0
         """,
+        checked=DEADLOCK,
     ),
     Wrong(
         "stop_message_with_another_tag",
@@ -51,6 +53,7 @@ PROGRAMS: tuple[Program, ...] = (
                 comm.send("result", dest=0, tag=RESULT)
         comm.Barrier()  # waits: 0
         """,
+        checked=DEADLOCK,
     ),
     Wrong(
         "one_result_more_than_tasks",

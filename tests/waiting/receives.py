@@ -1,6 +1,6 @@
 """Blocking receives and probes: who could still send what they wait for?"""
 
-from .program import ENDED, Program, Right, Wrong
+from .program import DEADLOCK, ENDED, Found, Program, Right, Wrong
 
 PROGRAMS: tuple[Program, ...] = (
     Wrong(
@@ -86,14 +86,15 @@ PROGRAMS: tuple[Program, ...] = (
             comm.recv(source=0, tag=8)  # waits: 1
         comm.barrier()  # waits: 0
         """,
+        checked=DEADLOCK,
     ),
-    Right(
+    Found(
         "tags_taken_out_of_order",
         2,
         """
         if rank == 0:
             for tag in range(20):
-                comm.send(tag, dest=1, tag=tag)
+                comm.send(tag, dest=1, tag=tag)  # found: 0
         else:
             for tag in reversed(range(20)):
                 assert comm.recv(source=0, tag=tag) == tag
@@ -122,14 +123,15 @@ PROGRAMS: tuple[Program, ...] = (
             halo.recv(source=0)  # waits: 1
         halo.barrier()  # waits: 0
         """,
+        checked=DEADLOCK,
     ),
-    Right(
+    Found(
         "same_tag_on_two_communicators",
         2,
         """
         halo = comm.Dup()
         if rank == 0:
-            comm.send("world", dest=1)
+            comm.send("world", dest=1)  # found: 0
             halo.send("halo", dest=1)
         else:
             assert halo.recv(source=0) == "halo"
@@ -165,6 +167,7 @@ PROGRAMS: tuple[Program, ...] = (
             comm.send(rank, dest=0, tag=1)
         comm.barrier()  # waits: 1 2
         """,
+        checked=DEADLOCK,
     ),
     Right(
         "any_source_with_one_late_sender",
@@ -235,11 +238,11 @@ PROGRAMS: tuple[Program, ...] = (
         comm.barrier()
         """,
     ),
-    Right(
+    Found(
         "message_to_itself",
         2,
         """
-        comm.send("note", dest=rank)
+        comm.send("note", dest=rank)  # found: 0 1
         assert comm.recv(source=rank) == "note"
         request = comm.isend("again", dest=rank)
         assert comm.recv(source=MPI.ANY_SOURCE) == "again"
@@ -260,6 +263,7 @@ PROGRAMS: tuple[Program, ...] = (
                 comm.send(i, dest=0)
         comm.barrier()  # waits: 1
         """,
+        checked=DEADLOCK,
     ),
     Right(
         "ping_pong",
@@ -289,6 +293,7 @@ PROGRAMS: tuple[Program, ...] = (
         else:
             comm.recv(source=0)
         """,
+        checked=DEADLOCK,
     ),
     Wrong(
         "sendrecv_chain_with_a_hole",
@@ -347,6 +352,7 @@ PROGRAMS: tuple[Program, ...] = (
             comm.recv(source=0, tag=2)
         comm.barrier()  # waits: 0
         """,
+        checked=DEADLOCK,
     ),
     Wrong(
         "both_probe_first",
@@ -419,6 +425,7 @@ PROGRAMS: tuple[Program, ...] = (
             comm.send(total, dest=2)  # its parent is rank 1
         total = comm.bcast(total, root=0)  # waits: 3
         """,
+        checked=DEADLOCK,
     ),
     Right(
         "sum_along_a_tree",

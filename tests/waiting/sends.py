@@ -1,6 +1,6 @@
 """Sends that wait for their receives, and sends that need not."""
 
-from .program import ENDED, Program, Right, Wrong
+from .program import ENDED, Found, Program, Right, Wrong
 
 PROGRAMS: tuple[Program, ...] = (
     Wrong(
@@ -12,13 +12,13 @@ PROGRAMS: tuple[Program, ...] = (
         comm.Recv(edge, source=1 - rank)
         """,
     ),
-    Right(
+    Found(
         "small_sends_head_to_head",
         2,
         """
         edge = bytearray(64)
         for _ in range(10):
-            comm.Send(bytearray(64), dest=1 - rank)
+            comm.Send(bytearray(64), dest=1 - rank)  # found: 0 1
             comm.Recv(edge, source=1 - rank)
         """,
     ),
@@ -131,13 +131,13 @@ PROGRAMS: tuple[Program, ...] = (
             comm.Recv(image, source=0)
         """,
     ),
-    Right(
+    Found(
         "barrier_before_the_receive_of_a_small_message",
         2,
         """
         image = bytearray(100)
         if rank == 0:
-            comm.Send(image, dest=1)
+            comm.Send(image, dest=1)  # found: 0
         comm.Barrier()
         if rank == 1:
             comm.Recv(image, source=0)
@@ -332,12 +332,12 @@ PROGRAMS: tuple[Program, ...] = (
                 comm.send(bytes(200), dest=0)
         """,
     ),
-    Right(
+    Found(
         "many_small_messages_head_to_head",
         2,
         """
         for i in range(10_000):
-            comm.Send(bytearray(1000), dest=1 - rank)
+            comm.Send(bytearray(1000), dest=1 - rank)  # found: 0 1
         for i in range(10_000):
             comm.Recv(bytearray(1000), source=1 - rank)
         """,

@@ -98,6 +98,46 @@ impl OnDeadlock {
     }
 }
 
+/// Whether the program is checked while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// No.
+    #[default]
+    Off,
+    /// Yes, and a mistake is a failure of the job.
+    Fail,
+    /// Yes, and what is found is told.
+    Report,
+}
+
+impl Check {
+    /// What was typed; nothing is as good as a yes.
+    ///
+    /// # Errors
+    /// When it is nothing that is known.
+    pub fn parse(typed: &str, value: &OsStr) -> Result<Self, LaunchError> {
+        match value.to_str() {
+            Some("0" | "off" | "no") => Ok(Self::Off),
+            Some("" | "1" | "on" | "yes" | "fail") => Ok(Self::Fail),
+            Some("report") => Ok(Self::Report),
+            _ => Err(LaunchError::usage(format!(
+                "{typed}: '{}' is not one of 'fail', 'report' or 'off'",
+                value.to_string_lossy()
+            ))),
+        }
+    }
+
+    /// As ranks see it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "0",
+            Self::Fail => "fail",
+            Self::Report => "report",
+        }
+    }
+}
+
 /// The whole command line of `phalanx run`.
 #[derive(Debug, Default)]
 pub struct RunOptions {
@@ -139,6 +179,8 @@ pub struct RunOptions {
     pub pdb: bool,
     /// What is done when ranks can never go on; `None`: as the environment says.
     pub on_deadlock: Option<OnDeadlock>,
+    /// Whether the program is checked; `None`: as the environment says.
+    pub check: Option<Check>,
     /// The doors to open (`--doors`, `--no-doors`); `None` leaves it to the environment.
     pub doors: Option<Opened>,
     /// What was accepted without effect and deserves a word.
@@ -343,6 +385,7 @@ fn flag(
         Id::OnDeadlock => {
             options.on_deadlock = Some(OnDeadlock::parse(&typed, &reader.value(&typed, inline, OnDeadlock::NAMES)?)?);
         }
+        Id::Check => options.check = Some(Check::parse(&typed, inline.unwrap_or_default())?),
         Id::Doors => {
             let list = reader.value(&typed, inline, Opened::NAMES)?;
             options.doors = Some(Opened::parse(&list, &typed).map_err(LaunchError::usage)?);

@@ -56,6 +56,10 @@ program; ':' begins another program of the same job.
                           report: say it; ignore: nothing
   --pdb                   the first rank that raises what nobody catches stops
                           in a debugger before the job ends; needs a terminal
+  --check, --check=report look for mistakes while the program runs, which makes
+                          it slower: sends that nobody receives, buffers that
+                          are changed too early, handles that are left. Told
+                          at the end, with status 1, or with its own status
   --doors multiprocessing
                           answer 'import multiprocessing' (and the pools of
                           concurrent.futures) in ranks as well
@@ -81,8 +85,8 @@ A SIGTERM or SIGHUP is passed on, and a second one kills.
 Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
 ranks; PHALANX_DOORS=multiprocessing is --doors multiprocessing, and
 PHALANX_DOORS=off is --no-doors; PHALANX_GRACE is --grace,
-PHALANX_ON_DEADLOCK is --on-deadlock, MPIEXEC_TIMEOUT is
---timeout.
+PHALANX_ON_DEADLOCK is --on-deadlock, PHALANX_CHECK is --check,
+MPIEXEC_TIMEOUT is --timeout.
 ";
 
 /// `phalanx ps --help`.

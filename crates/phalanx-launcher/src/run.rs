@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use crate::cli::{self, OnDeadlock, RunOptions};
+use crate::cli::{self, Check, OnDeadlock, RunOptions};
 use crate::error::LaunchError;
 use crate::help;
 use crate::install::{self, Doors, Opened};
@@ -26,6 +26,9 @@ pub const GRACE: &str = "PHALANX_GRACE";
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// What is done about a deadlock, where no flag says it. Set for ranks, too.
 pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
+
+/// Whether programs are checked, where no flag says it. Set for ranks, too.
+pub const CHECK: &str = "PHALANX_CHECK";
 
 /// Runs a job from its command line, to its end.
 ///
@@ -65,6 +68,9 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     }
     let place = Place { first: universe.claim(size)?, context: universe.context(), parent: 0 };
     let foreign = is_foreign(&env);
+    if foreign && options.check.is_some_and(|check| check != Check::Off) {
+        return Err(LaunchError::usage("--check: the ranks use another MPI library, whose calls cannot be checked"));
+    }
     let manner = Manner {
         tag_output: options.tag_output,
         output_prefix: options.output_prefix,
@@ -87,6 +93,10 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         on_deadlock: match options.on_deadlock {
             Some(chosen) => chosen,
             None => on_deadlock()?,
+        },
+        check: match options.check {
+            Some(chosen) => chosen,
+            None => check()?,
         },
         foreign,
         env,
@@ -129,7 +139,8 @@ pub fn spawn_server(args: &[OsString]) -> Result<u8, LaunchError> {
     let env = doors(Opened::choose(None).unwrap_or(Opened::Mpi4py));
     let grace = variable(GRACE).ok().flatten().unwrap_or(DEFAULT_GRACE);
     let on_deadlock = on_deadlock().unwrap_or_default();
-    let manner = Manner { foreign: is_foreign(&env), env, grace, on_deadlock, ..Manner::default() };
+    let check = check().unwrap_or_default();
+    let manner = Manner { foreign: is_foreign(&env), env, grace, on_deadlock, check, ..Manner::default() };
     let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
     let mut job = Job::new(manner, universe, cpus)?;
     job.serve_controller(control)?;
@@ -164,6 +175,14 @@ fn on_deadlock() -> Result<OnDeadlock, LaunchError> {
     match std::env::var_os(ON_DEADLOCK) {
         Some(value) if !value.is_empty() => OnDeadlock::parse(ON_DEADLOCK, &value),
         _ => Ok(OnDeadlock::default()),
+    }
+}
+
+/// What the environment says about checks.
+fn check() -> Result<Check, LaunchError> {
+    match std::env::var_os(CHECK) {
+        Some(value) if !value.is_empty() => Check::parse(CHECK, &value),
+        _ => Ok(Check::Off),
     }
 }
 

@@ -365,6 +365,8 @@ fn f90(
         return Ok(*raw);
     }
     let raw = adopt(make()?)?;
+    // The program need not free it.
+    crate::check::gone(raw.0);
     known.insert((combiner, p, r), raw);
     Ok(raw)
 }

@@ -89,8 +89,11 @@ pub(crate) fn run(
     body: impl FnOnce() -> Done,
     object: impl FnOnce() -> ErrorObject,
 ) -> c_int {
-    if when == When::WhileRunning && !state::is_running() {
-        return not_running(name);
+    if when == When::WhileRunning
+        && !state::is_plain()
+        && let Some(code) = look_closely(name)
+    {
+        return code;
     }
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => consts::SUCCESS,
@@ -111,6 +114,17 @@ pub(crate) fn run_tool(body: impl FnOnce() -> Done) -> c_int {
         Ok(Err(_)) => consts::T_ERR_INVALID,
         Err(_) => consts::ERR_INTERN,
     }
+}
+
+/// What there is to do before a call while the program is checked; the error code of one that cannot be made.
+#[cold]
+#[inline(never)]
+fn look_closely(name: &'static str) -> Option<c_int> {
+    if !state::is_running() {
+        return Some(not_running(name));
+    }
+    crate::check::look_at_call(name);
+    None
 }
 
 #[cold]

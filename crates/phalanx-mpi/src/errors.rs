@@ -186,6 +186,15 @@ fn error_string(code: c_int, string: TextOut, length: Out<c_int>) -> Done {
     Ok(())
 }
 
+/// As `MPI_Error_string`, with room for texts of any length: `size` bytes with the end mark.
+#[mpi_entry(PHALANX_Error_text, anytime)]
+fn error_text(code: c_int, string: TextOut, size: c_int, length: Out<c_int>) -> Done {
+    let text = describe(code).ok_or_else(|| no_code(code))?;
+    let n = string.set(&text, usize::try_from(size).unwrap_or(0))?;
+    length.set(n as c_int);
+    Ok(())
+}
+
 fn no_code(code: c_int) -> Failure {
     wrong(ErrorClass::Arg, format!("{code} is not an error code or class"))
 }

@@ -196,7 +196,13 @@ static PLACE: AtomicUsize = AtomicUsize::new(0);
 /// Bytes that it may write.
 const PLACE_ROOM: usize = 4096;
 
-fn find_place() -> Vec<Frame> {
+/// Whether the program finds places itself: whether it is one of another language.
+pub(crate) fn finds_places() -> bool {
+    PLACE.load(Ordering::Acquire) != 0
+}
+
+/// Where the program's function says that it is; `only_first` asks for the innermost frame and no other.
+pub(crate) fn find_place(only_first: bool) -> Vec<Frame> {
     let address = PLACE.load(Ordering::Acquire);
     if address == 0 {
         return Vec::new();
@@ -204,7 +210,8 @@ fn find_place() -> Vec<Frame> {
     // SAFETY: the program gave this address as an `int (*)(char *, int)`.
     let find = unsafe { std::mem::transmute::<usize, extern "C" fn(*mut u8, c_int) -> c_int>(address) };
     let mut text = vec![0; PLACE_ROOM];
-    let written = find(text.as_mut_ptr(), PLACE_ROOM as c_int);
+    let room = PLACE_ROOM as c_int;
+    let written = find(text.as_mut_ptr(), if only_first { -room } else { room });
     text.truncate(usize::try_from(written).unwrap_or(0));
     String::from_utf8_lossy(&text).lines().filter_map(frame).collect()
 }
@@ -217,13 +224,26 @@ fn frame(line: &str) -> Option<Frame> {
 }
 
 /// Sets a function that calls which have waited for long run, without any lock, to learn where the program is: it writes up
-/// to so many bytes, a line "file TAB line TAB function" for each frame with the innermost first, and gives how many. Null
+/// to so many bytes, a line "file TAB line TAB function" for each frame with the innermost first, and gives how many. With a
+/// negative number, that of the innermost alone into so much room. Null
 /// removes it.
 #[mpi_entry(PHALANX_Set_place_hook)]
 fn set_place_hook(hook: Address) -> Done {
     PLACE.store(hook.0, Ordering::Release);
-    let process = state::need_process()?;
-    process.engine.set_place_hook(if hook.0 == 0 { None } else { Some(find_place) });
+    Ok(())
+}
+
+/// Says that the messages on a communicator are those of another one's collective operations: reports call it so.
+#[mpi_entry(PHALANX_Comm_serves)]
+fn comm_serves(private: CommRef, comm: CommRef) -> Done {
+    private.comm.serve(&comm.comm);
+    Ok(())
+}
+
+/// Says that the program has let go of a handle that it has made and not freed: with `--check`, that is told at the end.
+#[mpi_entry(PHALANX_Lost_handle, anytime)]
+fn lost_handle(handle: Address) -> Done {
+    crate::check::lost(handle.0);
     Ok(())
 }
 

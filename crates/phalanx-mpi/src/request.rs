@@ -6,7 +6,7 @@
 use std::ffi::c_int;
 
 use phalanx_engine::pt2pt::Partitioned;
-use phalanx_engine::request::{self as engine, Completer, Generalized, Outcome, TestAny};
+use phalanx_engine::request::{self as engine, Completer, Generalized, Outcome, Standing, TestAny};
 use phalanx_engine::{Error, ErrorClass, Request, Status};
 use phalanx_mpi_macros::mpi_entry;
 use smallvec::SmallVec;
@@ -63,6 +63,14 @@ pub(crate) fn partitioned(raw: RawRequest) -> Result<(Partitioned, ErrorObject),
 fn insert(entry: Entry) -> Result<RawRequest, Failure> {
     let raw = REQUESTS.insert(entry);
     raw.map(RawRequest).ok_or_else(|| wrong(ErrorClass::Other, "too many requests exist; complete or free some"))
+}
+
+/// How far a request is that nobody works on.
+pub(crate) fn standing(raw: usize) -> Option<Standing> {
+    let taken = take(RawRequest(raw)).ok().flatten()?;
+    let standing = taken.request.standing().ok();
+    put_back([taken]);
+    standing
 }
 
 /// A request that was taken out of the table.

@@ -1,6 +1,6 @@
 //! The process: its engine, its predefined communicators, and where it stands between initialisation and finalisation.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
@@ -27,7 +27,13 @@ pub(crate) struct Process {
 
 static PROCESS: OnceLock<Process> = OnceLock::new();
 /// Whether MPI functions may be called: the only thing a body's way in looks at.
-static RUNNING: AtomicBool = AtomicBool::new(false);
+static RUNNING: AtomicU8 = AtomicU8::new(STOPPED);
+
+const STOPPED: u8 = 0;
+const PLAIN: u8 = 1;
+/// Functions may be called, and each call is [looked at](crate::check) first.
+const CHECKED: u8 = 2;
+
 /// How far the world model and the sessions have come.
 static LIFE: Mutex<Life> = Mutex::new(Life { world: World::Before, sessions: 0 });
 /// The thread level that initialisation promised.
@@ -52,7 +58,17 @@ fn life() -> MutexGuard<'static, Life> {
 /// Whether functions that need a running engine may be called.
 #[inline(always)]
 pub(crate) fn is_running() -> bool {
-    RUNNING.load(Ordering::Acquire)
+    RUNNING.load(Ordering::Acquire) != STOPPED
+}
+
+/// Whether functions that need a running engine may be called, without a closer look.
+#[inline(always)]
+pub(crate) fn is_plain() -> bool {
+    RUNNING.load(Ordering::Acquire) == PLAIN
+}
+
+fn run(process: &Process) {
+    RUNNING.store(if process.engine.is_checked() { CHECKED } else { PLAIN }, Ordering::Release);
 }
 
 /// Whether `MPI_Init` has been called and has returned.
@@ -87,6 +103,8 @@ fn start() -> Result<(), Failure> {
         return Ok(());
     }
     let engine = Engine::from_env()?;
+    crate::place::install(&engine);
+    crate::check::begin(&engine);
     let world = CommObject::predefined(engine.world(), consts::COMM_WORLD);
     let self_comm = CommObject::predefined(engine.self_comm(), consts::COMM_SELF);
     let parent: Option<Comm> = engine.parent();
@@ -130,7 +148,7 @@ pub(crate) fn initialize(level: i32) -> Result<(), Failure> {
     start()?;
     PROVIDED.store(level, Ordering::Relaxed);
     life.world = World::Running;
-    RUNNING.store(true, Ordering::Release);
+    run(need_process()?);
     Ok(())
 }
 
@@ -151,10 +169,16 @@ pub(crate) fn finalize() -> Result<(), Failure> {
 }
 
 fn stop(process: &Process) -> Result<(), Failure> {
+    crate::check::look_for_leaks(process);
     let outcome = process.engine.finalize();
-    RUNNING.store(false, Ordering::Release);
+    RUNNING.store(STOPPED, Ordering::Release);
     for lost in process.engine.undelivered() {
         crate::errors::say(&format!("rank {}: a message was not delivered: {lost}", process.world.comm.rank()));
+    }
+    let found = process.engine.findings_without_launcher();
+    if !found.is_empty() {
+        // Nothing can be done where standard error takes nothing.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), found.as_bytes());
     }
     Ok(outcome?)
 }
@@ -167,7 +191,7 @@ pub(crate) fn session_begins() -> Result<(), Failure> {
     }
     start()?;
     life.sessions += 1;
-    RUNNING.store(true, Ordering::Release);
+    run(need_process()?);
     Ok(())
 }
 

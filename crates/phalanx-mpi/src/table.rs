@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::check;
 use crate::handle::{GENERATION_BITS, INDEX_BITS, Kind, token, untoken};
 
 /// The objects of one kind, by token. Slots are reused in the order in which they were freed, so that
@@ -56,6 +57,8 @@ impl<T> Table<T> {
         let entry = slots.entries.get_mut(index)?;
         let raw = token(self.kind, entry.generation, index);
         entry.value = Some(make(raw));
+        drop(slots);
+        check::made(raw);
         Some(raw)
     }
 
@@ -105,6 +108,7 @@ impl<T> Slots<T> {
         let value = entry.value.take()?;
         entry.generation = (entry.generation + 1) & ((1 << GENERATION_BITS) - 1);
         self.free.push_back(index as u32);
+        check::gone(raw);
         Some(value)
     }
 }

@@ -96,13 +96,28 @@ pub(crate) fn class_of(code: c_int) -> c_int {
 
 /// The text of an error code, or an empty string.
 pub(crate) fn message(code: c_int) -> String {
-    let mut text = [0; MPI_MAX_ERROR_STRING as usize + 1];
+    text_of(code).unwrap_or_default()
+}
+
+/// Bytes of the longest text that a library of ours has.
+const LONGEST: usize = 8 << 10;
+
+/// The text of an error code, whole where the library gives it so.
+///
+/// # Errors
+/// The code of what is wrong with the code.
+fn text_of(code: c_int) -> Result<String, c_int> {
     let mut length = 0;
-    // SAFETY: the array has the room the standard asks for.
-    if unsafe { MPI_Error_string(code, text.as_mut_ptr(), &mut length) } != MPI_SUCCESS {
-        return String::new();
+    if let Some(ask) = extras::get().error_text {
+        let mut text = vec![0; LONGEST];
+        // SAFETY: the array has so much room.
+        let failed = unsafe { ask(code, text.as_mut_ptr(), LONGEST as c_int, &mut length) };
+        return if failed == MPI_SUCCESS { Ok(text::from_c(&text, length)) } else { Err(failed) };
     }
-    text::from_c(&text, length)
+    let mut text = [0; MPI_MAX_ERROR_STRING as usize + 1];
+    // SAFETY: the array has the room the standard asks for.
+    let failed = unsafe { MPI_Error_string(code, text.as_mut_ptr(), &mut length) };
+    if failed == MPI_SUCCESS { Ok(text::from_c(&text, length)) } else { Err(failed) }
 }
 
 /// The error code that `error`, raised by a Python callback, stands for, after showing its traceback.
@@ -141,11 +156,7 @@ fn Get_error_class(errorcode: c_int) -> PyResult<c_int> {
 /// Return the text for an error code or class. Local.
 #[pyfunction]
 fn Get_error_string(errorcode: c_int) -> PyResult<String> {
-    let mut text = [0; MPI_MAX_ERROR_STRING as usize + 1];
-    let mut length = 0;
-    // SAFETY: the array has the room the standard asks for.
-    check(unsafe { MPI_Error_string(errorcode, text.as_mut_ptr(), &mut length) })?;
-    Ok(text::from_c(&text, length))
+    text_of(errorcode).map_err(exception)
 }
 
 /// Add_error_class() -> int

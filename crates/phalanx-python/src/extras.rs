@@ -4,7 +4,9 @@
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::error;
 use crate::ffi::*;
@@ -52,6 +54,9 @@ pub(crate) type Irecv = unsafe extern "C" fn(
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
 type Abort = unsafe extern "C" fn(c_int) -> c_int;
 type SetPlaceHook = unsafe extern "C" fn(Option<extern "C" fn(*mut u8, c_int) -> c_int>) -> c_int;
+type ErrorText = unsafe extern "C" fn(c_int, *mut c_char, c_int, *mut c_int) -> c_int;
+type Serves = unsafe extern "C" fn(MPI_Comm, MPI_Comm) -> c_int;
+type LostHandle = unsafe extern "C" fn(*mut c_void) -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 /// Fault tolerance: all of it, or nothing.
 pub(crate) struct Fault {
@@ -128,6 +133,10 @@ pub(crate) struct Extras {
     set_interrupt_hook: Option<SetInterruptHook>,
     set_place_hook: Option<SetPlaceHook>,
     abort: Option<Abort>,
+    /// The text of an error code, however long it is.
+    pub(crate) error_text: Option<ErrorText>,
+    serves: Option<Serves>,
+    lost_handle: Option<LostHandle>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
     conversion_bytes: Option<ConversionBytes>,
@@ -160,6 +169,9 @@ pub(crate) fn get() -> &'static Extras {
                 set_place_hook: symbol(c"PHALANX_Set_place_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetPlaceHook>(p)),
                 abort: symbol(c"PHALANX_Abort").map(|p| std::mem::transmute::<*mut c_void, Abort>(p)),
+                error_text: symbol(c"PHALANX_Error_text").map(|p| std::mem::transmute::<*mut c_void, ErrorText>(p)),
+                serves: symbol(c"PHALANX_Comm_serves").map(|p| std::mem::transmute::<*mut c_void, Serves>(p)),
+                lost_handle: symbol(c"PHALANX_Lost_handle").map(|p| std::mem::transmute::<*mut c_void, LostHandle>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
                     .map(|p| std::mem::transmute::<*mut c_void, IsInterrupted>(p)),
                 uses_error_function: symbol(c"PHALANX_Uses_error_function")
@@ -367,6 +379,23 @@ pub(crate) fn is_interrupted(code: c_int) -> bool {
     get().is_interrupted.is_some_and(|ask| unsafe { ask(code) } != 0)
 }
 
+/// Tells the library that a communicator carries the messages of another one's collective operations.
+pub(crate) fn serves(private: MPI_Comm, comm: MPI_Comm) {
+    if let Some(tell) = get().serves {
+        // SAFETY: passes handles, which the library checks.
+        let _ = unsafe { tell(private, comm) };
+    }
+}
+
+/// Tells the library that no object has a handle any more that was not freed.
+#[cold]
+pub(crate) fn lost_handle(bits: usize) {
+    if let Some(tell) = get().lost_handle {
+        // SAFETY: passes a number that is only compared.
+        let _ = unsafe { tell(std::ptr::without_provenance_mut(bits)) };
+    }
+}
+
 /// Whether some error handler may still call this function: yes, where the library does not tell.
 pub(crate) fn uses_error_function(function: *mut c_void) -> bool {
     // SAFETY: passes an address that is only compared.
@@ -391,36 +420,53 @@ extern "C" fn place(text: *mut u8, room: c_int) -> c_int {
     if unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
         return 0;
     }
-    let frames = Python::attach(|py| frames(py, usize::try_from(room).unwrap_or(0)).unwrap_or_default());
+    let (room, only_first) = (room.unsigned_abs() as usize, room < 0);
+    let frames = Python::attach(|py| frames(py, room, only_first).unwrap_or_default());
     // SAFETY: the library has room for so many bytes there, and `frames` gives no more.
     unsafe { std::ptr::copy_nonoverlapping(frames.as_ptr(), text, frames.len()) };
     frames.len() as c_int
 }
 
+/// The directory of this package.
+fn package(py: Python<'_>) -> &'static str {
+    static PACKAGE: OnceLock<String> = OnceLock::new();
+    PACKAGE.get_or_init(|| {
+        let file = py.import("phalanx").and_then(|package| package.getattr("__file__")?.extract::<String>());
+        file.ok().and_then(|file| Some(file.rsplit_once('/')?.0.to_owned())).unwrap_or_default()
+    })
+}
+
 /// The frames of this thread's program, innermost first: "file TAB line TAB function" in a line each, as many as there is room
 /// for. Those of this package are left out: a program waits where it calls it.
-fn frames(py: Python<'_>, room: usize) -> PyResult<String> {
+fn frames(py: Python<'_>, room: usize, only_first: bool) -> PyResult<String> {
     let mut text = String::new();
-    let package = py.import("phalanx")?.getattr("__file__")?.extract::<String>().unwrap_or_default();
-    let package = package.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut frame = py.import("sys")?.call_method0("_getframe")?;
+    let package = package(py);
+    // SAFETY: the interpreter lock is held; the frame is borrowed, and null where no Python code runs.
+    let innermost = unsafe { Bound::from_borrowed_ptr_or_opt(py, pyo3::ffi::PyEval_GetFrame().cast()) };
+    let Some(mut frame) = innermost else { return Ok(text) };
     while !frame.is_none() {
-        let code = frame.getattr("f_code")?;
-        let file = code.getattr("co_filename")?.extract::<String>()?;
+        let code = frame.getattr(intern!(py, "f_code"))?;
+        let file = code.getattr(intern!(py, "co_filename"))?;
+        let file = file.cast::<PyString>()?.to_cow()?;
         if package.is_empty() || !file.starts_with(package) {
-            let line = frame.getattr("f_lineno")?.extract::<Option<u32>>()?.unwrap_or(0);
-            let function = code.getattr("co_name")?.extract::<String>()?;
-            let file = match std::env::current_dir() {
-                Ok(here) if !file.starts_with(['/', '<']) => here.join(&file).to_string_lossy().into_owned(),
-                _ => file,
+            let line = frame.getattr(intern!(py, "f_lineno"))?.extract::<Option<u32>>()?.unwrap_or(0);
+            let function = code.getattr(intern!(py, "co_name"))?.extract::<String>()?;
+            let is_whole = file.starts_with(['/', '<']);
+            let here = if is_whole { None } else { std::env::current_dir().ok() };
+            let file = match here {
+                Some(here) => here.join(&*file).to_string_lossy().into_owned(),
+                None => file.into_owned(),
             };
             let row = format!("{}\t{line}\t{}\n", tame(&file), tame(&function));
             if text.len() + row.len() > room {
                 break;
             }
             text.push_str(&row);
+            if only_first {
+                break;
+            }
         }
-        frame = frame.getattr("f_back")?;
+        frame = frame.getattr(intern!(py, "f_back"))?;
     }
     Ok(text)
 }

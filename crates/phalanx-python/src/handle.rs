@@ -28,6 +28,9 @@ pub(crate) trait Raw: Copy + Eq + Send + Sync + 'static {
     const NULL: Self;
     /// The class name in Python.
     const CLASS: &'static str;
+    /// Whether `--check` tells handles of the type that are lost.
+    const IS_MISSED: bool =
+        matches!(Self::CLASS.as_bytes(), b"Comm" | b"Datatype" | b"Op" | b"Message" | b"Session" | b"Win" | b"File");
     /// The value as a number.
     fn bits(self) -> usize;
     /// A number as a handle.
@@ -84,16 +87,23 @@ raw_handles! {
 /// C and Cython code that was compiled for mpi4py reads and writes the handle where it comes first in an object
 /// (`doors/mpi4py/include/mpi4py/pycapi.h`), so it is the first field here, and this is that of the classes.
 #[repr(C)]
-pub(crate) struct HandleCell<R> {
+pub(crate) struct HandleCell<R: Raw> {
     value: AtomicUsize,
     constant: AtomicBool,
+    /// Whether the handle was made for this object, whose end is the handle's if nobody has freed it.
+    owner: AtomicBool,
     kind: PhantomData<fn() -> R>,
 }
 
 impl<R: Raw> HandleCell<R> {
     /// A cell with a value.
     pub(crate) fn new(raw: R) -> Self {
-        Self { value: AtomicUsize::new(raw.bits()), constant: AtomicBool::new(false), kind: PhantomData }
+        Self {
+            value: AtomicUsize::new(raw.bits()),
+            constant: AtomicBool::new(false),
+            owner: AtomicBool::new(false),
+            kind: PhantomData,
+        }
     }
 
     /// The value now.
@@ -118,6 +128,23 @@ impl<R: Raw> HandleCell<R> {
         let result = call(&mut raw);
         self.set(raw);
         result
+    }
+}
+
+/// Whether the program is checked, and has not come to its end.
+static CHECKED: AtomicBool = AtomicBool::new(false);
+
+/// Begins or ends telling the library of handles that are lost.
+pub(crate) fn miss_handles(on: bool) {
+    CHECKED.store(on, Relaxed);
+}
+
+impl<R: Raw> Drop for HandleCell<R> {
+    #[inline]
+    fn drop(&mut self) {
+        if R::IS_MISSED && CHECKED.load(Relaxed) && *self.owner.get_mut() && !self.get().is_predefined() {
+            crate::extras::lost_handle(self.get().bits());
+        }
     }
 }
 
@@ -173,7 +200,9 @@ pub(crate) fn create<'py, H: Handle>(
     let object = instance::<H>(cls, H::Raw::NULL)?;
     let mut raw = H::Raw::NULL;
     error::check(make(&mut raw))?;
-    object.cast::<H>()?.get().cell().set(raw);
+    let cell = object.cast::<H>()?.get().cell();
+    cell.set(raw);
+    cell.owner.store(true, Relaxed);
     Ok(object)
 }
 

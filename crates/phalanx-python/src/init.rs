@@ -222,8 +222,25 @@ fn prepare() -> PyResult<()> {
     }
     PROCESS.store(std::process::id(), Relaxed);
     extras::install_interrupt_hook();
+    miss_handles()?;
     set_comm_errhandler(MPI_COMM_SELF)?;
     set_comm_errhandler(MPI_COMM_WORLD)
+}
+
+/// With `--check`: from here to the end of the program, objects that go and leave their handles behind are told.
+fn miss_handles() -> PyResult<()> {
+    let value = std::env::var("PHALANX_CHECK").unwrap_or_default();
+    if matches!(value.as_str(), "" | "0" | "off" | "no") || !extras::is_embedded() {
+        return Ok(());
+    }
+    Python::attach(|py| {
+        // What the interpreter's end takes away was not lost.
+        let ends = |_: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| crate::handle::miss_handles(false);
+        let ends = PyCFunction::new_closure(py, Some(c"phalanx_end_of_check"), None, ends)?;
+        py.import("atexit")?.call_method1("register", (ends,))?;
+        crate::handle::miss_handles(true);
+        Ok(())
+    })
 }
 
 /// Runs when Python is gone: aborts if an exception asked for it, else finalizes.

@@ -61,6 +61,7 @@ pub mod condition;
 pub mod doorbell;
 pub mod error;
 pub mod event;
+pub mod findings;
 #[cfg(not(loom))]
 pub mod fork;
 mod heap;

@@ -26,7 +26,7 @@ pub const NOTES: usize = if cfg!(loom) { 1 } else { 4 };
 /// Bytes of a note's content.
 pub const NOTE_BYTES: usize = if cfg!(loom) { 16 } else { 2528 };
 /// Bytes of a verdict.
-pub const VERDICT_BYTES: usize = if cfg!(loom) { 8 } else { 1536 };
+pub const VERDICT_BYTES: usize = if cfg!(loom) { 8 } else { 4096 };
 
 const HEAD: usize = 4;
 const CONTENT: usize = NOTE_BYTES / 8;

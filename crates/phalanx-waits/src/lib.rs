@@ -9,15 +9,20 @@
 //! | `snapshot.rs` | what all processes said at one moment |
 //! | `proof.rs` | who can never go on |
 //! | `report.rs` | the words |
+//! | `finding.rs`, `found.rs` | what ranks have found in their program, with `--check`, and its words |
 //!
 //! [`docs/decisions/0022`](../../../docs/decisions/0022-waits.md) has the reasons.
 
+mod finding;
+mod found;
 mod proof;
 mod report;
 mod snapshot;
 mod wait;
 
+pub use finding::{Class, Finding, Found, Key};
+pub use found::Findings;
 pub use proof::{Standing, stuck};
-pub use report::{Names, cut, headline, ranks, reason, report, said, summary, table, tame, wrapped};
+pub use report::{Names, cut, headline, ranks, reason, report, said, summary, table, tame, verdict, wrapped};
 pub use snapshot::{Snapshot, Thread};
-pub use wait::{Frame, Item, Kind, Need, Peers, Wait};
+pub use wait::{Collective, Frame, Item, Kind, Need, Peers, Wait};

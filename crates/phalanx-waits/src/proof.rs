@@ -68,6 +68,7 @@ mod tests {
             since: 0,
             need,
             items: items.iter().map(item).collect(),
+            collective: None,
             background: None,
             place: vec![],
         }])

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::snapshot::{Snapshot, Thread};
-use crate::wait::{Frame, Kind, Wait};
+use crate::wait::{Collective, Frame, Kind, Wait};
 
 /// How a report calls processes.
 pub trait Names {
@@ -28,6 +28,15 @@ pub fn report(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
     text
 }
 
+/// The same for an error, of which programs in C see the first half a kilobyte: the waits come last.
+#[must_use]
+pub fn verdict(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
+    let mut text = format!("phalanx: {}\n", headline(snapshot, stuck, names));
+    text.push_str(&reason(snapshot, stuck, names));
+    text.push_str(&table(snapshot, |slot| stuck.binary_search(&slot).is_ok(), names));
+    text
+}
+
 /// Who can never go on, in a line.
 #[must_use]
 pub fn headline(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
@@ -43,6 +52,10 @@ pub fn headline(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String
 #[must_use]
 pub fn reason(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
     let mut text = String::new();
+    if let Some(Collective { title, .. }) = disagreement(snapshot, stuck) {
+        let what = format!("the ranks disagree: they are in different collective operations on {title}");
+        wrapped(&mut text, "  ", &what);
+    }
     if let Some(cycle) = cycle(snapshot, stuck) {
         let cycle: Vec<String> = cycle.iter().map(|slot| names.rank(*slot)).collect();
         let _ = writeln!(text, "  the cycle: {}", shortened(&cycle));
@@ -51,6 +64,27 @@ pub fn reason(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
         wrapped(&mut text, "  hint: ", &hint);
     }
     tame(text)
+}
+
+/// A communicator all of whose ranks are stuck in collective operations on it.
+///
+/// They are not in the same one, or not with the same root: had all of them called the same operations in the same order, all would have come
+/// to the first of those in which somebody waits, and it would have gone on.
+fn disagreement<'s>(snapshot: &'s Snapshot, stuck: &[u32]) -> Option<&'s Collective> {
+    let end = u32::try_from(snapshot.standings().len()).unwrap_or(u32::MAX);
+    let is_in = |slot: u32, context: u32| {
+        let mut threads = of(snapshot, slot);
+        stuck.binary_search(&slot).is_ok()
+            && threads
+                .next()
+                .is_some_and(|thread| thread.wait.collective.as_ref().is_some_and(|c| c.context == context))
+            && threads.next().is_none()
+    };
+    let waits = snapshot.threads().iter().filter(|thread| stuck.binary_search(&thread.slot).is_ok());
+    waits.filter_map(|thread| thread.wait.collective.as_ref()).find(|collective| {
+        let mut members = collective.members.below(end).peekable();
+        members.peek().is_some() && members.all(|slot| is_in(slot, collective.context))
+    })
 }
 
 /// The text without what a terminal would take for orders: some of it comes from the segment, where anybody may write.
@@ -149,11 +183,16 @@ fn merged<'s>(entries: Vec<Entry<'s>>) -> Vec<Entry<'s>> {
 fn write_entry(text: &mut String, entry: &Entry<'_>, names: &dyn Names) {
     wrapped(text, "  ", &format!("{}: {}", ranks(&entry.slots, names), entry.said));
     if let Some(frame) = entry.place {
-        let line = if frame.line == 0 { String::new() } else { format!(":{}", frame.line) };
-        let _ = writeln!(text, "      at {}{line}, in {}", frame.file, frame.function);
-        if let Some(source) = names.source(frame) {
-            let _ = writeln!(text, "         {}", cut(&source, WIDTH - 9));
-        }
+        located(text, "at", frame, names);
+    }
+}
+
+/// The lines for a place: `how` it stands to what was said, and its source.
+pub(crate) fn located(text: &mut String, how: &str, frame: &Frame, names: &dyn Names) {
+    let line = if frame.line == 0 { String::new() } else { format!(":{}", frame.line) };
+    let _ = writeln!(text, "      {how} {}{line}, in {}", frame.file, frame.function);
+    if let Some(source) = names.source(frame) {
+        let _ = writeln!(text, "         {}", cut(&source, WIDTH - 9));
     }
 }
 
@@ -247,7 +286,14 @@ fn hint(snapshot: &Snapshot, stuck: &[u32]) -> Option<String> {
     let all = |kind: Kind| !kinds.is_empty() && kinds.iter().all(|other| *other == kind);
     let any = |kind: Kind| kinds.contains(&kind);
     let near = waits.iter().any(|wait| wait.items.iter().any(|item| !item.near.is_empty()));
-    let hint = if all(Kind::Send) {
+    let hint = if disagreement(snapshot, stuck).is_some() {
+        "all ranks of a communicator have to call the same collective operations on it, in the same order and with the same \
+         root; blocking ones do not match nonblocking ones."
+    } else if any(Kind::Kept) {
+        "with --check, a send waits until it is received. Without it, messages of this size are kept by the library until \
+         somebody asks for them, and only that lets this program go on. Use Sendrecv, or Isend and Recv and Wait, or let \
+         somebody receive first."
+    } else if all(Kind::Send) {
         "every rank is in a send, and nobody receives. Small messages are kept by the library until somebody asks for them, \
          large and synchronous ones wait for their receive. Use Sendrecv, or Isend and Recv and Wait, or let ranks with \
          even numbers send first and those with odd numbers receive first."

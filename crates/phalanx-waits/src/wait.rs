@@ -64,6 +64,8 @@ impl FromIterator<u32> for Peers {
 pub enum Kind {
     /// A receiver takes a message.
     Send,
+    /// A receiver takes a message that would not be waited for without `--check`.
+    Kept,
     /// A message comes.
     Receive,
     /// The others come to a collective operation.
@@ -101,7 +103,7 @@ pub enum Need {
 }
 
 /// A place in the program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Frame {
     /// Its file; for a program without sources its name.
     pub file: String,
@@ -109,6 +111,17 @@ pub struct Frame {
     pub line: u32,
     /// The function.
     pub function: String,
+}
+
+/// The collective operations of a communicator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collective {
+    /// The communicator, by its context.
+    pub context: u32,
+    /// How texts call it.
+    pub title: String,
+    /// All its ranks.
+    pub members: Peers,
 }
 
 /// A thread in a blocking call.
@@ -129,6 +142,8 @@ pub struct Wait {
     pub need: Need,
     /// What it waits for.
     pub items: Vec<Item>,
+    /// Where all of it is an operation of this kind, of one communicator: that one.
+    pub collective: Option<Collective>,
     /// Who could advance what the process has under way besides.
     pub background: Option<Peers>,
     /// Where the program is, innermost first.
@@ -182,6 +197,7 @@ mod tests {
             since: 12,
             need: Need::All,
             items: vec![item; 40],
+            collective: None,
             background: None,
             place: vec![Frame { file: "a.py".into(), line: 3, function: "main".into() }; 50],
         }

@@ -10,6 +10,8 @@ pub const WORLD: &str = "PHALANX_WORLD";
 pub const KEEP_GOING: &str = "PHALANX_KEEP_GOING";
 /// What is done about a deadlock: `abort`, `raise`, `report` or `ignore`. Launchers look at it as well.
 pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
+/// Whether the program is checked: not, where it is empty, `0`, `off` or `no`. Launchers look at it as well.
+pub const CHECK: &str = "PHALANX_CHECK";
 /// Descriptor number of the PMI-1 socket.
 pub const PMI_FD: &str = "PMI_FD";
 /// Rank, beside `PMI_FD`.

@@ -44,6 +44,8 @@ pub(crate) struct CommInner {
     pub(crate) engine: Engine,
     /// 0 while a nonblocking duplication has not agreed on it.
     ctx: AtomicU32,
+    /// See [`Comm::serve`]; 0 while there is none.
+    serves: AtomicU32,
     pub(crate) rank: i32,
     pub(crate) local: Group,
     pub(crate) remote: Option<Group>,
@@ -79,6 +81,7 @@ impl Comm {
         let comm = Comm(Arc::new(CommInner {
             engine: engine.clone(),
             ctx: AtomicU32::new(0),
+            serves: AtomicU32::new(0),
             rank: parts.rank as i32,
             local: parts.local,
             remote: parts.remote,
@@ -191,6 +194,11 @@ impl Comm {
         *self.0.name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
     }
 
+    /// Says that its messages are those of another communicator's collective operations.
+    pub fn serve(&self, other: &Comm) {
+        self.0.serves.store(other.ctx(), Ordering::Relaxed);
+    }
+
     /// Marks the communicator as freed by the user: later operations on it are errors;
     /// those under way finish.
     pub fn mark_freed(&self) {
@@ -268,6 +276,11 @@ impl CommInner {
     /// Context id of point-to-point messages.
     pub(crate) fn context(&self) -> u32 {
         self.ctx.load(Ordering::Relaxed)
+    }
+
+    /// The context of the communicator whose collective operations have their messages here.
+    pub(crate) fn served(&self) -> Option<u32> {
+        Some(self.serves.load(Ordering::Relaxed)).filter(|context| *context != 0)
     }
 
     /// Whether this process has heard that a member has revoked the communicator.

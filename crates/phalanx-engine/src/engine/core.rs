@@ -8,6 +8,7 @@
 //! | `large.rs`, `pieces.rs`, `stream.rs` | messages too large for a ring record |
 //! | `ops.rs` | the slab of operations under way |
 //! | `schedules.rs` | collectives in pieces |
+//! | `check.rs` | what is looked for with `--check` |
 //! | `tally.rs` | what is counted, and what can be set |
 //! | `abroad.rs` | processes of other jobs |
 
@@ -29,6 +30,7 @@ use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::Status;
 
 use super::abroad::Abroad;
+use super::check::Check;
 use super::ended::Lives;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
@@ -121,6 +123,8 @@ pub struct Core {
     pub(crate) comms: IntMap<u32, Weak<CommInner>>,
     /// What was found in the segment that cannot be: every call says so from then on.
     pub(crate) broken: Option<String>,
+    /// What is known of the program, while it is checked.
+    pub(crate) check: Option<Box<Check>>,
     /// Messages that nobody waited for and whose receivers have ended without taking them.
     pub(crate) undelivered: Vec<String>,
 }
@@ -146,11 +150,13 @@ impl Core {
         let stamp =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64);
         let probe_value = stamp.rotate_left(17) ^ (u64::from(me.0) << 48) ^ 0x9E37_79B9_7F4A_7C15;
+        let check = super::check::is_wanted().then(Box::default);
         Core {
             universe,
             me,
             eager_limit,
-            eager_end: eager_limit + 1,
+            eager_end: if check.is_some() { 0 } else { eager_limit + 1 },
+            check,
             counts: false,
             counted_by_tools: false,
             is_observed: false,
@@ -240,7 +246,7 @@ impl Core {
 
     /// Takes what has arrived from one sender.
     #[inline]
-    fn poll_ring(&mut self, from: ProcId) {
+    pub(super) fn poll_ring(&mut self, from: ProcId) {
         let at = from.0 as usize;
         // The inlet leaves its place while its records are delivered, which may touch everything else.
         let Some(mut inlet) = self.inlets.get_mut(at).and_then(Option::take) else {
@@ -272,9 +278,19 @@ impl Core {
         self.inlets[at] = Some(inlet);
     }
 
-    /// First record from a sender: takes the receiving end of its ring.
+    /// First record from a sender: takes the receiving end of its ring, and what is there.
     #[cold]
     fn open_inlet(&mut self, from: ProcId) {
+        if self.take_inlet(from) {
+            self.poll_ring(from);
+        }
+    }
+
+    /// Takes the receiving end of a sender's ring, if that is still to be done.
+    pub(super) fn take_inlet(&mut self, from: ProcId) -> bool {
+        if self.inlets.get(from.0 as usize).is_some_and(Option::is_some) {
+            return false;
+        }
         match self.consumer_from(from) {
             Ok(Some(ring)) => {
                 let at = from.0 as usize;
@@ -282,7 +298,7 @@ impl Core {
                     self.inlets.resize_with(at + 1, || None);
                 }
                 self.inlets[at] = Some(Box::new(Inlet { ring, idle: 0 }));
-                self.poll_ring(from);
+                return true;
             }
             Ok(None) => {}
             Err(error @ ShmError::NoSuchSlot { .. }) => {
@@ -292,6 +308,7 @@ impl Core {
             }
             Err(error) => self.distrust(error.to_string()),
         }
+        false
     }
 
     /// Remembers that the segment holds what cannot be; the first finding counts.
@@ -381,7 +398,10 @@ impl Core {
     pub(crate) fn context_name(&self, ctx: u32) -> String {
         let base = base_of(ctx);
         match self.comms.get(&base).and_then(Weak::upgrade) {
-            Some(comm) => comm.title(),
+            Some(comm) => match comm.served().and_then(|served| self.comms.get(&served)).and_then(Weak::upgrade) {
+                Some(served) => served.title(),
+                None => comm.title(),
+            },
             None => format!("context {base}"),
         }
     }

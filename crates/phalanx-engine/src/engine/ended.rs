@@ -22,7 +22,7 @@ use crate::comm::CommInner;
 use crate::error::{Error, ErrorClass, Result};
 use crate::group::Group;
 use crate::pt2pt::partitioned::PARTITIONED;
-use crate::status::{ANY_SOURCE, ANY_TAG};
+use crate::status::{ANY_SOURCE, ANY_TAG, Status};
 
 use super::Engine;
 use super::core::{Core, base_of};
@@ -514,6 +514,10 @@ impl Core {
         let error = if owner == Some(Owner::Raw) { error } else { error.context(operation) };
         if peer_lives {
             return self.give_up(op, error);
+        }
+        if self.is_unreceived(op, |core, process| core.end_of(process) == End::Killed) {
+            self.unreceived(op);
+            return self.finish_send(op, Ok(Status::EMPTY));
         }
         if let Some(send) = self.ops.send(op) {
             let dest = send.dest;

@@ -2,6 +2,7 @@
 
 pub(crate) mod abroad;
 pub mod buffer;
+mod check;
 pub mod core;
 mod ended;
 mod kind;
@@ -35,9 +36,10 @@ use crate::pt2pt::buffered::Attached;
 use crate::request::Request;
 
 pub use self::core::{Core, CoreGuard, RawOp};
+pub use check::CallPlace;
 pub use ended::Ended;
 pub use notice::PlaceHook;
-pub use phalanx_waits::Frame;
+pub use phalanx_waits::{Class, Finding, Frame};
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
 pub use tally::{Levels, Moved, Tally, single_copy_allowed};
 pub(crate) use wait::Driven;
@@ -267,6 +269,7 @@ impl Engine {
         self.close_ports();
         slot.set_state(SlotState::Finalized);
         let mut core = self.0.core.lock();
+        core.finish_check();
         core.end_visits(true);
         core.close_rings();
         drop(core);

@@ -7,7 +7,7 @@
 use phalanx_shm::notes::{NOTE_BYTES, NOTES, Notes};
 use phalanx_shm::sleep::Token;
 use phalanx_shm::stillness::{Stillness, this_thread};
-use phalanx_waits::{Frame, Names, Snapshot, Wait, report, stuck};
+use phalanx_waits::{Frame, Names, Snapshot, Wait, report, stuck, verdict};
 
 use crate::boot::environment;
 use crate::error::{Error, ErrorClass, Result};
@@ -197,6 +197,7 @@ impl Written {
             since: self.since,
             need: told.need,
             items: told.items,
+            collective: told.collective,
             background,
             place: self.place.clone(),
         })
@@ -221,10 +222,10 @@ impl Written {
         if stuck.first() != Some(&self.engine.me().0) || !snapshot.holds(universe, &stuck) {
             return Ok(());
         }
-        let text = report(&snapshot, &stuck, &OwnNames(&self.engine));
         if how == OnDeadlock::Raise {
-            return Err(deadlock(text.trim_end()));
+            return Err(deadlock(verdict(&snapshot, &stuck, &OwnNames(&self.engine)).trim_end()));
         }
+        let text = report(&snapshot, &stuck, &OwnNames(&self.engine));
         if !std::mem::replace(&mut self.engine.noted().told, true) {
             // Nothing can be done where standard error takes nothing.
             let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());

@@ -96,6 +96,8 @@ pub(crate) struct SendOp {
     pub(crate) signature: u32,
     pub(crate) bytes: u64,
     pub(crate) sync: bool,
+    /// It waits for its receive only because the program is checked.
+    pub(crate) forced: bool,
     /// Offered to its receiver and not sent at once, by the limit at the time it was entered.
     pub(crate) large: bool,
     pub(crate) data: Data,
@@ -319,7 +321,9 @@ impl Ops {
         self.slots.iter().any(|o| match &o.body {
             Body::Send(send) if send.dest == me => false,
             // A synchronous message has left already; a large one stays here until the receiver has it.
-            Body::Send(send) => !matches!(send.stage, SendStage::Offered) || !send.sync || send.block.is_some(),
+            Body::Send(send) => {
+                !matches!(send.stage, SendStage::Offered) || !send.sync || send.forced || send.block.is_some()
+            }
             _ => false,
         })
     }

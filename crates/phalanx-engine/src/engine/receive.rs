@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::datatype::{Datatype, signature};
 use crate::error::{Error, ErrorClass, Result};
-use crate::status::Status;
+use crate::status::{ANY_SOURCE, Status};
 
 use super::buffer::Grow;
 use super::core::Core;
@@ -262,7 +262,12 @@ impl Core {
                 Content::Offered { op, block } if !self.claim(stored.from, block, stored.bytes) => {
                     self.release(stored.from, op);
                 }
-                _ => return Some((source, tag, stored)),
+                _ => {
+                    if pattern.source == ANY_SOURCE && self.check.is_some() {
+                        self.look_for_race(ctx, pattern, source);
+                    }
+                    return Some((source, tag, stored));
+                }
             }
         }
         None
@@ -331,19 +336,22 @@ impl Core {
         }
     }
 
-    fn take_posted(&mut self, e: &Envelope) -> Option<RawOp> {
+    fn take_posted(&mut self, e: &Envelope, from: ProcId) -> Option<RawOp> {
         if self.posted == 0 {
             return None;
         }
         let op = self.contexts.get_mut(&e.ctx)?.posted.take(e.src as i32, e.tag)?;
         self.posted -= 1;
+        if self.check.is_some() {
+            self.look_for_race_of(op, e.ctx, e.src as i32, from);
+        }
         Some(op)
     }
 
     fn arrive_eager(&mut self, from: ProcId, record: &Record<'_>) {
         let e = record.envelope;
         let sync = (e.kind == kind::EAGER_SYNC).then(|| RawOp::from_token(e.token));
-        let Some(op) = self.take_posted(&e) else {
+        let Some(op) = self.take_posted(&e, from) else {
             let mut bytes = SmallVec::from_elem(0, record.payload_len());
             record.copy_payload(&mut bytes);
             let content = Content::Packed { bytes, sync };
@@ -382,7 +390,7 @@ impl Core {
             self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
         } else if !self.claim(from, block, e.len) {
             self.release(from, remote);
-        } else if let Some(op) = self.take_posted(e) {
+        } else if let Some(op) = self.take_posted(e, from) {
             self.begin_large(op, from, remote, block, matched(e));
         }
     }

@@ -95,6 +95,14 @@ impl Schedules {
                 .any(|e| matches!(&e.state, State::Waiting { seen, .. } if *seen != ALWAYS && *seen != completed_raw))
     }
 
+    /// What a schedule that waits is called.
+    pub(crate) fn name(&self, id: ScheduleId) -> Option<&'static str> {
+        match &self.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?.state {
+            State::Waiting { schedule, .. } => Some(schedule.name()),
+            _ => None,
+        }
+    }
+
     /// Whether some schedule waits for something else than completions, or is being advanced.
     pub(crate) fn has_busy(&self) -> bool {
         let is_busy = |e: &Entry| matches!(e.state, State::Running | State::Waiting { seen: ALWAYS, .. });

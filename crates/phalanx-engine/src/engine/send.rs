@@ -156,10 +156,10 @@ impl Core {
         if m.dest == self.me {
             return self.send_to_self(m, owner);
         }
-        if bytes <= self.eager_limit && !m.sync && self.push_eager(m, bytes, 0)? {
-            if self.counts {
-                self.tally.sent_eager.add(bytes as u64);
-            }
+        if bytes < self.eager_end && !m.sync && self.push_eager(m, bytes, 0)? {
+            return Ok(RawOp::DONE);
+        }
+        if self.eager_end == 0 && self.push_observed(m, bytes, owner)? {
             return Ok(RawOp::DONE);
         }
         self.link(m.dest)?;
@@ -167,10 +167,22 @@ impl Core {
         self.send_queued(m, data, 0, owner)
     }
 
+    /// As [`Core::push_eager`], where messages are counted or the program is checked.
+    #[cold]
+    fn push_observed(&mut self, m: &Outgoing<'_>, bytes: usize, owner: Owner) -> Result<bool> {
+        let pushed =
+            bytes <= self.eager_limit && !m.sync && !self.is_forced(m, owner) && self.push_eager(m, bytes, 0)?;
+        if pushed && self.counts {
+            self.tally.sent_eager.add(bytes as u64);
+        }
+        Ok(pushed)
+    }
+
     /// Enters a send and pushes its first record, now or when there is room.
     pub(crate) fn send_queued(&mut self, m: &Outgoing<'_>, data: Data, reserved: usize, owner: Owner) -> Result<RawOp> {
         let bytes = m.bytes();
         let large = bytes > self.eager_limit;
+        let forced = self.is_forced(m, owner);
         let send = SendOp {
             dest: m.dest,
             ctx: m.ctx,
@@ -178,7 +190,8 @@ impl Core {
             tag: m.tag,
             signature: m.ty.signature(),
             bytes: bytes as u64,
-            sync: m.sync,
+            sync: m.sync || forced,
+            forced,
             large,
             data,
             reserved,
@@ -350,7 +363,8 @@ impl Core {
             return Ok(RawOp::DONE);
         }
         let stored = |content| Stored { from, signature: m.ty.signature(), bytes: bytes as u64, content };
-        if bytes <= self.eager_limit && !m.sync {
+        let forced = self.is_forced(m, owner);
+        if bytes <= self.eager_limit && !m.sync && !forced {
             let mut packed = SmallVec::from_elem(0, bytes);
             m.ty.pack(m.count, &m.mem, 0, &mut packed);
             self.store(m.ctx, source, m.tag, stored(Content::Packed { bytes: packed, sync: None }));
@@ -365,7 +379,8 @@ impl Core {
                 tag: m.tag,
                 signature: m.ty.signature(),
                 bytes: bytes as u64,
-                sync: m.sync,
+                sync: m.sync || forced,
+                forced,
                 large: false,
                 data: Data::User { mem: m.mem, count: m.count, ty: m.ty.clone() },
                 reserved: 0,

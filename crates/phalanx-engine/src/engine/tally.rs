@@ -197,6 +197,6 @@ impl Core {
     }
 
     pub(super) fn set_eager_end(&mut self) {
-        self.eager_end = if self.counts { 0 } else { self.eager_limit + 1 };
+        self.eager_end = if self.counts || self.check.is_some() { 0 } else { self.eager_limit + 1 };
     }
 }

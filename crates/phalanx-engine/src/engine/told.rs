@@ -1,13 +1,14 @@
 //! What a blocked call waits for, told for those who look from outside: see `phalanx-waits`.
 
 use phalanx_shm::ProcId;
-use phalanx_waits::{Item, Kind, Need, Peers};
+use phalanx_waits::{Collective, Item, Kind, Need, Peers};
 
+use crate::comm::Comm;
 use crate::group::Group;
 use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::{ANY_SOURCE, ANY_TAG};
 
-use super::core::Core;
+use super::core::{Core, base_of};
 use super::ended::peers;
 use super::matching::Pattern;
 use super::ops::{Body, Owner, RawOp, RecvStage, SendStage};
@@ -23,11 +24,13 @@ pub(crate) struct Told {
     pub(super) items: Vec<Item>,
     /// Whether nothing else could end the wait.
     pub(super) whole: bool,
+    /// The communicator of whose collective operations all of it is.
+    pub(super) collective: Option<Collective>,
 }
 
 impl Told {
     pub(super) fn new() -> Told {
-        Told { need: Need::All, items: Vec::new(), whole: true }
+        Told { need: Need::All, items: Vec::new(), whole: true, collective: None }
     }
 
     /// Any of the items ends the wait.
@@ -63,9 +66,13 @@ impl Told {
     pub(crate) fn op(&mut self, core: &mut Core, op: RawOp) {
         let told = match core.ops.get(op) {
             Some(entry) if entry.outcome.is_none() => match &entry.body {
-                Body::Send(send) if matches!(send.stage, SendStage::Offered) => {
-                    Some(Operation::Send { ctx: send.ctx, tag: send.tag, dest: send.dest, bytes: send.bytes })
-                }
+                Body::Send(send) if matches!(send.stage, SendStage::Offered) => Some(Operation::Send {
+                    ctx: send.ctx,
+                    tag: send.tag,
+                    dest: send.dest,
+                    bytes: send.bytes,
+                    kind: if send.forced { Kind::Kept } else { Kind::Send },
+                }),
                 Body::Recv(recv) if matches!(recv.stage, RecvStage::Posted) => {
                     Some(Operation::Receive { ctx: recv.ctx, pattern: recv.pattern })
                 }
@@ -77,8 +84,10 @@ impl Told {
             _ => None,
         };
         match told {
-            Some(Operation::Send { ctx, tag, dest, bytes }) => {
-                let (to, place, kind) = (core.rank_in(ctx, dest), core.context_name(ctx), kind_in(ctx, Kind::Send));
+            Some(Operation::Send { ctx, tag, dest, bytes, kind }) => {
+                self.collective = core.served_by(ctx);
+                let kind = if self.collective.is_some() { Kind::Collective } else { kind_in(ctx, kind) };
+                let (to, place) = (core.rank_in(ctx, dest), core.context_name(ctx));
                 let what = match kind {
                     Kind::Collective => format!("on {place}, for {to}"),
                     _ => format!("to {to}{}, {bytes} bytes, on {place}", tag_of(ctx, tag)),
@@ -97,7 +106,9 @@ impl Told {
             ANY_SOURCE => "any rank".to_owned(),
             _ => peers.only().map_or_else(|| "a rank".to_owned(), |slot| core.rank_in(ctx, ProcId(slot))),
         };
-        let (place, kind) = (core.context_name(ctx), kind_in(ctx, Kind::Receive));
+        self.collective = core.served_by(ctx);
+        let kind = if self.collective.is_some() { Kind::Collective } else { kind_in(ctx, Kind::Receive) };
+        let place = core.context_name(ctx);
         let what = match kind {
             Kind::Collective => format!("on {place}, for {from}"),
             _ => format!("from {from}{}, on {place}", tag_of(ctx, pattern.tag)),
@@ -112,6 +123,7 @@ impl Told {
         for op in core.raw_ops() {
             self.op(core, op);
         }
+        self.collective = core.collective_under_way();
     }
 
     /// All sends under way that `chosen` names.
@@ -124,8 +136,19 @@ impl Told {
         }
     }
 
+    /// It waits for a schedule: which, in words.
+    pub(crate) fn under_way(&mut self, core: &Core, name: &str) -> String {
+        self.collective = core.collective_under_way();
+        match &self.collective {
+            Some(collective) => format!("for {name} on {}", collective.title),
+            None => format!("for {name}"),
+        }
+    }
+
     /// The other ranks of a collective operation that have not come.
-    pub(crate) fn members(&mut self, group: &Group, title: &str, absent: impl Iterator<Item = usize>) {
+    pub(crate) fn members(&mut self, comm: &Comm, absent: impl Iterator<Item = usize>) {
+        let (group, title) = (comm.group(), comm.title());
+        self.collective = collective(comm.ctx(), title.clone(), group);
         let absent: Vec<(usize, ProcId)> =
             absent.filter_map(|rank| Some((rank, group.get(rank)?))).take(ENOUGH).collect();
         for (at, (_, process)) in absent.iter().enumerate() {
@@ -139,7 +162,7 @@ impl Told {
 }
 
 enum Operation {
-    Send { ctx: u32, tag: i32, dest: ProcId, bytes: u64 },
+    Send { ctx: u32, tag: i32, dest: ProcId, bytes: u64, kind: Kind },
     Receive { ctx: u32, pattern: Pattern },
 }
 
@@ -166,7 +189,30 @@ fn tag_of(ctx: u32, tag: i32) -> String {
     if tag == ANY_TAG || !is_users(ctx) { String::new() } else { format!(", tag {tag}") }
 }
 
+fn collective(context: u32, title: String, group: &Group) -> Option<Collective> {
+    let members: Peers = group.members().iter().map(|process| process.0).collect();
+    (members.ranges() <= RANGES).then_some(Collective { context, title, members })
+}
+
 impl Core {
+    /// The communicator whose collective operations this context has the messages of.
+    fn served_by(&self, ctx: u32) -> Option<Collective> {
+        let served = self.comm_of(ctx).filter(|_| is_users(ctx))?.served()?;
+        let comm = self.comm_of(served).filter(|comm| comm.remote.is_none())?;
+        collective(served, comm.title(), &comm.local)
+    }
+
+    /// The communicator of the schedules under way, if all are of one.
+    pub(crate) fn collective_under_way(&self) -> Option<Collective> {
+        let raw = self.ops.under_way().filter(|(_, entry)| entry.owner == Owner::Raw);
+        let mut contexts = raw.filter_map(|(_, entry)| entry.context());
+        let is_collective = |ctx: u32| !ctx.is_multiple_of(4) && ctx & PARTITIONED == 0;
+        let first = contexts.next().filter(|first| is_collective(*first)).map(base_of)?;
+        let is_only = contexts.all(|ctx| is_collective(ctx) && base_of(ctx) == first);
+        let comm = self.comm_of(first).filter(|comm| is_only && comm.remote.is_none())?;
+        collective(first, comm.title(), &comm.local)
+    }
+
     /// The operations of schedules that are under way.
     fn raw_ops(&self) -> Vec<RawOp> {
         self.ops.under_way().filter(|(_, entry)| entry.owner == Owner::Raw).map(|(op, _)| op).collect()

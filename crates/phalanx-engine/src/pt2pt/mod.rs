@@ -213,10 +213,14 @@ impl Comm {
             return Ok(RawOp::DONE);
         };
         let mut core = self.0.engine.enter()?;
-        match mode {
-            SendMode::Buffered => self.start_buffered(&mut core, &m),
-            _ => core.send_start(&m, Owner::User),
+        let op = match mode {
+            SendMode::Buffered => self.start_buffered(&mut core, &m)?,
+            _ => core.send_start(&m, Owner::User)?,
+        };
+        if core.check.is_some() {
+            core.watch_send(op, &m);
         }
+        Ok(op)
     }
 
     /// Starts a receive (`MPI_Irecv`).
@@ -259,7 +263,11 @@ impl Comm {
             return Ok(RawOp::DONE);
         };
         let mut core = self.0.engine.enter()?;
-        core.recv_start(&m, Owner::User)
+        let op = core.recv_start(&m, Owner::User)?;
+        if core.check.is_some() {
+            core.watch_receive(op, &m);
+        }
+        Ok(op)
     }
 
     /// A persistent send (`MPI_Send_init` and its kin by `mode`).

@@ -48,6 +48,21 @@ pub(crate) enum Recipe {
     Schedule(ScheduleMaker),
 }
 
+/// How far a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing is under way.
+    Inactive,
+    /// It is complete, and nobody has been told.
+    Complete,
+    /// Its message is on the way.
+    Sends,
+    /// It waits for a message, or for others in a collective operation.
+    Waits,
+    /// It waits for the program.
+    Own,
+}
+
 impl Request {
     /// A request for an operation; `done` is the status when the operation is [`RawOp::DONE`].
     pub(crate) fn of_op(engine: &Engine, op: RawOp, done: Status) -> Request {
@@ -107,7 +122,11 @@ impl Request {
             Active::Op(op) => told.op(core, *op),
             // Which of the messages under way are this one's, nobody has written down.
             Active::Schedule(id) if !core.schedules.is_done(*id) => match core.background() {
-                Some(peers) => told.add(Kind::Collective, peers, "for a nonblocking collective operation".to_owned()),
+                Some(peers) => {
+                    let what =
+                        told.under_way(core, core.schedules.name(*id).unwrap_or("a nonblocking collective operation"));
+                    told.add(Kind::Collective, peers, what);
+                }
                 None => told.unknown(),
             },
             Active::Generalized(_) => told.own(core, "for MPI_Grequest_complete"),
@@ -186,6 +205,9 @@ impl Request {
             Active::Complete(outcome) => outcome,
             Active::Op(op) => {
                 let mut core = self.engine.core();
+                if core.check.is_some() {
+                    core.unwatch(op, true);
+                }
                 let outcome = core.ops.take(op).unwrap_or(Ok(Status::EMPTY));
                 // It may have told of a failure, and go on.
                 if core.ops.goes_on(op) {
@@ -272,6 +294,24 @@ impl Request {
         Ok(())
     }
 
+    /// How far it is, for who looks whether it has been completed.
+    ///
+    /// # Errors
+    /// When the engine cannot go on.
+    pub fn standing(&self) -> Result<Standing> {
+        if !self.is_active() {
+            return Ok(Standing::Inactive);
+        }
+        if self.look()? {
+            return Ok(Standing::Complete);
+        }
+        Ok(match &self.active {
+            Active::Op(op) if self.engine.core().ops.send(*op).is_some() => Standing::Sends,
+            Active::Generalized(_) => Standing::Own,
+            _ => Standing::Waits,
+        })
+    }
+
     /// Whether this is a persistent request.
     pub fn is_persistent(&self) -> bool {
         self.recipe.is_some()
@@ -286,7 +326,11 @@ impl Request {
 impl Drop for Request {
     fn drop(&mut self) {
         match self.active {
-            Active::Op(op) => self.engine.core().ops.disown(op),
+            Active::Op(op) => {
+                let mut core = self.engine.core();
+                core.unwatch(op, false);
+                core.ops.disown(op);
+            }
             Active::Schedule(id) => self.engine.core().schedules.disown(id),
             _ => {}
         }

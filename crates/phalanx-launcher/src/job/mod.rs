@@ -6,6 +6,7 @@
 //! ranks tell besides, [`terminal`] hands the terminal to one of them, [`postmortem`] says how it ended,
 //! [`looked`] tells who asks.
 
+mod check;
 mod desk;
 mod ending;
 mod input;
@@ -146,6 +147,7 @@ pub(crate) struct Manner {
     /// A debugger looks at the first exception that nobody caught.
     pub(crate) pdb: bool,
     pub(crate) on_deadlock: crate::cli::OnDeadlock,
+    pub(crate) check: crate::cli::Check,
     /// Ranks use another MPI library: their slots say nothing.
     pub(crate) foreign: bool,
     /// Environment of every rank, spawned ones too.

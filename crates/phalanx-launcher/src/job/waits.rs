@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use phalanx_waits::{Frame, Names, Snapshot, report, stuck};
+use phalanx_waits::{Frame, Names, Snapshot, report, stuck, verdict};
 
 use super::{Job, Rank};
 use crate::cli::OnDeadlock;
@@ -65,7 +65,10 @@ impl Job {
         let text = report(&snapshot, &stuck, &RankNames(&self.ranks));
         match self.manner.on_deadlock {
             OnDeadlock::Ignore => {}
-            OnDeadlock::Raise => snapshot.judge(universe, &stuck, text.trim_end()),
+            OnDeadlock::Raise => {
+                let text = verdict(&snapshot, &stuck, &RankNames(&self.ranks));
+                snapshot.judge(universe, &stuck, text.trim_end());
+            }
             OnDeadlock::Report => self.say(text.trim_end()),
             OnDeadlock::Abort => {
                 self.say(&format!(

@@ -18,7 +18,7 @@ use crate::output::Stream;
 use crate::pmi::Client;
 use crate::process::{self, Spawn, Stdin};
 use crate::program::{self, Program};
-use crate::run::{GRACE, ON_DEADLOCK};
+use crate::run::{CHECK, GRACE, ON_DEADLOCK};
 
 /// The hint of `MPI_Comm_spawn` that failures of the new ranks do not end the job.
 const EXPENDABLE: &str = "phalanx_expendable";
@@ -240,6 +240,7 @@ impl Job {
             env.push((PDB.into(), "1".into()));
         }
         env.push((ON_DEADLOCK.into(), self.manner.on_deadlock.name().into()));
+        env.push((CHECK.into(), self.manner.check.name().into()));
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }

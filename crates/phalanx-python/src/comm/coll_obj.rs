@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -39,14 +39,124 @@ const GATHER_BLOCK: usize = 128;
 /// Bytes of the size in front.
 const SIZE: usize = 8;
 
-/// The tag of all messages on private communicators: each pair's order tells them apart.
-const TAG: c_int = 0;
+/// Where the size in front says which operation it is of.
+const OPERATION_AT: u32 = 56;
+
+/// An operation on objects. Every message says which it is of, so that ranks that are in different ones find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Operation {
+    Bcast = 1,
+    Gather,
+    Scatter,
+    Allgather,
+    Alltoall,
+    Reduce,
+    Allreduce,
+    Scan,
+    Exscan,
+    NeighborAllgather,
+    NeighborAlltoall,
+}
+
+impl Operation {
+    const ALL: [Operation; 11] = [
+        Operation::Bcast,
+        Operation::Gather,
+        Operation::Scatter,
+        Operation::Allgather,
+        Operation::Alltoall,
+        Operation::Reduce,
+        Operation::Allreduce,
+        Operation::Scan,
+        Operation::Exscan,
+        Operation::NeighborAllgather,
+        Operation::NeighborAlltoall,
+    ];
+
+    /// The name of the method.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Operation::Bcast => "bcast",
+            Operation::Gather => "gather",
+            Operation::Scatter => "scatter",
+            Operation::Allgather => "allgather",
+            Operation::Alltoall => "alltoall",
+            Operation::Reduce => "reduce",
+            Operation::Allreduce => "allreduce",
+            Operation::Scan => "scan",
+            Operation::Exscan => "exscan",
+            Operation::NeighborAllgather => "neighbor_allgather",
+            Operation::NeighborAlltoall => "neighbor_alltoall",
+        }
+    }
+
+    /// What a number from another rank stands for.
+    fn named(number: u32) -> &'static str {
+        let known = Operation::ALL.into_iter().find(|operation| *operation as u32 == number);
+        known.map_or("another operation", Operation::name)
+    }
+}
+
+/// Bits of a tag that say which operation the message is of; the others count the operations on the communicator. Tags go no
+/// further than those that every library has.
+const OPERATION_BITS: u32 = 4;
+const CALLS: u32 = 1 << 11;
 
 /// The method that the user called, and the rank of this process: what a notice names.
 #[derive(Clone, Copy)]
 pub(super) struct Caller {
-    pub(super) operation: &'static str,
+    pub(super) operation: Operation,
     pub(super) rank: c_int,
+    /// The number of the operation among those with messages on the private communicator.
+    call: u32,
+}
+
+impl Caller {
+    /// The same, for an operation with messages on a private communicator.
+    pub(super) fn with(self, private: &Private) -> Caller {
+        Caller { call: private.call % CALLS, ..self }
+    }
+
+    /// The tag of its messages. Each pair's order tells them apart, too; this finds out that the ranks are in different ones.
+    pub(super) fn tag(self) -> c_int {
+        (self.call << OPERATION_BITS | self.operation as u32) as c_int
+    }
+
+    /// Raises that a message of `peer` with a tag is of another operation.
+    fn check_tag(self, tag: c_int, peer: c_int) -> PyResult<()> {
+        if tag == self.tag() { Ok(()) } else { Err(self.other_tag(tag, peer)) }
+    }
+
+    #[cold]
+    fn other_tag(self, tag: c_int, peer: c_int) -> PyErr {
+        let tag = tag.unsigned_abs();
+        let (name, theirs) = (self.operation.name(), Operation::named(tag & ((1 << OPERATION_BITS) - 1)));
+        let (number, call) = (tag >> OPERATION_BITS, self.call);
+        // Of operations with messages, all ranks have the same numbers.
+        let numbered = |number: u32| match tag >> OPERATION_BITS == call {
+            true => String::new(),
+            false => format!(", number {} on this communicator", number + 1),
+        };
+        let (there, here) = (numbered(number), numbered(call));
+        PyRuntimeError::new_err(format!(
+            "{name}: the ranks disagree: the message of rank {peer} is of {theirs}{there}, and rank {} is in {name}{here}; all ranks \
+             of a communicator must call the same operations in the same order",
+            self.rank
+        ))
+    }
+
+    /// Raises that a block of `peer` is of another operation.
+    #[inline]
+    fn check_block(self, block: &[u8], peer: c_int) -> PyResult<()> {
+        let number = (first_word(block) >> OPERATION_AT) as u32;
+        if number == self.operation as u32 { Ok(()) } else { Err(self.other_block(number, peer)) }
+    }
+
+    #[cold]
+    fn other_block(self, number: u32, peer: c_int) -> PyErr {
+        self.other_tag((self.call << OPERATION_BITS | number) as c_int, peer)
+    }
 }
 
 /// A parcel of an object, or of the error in its place, which is returned too.
@@ -57,13 +167,14 @@ pub(super) fn pack<'py>(
 ) -> (Parcel, Option<PyErr>) {
     match object.and_then(|object| object::dump(&object)) {
         Ok(parcel) => (parcel, None),
-        Err(error) => (notice(py, caller.operation, caller.rank, &error), Some(error)),
+        Err(error) => (notice(py, caller.operation.name(), caller.rank, &error), Some(error)),
     }
 }
 
-/// Writes the size and, when it fits, the whole of a message into a block.
-fn fill_block(block: &mut [u8], parcel: &Parcel) {
-    block[..SIZE].copy_from_slice(&(parcel.bytes() as u64).to_ne_bytes());
+/// Writes the size, the operation and, when it fits, the whole of a message into a block.
+fn fill_block(block: &mut [u8], parcel: &Parcel, operation: Operation) {
+    let word = parcel.bytes() as u64 | (operation as u64) << OPERATION_AT;
+    block[..SIZE].copy_from_slice(&word.to_ne_bytes());
     if let Some(bytes) = parcel.contiguous()
         && let Some(room) = block[SIZE..].get_mut(..bytes.len())
     {
@@ -71,10 +182,13 @@ fn fill_block(block: &mut [u8], parcel: &Parcel) {
     }
 }
 
+fn first_word(block: &[u8]) -> u64 {
+    block.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+}
+
 /// The size that a block tells.
 fn block_size(block: &[u8]) -> usize {
-    let size = block.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
-    usize::try_from(size).unwrap_or(usize::MAX)
+    usize::try_from(first_word(block) & ((1 << OPERATION_AT) - 1)).unwrap_or(usize::MAX)
 }
 
 /// The small message in a block.
@@ -122,6 +236,7 @@ pub(super) fn bcast<'py>(
     let block = &mut room[..length];
     if caller.rank != root {
         bcast_bytes(py, block.as_mut_ptr().cast(), length, root, comm)?;
+        caller.check_block(block, root)?;
         let size = block_size(block);
         expect_again(comm, size, length)?;
         if fits(size, length) {
@@ -136,7 +251,7 @@ pub(super) fn bcast<'py>(
     // Whether a message fits is told by its size alone: the others know no more.
     let fits = fits(parcel.bytes(), length);
     let small = if fits && parcel.contiguous().is_none() { Some(parcel.copy()?) } else { None };
-    fill_block(block, &parcel);
+    fill_block(block, &parcel, caller.operation);
     if let Some(small) = small {
         // SAFETY: `copy` has filled all of the memory.
         block[SIZE..SIZE + small.length()].copy_from_slice(unsafe { small.bytes() });
@@ -179,7 +294,7 @@ impl Announced {
         let py = object.py();
         let (parcel, failure) = pack(py, Ok(object.clone()), caller);
         let mut mine = [0; GATHER_BLOCK];
-        fill_block(&mut mine, &parcel);
+        fill_block(&mut mine, &parcel, caller.operation);
         if parcel.contiguous().is_none() && fits(parcel.bytes(), GATHER_BLOCK) {
             let memory = parcel.copy()?;
             // SAFETY: `copy` has filled all of the memory.
@@ -192,6 +307,9 @@ impl Announced {
             let bytes = GATHER_BLOCK as MPI_Count;
             MPI_Allgather_c(from.cast(), bytes, MPI_BYTE, to.cast(), bytes, MPI_BYTE, comm)
         })?;
+        for (peer, block) in (0..).zip(blocks.chunks_exact(GATHER_BLOCK)) {
+            caller.check_block(block, peer)?;
+        }
         let rest = Rest::of(blocks.chunks_exact(GATHER_BLOCK).map(block_size))?;
         Ok(Announced { parcel, failure, blocks, rest })
     }
@@ -275,24 +393,30 @@ pub(super) fn give<'py>(
     peer: c_int,
     comm: MPI_Comm,
 ) -> PyResult<()> {
-    give_parcel(py, pack(py, object, caller), peer, comm)
+    give_parcel(py, pack(py, object, caller), caller, peer, comm)
 }
 
 /// As [`give`], for what [`pack`] returned.
 pub(super) fn give_parcel(
     py: Python<'_>,
     (parcel, failure): (Parcel, Option<PyErr>),
+    caller: Caller,
     peer: c_int,
     comm: MPI_Comm,
 ) -> PyResult<()> {
-    transfer::send(py, &parcel, Route { comm, peer, tag: TAG })?;
+    transfer::send(py, &parcel, Route { comm, peer, tag: caller.tag() })?;
     failure.map_or(Ok(()), Err)
 }
 
 /// Receives an object from one rank of a private communicator.
-pub(super) fn take<'py>(py: Python<'py>, peer: c_int, comm: MPI_Comm) -> PyResult<Bound<'py, PyAny>> {
+///
+/// # Errors
+/// `RuntimeError` when that rank is in another operation; as [`transfer::receive`].
+pub(super) fn take<'py>(py: Python<'py>, caller: Caller, peer: c_int, comm: MPI_Comm) -> PyResult<Bound<'py, PyAny>> {
     let mut status = MPI_Status::EMPTY;
-    transfer::receive(py, Route { comm, peer, tag: TAG }, &mut status)
+    let object = transfer::receive(py, Route { comm, peer, tag: MPI_ANY_TAG }, &mut status);
+    // Nothing has come where the receive itself has failed.
+    if status.MPI_TAG == MPI_ANY_TAG { object } else { caller.check_tag(status.MPI_TAG, peer).and(object) }
 }
 
 /// Starts to send one object to each of several ranks, notices of the error when there are none.
@@ -320,7 +444,7 @@ fn give_each<'py>(
         if own == Some(peer) {
             kept = Some(parcel);
         } else {
-            outbox.post(py, parcel, Route { comm, peer, tag: TAG })?;
+            outbox.post(py, parcel, Route { comm, peer, tag: caller.tag() })?;
         }
     }
     Ok((outbox, kept, failure))
@@ -340,14 +464,20 @@ fn one_each<'py>(sendobj: &Bound<'py, PyAny>, count: c_int) -> PyResult<Vec<Boun
 }
 
 impl Comm {
-    /// The private communicators of this one.
+    /// The private communicators of this one, for one operation on all ranks: it is counted.
     pub(super) fn private(&self, py: Python<'_>) -> PyResult<Private> {
         context::private(py, self.raw(), self.inter_now()?)
     }
 
     /// This process in a call of the user's.
-    pub(super) fn caller(&self, operation: &'static str) -> PyResult<Caller> {
-        Ok(Caller { operation, rank: self.rank_now()? })
+    pub(super) fn caller(&self, operation: Operation) -> PyResult<Caller> {
+        Ok(Caller { operation, rank: self.rank_now()?, call: 0 })
+    }
+
+    /// The same in an operation with messages, and the private communicator for them.
+    fn with_messages(&self, py: Python<'_>, operation: Operation) -> PyResult<(Caller, MPI_Comm)> {
+        let private = self.private(py)?;
+        Ok((self.caller(operation)?.with(&private), private.comm))
     }
 
     /// Raises what the library says of a root that is not a rank.
@@ -372,6 +502,7 @@ impl Comm {
         &self,
         py: Python<'py>,
         own: Option<(c_int, PyResult<Parcel>)>,
+        caller: Caller,
         comm: MPI_Comm,
     ) -> PyResult<Bound<'py, PyList>> {
         let result = PyList::empty(py);
@@ -380,7 +511,7 @@ impl Comm {
         for peer in 0..self.peers_now()? {
             let object = match own.take_if(|own| own.0 == peer) {
                 Some((_, parcel)) => parcel.and_then(|parcel| round_trip(&parcel, py)),
-                None => take(py, peer, comm),
+                None => take(py, caller, peer, comm),
             };
             // Every message is received, come what may: the next collective must not find this one's.
             match object {
@@ -414,20 +545,20 @@ impl Comm {
         self.check_root(py, root)?;
         if !self.inter_now()? {
             let _turn = lock::hold(py, self.raw(), "bcast")?;
-            return bcast(py, Ok(obj.clone()), self.caller("bcast")?, root, self.raw());
+            return bcast(py, Ok(obj.clone()), self.caller(Operation::Bcast)?, root, self.raw());
         }
-        let comm = self.private(py)?.comm;
+        let (caller, comm) = self.with_messages(py, Operation::Bcast)?;
         let nothing = py.None().into_bound(py);
         match root {
             MPI_PROC_NULL => Ok(nothing),
             MPI_ROOT => {
                 let peers = self.peers_now()?;
                 let copies = vec![obj.clone(); peers.unsigned_abs() as usize];
-                let (outbox, _, failure) = give_each(py, Ok(copies), self.caller("bcast")?, peers, comm, None)?;
+                let (outbox, _, failure) = give_each(py, Ok(copies), caller, peers, comm, None)?;
                 outbox.wait(py)?;
                 failure.map_or(Ok(nothing), Err)
             }
-            root => take(py, root, comm),
+            root => take(py, caller, root, comm),
         }
     }
 
@@ -440,19 +571,19 @@ impl Comm {
     fn gather<'py>(&self, sendobj: &Bound<'py, PyAny>, root: c_int) -> PyResult<Option<Bound<'py, PyList>>> {
         let py = sendobj.py();
         self.check_root(py, root)?;
-        let comm = self.private(py)?.comm;
+        let (caller, comm) = self.with_messages(py, Operation::Gather)?;
         if self.inter_now()? {
             return match root {
                 MPI_PROC_NULL => Ok(None),
-                MPI_ROOT => self.gather_at_root(py, None, comm).map(Some),
-                root => give(py, Ok(sendobj.clone()), self.caller("gather")?, root, comm).map(|()| None),
+                MPI_ROOT => self.gather_at_root(py, None, caller, comm).map(Some),
+                root => give(py, Ok(sendobj.clone()), caller, root, comm).map(|()| None),
             };
         }
-        if self.rank_now()? != root {
-            return give(py, Ok(sendobj.clone()), self.caller("gather")?, root, comm).map(|()| None);
+        if caller.rank != root {
+            return give(py, Ok(sendobj.clone()), caller, root, comm).map(|()| None);
         }
         let own = Some((root, object::dump(sendobj)));
-        self.gather_at_root(py, own, comm).map(Some)
+        self.gather_at_root(py, own, caller, comm).map(Some)
     }
 
     /// scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any
@@ -465,18 +596,18 @@ impl Comm {
     fn scatter<'py>(&self, sendobj: &Bound<'py, PyAny>, root: c_int) -> PyResult<Bound<'py, PyAny>> {
         let py = sendobj.py();
         self.check_root(py, root)?;
-        let comm = self.private(py)?.comm;
-        let own = if self.inter_now()? { None } else { Some(self.rank_now()?) };
+        let (caller, comm) = self.with_messages(py, Operation::Scatter)?;
+        let own = if self.inter_now()? { None } else { Some(caller.rank) };
         let nothing = || py.None().into_bound(py);
         if root == MPI_PROC_NULL {
             return Ok(nothing());
         }
         if root != MPI_ROOT && own != Some(root) {
-            return take(py, root, comm);
+            return take(py, caller, root, comm);
         }
         let peers = self.peers_now()?;
         let objects = one_each(sendobj, peers);
-        let (outbox, kept, failure) = give_each(py, objects, self.caller("scatter")?, peers, comm, own)?;
+        let (outbox, kept, failure) = give_each(py, objects, caller, peers, comm, own)?;
         outbox.wait(py)?;
         match (failure, kept) {
             (Some(error), _) => Err(error),
@@ -493,14 +624,15 @@ impl Comm {
     fn allgather<'py>(&self, sendobj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let py = sendobj.py();
         if !self.inter_now()? {
-            let announced = Announced::by_all(sendobj, self.caller("allgather")?, self.size_now()?, self.raw())?;
+            let announced =
+                Announced::by_all(sendobj, self.caller(Operation::Allgather)?, self.size_now()?, self.raw())?;
             return PyList::new(py, announced.exchange(py, self.raw())?);
         }
-        let comm = self.private(py)?.comm;
+        let (caller, comm) = self.with_messages(py, Operation::Allgather)?;
         let peers = self.peers_now()?;
         let copies = vec![sendobj.clone(); peers.unsigned_abs() as usize];
-        let (outbox, _, failure) = give_each(py, Ok(copies), self.caller("allgather")?, peers, comm, None)?;
-        let result = self.gather_at_root(py, None, comm);
+        let (outbox, _, failure) = give_each(py, Ok(copies), caller, peers, comm, None)?;
+        let result = self.gather_at_root(py, None, caller, comm);
         outbox.wait(py)?;
         failure.map_or(result, Err)
     }
@@ -512,12 +644,12 @@ impl Comm {
     /// Waits for all ranks. Raises ValueError for a sequence of another length.
     fn alltoall<'py>(&self, sendobj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let py = sendobj.py();
-        let comm = self.private(py)?.comm;
-        let own = if self.inter_now()? { None } else { Some(self.rank_now()?) };
+        let (caller, comm) = self.with_messages(py, Operation::Alltoall)?;
+        let own = if self.inter_now()? { None } else { Some(caller.rank) };
         let peers = self.peers_now()?;
         let objects = one_each(sendobj, peers);
-        let (outbox, kept, failure) = give_each(py, objects, self.caller("alltoall")?, peers, comm, own)?;
-        let result = self.gather_at_root(py, own.zip(kept.map(Ok)), comm);
+        let (outbox, kept, failure) = give_each(py, objects, caller, peers, comm, own)?;
+        let result = self.gather_at_root(py, own.zip(kept.map(Ok)), caller, comm);
         outbox.wait(py)?;
         failure.map_or(result, Err)
     }

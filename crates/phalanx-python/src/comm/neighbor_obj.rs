@@ -4,7 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::coll_obj::{Caller, pack};
+use super::coll_obj::{Caller, Operation, pack};
 use super::{Comm, Topocomm, topo};
 use crate::error::check;
 use crate::ffi::*;
@@ -69,7 +69,7 @@ impl Topocomm {
         let py = slf.py();
         let raw = slf.as_any().cast::<Comm>()?.get().raw();
         let mut sizes = room(topo::degrees(raw)?.0);
-        let caller = slf.as_any().cast::<Comm>()?.get().caller("neighbor_allgather")?;
+        let caller = slf.as_any().cast::<Comm>()?.get().caller(Operation::NeighborAllgather)?;
         let (mine, failure) = bytes_of(py, Ok(sendobj.clone()), caller)?;
         let size = numbers::large_count(mine.len());
         let out = sizes.as_mut_ptr();
@@ -97,7 +97,7 @@ impl Topocomm {
         let (indegree, outdegree) = topo::degrees(raw)?;
         let mut sizes = room(indegree);
         let mut out_sizes = room(outdegree);
-        let caller = slf.as_any().cast::<Comm>()?.get().caller("neighbor_alltoall")?;
+        let caller = slf.as_any().cast::<Comm>()?.get().caller(Operation::NeighborAlltoall)?;
         let objects = one_each(sendobj, out_sizes.len());
         let (mut mine, mut failure) = (Vec::new(), None);
         for (place, size) in out_sizes.iter_mut().enumerate() {

@@ -7,10 +7,11 @@
 use pyo3::prelude::*;
 
 use super::Comm;
-use super::coll_obj::{Announced, Caller, bcast, give, give_parcel, pack, take};
+use super::coll_obj::{Announced, Caller, Operation, bcast, give, give_parcel, pack, take};
 use crate::ffi::*;
 use crate::handle::{self, Handle as _};
 use crate::object::Parcel;
+use crate::object::context::Private;
 use crate::object::transfer::{Outbox, Route};
 use crate::op::Op;
 
@@ -68,12 +69,12 @@ fn reduce_to_zero<'py>(
     while distance < size {
         if rank & distance != 0 {
             let parcel = packed.take().unwrap_or_else(|| pack(py, result, caller));
-            give_parcel(py, parcel, rank & !distance, comm)?;
+            give_parcel(py, parcel, caller, rank & !distance, comm)?;
             return Ok(None);
         }
         if rank | distance < size {
             packed = None;
-            result = combine_both(op, result, take(py, rank | distance, comm));
+            result = combine_both(op, result, take(py, caller, rank | distance, comm));
         }
         distance <<= 1;
     }
@@ -109,7 +110,7 @@ fn reduce<'py>(
         return result;
     }
     if place.rank == root {
-        let whole = take(py, 0, place.comm);
+        let whole = take(py, caller, 0, place.comm);
         return result.and(whole.map(Some));
     }
     give(py, present(py, result), caller, root, place.comm).map(|()| None)
@@ -122,8 +123,8 @@ fn present<'py>(py: Python<'py>, result: PyResult<Option<Bound<'py, PyAny>>>) ->
 
 impl Comm {
     /// This rank's place in the private communicator of the local group.
-    fn local_place(&self, py: Python<'_>) -> PyResult<Place> {
-        Ok(Place { comm: self.private(py)?.local, rank: self.rank_now()?, size: self.size_now()? })
+    fn local_place(&self, private: &Private) -> PyResult<Place> {
+        Ok(Place { comm: private.local, rank: self.rank_now()?, size: self.size_now()? })
     }
 
     fn operation<'py>(&self, py: Python<'py>, op: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
@@ -140,9 +141,9 @@ impl Comm {
         op: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = object.py();
-        let caller = self.caller("allreduce")?;
-        let place = self.local_place(py)?;
-        let comm = self.private(py)?.comm;
+        let private = self.private(py)?;
+        let caller = self.caller(Operation::Allreduce)?.with(&private);
+        let (place, comm) = (self.local_place(&private)?, private.comm);
         let ours = reduce_to_zero(Operand::new(object), op, caller, place);
         if place.rank != 0 {
             let theirs = bcast(py, Ok(py.None().into_bound(py)), caller, 0, place.comm);
@@ -151,8 +152,8 @@ impl Comm {
         // The two rank 0 trade results; the sends go first and need not wait for each other.
         let (parcel, failure) = pack(py, present(py, ours), caller);
         let mut outbox = Outbox::default();
-        outbox.post(py, parcel, Route { comm, peer: 0, tag: 0 })?;
-        let theirs = take(py, 0, comm);
+        outbox.post(py, parcel, Route { comm, peer: 0, tag: caller.tag() })?;
+        let theirs = take(py, caller, 0, comm);
         outbox.wait(py)?;
         let theirs = bcast(py, theirs, caller, 0, place.comm);
         failure.map_or(theirs, Err)
@@ -182,16 +183,16 @@ impl Comm {
         let py = sendobj.py();
         self.check_root(py, root)?;
         let op = self.operation(py, op)?;
-        let place = self.local_place(py)?;
+        let private = self.private(py)?;
+        let caller = self.caller(Operation::Reduce)?.with(&private);
+        let (place, comm) = (self.local_place(&private)?, private.comm);
         if !self.inter_now()? {
-            return reduce(Operand::new(sendobj), &op, root, self.caller("reduce")?, place);
+            return reduce(Operand::new(sendobj), &op, root, caller, place);
         }
-        let comm = self.private(py)?.comm;
         match root {
             MPI_PROC_NULL => Ok(None),
-            MPI_ROOT => take(py, 0, comm).map(Some),
+            MPI_ROOT => take(py, caller, 0, comm).map(Some),
             root => {
-                let caller = self.caller("reduce")?;
                 let result = reduce_to_zero(Operand::new(sendobj), &op, caller, place);
                 if place.rank == 0 { give(py, present(py, result), caller, root, comm).map(|()| None) } else { result }
             }
@@ -214,7 +215,7 @@ impl Comm {
         if self.inter_now()? {
             return self.allreduce_between(sendobj, &op);
         }
-        let (caller, size) = (self.caller("allreduce")?, self.size_now()?);
+        let (caller, size) = (self.caller(Operation::Allreduce)?, self.size_now()?);
         let mut operand = Operand::new(sendobj);
         if size <= FLAT_RANKS {
             let announced = Announced::by_all(sendobj, caller, size, self.raw())?;
@@ -225,7 +226,8 @@ impl Comm {
             }
             operand.packed = Some(announced.into_own());
         }
-        let place = self.local_place(py)?;
+        let private = self.private(py)?;
+        let (caller, place) = (caller.with(&private), self.local_place(&private)?);
         let result = reduce_to_zero(operand, &op, caller, place);
         if place.rank == 0 {
             return bcast(py, present(py, result), caller, 0, place.comm);
@@ -246,7 +248,7 @@ impl super::Intracomm {
         sendobj: &Bound<'py, PyAny>,
         op: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let prefix = Prefix::of(slf, sendobj, op, "scan")?;
+        let prefix = Prefix::of(slf, sendobj, op, Operation::Scan)?;
         prefix.pass_on(sendobj.py())?;
         prefix.result
     }
@@ -260,7 +262,7 @@ impl super::Intracomm {
         sendobj: &Bound<'py, PyAny>,
         op: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let prefix = Prefix::of(slf, sendobj, op, "exscan")?;
+        let prefix = Prefix::of(slf, sendobj, op, Operation::Exscan)?;
         prefix.pass_on(sendobj.py())?;
         Ok(prefix.before)
     }
@@ -281,13 +283,14 @@ impl<'py> Prefix<'py> {
         comm: &Bound<'py, super::Intracomm>,
         object: &Bound<'py, PyAny>,
         op: Option<Bound<'py, PyAny>>,
-        operation: &'static str,
+        operation: Operation,
     ) -> PyResult<Prefix<'py>> {
         let (py, base) = (comm.py(), comm.as_super().get());
         let op = base.operation(py, op)?;
-        let place = base.local_place(py)?;
-        let caller = base.caller(operation)?;
-        let before = (place.rank > 0).then(|| take(py, place.rank - 1, place.comm)).transpose();
+        let private = base.private(py)?;
+        let place = base.local_place(&private)?;
+        let caller = base.caller(operation)?.with(&private);
+        let before = (place.rank > 0).then(|| take(py, caller, place.rank - 1, place.comm)).transpose();
         let result = match &before {
             Ok(None) => Ok(object.clone()),
             Ok(Some(before)) => combine(&op, before.clone(), object.clone()),

@@ -4,10 +4,12 @@
 //! communicator, so that freeing that one frees it too. Its messages can never match the user's wildcards.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use pyo3::prelude::*;
 
 use crate::error::check;
+use crate::extras;
 use crate::ffi::*;
 use crate::gil;
 
@@ -17,6 +19,8 @@ struct Context {
     private: MPI_Comm,
     /// The local group of an intercommunicator as an intracommunicator; null for an intracommunicator.
     local: MPI_Comm,
+    /// Operations that have used it.
+    calls: AtomicU32,
 }
 
 /// The private communicators to use.
@@ -26,6 +30,8 @@ pub(crate) struct Private {
     pub(crate) comm: MPI_Comm,
     /// An intracommunicator of the local group.
     pub(crate) local: MPI_Comm,
+    /// The number of this operation.
+    pub(crate) call: u32,
 }
 
 static KEYVAL: OnceLock<c_int> = OnceLock::new();
@@ -62,7 +68,7 @@ fn keyval() -> PyResult<c_int> {
     Ok(*KEYVAL.get_or_init(|| keyval))
 }
 
-/// The private communicators of `comm`; collective over `comm` the first time.
+/// The private communicators of `comm`, for one operation that all ranks call; collective over `comm` the first time.
 ///
 /// # Errors
 /// `MPI.Exception`.
@@ -79,17 +85,19 @@ pub(crate) fn private(py: Python<'_>, comm: MPI_Comm, inter: bool) -> PyResult<P
     }
     // SAFETY: the attribute's value is a `Context` until `delete` runs, which freeing `comm` does.
     let context = unsafe { &*value.cast::<Context>() };
-    Ok(Private { comm: context.private, local: if inter { context.local } else { context.private } })
+    let local = if inter { context.local } else { context.private };
+    Ok(Private { comm: context.private, local, call: context.calls.fetch_add(1, Relaxed) })
 }
 
 /// Makes the communicators. Splitting, unlike duplicating, calls no attribute function of the user's.
 fn make(comm: MPI_Comm, inter: bool) -> PyResult<Context> {
-    let mut context = Context { private: MPI_COMM_NULL, local: MPI_COMM_NULL };
+    let mut context = Context { private: MPI_COMM_NULL, local: MPI_COMM_NULL, calls: AtomicU32::new(0) };
     let mut rank = 0;
     // SAFETY: all pointers below are valid for the calls' reads and writes.
     unsafe {
         check(MPI_Comm_rank(comm, &mut rank))?;
         check(MPI_Comm_split(comm, 0, rank, &mut context.private))?;
+        extras::serves(context.private, comm);
         if inter {
             let (mut merged, mut group) = (MPI_COMM_NULL, MPI_GROUP_NULL);
             check(MPI_Intercomm_merge(context.private, 0, &mut merged))?;

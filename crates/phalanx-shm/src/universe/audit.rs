@@ -3,6 +3,7 @@
 use super::layout::{Header, Layout};
 use super::{Offset, ProcId, Universe};
 use crate::ShmError;
+use crate::findings::FINDINGS_WORDS;
 use crate::notes::NOTES_WORDS;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -34,6 +35,10 @@ impl Universe {
             let notes = self.slot(ProcId(process)).notes.load(Ordering::Relaxed);
             if notes != 0 && self.words(Offset(notes), NOTES_WORDS).is_err() {
                 return corrupt(format!("the notes of process {process} are said to be at {notes}"));
+            }
+            let findings = self.slot(ProcId(process)).findings.load(Ordering::Relaxed);
+            if findings != 0 && self.words(Offset(findings), FINDINGS_WORDS).is_err() {
+                return corrupt(format!("the findings of process {process} are said to be at {findings}"));
             }
         }
         // Behind the header nobody writes.

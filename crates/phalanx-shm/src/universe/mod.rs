@@ -16,6 +16,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::ShmError;
 use crate::alive::{ProcessTag, namespaces};
+use crate::findings::{FINDINGS_WORDS, Findings};
 use crate::heap::Heap;
 use crate::mem::SharedBytes;
 use crate::notes::{NOTES_WORDS, Notes};
@@ -349,6 +350,34 @@ impl Universe {
             // SYNC POINT notes: Release, for `notes`. Another thread of the process may have been first.
             let slot = self.slot(p);
             if slot.notes.compare_exchange(0, block.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                self.free(block);
+            }
+        }
+        Ok(())
+    }
+
+    /// What process `p` has found in its program; `None` while there is nothing.
+    pub fn findings(&self, p: ProcId) -> Option<Findings<'_>> {
+        if !self.has(p) {
+            return None;
+        }
+        // SYNC POINT findings-block: Acquire, the block is all zero at first.
+        let at = self.slot(p).findings.load(Ordering::Acquire);
+        let words = (at != 0).then(|| self.words(Offset(at), FINDINGS_WORDS).ok()).flatten()?;
+        Some(Findings::over(words))
+    }
+
+    /// Makes room for the findings of process `p`, which is the caller's. It stays as long as the segment.
+    ///
+    /// # Errors
+    ///
+    /// What [`Universe::alloc`] gives.
+    pub fn make_findings(&self, p: ProcId) -> Result<(), ShmError> {
+        if self.findings(p).is_none() {
+            let block = self.alloc_zeroed(FINDINGS_WORDS * 8)?;
+            // SYNC POINT findings-block: Release, for `findings`. Another thread of the process may have been first.
+            let slot = self.slot(p);
+            if slot.findings.compare_exchange(0, block.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 self.free(block);
             }
         }

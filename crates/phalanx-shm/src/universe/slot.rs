@@ -111,8 +111,10 @@ pub struct Slot {
     observed: AtomicU64,
     /// Messages that the process has sent and their bytes, as of the last time that it was asked. Written by the process.
     sent: [AtomicU64; 2],
+    /// Where the process's [findings](crate::findings) are, 0 while it has none. Written once, by the process.
+    pub(super) findings: AtomicU64,
     /// Zero: nobody writes here.
-    pub(super) unused: [AtomicU64; 8],
+    pub(super) unused: [AtomicU64; 7],
     /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }

@@ -278,7 +278,7 @@ impl<'a> Steps<'a> {
         };
         let tell = |_: &mut Core, told: &mut Told| {
             let absent = ranks.clone().filter(|rank| !self.cells.has_entered(*rank, step));
-            told.members(self.comm.group(), &self.comm.title(), absent);
+            told.members(self.comm, absent);
         };
         self.comm.engine().wait_flag(waiting.for_what(&tell), met_or_broken, missing)?;
         match met {

@@ -1,0 +1,186 @@
+//! Where the program is that calls: asked for when a wait has lasted long, or when a mistake is told, and never before.
+//!
+//! Programs of other languages say it themselves ([`extras`]). For C, the stack is walked, and the addresses
+//! on it are given names by what their files hold: lines where there is debug information, else functions, else the place in the
+//! file.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use phalanx_engine::Engine;
+use phalanx_engine::engine::Frame;
+
+use crate::extras;
+
+/// Addresses that are looked at: behind so many, the program has been called by something else.
+const DEPTH: usize = 32;
+/// Frames that are told.
+const TOLD: usize = 8;
+
+/// Lets the engine ask.
+pub(crate) fn install(engine: &Engine) {
+    engine.set_place_hook(Some(here));
+    engine.set_call_place(of_call);
+}
+
+/// Where this thread's program is, innermost first.
+fn here() -> Vec<Frame> {
+    if extras::finds_places() { extras::find_place(false) } else { named(&addresses()) }
+}
+
+/// A place of a call, as far as it has been found out.
+enum Place {
+    Named(Option<Frame>),
+    /// Of a C program: they get their names when somebody asks.
+    Addresses(Vec<usize>),
+}
+
+thread_local! {
+    /// Where the call is that this thread is in, while the program is checked.
+    static CALL: RefCell<Place> = const { RefCell::new(Place::Named(None)) };
+}
+
+/// Remembers where the call is that begins. No lock is held.
+pub(crate) fn call_begins() {
+    let place = match extras::finds_places() {
+        true => Place::Named(extras::find_place(true).into_iter().next()),
+        false => Place::Addresses(addresses()),
+    };
+    // A thread that is past its end has no place to keep it.
+    let _ = CALL.try_with(|call| call.replace(place));
+}
+
+/// Where the call is that this thread is in. May be asked under the engine's lock.
+pub(crate) fn of_call() -> Option<Frame> {
+    let named = CALL.try_with(|call| {
+        let mut place = call.try_borrow_mut().ok()?;
+        if let Place::Addresses(addresses) = &*place {
+            *place = Place::Named(named(addresses).into_iter().next());
+        }
+        match &*place {
+            Place::Named(frame) => frame.clone(),
+            Place::Addresses(_) => None,
+        }
+    });
+    named.ok().flatten()
+}
+
+/// The return addresses on this thread's stack, from this library on.
+fn addresses() -> Vec<usize> {
+    let mut found = Vec::with_capacity(DEPTH);
+    backtrace::trace(|frame| {
+        found.push(frame.ip().addr());
+        found.len() < DEPTH
+    });
+    found
+}
+
+/// A file that is mapped for execution.
+struct Module {
+    from: usize,
+    to: usize,
+    /// What to add to the distance from `from` for the place in the file.
+    offset: usize,
+    path: String,
+}
+
+impl Module {
+    /// From a line of `/proc/self/maps`.
+    fn parse(line: &str) -> Option<Module> {
+        let mut words = line.splitn(6, ' ');
+        let (range, rights, offset) = (words.next()?, words.next()?, words.next()?);
+        let path = words.nth(2)?.trim_start();
+        let (from, to) = range.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        let is_code = rights.contains('x') && path.starts_with('/');
+        is_code.then_some(Module {
+            from: number(from)?,
+            to: number(to)?,
+            offset: number(offset)?,
+            path: path.to_owned(),
+        })
+    }
+
+    fn has(&self, address: usize) -> bool {
+        (self.from..self.to).contains(&address)
+    }
+}
+
+/// The frames of the program among these, without those of this library.
+fn named(addresses: &[usize]) -> Vec<Frame> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let modules: Vec<Module> = maps.lines().filter_map(Module::parse).collect();
+    let module = |address: usize| modules.iter().find(|module| module.has(address));
+    let Some(ours) = module((named as fn(&[usize]) -> Vec<Frame> as *const ()).addr()).map(|module| &module.path)
+    else {
+        return Vec::new();
+    };
+    let mut frames = Vec::new();
+    for address in addresses {
+        // The call is before the address to which it returns.
+        let call = address.wrapping_sub(1);
+        let Some(module) = module(call).filter(|module| module.path != *ours) else { continue };
+        let frame = frame(call, module);
+        let is_last = frame.function == "main";
+        frames.push(frame);
+        if is_last || frames.len() == TOLD {
+            break;
+        }
+    }
+    frames
+}
+
+fn frame(call: usize, module: &Module) -> Frame {
+    let mut frame = Frame {
+        file: format!("{}+{:#x}", module.path, call - module.from + module.offset),
+        line: 0,
+        function: "a function without a name".to_owned(),
+    };
+    let mut is_first = true;
+    backtrace::resolve(std::ptr::without_provenance_mut(call), |symbol| {
+        // What follows is what the first has been inlined into.
+        if !std::mem::replace(&mut is_first, false) {
+            return;
+        }
+        if let Some(name) = symbol.name() {
+            frame.file.clone_from(&module.path);
+            frame.function = format!("{name:#}");
+        }
+        if let (Some(file), Some(line)) = (symbol.filename().and_then(Path::to_str), symbol.lineno()) {
+            frame.file = file.to_owned();
+            frame.line = line;
+        }
+    });
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_code_is_told_from_the_rest() {
+        let line = "7f0000001000-7f0000003000 r-xp 00002000 08:01 42       /usr/lib/a file.so";
+        let module = Module::parse(line).expect("code of a file");
+        assert_eq!((module.from, module.to, module.offset), (0x7f00_0000_1000, 0x7f00_0000_3000, 0x2000));
+        assert_eq!(module.path, "/usr/lib/a file.so");
+        assert!(module.has(0x7f00_0000_2fff) && !module.has(0x7f00_0000_3000));
+        for other in [
+            "7f0000001000-7f0000003000 rw-p 00002000 08:01 42 /usr/lib/a.so",
+            "7f0000001000-7f0000003000 r-xp 00000000 00:00 0 [vdso]",
+            "7f0000001000-7f0000003000 r-xp 00000000 00:00 0 ",
+            "nonsense",
+            "",
+        ] {
+            assert!(Module::parse(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_frame_is_of_this_library() {
+        assert!(!addresses().is_empty());
+        // In this test all code is of one file.
+        let main = std::env::current_exe().expect("a path");
+        assert!(named(&addresses()).iter().all(|frame| frame.file != main.to_string_lossy()));
+    }
+}
