@@ -24,7 +24,8 @@ from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, count_unittest, run
 
 WORK = ROOT / "build" / "crossing"
 REQUIREMENTS = TESTS / "requirements"
-RANKS = (1, 2, 3)
+FEW = (1, 2, 3)
+RANKS = (*FEW, 4, 5)
 SECONDS = 300.0  # until a job counts as hung
 
 
@@ -37,6 +38,9 @@ def listed(name: str) -> tuple[str, ...]:
 # The files that the seam must pass whole.
 CORE = ("p2p_buf", "p2p_obj", "cco_buf", "cco_obj")
 
+# Of these, the files that take seconds at any number of ranks.
+OBJECTS = ("p2p_obj", "cco_obj")
+
 # Files that take no time: all of them in one job.
 QUICK = listed("quick.txt")
 
@@ -44,10 +48,11 @@ QUICK = listed("quick.txt")
 # our binding says is not built.
 BINDING = listed("binding.txt")
 
-# Cases that do not hold for our binding, which has no limit on error handlers, and not
-# one compiled module for each library.
+# Cases that do not hold for our binding, which has no limit on error handlers and on
+# operations, and not one compiled module for each library.
 NOT_OURS = (
     *("-x", "*TestErrhandler*.testCreate"),
+    *("-x", "*TestOp.testCreateMany"),
     *("-x", "*TestMPIABI*"),
     *("-x", "*testImportMPIABI"),
 )
@@ -163,6 +168,15 @@ def run_job(
     return count_unittest(done, f"{crossing.name}: {what} at {ranks} ranks")
 
 
+def ranks_of(crossing: Crossing, names: tuple[str, ...]) -> tuple[int, ...]:
+    """At how many ranks a job runs: at all numbers with our binding on our library,
+    and elsewhere what takes seconds.
+    """
+    light = len(names) > 1 or names[0] in OBJECTS
+    ours = not crossing.original and not crossing.env
+    return RANKS if light or ours else FEW
+
+
 def run_files(files: tuple[str, ...], together: tuple[str, ...] = ()) -> Counts:
     counts = Counts()
     for crossing in prepare(counts) or ():
@@ -174,7 +188,7 @@ def run_files(files: tuple[str, ...], together: tuple[str, ...] = ()) -> Counts:
             if not crossing.original and not crossing.env:
                 jobs += [(name,) for name in OURS]
         for names in jobs:
-            for ranks in RANKS:
+            for ranks in ranks_of(crossing, names):
                 here += run_job(crossing, names, ranks, SECONDS)
         print(f"   {crossing.name}: {here.passed} passed, {here.failed} failed")
         counts += here
@@ -191,7 +205,7 @@ def run_futures() -> Counts:
         suite = WORK / "mpi4py-4.1.2" / FUTURES
         cases = sorted(set(re.findall(r"def (test_\w+)", suite.read_text())))
         chosen = [f"-k=*.{case}" for case in cases if case not in INSIDES]
-        ranks = RANKS[-1:] if crossing.env else RANKS
+        ranks = FEW[-1:] if crossing.env else FEW
         starts = [((), 1), *((FUTURES_MODULE, n) for n in ranks)]
         for module, n in starts:
             command = [PHALANX, "run", "--oversubscribe", "-n", str(n), PYTHON]
