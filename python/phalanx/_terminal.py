@@ -262,6 +262,9 @@ def prepare() -> None:
         if terminal.acquire(_DEBUGGER) != _GRANTED:
             return interaction(self, *args, **kwargs)  # type: ignore[arg-type]
         try:
+            if type(self).cmdloop is not pdb.Pdb.cmdloop:
+                # It does not ask by `input()`: its prompt is its own.
+                print(_prompt("").rstrip(), flush=True)
             return interaction(self, *args, **kwargs)  # type: ignore[arg-type]
         finally:
             terminal.release()

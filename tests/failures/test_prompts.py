@@ -225,6 +225,57 @@ class TestBreakpoint(PromptCase):
         job.type("\x04")
         self.assert_ends(job, 0)
 
+    def test_a_debugger_that_does_not_ask_by_input(self):
+        Path(self.folder, "other.py").write_text(
+            "import pdb, sys\n"
+            "class Other(pdb.Pdb):\n"
+            "    def cmdloop(self, intro=None):\n"
+            "        stop = None\n"
+            "        while not stop:\n"
+            "            print('own> ', end='', flush=True)\n"
+            "            stop = self.onecmd(sys.stdin.readline())\n"
+            "def stop():\n"
+            "    Other().set_trace(sys._getframe(1))\n"
+        )
+        job = self.terminal(
+            2,
+            """
+    x = 30 + me
+    os.environ["PYTHONBREAKPOINT"] = "other.stop"
+    if me == 1:
+        breakpoint()
+    comm.Barrier()
+""",
+        )
+        job.wait_for("[rank 1]\n")
+        job.wait_for("own> ")
+        job.type("p x + 11\n")
+        job.wait_for("42")
+        job.wait_for("own> ")
+        job.type("c\n")
+        self.assert_ends(job, 0)
+
+    def test_a_job_in_the_background_waits_for_the_foreground(self):
+        path = Path(self.folder, "script.py")
+        path.write_text(textwrap.dedent(HEAD + "    breakpoint() if me == 1 else 0\n"))
+        shell = Terminal(
+            self.mark, self.folder, ["/bin/bash", "--norc", "--noprofile", "-i"]
+        )
+        shell.wait_for("$ ")
+        shell.type(f"{PHALANX} run -n 2 {sys.executable} script.py &\n")
+        shell.wait_for("waits for the terminal: the job is in the background")
+        shell.type("echo still the sh''ell\n")
+        shell.wait_for("still the shell")
+        shell.type("fg\n")
+        shell.wait_for("[rank 1] (Pdb) ")
+        shell.type("p 6 * 7\n")
+        shell.wait_for("42")
+        shell.wait_for("[rank 1] (Pdb) ")
+        shell.type("c\n")
+        shell.wait_for("$ ")
+        shell.type("exit\n")
+        self.assertEqual(shell.end(), 0, shell.text)
+
     def test_before_mpi_is_imported(self):
         Path(self.folder, "plain.py").write_text(
             "import os\nx = 'of rank ' + os.environ['PMI_RANK']\n"
@@ -370,8 +421,11 @@ class TestPostMortem(PromptCase):
         job = self.terminal(4, "    raise KeyError('everywhere')\n", "--pdb")
         job.wait_for("raised KeyError; a debugger looks at it (--pdb)")
         job.wait_for("(Pdb) ")
-        for _ in range(3):
-            job.wait_for("failed, too")
+        # Some of them before the prompt, some behind it.
+        deadline = time.monotonic() + WATCHDOG
+        while job.text.count("failed, too") < 3:
+            self.assertLess(time.monotonic(), deadline, job.text)
+            job.read(0.1)
         job.type("p 6 * 7\n")
         job.wait_for("42")
         job.type("q\n")

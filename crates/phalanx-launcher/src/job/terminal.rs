@@ -74,6 +74,8 @@ pub(super) struct Turns {
     look_at: Option<Instant>,
     /// Those that wait, as it was said last.
     told: Vec<usize>,
+    /// It was said that the job is in the background.
+    calls: bool,
     /// A debugger has been at work: what is typed is for the next prompt.
     debugs: bool,
     /// A rank is looked at after its end; the others of that kind wait for the end of the job.
@@ -242,11 +244,10 @@ impl Job {
         };
         let Some(speaker) = self.turns.speaker(next) else { return };
         let (index, debugs) = (speaker.index, speaker.want != Some(Want::Line));
-        let is_ours = self
-            .turns
-            .terminal
-            .as_ref()
-            .is_some_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp()));
+        // A terminal that is not our controlling one asks nobody who is in the foreground.
+        let is_ours =
+            |terminal: &OwnedFd| tcgetpgrp(terminal).map_or(true, |group| group == rustix::process::getpgrp());
+        let is_ours = self.turns.terminal.as_ref().is_some_and(is_ours);
         // What the rank has printed before comes before its prompt.
         self.drain(index);
         for stream in self.ranks[index].streams.iter_mut().enumerate() {
@@ -256,6 +257,11 @@ impl Job {
             }
         }
         self.say_who_waits(next);
+        if !is_ours && !std::mem::replace(&mut self.turns.calls, true) {
+            let name = self.name_of(index);
+            self.say(&format!("phalanx: {name} waits for the terminal: the job is in the background"));
+        }
+        self.turns.calls &= !is_ours;
         if !is_ours || self.sinks.iter().any(|sink| sink.is_terminal() && sink.is_waiting()) {
             self.turns.look_at = Some(now + if is_ours { Duration::from_millis(10) } else { LOOK });
             return;
