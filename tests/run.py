@@ -42,6 +42,7 @@ def main() -> int:
     # A shell that runs this in the background ignores interrupts, and the jobs of
     # the tests, which are interrupted on purpose, would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # The same for hang-ups, in a run that outlives its terminal (nohup).
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

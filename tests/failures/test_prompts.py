@@ -102,6 +102,8 @@ class TestBreakpoint(PromptCase):
 """,
         )
         job.wait_for("[rank ")
+        while len(job.text) == job.seen:
+            job.read(0.05)
         first = int(job.text[job.seen])
         second = 2 - first
         job.wait_for("(Pdb) ")

@@ -90,6 +90,7 @@ impl Doorbell {
     #[cold]
     #[cfg(not(loom))]
     pub(crate) fn nudge(&self) {
+        // SYNC POINT hot-epoch: Release, so that who sees the new epoch sees what was written before it.
         self.epoch.fetch_add(1, Ordering::Release);
     }
 

@@ -28,7 +28,9 @@ pub(super) fn activity(process: &Process) -> Activity<'_> {
     let frames = &thread.frames[..];
     let rests = !matches!(kind, DoingKind::Computes | DoingKind::Stopped | DoingKind::Traced | DoingKind::Ended);
     if rests
-        && frames.iter().any(|frame| frame.file.ends_with("/phalanx/_terminal.py") && frame.function.ends_with("_ask"))
+        && frames
+            .iter()
+            .any(|frame| frame.file.ends_with("/phalanx/_terminal.py") && frame.function == "_Terminal._ask")
     {
         let words = "waits for its turn at the terminal, which another rank has".to_owned();
         return Activity { kind: DoingKind::Stdin, words, frames };

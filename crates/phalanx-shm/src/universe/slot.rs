@@ -251,7 +251,7 @@ impl Slot {
     #[cold]
     pub fn observe(&self, on: bool) {
         self.observed.store(on.into(), Ordering::Relaxed);
-        // SYNC POINT hot-epoch: Release, with it the process sees the word above.
+        // The new epoch brings the word above with it.
         self.bell.nudge();
     }
 
