@@ -333,10 +333,7 @@ impl Universe {
         if !self.has(p) {
             return None;
         }
-        // SYNC POINT notes: Acquire, the block is all zero at first.
-        let at = self.slot(p).notes.load(Ordering::Acquire);
-        let words = (at != 0).then(|| self.words(Offset(at), NOTES_WORDS).ok()).flatten()?;
-        Some(Notes::over(words))
+        self.words_left(&self.slot(p).notes, NOTES_WORDS).map(Notes::over)
     }
 
     /// The notes of process `p`, which is the caller's; made at the first call. They stay as long as the segment.
@@ -345,15 +342,7 @@ impl Universe {
     ///
     /// What [`Universe::alloc`] gives.
     pub fn make_notes(&self, p: ProcId) -> Result<(), ShmError> {
-        if self.notes(p).is_none() {
-            let block = self.alloc_zeroed(NOTES_WORDS * 8)?;
-            // SYNC POINT notes: Release, for `notes`. Another thread of the process may have been first.
-            let slot = self.slot(p);
-            if slot.notes.compare_exchange(0, block.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                self.free(block);
-            }
-        }
-        Ok(())
+        if self.notes(p).is_none() { self.leave_words(&self.slot(p).notes, NOTES_WORDS) } else { Ok(()) }
     }
 
     /// What process `p` has found in its program; `None` while there is nothing.
@@ -361,10 +350,7 @@ impl Universe {
         if !self.has(p) {
             return None;
         }
-        // SYNC POINT findings-block: Acquire, the block is all zero at first.
-        let at = self.slot(p).findings.load(Ordering::Acquire);
-        let words = (at != 0).then(|| self.words(Offset(at), FINDINGS_WORDS).ok()).flatten()?;
-        Some(Findings::over(words))
+        self.words_left(&self.slot(p).findings, FINDINGS_WORDS).map(Findings::over)
     }
 
     /// Makes room for the findings of process `p`, which is the caller's. It stays as long as the segment.
@@ -373,13 +359,24 @@ impl Universe {
     ///
     /// What [`Universe::alloc`] gives.
     pub fn make_findings(&self, p: ProcId) -> Result<(), ShmError> {
-        if self.findings(p).is_none() {
-            let block = self.alloc_zeroed(FINDINGS_WORDS * 8)?;
-            // SYNC POINT findings-block: Release, for `findings`. Another thread of the process may have been first.
-            let slot = self.slot(p);
-            if slot.findings.compare_exchange(0, block.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                self.free(block);
-            }
+        if self.findings(p).is_none() { self.leave_words(&self.slot(p).findings, FINDINGS_WORDS) } else { Ok(()) }
+    }
+
+    /// The words that a process has left for others, in the block that `at` leads to; `None` while there is none.
+    fn words_left(&self, at: &AtomicU64, words: usize) -> Option<&[AtomicU64]> {
+        // SYNC POINT words-left: Acquire, the block is all zero at first.
+        match at.load(Ordering::Acquire) {
+            0 => None,
+            block => self.words(Offset(block), words).ok(),
+        }
+    }
+
+    /// Makes such a block, of zeros.
+    fn leave_words(&self, at: &AtomicU64, words: usize) -> Result<(), ShmError> {
+        let block = self.alloc_zeroed(words * 8)?;
+        // SYNC POINT words-left: Release, for `words_left`. Another thread of the process may have been first.
+        if at.compare_exchange(0, block.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            self.free(block);
         }
         Ok(())
     }
