@@ -190,6 +190,93 @@ PROGRAMS: tuple[Program, ...] = (
             comm.send("connected", dest=0)
         """,
     ),
+    Wrong(
+        "two_that_connect_to_each_other",
+        2,
+        """
+        port = MPI.Open_port()
+        other = comm.sendrecv(port, dest=1 - rank, source=1 - rank)
+        MPI.COMM_SELF.Connect(other)  # waits:
+        """,
+    ),
+    Wrong(
+        "child_that_connects_while_its_parent_receives",
+        1,
+        """
+        import sys
+
+        parent = MPI.Comm.Get_parent()
+        if parent == MPI.COMM_NULL:
+            child = comm.Spawn(sys.executable, [__file__], maxprocs=1)
+            child.send(MPI.Open_port(), dest=0)
+            child.recv(source=0)  # waits:
+        else:
+            port = parent.recv(source=0)
+            MPI.COMM_SELF.Connect(port)  # waits:
+            parent.send("connected", dest=0)
+        """,
+    ),
+    Right(
+        "connect_to_a_port_that_is_closed_late",
+        2,
+        """
+        import time
+
+        if rank == 0:
+            port = MPI.Open_port()
+            comm.send(port, dest=1)
+            time.sleep(2)
+            MPI.Close_port(port)
+            assert comm.recv(source=1) == "refused"
+        else:
+            port = comm.recv(source=0)
+            try:
+                MPI.COMM_SELF.Connect(port)
+            except MPI.Exception:
+                comm.send("refused", dest=0)
+        """,
+    ),
+    Right(
+        "connect_while_the_server_waits_for_one_that_works",
+        3,
+        """
+        import time
+
+        if rank == 0:
+            port = MPI.Open_port()
+            comm.send(port, dest=1)
+            comm.recv(source=2)
+            MPI.COMM_SELF.Accept(port).Disconnect()
+        elif rank == 1:
+            MPI.COMM_SELF.Connect(comm.recv(source=0)).Disconnect()
+        else:
+            time.sleep(2)
+            comm.send("go on", dest=0)
+        """,
+    ),
+    Right(
+        "connect_while_a_thread_of_the_server_accepts_late",
+        2,
+        """
+        import time
+        from threading import Thread
+
+        def accept(port):
+            time.sleep(2)
+            MPI.COMM_SELF.Accept(port).Disconnect()
+
+        if rank == 0:
+            port = MPI.Open_port()
+            comm.send(port, dest=1)
+            thread = Thread(target=accept, args=[port])
+            thread.start()
+            assert comm.recv(source=1) == "connected"
+            thread.join()
+        else:
+            MPI.COMM_SELF.Connect(comm.recv(source=0)).Disconnect()
+            comm.send("connected", dest=0)
+        """,
+    ),
     Right(
         "accept_with_a_client_that_comes_late",
         2,

@@ -297,6 +297,9 @@ fn hint(snapshot: &Snapshot, stuck: &[u32]) -> Option<String> {
         "every rank is in a send, and nobody receives. Small messages are kept by the library until somebody asks for them, \
          large and synchronous ones wait for their receive. Use Sendrecv, or Isend and Recv and Wait, or let ranks with \
          even numbers send first and those with odd numbers receive first."
+    } else if any(Kind::Port) {
+        "MPI_Comm_connect waits until the process that has opened the port calls MPI_Comm_accept there, and that process waits \
+         for something else. It has to accept first, or another thread of it."
     } else if near {
         "a message is there, and the receive asks for another one: compare source, tag and communicator."
     } else if all(Kind::Receive) && waits.len() > 1 {

@@ -14,6 +14,7 @@
 //! What is heard is looked at: numbers of slots must exist, the memory must be a universe with the key that was told and of this user,
 //! in namespaces where process numbers mean the same.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -22,13 +23,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use phalanx_shm::{Offset, ProcId, ProcessTag, SlotState, Universe, inherit};
+use phalanx_waits::{Kind, Peers};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
 use crate::boot;
 use crate::comm::Comm;
 use crate::comm::inter::CONTEXTS;
-use crate::engine::{Engine, Entry, Visit};
+use crate::engine::{Core, Engine, Entry, Told, Visit, Waiting};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::group::Group;
 
@@ -58,16 +60,18 @@ pub(super) struct Patience {
     until: Option<Instant>,
     given: Duration,
     peer: Option<ProcessTag>,
+    /// The process of this job at whose port somebody waits.
+    owner: Option<ProcId>,
 }
 
 impl Patience {
     pub(super) fn endless() -> Patience {
-        Patience { until: None, given: Duration::ZERO, peer: None }
+        Patience { until: None, given: Duration::ZERO, peer: None, owner: None }
     }
 
     pub(super) fn of(timeout: Option<Duration>) -> Patience {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Patience { until, given: timeout.unwrap_or_default(), peer: None }
+        Patience { until, given: timeout.unwrap_or_default(), peer: None, owner: None }
     }
 
     /// The same, but at most so long from now on.
@@ -80,6 +84,11 @@ impl Patience {
     pub(super) fn with_peer(mut self, socket: BorrowedFd<'_>) -> Patience {
         self.peer = inherit::peer_of(socket).filter(|(pid, _)| *pid != 0).map(|(pid, _)| ProcessTag::of(pid));
         self
+    }
+
+    /// The same, at a port of this process of the own job.
+    pub(super) fn at_port_of(self, owner: Option<ProcId>) -> Patience {
+        Patience { owner, ..self }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -237,6 +246,33 @@ fn hear(engine: &Engine, mut socket: &UnixStream, patience: &Patience) -> Result
     }
 }
 
+/// Waits until the process of this job that has opened a port accepts there, or hangs up. Only that process can, and it rings
+/// when it has: so this wait can be part of a proof that nobody can go on. (One at a port of another job cannot: what that job waits for, its own
+/// notes say.)
+fn wait_at_port(engine: &Engine, socket: &UnixStream, owner: ProcId, patience: &Patience) -> Result<()> {
+    let gone = Cell::new(false);
+    let ready = |_: &mut Core| {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match rustix::net::recv(socket, &mut [0], flags) {
+            Err(Errno::AGAIN | Errno::INTR) if gone.get() => Some(Ok(())),
+            Err(Errno::AGAIN | Errno::INTR) => patience.is_over().then(|| Err(patience.error("nobody has accepted"))),
+            // A line, the end, or an error, which who reads the line finds again.
+            _ => Some(Ok(())),
+        }
+    };
+    let mut look = || {
+        gone.set(patience.peer.is_some_and(ProcessTag::is_dead));
+        None
+    };
+    let rank = engine.world().group().rank_of(owner);
+    let name = rank.map_or_else(|| format!("the process in slot {owner}"), |rank| format!("rank {rank}"));
+    let tell = |_: &mut Core, told: &mut Told| match patience.until {
+        None => told.add(Kind::Port, Peers::one(owner.0), format!("to a port of {name}, for it to accept")),
+        Some(_) => told.unknown(),
+    };
+    engine.block_unless(Waiting::on("Comm_connect", 0).for_what(&tell), ready, &mut look)
+}
+
 /// Greets the other end of a socket, and finds out whether it is of this job; with another job the two groups are
 /// invited. `number` is told to the other end. A process that has greeted is waited for as long as it lives, also while it is
 /// stopped: `first_line` limits only how long one may say nothing at all.
@@ -271,6 +307,9 @@ pub(super) fn greet(
             slots(members)
         ),
     )?;
+    if let Some(owner) = patience.owner {
+        wait_at_port(engine, &socket, owner, patience)?;
+    }
     let first = first_line.map_or_else(|| patience.clone(), |limit| patience.at_most(limit));
     let Some(line) = hear(engine, &socket, &first)?.filter(|_| is_heard) else {
         return Ok(Found::HungUp);
@@ -286,6 +325,8 @@ pub(super) fn greet(
         if !universe.has(theirs.process) {
             fail!(Other, "the other end says that it is process {}, which there is not", theirs.process);
         }
+        // It may sleep, and a note of its wait may be there: from here on that is not true any more.
+        engine.notify(theirs.process);
         return Ok(Found::Near(theirs.process, theirs.number));
     }
     talk(comm, socket, patience, &theirs).map(Found::Far)

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use phalanx_shm::{ProcId, inherit};
+use phalanx_shm::{ProcId, ProcessTag, Universe, inherit};
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::boot;
@@ -52,9 +52,27 @@ const FAR: u32 = 1;
 /// The ports that a process has open, by number.
 #[derive(Default)]
 pub(crate) struct OpenPorts {
-    open: Mutex<HashMap<u32, Arc<UnixListener>>>,
+    open: Mutex<HashMap<u32, Arc<Listener>>>,
     /// Names have been published.
     pub(super) published: AtomicBool,
+}
+
+/// Where a port listens. (Fields are dropped in their order: who waits is rung for when the socket is closed.)
+struct Listener {
+    socket: UnixListener,
+    _bell: Bell,
+}
+
+/// Rings for all processes of the job. Those that wait at a port which is closed can go on, and whoever proves from their notes
+/// ([`notice`](crate::engine)) that they never can must know of it before the process that has closed it waits for anybody.
+struct Bell(Universe);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        for slot in 0..self.0.claimed() {
+            self.0.slot(ProcId(slot)).notify();
+        }
+    }
 }
 
 /// A port, as its name tells it.
@@ -117,7 +135,7 @@ fn closed(name: &str) -> Error {
 }
 
 impl Engine {
-    fn open_ports(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Arc<UnixListener>>> {
+    fn open_ports(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Arc<Listener>>> {
         self.ports().open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,8 +154,9 @@ impl Engine {
             secret: u64::from_ne_bytes(secret),
         };
         let address = SocketAddr::from_abstract_name(port.address()).map_err(|e| failed(&e))?;
-        let listener = UnixListener::bind_addr(&address).map_err(|e| failed(&e))?;
-        listener.set_nonblocking(true).map_err(|e| failed(&e))?;
+        let socket = UnixListener::bind_addr(&address).map_err(|e| failed(&e))?;
+        socket.set_nonblocking(true).map_err(|e| failed(&e))?;
+        let listener = Listener { socket, _bell: Bell(self.universe().clone()) };
         self.open_ports().insert(port.number, Arc::new(listener));
         Ok(port.name())
     }
@@ -150,7 +169,9 @@ impl Engine {
         let (port, listener) = self.own_port(name)?;
         self.open_ports().remove(&port.number);
         // Another thread may wait there.
-        let _ = rustix::net::shutdown(&*listener, Shutdown::Both);
+        let _ = rustix::net::shutdown(&listener.socket, Shutdown::Both);
+        // A forked child may have the socket as well, and it would stay open for those who wait.
+        while listener.socket.accept().is_ok() {}
         Ok(())
     }
 
@@ -162,7 +183,7 @@ impl Engine {
         }
     }
 
-    fn own_port(&self, name: &str) -> Result<(Port, Arc<UnixListener>)> {
+    fn own_port(&self, name: &str) -> Result<(Port, Arc<Listener>)> {
         let port = Port::of(name)?;
         if port.owner != self.me() || self.universe().key().ok() != Some(port.key) {
             fail!(Port, "port '{name}' was opened by another process, and only that can accept there or close it");
@@ -265,7 +286,7 @@ impl Comm {
             let (port, listener) = self.engine().own_port(port)?;
             let patience = Patience::of(timeout);
             loop {
-                let socket = self.next_caller(&listener, &patience)?;
+                let socket = self.next_caller(&listener.socket, &patience)?;
                 match greet(self, socket, &patience, Some(FIRST_LINE), port.number) {
                     Ok(Found::Near(process, _)) => return Ok(Met::Near(process, port.number.into())),
                     Ok(Found::Far(talk)) => return Ok(Met::Far(talk)),
@@ -356,7 +377,8 @@ impl Comm {
                 engine.own_port(&name)?;
                 fail!(Port, "port '{name}' is this process's own, and a process cannot be on both sides");
             }
-            let patience = Patience::of(timeout);
+            let is_near = engine.universe().key().ok() == Some(port.key) && engine.universe().has(port.owner);
+            let patience = Patience::of(timeout).at_port_of(is_near.then_some(port.owner));
             let mut socket = engine.call(&name, &port, &patience)?;
             loop {
                 let patience = patience.clone().with_peer(socket.as_fd());
@@ -368,11 +390,18 @@ impl Comm {
                     Found::HungUp => {
                         std::thread::sleep(PAUSE);
                         patience.check(engine)?;
-                        socket = engine.call(&name, &port, &patience).map_err(|error| match error.class() {
-                            ErrorClass::Port if !patience.is_over() => Error::new(
+                        let closed = || {
+                            Error::new(
                                 ErrorClass::Port,
                                 format!("port '{name}' was closed, or its process has ended, before anybody accepted"),
-                            ),
+                            )
+                        };
+                        // A forked child of a process that has ended may still have the socket.
+                        if is_near && engine.universe().process(port.owner).is_none_or(ProcessTag::is_dead) {
+                            return Err(closed());
+                        }
+                        socket = engine.call(&name, &port, &patience).map_err(|error| match error.class() {
+                            ErrorClass::Port if !patience.is_over() => closed(),
                             _ => error,
                         })?;
                     }
