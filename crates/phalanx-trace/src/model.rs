@@ -7,6 +7,8 @@ pub struct Trace {
     pub command: Vec<String>,
     /// The machine's name.
     pub host: String,
+    /// CPUs that the job could use; 0 where that is not known.
+    pub cpus: u32,
     /// When the job began, in nanoseconds since 1970.
     pub began_unix_ns: u64,
     /// How long the job lasted.
@@ -80,6 +82,8 @@ pub struct Call {
     pub place: Option<PlaceId>,
     /// The communicator's, window's or file's name.
     pub object: Option<String>,
+    /// Which communicator: the same number in the calls of all its members, and of no other communicator of the job.
+    pub context: Option<u64>,
     /// The other rank, by its place in [`Trace::ranks`], or the root of a collective.
     pub peer: Option<u32>,
     /// The tag.
