@@ -190,6 +190,22 @@ fn set_interrupt_hook(hook: Address) -> Done {
     Ok(())
 }
 
+/// The program's function around what lasts.
+static AROUND: AtomicUsize = AtomicUsize::new(0);
+
+fn call_around(what: Wait<'_>) {
+    around(Address(AROUND.load(Ordering::Acquire)), what);
+}
+
+/// Sets, once, a function `waiting(wait, data)` in which calls run what lasts: waits for others that have taken longer than
+/// about a microsecond, copies of much data, reductions of the user's. It must call `wait(data)`, on its thread, before it returns.
+#[mpi_entry(PHALANX_Set_wait_hook)]
+fn set_wait_hook(waiting: Address) -> Done {
+    AROUND.store(waiting.0, Ordering::Release);
+    state::need_process()?.engine.set_around(call_around);
+    Ok(())
+}
+
 /// The program's function that finds places.
 static PLACE: AtomicUsize = AtomicUsize::new(0);
 

@@ -1,6 +1,6 @@
 //! The global interpreter lock: giving it up around calls that wait, and data it protects. Shared by the extensions.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 
 use pyo3::prelude::*;
 
@@ -20,12 +20,53 @@ impl<F: FnOnce() -> T, T> Detached<F> {
     }
 }
 
+thread_local! {
+    /// Whether this thread is in a call of [`until_it_lasts`] and holds the interpreter lock.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Calls `call` without the interpreter lock. For every call that may wait for another process.
 ///
 /// `call` must not touch Python objects; memory behind Python buffers stays put because the caller holds the buffer.
 pub fn detached<T>(py: Python<'_>, call: impl FnOnce() -> T) -> T {
     let call = Detached(call);
-    py.detach(move || call.call()).0
+    let held = HOLDS.replace(false);
+    let result = py.detach(move || call.call()).0;
+    HOLDS.set(held);
+    result
+}
+
+/// Calls `call` with the interpreter lock, which is given up when it comes to [`lasting`]. For calls into a library that
+/// runs there whatever takes longer than giving the lock up and taking it back.
+///
+/// `call` must not touch Python objects.
+pub fn until_it_lasts<T>(_py: Python<'_>, call: impl FnOnce() -> T) -> T {
+    HOLDS.with(|holds| {
+        let before = holds.replace(true);
+        let result = call();
+        holds.set(before);
+        result
+    })
+}
+
+/// Runs what may last without the interpreter lock, if this thread has come here from [`until_it_lasts`]; else as it is.
+pub fn lasting(what: impl FnOnce()) {
+    if HOLDS.get() {
+        // SAFETY: the thread holds the lock: `until_it_lasts` had a token, and whoever gives it up in between says so.
+        detached(unsafe { Python::assume_attached() }, what);
+    } else {
+        what();
+    }
+}
+
+/// Runs Python code in a function that a library has called, in whatever state the thread is.
+///
+/// The code may give the lock up in ways that [`lasting`] knows nothing of.
+pub fn attached<T>(run: impl FnOnce(Python<'_>) -> T) -> T {
+    let held = HOLDS.replace(false);
+    let result = Python::attach(run);
+    HOLDS.set(held);
+    result
 }
 
 /// A value that only a thread holding the interpreter lock reads or writes.

@@ -30,7 +30,7 @@ mod small;
 mod view;
 
 pub use array::{array_over, letter};
-pub use gil::{GilCell, detached};
+pub use gil::{GilCell, attached, detached, lasting, until_it_lasts};
 pub use imports::{imported, of_pickle};
 pub use memory::Memory;
 pub use parcel::{Loader, Parcel, Piece, SHORT, is_ours, load, load_short, load_small, with_plain};

@@ -14,6 +14,7 @@ use crate::comm::Comm;
 use crate::datatype::Datatype;
 use crate::error::{self, check};
 use crate::ffi::*;
+use crate::gil;
 use crate::handle::{self, Handle, Raw};
 use crate::win::Win;
 
@@ -292,7 +293,7 @@ unsafe extern "C" fn copy_callback<O: Owner>(
     if !python_is_up() {
         return MPI_SUCCESS;
     }
-    Python::attach(|py| {
+    gil::attached(|py| {
         // SAFETY: `extra` is the state of a key that is registered or has a value: this one.
         let state = unsafe { &*extra.cast::<State>() };
         let copied = (|| {
@@ -338,7 +339,7 @@ unsafe extern "C" fn delete_callback<O: Owner>(
     if !python_is_up() {
         return MPI_SUCCESS;
     }
-    Python::attach(|py| {
+    gil::attached(|py| {
         // SAFETY: takes over the count that `set` or the copy callback left with the value.
         let state = unsafe { Arc::from_raw(extra.cast::<State>().cast_const()) };
         let deleted = (|| {

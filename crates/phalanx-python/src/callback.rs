@@ -10,6 +10,7 @@ use crate::error::check;
 use crate::extras;
 use crate::ffi::*;
 use crate::file::File;
+use crate::gil;
 use crate::handle::{self, Handle, Raw};
 use crate::session::Session;
 use crate::slots::{OWN, Share, Table, instances};
@@ -78,7 +79,7 @@ unsafe extern "C" fn handler<T: Target, const N: usize>(target: *mut T, code: *m
         unsafe { MPI_Abort(MPI_COMM_WORLD, 1) };
         return;
     }
-    Python::attach(|py| call(py, N, target, code));
+    gil::attached(|py| call(py, N, target, code));
 }
 
 /// Calls a Python error handler.

@@ -3,6 +3,7 @@
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -10,7 +11,7 @@ use pyo3::types::PyString;
 
 use crate::error;
 use crate::ffi::*;
-use crate::gil::{blocking, detached};
+use crate::gil::{attached, blocking, detached};
 
 /// Calls the function with the address: a wait of the library, run inside a function of ours.
 type Around = extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void);
@@ -52,6 +53,7 @@ pub(crate) type Irecv = unsafe extern "C" fn(
     *mut MPI_Request,
 ) -> c_int;
 type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -> c_int;
+type SetWaitHook = unsafe extern "C" fn(Option<Around>) -> c_int;
 type Abort = unsafe extern "C" fn(c_int) -> c_int;
 type SetPlaceHook = unsafe extern "C" fn(Option<extern "C" fn(*mut u8, c_int) -> c_int>) -> c_int;
 type ErrorText = unsafe extern "C" fn(c_int, *mut c_char, c_int, *mut c_int) -> c_int;
@@ -132,6 +134,7 @@ pub(crate) struct Extras {
     pub(crate) irecv: Option<Irecv>,
     set_interrupt_hook: Option<SetInterruptHook>,
     set_place_hook: Option<SetPlaceHook>,
+    set_wait_hook: Option<SetWaitHook>,
     abort: Option<Abort>,
     /// The text of an error code, however long it is.
     pub(crate) error_text: Option<ErrorText>,
@@ -142,6 +145,9 @@ pub(crate) struct Extras {
     conversion_bytes: Option<ConversionBytes>,
     pub(crate) fault: Option<Fault>,
 }
+
+/// Whether the library has been given [`waits`].
+static TELLS_WAITS: AtomicBool = AtomicBool::new(false);
 
 static EXTRAS: OnceLock<Extras> = OnceLock::new();
 
@@ -168,6 +174,8 @@ pub(crate) fn get() -> &'static Extras {
                     .map(|p| std::mem::transmute::<*mut c_void, SetInterruptHook>(p)),
                 set_place_hook: symbol(c"PHALANX_Set_place_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetPlaceHook>(p)),
+                set_wait_hook: symbol(c"PHALANX_Set_wait_hook")
+                    .map(|p| std::mem::transmute::<*mut c_void, SetWaitHook>(p)),
                 abort: symbol(c"PHALANX_Abort").map(|p| std::mem::transmute::<*mut c_void, Abort>(p)),
                 error_text: symbol(c"PHALANX_Error_text").map(|p| std::mem::transmute::<*mut c_void, ErrorText>(p)),
                 serves: symbol(c"PHALANX_Comm_serves").map(|p| std::mem::transmute::<*mut c_void, Serves>(p)),
@@ -373,6 +381,12 @@ pub(crate) fn is_embedded() -> bool {
     get().set_interrupt_hook.is_some()
 }
 
+/// Whether the library runs what lasts in [`waits`].
+#[inline]
+pub(crate) fn tells_waits() -> bool {
+    TELLS_WAITS.load(Ordering::Relaxed)
+}
+
 /// Whether `code` says that [`hook`] made a call give up.
 pub(crate) fn is_interrupted(code: c_int) -> bool {
     // SAFETY: passes a plain number.
@@ -408,10 +422,21 @@ pub(crate) fn install_interrupt_hook() {
         // SAFETY: `hook` is a function of the expected type that lives as long as the process.
         let _ = unsafe { set(Some(hook)) };
     }
+    if let Some(set) = get().set_wait_hook {
+        // SAFETY: as above.
+        let code = unsafe { set(Some(waits)) };
+        TELLS_WAITS.store(code == MPI_SUCCESS, Ordering::Relaxed);
+    }
     if let Some(set) = get().set_place_hook {
         // SAFETY: as above.
         let _ = unsafe { set(Some(place)) };
     }
+}
+
+/// Called by the library in a thread that comes to something that lasts, which may hold the interpreter lock.
+extern "C" fn waits(wait: unsafe extern "C" fn(*mut c_void), data: *mut c_void) {
+    // SAFETY: the library demands just this call; it touches no Python object.
+    phalanx_object::lasting(|| unsafe { wait(data) });
 }
 
 /// Called by the library, without its lock, in a thread that has waited for long: writes where its program is.
@@ -421,7 +446,7 @@ extern "C" fn place(text: *mut u8, room: c_int) -> c_int {
         return 0;
     }
     let (room, only_first) = (room.unsigned_abs() as usize, room < 0);
-    let frames = Python::attach(|py| frames(py, room, only_first).unwrap_or_default());
+    let frames = attached(|py| frames(py, room, only_first).unwrap_or_default());
     // SAFETY: the library has room for so many bytes there, and `frames` gives no more.
     unsafe { std::ptr::copy_nonoverlapping(frames.as_ptr(), text, frames.len()) };
     frames.len() as c_int
@@ -482,7 +507,7 @@ extern "C" fn hook() -> c_int {
     if unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
         return 0;
     }
-    Python::attach(|py| match py.check_signals() {
+    attached(|py| match py.check_signals() {
         Ok(()) => 0,
         Err(error) => {
             error::set_interrupt(error);

@@ -2,7 +2,8 @@
 
 use pyo3::prelude::*;
 
-pub(crate) use phalanx_object::{GilCell, detached};
+use phalanx_object::until_it_lasts;
+pub(crate) use phalanx_object::{GilCell, attached, detached};
 
 use crate::error;
 use crate::extras;
@@ -14,6 +15,22 @@ use crate::ffi::c_int;
 /// `MPI.Exception` of the code; the pending Python exception where a signal handler interrupted the call.
 pub(crate) fn blocking(py: Python<'_>, call: impl FnOnce() -> c_int) -> PyResult<()> {
     error::check(detached(py, call))
+}
+
+/// As [`blocking`], for a call that is often over at once: on the embedded engine the interpreter lock is given up when it has
+/// waited for about a microsecond, or has much to copy.
+///
+/// # Errors
+/// As [`blocking`].
+#[inline]
+pub(crate) fn brief(py: Python<'_>, call: impl FnOnce() -> c_int) -> PyResult<()> {
+    error::check(briefly(py, call))
+}
+
+/// As [`brief`], and gives the error code.
+#[inline]
+pub(crate) fn briefly<T>(py: Python<'_>, call: impl FnOnce() -> T) -> T {
+    if extras::tells_waits() { until_it_lasts(py, call) } else { detached(py, call) }
 }
 
 /// Makes an MPI call that starts something and returns soon.

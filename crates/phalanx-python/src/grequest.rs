@@ -67,7 +67,7 @@ unsafe extern "C" fn query(extra: *mut c_void, status: *mut MPI_Status) -> c_int
         MPI_Status_set_elements_c(status, MPI_BYTE, 0);
         MPI_Status_set_cancelled(status, 0);
     }
-    Python::attach(|py| {
+    gil::attached(|py| {
         // SAFETY: `extra` is the box that `Start` made and `free` has not yet taken.
         let functions = unsafe { &*extra.cast::<Functions>() };
         let Some(function) = &functions.query else {
@@ -94,7 +94,7 @@ unsafe extern "C" fn free(extra: *mut c_void) -> c_int {
     if extra.is_null() || !python_is_up() {
         return MPI_ERR_INTERN;
     }
-    Python::attach(|py| {
+    gil::attached(|py| {
         // SAFETY: `extra` is the box that `Start` made; the library calls this once, last.
         let functions = unsafe { Box::from_raw(extra.cast::<Functions>()) };
         match &functions.free {
@@ -108,7 +108,7 @@ unsafe extern "C" fn cancel(extra: *mut c_void, completed: c_int) -> c_int {
     if extra.is_null() || !python_is_up() {
         return MPI_ERR_INTERN;
     }
-    Python::attach(|py| {
+    gil::attached(|py| {
         // SAFETY: `extra` is the box that `Start` made and `free` has not yet taken.
         let functions = unsafe { &*extra.cast::<Functions>() };
         let Some(function) = &functions.cancel else {

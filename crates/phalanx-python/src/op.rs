@@ -167,7 +167,7 @@ unsafe extern "C" fn user<const N: usize>(
     // SAFETY: the library passes the addresses of a count and a handle; the flag may be asked for at any time.
     let (count, datatype, up) = unsafe { (*count, *datatype, pyo3::ffi::Py_IsInitialized() != 0) };
     if up {
-        Python::attach(|py| apply(py, N, input, inout, count, datatype));
+        gil::attached(|py| apply(py, N, input, inout, count, datatype));
     } else {
         eprintln!("phalanx: a user-defined reduction operation ran after the end of Python: ending the job");
         // SAFETY: passes values.

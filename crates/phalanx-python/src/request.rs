@@ -196,7 +196,7 @@ impl Request {
     fn Wait(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
         let (mut raw, mut value) = (self.raw(), MPI_Status::EMPTY);
         // SAFETY: both pointers are valid for the call; the buffers are kept by this object.
-        let code = gil::detached(py, || unsafe { MPI_Wait(&mut raw, &mut value) });
+        let code = gil::briefly(py, || unsafe { MPI_Wait(&mut raw, &mut value) });
         self.settle(py, raw);
         check(code)?;
         status::give(status, value);
@@ -276,7 +276,7 @@ impl Request {
     fn wait(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<Py<PyAny>> {
         let (mut raw, mut value) = (self.raw(), MPI_Status::EMPTY);
         // SAFETY: both pointers are valid for the call; the buffers are kept by this object.
-        let code = gil::detached(py, || unsafe { MPI_Wait(&mut raw, &mut value) });
+        let code = gil::briefly(py, || unsafe { MPI_Wait(&mut raw, &mut value) });
         let kept = self.settle(py, raw);
         check(code)?;
         let object = kept.finish(py, &mut value)?;
@@ -455,7 +455,7 @@ fn any<'py>(
     let (mut index, mut flag, mut value) = (MPI_UNDEFINED, 0, MPI_Status::EMPTY);
     let (count, raws) = (batch.count, batch.raws.as_mut_ptr());
     // SAFETY: the array holds `count` handles, the other pointers are valid for the call; the objects keep the buffers.
-    let code = gil::detached(py, || unsafe { call(count, raws, &mut index, &mut flag, &mut value) });
+    let code = gil::briefly(py, || unsafe { call(count, raws, &mut index, &mut flag, &mut value) });
     batch.settle(py);
     check(code)?;
     let mut object = py.None();
@@ -480,7 +480,7 @@ fn all<'py>(
     let (mut flag, mut values) = (0, batch.statuses());
     let (count, raws, out) = (batch.count, batch.raws.as_mut_ptr(), values.as_mut_ptr());
     // SAFETY: the arrays hold `count` items, the flag is valid for the call; the objects keep the buffers.
-    let code = gil::detached(py, || unsafe { call(count, raws, &mut flag, out) });
+    let code = gil::briefly(py, || unsafe { call(count, raws, &mut flag, out) });
     batch.settle(py);
     if code != MPI_SUCCESS {
         give_all(statuses, &values)?;
@@ -514,7 +514,7 @@ fn some<'py>(
     let (count, raws) = (batch.count, batch.raws.as_mut_ptr());
     let (place, out) = (places.as_mut_ptr(), values.as_mut_ptr());
     // SAFETY: the arrays hold `count` items, the count is valid for the call; the objects keep the buffers.
-    let code = gil::detached(py, || unsafe { call(count, raws, &mut outcount, place, out) });
+    let code = gil::briefly(py, || unsafe { call(count, raws, &mut outcount, place, out) });
     batch.settle(py);
     let done = indices(outcount, &places);
     let reported = done.as_ref().map_or(0, Vec::len);

@@ -22,7 +22,7 @@ mod told;
 pub mod wait;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use phalanx_shm::sleep::Manners;
 use phalanx_shm::{CpuBudget, EngineLock, ProcId, SlotState, Universe};
@@ -42,6 +42,7 @@ pub use notice::PlaceHook;
 pub use phalanx_waits::{Class, Finding, Frame};
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
 pub use tally::{Levels, Moved, Tally, single_copy_allowed};
+pub use wait::Around;
 pub(crate) use wait::Driven;
 pub use wait::Waiting;
 
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     testing: Mutex<wait::Testing>,
     blocked: tally::Blocked,
     place: RwLock<Option<PlaceHook>>,
+    /// What waits run in.
+    around: OnceLock<Around>,
     /// Which threads have left notes of their waits.
     noted: Mutex<notice::Noted>,
     on_deadlock: notice::OnDeadlock,
@@ -140,6 +143,7 @@ impl Engine {
             testing: Mutex::default(),
             blocked: tally::Blocked::default(),
             place: RwLock::new(None),
+            around: OnceLock::new(),
             noted: Mutex::default(),
             on_deadlock: notice::OnDeadlock::from_env(),
             comms: Mutex::default(),
@@ -313,6 +317,29 @@ impl Engine {
     /// for long.
     pub fn set_place_hook(&self, hook: Option<PlaceHook>) {
         *self.0.place.write().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    /// Sets, once, the function that calls run what lasts in: waits, and work that takes long. It must run what it is given,
+    /// on the same thread, before it returns; a program can give up a lock of its own for that time.
+    pub fn set_around(&self, around: Around) {
+        let _ = self.0.around.set(around);
+    }
+
+    /// Whether calls run what lasts in a function of the program.
+    fn has_around(&self) -> bool {
+        self.0.around.get().is_some()
+    }
+
+    /// Runs what may last long in the program's function.
+    pub(crate) fn in_around<T>(&self, what: impl FnOnce() -> T) -> T {
+        let Some(around) = self.0.around.get() else { return what() };
+        let (mut what, mut result) = (Some(what), None);
+        around(&mut || result = what.take().map(|what| what()));
+        match (result, what) {
+            (Some(result), _) => result,
+            (None, Some(what)) => what(),
+            (None, None) => unreachable!("what has been run has given a result"),
+        }
     }
 
     /// Where the calling thread is in the program.

@@ -78,6 +78,9 @@ pub(super) struct Testing {
     watch: Watch,
 }
 
+/// A function of the program's in which calls run what lasts.
+pub type Around = fn(&mut dyn FnMut());
+
 /// How a schedule came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Driven {
@@ -161,6 +164,27 @@ impl Engine {
     /// # Errors
     /// What `ready` gives, interruption, or class `ProcAborted` for somebody who stays missing.
     pub(crate) fn block_unless<T>(
+        &self,
+        what: Waiting<'_>,
+        mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
+        missing: &mut dyn FnMut() -> Option<Ended>,
+    ) -> Result<T> {
+        if !self.has_around() {
+            return self.block(what, ready, missing);
+        }
+        // What is there already needs no wait.
+        {
+            let mut core = self.enter()?;
+            core.poll();
+            if let Some(outcome) = ready(&mut core) {
+                return outcome;
+            }
+        }
+        self.in_around(|| self.block(what, ready, missing))
+    }
+
+    /// As [`Engine::block_unless`], where nothing of the program's is in the way.
+    fn block<T>(
         &self,
         what: Waiting<'_>,
         mut ready: impl FnMut(&mut Core) -> Option<Result<T>>,
@@ -289,9 +313,11 @@ impl Engine {
     pub(crate) fn after_failed_test(&self) {
         let every = TESTS_PER_YIELD[usize::from(self.0.manners.roomy())];
         if self.0.failed_tests.fetch_add(1, Ordering::Relaxed) % every == every - 1 {
-            if !self.0.manners.give_way() {
-                self.doze();
-            }
+            self.in_around(|| {
+                if !self.0.manners.give_way() {
+                    self.doze();
+                }
+            });
             self.look_around();
         }
     }
@@ -404,7 +430,7 @@ impl Engine {
         broken: Option<&AtomicU64>,
         idle: &mut dyn FnMut(),
     ) -> Result<Driven> {
-        let outcome = self.drive(what, schedule, broken, idle);
+        let outcome = self.in_around(|| self.drive(what, schedule, broken, idle));
         if matches!(outcome, Ok(Driven::GivenUp)) || outcome.as_ref().is_err_and(Error::is_interrupted) {
             schedule.abandon(self);
         }

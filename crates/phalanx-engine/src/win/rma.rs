@@ -1,7 +1,7 @@
 //! Communication (MPI 5.0 §12.3): put, get, accumulate and their kin. Each is over, here and there, when it returns.
 
 use phalanx_shm::mem::{ConstMem, MutMem};
-use phalanx_shm::owned::{OwnedGuard, Processes};
+use phalanx_shm::owned::{OwnedGuard, OwnedLock, Processes};
 use phalanx_shm::sleep::{Deadline, SLICE};
 use smallvec::{SmallVec, smallvec};
 
@@ -14,6 +14,9 @@ use crate::status::PROC_NULL;
 
 use super::Window;
 use super::reach::{BATCH, Reach, STAGE};
+
+/// Bytes that take less time to move than the program would need to give up a lock of its own and take it back a few times.
+const BRIEF: usize = 64 << 10;
 
 /// Elements of a type at a displacement in the memory of a rank.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +57,7 @@ impl Window {
         let Some(there) = self.at(target)? else { return Ok(()) };
         from.ty.check_elements(from.mem.as_ptr(), from.count)?;
         self.fits(from.count, from.ty, &there, "origin")?;
-        there.write(&from)
+        self.moving(there.bytes, || there.write(&from))
     }
 
     /// Reads elements from the memory of a rank (`MPI_Get`).
@@ -66,7 +69,13 @@ impl Window {
         let Some(there) = self.at(target)? else { return Ok(()) };
         to.ty.check_elements(to.mem.as_ptr(), to.count)?;
         self.fits(to.count, to.ty, &there, "origin")?;
-        there.read(&mut to)
+        self.moving(there.bytes, || there.read(&mut to))
+    }
+
+    /// Moves so many bytes: if they are many, as what lasts.
+    #[inline]
+    fn moving<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
+        if bytes > BRIEF { self.engine().in_around(work) } else { work() }
     }
 
     /// Both sides of an operation are the same elements.
@@ -119,31 +128,7 @@ impl Window {
             result.ty.check_elements(result.mem.as_ptr(), result.count)?;
             self.fits(result.count, result.ty, &there, "result")?;
         }
-        let _alone = self.accumulating(there.target)?;
-        let is_dense = |ty: &Datatype| ty.is_contiguous() && ty.true_lb() == 0;
-        if let Some(memory) = there.here()
-            && is_dense(there.ty)
-            && from.as_ref().is_none_or(|from| is_dense(from.ty))
-            && result.as_ref().is_none_or(|result| is_dense(result.ty))
-        {
-            // In place: no copy but those that were asked for.
-            let memory = memory.at(0, there.bytes);
-            if let Some(result) = &result {
-                memory.as_const().copy_to_mem(result.mem.at(0, there.bytes));
-            }
-            return match (&from, combining.basic) {
-                (None, _) => Ok(()),
-                (Some(from), None) => {
-                    from.mem.at(0, there.bytes).copy_to_mem(memory);
-                    Ok(())
-                }
-                (Some(from), Some(basic)) => {
-                    let whole = there.bytes / basic.size().max(1);
-                    combining.op.reduce(basic, from.mem.at(0, there.bytes), memory, whole)
-                }
-            };
-        }
-        combining.in_pieces(from.as_ref(), result.as_mut(), &there)
+        self.alone(there.target, there.bytes, || combining.carry_out(from.as_ref(), result.as_mut(), &there))
     }
 
     /// Replaces one element in the memory of a rank if it equals `compare`, and gives what was there
@@ -168,25 +153,32 @@ impl Window {
         let [old, wanted, next] = &mut words;
         compare.at(0, size).copy_to(&mut wanted[..size]);
         new.at(0, size).copy_to(&mut next[..size]);
-        {
-            let _alone = self.accumulating(there.target)?;
+        self.alone(there.target, size, || {
             there.read_packed(0, &mut old[..size])?;
-            if old == wanted {
-                there.write_packed(0, &next[..size])?;
-            }
-        }
+            if old == wanted { there.write_packed(0, &next[..size]) } else { Ok(()) }
+        })?;
         result.at(0, size).copy_from(&old[..size]);
         Ok(())
     }
 
-    /// The lock under which elements of a target are combined. A process that was killed with it loses it. Whoever has it does
-    /// not wait for anybody, so it is waited for as for a CPU; what a process that is stopped with it makes others wait for may
-    /// be interrupted.
-    fn accumulating(&self, target: usize) -> Result<OwnedGuard<'_>> {
+    /// Works on so many bytes under the lock under which elements of a target are combined.
+    fn alone(&self, target: usize, bytes: usize, work: impl FnOnce() -> Result<()>) -> Result<()> {
         let lock = self.0.control.words()?.accumulates(target);
-        if let Some(alone) = lock.take_soon(&Processes) {
-            return Ok(alone);
+        if bytes <= BRIEF
+            && let Some(_alone) = lock.take_soon(&Processes)
+        {
+            return work();
         }
+        // The lock is free again before the program takes one of its own back.
+        self.engine().in_around(|| {
+            let _alone = self.wait_to_be_alone(lock)?;
+            work()
+        })
+    }
+
+    /// Waits for the lock. A process that was killed with it loses it. Whoever has it does not wait for anybody, so it is waited
+    /// for as for a CPU; what a process that is stopped with it makes others wait for may be interrupted.
+    fn wait_to_be_alone<'l>(&self, lock: &'l OwnedLock) -> Result<OwnedGuard<'l>> {
         loop {
             if let Some(alone) = lock.lock_until(&Processes, Deadline::after(Some(SLICE))) {
                 return Ok(alone);
@@ -220,6 +212,39 @@ impl Window {
 type Piece = SmallVec<[u8; 64]>;
 
 impl Combining {
+    /// Combines, and gives what was there.
+    fn carry_out(
+        &self,
+        from: Option<&SendBuf<'_, '_>>,
+        result: Option<&mut RecvBuf<'_, '_>>,
+        there: &Reach<'_, '_>,
+    ) -> Result<()> {
+        let is_dense = |ty: &Datatype| ty.is_contiguous() && ty.true_lb() == 0;
+        if let Some(memory) = there.here()
+            && is_dense(there.ty)
+            && from.as_ref().is_none_or(|from| is_dense(from.ty))
+            && result.as_ref().is_none_or(|result| is_dense(result.ty))
+        {
+            // In place: no copy but those that were asked for.
+            let memory = memory.at(0, there.bytes);
+            if let Some(result) = &result {
+                memory.as_const().copy_to_mem(result.mem.at(0, there.bytes));
+            }
+            return match (from, self.basic) {
+                (None, _) => Ok(()),
+                (Some(from), None) => {
+                    from.mem.at(0, there.bytes).copy_to_mem(memory);
+                    Ok(())
+                }
+                (Some(from), Some(basic)) => {
+                    let whole = there.bytes / basic.size().max(1);
+                    self.op.reduce(basic, from.mem.at(0, there.bytes), memory, whole)
+                }
+            };
+        }
+        self.in_pieces(from, result, there)
+    }
+
     /// Combines piece by piece: what was there is read, handed out, combined and written.
     fn in_pieces(
         &self,

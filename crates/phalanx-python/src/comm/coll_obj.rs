@@ -212,7 +212,7 @@ fn round_trip<'py>(parcel: &Parcel, py: Python<'py>) -> PyResult<Bound<'py, PyAn
 /// Runs `call` on a communicator's raw collective without the interpreter lock.
 fn bcast_bytes(py: Python<'_>, address: *mut c_void, bytes: usize, root: c_int, comm: MPI_Comm) -> PyResult<()> {
     // SAFETY: the caller's memory has room for that many bytes.
-    gil::blocking(py, || unsafe { MPI_Bcast_c(address, bytes as MPI_Count, MPI_BYTE, root, comm) })
+    gil::brief(py, || unsafe { MPI_Bcast_c(address, bytes as MPI_Count, MPI_BYTE, root, comm) })
 }
 
 /// Makes the first part of the next `bcast` long enough for a message of this size, where that is worth it; `length` is
@@ -261,7 +261,7 @@ pub(super) fn bcast<'py>(
     if !fits {
         describe_collective(&parcel, |address, count, datatype| {
             // SAFETY: the parcel holds the memory and outlives the call; a root's buffer is only read.
-            gil::blocking(py, || unsafe { MPI_Bcast_c(address.cast_mut(), count, datatype, root, comm) })
+            gil::brief(py, || unsafe { MPI_Bcast_c(address.cast_mut(), count, datatype, root, comm) })
         })??;
     }
     match (failure, given) {
@@ -303,7 +303,7 @@ impl Announced {
         let mut blocks = vec![0; GATHER_BLOCK * size.unsigned_abs() as usize];
         let (from, to) = (mine.as_ptr(), blocks.as_mut_ptr());
         // SAFETY: both buffers have room for what the counts say.
-        gil::blocking(py, || unsafe {
+        gil::brief(py, || unsafe {
             let bytes = GATHER_BLOCK as MPI_Count;
             MPI_Allgather_c(from.cast(), bytes, MPI_BYTE, to.cast(), bytes, MPI_BYTE, comm)
         })?;
@@ -377,9 +377,7 @@ impl Rest {
         describe_collective(parcel, |address, count, datatype| {
             let count = if fits(parcel.bytes(), GATHER_BLOCK) { 0 } else { count };
             // SAFETY: the parcel holds what is sent; the memory has room for all counts at their places.
-            gil::blocking(py, || unsafe {
-                MPI_Allgatherv_c(address, count, datatype, to, counts, places, MPI_BYTE, comm)
-            })
+            gil::brief(py, || unsafe { MPI_Allgatherv_c(address, count, datatype, to, counts, places, MPI_BYTE, comm) })
         })??;
         Ok(Arc::new(memory))
     }
@@ -531,7 +529,7 @@ impl Comm {
     fn barrier(&self, py: Python<'_>) -> PyResult<()> {
         let comm = self.raw();
         // SAFETY: passes a handle.
-        gil::blocking(py, || unsafe { MPI_Barrier(comm) })
+        gil::brief(py, || unsafe { MPI_Barrier(comm) })
     }
 
     /// bcast(self, obj: Any, root: int = 0) -> Any

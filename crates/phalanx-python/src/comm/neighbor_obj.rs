@@ -74,14 +74,14 @@ impl Topocomm {
         let size = numbers::large_count(mine.len());
         let out = sizes.as_mut_ptr();
         // SAFETY: one count goes out, one comes in per incoming neighbor.
-        check(gil::detached(py, || unsafe {
+        check(gil::briefly(py, || unsafe {
             MPI_Neighbor_allgather_c((&raw const size).cast(), 1, MPI_COUNT, out.cast(), 1, MPI_COUNT, raw)
         }))?;
         let (places, total) = places(&sizes);
         let mut received = vec![0_u8; total];
         let (from, to) = (mine.as_ptr(), received.as_mut_ptr());
         // SAFETY: `received` has room for all blocks, one after the other.
-        check(gil::detached(py, || unsafe {
+        check(gil::briefly(py, || unsafe {
             let (counts, displacements) = (sizes.as_ptr(), places.as_ptr());
             MPI_Neighbor_allgatherv_c(from.cast(), size, MPI_BYTE, to.cast(), counts, displacements, MPI_BYTE, raw)
         }))?;
@@ -114,14 +114,14 @@ impl Topocomm {
         }
         let (out, into) = (out_sizes.as_ptr(), sizes.as_mut_ptr());
         // SAFETY: one count per neighbor in both directions.
-        check(gil::detached(py, || unsafe {
+        check(gil::briefly(py, || unsafe {
             MPI_Neighbor_alltoall_c(out.cast(), 1, MPI_COUNT, into.cast(), 1, MPI_COUNT, raw)
         }))?;
         let ((out_places, _), (in_places, total)) = (places(&out_sizes), places(&sizes));
         let mut received = vec![0_u8; total];
         let (from, to) = (mine.as_ptr(), received.as_mut_ptr());
         // SAFETY: both buffers hold their blocks one after the other.
-        check(gil::detached(py, || unsafe {
+        check(gil::briefly(py, || unsafe {
             MPI_Neighbor_alltoallv_c(
                 from.cast(),
                 out_sizes.as_ptr(),

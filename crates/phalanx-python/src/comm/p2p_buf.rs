@@ -76,7 +76,7 @@ impl Comm {
     fn Bsend(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
         let m = Message::to_send(buf, dest)?;
         // SAFETY: the message keeps its memory until after the call.
-        gil::blocking(py, || unsafe { MPI_Bsend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
+        gil::brief(py, || unsafe { MPI_Bsend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
     }
 
     /// Ssend(self, buf: BufSpec, dest: int, tag: int = 0) -> None
@@ -86,7 +86,7 @@ impl Comm {
     fn Ssend(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
         let m = Message::to_send(buf, dest)?;
         // SAFETY: the message keeps its memory until after the call.
-        gil::blocking(py, || unsafe { MPI_Ssend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
+        gil::brief(py, || unsafe { MPI_Ssend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
     }
 
     /// Rsend(self, buf: BufSpec, dest: int, tag: int = 0) -> None
@@ -96,7 +96,7 @@ impl Comm {
     fn Rsend(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
         let m = Message::to_send(buf, dest)?;
         // SAFETY: the message keeps its memory until after the call.
-        gil::blocking(py, || unsafe { MPI_Rsend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
+        gil::brief(py, || unsafe { MPI_Rsend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
     }
 
     /// Sendrecv(self, sendbuf: BufSpec, dest: int, sendtag: int = 0, recvbuf: BufSpec | None = None, source: int = ANY_SOURCE, recvtag: int = ANY_TAG, status: Status | None = None) -> None
@@ -121,7 +121,7 @@ impl Comm {
         let r = Message::to_receive(recvbuf.unwrap_or(&py.None().into_bound(py)), source)?;
         reporting(status, |status| {
             // SAFETY: both messages keep their memory until after the call; `status` is valid or ignored.
-            gil::blocking(py, || unsafe {
+            gil::brief(py, || unsafe {
                 MPI_Sendrecv_c(
                     s.address,
                     s.count,
@@ -160,7 +160,7 @@ impl Comm {
         let m = Message::to_receive(buf, busier(dest, source))?;
         reporting(status, |status| {
             // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
-            gil::blocking(py, || unsafe {
+            gil::brief(py, || unsafe {
                 MPI_Sendrecv_replace_c(
                     m.address,
                     m.count,
@@ -182,7 +182,7 @@ impl Comm {
     #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
     fn Probe(&self, py: Python<'_>, source: c_int, tag: c_int, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
         // SAFETY: `status` is valid or ignored.
-        reporting(status, |status| gil::blocking(py, || unsafe { MPI_Probe(source, tag, self.raw(), status) }))?;
+        reporting(status, |status| gil::brief(py, || unsafe { MPI_Probe(source, tag, self.raw(), status) }))?;
         Ok(true)
     }
 
@@ -195,7 +195,7 @@ impl Comm {
         let found = &raw mut flag;
         reporting(status, |status| {
             // SAFETY: `found` is valid; `status` is valid or ignored.
-            gil::blocking(py, || unsafe { MPI_Iprobe(source, tag, self.raw(), found, status) })
+            gil::brief(py, || unsafe { MPI_Iprobe(source, tag, self.raw(), found, status) })
         })?;
         Ok(flag != 0)
     }

@@ -104,7 +104,7 @@ impl Matched {
         let place = &raw mut raw;
         let result = reporting(status, |status| {
             // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
-            gil::blocking(py, || unsafe { MPI_Mrecv_c(m.address, m.count, m.datatype, place, status) })
+            gil::brief(py, || unsafe { MPI_Mrecv_c(m.address, m.count, m.datatype, place, status) })
         });
         self.settle(raw);
         result

@@ -239,7 +239,7 @@ impl Comm {
         let landing = Landing::new(Some(buf))?;
         let ((address, length), comm) = (landing.place(), self.raw());
         let place = &raw mut *status;
-        gil::blocking(py, || {
+        gil::brief(py, || {
             // SAFETY: `landing` has room for `length` bytes and outlives the call; the status is valid.
             unsafe { MPI_Recv_c(address, length as MPI_Count, MPI_BYTE, source, tag, comm, place) }
         })?;

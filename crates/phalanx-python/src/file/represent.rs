@@ -28,7 +28,7 @@ fn with_datatype(
     if state.is_null() || unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
         return MPI_ERR_INTERN;
     }
-    Python::attach(|py| {
+    gil::attached(|py| {
         // SAFETY: `state` is what `Register_datarep` leaked for this.
         let functions = unsafe { &*state.cast::<Functions>() };
         let result = (|| {

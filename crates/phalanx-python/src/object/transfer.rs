@@ -56,7 +56,7 @@ pub(crate) fn send_bytes(py: Python<'_>, message: &[u8], to: Route) -> PyResult<
 pub(crate) fn send_by(py: Python<'_>, call: SendCall, parcel: &Parcel, to: Route) -> PyResult<()> {
     describe(parcel, |address, count, datatype| {
         // SAFETY: the parcel holds the memory that address, count and datatype describe and outlives the call.
-        gil::blocking(py, || unsafe { call(address, count, datatype, to.peer, to.tag, to.comm) })
+        gil::brief(py, || unsafe { call(address, count, datatype, to.peer, to.tag, to.comm) })
     })?
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn receive_known<'py>(
     if length <= PROMPT {
         check(gil::starting(py, call))?
     } else {
-        gil::blocking(py, call)?
+        gil::brief(py, call)?
     }
     load(py, memory)
 }
@@ -173,7 +173,7 @@ impl Outbox {
         let count = c_int::try_from(self.requests.len()).unwrap_or(c_int::MAX);
         let requests = self.requests.as_mut_ptr();
         // SAFETY: the array holds `count` requests; a null status array asks for none.
-        let result = gil::blocking(py, || unsafe { MPI_Waitall(count, requests, std::ptr::null_mut()) });
+        let result = gil::brief(py, || unsafe { MPI_Waitall(count, requests, std::ptr::null_mut()) });
         self.requests.clear();
         result
     }

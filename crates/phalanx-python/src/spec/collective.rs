@@ -324,7 +324,7 @@ fn gather_counts(py: Python<'_>, mine: MPI_Count, size: usize, comm: MPI_Comm) -
     let mut counts = vec![0; size].into_boxed_slice();
     let all = counts.as_mut_ptr();
     // SAFETY: one count goes out of `mine` and one per rank into `all`, which has room for the group; both outlive the call.
-    gil::blocking(py, || unsafe {
+    gil::brief(py, || unsafe {
         MPI_Allgather_c((&raw const mine).cast(), 1, MPI_COUNT, all.cast(), 1, MPI_COUNT, comm)
     })?;
     Ok(counts)

@@ -101,7 +101,7 @@ impl Win {
         let o = self::origin(origin, target_rank, false)?;
         let (t, raw) = (Target::of(target, &o)?, self.raw());
         // SAFETY: the message is held during the call, then by the caller.
-        gil::blocking(py, || unsafe {
+        gil::brief(py, || unsafe {
             MPI_Put_c(o.address, o.count, o.datatype, target_rank, t.displacement, t.count, t.datatype, raw)
         })
     }
@@ -120,7 +120,7 @@ impl Win {
         let o = self::origin(origin, target_rank, true)?;
         let (t, raw) = (Target::of(target, &o)?, self.raw());
         // SAFETY: the message is held during the call, then by the caller.
-        gil::blocking(py, || unsafe {
+        gil::brief(py, || unsafe {
             MPI_Get_c(o.address, o.count, o.datatype, target_rank, t.displacement, t.count, t.datatype, raw)
         })
     }
@@ -140,7 +140,7 @@ impl Win {
         let o = self::origin(origin, target_rank, false)?;
         let (t, op, raw) = (Target::of(target, &o)?, op_or_sum(op), self.raw());
         // SAFETY: the message is held during the call, then by the caller.
-        gil::blocking(py, || unsafe {
+        gil::brief(py, || unsafe {
             MPI_Accumulate_c(o.address, o.count, o.datatype, target_rank, t.displacement, t.count, t.datatype, op, raw)
         })
     }
@@ -162,7 +162,7 @@ impl Win {
         let r = Message::to_receive(result, target_rank)?;
         let (t, op, raw) = (Target::of(target, &o)?, op_or_sum(op), self.raw());
         // SAFETY: the messages are held during the call, then by the caller.
-        gil::blocking(py, || unsafe {
+        gil::brief(py, || unsafe {
             MPI_Get_accumulate_c(
                 o.address,
                 o.count,
@@ -201,7 +201,7 @@ impl Win {
         }
         let (op, raw) = (op_or_sum(op), self.raw());
         // SAFETY: the messages are held during the call, then by the caller.
-        gil::blocking(py, || unsafe {
+        gil::brief(py, || unsafe {
             MPI_Fetch_and_op(o.address, r.address, o.datatype, target_rank, target_disp, op, raw)
         })
     }
@@ -229,7 +229,7 @@ impl Win {
         }
         let raw = self.raw();
         // SAFETY: the messages are held during the call, then by the caller.
-        gil::blocking(py, || unsafe {
+        gil::brief(py, || unsafe {
             MPI_Compare_and_swap(o.address, c.address, r.address, o.datatype, target_rank, target_disp, raw)
         })
     }

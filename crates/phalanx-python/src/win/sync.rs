@@ -17,7 +17,7 @@ impl Win {
     fn Fence(&self, py: Python<'_>, assertion: c_int) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_fence(assertion, raw) })
+        gil::brief(py, || unsafe { MPI_Win_fence(assertion, raw) })
     }
 
     /// Start(self, group: Group, assertion: int = 0) -> None
@@ -27,7 +27,7 @@ impl Win {
     fn Start(&self, py: Python<'_>, group: &Bound<'_, Group>, assertion: c_int) -> PyResult<()> {
         let (raw, group) = (self.raw(), group.get().raw());
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_start(group, assertion, raw) })
+        gil::brief(py, || unsafe { MPI_Win_start(group, assertion, raw) })
     }
 
     /// Complete(self) -> None
@@ -36,7 +36,7 @@ impl Win {
     fn Complete(&self, py: Python<'_>) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes a value; the library checks it.
-        gil::blocking(py, || unsafe { MPI_Win_complete(raw) })
+        gil::brief(py, || unsafe { MPI_Win_complete(raw) })
     }
 
     /// Post(self, group: Group, assertion: int = 0) -> None
@@ -46,7 +46,7 @@ impl Win {
     fn Post(&self, py: Python<'_>, group: &Bound<'_, Group>, assertion: c_int) -> PyResult<()> {
         let (raw, group) = (self.raw(), group.get().raw());
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_post(group, assertion, raw) })
+        gil::brief(py, || unsafe { MPI_Win_post(group, assertion, raw) })
     }
 
     /// Wait(self) -> Literal[True]
@@ -55,7 +55,7 @@ impl Win {
     fn Wait(&self, py: Python<'_>) -> PyResult<bool> {
         let raw = self.raw();
         // SAFETY: passes a value; the library checks it.
-        gil::blocking(py, || unsafe { MPI_Win_wait(raw) })?;
+        gil::brief(py, || unsafe { MPI_Win_wait(raw) })?;
         Ok(true)
     }
 
@@ -65,7 +65,7 @@ impl Win {
     fn Test(&self, py: Python<'_>) -> PyResult<bool> {
         let (raw, mut flag) = (self.raw(), 0);
         // SAFETY: the flag is valid for the write.
-        gil::blocking(py, || unsafe { MPI_Win_test(raw, &mut flag) })?;
+        gil::brief(py, || unsafe { MPI_Win_test(raw, &mut flag) })?;
         Ok(flag != 0)
     }
 
@@ -76,7 +76,7 @@ impl Win {
     fn Lock(&self, py: Python<'_>, rank: c_int, lock_type: c_int, assertion: c_int) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_lock(lock_type, rank, assertion, raw) })
+        gil::brief(py, || unsafe { MPI_Win_lock(lock_type, rank, assertion, raw) })
     }
 
     /// Unlock(self, rank: int) -> None
@@ -85,7 +85,7 @@ impl Win {
     fn Unlock(&self, py: Python<'_>, rank: c_int) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_unlock(rank, raw) })
+        gil::brief(py, || unsafe { MPI_Win_unlock(rank, raw) })
     }
 
     /// Lock_all(self, assertion: int = 0) -> None
@@ -95,7 +95,7 @@ impl Win {
     fn Lock_all(&self, py: Python<'_>, assertion: c_int) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_lock_all(assertion, raw) })
+        gil::brief(py, || unsafe { MPI_Win_lock_all(assertion, raw) })
     }
 
     /// Unlock_all(self) -> None
@@ -104,7 +104,7 @@ impl Win {
     fn Unlock_all(&self, py: Python<'_>) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes a value; the library checks it.
-        gil::blocking(py, || unsafe { MPI_Win_unlock_all(raw) })
+        gil::brief(py, || unsafe { MPI_Win_unlock_all(raw) })
     }
 
     /// Flush(self, rank: int) -> None
@@ -113,7 +113,7 @@ impl Win {
     fn Flush(&self, py: Python<'_>, rank: c_int) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_flush(rank, raw) })
+        gil::brief(py, || unsafe { MPI_Win_flush(rank, raw) })
     }
 
     /// Flush_all(self) -> None
@@ -122,7 +122,7 @@ impl Win {
     fn Flush_all(&self, py: Python<'_>) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes a value; the library checks it.
-        gil::blocking(py, || unsafe { MPI_Win_flush_all(raw) })
+        gil::brief(py, || unsafe { MPI_Win_flush_all(raw) })
     }
 
     /// Flush_local(self, rank: int) -> None
@@ -131,7 +131,7 @@ impl Win {
     fn Flush_local(&self, py: Python<'_>, rank: c_int) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes values; the library checks them.
-        gil::blocking(py, || unsafe { MPI_Win_flush_local(rank, raw) })
+        gil::brief(py, || unsafe { MPI_Win_flush_local(rank, raw) })
     }
 
     /// Flush_local_all(self) -> None
@@ -140,7 +140,7 @@ impl Win {
     fn Flush_local_all(&self, py: Python<'_>) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes a value; the library checks it.
-        gil::blocking(py, || unsafe { MPI_Win_flush_local_all(raw) })
+        gil::brief(py, || unsafe { MPI_Win_flush_local_all(raw) })
     }
 
     /// Sync(self) -> None
@@ -149,6 +149,6 @@ impl Win {
     fn Sync(&self, py: Python<'_>) -> PyResult<()> {
         let raw = self.raw();
         // SAFETY: passes a value; the library checks it.
-        gil::blocking(py, || unsafe { MPI_Win_sync(raw) })
+        gil::brief(py, || unsafe { MPI_Win_sync(raw) })
     }
 }

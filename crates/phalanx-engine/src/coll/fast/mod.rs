@@ -104,7 +104,11 @@ fn go(comm: &Comm, call: &Call, id: &Identity, way: Way, waiting: Waiting, mut t
     counters.beside = place.is_none();
     let cells = area.cells()?;
     let mut steps = Steps::begin(comm, area, cells, place.unwrap_or(Place::Cells), counters, id);
-    let done = take(&mut steps, call, place.is_some());
+    let lasts = Op::is_users(id.op) || matches!(place, Some(Place::Parts(Layout { tier: Tier::Large, .. })));
+    let done = match lasts {
+        true => comm.engine().in_around(|| take(&mut steps, call, true)),
+        false => take(&mut steps, call, place.is_some()),
+    };
     if done.as_ref().is_err_and(|e| e.class() == ErrorClass::NotSame) {
         *state = State::Closed(Closed::Disagreed);
     }
