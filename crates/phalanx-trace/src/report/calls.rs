@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::{Call, Place, PlaceId, Rank, Trace};
+use crate::{Call, Class, Place, PlaceId, Rank, Trace};
 
 /// How long a call took.
 pub(crate) fn length(call: &Call) -> u64 {
@@ -47,6 +47,11 @@ pub(crate) fn place(trace: &Trace, id: Option<PlaceId>) -> Option<&Place> {
     trace.places.get(usize::try_from(id?.0).ok()?)
 }
 
+/// The same as a sentence names it.
+pub(crate) fn line_name(trace: &Trace, id: Option<PlaceId>) -> String {
+    place(trace, id).map_or_else(|| "an unknown line".to_owned(), place_name)
+}
+
 /// `solver.py:41`: the file without its folders, as the report calls a line in sentences.
 pub(crate) fn place_name(place: &Place) -> String {
     let file = place.file.rsplit('/').next().unwrap_or_default();
@@ -55,4 +60,39 @@ pub(crate) fn place_name(place: &Place) -> String {
         (file, 0) => format!("{file} ({})", place.function),
         (file, line) => format!("{file}:{line}"),
     }
+}
+
+/// How long all ranks were there, together: what costs are compared with.
+pub(crate) fn total(trace: &Trace) -> u64 {
+    trace.ranks.iter().map(span).fold(0, |sum, (began, ended)| sum.saturating_add(ended - began))
+}
+
+/// The name of a rank, by its place in the trace.
+pub(crate) fn rank_name(trace: &Trace, rank: u32) -> String {
+    match trace.ranks.get(rank as usize) {
+        Some(r) if !r.name.is_empty() => r.name.clone(),
+        _ => format!("rank {rank}"),
+    }
+}
+
+/// Functions that put data on its way to another rank.
+pub(crate) fn sends(call: &Call) -> bool {
+    call.class == Class::PointToPoint
+        && matches!(
+            call.name.trim_end_matches("_c"),
+            "MPI_Send"
+                | "MPI_Isend"
+                | "MPI_Ssend"
+                | "MPI_Issend"
+                | "MPI_Bsend"
+                | "MPI_Ibsend"
+                | "MPI_Rsend"
+                | "MPI_Irsend"
+        )
+}
+
+/// `Allreduce`: a function as Python programs call it.
+pub(crate) fn short_name(name: &str) -> &str {
+    let name = name.trim_start_matches("MPI_");
+    name.strip_suffix("_c").unwrap_or(name)
 }

@@ -6,12 +6,19 @@
 //! | `matrix.rs` | who sent how much to whom |
 //! | `sizes.rs` | how large the messages were |
 //! | `blocked.rs` | where the time went, per rank and per line |
+//! | `imbalance.rs` | who comes last to collective operations, and what it costs the others |
+//! | `late.rs` | waits for senders and receivers that are not there yet |
+//! | `working.rs` | how many ranks had something to do at a time |
+//! | `advice/` | what to do about it, in words |
 //! | `timeline.rs` | the calls and messages that are drawn, thinned where they are too many |
 //! | `source.rs`, `text.rs` | lines of the program; numbers as a person reads them |
 //! | `page.rs`, `page.{html,css,js}` | the page |
 
+mod advice;
 mod blocked;
 mod calls;
+mod imbalance;
+mod late;
 mod matrix;
 mod page;
 mod sizes;
@@ -20,6 +27,7 @@ mod source;
 mod testing;
 mod text;
 mod timeline;
+mod working;
 
 use std::fs;
 use std::io;

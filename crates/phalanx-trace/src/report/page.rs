@@ -2,7 +2,9 @@
 
 use askama::Template;
 
+use super::advice::{Advice, Findings, advice};
 use super::blocked::{self, LineTime, RankTime};
+use super::imbalance::Imbalance;
 use super::matrix::{Pair, pairs};
 use super::sizes::{Bucket, histogram};
 use super::source::Sources;
@@ -26,9 +28,12 @@ struct Page<'a> {
     command: String,
     facts: Vec<(&'static str, String)>,
     notes: Vec<String>,
+    advice: Vec<Piece>,
     ranks: Vec<RankLine>,
     lines: Vec<Line>,
     lines_left_out: usize,
+    imbalances: Vec<Meeting>,
+    imbalances_left_out: usize,
     sizes: Vec<Size>,
     chart_width: f64,
     data: Data<'a>,
@@ -39,6 +44,26 @@ struct Page<'a> {
 struct Data<'a> {
     timeline: Timeline,
     pairs: &'a [Pair],
+}
+
+struct Piece {
+    finding: String,
+    detail: String,
+    cost: String,
+}
+
+struct Meeting {
+    place: String,
+    file: String,
+    name: String,
+    object: Option<String>,
+    members: u64,
+    times: String,
+    last: String,
+    share: String,
+    mean: String,
+    widest: String,
+    lost: String,
 }
 
 struct RankLine {
@@ -83,6 +108,13 @@ pub(crate) fn render(trace: &Trace) -> askama::Result<String> {
     let times = blocked::by_rank(trace);
     let lines = blocked::by_line(trace);
     let waiting: Vec<&LineTime> = lines.iter().filter(|l| l.inside_ns > 0).collect();
+    let findings = Findings::of(trace);
+    let piece = |a: Advice| Piece {
+        finding: a.finding,
+        detail: a.detail,
+        cost: text::percent(a.cost_ns.min(findings.total_ns), findings.total_ns),
+    };
+    let met: Vec<&Imbalance> = findings.imbalances.iter().filter(|i| i.spread_ns > 0).collect();
     let sizes = sizes(&histogram(trace));
     let page = Page {
         style: include_str!("page.css"),
@@ -91,9 +123,12 @@ pub(crate) fn render(trace: &Trace) -> askama::Result<String> {
         command: trace.command.join(" "),
         facts: facts(trace, &times, &pairs),
         notes: Vec::new(),
+        advice: advice(trace, &findings).into_iter().map(piece).collect(),
         ranks: trace.ranks.iter().zip(&times).map(|(rank, time)| rank_line(rank, time)).collect(),
         lines: waiting.iter().take(LINES).map(|line| line_of(trace, line, &mut sources)).collect(),
         lines_left_out: waiting.len().saturating_sub(LINES),
+        imbalances: met.iter().take(LINES).map(|i| meeting(trace, i)).collect(),
+        imbalances_left_out: met.len().saturating_sub(LINES),
         chart_width: WIDTH * sizes.len() as f64 + 16.0,
         sizes,
         data: Data { timeline: timeline(trace, &mut sources), pairs: &pairs },
@@ -189,12 +224,28 @@ fn line_of(trace: &Trace, line: &LineTime, sources: &mut Sources) -> Line {
         file: place.map(|p| p.file.clone()).unwrap_or_default(),
         function: place.map(|p| p.function.clone()).unwrap_or_default(),
         source: place.and_then(|p| sources.line(p).map(str::to_owned)),
-        names: line.names.iter().map(|n| n.trim_start_matches("MPI_")).collect::<Vec<_>>().join(", "),
+        names: line.names.iter().map(|n| calls::short_name(n)).collect::<Vec<_>>().join(", "),
         ranks: line.ranks,
         calls: text::count(line.calls),
         inside: text::duration(line.inside_ns),
         waited: text::duration(line.waited_ns),
         longest: text::duration(line.longest_ns),
+    }
+}
+
+fn meeting(trace: &Trace, i: &Imbalance) -> Meeting {
+    Meeting {
+        place: calls::line_name(trace, i.place),
+        file: calls::place(trace, i.place).map(|p| p.file.clone()).unwrap_or_default(),
+        name: calls::short_name(i.name).to_owned(),
+        object: i.object.clone(),
+        members: i.members,
+        times: text::count(i.times),
+        last: calls::rank_name(trace, i.last.rank),
+        share: text::percent(i.last.times, i.times),
+        mean: text::duration(i.spread_ns / i.times.max(1)),
+        widest: text::duration(i.widest_ns),
+        lost: text::duration(i.lost_ns),
     }
 }
 
