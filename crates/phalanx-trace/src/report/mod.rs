@@ -59,6 +59,14 @@ pub enum Error {
 ///
 /// [`Error::Write`] where the file cannot be written.
 pub fn write(trace: &Trace, path: &Path) -> Result<(), Error> {
-    let page = page::render(trace)?;
-    fs::write(path, page).map_err(|why| Error::Write { path: path.to_owned(), why })
+    fs::write(path, page(trace)?).map_err(|why| Error::Write { path: path.to_owned(), why })
+}
+
+/// The page about a trace.
+///
+/// # Errors
+///
+/// [`Error::Page`] where it could not be put together.
+pub fn page(trace: &Trace) -> Result<String, Error> {
+    Ok(page::render(trace)?)
 }

@@ -78,11 +78,11 @@
 
   // ---- timeline ----
   const trace = data.timeline;
-  const lanes = trace.lanes.map(({ rank, thread, depth, calls }) => {
+  const lanes = trace.lanes.map(({ rank, thread, depth, calls, bundles }) => {
     const n = calls.length / 4;
     const lane = {
       rank, thread, depth, n, began: new Float64Array(n), ended: new Float64Array(n), waited: new Float64Array(n),
-      shape: new Uint32Array(n),
+      shape: new Uint32Array(n), bundles: [],
     };
     let now = 0;
     for (let i = 0; i < n; i++) {
@@ -91,6 +91,11 @@
       lane.ended[i] = now + calls[4 * i + 1];
       lane.waited[i] = calls[4 * i + 2];
       lane.shape[i] = calls[4 * i + 3];
+    }
+    now = 0;
+    for (const [distance, took, several, times] of bundles) {
+      now += distance;
+      lane.bundles.push({ began: now, ended: now + took, several, times });
     }
     return lane;
   });
@@ -108,11 +113,9 @@
   const spans = trace.ranks.map(() => [Infinity, 0]);
   for (const lane of lanes) {
     threads[lane.rank].add(lane.thread);
-    if (lane.n) {
-      const span = spans[lane.rank];
-      span[0] = Math.min(span[0], lane.began[0]);
-      span[1] = Math.max(span[1], lane.ended[lane.n - 1]);
-    }
+    const span = spans[lane.rank], last = lane.bundles[lane.bundles.length - 1];
+    if (lane.n) { span[0] = Math.min(span[0], lane.began[0]); span[1] = Math.max(span[1], lane.ended[lane.n - 1]); }
+    if (last) { span[0] = Math.min(span[0], lane.bundles[0].began); span[1] = Math.max(span[1], last.ended); }
   }
   const order = threads.map((set) => [...set].sort((a, b) => a - b));
 
@@ -120,7 +123,7 @@
   const shown = { classes: CLASSES.map(() => true), messages: true };
   const AXIS = 24, STRIP = 14, ARROWS = 3000;
   const end = Math.max(trace.lasted, 1);
-  let from = 0, to = end, gutter = 80, row = 24, width = 0, height = 0, frame = 0, hits = [], drawnArrows = [];
+  let from = 0, to = end, gutter = 80, row = 24, width = 0, height = 0, frame = 0, drawnArrows = [];
 
   /** The first index of an ascending array whose value is not less. */
   const search = (array, value, of = (x) => x) => {
@@ -171,7 +174,7 @@
     const colour = colours();
     width = canvas.clientWidth;
     const ranks = trace.ranks.length;
-    row = Math.max(9, Math.min(34, 560 / Math.max(1, ranks)));
+    row = Math.max(5, Math.min(34, Math.max(9, 560 / Math.max(1, ranks)), 1200 / Math.max(1, ranks)));
     height = AXIS + Math.max(1, ranks) * row + STRIP + 6;
     const c = prepare(canvas, width, height);
     gutter = Math.min(170, 16 + Math.max(30, ...trace.ranks.map((r) => c.measureText(r.name).width)));
@@ -238,26 +241,37 @@
 
   const drawLane = (c, lane, colour, waiting) => {
     const [top, tall] = place(lane), pixel = (to - from) / (width - gutter);
-    // What is shorter than a pixel is added up by column: parts of the height for parts of the time.
-    let column = -1, sums = new Float64Array(CLASSES.length), waits = new Float64Array(CLASSES.length);
-    const flush = () => {
-      if (column < 0) return;
+    // Short waits are tinted: stripes would only flicker.
+    const tint = (kind, x, y, wide, high) => {
+      c.fillStyle = colour.stripe;
+      c.fillRect(x, y, wide, high);
+      c.globalAlpha = 0.45;
+      c.fillStyle = colour.classes[kind];
+      c.fillRect(x, y, wide, high);
+      c.globalAlpha = 1;
+    };
+    // What is too short to be drawn is added up: parts of the height for parts of the time.
+    const stack = (x, wide, times, whole) => {
       let y = top + tall;
-      for (let k = 0; k < CLASSES.length; k++) {
-        for (const [sum, alpha] of [[sums[k], 1], [waits[k], 0.45]]) {
-          if (!sum) continue;
-          const high = Math.min(y - top, Math.max(0.5, sum / pixel * tall));
+      for (const [kind, inside, waits] of times) {
+        if (!shown.classes[kind]) continue;
+        for (const [sum, still] of [[inside - waits, false], [waits, true]]) {
+          const high = Math.min(y - top, sum / whole * tall);
+          if (high <= 0) continue;
           y -= high;
-          if (alpha < 1) { c.fillStyle = colour.stripe; c.fillRect(column, y, 1, high); }
-          c.globalAlpha = alpha;
-          c.fillStyle = colour.classes[k];
-          c.fillRect(column, y, 1, high);
-          c.globalAlpha = 1;
+          if (still) tint(kind, x, y, wide, high); else { c.fillStyle = colour.classes[kind]; c.fillRect(x, y, wide, high); }
         }
       }
+    };
+    for (let i = search(lane.bundles, from, (b) => b.ended); i < lane.bundles.length && lane.bundles[i].began <= to; i++) {
+      const bundle = lane.bundles[i], x0 = Math.max(gutter - 1, position(bundle.began));
+      stack(x0, Math.max(0.7, Math.min(width + 1, position(bundle.ended)) - x0), bundle.times, bundle.ended - bundle.began || 1);
+    }
+    let column = -1, sums = CLASSES.map((_, kind) => [kind, 0, 0]);
+    const flush = () => {
+      if (column >= 0) stack(column, 1, sums, pixel);
       column = -1;
-      sums.fill(0);
-      waits.fill(0);
+      for (const sum of sums) sum[1] = sum[2] = 0;
     };
     for (let i = Math.max(0, search(lane.ended, from)); i < lane.n && lane.began[i] <= to; i++) {
       const shape = trace.shapes[lane.shape[i]], kind = shape[1];
@@ -267,21 +281,25 @@
         const at = Math.floor(x0);
         if (at !== column) flush();
         column = at;
-        waits[kind] += lane.waited[i];
-        sums[kind] += Math.max(0, lane.ended[i] - lane.began[i] - lane.waited[i]) || (lane.waited[i] ? 0 : pixel * 0.05);
+        sums[kind][1] += Math.max(lane.ended[i] - lane.began[i], pixel * 0.05);
+        sums[kind][2] += lane.waited[i];
         continue;
       }
       flush();
       const xw = position(lane.began[i] + lane.waited[i]), left = Math.max(x0, gutter - 1), right = Math.min(x1, width + 1);
-      c.fillStyle = waiting[kind];
-      if (xw > left) c.fillRect(left, top, Math.min(xw, right) - left, tall);
+      if (xw > left && (right - left < 9 || tall < 9)) {
+        tint(kind, left, top, Math.min(xw, right) - left, tall);
+      } else if (xw > left) {
+        c.fillStyle = waiting[kind];
+        c.fillRect(left, top, Math.min(xw, right) - left, tall);
+      }
       c.fillStyle = colour.classes[kind];
       if (right > Math.max(xw, left)) c.fillRect(Math.max(xw, left), top, right - Math.max(xw, left), tall);
       c.strokeStyle = colour.classes[kind];
       c.lineWidth = 1;
-      if (right - left > 3) c.strokeRect(left + 0.5, top + 0.5, right - left - 1, tall - 1);
+      if (right - left > 9) c.strokeRect(left + 0.5, top + 0.5, right - left - 1, tall - 1);
       if (right - left > 46 && tall > 13) {
-        const text = (shape[8] > 1 ? `${count(shape[8])} × ` : "") + trace.names[shape[0]].replace(/^MPI_/, "").replace(/_c$/, "");
+        const text = trace.names[shape[0]].replace(/^MPI_/, "").replace(/_c$/, "");
         const wide = c.measureText(text).width;
         if (wide < right - left - 12) {
           c.fillStyle = colour.paper;
@@ -306,15 +324,17 @@
     }
     // More would be a solid area: some, evenly.
     const drawn = visible.length <= ARROWS ? visible : Array.from({ length: ARROWS }, (_, i) => visible[Math.floor(i * visible.length / ARROWS)]);
-    note.textContent = visible.length > ARROWS
-      ? ` ${count(ARROWS)} of ${count(visible.length)} messages of this stretch are drawn; zoom in for the others.` : "";
+    note.hidden = visible.length <= ARROWS;
+    note.textContent = `${count(ARROWS)} of the ${count(visible.length)} messages of this stretch are drawn; zoom in for the others.`;
     c.strokeStyle = c.fillStyle = colour.message;
     c.lineWidth = 1;
-    c.globalAlpha = drawn.length > 1500 ? 0.12 : drawn.length > 400 ? 0.3 : 0.75;
+    // The closer they are, the fainter.
+    const apart = (width - gutter) / Math.max(1, drawn.length);
+    c.globalAlpha = Math.max(0.1, Math.min(0.8, apart / 12));
     for (const m of drawn) {
       const x0 = position(m.sent), y0 = middle(m.from), x1 = position(m.received), y1 = middle(m.to);
       c.beginPath(); c.moveTo(x0, y0); c.lineTo(x1, y1); c.stroke();
-      if (drawn.length > 1500) continue;
+      if (apart < 2.5) continue;
       const angle = Math.atan2(y1 - y0, x1 - x0), head = 6;
       c.beginPath();
       c.moveTo(x1, y1);
@@ -340,6 +360,10 @@
         const off = Math.max(lane.began[i] - at, at - lane.ended[i], 0);
         if (!best || off < best.off) best = { lane, i, off };
         if (off === 0) break;
+      }
+      if (!best) {
+        const bundle = lane.bundles[search(lane.bundles, at - 2 * pixel, (b) => b.ended)];
+        if (bundle && bundle.began <= at + 2 * pixel) best = { lane, bundle };
       }
       if (best && (!found || lane.depth > found.lane.depth)) found = best;
     }
@@ -375,12 +399,20 @@
       }
       return false;
     }
-    const { lane, i } = call;
-    const [called, kind, where, object, peer, tag, length, returned, several] = trace.shapes[lane.shape[i]];
+    const { lane, i, bundle } = call;
+    const who = name(lane.rank) + (order[lane.rank].length > 1 ? `, thread ${lane.thread}` : "");
+    if (bundle) {
+      describe(`${count(bundle.several)} short calls`, [
+        ["rank", who], ["began", `at ${duration(bundle.began)}`], ["took", `${duration(bundle.ended - bundle.began)}, with what is between them`],
+        ...bundle.times.map(([kind, inside, waits]) => [CLASSES[kind][0], `${duration(inside)}, waiting ${duration(waits)}`]),
+      ], null, px, py);
+      return true;
+    }
+    const [called, kind, where, object, peer, tag, length, returned] = trace.shapes[lane.shape[i]];
     const line = where === null ? null : trace.places[where];
     const took = lane.ended[i] - lane.began[i];
-    describe(several > 1 ? `${count(several)} calls, most of them ${trace.names[called]}` : trace.names[called], [
-      ["rank", name(lane.rank) + (order[lane.rank].length > 1 ? `, thread ${lane.thread}` : "")],
+    describe(trace.names[called], [
+      ["rank", who],
       ["class", CLASSES[kind][0]],
       ["began", `at ${duration(lane.began[i])}`], ["took", duration(took) + (returned ? "" : ", did not return")],
       ["waited", `${duration(lane.waited[i])}${took ? ` (${Math.round(100 * lane.waited[i] / took)} %)` : ""}`],
@@ -469,7 +501,8 @@
   canvas.addEventListener("dblclick", (event) => {
     const found = callAt(...local(event));
     if (!found) return;
-    const a = found.lane.began[found.i], b = found.lane.ended[found.i], around = Math.max(100, (b - a) * 0.6);
+    const { began: a, ended: b } = found.bundle ?? { began: found.lane.began[found.i], ended: found.lane.ended[found.i] };
+    const around = Math.max(100, (b - a) * 0.6);
     conceal();
     show(a - around, b + around);
   });
@@ -490,6 +523,7 @@
   const note = document.getElementById("thinned");
   const legend = document.getElementById("legend");
   const used = new Set(trace.shapes.map((shape) => shape[1]));
+  for (const lane of lanes) for (const bundle of lane.bundles) for (const [kind] of bundle.times) used.add(kind);
   const choice = (text, swatch, change) => {
     const box = element("input");
     box.type = "checkbox";

@@ -255,13 +255,8 @@ fn sizes(buckets: &[Bucket]) -> Vec<Size> {
         // A column that is there is seen.
         let height = COLUMN * bucket.messages as f64 / most as f64;
         let height = if bucket.messages > 0 { height.max(1.5) } else { 0.0 };
-        let label = if bucket.least == bucket.most {
-            text::bytes(bucket.least)
-        } else {
-            format!("{} to {}", text::bytes(bucket.least), text::bytes(bucket.most.saturating_add(1)))
-        };
         Size {
-            label,
+            label: text::bytes(bucket.least),
             short: if bucket.messages > 0 { short(bucket.messages) } else { String::new() },
             messages: text::count(bucket.messages),
             bytes: text::bytes(bucket.bytes),

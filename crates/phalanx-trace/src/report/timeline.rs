@@ -47,10 +47,9 @@ struct RankRow {
 #[derive(Debug, Serialize)]
 struct Line(String, u32, String, Option<String>);
 
-/// What calls have in common: name, class, place, communicator, peer, tag, bytes, whether they returned, and how many
-/// they are where an entry stands for several; its name and class are then those of the most.
+/// What calls have in common: name, class, place, communicator, peer, tag, bytes, whether they returned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-struct Shape(usize, usize, Option<u32>, Option<usize>, Option<u32>, Option<i32>, Option<u64>, bool, u64);
+struct Shape(usize, usize, Option<u32>, Option<usize>, Option<u32>, Option<i32>, Option<u64>, bool);
 
 /// Calls of one thread, all made directly or all made within as many others.
 #[derive(Debug, Serialize)]
@@ -60,7 +59,13 @@ struct Lane {
     depth: usize,
     /// Four numbers for each: distance from the beginning before, time taken, time waited, shape.
     calls: Vec<u64>,
+    bundles: Vec<Bundle>,
 }
+
+/// Several short calls: distance from the beginning of the bundle before, time from the first to the last, how many, and
+/// for each class that occurs its number, its time in calls and what of that was waiting.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Bundle(u64, u64, u64, Vec<(usize, u64, u64)>);
 
 /// The timeline of a trace; the texts of lines come from `sources`.
 pub(crate) fn timeline(trace: &Trace, sources: &mut Sources) -> Timeline {
@@ -71,7 +76,9 @@ fn within(trace: &Trace, sources: &mut Sources, most_calls: usize, most_messages
     let lasted = end(trace);
     let lanes = lanes(trace);
     let mut resolution = 0;
-    let entries = |resolution| lanes.values().map(|calls| together(calls, resolution).len()).sum::<usize>();
+    // A bundle takes the room of about two calls.
+    let room = |entry: &[&Call]| entry.len().min(2);
+    let entries = |resolution| lanes.values().flat_map(|calls| together(calls, resolution)).map(room).sum::<usize>();
     if entries(0) > most_calls {
         resolution = (lasted / PARTS).max(1);
         while entries(resolution) > most_calls && resolution <= lasted {
@@ -80,15 +87,25 @@ fn within(trace: &Trace, sources: &mut Sources, most_calls: usize, most_messages
     }
     let mut tables = Tables::default();
     let lanes = lanes.iter().map(|(&(rank, thread, depth), calls)| {
-        let mut numbers = Vec::new();
-        let mut before = 0;
+        let mut lane = Lane { rank, thread, depth, calls: Vec::new(), bundles: Vec::new() };
+        let (mut before, mut bundle_before) = (0, 0);
+        // One that did not come in order is drawn where the one before it is.
+        let distance = |before: &mut u64, began: u64| {
+            let distance = began.saturating_sub(*before);
+            *before += distance;
+            distance
+        };
         for entry in together(calls, resolution) {
-            let shape = tables.shape(trace, &entry);
-            numbers.extend([entry.began.saturating_sub(before), entry.took, entry.waited, shape as u64]);
-            // One that did not come in order is drawn where the one before it is.
-            before = entry.began.max(before);
+            let call = entry[0];
+            if entry.len() == 1 {
+                let shape = tables.shape(trace, call) as u64;
+                lane.calls.extend([distance(&mut before, call.began_ns), length(call), waited(call), shape]);
+            } else {
+                let distance = distance(&mut bundle_before, call.began_ns);
+                lane.bundles.push(bundle(distance, entry));
+            }
         }
-        Lane { rank, thread, depth, calls: numbers }
+        lane
     });
     let lanes = lanes.collect();
     let (messages, messages_left_out) = messages(&trace.messages, trace.ranks.len(), lasted, most_messages);
@@ -131,25 +148,24 @@ fn lanes(trace: &Trace) -> BTreeMap<(usize, u32, usize), Vec<&Call>> {
     lanes
 }
 
-/// What is drawn as one: a call, or several that follow each other.
-struct Entry<'a> {
-    calls: &'a [&'a Call],
-    began: u64,
-    took: u64,
-    waited: u64,
+/// The calls of a lane by what is drawn as one: those shorter than `resolution` that follow each other in the same
+/// stretch of that length are.
+fn together<'a>(calls: &'a [&'a Call], resolution: u64) -> impl Iterator<Item = &'a [&'a Call]> {
+    let stretch = move |call: &Call| (length(call) < resolution).then(|| call.began_ns / resolution.max(1));
+    calls.chunk_by(move |a, b| stretch(a).is_some() && stretch(a) == stretch(b))
 }
 
-/// The calls of a lane; those shorter than `resolution` that lie in the same stretch of that length are one entry.
-fn together<'a>(calls: &'a [&'a Call], resolution: u64) -> Vec<Entry<'a>> {
-    let stretch = |call: &Call| (length(call) < resolution).then(|| call.began_ns / resolution.max(1));
-    let same = |a: &&Call, b: &&Call| stretch(a).is_some() && stretch(a) == stretch(b);
-    let groups = calls.chunk_by(same).map(|calls| {
-        let (began, last) = (calls[0].began_ns, calls[calls.len() - 1]);
-        let took = last.ended_ns.max(last.began_ns).saturating_sub(began);
-        let waited: u64 = calls.iter().fold(0, |sum: u64, c| sum.saturating_add(waited(c)));
-        Entry { calls, began, took, waited: waited.min(took) }
-    });
-    groups.collect()
+fn bundle(distance: u64, calls: &[&Call]) -> Bundle {
+    let (first, last) = (calls[0], calls[calls.len() - 1]);
+    let took = last.ended_ns.max(last.began_ns).saturating_sub(first.began_ns);
+    let mut classes = [(0u64, 0u64); CLASSES.len()];
+    for call in calls {
+        let sums = &mut classes[number(call.class)];
+        *sums = (sums.0.saturating_add(length(call)), sums.1.saturating_add(waited(call)));
+    }
+    let times = classes.into_iter().enumerate().map(|(class, (inside, waited))| (class, inside, waited));
+    let occurs = |class: usize| calls.iter().any(|c| number(c.class) == class);
+    Bundle(distance, took, calls.len() as u64, times.filter(|t| occurs(t.0)).collect())
 }
 
 /// Things that stand once, and their numbers.
@@ -180,35 +196,13 @@ struct Tables {
 }
 
 impl Tables {
-    fn shape(&mut self, trace: &Trace, entry: &Entry<'_>) -> usize {
-        let shape = match entry.calls {
-            [call] => {
-                let place = call.place.map(|p| p.0).filter(|p| (*p as usize) < trace.places.len());
-                let peer = call.peer.filter(|p| (*p as usize) < trace.ranks.len());
-                let object = call.object.as_ref().map(|o| self.objects.number(o));
-                let name = self.names.number(&call.name);
-                Shape(name, number(call.class), place, object, peer, call.tag, call.bytes, call.returned, 1)
-            }
-            calls => {
-                let (name, class) = most(calls);
-                let name = self.names.number(&name);
-                let place = calls[0].place.filter(|p| (p.0 as usize) < trace.places.len());
-                let place = place.filter(|p| calls.iter().all(|c| c.place == Some(*p))).map(|p| p.0);
-                let returned = calls.iter().all(|c| c.returned);
-                Shape(name, number(class), place, None, None, None, None, returned, calls.len() as u64)
-            }
-        };
-        self.shapes.number(&shape)
+    fn shape(&mut self, trace: &Trace, call: &Call) -> usize {
+        let place = call.place.map(|p| p.0).filter(|p| (*p as usize) < trace.places.len());
+        let peer = call.peer.filter(|p| (*p as usize) < trace.ranks.len());
+        let object = call.object.as_ref().map(|o| self.objects.number(o));
+        let name = self.names.number(&call.name);
+        self.shapes.number(&Shape(name, number(call.class), place, object, peer, call.tag, call.bytes, call.returned))
     }
-}
-
-/// The name and class of the most calls.
-fn most(calls: &[&Call]) -> (&'static str, Class) {
-    let mut counts: BTreeMap<(&'static str, Class), usize> = BTreeMap::new();
-    for call in calls {
-        *counts.entry((call.name, call.class)).or_default() += 1;
-    }
-    counts.into_iter().max_by_key(|(_, count)| *count).map_or(("", Class::Management), |(key, _)| key)
 }
 
 fn number(class: Class) -> usize {
@@ -254,8 +248,8 @@ fn messages(all: &[Message], ranks: usize, lasted: u64, most: usize) -> (Vec<i64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PlaceId;
     use crate::report::testing::{call, message, places, ranks};
-    use crate::{Class, PlaceId};
 
     fn small(trace: &Trace, calls: usize, messages: usize) -> Timeline {
         within(trace, &mut Sources::default(), calls, messages)
@@ -275,7 +269,7 @@ mod tests {
         trace.messages = vec![message(0, 1, 8, 12, 50), message(0, 1, 8, 32, 51)];
         let page = small(&trace, 10, 10);
         assert_eq!(page.lanes[0].calls, [10, 10, 3, 0, 20, 15, 0, 1]);
-        assert_eq!(page.shapes[0], Shape(0, 0, Some(0), None, Some(1), Some(5), Some(8), true, 1));
+        assert_eq!(page.shapes[0], Shape(0, 0, Some(0), None, Some(1), Some(5), Some(8), true));
         assert_eq!(page.shapes[1].4, None, "a rank that is not there");
         assert_eq!(page.messages, [0, 1, 12, 38, 0, 8, 0, 1, 20, 19, 0, 8]);
         assert_eq!((page.lasted, page.resolution, page.messages_left_out), (51, 0, 0));
@@ -305,12 +299,12 @@ mod tests {
         calls.push(call("MPI_Barrier", Class::Collective, 10_000, 90_000, 70_000));
         trace.ranks[0].calls = calls;
         let page = small(&trace, 50, 10);
-        assert!(page.resolution > 4 && page.lanes[0].calls.len() / 4 <= 50, "{page:?}");
-        let counted: u64 = page.lanes[0].calls.chunks(4).map(|c| page.shapes[c[3] as usize].8).sum();
-        assert_eq!(counted, 1001);
-        assert_eq!(page.lanes[0].calls[page.lanes[0].calls.len() - 3..][..2], [80_000, 70_000]);
-        let waited: u64 = page.lanes[0].calls.chunks(4).map(|c| c[2]).sum();
-        assert_eq!(waited, 71_000);
+        assert!(page.resolution > 4 && page.lanes[0].bundles.len() <= 25, "{page:?}");
+        let lane = &page.lanes[0];
+        assert_eq!(lane.calls, [10_000, 80_000, 70_000, 0]);
+        let sum = |of: fn(&Bundle) -> u64| lane.bundles.iter().map(of).sum::<u64>();
+        assert_eq!((sum(|b| b.2), sum(|b| b.3[0].1), sum(|b| b.3[0].2)), (1000, 4000, 1000));
+        assert!(lane.bundles.iter().all(|b| b.3.len() == 1 && b.3[0].0 == 0));
     }
 
     #[test]

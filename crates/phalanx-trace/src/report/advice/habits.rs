@@ -188,3 +188,85 @@ fn made_again(name: &str, _: Class, line: &str, calls: &Calls) -> Option<Words> 
         format!("All members have to meet for it. Make the {thing} once and keep it."),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{call, message, places, ranks};
+
+    const US: u64 = 1_000;
+
+    fn found(trace: &Trace) -> Vec<Advice> {
+        advice(trace, &Findings::of(trace))
+    }
+
+    /// So many calls of one function by rank 0, every 20 us, each taking 15.
+    fn calls(n: u64, name: &'static str, class: Class, bytes: Option<u64>) -> Trace {
+        let mut trace = ranks(2);
+        places(&mut trace, &["a.py:12", "a.py:13"]);
+        trace.ranks[0].calls = (0..n)
+            .map(|i| {
+                let mut c = call(name, class, i * 20 * US, (i * 20 + 15) * US, 0);
+                (c.place, c.peer, c.bytes) = (Some(PlaceId(0)), Some(1), bytes);
+                c
+            })
+            .collect();
+        trace
+    }
+
+    #[test]
+    fn many_small_sends_in_a_row_should_be_one() {
+        let mut trace = calls(4000, "MPI_Send", Class::PointToPoint, Some(8));
+        for i in 0..4000 {
+            let now = u64::from(i) * 20 * US;
+            trace.ranks[1].calls.push(call("MPI_Recv", Class::PointToPoint, now + 5 * US, now + 15 * US, 0));
+            let mut m = message(0, 1, 8, now, now + 15 * US);
+            (m.send_call, m.receive_call) = (Some(i), Some(i));
+            trace.messages.push(m);
+        }
+        let advice = found(&trace);
+        assert_eq!(advice.len(), 1, "{advice:?}");
+        assert_eq!(
+            advice[0].finding,
+            "4,000 sends of 8 B from a.py:12, 4,000 to the same rank in a row: send them together."
+        );
+        assert!(advice[0].detail.starts_with("Sending them takes 80.0 ms, receiving them 40.0 ms."), "{advice:?}");
+        assert_eq!(advice[0].cost_ns, (4000 * 20 - 5 + 4000 * 10) * US);
+    }
+
+    #[test]
+    fn small_sends_that_are_answered_each_could_not_be_one() {
+        let mut trace = calls(4000, "MPI_Send", Class::PointToPoint, Some(8));
+        for c in trace.ranks[0].calls.iter_mut().skip(1).step_by(2) {
+            c.name = "MPI_Recv";
+        }
+        assert_eq!(found(&trace), []);
+    }
+
+    #[test]
+    fn large_sends_and_few_sends_are_right() {
+        assert_eq!(found(&calls(4000, "MPI_Send", Class::PointToPoint, Some(1 << 16))), []);
+        assert_eq!(found(&calls(999, "MPI_Send", Class::PointToPoint, Some(8))), []);
+    }
+
+    #[test]
+    fn small_pieces_of_files_are_named() {
+        let advice = found(&calls(12_000, "MPI_File_write_at", Class::File, Some(80)));
+        assert_eq!(advice[0].finding, "12,000 calls of File_write_at of 80 B in a.py:12 take 180 ms.");
+        assert_eq!(found(&calls(12_000, "MPI_File_write_at", Class::File, Some(1 << 20))), []);
+    }
+
+    #[test]
+    fn polling_is_named_with_what_waits() {
+        let advice = found(&calls(5000, "MPI_Iprobe", Class::PointToPoint, None));
+        assert_eq!(advice[0].finding, "5,000 calls of Iprobe in a.py:12 take 75.0 ms.");
+        assert!(advice[0].detail.contains("Probe or Recv"));
+    }
+
+    #[test]
+    fn communicators_that_are_made_again_and_again_are_named() {
+        let advice = found(&calls(2000, "MPI_Comm_split", Class::Management, None));
+        assert_eq!(advice[0].finding, "Comm_split is called 2,000 times by one rank in a.py:12 and takes 30.0 ms.");
+        assert_eq!(found(&calls(3, "MPI_Comm_split", Class::Management, None)), []);
+    }
+}

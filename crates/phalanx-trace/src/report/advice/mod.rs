@@ -65,6 +65,12 @@ pub(crate) fn advice(trace: &Trace, findings: &Findings) -> Vec<Advice> {
     advice.extend(habits::advice(trace, findings));
     advice.sort_by_key(|a| u64::MAX - a.cost_ns);
     advice.truncate(MOST);
+    for piece in &mut advice {
+        // Sentences begin with names of ranks.
+        if let Some(first) = piece.finding.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+    }
     advice
 }
 

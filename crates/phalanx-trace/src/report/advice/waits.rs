@@ -39,7 +39,7 @@ fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
     let each = text::duration(i.lost_ns / (i.members - 1).max(1));
     if i.name == FINALIZE {
         return Advice {
-            finding: format!("{rank} ends last, and the others have nothing to do for {each} before (on average)."),
+            finding: format!("{rank} ends last, and each of the others has nothing to do for {each} before that."),
             detail: "Divide the work so that all end at about the same time.".to_owned(),
             cost_ns: i.lost_ns,
         };
@@ -50,8 +50,8 @@ fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
         let most = text::percent(i.last.times, i.times);
         return Advice {
             finding: format!(
-                "Who comes last to {name} in {line} changes ({rank} most often: {most} of {}), and the others wait {each} \
-                 for it (on average).",
+                "Who comes last to {name} in {line} changes ({rank} most often: {most} of {}), and each rank waits {each} for \
+                 others there.",
                 text::count(i.times)
             ),
             detail: if crowded(trace, findings) {
@@ -67,12 +67,12 @@ fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
         };
     }
     let finding = if i.times == 1 {
-        format!("{rank} comes last to {name} in {line}, and the others wait {each} for it (on average).")
+        format!("{rank} comes last to {name} in {line}, and each of the others waits {each} for it.")
     } else {
+        let part = if i.last.times == i.times { "all".to_owned() } else { format!("{share} % of the") };
+        let times = text::count(i.times);
         format!(
-            "{rank} is last in {} of the {} calls of {name} in {line}, and the others wait {each} for it (on average).",
-            text::percent(i.last.times, i.times),
-            text::count(i.times)
+            "{rank} is last in {part} {times} calls of {name} in {line}, and each of the others waits {each} for it."
         )
     };
     let per = |ns: u64| text::duration(ns / i.last.times.max(1));
@@ -147,12 +147,12 @@ fn late_receiver(trace: &Trace, late: &Late) -> Advice {
     let whom = if mostly { rank_name(trace, awaited) } else { "their receivers".to_owned() };
     Advice {
         finding: format!(
-            "{} calls of {} in {} wait {} until {whom} receive{} (messages of {}).",
-            text::count(late.calls),
+            "{} in {} waits {} until {whom} receive{} ({} of {}).",
             short_name(late.name),
             line_name(trace, late.place),
             text::duration(late.waited_ns),
             if mostly { "s" } else { "" },
+            if late.calls == 1 { "a message".to_owned() } else { format!("{} messages", text::count(late.calls)) },
             text::bytes(late.bytes / late.calls.max(1))
         ),
         detail:
@@ -246,4 +246,209 @@ fn alone(trace: &Trace, findings: &Findings) -> Option<Advice> {
             .to_owned(),
         cost_ns,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{call, message, places, ranks};
+    use crate::{Call, Class, Message, PlaceId};
+
+    const MS: u64 = 1_000_000;
+
+    fn found(trace: &Trace) -> Vec<Advice> {
+        advice(trace, &Findings::of(trace))
+    }
+
+    fn at(place: u32, mut c: Call) -> Call {
+        (c.place, c.context) = (Some(PlaceId(place)), Some(1));
+        c
+    }
+
+    /// Ten Allreduces: before each, rank r computes `work(r, step)` milliseconds.
+    fn steps(n: u32, work: impl Fn(u32, u64) -> u64) -> Trace {
+        let mut trace = ranks(n);
+        places(&mut trace, &["/home/me/solver.py:41"]);
+        for rank in &mut trace.ranks {
+            rank.calls.push(call("MPI_Init", Class::Management, 0, 0, 0));
+        }
+        let mut now = 0;
+        for step in 0..10 {
+            let came: Vec<u64> = (0..n).map(|r| now + work(r, step) * MS).collect();
+            let last = came.iter().copied().max().expect("ranks");
+            for (rank, came) in came.into_iter().enumerate() {
+                let allreduce = call("MPI_Allreduce", Class::Collective, came, last + 1000, last - came);
+                trace.ranks[rank].calls.push(at(0, allreduce));
+            }
+            now = last + 1000;
+        }
+        trace
+    }
+
+    #[test]
+    fn a_rank_with_more_work_is_named_with_how_much_more() {
+        let advice = found(&steps(4, |r, _| if r == 3 { 50 } else { 10 }));
+        assert_eq!(advice.len(), 1, "{advice:?}");
+        assert_eq!(
+            advice[0].finding,
+            "rank 3 is last in all 10 calls of Allreduce in solver.py:41, and each of the others waits 400 ms for it."
+        );
+        assert!(advice[0].detail.starts_with("It has more work: it computes 50.0 ms before each, the others 10.0 ms."));
+        assert_eq!(advice[0].cost_ns, 3 * 400 * MS);
+    }
+
+    #[test]
+    fn a_rank_that_is_last_in_most_calls_is_named_with_the_share() {
+        let advice = found(&steps(4, |r, step| if r == if step == 4 { 1 } else { 3 } { 50 } else { 10 }));
+        assert!(advice[0].finding.starts_with("rank 3 is last in 90 % of the 10 calls"), "{advice:?}");
+    }
+
+    #[test]
+    fn work_that_moves_about_is_told_from_one_rank_with_more() {
+        let advice = found(&steps(4, |r, step| if u64::from(r) == step % 4 { 50 } else { 10 }));
+        assert_eq!(
+            advice[0].finding,
+            "Who comes last to Allreduce in solver.py:41 changes (rank 0 most often: 30 % of 10), and each rank waits 400 \
+             ms for others there."
+        );
+        assert!(advice[0].detail.contains("Iallreduce"));
+    }
+
+    #[test]
+    fn small_differences_are_no_matter() {
+        assert_eq!(found(&steps(4, |r, _| if r == 3 { 51 } else { 50 })), []);
+    }
+
+    #[test]
+    fn who_comes_late_for_want_of_a_cpu_is_not_said_to_have_more_work_only() {
+        let mut trace = steps(4, |r, _| if r == 3 { 50 } else { 40 });
+        trace.cpus = 2;
+        assert!(found(&trace)[0].detail.contains("may also be who had no CPU"));
+    }
+
+    #[test]
+    fn a_last_rank_that_does_not_compute_longer_is_late_for_another_reason() {
+        let mut trace = steps(3, |_, _| 10);
+        // Rank 2 waits elsewhere for 30 ms before its eleventh Allreduce.
+        let now = trace.ranks[0].calls[10].ended_ns;
+        for (rank, came) in [(0, 0), (1, 0), (2, 300)] {
+            if came > 0 {
+                trace.ranks[rank].calls.push(call("MPI_Comm_split", Class::Management, now, now + came * MS, 0));
+            }
+            let allreduce = call("MPI_Bcast", Class::Collective, now + came * MS, now + 301 * MS, 300 * MS - came * MS);
+            trace.ranks[rank].calls.push(at(0, allreduce));
+        }
+        let advice = found(&trace);
+        assert!(advice[0].finding.starts_with("rank 2 comes last to Bcast in solver.py:41, and each"), "{advice:?}");
+        assert!(advice[0].detail.starts_with("It does not compute longer"), "{advice:?}");
+    }
+
+    #[test]
+    fn a_rank_that_ends_late_is_named() {
+        let mut trace = ranks(2);
+        for (rank, end) in trace.ranks.iter_mut().zip([100, 900]) {
+            rank.calls = vec![
+                call("MPI_Init", Class::Management, 0, 0, 0),
+                call("MPI_Finalize", Class::Management, end * MS, 900 * MS, (900 - end) * MS),
+            ];
+        }
+        let advice = found(&trace);
+        assert!(advice[0].finding.starts_with("rank 1 ends last, and each of the others has nothing to do for 800 ms"));
+    }
+
+    /// A message between the last calls of two ranks.
+    fn between(trace: &Trace, from: u32, to: u32, bytes: u64) -> Message {
+        let last = |rank: u32| trace.ranks[rank as usize].calls.len() as u32 - 1;
+        let (send, receive) = (last(from), last(to));
+        let call = |rank: u32, i: u32| &trace.ranks[rank as usize].calls[i as usize];
+        let mut m = message(from, to, bytes, call(from, send).began_ns, call(to, receive).ended_ns);
+        (m.send_call, m.receive_call) = (Some(send), Some(receive));
+        m
+    }
+
+    #[test]
+    fn a_late_sender_is_named_with_its_line() {
+        let mut trace = ranks(2);
+        places(&mut trace, &["a.py:12", "a.py:30"]);
+        trace.ranks[0].calls = vec![at(0, call("MPI_Send", Class::PointToPoint, 500 * MS, 501 * MS, 0))];
+        trace.ranks[1].calls = vec![at(1, call("MPI_Recv", Class::PointToPoint, 100 * MS, 501 * MS, 400 * MS))];
+        trace.messages = vec![between(&trace, 0, 1, 8)];
+        let advice = found(&trace);
+        assert_eq!(
+            advice[0].finding,
+            "rank 1 waits 400 ms in Recv of a.py:30 for rank 0, which sends later (in a.py:12)."
+        );
+    }
+
+    #[test]
+    fn a_late_receiver_of_large_messages_is_named() {
+        let mut trace = ranks(2);
+        places(&mut trace, &["a.py:12", "a.py:30"]);
+        trace.ranks[0].calls = vec![at(0, call("MPI_Send", Class::PointToPoint, 100 * MS, 501 * MS, 390 * MS))];
+        trace.ranks[1].calls = vec![at(1, call("MPI_Recv", Class::PointToPoint, 500 * MS, 501 * MS, 0))];
+        trace.messages = vec![between(&trace, 0, 1, 4 << 20)];
+        let advice = found(&trace);
+        assert_eq!(advice[0].finding, "Send in a.py:12 waits 390 ms until rank 1 receives (a message of 4 MiB).");
+    }
+
+    #[test]
+    fn a_master_that_only_waits_is_told_from_ranks_that_wait_for_one() {
+        let mut trace = ranks(4);
+        places(&mut trace, &["farm.py:40"]);
+        for worker in 1..4u32 {
+            let (from, to) = (u64::from(worker - 1) * 100 * MS, u64::from(worker) * 100 * MS);
+            trace.ranks[0].calls.push(at(0, call("MPI_Recv", Class::PointToPoint, from, to, to - from)));
+            trace.ranks[worker as usize].calls.push(call("MPI_Init", Class::Management, 0, 0, 0));
+            trace.ranks[worker as usize].calls.push(call("MPI_Send", Class::PointToPoint, to, to, 0));
+            let message = between(&trace, worker, 0, 8);
+            trace.messages.push(message);
+        }
+        let advice = found(&trace);
+        assert_eq!(
+            advice[0].finding,
+            "rank 0 waits 300 ms in Recv of farm.py:40 for messages of others, 100 % of its time."
+        );
+    }
+
+    #[test]
+    fn ranks_that_work_one_after_the_other_are_a_chain() {
+        let n = 8;
+        let mut trace = ranks(n);
+        places(&mut trace, &["sweep.py:5"]);
+        for rank in &mut trace.ranks {
+            rank.calls.push(call("MPI_Init", Class::Management, 0, 0, 0));
+        }
+        for r in 0..n {
+            let turn = u64::from(r) * 100 * MS;
+            if r > 0 {
+                let receive = at(0, call("MPI_Recv", Class::PointToPoint, 0, turn, turn));
+                trace.ranks[r as usize].calls.push(receive);
+                let message = between(&trace, r - 1, r, 8);
+                trace.messages.push(message);
+            }
+            let send = call("MPI_Send", Class::PointToPoint, turn + 100 * MS, turn + 100 * MS, 0);
+            trace.ranks[r as usize].calls.push(send);
+        }
+        for rank in &mut trace.ranks {
+            let now = rank.calls[rank.calls.len() - 1].ended_ns;
+            rank.calls.push(call("MPI_Finalize", Class::Management, now, 800 * MS, 800 * MS - now));
+        }
+        let advice = found(&trace);
+        let chain = advice.iter().find(|a| a.finding.contains("chain")).expect("a chain");
+        assert_eq!(
+            chain.finding,
+            "Ranks 0, 1, 2, 3, 4, 5, ... 7 wait for each other in a chain: for 100 % of the time only one of 8 ranks \
+             works."
+        );
+        assert!(!advice.iter().any(|a| a.finding.contains("sends later")), "the same once more: {advice:?}");
+    }
+
+    #[test]
+    fn chains_end_where_they_close() {
+        let ring = BTreeMap::from([(0, 3), (1, 0), (2, 1), (3, 2)]);
+        assert_eq!(longest_chain(&ring), [0, 1, 2, 3]);
+        let star = BTreeMap::from([(1, 0), (2, 0), (3, 0)]);
+        assert_eq!(longest_chain(&star).len(), 2);
+        assert!(longest_chain(&BTreeMap::new()).is_empty());
+    }
 }
