@@ -21,11 +21,17 @@ const TOLD: usize = 8;
 pub(crate) fn install(engine: &Engine) {
     engine.set_place_hook(Some(here));
     engine.set_call_place(of_call);
+    engine.set_line_hook(line);
 }
 
 /// Where this thread's program is, innermost first.
 fn here() -> Vec<Frame> {
     if extras::finds_places() { extras::find_place(false) } else { named(&addresses()) }
+}
+
+/// The line that this thread is in, where the program says it. (To walk the stack of a C program at each call would take too long.)
+fn line() -> Option<Frame> {
+    if extras::finds_places() { extras::find_place(true).into_iter().next() } else { None }
 }
 
 /// A place of a call, as far as it has been found out.

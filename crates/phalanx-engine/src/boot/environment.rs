@@ -12,6 +12,10 @@ pub const KEEP_GOING: &str = "PHALANX_KEEP_GOING";
 pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
 /// Whether the program is checked: not, where it is empty, `0`, `off` or `no`. Launchers look at it as well.
 pub const CHECK: &str = "PHALANX_CHECK";
+/// The file in which the decisions of the job are recorded; none, where it is empty. Set by the launcher, for its ranks.
+pub const RECORD: &str = "PHALANX_RECORD";
+/// The file whose decisions are repeated; none, where it is empty. Set by the launcher, for its ranks.
+pub const REPLAY: &str = "PHALANX_REPLAY";
 /// Descriptor number of the PMI-1 socket.
 pub const PMI_FD: &str = "PMI_FD";
 /// Rank, beside `PMI_FD`.

@@ -32,6 +32,8 @@ pub struct BootConfig {
     pub parent: u64,
     /// The connection to the launcher.
     pub pmi: Option<Pmi>,
+    /// Whether `phalanx run` or a spawn has started this process.
+    pub launched: bool,
 }
 
 impl BootConfig {
@@ -46,6 +48,7 @@ impl BootConfig {
             appnum: None,
             parent: 0,
             pmi: None,
+            launched: false,
         }
     }
 }
@@ -103,6 +106,7 @@ fn join(fd: i32, world: WorldSpec, pmi_fd: Option<i32>) -> Result<Option<BootCon
         appnum: u32::try_from(world.appnum).ok().and_then(|n| i32::try_from(n).ok()),
         parent: world.parent,
         pmi,
+        launched: true,
     }))
 }
 

@@ -9,6 +9,7 @@
 //! | `ops.rs` | the slab of operations under way |
 //! | `schedules.rs` | collectives in pieces |
 //! | `check.rs` | what is looked for with `--check` |
+//! | `replay.rs` | what timing decides, recorded and decided again |
 //! | `tally.rs` | what is counted, and what can be set |
 //! | `abroad.rs` | processes of other jobs |
 
@@ -31,6 +32,7 @@ use crate::status::Status;
 
 use super::abroad::Abroad;
 use super::check::Check;
+use super::replay::Replay;
 use super::ended::Lives;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
@@ -125,6 +127,10 @@ pub struct Core {
     pub(crate) broken: Option<String>,
     /// What is known of the program, while it is checked.
     pub(crate) check: Option<Box<Check>>,
+    /// What has been decided, while that is recorded, or repeated.
+    pub(crate) replay: Option<Box<Replay>>,
+    /// Whether there is one of these two.
+    pub(crate) attentive: bool,
     /// Messages that nobody waited for and whose receivers have ended without taking them.
     pub(crate) undelivered: Vec<String>,
 }
@@ -156,7 +162,9 @@ impl Core {
             me,
             eager_limit,
             eager_end: if check.is_some() { 0 } else { eager_limit + 1 },
+            attentive: check.is_some(),
             check,
+            replay: None,
             counts: false,
             counted_by_tools: false,
             is_observed: false,

@@ -13,6 +13,7 @@ mod notice;
 mod ops;
 mod pieces;
 mod receive;
+mod replay;
 pub mod schedule_hook;
 mod schedules;
 mod send;
@@ -21,7 +22,7 @@ mod tally;
 mod told;
 pub mod wait;
 
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use phalanx_shm::sleep::Manners;
@@ -51,6 +52,7 @@ pub(crate) use abroad::{Entry, Identity, Visit};
 pub(crate) use matching::Pattern;
 pub(crate) use ops::{Data, Owner, SendStage as Stage};
 pub(crate) use receive::{Direct, Incoming, Stored};
+pub(crate) use replay::Decision;
 pub(crate) use schedules::ScheduleId;
 pub(crate) use send::{Outgoing, shm_error};
 pub(crate) use told::Told;
@@ -78,6 +80,10 @@ pub(crate) struct Inner {
     place: RwLock<Option<PlaceHook>>,
     /// What waits run in.
     around: OnceLock<Around>,
+    /// Finds the place of the calling thread cheaply.
+    line: RwLock<Option<CallPlace>>,
+    /// Whether decisions are recorded or repeated.
+    decides: AtomicBool,
     /// Which threads have left notes of their waits.
     noted: Mutex<notice::Noted>,
     on_deadlock: notice::OnDeadlock,
@@ -110,7 +116,7 @@ impl Engine {
     /// # Errors
     /// When the slot is taken by another process, or memory is short.
     pub fn init(config: BootConfig) -> Result<Engine> {
-        let BootConfig { universe, first, size, rank, ctx, appnum, parent, pmi } = config;
+        let BootConfig { universe, first, size, rank, ctx, appnum, parent, pmi, launched: _ } = config;
         if rank >= size || !universe.has(ProcId(first.0 + size - 1)) {
             return Err(Error::new(
                 ErrorClass::Other,
@@ -144,6 +150,8 @@ impl Engine {
             blocked: tally::Blocked::default(),
             place: RwLock::new(None),
             around: OnceLock::new(),
+            line: RwLock::new(None),
+            decides: AtomicBool::new(false),
             noted: Mutex::default(),
             on_deadlock: notice::OnDeadlock::from_env(),
             comms: Mutex::default(),
@@ -178,7 +186,13 @@ impl Engine {
     /// # Errors
     /// When a launcher is there but there is no way to meet the other ranks, or init fails.
     pub fn from_env() -> Result<Engine> {
-        Engine::init(boot::from_env()?)
+        let config = boot::from_env()?;
+        let launched = config.launched;
+        let engine = Engine::init(config)?;
+        if launched {
+            engine.begin_decisions()?;
+        }
+        Ok(engine)
     }
 
     fn comms(&self) -> MutexGuard<'_, Comms> {
@@ -262,6 +276,7 @@ impl Engine {
     /// # Errors
     /// Class `Other` when the engine was already finalized; interruption.
     pub fn finalize(&self) -> Result<()> {
+        self.end_decisions()?;
         let what = Waiting::on(ended::FINALIZE, 0);
         let slot = self.0.universe.slot(self.0.me);
         if !self.enter()?.is_quiet() {

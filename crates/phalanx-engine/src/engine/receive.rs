@@ -342,8 +342,11 @@ impl Core {
         }
         let op = self.contexts.get_mut(&e.ctx)?.posted.take(e.src as i32, e.tag)?;
         self.posted -= 1;
-        if self.check.is_some() {
-            self.look_for_race_of(op, e.ctx, e.src as i32, from);
+        if self.attentive {
+            if self.check.is_some() {
+                self.look_for_race_of(op, e.ctx, e.src as i32, from);
+            }
+            self.decided_later(op, Some((e.src as i32, e.tag)));
         }
         Some(op)
     }
@@ -416,6 +419,9 @@ impl Core {
         source: i32,
         tag: i32,
     ) {
+        if self.attentive {
+            self.decided_later(op, Some((source, tag)));
+        }
         let Some(recv) = self.ops.recv(op) else {
             return;
         };
@@ -515,6 +521,9 @@ impl Core {
         let removed = self.contexts.get_mut(&ctx).is_some_and(|q| q.posted.remove(pattern, op));
         if removed {
             self.posted -= 1;
+            if self.attentive {
+                self.decided_later(op, None);
+            }
             self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
         }
         removed

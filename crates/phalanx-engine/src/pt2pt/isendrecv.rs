@@ -1,5 +1,7 @@
 //! Sending and receiving as one request (MPI 5.0 §3.10): complete when both are.
 
+use phalanx_replay::Kind;
+
 use crate::comm::Comm;
 use crate::datatype::{Basic, Datatype};
 use crate::engine::buffer::{RecvBuf, SendBuf};
@@ -114,9 +116,14 @@ impl Comm {
         let outgoing = self.outgoing(SendMode::Standard, out, dest, send_tag)?;
         let incoming = self.incoming(into, source, recv_tag)?;
         let mut both = Both { send: None, receive: None, status: Status::PROC_NULL, error: None, _packed: packed };
+        if let Some((m, None)) = &incoming
+            && self.engine().decides()
+        {
+            both.receive = Some(self.start_repeatable(Kind::Irecv, m, Owner::Raw)?);
+        }
         {
             let mut core = self.engine().enter()?;
-            if let Some((m, _)) = &incoming {
+            if let (Some((m, _)), None) = (&incoming, both.receive) {
                 both.receive = Some(core.recv_start(m, Owner::Raw)?);
             }
             if let Some(m) = &outgoing {

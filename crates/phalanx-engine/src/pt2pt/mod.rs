@@ -1,11 +1,13 @@
 //! Point-to-point communication (MPI 5.0 §3).
 
 pub mod buffered;
+mod decided;
 mod isendrecv;
 pub mod partitioned;
 mod probe;
 mod sendrecv;
 
+use phalanx_replay::Kind;
 use phalanx_shm::ProcId;
 use phalanx_shm::mem::MutMem;
 
@@ -125,6 +127,9 @@ impl Comm {
         let Some((m, from)) = self.incoming(&buf, source, tag)? else {
             return Ok(Status::PROC_NULL);
         };
+        if from.is_none() && self.0.engine.decides() {
+            return self.recv_repeatable("Recv", &m);
+        }
         let core = self.0.engine.enter()?;
         self.recv_checked("Recv", core, &m, from)
     }
@@ -178,6 +183,9 @@ impl Comm {
         let Some((m, from)) = self.incoming(&buf, source, tag)? else {
             return Ok(Status::PROC_NULL);
         };
+        if from.is_none() && self.0.engine.decides() {
+            return wait_inside(around, || self.recv_repeatable("Recv", &m));
+        }
         let mut core = self.0.engine.enter()?;
         if let Some(outcome) = recv_ready(&mut core, &m, from, SHORT_POLLS) {
             return outcome;
@@ -239,6 +247,9 @@ impl Comm {
     pub fn irecv_growing(&self, room: MutMem, grow: Grow, source: i32, tag: i32) -> Result<Request> {
         let buf = RecvBuf::raw(room, room.len(), bytes());
         let op = match self.incoming(&buf, source, tag)? {
+            Some((m, None)) if self.0.engine.decides() => {
+                self.start_repeatable(Kind::Irecv, &Incoming { grow: Some(grow), ..m }, Owner::User)?
+            }
             Some((m, _)) => self.0.engine.enter()?.recv_start(&Incoming { grow: Some(grow), ..m }, Owner::User)?,
             None => RawOp::DONE,
         };
@@ -259,11 +270,18 @@ impl Comm {
 
     /// The start of a nonblocking or persistent receive; `DONE` for `PROC_NULL`.
     pub(crate) fn start_recv(&self, buf: &RecvBuf<'static, '_>, source: i32, tag: i32) -> Result<RawOp> {
-        let Some((m, _)) = self.incoming(buf, source, tag)? else {
+        let Some((m, from)) = self.incoming(buf, source, tag)? else {
             return Ok(RawOp::DONE);
         };
+        let repeatable = match from.is_none() && self.0.engine.decides() {
+            true => Some(self.start_repeatable(Kind::Irecv, &m, Owner::User)?),
+            false => None,
+        };
         let mut core = self.0.engine.enter()?;
-        let op = core.recv_start(&m, Owner::User)?;
+        let op = match repeatable {
+            Some(op) => op,
+            None => core.recv_start(&m, Owner::User)?,
+        };
         if core.check.is_some() {
             core.watch_receive(op, &m);
         }

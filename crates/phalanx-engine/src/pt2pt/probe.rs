@@ -39,6 +39,9 @@ impl Comm {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok(Status::PROC_NULL);
         };
+        if pattern.source < 0 && self.engine().decides() {
+            return self.probe_repeatable(pattern);
+        }
         self.wait_message("Probe", pattern, |core| core.probe_arrived(self.ctx(), pattern))
     }
 
@@ -50,6 +53,9 @@ impl Comm {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok(Some(Status::PROC_NULL));
         };
+        if self.engine().decides() {
+            return self.iprobe_repeatable(pattern);
+        }
         self.look(|core| core.probe_arrived(self.ctx(), pattern))
     }
 
@@ -61,7 +67,10 @@ impl Comm {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok((None, Status::PROC_NULL));
         };
-        let found = self.wait_message("Mprobe", pattern, |core| core.take_arrived(self.ctx(), pattern))?;
+        let found = match pattern.source < 0 && self.engine().decides() {
+            true => self.mprobe_repeatable(pattern)?,
+            false => self.wait_message("Mprobe", pattern, |core| core.take_arrived(self.ctx(), pattern))?,
+        };
         Ok(self.probed(found))
     }
 
@@ -73,7 +82,10 @@ impl Comm {
         let Some((pattern, _)) = self.pattern(source, tag)? else {
             return Ok(Some((None, Status::PROC_NULL)));
         };
-        let found = self.look(|core| take(core, self.ctx(), pattern))?;
+        let found = match self.engine().decides() {
+            true => self.improbe_repeatable(pattern)?,
+            false => self.look(|core| take(core, self.ctx(), pattern))?,
+        };
         Ok(found.map(|found| self.probed(found)))
     }
 
@@ -93,6 +105,9 @@ impl Comm {
         let Some((m, from)) = self.incoming(&room, source, tag)? else {
             return Ok(Received::Whole(Status::PROC_NULL));
         };
+        if from.is_none() && self.engine().decides() {
+            return wait_inside(around, || self.recv_or_match_repeatable(&m));
+        }
         {
             let mut core = self.engine().enter()?;
             if let Some(outcome) = self.receive_now(&mut core, &m, from, SHORT_POLLS) {
@@ -129,7 +144,7 @@ impl Comm {
 
     /// The earliest message that has arrived and matches.
     #[inline]
-    fn receive_arrived(&self, core: &mut Core, m: &Incoming<'_>) -> Option<Result<Received>> {
+    pub(super) fn receive_arrived(&self, core: &mut Core, m: &Incoming<'_>) -> Option<Result<Received>> {
         if core.arrived == 0 {
             return None;
         }
@@ -144,7 +159,7 @@ impl Comm {
     }
 
     /// Waits until `find` gives something, or nobody is left who could send it.
-    fn wait_message<T>(
+    pub(super) fn wait_message<T>(
         &self,
         operation: &'static str,
         pattern: Pattern,
@@ -162,7 +177,7 @@ impl Comm {
     }
 
     /// Looks before and after a pass of progress.
-    fn look<T>(&self, mut find: impl FnMut(&mut CoreGuard<'_>) -> Option<T>) -> Result<Option<T>> {
+    pub(super) fn look<T>(&self, mut find: impl FnMut(&mut CoreGuard<'_>) -> Option<T>) -> Result<Option<T>> {
         {
             let mut core = self.engine().enter()?;
             if let Some(found) = find(&mut core) {

@@ -1,5 +1,7 @@
 //! Sending and receiving in one call (MPI 5.0 §3.10): no order between the two, so no deadlock.
 
+use phalanx_replay::Kind;
+
 use crate::comm::Comm;
 use crate::datatype::{Basic, Datatype};
 use crate::engine::buffer::{RecvBuf, SendBuf};
@@ -25,6 +27,16 @@ impl Comm {
     ) -> Result<Status> {
         let outgoing = self.outgoing(SendMode::Standard, &out, dest, send_tag)?;
         let incoming = self.incoming(&into, source, recv_tag)?;
+        if let Some((m, None)) = &incoming
+            && self.engine().decides()
+        {
+            let op = self.start_repeatable(Kind::Recv, m, Owner::User)?;
+            if let Err(error) = self.send_mode(SendMode::Standard, out, dest, send_tag) {
+                self.engine().core().withdraw_raw(op);
+                return Err(error);
+            }
+            return self.wait_op(Waiting::on("Sendrecv", self.ctx()), op);
+        }
         let mut core = self.engine().enter()?;
         // A send that leaves at once makes the rest a plain receive.
         let sent = match &outgoing {

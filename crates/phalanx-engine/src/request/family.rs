@@ -3,11 +3,13 @@
 //! Lists are `&mut [Option<&mut Request>]`, `None` standing for `MPI_REQUEST_NULL`. Outcomes of the operations are values
 //! here; only what concerns the call itself (interruption, an engine that cannot go on) is an error.
 
+use phalanx_replay::Kind;
+
 use crate::engine::{Core, Engine, Told, Waiting};
 use crate::error::Result;
 use crate::status::Status;
 
-use super::Request;
+use super::{Request, decided};
 
 /// How one of several requests ended.
 pub type Outcome = Result<Status>;
@@ -24,7 +26,7 @@ pub enum TestAny {
 }
 
 /// A list entry that is active.
-fn active<'a>(entry: &'a Option<&mut Request>) -> Option<&'a Request> {
+pub(super) fn active<'a>(entry: &'a Option<&mut Request>) -> Option<&'a Request> {
     entry.as_deref().filter(|r| r.is_active())
 }
 
@@ -71,6 +73,10 @@ pub fn wait_any(requests: &mut [Option<&mut Request>]) -> Result<Option<(usize, 
     let Some(engine) = engine(requests) else {
         return Ok(None);
     };
+    if engine.decides() {
+        let index = decided::wait(&engine, Kind::Waitany, requests)?[0];
+        return Ok(Some((index, finish(&mut requests[index]))));
+    }
     let tell = |core: &mut Core, told: &mut Told| tell_any(requests, core, told);
     let index = engine.block_until(Waiting::on("Waitany", 0).for_what(&tell), |core| {
         requests.iter().position(|e| active(e).is_some_and(|r| r.is_ready(core))).map(Ok)
@@ -86,6 +92,10 @@ pub fn wait_some(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<(us
     let Some(engine) = engine(requests) else {
         return Ok(None);
     };
+    if engine.decides() {
+        let ready = decided::wait(&engine, Kind::Waitsome, requests)?;
+        return Ok(Some(ready.into_iter().map(|i| (i, finish(&mut requests[i]))).collect()));
+    }
     let tell = |core: &mut Core, told: &mut Told| tell_any(requests, core, told);
     let ready = engine.block_until(Waiting::on("Waitsome", 0).for_what(&tell), |core| {
         let ready = ready_ones(requests, core);
@@ -94,12 +104,12 @@ pub fn wait_some(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<(us
     Ok(Some(ready.into_iter().map(|i| (i, finish(&mut requests[i]))).collect()))
 }
 
-fn tell_any(requests: &[Option<&mut Request>], core: &mut Core, told: &mut Told) {
+pub(super) fn tell_any(requests: &[Option<&mut Request>], core: &mut Core, told: &mut Told) {
     told.any();
     requests.iter().filter_map(active).for_each(|request| request.tell(core, told));
 }
 
-fn ready_ones(requests: &[Option<&mut Request>], core: &crate::engine::Core) -> Vec<usize> {
+pub(super) fn ready_ones(requests: &[Option<&mut Request>], core: &crate::engine::Core) -> Vec<usize> {
     let ready = |e: &Option<&mut Request>| active(e).is_some_and(|r| r.is_ready(core));
     requests.iter().enumerate().filter(|(_, e)| ready(e)).map(|(i, _)| i).collect()
 }
@@ -123,8 +133,11 @@ fn look<T>(engine: &Engine, find: impl Fn(&crate::engine::Core) -> Option<T>) ->
 /// Only when the engine cannot go on.
 pub fn test_all(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<Outcome>>> {
     if let Some(engine) = engine(requests) {
-        let all =
-            look(&engine, |core| requests.iter().all(|e| active(e).is_none_or(|r| r.is_ready(core))).then_some(()))?;
+        let find = || look(&engine, |core| requests.iter().all(|e| active(e).is_none_or(|r| r.is_ready(core))).then(Vec::new));
+        let all = match engine.decides() {
+            true => decided::choose(&engine, Kind::Testall, requests, find)?,
+            false => find()?,
+        };
         if all.is_none() {
             return Ok(None);
         }
@@ -140,7 +153,15 @@ pub fn test_any(requests: &mut [Option<&mut Request>]) -> Result<TestAny> {
     let Some(engine) = engine(requests) else {
         return Ok(TestAny::NoneActive);
     };
-    let found = look(&engine, |core| requests.iter().position(|e| active(e).is_some_and(|r| r.is_ready(core))))?;
+    let find = || look(&engine, |core| requests.iter().position(|e| active(e).is_some_and(|r| r.is_ready(core))));
+    let found = match engine.decides() {
+        true => {
+            let chosen =
+                decided::choose(&engine, Kind::Testany, requests, || Ok(find()?.map(|index| vec![index])))?;
+            chosen.and_then(|chosen| chosen.first().copied())
+        }
+        false => find()?,
+    };
     Ok(match found {
         Some(index) => TestAny::Done(index, finish(&mut requests[index])),
         None => TestAny::Pending,
@@ -155,10 +176,16 @@ pub fn test_some(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<(us
     let Some(engine) = engine(requests) else {
         return Ok(None);
     };
-    let found = look(&engine, |core| {
-        let ready = ready_ones(requests, core);
-        (!ready.is_empty()).then_some(ready)
-    })?;
+    let find = || {
+        look(&engine, |core| {
+            let ready = ready_ones(requests, core);
+            (!ready.is_empty()).then_some(ready)
+        })
+    };
+    let found = match engine.decides() {
+        true => decided::choose(&engine, Kind::Testsome, requests, find)?,
+        false => find()?,
+    };
     Ok(Some(found.unwrap_or_default().into_iter().map(|i| (i, finish(&mut requests[i]))).collect()))
 }
 

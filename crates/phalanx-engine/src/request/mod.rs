@@ -3,11 +3,13 @@
 //! The C layer keeps a [`Request`] per handle. After a completed wait or test it removes the handle
 //! unless [`Request::is_persistent`].
 
+mod decided;
 pub mod family;
 mod generalized;
 
 use phalanx_shm::mem::{ConstMem, MutMem};
-use phalanx_waits::Kind;
+use phalanx_replay::Kind;
+use phalanx_waits::Kind as Waits;
 
 use crate::comm::Comm;
 use crate::datatype::Datatype;
@@ -125,7 +127,7 @@ impl Request {
                 Some(peers) => {
                     let what =
                         told.under_way(core, core.schedules.name(*id).unwrap_or("a nonblocking collective operation"));
-                    told.add(Kind::Collective, peers, what);
+                    told.add(Waits::Collective, peers, what);
                 }
                 None => told.unknown(),
             },
@@ -142,7 +144,7 @@ impl Request {
         if !self.is_active() {
             return Ok(Some(Status::EMPTY));
         }
-        if self.look()? { self.finish().map(Some) } else { Ok(None) }
+        if self.look_as(Kind::Test)? { self.finish().map(Some) } else { Ok(None) }
     }
 
     /// Whether and how the operation has completed, without completing it (`MPI_Request_get_status`).
@@ -153,7 +155,7 @@ impl Request {
         if !self.is_active() {
             return Ok(Some(Status::EMPTY));
         }
-        if !self.look()? {
+        if !self.look_as(Kind::Status)? {
             return Ok(None);
         }
         let outcome = match &mut self.active {
@@ -164,6 +166,11 @@ impl Request {
             Active::Generalized(request) => request.query(),
         };
         outcome.map(Some)
+    }
+
+    /// Whether it is complete, or was when this was recorded.
+    fn look_as(&self, kind: Kind) -> Result<bool> {
+        if self.engine.decides() { decided::look(self, kind) } else { self.look() }
     }
 
     /// Whether it is complete, after some progress if it is not at first.
@@ -234,7 +241,7 @@ impl Request {
             Active::Op(op) => {
                 let op = *op;
                 let mut core = self.engine.enter()?;
-                if !core.cancel_recv(op) {
+                if !core.is_promised(op) && !core.cancel_recv(op) {
                     core.cancel_send(op);
                 }
                 core.settle();
