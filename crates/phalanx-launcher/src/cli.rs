@@ -181,6 +181,10 @@ pub struct RunOptions {
     pub on_deadlock: Option<OnDeadlock>,
     /// Whether the program is checked; `None`: as the environment says.
     pub check: Option<Check>,
+    /// The file in which what timing decides is recorded.
+    pub record: Option<PathBuf>,
+    /// The file whose decisions are repeated.
+    pub replay: Option<PathBuf>,
     /// The doors to open (`--doors`, `--no-doors`); `None` leaves it to the environment.
     pub doors: Option<Opened>,
     /// What was accepted without effect and deserves a word.
@@ -386,6 +390,8 @@ fn flag(
             options.on_deadlock = Some(OnDeadlock::parse(&typed, &reader.value(&typed, inline, OnDeadlock::NAMES)?)?);
         }
         Id::Check => options.check = Some(Check::parse(&typed, inline.unwrap_or_default())?),
+        Id::Record => options.record = Some(reader.value(&typed, inline, "the name of a file")?.into()),
+        Id::Replay => options.replay = Some(reader.value(&typed, inline, "the name of a file")?.into()),
         Id::Doors => {
             let list = reader.value(&typed, inline, Opened::NAMES)?;
             options.doors = Some(Opened::parse(&list, &typed).map_err(LaunchError::usage)?);

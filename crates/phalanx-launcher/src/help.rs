@@ -60,6 +60,10 @@ program; ':' begins another program of the same job.
                           it slower: sends that nobody receives, buffers that
                           are changed too early, handles that are left. Told
                           at the end, with status 1, or with its own status
+  --record FILE           record what timing decides: which message a receive
+                          from any rank takes, what tests and probes find
+  --replay FILE           decide it as it was recorded, so that the same comes
+                          of it: same program, ranks, arguments and input
   --doors multiprocessing
                           answer 'import multiprocessing' (and the pools of
                           concurrent.futures) in ranks as well

@@ -34,6 +34,7 @@ pub mod output;
 pub mod pmi;
 pub mod process;
 pub mod program;
+mod recording;
 pub mod run;
 pub mod shell;
 pub mod signals;

@@ -12,6 +12,7 @@ use crate::job::{self, Job, Manner, Place, Plan, Planned};
 use crate::output;
 use crate::process::Stdin;
 use crate::program;
+use crate::recording::Recording;
 use crate::sys;
 use crate::universe::JobUniverse;
 
@@ -71,7 +72,9 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     if foreign && options.check.is_some_and(|check| check != Check::Off) {
         return Err(LaunchError::usage("--check: the ranks use another MPI library, whose calls cannot be checked"));
     }
+    let recording = Recording::prepare(&options, size, foreign)?;
     let manner = Manner {
+        recording,
         tag_output: options.tag_output,
         output_prefix: options.output_prefix,
         timeout: match options.timeout {

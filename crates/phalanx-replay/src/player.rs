@@ -280,7 +280,8 @@ mod tests {
     #[test]
     fn what_was_decided_is_decided_again() {
         let file = Scratch::new();
-        let place = Place { file: "/somewhere/a program with a rather long name that takes pieces.py".into(), line: 12 };
+        let place =
+            Place { file: "/somewhere/a program with a rather long name that takes pieces.py".into(), line: 12 };
         let some = Call::of_requests(Kind::Waitsome, 40);
         let numbers: Vec<u32> = (0..33).collect();
         {
@@ -338,9 +339,7 @@ mod tests {
         let file = Scratch::new();
         let mut writer = Writer::open(&file.0, 0).expect("it is there");
         writer.limit(5 * BLOCK as u64);
-        let written = (0..1_000_000)
-            .take_while(|_| writer.note(0, receive(1), &message(7), None).is_ok())
-            .count();
+        let written = (0..1_000_000).take_while(|_| writer.note(0, receive(1), &message(7), None).is_ok()).count();
         assert_eq!(written, 4 * 127);
         assert_eq!(file.bytes().len(), 5 * BLOCK);
         let mut player = Player::open(&file.0, 0).expect("it is whole");

@@ -121,6 +121,10 @@ impl Findings {
         for (class, number) in of_class.into_iter().filter(|(_, number)| *number > MOST_OF_A_CLASS) {
             let _ = writeln!(text, "  [{}] and {} more places", class.name(), number - MOST_OF_A_CLASS);
         }
+        if self.all.values().any(|entry| entry.finding.class == Class::RacingReceive) {
+            let hint = "phalanx run --record FILE keeps which message such a receive takes, and --replay FILE lets it take the same again.";
+            wrapped(&mut text, "  hint: ", hint);
+        }
         if self.untold > 0 {
             let _ = writeln!(text, "  and {} more for which there was no room", self.untold);
         }
@@ -164,7 +168,8 @@ mod tests {
         assert_eq!(
             text,
             "phalanx: --check: 1 mistake and 1 remark\n  [leaked-handle] ranks 0, 1: something (6 times)\n      at a.py:3, in main\n         \
-             line 3\n  [racing-receive] remark: rank 1: something\n      at a.py:5, in main\n         line 5\n"
+             line 3\n  [racing-receive] remark: rank 1: something\n      at a.py:5, in main\n         line 5\n  \
+             hint: phalanx run --record FILE keeps which message such a receive takes,\n      and --replay FILE lets it take the same again.\n"
         );
     }
 

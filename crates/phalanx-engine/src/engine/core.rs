@@ -32,11 +32,11 @@ use crate::status::Status;
 
 use super::abroad::Abroad;
 use super::check::Check;
-use super::replay::Replay;
 use super::ended::Lives;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
+use super::replay::Replay;
 use super::schedules::Schedules;
 use super::send::{Link, Outgoing};
 use super::tally::Tally;

@@ -19,12 +19,12 @@ use phalanx_replay::{Call, Next, Outcome, Place, Player, Ticket, Writer};
 use crate::boot::environment;
 use crate::error::{Error, ErrorClass, Result};
 
+use super::Engine;
 use super::check::CallPlace;
 use super::core::Core;
 use super::matching::Pattern;
 use super::ops::{Owner, RawOp};
 use super::receive::Incoming;
-use super::Engine;
 
 /// Fits no message: of a receive that was withdrawn.
 const NEVER: i32 = i32::MIN;
@@ -146,7 +146,9 @@ impl Engine {
         };
         let slot = self.me().0;
         let (mode, file) = match (file(environment::RECORD), file(environment::REPLAY)) {
-            (Some(file), _) => (Mode::Record(Writer::open(&file, slot).map_err(|e| failed("--record", &file, &e))?), file),
+            (Some(file), _) => {
+                (Mode::Record(Writer::open(&file, slot).map_err(|e| failed("--record", &file, &e))?), file)
+            }
             (None, Some(file)) => {
                 (Mode::Play(Player::open(&file, slot).map_err(|e| failed("--replay", &file, &e))?), file)
             }
@@ -183,10 +185,11 @@ impl Engine {
         };
         let Some(mut replay) = replay else { return Ok(()) };
         replay.write(|writer, _| writer.end());
-        match &replay.mode {
-            Mode::Play(player) => player.left().map_or(Ok(()), |said| Err(self.strayed(&replay.who, &said))),
-            _ => Ok(()),
-        }
+        let Mode::Play(player) = &replay.mode else { return Ok(()) };
+        let Some(said) = player.left() else { return Ok(()) };
+        // Programs that end look at no error any more.
+        say(self.strayed(&replay.who, &said).message());
+        Err(Error::new(ErrorClass::Other, "the job is a replay, and more was recorded than came"))
     }
 
     /// Sets the function that gives the line that a thread is in, where that can be had cheaply. No lock is held when it runs.

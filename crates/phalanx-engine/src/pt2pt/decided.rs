@@ -4,7 +4,7 @@ use phalanx_replay::{Call, CommMark, Kind, Outcome};
 
 use crate::comm::Comm;
 use crate::engine::{Core, Decision, Incoming, Owner, Pattern, RawOp, Stored, Waiting};
-use crate::error::Result;
+use crate::error::{Error, ErrorClass, Result};
 use crate::status::Status;
 
 use super::probe::Received;
@@ -24,6 +24,16 @@ impl Seen for (i32, i32, Stored) {
     fn seen(&self) -> Outcome {
         Outcome::Message { source: self.0, tag: self.1 }
     }
+}
+
+/// The error of a call whose message does not come any more, which names a rank that the program has not named.
+#[cold]
+fn with_recorded(error: Error, asked: Pattern, named: Pattern) -> Error {
+    if named == asked || error.class() != ErrorClass::ProcAborted {
+        return error;
+    }
+    let Pattern { source, tag } = named;
+    error.context(format!("--replay: recorded was a message of rank {source} with tag {tag}, which does not come now"))
 }
 
 impl Comm {
@@ -58,22 +68,25 @@ impl Comm {
     /// A blocking receive from any rank.
     #[cold]
     pub(super) fn recv_repeatable(&self, operation: &'static str, m: &Incoming<'_>) -> Result<Status> {
-        let op = self.start_repeatable(Kind::Recv, m, Owner::User)?;
-        self.wait_op(Waiting::on(operation, m.ctx), op)
+        let decision = self.decide(Kind::Recv, m.pattern)?;
+        let named = decision.pattern(m.pattern);
+        let op = self.engine().enter()?.recv_decided(m, Owner::User, decision)?;
+        self.wait_op(Waiting::on(operation, m.ctx), op).map_err(|error| with_recorded(error, m.pattern, named))
     }
 
     /// The same of a message of unknown size.
     #[cold]
     pub(super) fn recv_or_match_repeatable(&self, m: &Incoming<'_>) -> Result<Received> {
         let decision = self.decide(Kind::Recv, m.pattern)?;
-        let m = &Incoming { pattern: decision.pattern(m.pattern), ..*m };
+        let (asked, m) = (m.pattern, &Incoming { pattern: decision.pattern(m.pattern), ..*m });
         let mut seen = None;
         let received = self.wait_message("Recv", m.pattern, |core| {
             let first = core.probe_arrived(m.ctx, m.pattern);
             let received = self.receive_arrived(core, m)?;
             seen = first;
             Some(received)
-        })?;
+        });
+        let received = received.map_err(|error| with_recorded(error, asked, m.pattern))?;
         if let Some(status) = seen {
             self.engine().decided(decision, status.seen());
         }
@@ -111,8 +124,9 @@ impl Comm {
         find: fn(&mut Core, u32, Pattern) -> Option<T>,
     ) -> Result<T> {
         let decision = self.decide(kind, pattern)?;
-        let pattern = decision.pattern(pattern);
-        let found = self.wait_message(kind.name(), pattern, |core| find(core, self.ctx(), pattern))?;
+        let named = decision.pattern(pattern);
+        let found = self.wait_message(kind.name(), named, |core| find(core, self.ctx(), named));
+        let found = found.map_err(|error| with_recorded(error, pattern, named))?;
         self.engine().decided(decision, found.seen());
         Ok(found)
     }
@@ -131,8 +145,9 @@ impl Comm {
                 Ok(None)
             }
             Decision::Again(Outcome::Message { .. }) => {
-                let pattern = decision.pattern(pattern);
-                self.wait_message(kind.name(), pattern, |core| find(core, self.ctx(), pattern)).map(Some)
+                let named = decision.pattern(pattern);
+                let found = self.wait_message(kind.name(), named, |core| find(core, self.ctx(), named));
+                found.map(Some).map_err(|error| with_recorded(error, pattern, named))
             }
             decision => {
                 let found = self.look(|core| find(core, self.ctx(), pattern))?;

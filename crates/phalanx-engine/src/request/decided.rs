@@ -49,7 +49,10 @@ pub(super) fn choose(
             };
             let is_active = |at: &usize| requests.get(*at).is_some_and(|entry| active(entry).is_some());
             if let Some(other) = numbers.iter().find(|at| !is_active(at)) {
-                let what = format!("recorded was that request {other} of a {} is complete, which is not active now", kind.name());
+                let what = format!(
+                    "recorded was that request {other} of a {} is complete, which is not active now",
+                    kind.name()
+                );
                 return Err(engine.is_another(&what));
             }
             if numbers.is_empty() && kind != Kind::Testall {

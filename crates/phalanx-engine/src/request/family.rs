@@ -133,7 +133,8 @@ fn look<T>(engine: &Engine, find: impl Fn(&crate::engine::Core) -> Option<T>) ->
 /// Only when the engine cannot go on.
 pub fn test_all(requests: &mut [Option<&mut Request>]) -> Result<Option<Vec<Outcome>>> {
     if let Some(engine) = engine(requests) {
-        let find = || look(&engine, |core| requests.iter().all(|e| active(e).is_none_or(|r| r.is_ready(core))).then(Vec::new));
+        let find =
+            || look(&engine, |core| requests.iter().all(|e| active(e).is_none_or(|r| r.is_ready(core))).then(Vec::new));
         let all = match engine.decides() {
             true => decided::choose(&engine, Kind::Testall, requests, find)?,
             false => find()?,
@@ -156,8 +157,7 @@ pub fn test_any(requests: &mut [Option<&mut Request>]) -> Result<TestAny> {
     let find = || look(&engine, |core| requests.iter().position(|e| active(e).is_some_and(|r| r.is_ready(core))));
     let found = match engine.decides() {
         true => {
-            let chosen =
-                decided::choose(&engine, Kind::Testany, requests, || Ok(find()?.map(|index| vec![index])))?;
+            let chosen = decided::choose(&engine, Kind::Testany, requests, || Ok(find()?.map(|index| vec![index])))?;
             chosen.and_then(|chosen| chosen.first().copied())
         }
         false => find()?,

@@ -7,8 +7,8 @@ mod decided;
 pub mod family;
 mod generalized;
 
-use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_replay::Kind;
+use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_waits::Kind as Waits;
 
 use crate::comm::Comm;

@@ -148,6 +148,8 @@ pub(crate) struct Manner {
     pub(crate) pdb: bool,
     pub(crate) on_deadlock: crate::cli::OnDeadlock,
     pub(crate) check: crate::cli::Check,
+    /// What is recorded, or repeated.
+    pub(crate) recording: crate::recording::Recording,
     /// Ranks use another MPI library: their slots say nothing.
     pub(crate) foreign: bool,
     /// Environment of every rank, spawned ones too.

@@ -5,16 +5,21 @@
 
 use std::time::{Duration, Instant};
 
-use phalanx_waits::{Frame, Names, Snapshot, report, stuck, verdict};
+use phalanx_waits::{Frame, Names, Snapshot, report, stuck, verdict, wrapped};
 
 use super::{Job, Rank};
 use crate::cli::OnDeadlock;
 use crate::look;
+use crate::recording::Recording;
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_millis(250);
 /// To the next one, when a rank moved during the last.
 const AGAIN: Duration = Duration::from_millis(10);
+
+/// What a report adds in a job that is replayed.
+const REPLAYED: &str = "the job is a replay, in which a receive from any rank waits for the message that it took when it was \
+     recorded: if no rank sends that, the program does something else than then.";
 
 /// When the notes are looked at, and what was found.
 #[derive(Default)]
@@ -62,11 +67,17 @@ impl Job {
             self.watch.at = Instant::now().checked_add(AGAIN);
             return;
         }
-        let text = report(&snapshot, &stuck, &RankNames(&self.ranks));
+        let mut text = report(&snapshot, &stuck, &RankNames(&self.ranks));
+        if let Recording::Replay(_) = self.manner.recording {
+            wrapped(&mut text, "  ", REPLAYED);
+        }
         match self.manner.on_deadlock {
             OnDeadlock::Ignore => {}
             OnDeadlock::Raise => {
-                let text = verdict(&snapshot, &stuck, &RankNames(&self.ranks));
+                let mut text = verdict(&snapshot, &stuck, &RankNames(&self.ranks));
+                if let Recording::Replay(_) = self.manner.recording {
+                    wrapped(&mut text, "  ", REPLAYED);
+                }
                 snapshot.judge(universe, &stuck, text.trim_end());
             }
             OnDeadlock::Report => self.say(text.trim_end()),

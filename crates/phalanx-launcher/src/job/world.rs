@@ -241,6 +241,7 @@ impl Job {
         }
         env.push((ON_DEADLOCK.into(), self.manner.on_deadlock.name().into()));
         env.push((CHECK.into(), self.manner.check.name().into()));
+        env.extend(self.manner.recording.variables());
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }
