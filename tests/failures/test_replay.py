@@ -1,6 +1,7 @@
 """`--record` and `--replay`: what timing decided in a run is decided again."""
 
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -181,6 +182,60 @@ else:
             pause()
             each.send(rank, dest=0)
 comms[1].Free()
+"""
+
+# All ranks know from a seed who sends what to whom, and how each receives; in which
+# order messages come is chance.
+PLAN = """
+plan = random.Random(int(sys.argv[1]))
+comms = [comm, comm.Dup(), comm.Split(0, -rank)]
+trace = []
+for step in range(12):
+    many, lengths = plan.randrange(4 * size), [1, 1, 9, 40_000]
+    letters = [(plan.randrange(size), plan.randrange(size), plan.randrange(3),
+                plan.choice(lengths)) for _ in range(many)]
+    ways = [plan.randrange(7) for _ in range(size)]
+    on = plan.choice(comms)
+    me = on.rank
+    mine = sum(to == me for _, to, _, _ in letters)
+    status, requests, way = MPI.Status(), [], ways[me]
+    if way in (1, 2):
+        requests = [on.irecv(1 << 20, MPI.ANY_SOURCE, MPI.ANY_TAG) for _ in range(mine)]
+    pause()
+    sends = [on.isend((step, number, "x" * length), dest=to, tag=tag)
+             for number, (source, to, tag, length) in enumerate(letters)
+             if source == me]
+    empty = 0
+    while mine:
+        if way == 0:
+            value = on.recv(None, MPI.ANY_SOURCE, MPI.ANY_TAG, status)
+        elif way == 1:
+            _, value = MPI.Request.waitany(requests, status)
+        elif way == 2:
+            _, flag, value = MPI.Request.testany(requests, status)
+            if not flag: empty += 1; continue
+        elif way == 3:
+            if not on.iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status): empty += 1; continue
+            value = on.recv(None, status.source, status.tag)
+        elif way == 4:
+            value = on.mprobe(MPI.ANY_SOURCE, MPI.ANY_TAG, status).recv()
+        elif way == 5:
+            message = on.improbe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
+            if not message: empty += 1; continue
+            value = message.recv()
+        else:
+            on.probe(MPI.ANY_SOURCE, MPI.ANY_TAG, status)
+            value = on.recv(None, status.source, MPI.ANY_TAG, status)
+        trace.append((way, empty, status.source, status.tag, value[:2], len(value[2])))
+        mine -= 1
+    while sends:
+        done, _ = MPI.Request.waitsome(sends)
+        trace.append(done)
+        sends = [send for at, send in enumerate(sends) if at not in done]
+    if step % 4 == 3: comm.Barrier()
+for each in comm.gather(trace) or []:
+    print(each, flush=True)
+for each in comms[1:]: each.Free()
 """
 
 CRASH = """
@@ -366,6 +421,18 @@ class Repeated(ReplayCase):
                 self.assertEqual(again.status, 0, again.text)
                 # The arguments are others, and that is all that is said.
                 self.assert_says(again, "warning: --replay: recorded was")
+
+    def test_programs_at_random(self) -> None:
+        seed = int(os.environ.get("PHALANX_TEST_SEED", "0")) or random.randrange(10**6)
+        for ranks, more in ((2, 0), (3, 1), (8, 2), (3, 3), (4, 4)):
+            args = [str(seed + more)]
+            with self.subTest(ranks=ranks, again=f"PHALANX_TEST_SEED={seed}"):
+                recorded = self.record(ranks, PLAN, args=args)
+                self.assertEqual(recorded.status, 0, recorded.text)
+                for _ in range(3):
+                    again = self.replay(ranks, PLAN, args=args)
+                    self.assertEqual(again.status, 0, again.text)
+                    self.assertEqual(again.out, recorded.out)
 
     def test_a_c_program(self) -> None:
         source, program = Path(self.folder, "a.c"), Path(self.folder, "a.out")

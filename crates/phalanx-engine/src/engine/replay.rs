@@ -63,7 +63,7 @@ pub(crate) enum Decision {
     Again(Outcome),
 }
 
-/// The call that a decision is recorded of.
+/// The call that a decision is recorded of, and its line once somebody has asked.
 #[derive(Debug)]
 pub(crate) struct Moment {
     call: Call,
@@ -210,13 +210,7 @@ impl Engine {
             match &mut replay.mode {
                 Mode::Over => return Ok(Decision::Free),
                 Mode::Left(text) => return Err(Error::new(ErrorClass::Other, text.clone())),
-                Mode::Record(_) => {
-                    drop(core);
-                    let line = *self.0.line.read().unwrap_or_else(PoisonError::into_inner);
-                    let frame = line.and_then(|line| line());
-                    let place = frame.map(|frame| Place { file: frame.file.into(), line: frame.line });
-                    return Ok(Decision::Record(Moment { call, place }));
-                }
+                Mode::Record(_) => return Ok(Decision::Record(Moment { call, place: None })),
                 Mode::Play(player) => match player.next(thread, &call) {
                     Next::Again(outcome) => return Ok(Decision::Again(outcome)),
                     Next::Free(is_first) => {
@@ -270,8 +264,18 @@ impl Engine {
         )
     }
 
+    /// The same decision, with the line of the call if it is recorded. No lock is held.
+    pub(crate) fn with_line(&self, decision: Decision) -> Decision {
+        let Decision::Record(Moment { call, place: None }) = decision else { return decision };
+        let line = *self.0.line.read().unwrap_or_else(PoisonError::into_inner);
+        let frame = line.and_then(|line| line());
+        Decision::Record(Moment { call, place: frame.map(|frame| Place { file: frame.file.into(), line: frame.line }) })
+    }
+
     /// A call has come to something, which is written down if that was asked for.
     pub(crate) fn decided(&self, decision: Decision, outcome: Outcome) {
+        // Of a look that found nothing no line is kept.
+        let decision = if outcome == Outcome::Nothing { decision } else { self.with_line(decision) };
         if let Decision::Record(moment) = decision {
             self.core().decided(moment, &outcome);
         }

@@ -61,14 +61,14 @@ impl Comm {
     /// Starts a receive from any rank.
     #[cold]
     pub(super) fn start_repeatable(&self, kind: Kind, m: &Incoming<'_>, owner: Owner) -> Result<RawOp> {
-        let decision = self.decide(kind, m.pattern)?;
+        let decision = self.engine().with_line(self.decide(kind, m.pattern)?);
         self.engine().enter()?.recv_decided(m, owner, decision)
     }
 
     /// A blocking receive from any rank.
     #[cold]
     pub(super) fn recv_repeatable(&self, operation: &'static str, m: &Incoming<'_>) -> Result<Status> {
-        let decision = self.decide(Kind::Recv, m.pattern)?;
+        let decision = self.engine().with_line(self.decide(Kind::Recv, m.pattern)?);
         let named = decision.pattern(m.pattern);
         let op = self.engine().enter()?.recv_decided(m, Owner::User, decision)?;
         self.wait_op(Waiting::on(operation, m.ctx), op).map_err(|error| with_recorded(error, m.pattern, named))
