@@ -37,6 +37,9 @@ pub enum Next {
     Left(String),
 }
 
+/// Fills a buffer from a place in the file.
+type Read<'f> = dyn Fn(u64, &mut [u8]) -> Result<(), Damage> + 'f;
+
 /// The decisions of one process.
 #[derive(Debug, Default)]
 pub struct Player {
@@ -91,7 +94,7 @@ impl Player {
         Player::read(length, slot, &read)
     }
 
-    fn read(length: u64, slot: u32, read: &dyn Fn(u64, &mut [u8]) -> Result<(), Damage>) -> Result<Player, Damage> {
+    fn read(length: u64, slot: u32, read: &Read<'_>) -> Result<Player, Damage> {
         let mut header = vec![0; usize::try_from(length).unwrap_or(BLOCK).min(BLOCK)];
         read(0, &mut header)?;
         Header::decode(&header)?;

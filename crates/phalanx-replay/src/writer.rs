@@ -126,7 +126,7 @@ impl Writer {
                 let name = place.file.as_bytes();
                 let name = &name[name.len().saturating_sub(LONGEST_NAME)..];
                 // The last piece is the one that is not full.
-                let whole = name.len() % NAME_BYTES == 0;
+                let whole = name.len().is_multiple_of(NAME_BYTES);
                 for piece in name.chunks(NAME_BYTES).chain(whole.then_some(&[][..])) {
                     let at = self.place_for_entry(thread)?;
                     self.write(at, &Entry::Name(piece.to_vec()))?;
