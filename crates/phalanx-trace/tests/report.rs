@@ -183,7 +183,9 @@ fn the_page_loads_nothing() {
     {
         assert!(!page.contains(way), "the page has '{way}'");
     }
-    assert!(page.contains("default-src 'none'"), "and is forbidden to");
+    let head = page.split_once("</head>").expect("a head").0;
+    assert!(head.contains("default-src 'none'"), "and is forbidden to");
+    assert_eq!(page.matches("<meta http-equiv").count(), 1);
 }
 
 #[test]
