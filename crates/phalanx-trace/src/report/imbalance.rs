@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::calls::{length, outer, waited};
+use super::calls::{length, outer, span, waited};
 use crate::{Call, Class, PlaceId, Trace};
 
 /// The last call of each rank: who has finished waits in it for those who have not.
@@ -39,8 +39,6 @@ pub(crate) struct Last {
     pub(crate) times: u64,
     /// How long the others waited for it in these.
     pub(crate) lost_ns: u64,
-    /// How much later it came than the member before it, added up.
-    pub(crate) alone_ns: u64,
     /// Outside of calls since the operation before, in these: it, and the others on average.
     pub(crate) own_ns: u64,
     pub(crate) others_own_ns: u64,
@@ -49,6 +47,7 @@ pub(crate) struct Last {
 /// Waiting for who came last, the costliest line first.
 pub(crate) fn imbalances(trace: &Trace) -> Vec<Imbalance> {
     let own = trace.ranks.iter().map(OwnTime::of).collect::<Vec<_>>();
+    let starts = trace.ranks.iter().map(|rank| span(rank).0).collect::<Vec<_>>();
     let mut lines: BTreeMap<(Option<PlaceId>, &'static str), Line> = BTreeMap::new();
     for members in communicators(trace).into_values().filter(|members| members.len() > 1) {
         let times = members.values().map(Vec::len).min().unwrap_or(0);
@@ -58,7 +57,8 @@ pub(crate) fn imbalances(trace: &Trace) -> Vec<Imbalance> {
                 .map(|(&rank, calls)| {
                     let before = k.checked_sub(1).map(|k| calls[k]);
                     let call = &trace.ranks[rank as usize].calls[calls[k]];
-                    Arrival { rank, call, own_ns: own[rank as usize].between(before, calls[k]) }
+                    let own_ns = own[rank as usize].between(before, calls[k]);
+                    Arrival { rank, call, own_ns, started_ns: starts[rank as usize] }
                 })
                 .collect();
             if !fits(&meeting) {
@@ -80,6 +80,8 @@ struct Arrival<'a> {
     call: &'a Call,
     /// Outside of calls since the operation before.
     own_ns: u64,
+    /// When the member's first call began.
+    started_ns: u64,
 }
 
 /// Where members meet. The number tells communicators of one name apart; a trace without it has the names only.
@@ -145,13 +147,14 @@ impl Line {
     fn add(&mut self, meeting: &[Arrival<'_>]) {
         let mut order: Vec<&Arrival<'_>> = meeting.iter().collect();
         order.sort_by_key(|a| a.call.began_ns);
-        let [.., before, last] = order[..] else { return };
-        let first = order[0];
+        let [first, .., last] = order[..] else { return };
         let came = last.call.began_ns;
         let spread = came.saturating_sub(first.call.began_ns);
-        let lost = meeting
-            .iter()
-            .fold(0, |sum: u64, a| sum.saturating_add(waited(a.call).min(came.saturating_sub(a.call.began_ns))));
+        let lost = meeting.iter().fold(0, |sum: u64, a| {
+            // Before the last had started at all, nothing that the program does would have brought it here.
+            let there = a.call.began_ns.max(last.started_ns);
+            sum.saturating_add(waited(a.call).min(came.saturating_sub(there)))
+        });
         if self.object.is_none() {
             self.object = first.call.object.clone();
         }
@@ -164,7 +167,6 @@ impl Line {
         let entry = self.last.entry(last.rank).or_insert(Last { rank: last.rank, ..Last::default() });
         entry.times += 1;
         entry.lost_ns = entry.lost_ns.saturating_add(lost);
-        entry.alone_ns = entry.alone_ns.saturating_add(came.saturating_sub(before.call.began_ns));
         entry.own_ns = entry.own_ns.saturating_add(last.own_ns);
         entry.others_own_ns = entry.others_own_ns.saturating_add(others / (meeting.len() as u64 - 1).max(1));
     }
@@ -235,15 +237,28 @@ mod tests {
     fn who_comes_last_is_counted_with_what_it_costs() {
         let mut trace = ranks(3);
         places(&mut trace, &["solver.py:41"]);
+        trace.ranks.iter_mut().for_each(|rank| rank.calls.push(call("MPI_Init", Class::Management, 0, 0, 0)));
         allreduces(&mut trace, &[(&[10, 20, 50], 52), (&[60, 70, 102], 104), (&[130, 110, 120], 132)]);
         let found = imbalances(&trace);
         assert_eq!(found.len(), 1);
         let line = &found[0];
         assert_eq!((line.name, line.place, line.members, line.times), ("MPI_Allreduce", Some(PlaceId(0)), 3, 3));
         assert_eq!((line.spread_ns, line.widest_ns, line.lost_ns), (40 + 42 + 20, 42, 70 + 74 + 30));
-        // Rank 2 was last twice. Before the second it was out of calls for 50, the others for 8 and 18.
-        let last = Last { rank: 2, times: 2, lost_ns: 144, alone_ns: 30 + 32, own_ns: 50, others_own_ns: 13 };
+        // Rank 2 was last twice, after 50 outside of calls each; the others were there for 10 and 20, then 8 and 18.
+        let last = Last { rank: 2, times: 2, lost_ns: 144, own_ns: 100, others_own_ns: 15 + 13 };
         assert_eq!(line.last, last);
+    }
+
+    #[test]
+    fn who_started_late_is_not_waited_for_before() {
+        let mut trace = ranks(2);
+        trace.ranks[0].calls.push(call("MPI_Init", Class::Management, 0, 0, 0));
+        trace.ranks[1].calls.push(call("MPI_Init", Class::Management, 300, 300, 0));
+        for (rank, came) in [(0, 10), (1, 310)] {
+            trace.ranks[rank].calls.push(call("MPI_Barrier", Class::Collective, came, 311, 310 - came));
+        }
+        let found = imbalances(&trace);
+        assert_eq!((found[0].spread_ns, found[0].lost_ns), (300, 10));
     }
 
     #[test]

@@ -123,7 +123,10 @@
   const shown = { classes: CLASSES.map(() => true), messages: true };
   const AXIS = 24, STRIP = 14, ARROWS = 3000;
   const end = Math.max(trace.lasted, 1);
-  let from = 0, to = end, gutter = 80, row = 24, width = 0, height = 0, frame = 0, drawnArrows = [];
+  // All is shown from the first call on: before it the ranks were only starting.
+  const first = Math.min(end, ...spans.map((span) => span[0])), last = Math.max(first + 1, ...spans.map((span) => span[1]));
+  const whole = [Math.max(0, first - (last - first) * 0.01), Math.min(end, last + (last - first) * 0.01)];
+  let [from, to] = whole, gutter = 80, row = 24, width = 0, height = 0, frame = 0, drawnArrows = [];
 
   /** The first index of an ascending array whose value is not less. */
   const search = (array, value, of = (x) => x) => {
@@ -509,14 +512,14 @@
   canvas.addEventListener("keydown", (event) => {
     const does = {
       "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1 / 0.6), ArrowLeft: () => pan(-0.15),
-      ArrowRight: () => pan(0.15), "0": () => show(0, end), Home: () => show(0, to - from), End: () => show(end - (to - from), end),
+      ArrowRight: () => pan(0.15), "0": () => show(...whole), Home: () => show(0, to - from), End: () => show(end - (to - from), end),
     }[event.key];
     if (does && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); does(); }
   });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") conceal(); });
   document.addEventListener("pointerdown", (event) => { if (kept && event.target !== canvas && !tip.contains(event.target)) conceal(); });
   for (const button of document.querySelectorAll(".tools button")) {
-    button.addEventListener("click", () => ({ in: () => zoom(0.5), out: () => zoom(2), all: () => show(0, end) })[button.dataset.do]());
+    button.addEventListener("click", () => ({ in: () => zoom(0.5), out: () => zoom(2), all: () => show(...whole) })[button.dataset.do]());
   }
 
   // ---- legend ----

@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::advice::{Advice, Findings, advice};
 use super::blocked::{self, LineTime, RankTime};
-use super::imbalance::Imbalance;
+use super::imbalance::{FINALIZE, Imbalance};
 use super::matrix::{Pair, pairs};
 use super::sizes::{Bucket, histogram};
 use super::source::Sources;
@@ -114,7 +114,7 @@ pub(crate) fn render(trace: &Trace) -> askama::Result<String> {
         detail: a.detail,
         cost: text::percent(a.cost_ns.min(findings.total_ns), findings.total_ns),
     };
-    let met: Vec<&Imbalance> = findings.imbalances.iter().filter(|i| i.spread_ns > 0).collect();
+    let met: Vec<&Imbalance> = findings.imbalances.iter().filter(|i| i.lost_ns > 0 || i.name != FINALIZE).collect();
     let sizes = sizes(&histogram(trace));
     let page = Page {
         style: include_str!("page.css"),
@@ -137,9 +137,11 @@ pub(crate) fn render(trace: &Trace) -> askama::Result<String> {
     Page { notes, ..page }.render()
 }
 
-/// The script's name, or the command's.
+/// The name of the script, or else of the module that was run.
 fn title(trace: &Trace) -> String {
-    let script = trace.command.iter().find(|word| word.ends_with(".py")).or(trace.command.first());
+    let words = &trace.command;
+    let module = words.iter().position(|word| word == "-m").and_then(|at| words.get(at + 1));
+    let script = words.iter().find(|word| word.ends_with(".py")).or(module);
     script.map_or_else(|| "job".to_owned(), |word| word.rsplit('/').next().unwrap_or(word).to_owned())
 }
 

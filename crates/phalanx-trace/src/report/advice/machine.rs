@@ -4,17 +4,16 @@ use super::{Advice, Findings};
 use crate::Trace;
 use crate::report::text;
 
-/// Whether ranks waited for CPUs, which makes who is late a matter of chance.
-pub(super) fn crowded(trace: &Trace, findings: &Findings) -> bool {
-    let cpus = f64::from(trace.cpus);
-    trace.cpus > 0 && trace.ranks.len() as f64 > cpus && findings.working.mean() > 1.1 * cpus
+/// Whether ranks may have to wait for a CPU, which makes who is late a matter of chance.
+pub(super) fn crowded(trace: &Trace) -> bool {
+    trace.cpus > 0 && trace.ranks.len() > trace.cpus as usize
 }
 
 pub(super) fn advice(trace: &Trace, findings: &Findings) -> Option<Advice> {
-    if !crowded(trace, findings) {
+    let (ranks, cpus, mean) = (trace.ranks.len(), trace.cpus, findings.working.mean());
+    if !crowded(trace) || mean <= 1.1 * f64::from(cpus) {
         return None;
     }
-    let (ranks, cpus, mean) = (trace.ranks.len(), trace.cpus, findings.working.mean());
     let share = 1.0 - f64::from(cpus) / mean;
     let cost_ns = (findings.working.window_ns as f64 * mean * share) as u64;
     findings.matters(cost_ns).then(|| Advice {

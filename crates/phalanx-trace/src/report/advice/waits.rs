@@ -10,14 +10,14 @@ use crate::report::imbalance::{FINALIZE, Imbalance};
 use crate::report::late::Late;
 use crate::report::text;
 
-/// Percent of the meetings from which on one rank is said to be always last.
+/// Percent of the meetings, or of what they cost, from which on one rank is said to be it.
 const MOSTLY: u64 = 80;
 /// Percent of the time for which one rank works alone, from which on a job is said to go one after the other.
 const SERIAL: u64 = 30;
 
 pub(super) fn advice(trace: &Trace, findings: &Findings) -> Vec<Advice> {
     let mut advice: Vec<Advice> =
-        findings.imbalances.iter().filter(|i| findings.matters(i.lost_ns)).map(|i| last(trace, findings, i)).collect();
+        findings.imbalances.iter().filter(|i| findings.matters(i.lost_ns)).map(|i| last(trace, i)).collect();
     if let Some(chain) = chain(trace, findings) {
         advice.push(chain);
         // What each link waits for is the same once more.
@@ -34,9 +34,10 @@ pub(super) fn advice(trace: &Trace, findings: &Findings) -> Vec<Advice> {
 }
 
 /// About who comes last to a collective operation.
-fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
+fn last(trace: &Trace, i: &Imbalance) -> Advice {
     let rank = rank_name(trace, i.last.rank);
-    let each = text::duration(i.lost_ns / (i.members - 1).max(1));
+    let others = (i.members - 1).max(1);
+    let each = text::duration(i.lost_ns / others);
     if i.name == FINALIZE {
         return Advice {
             finding: format!("{rank} ends last, and each of the others has nothing to do for {each} before that."),
@@ -46,7 +47,7 @@ fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
     }
     let (name, line) = (short_name(i.name), line_name(trace, i.place));
     let share = i.last.times * 100 / i.times.max(1);
-    if share < MOSTLY {
+    if share < MOSTLY && i.last.lost_ns.saturating_mul(100) < i.lost_ns.saturating_mul(MOSTLY) {
         let most = text::percent(i.last.times, i.times);
         return Advice {
             finding: format!(
@@ -54,7 +55,7 @@ fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
                  others there.",
                 text::count(i.times)
             ),
-            detail: if crowded(trace, findings) {
+            detail: if crowded(trace) {
                 "With more ranks than CPUs it is partly who had no CPU.".to_owned()
             } else {
                 format!(
@@ -66,6 +67,7 @@ fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
             cost_ns: i.lost_ns,
         };
     }
+    let each = text::duration(i.last.lost_ns / others);
     let finding = if i.times == 1 {
         format!("{rank} comes last to {name} in {line}, and each of the others waits {each} for it.")
     } else {
@@ -76,22 +78,23 @@ fn last(trace: &Trace, findings: &Findings, i: &Imbalance) -> Advice {
         )
     };
     let per = |ns: u64| text::duration(ns / i.last.times.max(1));
-    let (own, others) = (i.last.own_ns, i.last.others_own_ns);
+    let (own, their) = (i.last.own_ns, i.last.others_own_ns);
+    let meeting = if i.times == 1 { "it" } else { "each" };
     // More work explains it if the difference is at least half of how long the others wait.
-    let more = own.saturating_sub(others).saturating_mul(2) >= i.last.lost_ns / (i.members - 1).max(1);
-    let detail = match (more, crowded(trace, findings)) {
+    let more = own.saturating_sub(their).saturating_mul(2) >= i.last.lost_ns / others;
+    let detail = match (more, crowded(trace)) {
         (true, crowded) => format!(
-            "It has more work: it computes {} before each, the others {}.{} Give it less, or divide the work by how \
+            "It has more work: it computes {} before {meeting}, the others {}.{} Give it less, or divide the work by how \
              long it takes.",
             per(own),
-            per(others),
+            per(their),
             if crowded { " With more ranks than CPUs that may also be who had no CPU." } else { "" }
         ),
         (false, _) => format!(
-            "It does not compute longer than the others ({} before each, they {}): it comes late because of what it \
+            "It does not compute longer than the others ({} before {meeting}, they {}): it comes late because of what it \
              does in other calls before, which the timeline shows.",
             per(own),
-            per(others)
+            per(their)
         ),
     };
     Advice { finding, detail, cost_ns: i.lost_ns }
