@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Result, Seek, Write};
+use std::io::{Error, ErrorKind, Result, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -162,7 +162,13 @@ impl Writer {
         if self.end.metadata()?.len() + BLOCK as u64 > self.longest {
             return Err(Error::other(format!("it has {} MiB, and may not have more", self.longest >> 20)));
         }
-        let written = self.end.write(&[0; BLOCK])?;
+        // By one write: where others add blocks, parts of one would lie apart.
+        let written = loop {
+            match self.end.write(&[0; BLOCK]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                written => break written?,
+            }
+        };
         let at = self.end.stream_position()?.checked_sub(written as u64);
         let Some(at) = at.filter(|at| written == BLOCK && at.is_multiple_of(BLOCK as u64)) else {
             return Err(Error::other("there is no room for more of it"));
