@@ -17,6 +17,7 @@
 //! | [`cells`] | [`Cells`](cells::Cells): what ranks say to each other in steps that all of them take |
 //! | [`agreement`] | [`Ledger`](agreement::Ledger): what processes agree on, of which any may be killed meanwhile |
 //! | [`lock`] | [`EngineLock`]: the process-private lock of an engine |
+//! | [`log`] | [`Log`]: what one process has done, for who reads it afterwards |
 //! | [`board`] | the task board of a pool: claims, results, which item each worker is in |
 //! | [`budget`] | [`CpuBudget`]: ranks against the CPUs they may use |
 //! | [`sleep`] | [`SleepWord`]: sleeping without losing a wake-up; the pace of a wait: look, give way, sleep; slices and deadlines |
@@ -42,6 +43,8 @@ pub mod agreement;
 pub mod board;
 pub mod cells;
 pub mod lock;
+#[cfg(not(loom))]
+pub mod log;
 pub mod queue;
 pub mod ring;
 pub mod sleep;
@@ -101,6 +104,8 @@ pub use heap::LoomStack;
 #[cfg(not(loom))]
 pub use limits::OomKills;
 pub use lock::{EngineGuard, EngineLock};
+#[cfg(not(loom))]
+pub use log::Log;
 #[cfg(not(loom))]
 pub use mem::SharedBytes;
 pub use mem::{ConstMem, MutMem, Part};

@@ -1,0 +1,252 @@
+//! A log of one process, for whoever reads it when that process has ended: records of whole granules, in a segment of its own.
+//!
+//! | granule | content |
+//! |---|---|
+//! | 0 | a mark, who writes here (0: nobody yet), how many granules are taken, how many records had no room |
+//! | then | records: the lowest byte of each granule says what it is, 0 nothing (yet) |
+//!
+//! A thread takes granules by one addition and fills them; the word with the lowest byte of a record's first granule is
+//! written last. So threads need no lock, and a process may be killed at any instant: what it was writing looks like
+//! nothing, and everything before is there. Pages are reserved in pieces before they are written: where memory is
+//! short, records are lost instead of the process.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::ShmError;
+use crate::segment::Segment;
+
+/// Words of 64 bits in a granule.
+pub const GRANULE: usize = 4;
+
+const BYTES: u64 = GRANULE as u64 * 8;
+const MARK: u64 = u64::from_le_bytes(*b"phx-log1");
+/// Bytes that are reserved at once.
+const PIECE: u64 = 256 << 10;
+/// The fewest bytes of a log.
+const LEAST: usize = 64 << 10;
+
+const OWNER: usize = 1;
+const TAKEN: usize = 2;
+const LOST: usize = 3;
+
+/// A log.
+#[derive(Debug)]
+pub struct Log {
+    segment: Segment,
+    /// Bytes up to which this process has reserved pages.
+    reserved: AtomicU64,
+    is_reserving: AtomicBool,
+}
+
+impl Log {
+    /// An empty log of at least this many bytes, which takes memory only for what is written.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses the segment.
+    pub fn create(bytes: usize) -> Result<Log, ShmError> {
+        let segment = Segment::create(bytes.max(LEAST).next_multiple_of(PIECE as usize))?;
+        segment.commit(0, BYTES, "the head of a log")?;
+        let log = Log::over(segment);
+        log.word(0).store(MARK, Ordering::Relaxed);
+        Ok(log)
+    }
+
+    /// The log behind an inherited descriptor, to be written by this process. `None` when it is another's, or no log.
+    #[must_use]
+    pub fn attach(descriptor: OwnedFd) -> Option<Log> {
+        let log = Log::over(Segment::attach(descriptor).ok().filter(|segment| segment.len() >= LEAST)?);
+        let own = u64::from(std::process::id());
+        let is_free = || log.word(OWNER).compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        (log.word(0).load(Ordering::Relaxed) == MARK && is_free()).then(|| {
+            log.segment.keep_from_dumps();
+            log
+        })
+    }
+
+    fn over(segment: Segment) -> Log {
+        Log { segment, reserved: AtomicU64::new(0), is_reserving: AtomicBool::new(false) }
+    }
+
+    /// The descriptor of the segment.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.segment.fd()
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: the segment is this long, page-aligned, and mapped as long as it exists; nothing in it is ever accessed but by
+        // atomics.
+        unsafe { std::slice::from_raw_parts(self.segment.base().cast::<AtomicU64>(), self.segment.len() / 8) }
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> &AtomicU64 {
+        &self.words()[at]
+    }
+
+    /// Takes `granules` for a record. `None`, and the record counts as lost, when there is no room.
+    #[inline]
+    pub fn take(&self, granules: u32) -> Option<u32> {
+        // One that is too late does not take: the count stays near its end.
+        let end = self.word(TAKEN).load(Ordering::Relaxed) + u64::from(granules);
+        if (end + 1) * BYTES > self.segment.len() as u64 {
+            return self.lose();
+        }
+        let at = self.word(TAKEN).fetch_add(u64::from(granules), Ordering::Relaxed) + 1;
+        let end = (at + u64::from(granules)) * BYTES;
+        if end > self.reserved.load(Ordering::Acquire) && !self.reserve(end) {
+            return self.lose();
+        }
+        u32::try_from(at).ok()
+    }
+
+    #[cold]
+    fn lose(&self) -> Option<u32> {
+        self.word(LOST).fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// Reserves pages up to there and some more.
+    #[cold]
+    fn reserve(&self, end: u64) -> bool {
+        let len = self.segment.len() as u64;
+        if end > len {
+            return false;
+        }
+        // Others who need the same pages wait: it is as long as it takes the kernel to clear them.
+        while self.is_reserving.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let from = self.reserved.load(Ordering::Relaxed);
+        let to = (end + PIECE).min(len).next_multiple_of(4096).min(len);
+        let is_there = end <= from || self.segment.commit(from, to - from, "a log").is_ok();
+        if is_there && end > from {
+            self.reserved.store(to, Ordering::Release);
+        }
+        self.is_reserving.store(false, Ordering::Release);
+        is_there
+    }
+
+    /// The word `word` of the record that begins at granule `at`; of what lies outside, the last word of the log.
+    #[inline]
+    fn of_record(&self, at: u32, word: usize) -> &AtomicU64 {
+        let words = self.words();
+        &words[(at as usize * GRANULE + word).min(words.len() - 1)]
+    }
+
+    /// Writes a record into granules that were taken for it.
+    #[inline]
+    pub fn write<const N: usize>(&self, at: u32, record: [u64; N]) {
+        for (word, value) in record.iter().enumerate().skip(1) {
+            self.of_record(at, word).store(*value, Ordering::Relaxed);
+        }
+        // Release: for a reader that does not wait for the end.
+        self.of_record(at, 0).store(record[0], Ordering::Release);
+    }
+
+    /// As [`Log::write`], for a record of any length.
+    pub fn write_all(&self, at: u32, record: &[u64]) {
+        for (word, value) in record.iter().enumerate().skip(1) {
+            self.of_record(at, word).store(*value, Ordering::Relaxed);
+        }
+        if let Some(first) = record.first() {
+            self.of_record(at, 0).store(*first, Ordering::Release);
+        }
+    }
+
+    /// Changes a word of a record.
+    #[inline]
+    pub fn set(&self, at: u32, word: usize, value: u64) {
+        self.of_record(at, word).store(value, Ordering::Relaxed);
+    }
+
+    /// Who has written here; 0 for nobody.
+    pub fn owner(&self) -> u32 {
+        self.word(OWNER).load(Ordering::Relaxed) as u32
+    }
+
+    /// Records for which there was no room.
+    pub fn lost(&self) -> u64 {
+        self.word(LOST).load(Ordering::Relaxed)
+    }
+
+    /// Everything that has been written, with the head.
+    pub fn all(&self) -> Vec<u64> {
+        let len = self.words().len() as u64;
+        let taken = self.word(TAKEN).load(Ordering::Relaxed);
+        let words = taken.saturating_add(1).saturating_mul(GRANULE as u64).min(len);
+        self.words()[..usize::try_from(words).unwrap_or(0)].iter().map(|word| word.load(Ordering::Acquire)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(bytes: usize) -> (Log, Log) {
+        let ours = Log::create(bytes).expect("a log");
+        let theirs = Log::attach(ours.fd().try_clone_to_owned().expect("a descriptor")).expect("the writer's");
+        (ours, theirs)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (reader, writer) = pair(0);
+        let at = writer.take(1).expect("room");
+        writer.write(at, [7, 1, 2, 3]);
+        let two = writer.take(2).expect("room");
+        writer.write(two, [9, 1, 2, 3, 4, 5, 6, 7]);
+        writer.set(at, 2, 20);
+        assert_eq!((at, two, reader.owner()), (1, 2, std::process::id()));
+        assert_eq!(reader.all()[GRANULE..], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_record_that_was_not_finished_is_nothing() {
+        let (reader, writer) = pair(0);
+        writer.take(1).expect("room");
+        let at = writer.take(1).expect("room");
+        writer.write(at, [7, 1, 2, 3]);
+        assert_eq!(reader.all()[GRANULE..], [0, 0, 0, 0, 7, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_has_no_room_is_lost_and_counted() {
+        let (reader, writer) = pair(PIECE as usize);
+        let room = PIECE as usize / (GRANULE * 8) - 1;
+        assert_eq!((0..).take_while(|_| writer.take(1).is_some()).count(), room);
+        assert!((0..9).all(|_| writer.take(2).is_none()));
+        assert_eq!((reader.lost(), reader.all().len()), (10, (room + 1) * GRANULE));
+    }
+
+    #[test]
+    fn threads_take_different_granules() {
+        let (reader, writer) = pair(1 << 20);
+        std::thread::scope(|scope| {
+            for thread in 1..=4 {
+                let writer = &writer;
+                scope.spawn(move || {
+                    for number in 0..2000 {
+                        writer.write(writer.take(1).expect("room"), [thread, number, 0, 0]);
+                    }
+                });
+            }
+        });
+        let all = reader.all();
+        for thread in 1..=4 {
+            let own: Vec<u64> = all.chunks(GRANULE).skip(1).filter(|g| g[0] == thread).map(|g| g[1]).collect();
+            assert_eq!(own, (0..2000).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_log_has_one_writer_and_only_a_log_is_one() {
+        let (reader, _writer) = pair(0);
+        assert!(Log::attach(reader.fd().try_clone_to_owned().expect("a descriptor")).is_none());
+        let other = Segment::create(LEAST).expect("a segment");
+        assert!(Log::attach(other.fd().try_clone_to_owned().expect("a descriptor")).is_none());
+        let file = std::fs::File::open("/dev/null").expect("there");
+        assert!(Log::attach(file.into()).is_none());
+    }
+}
