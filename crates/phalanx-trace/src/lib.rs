@@ -4,8 +4,19 @@
 //! |---|---|
 //! | `model.rs` | a whole trace, as it is read back when a job has ended |
 //! | `report/` | the page about a trace |
+//! | `function.rs` | the functions whose calls are recorded |
+//! | `record.rs` | what a rank writes while it runs |
+//! | `read.rs` | from what the ranks wrote to a trace |
+//! | `perfetto.rs`, `protobuf.rs` | a trace as a timeline |
 
+mod function;
 mod model;
 pub mod report;
+pub mod perfetto;
+mod protobuf;
+mod read;
+pub mod record;
 
+pub use function::number;
 pub use model::{Call, Class, End, Message, Place, PlaceId, Rank, Trace};
+pub use read::{Job, Log, read};
