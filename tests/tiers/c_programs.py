@@ -43,6 +43,7 @@ BEYOND = {
     "PHALANX_Send_now",
     "PHALANX_Set_interrupt_hook",
     "PHALANX_Set_place_hook",
+    "PHALANX_Set_spot_hooks",
     "PHALANX_Set_wait_hook",
     "PHALANX_Uses_error_function",
     "PHALANX_Version",

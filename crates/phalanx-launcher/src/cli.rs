@@ -185,6 +185,12 @@ pub struct RunOptions {
     pub record: Option<PathBuf>,
     /// The file whose decisions are repeated.
     pub replay: Option<PathBuf>,
+    /// The file for a timeline of the job.
+    pub trace: Option<PathBuf>,
+    /// The file for a report of what the job's time went into.
+    pub report: Option<PathBuf>,
+    /// How many bytes each rank may record; `None`: as the environment says.
+    pub trace_size: Option<usize>,
     /// The doors to open (`--doors`, `--no-doors`); `None` leaves it to the environment.
     pub doors: Option<Opened>,
     /// What was accepted without effect and deserves a word.
@@ -392,6 +398,12 @@ fn flag(
         Id::Check => options.check = Some(Check::parse(&typed, inline.unwrap_or_default())?),
         Id::Record => options.record = Some(reader.value(&typed, inline, "the name of a file")?.into()),
         Id::Replay => options.replay = Some(reader.value(&typed, inline, "the name of a file")?.into()),
+        Id::Trace => options.trace = Some(reader.value(&typed, inline, "a file for the timeline")?.into()),
+        Id::Report => options.report = Some(reader.value(&typed, inline, "a file for the report")?.into()),
+        Id::TraceSize => {
+            let value = reader.value(&typed, inline, "a size, as in 128M")?;
+            options.trace_size = Some(crate::job::trace::bytes(&typed, &value)?);
+        }
         Id::Doors => {
             let list = reader.value(&typed, inline, Opened::NAMES)?;
             options.doors = Some(Opened::parse(&list, &typed).map_err(LaunchError::usage)?);

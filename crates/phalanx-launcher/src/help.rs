@@ -64,6 +64,10 @@ program; ':' begins another program of the same job.
                           from any rank takes, what tests and probes find
   --replay FILE           decide it as it was recorded, so that the same comes
                           of it: same program, ranks, arguments and input
+  --trace FILE            record what each rank calls, sends and waits for, and
+                          write a timeline for ui.perfetto.dev
+  --report FILE           make a page (HTML) of it: what the time went into
+  --trace-size SIZE       room for what one rank records (default 32M)
   --doors multiprocessing
                           answer 'import multiprocessing' (and the pools of
                           concurrent.futures) in ranks as well
@@ -90,7 +94,7 @@ Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
 ranks; PHALANX_DOORS=multiprocessing is --doors multiprocessing, and
 PHALANX_DOORS=off is --no-doors; PHALANX_GRACE is --grace,
 PHALANX_ON_DEADLOCK is --on-deadlock, PHALANX_CHECK is --check,
-MPIEXEC_TIMEOUT is --timeout.
+PHALANX_TRACE_SIZE is --trace-size, MPIEXEC_TIMEOUT is --timeout.
 ";
 
 /// `phalanx ps --help`.

@@ -8,6 +8,7 @@ use crate::cli::{self, Check, OnDeadlock, RunOptions};
 use crate::error::LaunchError;
 use crate::help;
 use crate::install::{self, Doors, Opened};
+use crate::job::trace::{self, Wanted};
 use crate::job::{self, Job, Manner, Place, Plan, Planned};
 use crate::output;
 use crate::process::Stdin;
@@ -30,6 +31,9 @@ pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
 
 /// Whether programs are checked, where no flag says it. Set for ranks, too.
 pub const CHECK: &str = "PHALANX_CHECK";
+
+/// How many bytes each rank may record, where no flag says it.
+pub const TRACE_SIZE: &str = "PHALANX_TRACE_SIZE";
 
 /// Runs a job from its command line, to its end.
 ///
@@ -73,7 +77,16 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         return Err(LaunchError::usage("--check: the ranks use another MPI library, whose calls cannot be checked"));
     }
     let recording = Recording::prepare(&options, size, foreign)?;
+    let traced = traced(&options, args)?;
+    traced.try_files()?;
+    if foreign && traced.is_some() {
+        output::say(
+            "phalanx run: warning: the ranks use another MPI library, whose calls cannot be recorded: of each rank there will \
+             be how it ended, and nothing else",
+        );
+    }
     let manner = Manner {
+        traced,
         recording,
         tag_output: options.tag_output,
         output_prefix: options.output_prefix,
@@ -187,6 +200,18 @@ fn check() -> Result<Check, LaunchError> {
         Some(value) if !value.is_empty() => Check::parse(CHECK, &value),
         _ => Ok(Check::Off),
     }
+}
+
+/// What is to be recorded.
+fn traced(options: &RunOptions, args: &[OsString]) -> Result<Wanted, LaunchError> {
+    let size = match (options.trace_size, std::env::var_os(TRACE_SIZE)) {
+        (Some(size), _) => size,
+        (None, Some(value)) if !value.is_empty() => trace::bytes(TRACE_SIZE, &value)?,
+        (None, _) => trace::SIZE,
+    };
+    let words = args.iter().map(|word| word.to_string_lossy().into_owned());
+    let command = ["phalanx", "run"].map(str::to_owned).into_iter().chain(words).collect();
+    Ok(Wanted { timeline: options.trace.clone(), report: options.report.clone(), size, command })
 }
 
 /// Whether ranks are to use another library than the embedded engine.

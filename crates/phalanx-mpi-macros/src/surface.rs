@@ -4,7 +4,7 @@ use proc_macro2::TokenStream as Tokens;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{FnArg, Ident, ItemFn, ReturnType, Token, Type};
+use syn::{FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type};
 
 use crate::forms::{self, Form, Named};
 
@@ -110,6 +110,8 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
     let argument: Vec<Ident> = (0..types.len()).map(|i| format_ident!("argument{i}")).collect();
     let text = name.to_string();
     let shown = shown(&text);
+    let arguments = traced(&own, body);
+    let plain = format_ident!("{name}_plain");
     let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
     let when = if entry.anytime { quote!(AnyTime) } else { quote!(WhileRunning) };
     let signature = quote! { #(#raw: <#types as crate::param::Param<crate::param::#width>>::Raw),* };
@@ -141,12 +143,20 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
     } else {
         quote! {
             crate::entry::run(
-                #shown,
+                crate::entry::Function { name: #shown, number: const { ::phalanx_trace::number(#shown) } },
                 crate::entry::When::#when,
                 #decoded_body,
                 || crate::entry::first_object(&[
                     #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
                 ]),
+                || crate::trace::Arguments {
+                    object: crate::entry::first_object(&[
+                        #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
+                    ]),
+                    #arguments
+                },
+                // SAFETY: the same contract.
+                || unsafe { #plain(#(#raw),*) },
             )
         }
     };
@@ -161,16 +171,59 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
         unsafe fn #name(#signature) -> ::core::ffi::c_int {
             #run
         }
-        const _: () = {
-            #[unsafe(export_name = #text)]
-            #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
-            unsafe extern "C" fn plain(#signature) -> ::core::ffi::c_int {
-                // SAFETY: the same contract.
-                unsafe { #name(#(#raw),*) }
-            }
-        };
+        #[unsafe(export_name = #text)]
+        #[allow(non_snake_case, clippy::too_many_arguments, reason = "some functions of the standard have many")]
+        unsafe extern "C" fn #plain(#signature) -> ::core::ffi::c_int {
+            // SAFETY: the same contract.
+            unsafe { #name(#(#raw),*) }
+        }
         #profiled
     })
+}
+
+/// What a trace tells of a call: the fields of `Arguments` but its object.
+fn traced(own: &[&Type], body: &ItemFn) -> Tokens {
+    let name = |input: &FnArg| match input {
+        FnArg::Typed(typed) => match &*typed.pat {
+            Pat::Ident(name) => name.ident.to_string(),
+            _ => String::new(),
+        },
+        FnArg::Receiver(_) => String::new(),
+    };
+    let kind = |ty: &Type| match ty {
+        Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default(),
+        Type::Reference(lent) => match &*lent.elem {
+            Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default(),
+            _ => String::new(),
+        },
+        _ => String::new(),
+    };
+    let all: Vec<(String, String)> = body.sig.inputs.iter().map(name).zip(own.iter().map(|ty| kind(ty))).collect();
+    let has_window = all.iter().any(|(_, kind)| kind == "WinRef");
+    let find = |names: &[&str], kinds: &[&str]| {
+        let is_it = |(name, kind): &(String, String)| names.contains(&name.as_str()) && kinds.contains(&kind.as_str());
+        all.iter().position(is_it).map(|at| format_ident!("raw{at}"))
+    };
+    let some = |found: Option<Ident>| match found {
+        Some(raw) => quote!(::core::option::Option::Some(#raw)),
+        None => quote!(::core::option::Option::None),
+    };
+    let peers: &[&str] = if has_window { &["rank"] } else { &["dest", "source", "root"] };
+    let (peer, tag) = (some(find(peers, &["c_int"])), some(find(&["tag", "sendtag"], &["c_int"])));
+    let types = ["TypeRef", "PeerType", "RawType"];
+    let counts = ["Count", "Number", "i64"];
+    let pairs = [
+        (["count", "elements"].as_slice(), ["ty", "datatype"].as_slice()),
+        (&["sendcount"], &["sendtype"]),
+        (&["recvcount"], &["recvtype"]),
+        (&["origin_count"], &["origin_type"]),
+    ];
+    let pair = pairs.iter().find_map(|(count, ty)| Some((find(count, &counts)?, Some(find(ty, &types)?))));
+    let (count, ty) = match pair.or_else(|| Some((find(&["bytes", "room"], &["i64"])?, None))) {
+        Some((count, ty)) => (quote!(::core::option::Option::Some(i64::from(#count))), some(ty)),
+        None => (quote!(::core::option::Option::None), quote!(::core::option::Option::None)),
+    };
+    quote! { peer: #peer, tag: #tag, count: #count, ty: #ty }
 }
 
 /// `MPI_X` and `PMPI_X` for a function that returns a value.
@@ -211,6 +264,11 @@ fn shown(name: &str) -> &str {
         "PHALANX_Isend" => "MPI_Isend",
         "PHALANX_Irecv" => "MPI_Irecv",
         "PHALANX_Recv" | "PHALANX_Recv_or_mprobe" => "MPI_Recv",
+        "PHALANX_Comm_revoke" => "MPI_Comm_revoke",
+        "PHALANX_Comm_shrink" => "MPI_Comm_shrink",
+        "PHALANX_Comm_ishrink" => "MPI_Comm_ishrink",
+        "PHALANX_Comm_agree" => "MPI_Comm_agree",
+        "PHALANX_Comm_iagree" => "MPI_Comm_iagree",
         name => name.strip_suffix("_c").unwrap_or(name),
     }
 }

@@ -154,6 +154,7 @@ pub(crate) fn adopt(comm: Comm, parent: Option<&CommObject>) -> Result<RawComm, 
 
 /// Gives a new communicator a handle, with an error handler and hints.
 pub(crate) fn adopt_with(comm: Comm, handler: Handler, info: Info) -> Result<RawComm, Failure> {
+    crate::trace::renamed();
     let raw = COMMS.insert_with(|raw| Arc::new(CommObject::new(comm, raw, handler, info)));
     raw.map(RawComm).ok_or_else(|| wrong(ErrorClass::Other, "too many communicators exist; free some"))
 }
@@ -258,6 +259,7 @@ fn comm_get_name(comm: RawComm, name: TextOut, length: Out<c_int>) -> Done {
 #[mpi_entry(MPI_Comm_set_name)]
 fn comm_set_name(comm: CommRef, name: Text) -> Done {
     comm.comm.set_name(crate::param::cut(&name.0, consts::MAX_OBJECT_NAME as usize - 1));
+    crate::trace::renamed();
     Ok(())
 }
 

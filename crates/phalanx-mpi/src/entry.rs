@@ -10,6 +10,7 @@ use crate::consts;
 use crate::errors::{self, Handler};
 use crate::handle::{RawComm, RawFile, RawSession, RawWin};
 use crate::state;
+use crate::trace;
 
 /// When a function may be called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,17 +82,26 @@ pub(crate) fn first_object(objects: &[ErrorObject]) -> ErrorObject {
     objects.iter().copied().find(|o| *o != ErrorObject::None).unwrap_or(ErrorObject::None)
 }
 
-/// Runs a body and turns its outcome into an error code.
+/// A function, by its name and its number in traces (0: not recorded).
+#[derive(Clone, Copy)]
+pub(crate) struct Function {
+    pub(crate) name: &'static str,
+    pub(crate) number: u16,
+}
+
+/// Runs a body and turns its outcome into an error code. A call that is traced is made `again`.
 #[inline(always)]
 pub(crate) fn run(
-    name: &'static str,
+    Function { name, number }: Function,
     when: When,
     body: impl FnOnce() -> Done,
     object: impl FnOnce() -> ErrorObject,
+    arguments: impl FnOnce() -> trace::Arguments,
+    again: impl FnOnce() -> c_int,
 ) -> c_int {
     if when == When::WhileRunning
         && !state::is_plain()
-        && let Some(code) = look_closely(name)
+        && let Some(code) = look_closely(name, number, arguments, again)
     {
         return code;
     }
@@ -116,10 +126,26 @@ pub(crate) fn run_tool(body: impl FnOnce() -> Done) -> c_int {
     }
 }
 
-/// What there is to do before a call while the program is checked; the error code of one that cannot be made.
+/// What there is to do before a call while the program is traced or checked; the error code of one that is over, or cannot be
+/// made.
 #[cold]
 #[inline(never)]
-fn look_closely(name: &'static str) -> Option<c_int> {
+fn look_closely(
+    name: &'static str,
+    number: u16,
+    arguments: impl FnOnce() -> trace::Arguments,
+    again: impl FnOnce() -> c_int,
+) -> Option<c_int> {
+    if state::is_running() && trace::enters(number) {
+        Some(trace::call(number, &arguments(), again))
+    } else {
+        look(name)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn look(name: &'static str) -> Option<c_int> {
     if !state::is_running() {
         return Some(not_running(name));
     }

@@ -20,7 +20,7 @@ use crate::state;
 #[mpi_entry(MPI_Init, anytime)]
 fn init(argc: Address, argv: Address) -> Done {
     let _ = (argc, argv);
-    state::initialize(consts::THREAD_MULTIPLE)
+    state::initialize("MPI_Init", consts::THREAD_MULTIPLE)
 }
 
 /// Initialises MPI and says which use of threads is possible: always at least what was asked for.
@@ -29,7 +29,7 @@ fn init_thread(argc: Address, argv: Address, required: c_int, provided: Out<c_in
     let _ = (argc, argv);
     let levels = [consts::THREAD_SINGLE, consts::THREAD_FUNNELED, consts::THREAD_SERIALIZED, consts::THREAD_MULTIPLE];
     let level = levels.into_iter().find(|level| *level >= required).unwrap_or(consts::THREAD_MULTIPLE);
-    state::initialize(level)?;
+    state::initialize("MPI_Init_thread", level)?;
     provided.set(level);
     Ok(())
 }

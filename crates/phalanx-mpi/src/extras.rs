@@ -239,6 +239,51 @@ fn frame(line: &str) -> Option<Frame> {
     Some(Frame { file: file.to_owned(), line: line.parse().ok()?, function: function.to_owned() })
 }
 
+/// Where a thread's program is, in words of its own: the code and the place in it.
+pub(crate) type Spot = [usize; 2];
+
+/// The program's functions that find spots and give them names.
+static NEXT_SPOT: AtomicUsize = AtomicUsize::new(0);
+static NAME_OF_SPOT: AtomicUsize = AtomicUsize::new(0);
+
+/// Finds the next spot of this thread, from the innermost on; `cursor` is 0 at first. False when there is no more; `None` where
+/// the program does not tell.
+#[inline]
+pub(crate) fn next_spot(cursor: &mut usize, spot: &mut Spot) -> Option<bool> {
+    let address = NEXT_SPOT.load(Ordering::Acquire);
+    if address == 0 {
+        return None;
+    }
+    // SAFETY: the program gave this address as a function of this type.
+    let next = unsafe { std::mem::transmute::<usize, extern "C" fn(*mut usize, *mut Spot) -> c_int>(address) };
+    Some(next(cursor, spot) != 0)
+}
+
+/// What the program calls a spot; `None` for one that belongs to no program.
+pub(crate) fn name_of_spot(spot: Spot) -> Option<Frame> {
+    let address = NAME_OF_SPOT.load(Ordering::Acquire);
+    if address == 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    let name = unsafe { std::mem::transmute::<usize, extern "C" fn(*const Spot, *mut u8, c_int) -> c_int>(address) };
+    let mut text = vec![0; PLACE_ROOM];
+    let written = name(&spot, text.as_mut_ptr(), PLACE_ROOM as c_int);
+    text.truncate(usize::try_from(written).unwrap_or(0));
+    String::from_utf8_lossy(&text).lines().find_map(frame)
+}
+
+/// Sets two functions for the calls of a program that is traced. The first gives the next *spot* of the calling thread, two words
+/// that stand for a place in the program, and 1, or 0 when there is none; it takes no lock, and keeps in the word `cursor`, 0 at
+/// first, how far it is. The second writes the name of a spot, as the function of `PHALANX_Set_place_hook` does, and nothing for
+/// one that is of no interest; it is called once for each spot. Null removes them.
+#[mpi_entry(PHALANX_Set_spot_hooks)]
+fn set_spot_hooks(next: Address, name: Address) -> Done {
+    NAME_OF_SPOT.store(name.0, Ordering::Release);
+    NEXT_SPOT.store(next.0, Ordering::Release);
+    Ok(())
+}
+
 /// Sets a function that calls which have waited for long run, without any lock, to learn where the program is: it writes up
 /// to so many bytes, a line "file TAB line TAB function" for each frame with the innermost first, and gives how many. With a
 /// negative number, that of the innermost alone into so much room. Null

@@ -43,6 +43,7 @@ mod table;
 mod tool;
 mod topo;
 mod topo_dims;
+mod trace;
 mod typeinfo;
 mod win;
 

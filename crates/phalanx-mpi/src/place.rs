@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use phalanx_engine::Engine;
 use phalanx_engine::engine::Frame;
@@ -79,6 +80,39 @@ fn addresses() -> Vec<usize> {
         found.len() < DEPTH
     });
     found
+}
+
+/// Frames of this library that may lie between a function of the standard and [`caller`].
+const OWN: usize = 24;
+
+/// The address to which the call of this library returns: of the innermost frame that is not of this library.
+pub(crate) fn caller() -> Option<usize> {
+    static RANGE: OnceLock<(usize, usize)> = OnceLock::new();
+    let (from, to) = *RANGE.get_or_init(own_range);
+    let (mut found, mut looked) = (None, 0);
+    backtrace::trace(|frame| {
+        let address = frame.ip().addr();
+        looked += 1;
+        if (from..to).contains(&address.wrapping_sub(1)) {
+            return looked < OWN;
+        }
+        found = Some(address);
+        false
+    });
+    found
+}
+
+/// Where the code of this library is.
+fn own_range() -> (usize, usize) {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let own = (own_range as fn() -> (usize, usize) as *const ()).addr();
+    let module = maps.lines().filter_map(Module::parse).find(|module| module.has(own));
+    module.map_or((own, own + 1), |module| (module.from, module.to))
+}
+
+/// The place of an address to which a call returns.
+pub(crate) fn of_address(address: usize) -> Option<Frame> {
+    named(&[address]).into_iter().next()
 }
 
 /// A file that is mapped for execution.

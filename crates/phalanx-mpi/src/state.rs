@@ -31,8 +31,8 @@ static RUNNING: AtomicU8 = AtomicU8::new(STOPPED);
 
 const STOPPED: u8 = 0;
 const PLAIN: u8 = 1;
-/// Functions may be called, and each call is [looked at](crate::check) first.
-const CHECKED: u8 = 2;
+/// Functions may be called, and each call is looked at first: [checked](crate::check) or [recorded](crate::trace).
+const WATCHED: u8 = 2;
 
 /// How far the world model and the sessions have come.
 static LIFE: Mutex<Life> = Mutex::new(Life { world: World::Before, sessions: 0 });
@@ -68,7 +68,8 @@ pub(crate) fn is_plain() -> bool {
 }
 
 fn run(process: &Process) {
-    RUNNING.store(if process.engine.is_checked() { CHECKED } else { PLAIN }, Ordering::Release);
+    let is_watched = process.engine.is_checked() || crate::trace::is_on();
+    RUNNING.store(if is_watched { WATCHED } else { PLAIN }, Ordering::Release);
 }
 
 /// Whether `MPI_Init` has been called and has returned.
@@ -105,6 +106,7 @@ fn start() -> Result<(), Failure> {
     let engine = Engine::from_env()?;
     crate::place::install(&engine);
     crate::check::begin(&engine);
+    crate::trace::begin(&engine);
     let world = CommObject::predefined(engine.world(), consts::COMM_WORLD);
     let self_comm = CommObject::predefined(engine.self_comm(), consts::COMM_SELF);
     let parent: Option<Comm> = engine.parent();
@@ -133,7 +135,8 @@ impl Process {
 }
 
 /// `MPI_Init` and `MPI_Init_thread`.
-pub(crate) fn initialize(level: i32) -> Result<(), Failure> {
+pub(crate) fn initialize(name: &'static str, level: i32) -> Result<(), Failure> {
+    let began = crate::trace::time();
     let mut life = life();
     match life.world {
         World::Before => {}
@@ -149,6 +152,7 @@ pub(crate) fn initialize(level: i32) -> Result<(), Failure> {
     PROVIDED.store(level, Ordering::Relaxed);
     life.world = World::Running;
     run(need_process()?);
+    crate::trace::initialized(name, began);
     Ok(())
 }
 
@@ -172,6 +176,7 @@ fn stop(process: &Process) -> Result<(), Failure> {
     crate::check::look_for_leaks(process);
     let outcome = process.engine.finalize();
     RUNNING.store(STOPPED, Ordering::Release);
+    crate::trace::finalized();
     for lost in process.engine.undelivered() {
         crate::errors::say(&format!("rank {}: a message was not delivered: {lost}", process.world.comm.rank()));
     }

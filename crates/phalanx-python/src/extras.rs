@@ -1,6 +1,8 @@
 //! What the embedded engine offers beyond the standard: `PHALANX_*` symbols, looked up when the module is imported and
 //! absent in other libraries. Always an optimisation or a comfort, never a need.
 
+mod spots;
+
 use std::ffi::CStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +58,7 @@ type SetInterruptHook = unsafe extern "C" fn(Option<extern "C" fn() -> c_int>) -
 type SetWaitHook = unsafe extern "C" fn(Option<Around>) -> c_int;
 type Abort = unsafe extern "C" fn(c_int) -> c_int;
 type SetPlaceHook = unsafe extern "C" fn(Option<extern "C" fn(*mut u8, c_int) -> c_int>) -> c_int;
+type SetSpotHooks = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
 type ErrorText = unsafe extern "C" fn(c_int, *mut c_char, c_int, *mut c_int) -> c_int;
 type Serves = unsafe extern "C" fn(MPI_Comm, MPI_Comm) -> c_int;
 type LostHandle = unsafe extern "C" fn(*mut c_void) -> c_int;
@@ -134,6 +137,7 @@ pub(crate) struct Extras {
     pub(crate) irecv: Option<Irecv>,
     set_interrupt_hook: Option<SetInterruptHook>,
     set_place_hook: Option<SetPlaceHook>,
+    set_spot_hooks: Option<SetSpotHooks>,
     set_wait_hook: Option<SetWaitHook>,
     abort: Option<Abort>,
     /// The text of an error code, however long it is.
@@ -176,6 +180,8 @@ pub(crate) fn get() -> &'static Extras {
                     .map(|p| std::mem::transmute::<*mut c_void, SetPlaceHook>(p)),
                 set_wait_hook: symbol(c"PHALANX_Set_wait_hook")
                     .map(|p| std::mem::transmute::<*mut c_void, SetWaitHook>(p)),
+                set_spot_hooks: symbol(c"PHALANX_Set_spot_hooks")
+                    .map(|p| std::mem::transmute::<*mut c_void, SetSpotHooks>(p)),
                 abort: symbol(c"PHALANX_Abort").map(|p| std::mem::transmute::<*mut c_void, Abort>(p)),
                 error_text: symbol(c"PHALANX_Error_text").map(|p| std::mem::transmute::<*mut c_void, ErrorText>(p)),
                 serves: symbol(c"PHALANX_Comm_serves").map(|p| std::mem::transmute::<*mut c_void, Serves>(p)),
@@ -416,8 +422,11 @@ pub(crate) fn uses_error_function(function: *mut c_void) -> bool {
     get().uses_error_function.is_none_or(|ask| unsafe { ask(function) } != 0)
 }
 
+/// Set by the launcher for ranks that are traced.
+const TRACED: &str = "PHALANX_TRACE_FD";
+
 /// Lets Python's signal handlers run while a call waits inside the library, so that Ctrl-C works there.
-pub(crate) fn install_interrupt_hook() {
+pub(crate) fn install_interrupt_hook(py: Python<'_>) {
     if let Some(set) = get().set_interrupt_hook {
         // SAFETY: `hook` is a function of the expected type that lives as long as the process.
         let _ = unsafe { set(Some(hook)) };
@@ -430,6 +439,9 @@ pub(crate) fn install_interrupt_hook() {
     if let Some(set) = get().set_place_hook {
         // SAFETY: as above.
         let _ = unsafe { set(Some(place)) };
+    }
+    if let Some(set) = get().set_spot_hooks.filter(|_| std::env::var_os(TRACED).is_some()) {
+        spots::install(py, set);
     }
 }
 
@@ -476,13 +488,7 @@ fn frames(py: Python<'_>, room: usize, only_first: bool) -> PyResult<String> {
         if package.is_empty() || !file.starts_with(package) {
             let line = frame.getattr(intern!(py, "f_lineno"))?.extract::<Option<u32>>()?.unwrap_or(0);
             let function = code.getattr(intern!(py, "co_name"))?.extract::<String>()?;
-            let is_whole = file.starts_with(['/', '<']);
-            let here = if is_whole { None } else { std::env::current_dir().ok() };
-            let file = match here {
-                Some(here) => here.join(&*file).to_string_lossy().into_owned(),
-                None => file.into_owned(),
-            };
-            let row = format!("{}\t{line}\t{}\n", tame(&file), tame(&function));
+            let row = row(&file, line, &function);
             if text.len() + row.len() > room {
                 break;
             }
@@ -494,6 +500,17 @@ fn frames(py: Python<'_>, room: usize, only_first: bool) -> PyResult<String> {
         frame = frame.getattr(intern!(py, "f_back"))?;
     }
     Ok(text)
+}
+
+/// A frame's line.
+fn row(file: &str, line: u32, function: &str) -> String {
+    let is_whole = file.starts_with(['/', '<']);
+    let here = if is_whole { None } else { std::env::current_dir().ok() };
+    let file = match here {
+        Some(here) => here.join(file).to_string_lossy().into_owned(),
+        None => file.to_owned(),
+    };
+    format!("{}\t{line}\t{}\n", tame(&file), tame(function))
 }
 
 /// A name without what separates names.

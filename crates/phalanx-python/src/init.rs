@@ -221,7 +221,7 @@ fn prepare() -> PyResult<()> {
         return Ok(());
     }
     PROCESS.store(std::process::id(), Relaxed);
-    extras::install_interrupt_hook();
+    Python::attach(extras::install_interrupt_hook);
     miss_handles()?;
     set_comm_errhandler(MPI_COMM_SELF)?;
     set_comm_errhandler(MPI_COMM_WORLD)

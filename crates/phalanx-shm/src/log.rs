@@ -2,7 +2,7 @@
 //!
 //! | granule | content |
 //! |---|---|
-//! | 0 | a mark, who writes here (0: nobody yet), how many granules are taken, how many records had no room |
+//! | 0 | a mark, who writes here (0: nobody yet), how many granules are taken, what has been lost |
 //! | then | records: the lowest byte of each granule says what it is, 0 nothing (yet) |
 //!
 //! A thread takes granules by one addition and fills them; the word with the lowest byte of a record's first granule is
@@ -85,26 +85,26 @@ impl Log {
         &self.words()[at]
     }
 
-    /// Takes `granules` for a record. `None`, and the record counts as lost, when there is no room.
+    /// Takes `granules` for a record. `None` when there is no room.
     #[inline]
     pub fn take(&self, granules: u32) -> Option<u32> {
         // One that is too late does not take: the count stays near its end.
         let end = self.word(TAKEN).load(Ordering::Relaxed) + u64::from(granules);
         if (end + 1) * BYTES > self.segment.len() as u64 {
-            return self.lose();
+            return None;
         }
         let at = self.word(TAKEN).fetch_add(u64::from(granules), Ordering::Relaxed) + 1;
         let end = (at + u64::from(granules)) * BYTES;
         if end > self.reserved.load(Ordering::Acquire) && !self.reserve(end) {
-            return self.lose();
+            return None;
         }
         u32::try_from(at).ok()
     }
 
+    /// Counts something for which there was no room.
     #[cold]
-    fn lose(&self) -> Option<u32> {
+    pub fn lose(&self) {
         self.word(LOST).fetch_add(1, Ordering::Relaxed);
-        None
     }
 
     /// Reserves pages up to there and some more.
@@ -166,7 +166,7 @@ impl Log {
         self.word(OWNER).load(Ordering::Relaxed) as u32
     }
 
-    /// Records for which there was no room.
+    /// What has been [lost](Log::lose).
     pub fn lost(&self) -> u64 {
         self.word(LOST).load(Ordering::Relaxed)
     }
@@ -217,7 +217,8 @@ mod tests {
         let room = PIECE as usize / (GRANULE * 8) - 1;
         assert_eq!((0..).take_while(|_| writer.take(1).is_some()).count(), room);
         assert!((0..9).all(|_| writer.take(2).is_none()));
-        assert_eq!((reader.lost(), reader.all().len()), (10, (room + 1) * GRANULE));
+        writer.lose();
+        assert_eq!((reader.lost(), reader.all().len()), (1, (room + 1) * GRANULE));
     }
 
     #[test]

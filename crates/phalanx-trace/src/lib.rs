@@ -7,15 +7,17 @@
 //! | `function.rs` | the functions whose calls are recorded |
 //! | `record.rs` | what a rank writes while it runs |
 //! | `read.rs` | from what the ranks wrote to a trace |
+//! | `layout.rs` | where the interpreter keeps what tells where a call is made |
 //! | `perfetto.rs`, `protobuf.rs` | a trace as a timeline |
 
 mod function;
+pub mod layout;
 mod model;
-pub mod report;
 pub mod perfetto;
 mod protobuf;
 mod read;
 pub mod record;
+pub mod report;
 
 pub use function::number;
 pub use model::{Call, Class, End, Message, Place, PlaceId, Rank, Trace};

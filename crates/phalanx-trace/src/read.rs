@@ -17,6 +17,8 @@ pub struct Job {
     pub command: Vec<String>,
     /// The machine's name.
     pub host: String,
+    /// CPUs that it could use.
+    pub cpus: u32,
     /// When it began, in nanoseconds since 1970.
     pub began_unix_ns: u64,
     /// When it began, by the clock of the logs.
@@ -40,7 +42,7 @@ pub struct Log {
     pub end: End,
     /// Its log, as `phalanx_shm::Log::all` gives it.
     pub words: Vec<u64>,
-    /// Records for which there was no room.
+    /// Calls for which there was no room.
     pub lost: u64,
 }
 
@@ -69,6 +71,7 @@ pub fn read(job: Job, logs: &[Log]) -> Trace {
     let mut trace = Trace {
         command: job.command,
         host: job.host,
+        cpus: job.cpus,
         began_unix_ns: job.began_unix_ns,
         lasted_ns: job.ended.saturating_sub(job.began),
         ..Trace::default()
@@ -243,6 +246,7 @@ impl Reader<'_> {
             returned,
             place: has(HAS_PLACE).then(|| places.get(&high(record[GRANULE])).copied()).flatten(),
             object: has(HAS_OBJECT).then(|| names.get(&(kind, low(record[5]))).cloned()).flatten(),
+            context: (has(HAS_OBJECT) && kind == u32::from(record::COMM)).then(|| low(record[5]).into()),
             peer: has(HAS_PEER).then(|| self.by_slot.get(&high(record[5])).copied()).flatten(),
             tag: has(HAS_TAG).then_some(low(record[6]) as i32),
             bytes: has(HAS_BYTES).then_some(record[7]),
@@ -336,6 +340,7 @@ mod tests {
             returned: true,
             place: Some(PlaceId(0)),
             object: Some("MPI_COMM_WORLD".to_owned()),
+            context: Some(4),
             peer: Some(0),
             tag: Some(-7),
             bytes: Some(8192),

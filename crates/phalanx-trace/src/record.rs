@@ -38,6 +38,9 @@ pub(crate) const PLACE: u8 = 6;
 pub(crate) const NAME: u8 = 7;
 pub(crate) const END: u8 = 8;
 
+/// The kind of a communicator.
+pub(crate) const COMM: u8 = 1;
+
 /// Words of a granule.
 pub const GRANULE: usize = 4;
 /// Bytes of a text in one granule.
@@ -59,7 +62,7 @@ pub const WAITED: usize = 3;
 pub const COMPLETED: usize = 3;
 
 /// What a call is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
     /// A communicator, by its context.
     Comm(u32),
@@ -70,9 +73,15 @@ pub enum Object {
 }
 
 impl Object {
+    /// Its number among those of its kind.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.split().1
+    }
+
     pub(crate) fn split(self) -> (u8, u32) {
         match self {
-            Object::Comm(number) => (1, number),
+            Object::Comm(number) => (COMM, number),
             Object::Win(number) => (2, number),
             Object::File(number) => (3, number),
         }

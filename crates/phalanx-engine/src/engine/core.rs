@@ -10,6 +10,7 @@
 //! | `schedules.rs` | collectives in pieces |
 //! | `check.rs` | what is looked for with `--check` |
 //! | `replay.rs` | what timing decides, recorded and decided again |
+//! | `trace.rs` | what is recorded with `--trace` |
 //! | `tally.rs` | what is counted, and what can be set |
 //! | `abroad.rs` | processes of other jobs |
 
@@ -33,6 +34,7 @@ use crate::status::Status;
 use super::abroad::Abroad;
 use super::check::Check;
 use super::ended::Lives;
+use super::kind;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
@@ -40,6 +42,7 @@ use super::replay::Replay;
 use super::schedules::Schedules;
 use super::send::{Link, Outgoing};
 use super::tally::Tally;
+use super::trace::Trace;
 use super::wait::DOZE;
 
 pub use super::ops::RawOp;
@@ -129,8 +132,12 @@ pub struct Core {
     pub(crate) check: Option<Box<Check>>,
     /// What has been decided, while that is recorded, or repeated.
     pub(crate) replay: Option<Box<Replay>>,
-    /// Whether there is one of these two.
+    /// Who records, while the program is traced.
+    pub(crate) trace: Option<Box<Trace>>,
+    /// Whether there is one of these three.
     pub(crate) attentive: bool,
+    /// What is received straight out of a ring: a small message, or nothing while receives are traced.
+    pub(crate) direct_kind: u8,
     /// Messages that nobody waited for and whose receivers have ended without taking them.
     pub(crate) undelivered: Vec<String>,
 }
@@ -165,6 +172,8 @@ impl Core {
             attentive: check.is_some(),
             check,
             replay: None,
+            trace: None,
+            direct_kind: kind::EAGER,
             counts: false,
             counted_by_tools: false,
             is_observed: false,

@@ -20,6 +20,7 @@ mod send;
 mod stream;
 mod tally;
 mod told;
+mod trace;
 pub mod wait;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -43,6 +44,7 @@ pub use notice::PlaceHook;
 pub use phalanx_waits::{Class, Finding, Frame};
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
 pub use tally::{Levels, Moved, Tally, single_copy_allowed};
+pub use trace::{TraceEvent, Traced, Tracer};
 pub use wait::Around;
 pub(crate) use wait::Driven;
 pub use wait::Waiting;

@@ -34,6 +34,11 @@ impl RawOp {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
+    /// Its place in the slab.
+    pub(crate) fn place(self) -> usize {
+        self.index as usize
+    }
+
     /// Back from an envelope.
     pub(crate) fn from_token(token: u64) -> RawOp {
         RawOp { index: token as u32, generation: (token >> 32) as u32 }

@@ -93,6 +93,20 @@ impl Core {
     /// and nothing posted or arrived could come before.
     #[inline]
     pub(crate) fn recv_direct(&mut self, from: ProcId, m: &Incoming<'_>) -> Direct {
+        self.recv_kind(self.direct_kind, from, m)
+    }
+
+    /// What of [`Core::recv_direct`] was not done because receives are traced.
+    #[cold]
+    pub(crate) fn recv_direct_traced(&mut self, from: ProcId, m: &Incoming<'_>) -> Option<Result<Status>> {
+        self.trace.as_ref()?;
+        let Direct::Received(status) = self.recv_kind(kind::EAGER, from, m) else { return None };
+        self.trace_taken(from, m.ctx, status.tag, status.bytes);
+        Some(Ok(status))
+    }
+
+    #[inline]
+    fn recv_kind(&mut self, kind: u8, from: ProcId, m: &Incoming<'_>) -> Direct {
         let Some(Some(inlet)) = self.inlets.get_mut(from.0 as usize) else {
             return Direct::Nothing;
         };
@@ -103,7 +117,7 @@ impl Core {
         };
         let e = record.envelope;
         // Anything that is not as it should be is for `deliver`.
-        if e.kind != kind::EAGER
+        if e.kind != kind
             || e.len != record.payload_len() as u64
             || e.ctx != m.ctx
             || !m.pattern.fits(e.src as i32, e.tag)
@@ -166,7 +180,11 @@ impl Core {
     /// Starts a receive: takes an arrived message or waits in the posted queue.
     pub(crate) fn recv_start(&mut self, m: &Incoming<'_>, owner: Owner) -> Result<RawOp> {
         if let Some((source, tag, stored)) = self.take_arrived(m.ctx, m.pattern) {
-            return self.recv_stored(m, source, tag, stored, owner);
+            let op = self.recv_stored(m, source, tag, stored, owner)?;
+            if self.attentive {
+                self.trace_started(op);
+            }
+            return Ok(op);
         }
         let op = self.ops.add(
             owner,
@@ -174,6 +192,9 @@ impl Core {
         );
         self.contexts.entry(m.ctx).or_default().posted.push(m.pattern, op);
         self.posted += 1;
+        if self.attentive {
+            self.trace_posted(op);
+        }
         Ok(op)
     }
 
@@ -240,12 +261,18 @@ impl Core {
         if self.counts {
             self.tally.sent_to_self.add(bytes);
         }
+        if self.attentive {
+            self.trace_sent(m);
+        }
         let posted = match self.contexts.get_mut(&m.ctx) {
             Some(queues) if self.posted > 0 => queues.posted.take(source, m.tag),
             _ => None,
         };
         if let Some(recv) = posted {
             self.posted -= 1;
+            if self.attentive {
+                self.trace_matched(recv, self.me, m.ctx, m.tag, bytes);
+            }
             self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
             return;
         }
@@ -263,8 +290,8 @@ impl Core {
                     self.release(stored.from, op);
                 }
                 _ => {
-                    if pattern.source == ANY_SOURCE && self.check.is_some() {
-                        self.look_for_race(ctx, pattern, source);
+                    if self.attentive {
+                        self.watch_taken(ctx, pattern, source, tag, &stored);
                     }
                     return Some((source, tag, stored));
                 }
@@ -343,12 +370,28 @@ impl Core {
         let op = self.contexts.get_mut(&e.ctx)?.posted.take(e.src as i32, e.tag)?;
         self.posted -= 1;
         if self.attentive {
-            if self.check.is_some() {
-                self.look_for_race_of(op, e.ctx, e.src as i32, from);
-            }
-            self.decided_later(op, Some((e.src as i32, e.tag)));
+            self.watch_matched(op, e, from);
         }
         Some(op)
+    }
+
+    /// A message has been taken for a receive of this thread, in a program that is checked or traced.
+    #[cold]
+    fn watch_taken(&mut self, ctx: u32, pattern: Pattern, source: i32, tag: i32, stored: &Stored) {
+        if pattern.source == ANY_SOURCE && self.check.is_some() {
+            self.look_for_race(ctx, pattern, source);
+        }
+        self.trace_taken(stored.from, ctx, tag, stored.bytes);
+    }
+
+    /// A message has come for a receive that waited, in such a program.
+    #[cold]
+    fn watch_matched(&mut self, op: RawOp, e: &Envelope, from: ProcId) {
+        if self.check.is_some() {
+            self.look_for_race_of(op, e.ctx, e.src as i32, from);
+        }
+        self.decided_later(op, Some((e.src as i32, e.tag)));
+        self.trace_matched(op, from, e.ctx, e.tag, e.len);
     }
 
     fn arrive_eager(&mut self, from: ProcId, record: &Record<'_>) {

@@ -180,7 +180,7 @@ impl Engine {
         self.0.decides.store(false, Ordering::Relaxed);
         let replay = {
             let mut core = self.core();
-            core.attentive = core.check.is_some();
+            core.attentive = core.check.is_some() || core.trace.is_some();
             core.replay.take()
         };
         let Some(mut replay) = replay else { return Ok(()) };

@@ -96,12 +96,24 @@ impl Core {
     pub(crate) fn send_now(&mut self, m: &Outgoing<'_>) -> Result<bool> {
         let bytes = m.bytes();
         if bytes >= self.eager_end || m.sync {
-            return Ok(false);
+            return self.send_now_traced(m, bytes);
         }
         if m.dest == self.me {
             return self.send_to_self(m, Owner::Nobody).map(|op| op == RawOp::DONE);
         }
         self.push_eager(m, bytes, 0)
+    }
+
+    /// As [`Core::send_now`], where messages are traced: they leave the hot path, and need not leave the call's.
+    #[cold]
+    fn send_now_traced(&mut self, m: &Outgoing<'_>, bytes: usize) -> Result<bool> {
+        if self.trace.is_none() || self.check.is_some() || m.sync || bytes > self.eager_limit {
+            return Ok(false);
+        }
+        if m.dest == self.me {
+            return self.send_to_self(m, Owner::Nobody).map(|op| op == RawOp::DONE);
+        }
+        self.push_observed(m, bytes, Owner::User)
     }
 
     /// Pushes a small message into the ring; `false` when it does not fit now.
@@ -167,13 +179,16 @@ impl Core {
         self.send_queued(m, data, 0, owner)
     }
 
-    /// As [`Core::push_eager`], where messages are counted or the program is checked.
+    /// As [`Core::push_eager`], where messages are counted or the program is checked or traced.
     #[cold]
     fn push_observed(&mut self, m: &Outgoing<'_>, bytes: usize, owner: Owner) -> Result<bool> {
         let pushed =
             bytes <= self.eager_limit && !m.sync && !self.is_forced(m, owner) && self.push_eager(m, bytes, 0)?;
         if pushed && self.counts {
             self.tally.sent_eager.add(bytes as u64);
+        }
+        if pushed {
+            self.trace_sent(m);
         }
         Ok(pushed)
     }
@@ -183,6 +198,9 @@ impl Core {
         let bytes = m.bytes();
         let large = bytes > self.eager_limit;
         let forced = self.is_forced(m, owner);
+        if self.attentive {
+            self.trace_sent(m);
+        }
         let send = SendOp {
             dest: m.dest,
             ctx: m.ctx,
@@ -344,6 +362,9 @@ impl Core {
         if self.counts {
             self.tally.sent_to_self.add(m.bytes() as u64);
         }
+        if self.attentive {
+            self.trace_sent(m);
+        }
         let op = self.match_own(m, owner);
         self.settle();
         op
@@ -359,6 +380,9 @@ impl Core {
         };
         if let Some(recv) = posted {
             self.posted -= 1;
+            if self.attentive {
+                self.trace_matched(recv, from, m.ctx, m.tag, bytes as u64);
+            }
             self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
             return Ok(RawOp::DONE);
         }
@@ -395,6 +419,15 @@ impl Core {
 
     /// Takes a send back if the receiver has not matched it. True when it will not be delivered.
     pub(crate) fn cancel_send(&mut self, op: RawOp) -> bool {
+        let unsent = self.unsent(op);
+        let is_back = self.take_back(op);
+        if is_back {
+            self.trace_unsent(unsent);
+        }
+        is_back
+    }
+
+    fn take_back(&mut self, op: RawOp) -> bool {
         let me = self.me;
         let Some(send) = self.ops.send(op) else {
             return false;

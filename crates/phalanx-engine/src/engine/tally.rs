@@ -4,13 +4,15 @@
 //! then ([`Core::eager_end`](super::Core::eager_end)), so that all of them leave the hot path, and the one behind it counts. Everything
 //! else that is counted is at places that cost much more than an addition. Lengths of queues are looked at when asked for.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Result, fail};
 
 use super::Engine;
 use super::core::Core;
+use super::trace::{Tracer, Waits};
 
 /// Messages of a kind, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,9 +73,14 @@ pub struct Levels {
 /// How long threads have been blocked, as far as somebody wants to know.
 #[derive(Default)]
 pub(super) struct Blocked {
-    is_counted: AtomicBool,
+    /// Who wants it: [`COUNTED`], [`TRACED`].
+    wanted: AtomicU8,
     nanoseconds: AtomicU64,
+    tracer: Waits,
 }
+
+const COUNTED: u8 = 1;
+const TRACED: u8 = 2;
 
 /// The time of one wait, from here to the drop.
 pub(super) struct Stopwatch<'a> {
@@ -84,7 +91,32 @@ pub(super) struct Stopwatch<'a> {
 impl Blocked {
     #[inline]
     pub(super) fn begin(&self) -> Stopwatch<'_> {
-        Stopwatch { blocked: self, since: self.is_counted.load(Ordering::Relaxed).then(Instant::now) }
+        Stopwatch { blocked: self, since: (self.wanted.load(Ordering::Relaxed) != 0).then(Instant::now) }
+    }
+
+    fn want(&self, who: u8, on: bool) {
+        if on {
+            self.wanted.fetch_or(who, Ordering::Relaxed);
+        } else {
+            self.wanted.fetch_and(!who, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells every wait from now on.
+    pub(super) fn trace(&self, tracer: Arc<dyn Tracer>) {
+        let _ = self.tracer.set(tracer);
+        self.want(TRACED, true);
+    }
+
+    #[cold]
+    fn add(&self, since: Instant) {
+        let nanoseconds = since.elapsed().as_nanos() as u64;
+        if self.wanted.load(Ordering::Relaxed) & COUNTED != 0 {
+            self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+        }
+        if let Some(tracer) = self.tracer.get() {
+            tracer.waited(nanoseconds);
+        }
     }
 }
 
@@ -92,7 +124,7 @@ impl Drop for Stopwatch<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(since) = self.since {
-            self.blocked.nanoseconds.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            self.blocked.add(since);
         }
     }
 }
@@ -105,7 +137,7 @@ pub fn single_copy_allowed() -> bool {
 impl Engine {
     /// Begins or ends the counting of what costs something to count. Whoever calls it settles who else wants it.
     pub fn count_messages(&self, on: bool) {
-        self.blocked().is_counted.store(on, Ordering::Relaxed);
+        self.blocked().want(COUNTED, on);
         let mut core = self.core();
         core.counted_by_tools = on;
         core.settle_counting();
@@ -197,6 +229,7 @@ impl Core {
     }
 
     pub(super) fn set_eager_end(&mut self) {
-        self.eager_end = if self.counts || self.check.is_some() { 0 } else { self.eager_limit + 1 };
+        self.eager_end =
+            if self.counts || self.check.is_some() || self.trace.is_some() { 0 } else { self.eager_limit + 1 };
     }
 }

@@ -421,7 +421,7 @@ fn look_at_ring(core: &mut Core, m: &Incoming<'_>, from: Option<ProcId>, polls: 
         match core.recv_direct(from, m) {
             Direct::Received(status) => return Some(Ok(status)),
             // Looking again does not make it another one.
-            Direct::Other => return None,
+            Direct::Other => return core.recv_direct_traced(from, m),
             Direct::Nothing => std::hint::spin_loop(),
         }
     }

@@ -212,8 +212,9 @@ impl Request {
             Active::Complete(outcome) => outcome,
             Active::Op(op) => {
                 let mut core = self.engine.core();
-                if core.check.is_some() {
+                if core.attentive {
                     core.unwatch(op, true);
+                    core.trace_completed(op);
                 }
                 let outcome = core.ops.take(op).unwrap_or(Ok(Status::EMPTY));
                 // It may have told of a failure, and go on.

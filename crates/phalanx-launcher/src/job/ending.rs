@@ -403,6 +403,7 @@ impl Job {
     /// The exit status, told as well when asked to.
     pub(super) fn last_word(&mut self) -> u8 {
         let found = self.say_findings();
+        self.write_trace();
         let course = &self.course;
         let interrupted = (course.interrupts > 0 && course.failure.is_some()).then_some(130);
         let status = course.verdict.or(interrupted).or(course.failure).or(found).unwrap_or(0);

@@ -4,7 +4,7 @@
 //! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
 //! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts, [`waits`] finds deadlocks, [`desk`] hears what
 //! ranks tell besides, [`terminal`] hands the terminal to one of them, [`postmortem`] says how it ended,
-//! [`looked`] tells who asks.
+//! [`looked`] tells who asks, [`trace`] makes a timeline of what ranks have recorded.
 
 mod check;
 mod desk;
@@ -16,6 +16,7 @@ mod places;
 mod postmortem;
 mod serve;
 mod terminal;
+pub(crate) mod trace;
 mod waits;
 mod world;
 
@@ -67,6 +68,7 @@ struct Rank {
     last_words: String,
     /// Index of its connection.
     connection: usize,
+    traced: trace::Traced,
 }
 
 /// A PMI connection: of a rank, or of the process that this launcher serves.
@@ -150,6 +152,8 @@ pub(crate) struct Manner {
     pub(crate) check: crate::cli::Check,
     /// What is recorded, or repeated.
     pub(crate) recording: crate::recording::Recording,
+    /// What is to be made of what ranks record.
+    pub(crate) traced: trace::Wanted,
     /// Ranks use another MPI library: their slots say nothing.
     pub(crate) foreign: bool,
     /// Environment of every rank, spawned ones too.
@@ -187,6 +191,7 @@ pub(crate) struct Job {
     looked: looked::Looked,
     scratch: Vec<u8>,
     started: Instant,
+    began: trace::Began,
 }
 
 impl Job {
@@ -243,6 +248,7 @@ impl Job {
             partial_at: None,
             scratch: vec![0; 64 * 1024],
             started,
+            began: trace::Began::now(),
         };
         // Also where nobody is to look: ranks do not, either.
         job.universe.universe().watch();
@@ -436,6 +442,7 @@ impl Job {
                 continue;
             };
             self.ranks[index].ended = Some(ended);
+            self.ranks[index].traced.ended = trace::now();
             // What it said last comes before what is said about it.
             self.read_connection(self.ranks[index].connection);
             self.drain(index);

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
 use super::desk::{DESK, PDB};
+use super::trace::Traced;
 use super::{Connection, Job, Rank, Source, usable_cpus, watch};
 use crate::cli::{Reader, Target};
 use crate::error::LaunchError;
@@ -129,7 +130,10 @@ impl Job {
         let mut env = self.manner.env.clone();
         env.extend(planned.env.iter().cloned());
         env.extend(self.identity(plan, theirs.as_raw_fd(), rank, size, app));
-        let keep = vec![theirs.as_fd(), self.universe.descriptor(), self.desk.theirs()];
+        let traced = Traced::for_rank(&self.manner.traced, self.manner.foreign)?;
+        env.push(traced.variable());
+        let mut keep = vec![theirs.as_fd(), self.universe.descriptor(), self.desk.theirs()];
+        keep.extend(traced.descriptor());
         let cpus = self.cpus_for(plan, rank, size);
         let spawn = Spawn {
             program: &planned.program.path,
@@ -176,6 +180,7 @@ impl Job {
             streams: [None, None],
             last_words: String::new(),
             connection,
+            traced,
         });
         let watched = watch(&self.epoll, &ours, Source::Connection(connection));
         self.connections.push(Connection { descriptor: Some(ours), client, rank: Some(index) });
@@ -353,8 +358,8 @@ pub(crate) fn path_of(env: &[(OsString, OsString)]) -> OsString {
 /// Raises the limit of open files for so many ranks, as far as the hard limit allows.
 fn make_room_for_descriptors(ranks: u32) -> Result<(), LaunchError> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // Each rank has two pipes and a socket; a few are ours, and a start takes some more for a moment.
-    let wanted = u64::from(ranks) * 3 + 48;
+    // Each rank has two pipes and a socket, and a log if it is traced; a few are ours, and a start takes some more for a moment.
+    let wanted = u64::from(ranks) * 4 + 48;
     let limit = getrlimit(Resource::Nofile);
     let Some(soft) = limit.current.filter(|soft| *soft < wanted) else {
         return Ok(());

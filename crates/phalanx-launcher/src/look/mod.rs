@@ -8,14 +8,13 @@
 //! | `mod.rs` | what was seen of a job |
 //! | `process.rs` | a process and its threads, by `/proc` |
 //! | `call.rs` | the system call that a thread is in, in words |
-//! | `python.rs` | Python stacks, from memory; `layout.rs`, `lines.rs`, `memory.rs` for it |
+//! | `python.rs` | Python stacks, from memory; `lines.rs`, `memory.rs` for it |
 //! | `report.rs` | words: equal ranks folded, and what it all means in one line; `verdict.rs`, `json.rs` |
 //!
 //! [`docs/decisions/0024`](../../../../docs/decisions/0024-a-look-inside.md) has the reasons.
 
 mod call;
 mod json;
-mod layout;
 mod lines;
 mod memory;
 mod process;

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 
+use phalanx_trace::layout::{ENTRIES, Layout, WORDS, layout};
 use phalanx_waits::Frame;
 
-use super::layout::{Layout, layout};
 use super::lines::line_at;
 use super::memory::{Memory, Symbols, executable, mapped_files};
 
@@ -24,8 +24,6 @@ const LOOKS: usize = 5;
 /// Letters of a name and bytes of a table of lines.
 const NAME: u64 = 4096;
 const TABLE: u64 = 1 << 18;
-/// Owners of frames from here on are no functions: they stand where the interpreter was entered.
-const ENTRIES: u8 = 3;
 
 /// Why there are no stacks.
 #[derive(Debug)]
@@ -56,7 +54,11 @@ pub(super) fn stacks(pid: u32) -> Result<Vec<(u32, Vec<Frame>)>, Nothing> {
         let Some(runtime) = symbols.find("_PyRuntime") else { continue };
         // Before 3.11 there was no such variable.
         let version = symbols.find("Py_Version").map_or(Ok(0), |at| memory.word(at)).map_err(Nothing::Unreadable)?;
-        let layout = layout(&memory, runtime, version).map_err(Nothing::Unreadable)?;
+        let table = || {
+            let bytes = memory.bytes(runtime, WORDS * 8)?;
+            Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
+        };
+        let layout = layout(version, table).map_err(Nothing::Unreadable)?;
         let types = symbols.find("PyCode_Type").zip(symbols.find("PyUnicode_Type"));
         let (Some(layout), Some((code_type, text_type))) = (layout, types) else {
             return Err(Nothing::Version(match version {

@@ -49,6 +49,11 @@ impl FileObject {
         ErrorObject::File(RawFile(self.raw))
     }
 
+    /// How texts call it: by the name it was opened by.
+    pub(crate) fn title(&self) -> String {
+        self.file.path().to_string_lossy().into_owned()
+    }
+
     fn handler(&self) -> Handler {
         self.handler.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -39,6 +39,7 @@ fn memory(base: Address, (bytes, unit): (usize, usize)) -> phalanx_engine::Resul
 /// Gives a new window a handle.
 fn adopt(win: Window, info: &InfoRef) -> Result<RawWin, Failure> {
     let hints = info.hints()?;
+    crate::trace::renamed();
     let raw = WINS.insert_with(|raw| Arc::new(WinObject::new(win, raw, hints)));
     raw.map(RawWin).ok_or_else(|| wrong(ErrorClass::Other, "too many windows exist; free some"))
 }

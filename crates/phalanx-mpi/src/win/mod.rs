@@ -16,6 +16,7 @@ use phalanx_engine::ErrorClass;
 use phalanx_engine::info::Info;
 use phalanx_engine::win::{Flavor, Window};
 use phalanx_mpi_macros::mpi_entry;
+use phalanx_shm::ProcId;
 
 use crate::attr::Attributes;
 use crate::consts;
@@ -80,6 +81,19 @@ impl WinObject {
     /// The object that errors about this window name.
     pub(crate) fn error_object(&self) -> ErrorObject {
         ErrorObject::Win(RawWin(self.raw))
+    }
+
+    /// How texts call it.
+    pub(crate) fn title(&self) -> String {
+        match self.win.name() {
+            name if name.is_empty() => format!("unnamed window 0x{:x}", self.raw),
+            name => name,
+        }
+    }
+
+    /// The process of a rank in its group.
+    pub(crate) fn member(&self, rank: usize) -> Option<ProcId> {
+        self.win.group().get(rank)
     }
 
     /// The error handler.
@@ -187,6 +201,7 @@ fn win_get_name(win: RawWin, name: TextOut, length: Out<c_int>) -> Done {
 #[mpi_entry(MPI_Win_set_name)]
 fn win_set_name(win: WinRef, name: Text) -> Done {
     win.win.set_name(crate::param::cut(&name.0, consts::MAX_OBJECT_NAME as usize - 1));
+    crate::trace::renamed();
     Ok(())
 }
 

@@ -1,40 +1,52 @@
-//! Where things are in a Python interpreter's memory.
+//! Where things are in a Python interpreter's memory: for who looks into a rank from outside, and for a rank that records where
+//! its calls are made.
 //!
 //! From 3.13 on an interpreter says it itself, in a table at the beginning of its state that is made for this purpose; for the two
 //! versions before it stands here. (Bug-fix releases of a version do not move anything: extensions built for one would
 //! break.) A wrong place is noticed: what is read there has to be a code object or a text by its type.
 
-use std::io;
-
-use super::memory::Memory;
-
 /// Offsets in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
-    pub(super) interpreters: u64,
-    pub(super) next_interpreter: u64,
-    pub(super) threads: u64,
-    pub(super) next_thread: u64,
-    pub(super) native_id: u64,
+pub struct Layout {
+    /// From the runtime's state to its first interpreter.
+    pub interpreters: u64,
+    /// From an interpreter to the next one.
+    pub next_interpreter: u64,
+    /// From an interpreter to its first thread.
+    pub threads: u64,
+    /// From a thread to the next one.
+    pub next_thread: u64,
+    /// From a thread to its number in the kernel.
+    pub native_id: u64,
     /// From the state of a thread to its frame: where the pointer is, and where it is in what that points to, if it is not the
     /// frame.
-    pub(super) frame: (u64, Option<u64>),
-    pub(super) code: usize,
-    pub(super) previous: usize,
-    pub(super) instruction: usize,
-    pub(super) owner: usize,
-    pub(super) kind: u64,
-    pub(super) file: usize,
-    pub(super) name: usize,
-    pub(super) lines: usize,
-    pub(super) first_line: usize,
-    pub(super) instructions: u64,
+    pub frame: (u64, Option<u64>),
+    /// From a frame to its code object.
+    pub code: usize,
+    /// From a frame to the one that called it.
+    pub previous: usize,
+    /// From a frame to where it is in its instructions.
+    pub instruction: usize,
+    /// From a frame to what owns it.
+    pub owner: usize,
+    /// From an object to its type.
+    pub kind: u64,
+    /// From a code object to the name of its file.
+    pub file: usize,
+    /// From a code object to its name.
+    pub name: usize,
+    /// From a code object to its table of lines.
+    pub lines: usize,
+    /// From a code object to its first line.
+    pub first_line: usize,
+    /// From a code object to its instructions.
+    pub instructions: u64,
     /// Of a text: its length, its form, where its letters begin when they are ASCII and when they are not.
-    pub(super) text: [u64; 4],
+    pub text: [u64; 4],
     /// At which bit of a text's form the width of its letters begins.
-    pub(super) form_at: u32,
+    pub form_at: u32,
     /// Of bytes: their number, and where they are.
-    pub(super) bytes: [u64; 2],
+    pub bytes: [u64; 2],
 }
 
 const V3_11: Layout = Layout {
@@ -87,31 +99,36 @@ struct Table {
 const TABLE_3_13: Table = Table { runtime: 3, interpreter: 6, thread: 19, frame: 28, code: 34, object: 44, form_at: 2 };
 const TABLE_3_14: Table =
     Table { runtime: 3, interpreter: 6, thread: 22, frame: 31, code: 39, object: 50, form_at: 16 };
-const WORDS: usize = 52;
+/// Words of the table that are looked at.
+pub const WORDS: usize = 52;
 const MARK: u64 = u64::from_ne_bytes(*b"xdebugpy");
 /// Bytes of the largest part but for the interpreter's state, which no offset passes.
 const FAR: u64 = 1 << 20;
 
-/// The layout of the interpreter whose state begins at `runtime`, by its version as in `PY_VERSION_HEX`. `None` for a version that is
-/// not known here.
-pub(super) fn layout(memory: &Memory, runtime: u64, version: u64) -> io::Result<Option<Layout>> {
-    let table = match version >> 16 {
+/// Owners of frames from here on are no functions: they stand where the interpreter was entered.
+pub const ENTRIES: u8 = 3;
+
+/// The layout of an interpreter by its version, as in `PY_VERSION_HEX`, and by what `table` gives: the first [`WORDS`] words of the
+/// runtime's state. `None` for a version that is not known here.
+///
+/// # Errors
+/// What `table` gives.
+pub fn layout<E>(version: u64, table: impl FnOnce() -> Result<Vec<u64>, E>) -> Result<Option<Layout>, E> {
+    let parts = match version >> 16 {
         0x030b => return Ok(Some(V3_11)),
         0x030c => return Ok(Some(V3_12)),
         0x030d => TABLE_3_13,
         0x030e => TABLE_3_14,
         _ => return Ok(None),
     };
-    let bytes = memory.bytes(runtime, WORDS * 8)?;
-    let words: Vec<u64> = bytes.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_ne_bytes)).collect();
-    Ok(by_table(&words, &table))
+    Ok(by_table(&table()?, &parts))
 }
 
 fn by_table(words: &[u64], table: &Table) -> Option<Layout> {
     // Each part begins with its size.
     let of = |part: usize, at: usize| (words[part + at] < words[part].min(FAR)).then_some(words[part + at]);
     let near = |part: usize, at: usize| of(part, at).and_then(|offset| usize::try_from(offset).ok());
-    if words.first() != Some(&MARK) {
+    if words.len() < WORDS || words.first() != Some(&MARK) {
         return None;
     }
     let kind = of(table.object, 1)?;
