@@ -263,6 +263,30 @@ else:
         comm.ssend((rank, step), dest=0)
 """
 
+# A rank dies at a moment of its own; rank 0 says at once what it has received.
+SUDDEN = """
+import signal
+from threading import Timer
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+limit = int(sys.argv[2])
+if not limit and rank == chance.randrange(size):
+    Timer(0.05 + chance.random() / 4, die).start()
+data, status = bytearray(4), MPI.Status()
+if rank == 0:
+    file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    step = 0
+    while step != limit or not limit:
+        found = comm.Iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG)
+        comm.Recv(data, MPI.ANY_SOURCE, MPI.ANY_TAG, status)
+        os.write(file, b"%d%d " % (found, status.source))
+        step += 1
+        if not limit and step == 100_000: die()
+    die()
+while True:
+    comm.Ssend(data, dest=0)
+"""
+
 SPAWN = """
 parent = MPI.Comm.Get_parent()
 if parent == MPI.COMM_NULL:
@@ -518,6 +542,22 @@ class Ends(ReplayCase):
         self.assertTrue(further.out.startswith(recorded.out), further.text)
         self.assertEqual(further.out.count("\n"), 8, further.text)
         self.assert_says(further, "rank 0: --replay: the recording ends here")
+
+    def test_ranks_that_are_killed_at_any_moment_leave_a_whole_file(self) -> None:
+        order, steps = Path(self.folder, "order"), 0
+        for _ in range(5):
+            order.unlink(missing_ok=True)
+            recorded = self.record(4, SUDDEN, args=[str(order), "0"])
+            self.assertNotEqual(recorded.status, 0, recorded.text)
+            then = order.read_bytes().split() if order.exists() else []
+            if not then:
+                continue
+            again = self.replay(4, SUDDEN, args=[str(order), str(len(then))])
+            self.assertNotIn("damaged", again.err, again.text)
+            self.assertNotIn("something else", again.err, again.text)
+            self.assertEqual(order.read_bytes().split(), then, again.text)
+            steps += len(then)
+        self.assertGreater(steps, 0, "no rank lived long enough")
 
     def test_a_program_that_does_something_else_is_told_what(self) -> None:
         recorded = self.record(2, OTHER, args=["as it was"])
