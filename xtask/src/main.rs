@@ -1,4 +1,5 @@
-//! Generated files: `cargo xtask gen` writes them, `cargo xtask gen --check` compares.
+//! Generated files: `cargo xtask gen` writes them, `cargo xtask gen --check` compares. `cargo xtask fuzz` runs the fuzz targets
+//! (`fuzz.rs`).
 //!
 //! The standard's ABI is data (`abi/*.tsv`). From it come the C header, its twin for Cython, the
 //! constants of the C surface, and the coverage page. The bodies are read from the `#[mpi_entry(..)]` attributes of
@@ -8,6 +9,7 @@
 mod consts;
 mod coverage;
 mod cython;
+mod fuzz;
 mod header;
 mod implemented;
 mod python;
@@ -23,8 +25,9 @@ fn main() -> ExitCode {
     let check = match words.as_slice() {
         ["gen"] => false,
         ["gen", "--check"] => true,
+        ["fuzz", rest @ ..] => return fuzz::run(&root(), rest),
         _ => {
-            eprintln!("usage: cargo xtask gen [--check]");
+            eprintln!("usage: cargo xtask gen [--check]\n       {}", fuzz::USAGE);
             return ExitCode::from(2);
         }
     };

@@ -46,6 +46,8 @@ pub mod dynamic;
 pub mod engine;
 pub mod error;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod group;
 pub mod info;
 pub mod io;

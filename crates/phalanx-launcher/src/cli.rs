@@ -5,8 +5,11 @@
 //! next section (several programs in one job).
 
 mod flags;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -590,8 +593,21 @@ fn hosts(list: &OsStr) -> Result<(), LaunchError> {
 }
 
 fn host_file(path: &Path) -> Result<(), LaunchError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| LaunchError::usage(format!("--hostfile {}: cannot be read: {e}", path.display())))?;
+    let problem = |what: String| LaunchError::usage(format!("--hostfile {}: cannot be read: {what}", path.display()));
+    let mut text = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(HOST_FILE + 1).read_to_end(&mut text))
+        .map_err(|error| problem(error.to_string()))?;
+    if text.len() as u64 > HOST_FILE {
+        return Err(problem(format!("it has more than {HOST_FILE} bytes")));
+    }
+    host_lines(&String::from_utf8_lossy(&text))
+}
+
+/// Bytes of a file of host names, at most.
+const HOST_FILE: u64 = 1 << 20;
+
+fn host_lines(text: &str) -> Result<(), LaunchError> {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or("");
         if let Some(host) = line.split_whitespace().next() {

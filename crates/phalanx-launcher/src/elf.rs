@@ -13,7 +13,7 @@ pub(crate) fn soname(path: &Path) -> Option<String> {
     soname_of(&std::fs::read(path).ok()?)
 }
 
-fn soname_of(file: &[u8]) -> Option<String> {
+pub(crate) fn soname_of(file: &[u8]) -> Option<String> {
     let order = if cfg!(target_endian = "little") { 1 } else { 2 };
     if file.get(..6)? != [0x7f, b'E', b'L', b'F', 2, order] {
         return None;

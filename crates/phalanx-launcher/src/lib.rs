@@ -25,6 +25,8 @@ pub mod doctor;
 mod elf;
 pub mod error;
 pub mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod help;
 pub mod install;
 pub mod job;

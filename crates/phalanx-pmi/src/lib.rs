@@ -4,6 +4,9 @@
 //! `mcmd=spawn` to `endcmd`, once for each program. Both sides read and write them here: the engine is a client (of
 //! `phalanx run` and of MPICH's `mpiexec`), the launcher serves. Nothing here touches a descriptor.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::fmt::Write as _;
 
 /// A line `key=value key=value ...`.

@@ -19,6 +19,8 @@
 //! Architecture Invariant: every item of a job is delivered exactly once, whatever happens to workers.
 
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod items;
 pub mod job;
 pub mod ledger;

@@ -67,6 +67,8 @@ pub mod event;
 pub mod findings;
 #[cfg(not(loom))]
 pub mod fork;
+#[cfg(all(any(test, fuzzing), not(loom)))]
+pub mod fuzz;
 mod heap;
 pub mod holders;
 #[cfg(not(loom))]

@@ -44,7 +44,7 @@ const JUDGED: usize = 3;
 pub struct Notes<'a>(&'a [AtomicU64]);
 
 /// The moment in which a note was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     epoch: u64,
     /// The state of the word that its thread sleeps on.

@@ -44,7 +44,7 @@ impl Findings {
         findings
     }
 
-    fn add(&mut self, slot: u32, records: &[Vec<u8>]) {
+    pub(crate) fn add(&mut self, slot: u32, records: &[Vec<u8>]) {
         let mut own: Vec<Key> = Vec::new();
         for record in records {
             match Found::decode(record) {

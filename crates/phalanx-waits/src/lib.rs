@@ -15,6 +15,8 @@
 
 mod finding;
 mod found;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod proof;
 mod report;
 mod snapshot;

@@ -45,6 +45,20 @@ impl Snapshot {
         taken
     }
 
+    /// What so many processes would have said.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_waits(processes: u32, mut waits: Vec<(u32, Wait)>) -> Snapshot {
+        waits.sort_by_key(|(slot, _)| *slot);
+        let of = |slot| waits.iter().filter(move |(of, _)| *of == slot).map(|(_, wait)| wait.clone()).collect();
+        let standings = (0..processes).map(of).map(|own: Vec<Wait>| match own.is_empty() {
+            true => Standing::Free,
+            false => Standing::Blocked(own),
+        });
+        let (standings, stamp) = (standings.collect(), Stamp::default());
+        let thread = |(slot, wait)| Thread { slot, at: 0, stamp, wait };
+        Snapshot { threads: waits.into_iter().map(thread).collect(), standings }
+    }
+
     /// The blocked threads, those of each process one after the other.
     #[must_use]
     pub fn threads(&self) -> &[Thread] {

@@ -37,7 +37,7 @@ use crate::group::Group;
 use super::ports::{from_words, to_words};
 
 /// What a socket says first begins with this: a mark and the version of what follows.
-const GREETING: &str = "phalanx-meet 1";
+pub(super) const GREETING: &str = "phalanx-meet 1";
 
 /// The longest line.
 const LONGEST: usize = 64 << 10;
@@ -135,15 +135,15 @@ pub(super) struct Talk {
 }
 
 /// The first line of the other end.
-struct Greeting {
-    machine: String,
+pub(super) struct Greeting {
+    pub(super) machine: String,
     home: u64,
     key: u64,
     pid: u32,
     fd: i32,
     number: u32,
     process: ProcId,
-    members: Vec<ProcId>,
+    pub(super) members: Vec<ProcId>,
 }
 
 fn slots(list: &[ProcId]) -> String {
@@ -155,7 +155,7 @@ fn read_slots(list: &str) -> Option<Vec<ProcId>> {
 }
 
 impl Greeting {
-    fn read(line: &str) -> Option<Greeting> {
+    pub(super) fn read(line: &str) -> Option<Greeting> {
         let words: Vec<&str> = line.strip_prefix(GREETING)?.strip_prefix(' ')?.split(' ').collect();
         let [machine, home, key, pid, fd, number, process, members] = words[..] else { return None };
         Some(Greeting {

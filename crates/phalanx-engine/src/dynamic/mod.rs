@@ -14,6 +14,8 @@
 //! | 2 | number of parents |
 //! | 3.. | the parents' process ids, in the order of their ranks |
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod jobs;
 mod names;
 mod ports;

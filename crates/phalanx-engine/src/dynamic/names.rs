@@ -124,13 +124,13 @@ struct Registry {
 }
 
 /// A published name.
-struct Entry {
+pub(super) struct Entry {
     path: PathBuf,
-    job: String,
+    pub(super) job: String,
     service: String,
-    port: String,
-    since: u128,
-    owner: ProcessTag,
+    pub(super) port: String,
+    pub(super) since: u128,
+    pub(super) owner: ProcessTag,
 }
 
 #[cold]
@@ -214,7 +214,7 @@ impl Registry {
 
 impl Entry {
     /// The name that a file tells of.
-    fn read(path: PathBuf, content: &str) -> Option<Entry> {
+    pub(super) fn read(path: PathBuf, content: &str) -> Option<Entry> {
         let words: Vec<&str> = content.trim_end().split(' ').collect();
         let ["phalanx-name", "1", job, owner, since, service, port] = words[..] else { return None };
         let owner = ProcessTag::from_bits(u64::from_str_radix(owner, 16).ok()?);
@@ -250,7 +250,7 @@ fn reason(answer: &Answer) -> String {
 ///
 /// # Errors
 /// Of that class, when it is empty or longer than a name can be.
-fn word(text: &str, class: ErrorClass) -> Result<String> {
+pub(super) fn word(text: &str, class: ErrorClass) -> Result<String> {
     if text.is_empty() || text.len() > LONGEST {
         return Err(Error::new(class, format!("a name has 1 to {LONGEST} bytes; this one has {}", text.len())));
     }
@@ -259,7 +259,7 @@ fn word(text: &str, class: ErrorClass) -> Result<String> {
 }
 
 /// The text that was written as a word.
-fn text(word: &str) -> String {
+pub(super) fn text(word: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = word.as_bytes();
     while let [first, tail @ ..] = rest {

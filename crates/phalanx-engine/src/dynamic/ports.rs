@@ -76,7 +76,7 @@ impl Drop for Bell {
 }
 
 /// A port, as its name tells it.
-struct Port {
+pub(super) struct Port {
     /// The universe of its job.
     key: u64,
     owner: ProcId,
@@ -85,17 +85,17 @@ struct Port {
 }
 
 impl Port {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("phalanx:{}:{:x}:{}:{}:{:016x}", boot::machine(), self.key, self.owner.0, self.number, self.secret)
     }
 
     /// The name of its socket.
-    fn address(&self) -> String {
+    pub(super) fn address(&self) -> String {
         format!("phalanx-port-{:x}-{}-{}-{:016x}", self.key, self.owner.0, self.number, self.secret)
     }
 
     /// The port with this name.
-    fn of(name: &str) -> Result<Port> {
+    pub(super) fn of(name: &str) -> Result<Port> {
         let name = &shown(name);
         let Some(place) = name.strip_prefix("phalanx:") else {
             fail!(Port, "'{name}' is not the name of a port; MPI_Open_port gives one");

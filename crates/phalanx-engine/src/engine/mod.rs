@@ -5,7 +5,7 @@ pub mod buffer;
 mod check;
 pub mod core;
 mod ended;
-mod kind;
+pub(crate) mod kind;
 mod large;
 mod matching;
 pub(crate) mod memory;

@@ -108,7 +108,7 @@ impl AsFd for Desk {
 
 impl Message {
     /// Reads a message; `None` if it is none.
-    fn read(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(bytes);
         let mut fields = text.split('\0').map(str::to_owned);
         let mut next = || fields.next();
@@ -126,7 +126,9 @@ impl Message {
                 };
                 Some(Self::Raised(slot, exception))
             }
-            ("speaks", slot) => Some(Self::Speaks(slot, next()?.parse().ok().and_then(Pid::from_raw))),
+            ("speaks", slot) => {
+                Some(Self::Speaks(slot, next()?.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)))
+            }
             _ => None,
         }
     }

@@ -9,6 +9,8 @@
 mod check;
 mod desk;
 mod ending;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod input;
 mod looked;
 mod partial;

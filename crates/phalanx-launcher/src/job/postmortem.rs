@@ -373,7 +373,7 @@ impl Job {
 
 impl Exception {
     /// Its last line, as Python shows it.
-    fn said(&self) -> String {
+    pub(super) fn said(&self) -> String {
         let text = tame(self.text.lines().next().unwrap_or_default().to_owned());
         if text.is_empty() { self.class.clone() } else { format!("{}: {text}", self.class) }
     }
@@ -399,7 +399,7 @@ fn groups<'e>(raised: impl Iterator<Item = &'e (usize, Exception)>) -> Vec<Group
     groups
 }
 
-fn write_traceback(text: &mut String, exception: &Exception) {
+pub(super) fn write_traceback(text: &mut String, exception: &Exception) {
     if exception.is_shown {
         wrapped(text, "    ", &exception.said());
         return write_place(text, exception);
@@ -417,7 +417,7 @@ fn write_traceback(text: &mut String, exception: &Exception) {
     }
 }
 
-fn write_place(text: &mut String, exception: &Exception) {
+pub(super) fn write_place(text: &mut String, exception: &Exception) {
     write_frame(text, &exception.place, &exception.source);
 }
 

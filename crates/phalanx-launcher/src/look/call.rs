@@ -25,6 +25,12 @@ pub(super) fn doing(pid: u32, thread: u32, state: char, tracer: &Option<(u32, St
         return of(DoingKind::Computes, "computes");
     }
     let line = read_at_most(&format!("/proc/{pid}/task/{thread}/syscall"), SMALL).unwrap_or_default();
+    in_call(pid, thread, state, &line)
+}
+
+/// The same, by what the kernel prints of its call.
+fn in_call(pid: u32, thread: u32, state: char, line: &str) -> Doing {
+    let of = |kind, words: &str| Doing { kind, words: words.to_owned() };
     let mut words = line.split_whitespace();
     let number: Option<i64> = words.next().and_then(|word| word.parse().ok());
     let arguments: Vec<u64> = words.filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok()).collect();
@@ -39,6 +45,12 @@ pub(super) fn doing(pid: u32, thread: u32, state: char, tracer: &Option<(u32, St
         (None, _) if line.starts_with("running") => of(DoingKind::Computes, "computes"),
         (None, _) => of(DoingKind::Other, &format!("sleeps{}", place(pid, thread))),
     }
+}
+
+/// For whoever has only what the kernel prints.
+#[cfg(any(test, fuzzing))]
+pub(super) fn told(pid: u32, state: char, line: &str) -> Doing {
+    in_call(pid, pid, state, line)
 }
 
 /// Where in the kernel a thread sleeps, if that may be known.

@@ -4,6 +4,7 @@
 //! leads nowhere is an error. The kernel lets this process read where it might attach a debugger: a launcher may with its
 //! ranks, also where only ancestors may (`kernel.yama.ptrace_scope` 1).
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,8 +14,15 @@ const LONGEST: usize = 1 << 20;
 /// Bytes of a list of mappings, at most.
 const MAPS: u64 = 8 << 20;
 
-/// Memory of a process.
-pub(super) struct Memory(File);
+/// Bytes that are read of a process, at most, and what a read counts besides its own: some thousand stacks, or as much nonsense.
+const MOST: u64 = 64 << 20;
+const READ: u64 = 64;
+
+/// Memory of a process, as far as it is looked at: whatever stands in it, a look comes to an end.
+pub(super) struct Memory {
+    file: File,
+    left: Cell<u64>,
+}
 
 /// A file that is mapped into a process, where its first byte is.
 pub(super) struct Mapped {
@@ -26,14 +34,23 @@ impl Memory {
     /// # Errors
     /// When there is no such process, or it may not be looked into.
     pub(super) fn of(pid: u32) -> io::Result<Memory> {
-        File::open(format!("/proc/{pid}/mem")).map(Memory)
+        File::open(format!("/proc/{pid}/mem")).map(Memory::over)
+    }
+
+    /// The memory that a file is.
+    pub(super) fn over(file: File) -> Memory {
+        Memory { file, left: Cell::new(MOST) }
     }
 
     /// Fills `into` from `address` on.
     pub(super) fn read(&self, address: u64, into: &mut [u8]) -> io::Result<()> {
         // Addresses of the upper half are no program's, and no offsets of a file, either.
-        match i64::try_from(address) {
-            Ok(4096..) => self.0.read_exact_at(into, address),
+        let left = self.left.get().checked_sub(READ + into.len() as u64);
+        match (i64::try_from(address), left) {
+            (Ok(4096..), Some(left)) => {
+                self.left.set(left);
+                self.file.read_exact_at(into, address)
+            }
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -68,7 +85,11 @@ impl Memory {
 
 /// The files that are mapped into a process, each with the place of its first byte.
 pub(super) fn mapped_files(pid: u32) -> io::Result<Vec<Mapped>> {
-    let text = super::read_at_most(&format!("/proc/{pid}/maps"), MAPS)?;
+    Ok(files_in(&super::read_at_most(&format!("/proc/{pid}/maps"), MAPS)?))
+}
+
+/// The same, as the kernel prints it. (A path may hold anything.)
+pub(super) fn files_in(text: &str) -> Vec<Mapped> {
     let line = |line: &str| {
         // "start-end perms offset dev inode   path"
         let mut words = line.split_whitespace();
@@ -77,7 +98,7 @@ pub(super) fn mapped_files(pid: u32) -> io::Result<Vec<Mapped>> {
         let base = u64::from_str_radix(range.split_once('-')?.0, 16).ok()?;
         (u64::from_str_radix(offset, 16).ok()? == 0).then_some(Mapped { path, base })
     };
-    Ok(text.lines().filter_map(line).collect())
+    text.lines().filter_map(line).collect()
 }
 
 /// What a process executes.

@@ -14,6 +14,8 @@
 //! [`docs/decisions/0024`](../../../../docs/decisions/0024-a-look-inside.md) has the reasons.
 
 mod call;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod json;
 mod lines;
 mod memory;

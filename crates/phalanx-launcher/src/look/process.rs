@@ -90,20 +90,30 @@ struct Stat {
 }
 
 fn stat(path: &str) -> Option<Stat> {
-    let text = read_at_most(path, SMALL).ok()?;
+    stat_in(&read_at_most(path, SMALL).ok()?)
+}
+
+/// The same, as the kernel prints it.
+fn stat_in(text: &str) -> Option<Stat> {
     // The name is in parentheses and may hold anything.
     let (begin, rest) = text.rsplit_once(')')?;
     let name = begin.split_once('(')?.1.to_owned();
     let fields: Vec<&str> = rest.split_whitespace().collect();
     // Fields are counted from 1 in proc(5), and the third is the first here.
     let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok());
-    let ticks = number(14)? + number(15)?;
+    let ticks = number(14)?.saturating_add(number(15)?);
     Some(Stat {
         name,
         state: fields.first()?.chars().next()?,
-        cpu: ticks * 1000 / rustix::param::clock_ticks_per_second().max(1),
-        resident: number(24)? * page_size(),
+        cpu: ticks.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1),
+        resident: number(24)?.saturating_mul(page_size()),
     })
+}
+
+/// For whoever has only what the kernel prints.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_stat(text: &str) -> Option<(String, char)> {
+    stat_in(text).map(|stat| (stat.name, stat.state))
 }
 
 /// Bytes of a page.

@@ -73,19 +73,19 @@ pub(super) fn stacks(pid: u32) -> Result<Vec<(u32, Vec<Frame>)>, Nothing> {
     Err(Nothing::NotPython)
 }
 
-struct Reader<'m> {
-    memory: &'m Memory,
-    layout: Layout,
-    code_type: u64,
-    text_type: u64,
-    codes: HashMap<u64, Option<Code>>,
+pub(super) struct Reader<'m> {
+    pub(super) memory: &'m Memory,
+    pub(super) layout: Layout,
+    pub(super) code_type: u64,
+    pub(super) text_type: u64,
+    pub(super) codes: HashMap<u64, Option<Code>>,
     /// The directory to which paths of scripts are relative.
-    here: Option<String>,
+    pub(super) here: Option<String>,
 }
 
 /// What is kept of a code object.
 #[derive(Clone)]
-struct Code {
+pub(super) struct Code {
     file: String,
     name: String,
     lines: Vec<u8>,
@@ -93,7 +93,7 @@ struct Code {
 }
 
 impl Reader<'_> {
-    fn threads(&mut self, runtime: u64) -> io::Result<Vec<(u32, Vec<Frame>)>> {
+    pub(super) fn threads(&mut self, runtime: u64) -> io::Result<Vec<(u32, Vec<Frame>)>> {
         let mut stacks = Vec::new();
         let mut interpreter = self.memory.word(runtime + self.layout.interpreters)?;
         for _ in 0..INTERPRETERS {

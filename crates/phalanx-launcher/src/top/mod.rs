@@ -6,6 +6,8 @@
 //! | `rows.rs` | what is in the table |
 //! | `screen.rs` | the terminal: its state, its size, keys |
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod rows;
 mod screen;
 

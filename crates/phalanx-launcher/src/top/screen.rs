@@ -180,7 +180,7 @@ pub(super) fn reversed(line: &str) -> String {
 }
 
 /// What of a line is shown: no orders to the terminal, and no more than fits.
-fn plain(line: &str, columns: usize) -> impl Iterator<Item = char> {
+pub(super) fn plain(line: &str, columns: usize) -> impl Iterator<Item = char> {
     line.chars().map(|c| if c.is_control() { '?' } else { c }).take(columns)
 }
 
@@ -190,7 +190,7 @@ fn write(text: &str) {
 }
 
 /// The next key of what was typed.
-fn key(typed: &mut Vec<u8>) -> Option<char> {
+pub(super) fn key(typed: &mut Vec<u8>) -> Option<char> {
     let first = *typed.first()?;
     if first != 0x1b || typed.len() == 1 {
         typed.remove(0);

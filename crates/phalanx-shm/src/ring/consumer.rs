@@ -1,7 +1,7 @@
 //! The receiving end of a ring.
 
 use super::place::RingRef;
-use super::{Envelope, HEADER, Word0, lines_of, stamp};
+use super::{Envelope, FAR, HEADER, Word0, lines_of, stamp};
 use crate::ShmError;
 #[cfg(not(loom))]
 use crate::mem::{ConstMem, MutMem, Part};
@@ -33,7 +33,7 @@ impl RingConsumer {
         if control.consuming.swap(1, Ordering::Acquire) != 0 {
             return None;
         }
-        let position = control.head.load(Ordering::Relaxed);
+        let position = control.head.load(Ordering::Relaxed) % FAR;
         let shift = (ring.mask() + 1).trailing_zeros();
         Some(RingConsumer { ring, position, published: position, peeked: 0, shift, from, to })
     }

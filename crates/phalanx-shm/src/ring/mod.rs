@@ -88,6 +88,10 @@ impl Word0 {
     }
 }
 
+/// Lines that no ring ever passes. A position that was written over is taken below it: then nothing is found there, and nothing
+/// that is counted on from it overflows.
+const FAR: u64 = 1 << 62;
+
 /// The stamp of records that start at line `position` (counted since creation).
 #[inline]
 fn stamp(position: u64, shift: u32) -> u32 {

@@ -1,7 +1,7 @@
 //! The sending end of a ring.
 
 use super::place::RingRef;
-use super::{Envelope, HEADER, Word0, lines_of, max_payload, stamp};
+use super::{Envelope, FAR, HEADER, Word0, lines_of, max_payload, stamp};
 use crate::ShmError;
 use crate::mem::Part;
 use crate::sync::{Ordering, fence};
@@ -54,7 +54,7 @@ impl RingProducer {
         if control.producing.swap(1, Ordering::Acquire) != 0 {
             return None;
         }
-        let tail = control.tail.load(Ordering::Relaxed);
+        let tail = control.tail.load(Ordering::Relaxed) % FAR;
         // SYNC POINT ring-head: see `room`.
         let head = control.head.load(Ordering::Acquire);
         let shift = (ring.mask() + 1).trailing_zeros();

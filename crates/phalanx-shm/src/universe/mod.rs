@@ -601,6 +601,12 @@ impl Universe {
         }
     }
 
+    /// Where the parts lie.
+    #[cfg(all(any(test, fuzzing), not(loom)))]
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
     fn heap(&self) -> Heap<'_> {
         Heap { segment: &self.0.segment, books: &self.header().books, start: self.0.layout.heap_at }
     }

@@ -76,7 +76,7 @@ fn keep(path: &std::path::Path, text: &str) -> std::io::Result<()> {
 }
 
 /// The tables in a file, if it is about this machine and all of them are whole.
-fn of_text(text: &str, machine: &str) -> Option<Vec<Table>> {
+pub(crate) fn of_text(text: &str, machine: &str) -> Option<Vec<Table>> {
     let (first, rest) = text.split_once('\n')?;
     (first.strip_prefix(FORM)?.strip_prefix(' ')? == machine)
         .then(|| rest.split("\n\n").map(Table::from_text).collect())?
