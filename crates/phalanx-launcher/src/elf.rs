@@ -23,9 +23,9 @@ pub(crate) fn soname_of(file: &[u8]) -> Option<String> {
     let mut loads = Vec::new();
     let mut dynamic = None;
     for i in 0..count {
-        let header = start.checked_add(i.checked_mul(size)?)?;
-        let (offset, address, length) =
-            (u64_at(file, header + 8)?, u64_at(file, header + 16)?, u64_at(file, header + 32)?);
+        let header = start.checked_add(i * size)?;
+        let word = |at: usize| u64_at(file, header.checked_add(at)?);
+        let (offset, address, length) = (word(8)?, word(16)?, word(32)?);
         match u32_at(file, header)? {
             PT_LOAD => loads.push((offset, address, length)),
             PT_DYNAMIC => dynamic = Some((offset, length)),
@@ -35,11 +35,12 @@ pub(crate) fn soname_of(file: &[u8]) -> Option<String> {
     let (offset, length) = dynamic?;
     let (mut names, mut name) = (None, None);
     for i in 0..length / 16 {
-        let entry = usize::try_from(offset + i * 16).ok()?;
+        let entry = usize::try_from(offset.checked_add(i * 16)?).ok()?;
+        let value = u64_at(file, entry.checked_add(8)?);
         match u64_at(file, entry)? {
             DT_NULL => break,
-            DT_STRTAB => names = u64_at(file, entry + 8),
-            DT_SONAME => name = u64_at(file, entry + 8),
+            DT_STRTAB => names = value,
+            DT_SONAME => name = value,
             _ => {}
         }
     }

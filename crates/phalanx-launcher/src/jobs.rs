@@ -31,7 +31,7 @@ pub(crate) const LOOK: &str = "look";
 /// The same, and what ranks send: they count that for a while.
 pub(crate) const TOP: &str = "top";
 /// What an answer begins with: another version of Phalanx may have another form.
-pub(crate) const GREETING: &str = concat!("phalanx ", env!("CARGO_PKG_VERSION"), " 2\n");
+pub(crate) const GREETING: &str = concat!("phalanx ", env!("CARGO_PKG_VERSION"), " 3\n");
 
 /// How long a launcher may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,9 +2,10 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use phalanx_shm::{Exit, ProcId, ShmError, SlotState, Universe, UniverseConfig, Ways};
+use phalanx_shm::{Deed, Exit, ProcId, ShmError, SlotState, Universe, UniverseConfig, Ways};
 
 use crate::error::LaunchError;
+use crate::look::Done;
 use crate::process::Ended;
 
 /// The universe that this launcher made, or was handed.
@@ -74,9 +75,11 @@ impl JobUniverse {
         }
     }
 
-    /// Messages and bytes that the process of a slot said it had sent.
-    pub(crate) fn sent(&self, slot: u32) -> Option<(u64, u64)> {
-        self.0.has(ProcId(slot)).then(|| self.0.slot(ProcId(slot)).sent())
+    /// What the process of a slot said it had done.
+    pub(crate) fn done(&self, slot: u32) -> Option<Done> {
+        let slot = self.0.has(ProcId(slot)).then(|| self.0.slot(ProcId(slot)))?;
+        let [collectives, windows, files] = [Deed::Collective, Deed::Window, Deed::File].map(|deed| slot.counted(deed));
+        Some(Done { messages: slot.sent(), collectives, windows, files })
     }
 
     /// The code that the process of a slot gave to `MPI_Abort`.

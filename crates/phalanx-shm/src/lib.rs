@@ -123,6 +123,6 @@ pub use sleep::{SleepWord, Woken};
 #[cfg(not(loom))]
 pub use transfer::{TransferReceiver, TransferSender};
 #[cfg(not(loom))]
-pub use universe::{Exit, Offset, Slot, SlotState, Standing, Universe, UniverseConfig, common_contexts};
+pub use universe::{Deed, Exit, Offset, Slot, SlotState, Standing, Universe, UniverseConfig, common_contexts};
 #[cfg(not(loom))]
 pub use ways::Ways;

@@ -192,6 +192,16 @@ impl Layout {
         }
     }
 
+    /// Bytes of all blocks, of so many ranks or neighbours.
+    fn bytes(&self, ranks: usize) -> usize {
+        let of = |(count, ty): (usize, &Datatype)| count.saturating_mul(ty.size());
+        match self {
+            Layout::Even { count, ty } => of((*count, ty)).saturating_mul(ranks),
+            Layout::Vector { blocks, ty } => blocks.iter().map(|(count, _)| of((*count, ty))).sum(),
+            Layout::Each { blocks } => blocks.iter().map(|(count, _, ty)| of((*count, ty))).sum(),
+        }
+    }
+
     /// Offset in bytes, count and type of the block of `rank`.
     fn block(&self, rank: usize) -> (isize, usize, &Datatype) {
         match self {
@@ -220,6 +230,11 @@ pub(crate) struct SrcBlocks {
 }
 
 impl SrcBlocks {
+    /// Bytes of all blocks, of so many ranks or neighbours.
+    pub(crate) fn bytes(&self, ranks: usize) -> usize {
+        self.layout.bytes(ranks)
+    }
+
     pub(crate) fn new(blocks: SendBlocks<'_, '_>, ranks: usize) -> Result<SrcBlocks> {
         SrcBlocks::with(blocks, ranks, "rank")
     }
@@ -248,6 +263,11 @@ pub(crate) struct DstBlocks {
 }
 
 impl DstBlocks {
+    /// Bytes of all blocks, of so many ranks or neighbours.
+    pub(crate) fn bytes(&self, ranks: usize) -> usize {
+        self.layout.bytes(ranks)
+    }
+
     pub(crate) fn new(blocks: RecvBlocks<'_, '_>, ranks: usize) -> Result<DstBlocks> {
         DstBlocks::with(blocks, ranks, "rank")
     }

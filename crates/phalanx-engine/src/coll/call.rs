@@ -174,6 +174,43 @@ pub(crate) struct Call {
     pub(crate) body: Body,
 }
 
+impl Call {
+    /// Bytes of what this rank gives; of what it gets, where it gives nothing, or what it gives is in the same place.
+    #[cold]
+    pub(crate) fn bytes(&self, comm: &Comm) -> u64 {
+        let ranks = comm.remote_group().unwrap_or(comm.group()).size();
+        let bytes = match &self.body {
+            Body::Barrier => 0,
+            Body::Bcast { buf, .. } => buf.bytes(),
+            Body::Gather { send, recv, .. } => match (send, recv) {
+                (Some(send), _) => send.bytes(),
+                (None, Some(recv)) => recv.block(0).bytes(),
+                (None, None) => 0,
+            },
+            Body::Scatter { send, recv, .. } => match (send, recv) {
+                (Some(send), _) => send.bytes(ranks),
+                (None, Some(recv)) => recv.bytes(),
+                (None, None) => 0,
+            },
+            Body::Allgather { send, recv } => send.as_ref().map_or_else(|| recv.block(0).bytes(), Src::bytes),
+            Body::Alltoall { send, recv } => send.as_ref().map_or_else(|| recv.bytes(ranks), |send| send.bytes(ranks)),
+            Body::Reduce { send, recv, .. } => match (send, recv) {
+                (Some(send), _) => send.bytes(),
+                (None, Some(recv)) => recv.bytes(),
+                (None, None) => 0,
+            },
+            Body::Allreduce { send, recv, .. }
+            | Body::ReduceScatter { send, recv, .. }
+            | Body::Scan { send, recv, .. } => send.as_ref().map_or_else(|| recv.bytes(), Src::bytes),
+            Body::Neighbours { send, around, .. } => match send {
+                Sent::Same(block) => block.bytes(),
+                Sent::Each(blocks) => blocks.bytes(around.destinations()),
+            },
+        };
+        bytes as u64
+    }
+}
+
 fn in_place_inter(comm: &Comm) -> Result<()> {
     if comm.is_inter() {
         fail!(Buffer, "MPI_IN_PLACE cannot be used on an intercommunicator; pass two buffers");

@@ -32,6 +32,8 @@ mod tests;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use phalanx_shm::Deed;
+
 use crate::comm::Comm;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::{Driven, Engine, Schedule, Waiting};
@@ -105,6 +107,7 @@ impl Collective<'_, '_> {
         let run = || {
             comm.usable()?;
             let call = call?;
+            comm.engine().count(Deed::Collective, || call.bytes(comm));
             if let Some(done) = fast::run(comm, &call) {
                 return done;
             }
@@ -127,7 +130,9 @@ impl Collective<'_, 'static> {
         let Collective { comm, kind, call, .. } = self;
         let start = || {
             comm.usable()?;
-            let plan = plan::plan(comm, &call?)?;
+            let call = call?;
+            let plan = plan::plan(comm, &call)?;
+            comm.engine().count(Deed::Collective, || call.bytes(comm));
             let tag = comm.coll().next_tag();
             let run = plan.into_run(comm, kind.name(Mode::Nonblocking), tag);
             comm.engine().start_schedule(Box::new(run))
@@ -146,8 +151,9 @@ impl Collective<'_, 'static> {
             let call = call?;
             let tag = comm.coll().next_persistent_tag();
             let own = comm.clone();
-            let make = move |_: &Engine| -> Result<Box<dyn Schedule>> {
+            let make = move |engine: &Engine| -> Result<Box<dyn Schedule>> {
                 let plan = plan::plan(&own, &call)?;
+                engine.count(Deed::Collective, || call.bytes(&own));
                 Ok(Box::new(plan.into_run(&own, kind.name(Mode::Persistent), tag)))
             };
             Ok(comm.engine().persistent_schedule(Box::new(make)))

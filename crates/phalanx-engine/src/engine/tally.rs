@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use phalanx_shm::Deed;
+
 use crate::error::{Result, fail};
 
 use super::Engine;
@@ -164,6 +166,16 @@ impl Engine {
             operations: core.ops.under_way().count() as u64,
             schedules: core.schedules.active as u64,
             shared,
+        }
+    }
+
+    /// Counts a call, where somebody looks from outside. Where nobody does, it is a look at a word of this process's own slot, which is
+    /// seldom written.
+    #[inline]
+    pub(crate) fn count(&self, deed: Deed, bytes: impl FnOnce() -> u64) {
+        let slot = self.universe().slot(self.me());
+        if slot.is_observed() {
+            slot.count(deed, bytes());
         }
     }
 

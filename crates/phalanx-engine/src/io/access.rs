@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
+use phalanx_shm::Deed;
 use rustix::io::Errno;
 
 use super::represent::room;
@@ -180,6 +181,7 @@ impl File {
             };
             Ok((moved, Status { bytes: buf.ty.bytes(buf.count)? as u64, ..Status::EMPTY }))
         })
+        .inspect(|status| self.engine().count(Deed::File, || status.bytes))
     }
 
     /// Reads into a buffer. The status counts what there was up to the end of the file.
@@ -201,6 +203,7 @@ impl File {
             };
             Ok((moved, Status { bytes: native, ..Status::EMPTY }))
         })
+        .inspect(|status| self.engine().count(Deed::File, || status.bytes))
     }
 
     fn may_write(&self) -> Result<()> {

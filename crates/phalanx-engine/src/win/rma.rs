@@ -1,5 +1,6 @@
 //! Communication (MPI 5.0 §12.3): put, get, accumulate and their kin. Each is over, here and there, when it returns.
 
+use phalanx_shm::Deed;
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::owned::{OwnedGuard, OwnedLock, Processes};
 use phalanx_shm::sleep::{Deadline, SLICE};
@@ -57,6 +58,7 @@ impl Window {
         let Some(there) = self.at(target)? else { return Ok(()) };
         from.ty.check_elements(from.mem.as_ptr(), from.count)?;
         self.fits(from.count, from.ty, &there, "origin")?;
+        self.engine().count(Deed::Window, || there.bytes as u64);
         self.moving(there.bytes, || there.write(&from))
     }
 
@@ -69,6 +71,7 @@ impl Window {
         let Some(there) = self.at(target)? else { return Ok(()) };
         to.ty.check_elements(to.mem.as_ptr(), to.count)?;
         self.fits(to.count, to.ty, &there, "origin")?;
+        self.engine().count(Deed::Window, || there.bytes as u64);
         self.moving(there.bytes, || there.read(&mut to))
     }
 
@@ -128,6 +131,7 @@ impl Window {
             result.ty.check_elements(result.mem.as_ptr(), result.count)?;
             self.fits(result.count, result.ty, &there, "result")?;
         }
+        self.engine().count(Deed::Window, || there.bytes as u64);
         self.alone(there.target, there.bytes, || combining.carry_out(from.as_ref(), result.as_mut(), &there))
     }
 
@@ -148,6 +152,7 @@ impl Window {
         for at in [new.as_ptr(), compare.as_ptr(), result.as_ptr().cast_const()] {
             ty.check_elements(at, 1)?;
         }
+        self.engine().count(Deed::Window, || there.bytes as u64);
         let mut words = [[0u8; 16]; 3];
         let size = ty.size().min(16);
         let [old, wanted, next] = &mut words;

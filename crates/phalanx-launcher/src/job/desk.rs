@@ -12,7 +12,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use phalanx_waits::Frame;
+use phalanx_waits::{Frame, tame};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType};
 use rustix::process::Pid;
@@ -118,7 +118,7 @@ impl Message {
                 let exception = Exception {
                     is_echo: how == "again",
                     is_shown: how == "shown",
-                    class: next()?,
+                    class: tame(next()?.lines().next().unwrap_or_default().to_owned()),
                     text: next()?,
                     place: Frame { file: next()?, line: next()?.parse().ok()?, function: next()? },
                     source: next()?,

@@ -87,8 +87,6 @@ impl Small {
         let snapshot = Snapshot::take(&universe);
         assert_eq!(stuck(snapshot.standings()), [0, 1]);
         let (bell, file) = (universe.fd().try_clone_to_owned(), universe.fd().try_clone_to_owned());
-        let heap = Offset::NONE;
-        let _ = heap;
         let len = universe.heap_used();
         let start = first_block(&universe);
         let slots = 64 << 10;
@@ -143,7 +141,7 @@ pub(crate) fn segment(bytes: &[u8]) {
         let found = Findings::of(universe).told(&names);
         assert!(found.chars().all(|c| c == '\n' || !c.is_control()) && found.len() < 1 << 20);
         for slot in [0, 1, 3, u32::MAX] {
-            let _ = (job.state(slot), job.process_of(slot), job.abort_code(slot), job.sent(slot));
+            let _ = (job.state(slot), job.process_of(slot), job.abort_code(slot), job.done(slot));
             job.observe(slot, true);
             job.record_end(slot, Ended::Signal(9));
         }

@@ -244,8 +244,8 @@ impl Job {
         }
         let world = u32::try_from(rank.world).unwrap_or(u32::MAX);
         let (rank, slot, program, ended) = (rank.rank, rank.slot, rank.program.clone(), rank.ended.map(Into::into));
-        let sent = self.looked.observed_until.and_then(|_| self.universe.sent(slot));
-        RankSeen { world, rank, slot, pid, program, stage, ended, sent, process, children }
+        let done = self.looked.observed_until.and_then(|_| self.universe.done(slot));
+        RankSeen { world, rank, slot, pid, program, stage, ended, done, process, children }
     }
 
     /// Says what each rank is doing, on standard error.

@@ -225,7 +225,7 @@ pub(crate) fn look_seeds() -> Vec<Vec<u8>> {
         program: "solver.py".into(),
         stage: Stage::Running,
         ended: None,
-        sent: Some(Default::default()),
+        done: Some(Default::default()),
         process: Some(process),
         children,
     };

@@ -110,6 +110,19 @@ impl From<Ended> for End {
     }
 }
 
+/// What a rank has done, as far as it was counted: calls, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Messages that it has sent to other ranks and to itself.
+    pub(crate) messages: (u64, u64),
+    /// Collective operations, with the bytes that it has given to them.
+    pub(crate) collectives: (u64, u64),
+    /// One-sided operations that it began.
+    pub(crate) windows: (u64, u64),
+    /// Reads and writes of files.
+    pub(crate) files: (u64, u64),
+}
+
 /// A rank.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RankSeen {
@@ -125,8 +138,8 @@ pub(crate) struct RankSeen {
     pub(crate) program: String,
     pub(crate) stage: Stage,
     pub(crate) ended: Option<End>,
-    /// Messages that it has sent, and their bytes, since somebody asks for that; `None` where nobody does or it is not known.
-    pub(crate) sent: Option<(u64, u64)>,
+    /// What it has done since somebody asks for that; `None` where nobody does or it is not known.
+    pub(crate) done: Option<Done>,
     /// The process that calls MPI: the one that was started, or a child of it.
     pub(crate) process: Option<Process>,
     /// Others that it has started.

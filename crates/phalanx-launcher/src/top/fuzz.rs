@@ -1,6 +1,6 @@
 //! What is typed, and what is shown, with any bytes in it: see [`crate::fuzz`].
 
-use super::rows::{Order, Sample, table};
+use super::rows::{Kind, Order, Sample, table, totals};
 use super::screen::{key, plain};
 use crate::look::Look;
 
@@ -20,9 +20,10 @@ pub(crate) fn keys(bytes: &[u8]) {
 pub(crate) fn drawn(look: &Look) {
     let first = Sample::new(look.clone(), None);
     let second = Sample::new(look.clone(), Some(&first));
+    assert!(totals(&second).chars().count() <= 80);
     for key in ['r', 'c', 'm', 's', 'b', 't'] {
         let order = Order::of_key(key).unwrap_or(Order::Rank);
-        for line in table(&second, order, 80) {
+        for line in [table(&second, order, &[Kind::Files], 80), table(&second, order, &Kind::ALL, 80)].concat() {
             assert_eq!(line.chars().count(), 80, "{line:?}");
             assert!(plain(&line, 80).all(|c| !c.is_control()));
         }

@@ -14,7 +14,7 @@ mod screen;
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
-use self::rows::{Order, Sample, table};
+use self::rows::{Kind, Order, Sample, table, totals};
 use self::screen::{Event, Screen};
 use crate::error::LaunchError;
 use crate::help;
@@ -26,9 +26,11 @@ use crate::why::unknown;
 /// From one look to the next, where nobody says it.
 const EVERY: Duration = Duration::from_secs(1);
 /// Columns of a table that goes to no terminal.
-const COLUMNS: usize = 120;
+const COLUMNS: usize = 160;
+/// A screen of so many columns has room for all that is counted.
+const WIDE: usize = 130;
 /// What the keys do.
-const KEYS: &str = "q quit   sort by: r rank  c CPU  m memory  s messages  b bytes  t time blocked   w why";
+const KEYS: &str = "q quit  n next kind  w why  sort: r rank c CPU m memory s calls b bytes t blocked";
 
 /// Shows what the ranks of a job are doing until the user has seen enough, or the job has ended.
 ///
@@ -67,7 +69,8 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
             Err(silence) => return Err(jobs::silent(&job, silence)),
         };
         output::print(&look::tame(format!("{}\n", look::heading(&seen.look.about))));
-        for line in table(&seen, Order::Rank, COLUMNS) {
+        output::print(&look::tame(format!("{}\n", totals(&seen))));
+        for line in table(&seen, Order::Rank, &Kind::ALL, COLUMNS) {
             output::print(&look::tame(format!("{}\n", line.trim_end())));
         }
         return Ok(0);
@@ -94,6 +97,7 @@ enum View {
 fn live(job: &Found, first: Sample, every: Duration) -> Result<Option<String>, LaunchError> {
     let mut screen = Screen::enter().map_err(|error| LaunchError::system("preparing the terminal", error))?;
     let (mut seen, mut order, mut view, mut top, mut problem) = (first, Order::Rank, View::Table, 0, None);
+    let mut kind = Kind::default();
     let mut next = Instant::now() + every;
     loop {
         let (columns, lines) = screen.size();
@@ -101,11 +105,16 @@ fn live(job: &Found, first: Sample, every: Duration) -> Result<Option<String>, L
         let mut page = vec![look::heading(&seen.look.about)];
         match view {
             View::Table => {
-                let rows = table(&seen, order, columns);
+                let mut kinds = std::iter::successors(Some(kind), |kind| Some(kind.next()));
+                let kinds: Vec<Kind> = kinds.by_ref().take(if columns < WIDE { 1 } else { Kind::ALL.len() }).collect();
+                let rows = table(&seen, order, &kinds, columns);
+                // The heading has a line more.
+                let room = room.saturating_sub(1).max(1);
+                page.push(totals(&seen));
                 top = top.min(rows.len().saturating_sub(1 + room));
                 page.push(screen::reversed(&rows[0]));
                 page.extend(rows.into_iter().skip(1 + top).take(room));
-                page.resize(2 + room, String::new());
+                page.resize(3 + room, String::new());
                 page.push(problem.clone().unwrap_or_else(|| KEYS.to_owned()));
             }
             View::Why(from) => {
@@ -140,6 +149,7 @@ fn live(job: &Found, first: Sample, every: Duration) -> Result<Option<String>, L
                 (View::Why(_), _) => {}
                 (View::Table, 'q' | '\u{1b}') => return Ok(None),
                 (View::Table, 'w' | '\r') => view = View::Why(0),
+                (View::Table, 'n' | '\t') => kind = kind.next(),
                 (View::Table, screen::DOWN | 'j') => top += 1,
                 (View::Table, screen::UP | 'k') => top = top.saturating_sub(1),
                 (View::Table, screen::PAGE_DOWN | ' ') => top += room,

@@ -91,13 +91,17 @@ pub(super) fn publish(cell: &AtomicU64, position: u64) {
     cell.store(word.pack(), Ordering::Release);
 }
 
-/// Takes the oldest published task: its position, or `None` when there is none. `next` is the shared hint; `cell` gives
+/// Positions that a claimant goes through at once. The hint lags behind by fewer, as a rule; by 2^43, where somebody has written over a
+/// cell. The worker looks whether it is to end, and comes again.
+const STEPS: u32 = 1 << 16;
+
+/// Takes the oldest published task: its position, or `None` when there is none (near the hint). `next` is the shared hint; `cell` gives
 /// the word of a position's cell.
 #[inline]
 pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, worker: u32) -> Option<u64> {
     // Relaxed: a hint. What it leads to is checked in the cell.
     let mut position = next.load(Ordering::Relaxed);
-    loop {
+    for _ in 0..STEPS {
         let word = cell(position);
         let seen = word.load(Ordering::Relaxed);
         let found = Word::unpack(seen);
@@ -122,6 +126,7 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
             position = now;
         }
     }
+    None
 }
 
 /// Whether [`claim`] would find something, after `others` tasks that others claim.

@@ -499,6 +499,9 @@ impl<'a> Heap<'a> {
         let frontier = &self.books.frontier;
         let mut used = frontier.load(Ordering::Relaxed);
         loop {
+            if !used.is_multiple_of(PAGE) {
+                return Err(ShmError::Corrupt { what: format!("the shared memory in use is said to be {used} bytes") });
+            }
             let end = used.checked_add(bytes).filter(|end| *end <= self.capacity()).ok_or_else(|| self.full(bytes))?;
             let at = self.start + used;
             self.reserve(at, reserved, "shared memory")?;

@@ -188,8 +188,10 @@ impl<M: Memory> Queue<M> {
     #[inline]
     pub(super) fn follow(&self, place: Place) -> Result<(Place, Option<u64>), ShmError> {
         let at = place.at as usize;
-        let Some(start) = self.memory.at(place.chunk, at + LINK) else { return Err(corrupt("a place outside")) };
-        // SAFETY: LINK bytes at `at` are in bounds by the check, aligned since places are multiples of 8, and published.
+        let Some(start) = self.memory.at(place.chunk, at + LINK).filter(|_| at.is_multiple_of(8)) else {
+            return Err(corrupt("a place outside"));
+        };
+        // SAFETY: LINK bytes at `at` are in bounds by the check, aligned, and published.
         let mark = Mark(unsafe { start.add(at).cast::<u64>().read() });
         if !mark.is_link() {
             return Ok((place, None));

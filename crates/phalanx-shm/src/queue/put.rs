@@ -108,16 +108,19 @@ impl<M: Memory> Queue<M> {
         let size = mark.size();
         let place = header.put.places.get(tail);
         let at = place.at as usize;
-        let Some(room) = (place.len as usize).checked_sub(at) else { return Err(corrupt("a place behind its chunk")) };
+        let Some(room) = (place.len as usize).checked_sub(at).filter(|_| at.is_multiple_of(8)) else {
+            return Err(corrupt("a place behind its chunk"));
+        };
         let next = if size + LINK <= room {
             self.write(place.chunk, at, mark, wire, handles)?;
             Place { at: (at + size) as u32, ..place }
         } else {
             self.put_in_new_chunk(place, mark, wire, handles)?
         };
-        header.put.places.set(tail + 1, next);
+        let count = tail.wrapping_add(1);
+        header.put.places.set(count, next);
         // SYNC POINT queue-record: Release, publishes the record, a link to its chunk and the place of the next.
-        header.tail.0.store(tail + 1, Ordering::Release);
+        header.tail.0.store(count, Ordering::Release);
         Ok(TryPut::Done)
     }
 

@@ -28,7 +28,7 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"PHALANXU");
 
 /// Layout version. Raise it with every change of a shared structure: all
 /// processes of a job must agree.
-pub(crate) const VERSION: u32 = 9;
+pub(crate) const VERSION: u32 = 10;
 
 /// The first bytes of the segment.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ use layout::{Header, Layout, MAGIC, PAGE, VERSION};
 
 pub use crate::process::{MAX_SLOTS, ProcId};
 pub use guests::common_contexts;
-pub use slot::{Exit, Slot, SlotState, Standing};
+pub use slot::{Deed, Exit, Slot, SlotState, Standing};
 
 /// A position in the segment, the same for every process. Zero means "none".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

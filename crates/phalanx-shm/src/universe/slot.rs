@@ -25,6 +25,18 @@ pub enum SlotState {
     Finalizing = 4,
 }
 
+/// What a process counts besides messages, while somebody looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Deed {
+    /// Collective operations, with the bytes that this process has in them.
+    Collective = 0,
+    /// One-sided operations.
+    Window = 1,
+    /// Reads and writes of files.
+    File = 2,
+}
+
 /// How a process ended, as its parent found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -113,8 +125,10 @@ pub struct Slot {
     sent: [AtomicU64; 2],
     /// Where the process's [findings](crate::findings) are, 0 while it has none. Written once, by the process.
     pub(super) findings: AtomicU64,
+    /// Calls and their bytes of each kind of [`Deed`] while somebody looked. Counted by the process.
+    done: [AtomicU64; 6],
     /// Zero: nobody writes here.
-    pub(super) unused: [AtomicU64; 7],
+    pub(super) unused: AtomicU64,
     /// Hot bits, epoch and the word to sleep on: see [`crate::doorbell`].
     bell: Doorbell,
 }
@@ -204,9 +218,7 @@ impl Slot {
             Some("a process that there is not")
         } else if self.abort.load(Ordering::Relaxed) != 0 && self.abort_code().is_none() {
             Some("an abort code that nobody gave")
-        } else if self.guest.load(Ordering::Relaxed) > 1
-            || self.unused.iter().any(|word| word.load(Ordering::Relaxed) != 0)
-        {
+        } else if self.guest.load(Ordering::Relaxed) > 1 || self.unused.load(Ordering::Relaxed) != 0 {
             Some("something where there is nothing")
         } else {
             None
@@ -256,6 +268,7 @@ impl Slot {
     }
 
     /// Whether somebody looks.
+    #[inline]
     pub fn is_observed(&self) -> bool {
         self.observed.load(Ordering::Relaxed) != 0
     }
@@ -269,6 +282,19 @@ impl Slot {
     /// What the process has said last.
     pub fn sent(&self) -> (u64, u64) {
         (self.sent[0].load(Ordering::Relaxed), self.sent[1].load(Ordering::Relaxed))
+    }
+
+    /// Counts a call of the process, and its bytes.
+    #[cold]
+    pub fn count(&self, deed: Deed, bytes: u64) {
+        self.done[deed as usize * 2].fetch_add(1, Ordering::Relaxed);
+        self.done[deed as usize * 2 + 1].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Calls that the process has counted, and their bytes.
+    pub fn counted(&self, deed: Deed) -> (u64, u64) {
+        let [calls, bytes] = [0, 1].map(|word| self.done[deed as usize * 2 + word].load(Ordering::Relaxed));
+        (calls, bytes)
     }
 
     #[inline]

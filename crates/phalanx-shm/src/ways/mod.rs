@@ -139,6 +139,9 @@ impl FromStr for Ways {
     }
 }
 
+/// Less than a cache line is no size.
+const LINE: usize = 64;
+
 /// `None` inside for "never".
 #[expect(clippy::option_option, reason = "no size, and the size never, are two answers")]
 fn size_of_text(text: &str) -> Option<Option<usize>> {
@@ -153,7 +156,7 @@ fn size_of_text(text: &str) -> Option<Option<usize>> {
         _ => return None,
     };
     let bytes = digits.parse::<usize>().ok()?.checked_mul(1 << shift)?;
-    bytes.is_power_of_two().then_some(Some(bytes))
+    (bytes.is_power_of_two() && bytes >= LINE).then_some(Some(bytes))
 }
 
 #[cfg(test)]
@@ -183,6 +186,7 @@ mod tests {
             ("take", "not of the form"),
             ("take=3K", "no size"),
             ("take=", "no size"),
+            ("take=1", "no size"),
             ("take=1KM", "no size"),
             ("give=1K", "no 'give'"),
             ("pipe=never", "a pipe has"),

@@ -60,7 +60,7 @@ impl Table {
         let default = Ways::default();
         let stream = match self.last_level {
             0 => default.stream,
-            bytes => bytes.next_power_of_two(),
+            bytes => bytes.checked_next_power_of_two().unwrap_or(usize::MAX),
         };
         let from = |alone: f64| if alone > best * CLEARLY { PIPES.0 } else { usize::MAX };
         Ways {

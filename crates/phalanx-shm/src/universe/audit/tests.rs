@@ -73,7 +73,6 @@ fn what_nobody_writes_is_found_in_the_header_the_slots_and_the_table_of_rings() 
         (offset_of!(Slot, notes), "notes"),
         (offset_of!(Slot, findings), "findings"),
         (offset_of!(Slot, unused), "where there is nothing"),
-        (offset_of!(Slot, unused) + 6 * 8, "where there is nothing"),
     ];
     let table = [B, ProcId(7)].map(|from| (in_table(&universe.0.layout, from, A), "is said to be at"));
     let header = header.map(|(at, text)| (at as u64, text));
