@@ -5,6 +5,9 @@ use super::{PIPES, Ways};
 /// Sizes of memory that goes back and forth, for which the ways are measured.
 pub(super) const CYCLES: [usize; 6] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
 
+/// No last-level cache has fewer bytes.
+const SMALLEST: usize = 64 << 10;
+
 /// How much faster something else has to be before it is chosen instead of what costs less memory or fewer rights.
 const CLEARLY: f64 = 1.1;
 
@@ -93,7 +96,9 @@ impl Table {
                     table.cycles.push(Cycle { bytes: bytes.parse().ok()?, read: rate(read)?, take: rate(take)? });
                 }
                 ["alone", alone] => table.alone = rate(alone)?,
-                ["last-level", bytes] => table.last_level = bytes.parse().ok()?,
+                ["last-level", bytes] => {
+                    table.last_level = bytes.parse().ok().filter(|bytes| *bytes == 0 || *bytes >= SMALLEST)?
+                }
                 _ => return None,
             }
         }
