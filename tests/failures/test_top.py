@@ -29,6 +29,21 @@ while True:
         comm.Recv(data, 0)
         comm.Recv(large, 0)
 """
+EVERYTHING = """
+import os
+mine = bytearray(4096)
+window = MPI.Win.Allocate(4096, comm=comm)
+file = MPI.File.Open(comm, os.devnull, MPI.MODE_WRONLY)
+print("ready", flush=True)
+while True:
+    comm.Allreduce(bytes(800), bytearray(800), op=MPI.BOR)
+    window.Lock(1 - me)
+    window.Put(mine, 1 - me)
+    window.Unlock(1 - me)
+    if me == 0:
+        file.Write_at(0, mine)
+    time.sleep(0.01)
+"""
 WAITS = """
 def busy():
     total = 0
@@ -144,6 +159,36 @@ class TestTop(Asking):
         self.assertEqual(shown.end(), 0)
         # Nobody asks any more, and the job goes on.
         self.assertEqual(self.ask("why").returncode, 0)
+        self.assertIsNone(job.process.poll())
+
+    def test_collectives_windows_and_files_are_counted(self):
+        job = self.begin(2, HEAD + EVERYTHING)
+        job.wait_for("ready", times=2)
+        shown = self.show()
+        some, kilo = r" [1-9]\S* ", r"[1-9]\S*k"
+        # Calls and bytes of all ranks, each kind with both.
+        sums = rf"collectives{some}{kilo}  RMA{some}{kilo}  files{some}{kilo}"
+        shown.wait_for(sums, r"SENT/s +BYTES/s")
+        rates = r"\n *{} +\d+ +\S+ +\S+ +{} +{} "
+        for title in ("COLL/s", "RMA/s"):
+            shown.type("n")
+            rows = [rates.format(rank, r"[1-9]\S*", kilo) for rank in (0, 1)]
+            shown.wait_for(title + r" +BYTES/s", *rows)
+        shown.type("n")
+        one, other = rates.format(0, r"[1-9]\S*", kilo), rates.format(1, 0, 0)
+        shown.wait_for(r"FILE/s +BYTES/s", one, other)
+        shown.type("n")
+        shown.wait_for("SENT/s")
+        shown.type("q")
+        self.assertEqual(shown.end(), 0)
+        # All of it, for a script.
+        table = self.ask("top", "--once").stdout
+        self.assertRegex(
+            table, r"SENT/s +BYTES/s +COLL/s +BYTES/s +RMA/s +BYTES/s +FILE/s +BYTES/s"
+        )
+        row = self.rows(table)["1"]
+        self.assertTrue(row[7].endswith("k"), table)
+        self.assertEqual(row[10:12], ["0", "0"], table)
         self.assertIsNone(job.process.poll())
 
     def test_keys(self):

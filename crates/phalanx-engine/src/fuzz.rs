@@ -162,4 +162,5 @@ fn records(mut bytes: &[u8]) {
     }
     let _ = engine.levels();
     requests.into_iter().for_each(|mut request| drop((request.cancel(), request.test())));
+    engine.forget_comms();
 }

@@ -5,13 +5,20 @@
 /// Near enough: at most a third of its letters have to change (and at least one may).
 pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = given.trim_start_matches('-').to_lowercase();
+    let most = |candidate: &str| (candidate.len().max(wanted.len()) / 3).max(1);
     candidates
         .into_iter()
+        // Whatever was typed: nothing much longer than a name is compared with it letter by letter.
+        .filter(|candidate| candidate.trim_start_matches('-').len().abs_diff(wanted.chars().count()) <= most(candidate))
+        .filter(|_| wanted.len() <= LONGEST)
         .map(|candidate| (distance(&wanted, candidate.trim_start_matches('-')), candidate))
-        .filter(|(changes, candidate)| *changes <= (candidate.len().max(wanted.len()) / 3).max(1))
+        .filter(|(changes, candidate)| *changes <= most(candidate))
         .min_by_key(|(changes, _)| *changes)
         .map(|(_, candidate)| candidate)
 }
+
+/// Bytes of a name, at most.
+const LONGEST: usize = 100;
 
 /// Letters to insert, delete, replace or swap with a neighbour to turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {

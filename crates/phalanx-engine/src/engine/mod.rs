@@ -197,6 +197,13 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Lets go of the communicators, which hold the engine: for targets, each of whose cases has one that is never finalized.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn forget_comms(&self) {
+        let comms = std::mem::take(&mut *self.comms());
+        drop(comms);
+    }
+
     fn comms(&self) -> MutexGuard<'_, Comms> {
         self.0.comms.lock().unwrap_or_else(PoisonError::into_inner)
     }
