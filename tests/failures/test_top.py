@@ -165,9 +165,9 @@ class TestTop(Asking):
         job = self.begin(2, HEAD + EVERYTHING)
         job.wait_for("ready", times=2)
         shown = self.show()
-        some, kilo = r" [1-9]\S* ", r"[1-9]\S*k"
+        some, kilo = r"[1-9]\S*", r"[1-9]\S*k"
         # Calls and bytes of all ranks, each kind with both.
-        sums = rf"collectives{some}{kilo}  RMA{some}{kilo}  files{some}{kilo}"
+        sums = rf"{some} coll \({kilo}\), {some} RMA \({kilo}\), {some} file \({kilo}\)"
         shown.wait_for(sums, r"SENT/s +BYTES/s")
         rates = r"\n *{} +\d+ +\S+ +\S+ +{} +{} "
         for title in ("COLL/s", "RMA/s"):

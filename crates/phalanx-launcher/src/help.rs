@@ -135,16 +135,17 @@ writes its errors.
 pub const TOP: &str = "\
 usage: phalanx top [FLAGS] [JOB]
 
-Shows the ranks of a running job, once a second: CPU, memory, the calls that they
-make and their bytes, how long they have been blocked, and what they are doing
-where. JOB is as for phalanx why. Without a terminal it prints one table, and ends.
+Shows the ranks of a running job, once a second: CPU, memory, the calls that
+they make and their bytes, how long they have been blocked, and what they are
+doing where. JOB is as for phalanx why. Without a terminal it prints one table,
+and ends.
 
   --once              print one table, and end
   -d, --delay SECONDS from one look to the next (default 1)
 
-Keys: q quits; n shows the next kind of calls; r, c, m, s, b, t sort by rank, CPU,
-memory, calls, bytes, time blocked; w shows what phalanx why says; arrows and space
-move.
+Keys: q quits; n shows the next kind of calls; r, c, m, s, b, t sort by rank,
+CPU, memory, calls, bytes, time blocked; w shows what phalanx why says; arrows
+and space move.
 
 While somebody looks, ranks count: messages that they send (SENT), collective
 operations with the bytes that they give to them (COLL), one-sided operations

@@ -106,6 +106,11 @@ impl AsFd for Desk {
     }
 }
 
+/// The first line of a text that has one line as a rule, without orders to the terminal.
+fn first_line(text: &str) -> String {
+    tame(text.lines().next().unwrap_or_default().to_owned())
+}
+
 impl Message {
     /// Reads a message; `None` if it is none.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
@@ -118,10 +123,14 @@ impl Message {
                 let exception = Exception {
                     is_echo: how == "again",
                     is_shown: how == "shown",
-                    class: tame(next()?.lines().next().unwrap_or_default().to_owned()),
+                    class: first_line(&next()?),
                     text: next()?,
-                    place: Frame { file: next()?, line: next()?.parse().ok()?, function: next()? },
-                    source: next()?,
+                    place: Frame {
+                        file: first_line(&next()?),
+                        line: next()?.parse().ok()?,
+                        function: first_line(&next()?),
+                    },
+                    source: first_line(&next()?),
                     traceback: next()?,
                 };
                 Some(Self::Raised(slot, exception))

@@ -30,7 +30,7 @@ const COLUMNS: usize = 160;
 /// A screen of so many columns has room for all that is counted.
 const WIDE: usize = 130;
 /// What the keys do.
-const KEYS: &str = "q quit  n next kind  w why  sort: r rank c CPU m memory s calls b bytes t blocked";
+const KEYS: &str = "q quit  n next kind  w why  sort: r rank c CPU m memory s calls b bytes t time";
 
 /// Shows what the ranks of a job are doing until the user has seen enough, or the job has ended.
 ///

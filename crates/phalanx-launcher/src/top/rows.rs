@@ -137,14 +137,13 @@ pub(super) fn totals(sample: &Sample) -> String {
         return "calls and bytes are not counted here".to_owned();
     }
     let sum = |at: usize| short(sample.rates.values().map(|rates| rates[at]).sum());
-    let of = |name: &str, kind: Kind| format!("{name} {} {}", sum(kind.at()), sum(kind.at() + 1));
-    format!(
-        "/s  {}  {}  {}  {}  (calls, bytes)",
-        of("sent", Kind::Messages),
-        of("collectives", Kind::Collectives),
-        of("RMA", Kind::Windows),
-        of("files", Kind::Files)
-    )
+    let of = |kind: Kind| {
+        let name = kind.title().trim_end_matches("/s");
+        let name = if kind == Kind::Windows { name.to_owned() } else { name.to_lowercase() };
+        format!("{} {name} ({})", sum(kind.at()), sum(kind.at() + 1))
+    };
+    let line = format!("/s: {}", Kind::ALL.map(of).join(", "));
+    line.chars().take(80).collect()
 }
 
 /// The lines of the table, the first of which says what is in the columns, each as wide as the terminal. `order` goes by the first

@@ -133,7 +133,7 @@ pub(super) fn claim<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, w
 #[cfg(not(loom))]
 #[inline]
 pub(super) fn claimable<'a>(next: &AtomicU64, cell: impl Fn(u64) -> &'a AtomicU64, others: u64) -> bool {
-    let position = next.load(Ordering::Relaxed) + others;
+    let position = next.load(Ordering::Relaxed).wrapping_add(others);
     // Any phase, at this position or later: what is claimed already only means that the hint lags behind.
     Word::unpack(cell(position).load(Ordering::Relaxed)).is_of(position)
 }
@@ -146,8 +146,9 @@ pub(super) fn lead(next: &AtomicU64, oldest: u64) {
 
 /// Moves the hint past `position` unless it is there already; returns where to look next.
 fn advance(next: &AtomicU64, position: u64) -> u64 {
-    match next.compare_exchange(position, position + 1, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => position + 1,
+    let following = position.wrapping_add(1);
+    match next.compare_exchange(position, following, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => following,
         Err(now) => now,
     }
 }

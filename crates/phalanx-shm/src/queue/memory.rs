@@ -8,6 +8,9 @@ use crate::ShmError;
 use crate::arena::{Arena, Block, BlockKind, Handle};
 use crate::sync::Ordering;
 
+/// Records of a queue that nobody has got, at most.
+const MOST: u32 = 1 << 26;
+
 /// Memory of a queue, seen from one process.
 pub trait Memory {
     /// The queue's own block: [`HEADER`](super::HEADER) bytes, aligned to 64, mapped as long as this value lives.
@@ -37,8 +40,11 @@ impl<M: Memory> Queue<M> {
         let tail = header.tail.0.load(Ordering::Acquire);
         let mut head = header.head.0.load(Ordering::Acquire);
         let mut place = header.get.places.get(head);
-        while head < tail {
-            // Damaged records end it: better lost blocks than ones freed in use.
+        // Damaged records end it, and chunks that lead in a circle: better lost blocks than ones freed in use.
+        for _ in 0..MOST {
+            if head >= tail {
+                break;
+            }
             let Ok((here, used_up)) = self.follow(place) else { return };
             let Ok((start, mark)) = self.record_at(here) else { return };
             for n in 0..mark.handles() {
