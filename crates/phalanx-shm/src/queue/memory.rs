@@ -9,7 +9,7 @@ use crate::arena::{Arena, Block, BlockKind, Handle};
 use crate::sync::Ordering;
 
 /// Records of a queue that nobody has got, at most.
-const MOST: u32 = 1 << 26;
+const MOST: u64 = 1 << 26;
 
 /// Memory of a queue, seen from one process.
 pub trait Memory {
@@ -41,10 +41,8 @@ impl<M: Memory> Queue<M> {
         let mut head = header.head.0.load(Ordering::Acquire);
         let mut place = header.get.places.get(head);
         // Damaged records end it, and chunks that lead in a circle: better lost blocks than ones freed in use.
-        for _ in 0..MOST {
-            if head >= tail {
-                break;
-            }
+        let end = tail.min(head.saturating_add(MOST));
+        while head < end {
             let Ok((here, used_up)) = self.follow(place) else { return };
             let Ok((start, mark)) = self.record_at(here) else { return };
             for n in 0..mark.handles() {
@@ -57,6 +55,9 @@ impl<M: Memory> Queue<M> {
             }
             place = Place { at: here.at + mark.size() as u32, ..here };
             head += 1;
+        }
+        if head < tail {
+            return;
         }
         self.memory().free(place.chunk);
         // SYNC POINT queue-chunk: Acquire, as for those who put.
