@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use phalanx_trace::layout::{WORDS, layout};
 use phalanx_waits::{Frame, Item, Kind, Need, Peers, Wait};
 
-use super::layout::layout;
 use super::lines::line_at;
 use super::memory::{Memory, Symbols, files_in};
 use super::python::Reader;
@@ -138,7 +138,11 @@ pub(crate) fn stack_seeds() -> Vec<Vec<u8>> {
 
 fn read_stacks(bytes: &[u8], version: u8) -> (bool, Vec<(u32, Vec<Frame>)>) {
     let memory = memory(bytes);
-    let Ok(Some(layout)) = layout(&memory, BASE, 3 << 24 | u64::from(version) << 16) else {
+    let table = || -> std::io::Result<Vec<u64>> {
+        let bytes = memory.bytes(BASE, WORDS * 8)?;
+        Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect())
+    };
+    let Ok(Some(layout)) = layout(3 << 24 | u64::from(version) << 16, table) else {
         return (false, Vec::new());
     };
     let here = Some("/home/you".to_owned());

@@ -95,7 +95,7 @@ pub(super) struct Code {
 impl Reader<'_> {
     pub(super) fn threads(&mut self, runtime: u64) -> io::Result<Vec<(u32, Vec<Frame>)>> {
         let mut stacks = Vec::new();
-        let mut interpreter = self.memory.word(runtime + self.layout.interpreters)?;
+        let mut interpreter = self.memory.word(runtime.wrapping_add(self.layout.interpreters))?;
         for _ in 0..INTERPRETERS {
             if interpreter == 0 {
                 break;
