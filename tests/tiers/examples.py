@@ -57,6 +57,15 @@ CASES = (
     Case("spawn.py 2 2e6", r"148,933 primes below 2,000,000", ranks=(1,)),
     Case("overlap.py --frames 6 --points 20000", r"spread of the swarm: \d"),
     Case(
+        "rings.py --steps 4 --grains 100",
+        r"energy -747\.9\d+, changed by .* divided by work: the "
+        r"busiest has (100|50|34|16) %",
+    ),
+    Case(
+        "rings.py --steps 4 --grains 100 --divide rings",
+        r"divided by rings: the busiest has (100|71|57|28) %",
+    ),
+    Case(
         "slabs.py --size 97 --out {tmp}/field.npy",
         r"75272 bytes in field\.npy by \d ranks: agrees",
     ),
@@ -106,6 +115,9 @@ WRONG = (
     ("life.py {empty}", 1, "the pattern cannot be read"),
     ("overlap.py --frames 0", 2, "expected 1 or more"),
     ("overlap.py --points 0", 2, "expected 1 or more"),
+    ("rings.py --steps 0", 2, "expected 1 or more"),
+    ("rings.py --grains 0", 2, "expected 1 or more"),
+    ("rings.py --divide none", 2, "invalid choice"),
     ("pi.py 0", 2, "expected 1 or more"),
     ("pi.py x", 2, "expected a whole number"),
     ("quantiles.py 0", 2, "expected 1 or more"),

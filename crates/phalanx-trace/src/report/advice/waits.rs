@@ -71,7 +71,11 @@ fn last(trace: &Trace, i: &Imbalance) -> Advice {
     let finding = if i.times == 1 {
         format!("{rank} comes last to {name} in {line}, and each of the others waits {each} for it.")
     } else {
-        let part = if i.last.times == i.times { "all".to_owned() } else { format!("{share} % of the") };
+        let part = if i.last.times == i.times {
+            "all".to_owned()
+        } else {
+            format!("{} of the", text::percent(i.last.times, i.times))
+        };
         let times = text::count(i.times);
         format!(
             "{rank} is last in {part} {times} calls of {name} in {line}, and each of the others waits {each} for it."
