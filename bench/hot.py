@@ -108,6 +108,25 @@ def allreduce(comm) -> Path:
     return again(lambda: comm.Allreduce(mine, total))
 
 
+def put(comm) -> Path:
+    import numpy as np
+
+    out = np.zeros(1)
+    from mpi4py import MPI
+
+    win = MPI.Win.Allocate(8, comm=comm)
+    win.Lock_all()
+    peer = 1 - comm.rank
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            win.Put(out, peer)
+            win.Flush(peer)
+        comm.Barrier()  # the peer stays
+
+    return run
+
+
 MPI_PATHS: dict[str, Callable[..., Path]] = {
     "Send and Recv, 8 B": buffers,
     "Isend and Wait, 8 B": isend,
@@ -118,6 +137,7 @@ MPI_PATHS: dict[str, Callable[..., Path]] = {
     "Bcast, 8 B, 2 ranks, at the root": lambda comm: bcast(comm, 0),
     "Bcast, 8 B, 2 ranks, at the other": lambda comm: bcast(comm, 1),
     "Allreduce, 8 B, 2 ranks": allreduce,
+    "Put and Flush, 8 B": put,
     "bcast of a dict, 2 ranks, at the root": lambda comm: again(
         lambda: comm.bcast(DICT, 0)
     ),

@@ -36,8 +36,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The same where what is waited for could still come, or a launcher is probably ending the job.
 const LONG_GRACE: Duration = Duration::from_secs(5);
 
-/// How often one process is asked whether it lives, which takes some system calls.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// The second that it is. A process is asked once in each whether it lives, which takes some system calls; a flush of a window looks
+/// at it each time, and the coarse clock costs a few loads.
+fn second() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse).tv_sec
+}
 
 /// The operation in whose wait nobody else learns of an error.
 pub(super) const FINALIZE: &str = "Finalize";
@@ -203,7 +206,8 @@ pub(crate) struct Lives(RefCell<IntMap<u32, Asked>>);
 
 #[derive(Clone, Copy)]
 struct Asked {
-    at: Instant,
+    /// The [`second`].
+    at: i64,
     /// What the launcher had recorded.
     exit: Option<Exit>,
     is_dead: bool,
@@ -222,12 +226,13 @@ impl Lives {
             return exit.is_some();
         };
         let mut known = self.0.borrow_mut();
-        let fresh = |asked: &Asked| asked.is_dead || asked.exit == exit && asked.at.elapsed() < ASK_EVERY;
+        let now = second();
+        let fresh = |asked: &Asked| asked.is_dead || asked.exit == exit && asked.at == now;
         if let Some(asked) = known.get(&process.0).filter(|asked| fresh(asked)) {
             return asked.is_dead;
         }
         let is_dead = tag.is_dead();
-        known.insert(process.0, Asked { at: Instant::now(), exit, is_dead });
+        known.insert(process.0, Asked { at: now, exit, is_dead });
         is_dead
     }
 }
