@@ -34,6 +34,7 @@ BEYOND = {
     "PHALANX_Conversion_bytes",
     "PHALANX_Error_text",
     "PHALANX_Irecv",
+    "PHALANX_Is_aborting",
     "PHALANX_Is_interrupted",
     "PHALANX_Isend",
     "PHALANX_Lost_handle",

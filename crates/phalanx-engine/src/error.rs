@@ -119,6 +119,8 @@ struct Report {
     class: ErrorClass,
     message: String,
     interrupted: bool,
+    /// Another process of the job says it to the user.
+    said_elsewhere: bool,
     /// An error code that a user's callback returned, to be handed on unchanged.
     user_code: Option<i32>,
 }
@@ -127,7 +129,13 @@ impl Error {
     /// An error of `class`; `message` says what happened, to whom, what was expected and what to do.
     #[cold]
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Error {
-        Error(Box::new(Report { class, message: message.into(), interrupted: false, user_code: None }))
+        Error(Box::new(Report {
+            class,
+            message: message.into(),
+            interrupted: false,
+            said_elsewhere: false,
+            user_code: None,
+        }))
     }
 
     /// A wait was given up because the interrupt hook asked for it (Ctrl-C in Python). Class [`ErrorClass::Other`].
@@ -136,6 +144,21 @@ impl Error {
         let mut error = Error::new(ErrorClass::Other, "interrupted");
         error.0.interrupted = true;
         error
+    }
+
+    /// This process cannot join its job, and another one that cannot either says why: one message for the user, not one from each.
+    /// Class [`ErrorClass::Other`].
+    #[cold]
+    pub fn said_elsewhere() -> Error {
+        let mut error =
+            Error::new(ErrorClass::Other, "this process cannot join its job; the first one of the job says why");
+        error.0.said_elsewhere = true;
+        error
+    }
+
+    /// Whether this is [`Error::said_elsewhere`].
+    pub fn is_said_elsewhere(&self) -> bool {
+        self.0.said_elsewhere
     }
 
     /// A user's callback (attribute copy, generalized request) answered `code`, which only the layer above understands:

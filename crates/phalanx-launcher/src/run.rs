@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use phalanx_pmi::launchers::{self, Launcher};
+
 use crate::cli::{self, Check, OnDeadlock, RunOptions};
 use crate::error::LaunchError;
 use crate::help;
@@ -29,6 +31,8 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// What is done about a deadlock, where no flag says it. Set for ranks, too.
 pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
 
+/// `1`: what other launchers say of the number of processes counts for nothing.
+pub const ALONE: &str = "PHALANX_ALONE";
 /// Whether programs are checked, where no flag says it. Set for ranks, too.
 pub const CHECK: &str = "PHALANX_CHECK";
 
@@ -51,6 +55,9 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     }
     for warning in &options.warnings {
         output::say(&format!("phalanx run: warning: {warning}"));
+    }
+    if let Some(launcher) = started_several_times() {
+        return refuse(&launcher);
     }
     let opened = Opened::choose(options.doors).map_err(LaunchError::usage)?;
     let mut env = doors(opened);
@@ -212,6 +219,26 @@ fn traced(options: &RunOptions, args: &[OsString]) -> Result<Wanted, LaunchError
     let words = args.iter().map(|word| word.to_string_lossy().into_owned());
     let command = ["phalanx", "run"].map(str::to_owned).into_iter().chain(words).collect();
     Ok(Wanted { timeline: options.trace.clone(), report: options.report.clone(), size, command })
+}
+
+/// The launcher that has started this command several times, each of which would be a job of its own.
+fn started_several_times() -> Option<Launcher> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let wanted = variable(ALONE).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
+    launchers::of_several(variable).filter(|launcher| launcher.size.is_some() && !wanted)
+}
+
+/// One of them says it.
+fn refuse(launcher: &Launcher) -> Result<u8, LaunchError> {
+    if launcher.another_says_it() {
+        return Ok(2);
+    }
+    let once = if launcher.is_slurm() { "srun -n1 phalanx run -n N ..." } else { "phalanx run -n N ..." };
+    Err(LaunchError::usage(format!(
+        "it was started by {}, and each of them would start a job of its own; start it once ('{once}'), or leave 'phalanx run' out; \
+         for a job from each, set {ALONE}=1",
+        launcher.described()
+    )))
 }
 
 /// Whether ranks are to use another library than the embedded engine.

@@ -7,6 +7,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use phalanx_engine::{Error, ErrorClass};
@@ -447,6 +448,14 @@ fn told_by(name: &str, message: &str) -> String {
     }
 }
 
+/// Whether an error that ends this process is told by another one.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
+
+/// An error that ends this process before it has joined its job is not to be told.
+pub(crate) fn end_quietly() {
+    IS_TOLD.store(true, Ordering::Relaxed);
+}
+
 /// Says what happened and ends the job.
 pub(crate) fn fatal(name: &str, code: c_int) -> ! {
     let mut text = describe(code).unwrap_or_else(|| format!("error code {code}"));
@@ -462,7 +471,9 @@ pub(crate) fn fatal(name: &str, code: c_int) -> ! {
             process.engine.abort(class.clamp(1, 255))
         }
         None => {
-            say(&text);
+            if !IS_TOLD.load(Ordering::Relaxed) {
+                say(&text);
+            }
             std::process::exit(class.clamp(1, 255))
         }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use phalanx_engine::datatype::{Basic, Datatype};
 use phalanx_engine::engine::Frame;
 use phalanx_engine::pt2pt::{Received, Wait};
-use phalanx_engine::{Grow, RecvBuf, Request, SendBuf, Status};
+use phalanx_engine::{Engine, Grow, RecvBuf, Request, SendBuf, Status};
 use phalanx_mpi_macros::mpi_entry;
 use phalanx_shm::mem::MutMem;
 
@@ -312,6 +312,12 @@ fn lost_handle(handle: Address) -> Done {
 #[mpi_entry(PHALANX_Abort)]
 fn abort(code: c_int) -> Done {
     state::need_process()?.engine.abort(code)
+}
+
+/// Whether this process is ending the job, and runs its exit functions.
+#[mpi_entry(PHALANX_Is_aborting, value)]
+fn is_aborting() -> c_int {
+    Engine::is_aborting().into()
 }
 
 /// Whether an error code says that the hook ended a wait.

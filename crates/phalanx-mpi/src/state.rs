@@ -103,7 +103,11 @@ fn start() -> Result<(), Failure> {
     if PROCESS.get().is_some() {
         return Ok(());
     }
-    let engine = Engine::from_env()?;
+    let engine = Engine::from_env().inspect_err(|error| {
+        if error.is_said_elsewhere() {
+            crate::errors::end_quietly();
+        }
+    })?;
     crate::place::install(&engine);
     crate::check::begin(&engine);
     crate::trace::begin(&engine);

@@ -6,6 +6,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod launchers;
 
 use std::fmt::Write as _;
 

@@ -62,6 +62,7 @@ type SetSpotHooks = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
 type ErrorText = unsafe extern "C" fn(c_int, *mut c_char, c_int, *mut c_int) -> c_int;
 type Serves = unsafe extern "C" fn(MPI_Comm, MPI_Comm) -> c_int;
 type LostHandle = unsafe extern "C" fn(*mut c_void) -> c_int;
+type IsAborting = unsafe extern "C" fn() -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 /// Fault tolerance: all of it, or nothing.
 pub(crate) struct Fault {
@@ -144,6 +145,7 @@ pub(crate) struct Extras {
     pub(crate) error_text: Option<ErrorText>,
     serves: Option<Serves>,
     lost_handle: Option<LostHandle>,
+    is_aborting: Option<IsAborting>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
     conversion_bytes: Option<ConversionBytes>,
@@ -186,6 +188,7 @@ pub(crate) fn get() -> &'static Extras {
                 error_text: symbol(c"PHALANX_Error_text").map(|p| std::mem::transmute::<*mut c_void, ErrorText>(p)),
                 serves: symbol(c"PHALANX_Comm_serves").map(|p| std::mem::transmute::<*mut c_void, Serves>(p)),
                 lost_handle: symbol(c"PHALANX_Lost_handle").map(|p| std::mem::transmute::<*mut c_void, LostHandle>(p)),
+                is_aborting: symbol(c"PHALANX_Is_aborting").map(|p| std::mem::transmute::<*mut c_void, IsAborting>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
                     .map(|p| std::mem::transmute::<*mut c_void, IsInterrupted>(p)),
                 uses_error_function: symbol(c"PHALANX_Uses_error_function")
@@ -391,6 +394,12 @@ pub(crate) fn is_embedded() -> bool {
 #[inline]
 pub(crate) fn tells_waits() -> bool {
     TELLS_WAITS.load(Ordering::Relaxed)
+}
+
+/// Whether the library is ending the job, and the process runs its exit functions: no, where the library does not tell.
+pub(crate) fn is_aborting() -> bool {
+    // SAFETY: takes no arguments.
+    get().is_aborting.is_some_and(|ask| unsafe { ask() } != 0)
 }
 
 /// Whether `code` says that [`hook`] made a call give up.

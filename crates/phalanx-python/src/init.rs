@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
+use phalanx_pmi::launchers;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyRuntimeWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyTuple};
@@ -12,6 +13,8 @@ use crate::error::{self, check};
 use crate::extras;
 use crate::ffi::*;
 use crate::orphans;
+
+mod status;
 
 /// Whether MPI is finalized at exit.
 static FINALIZE: AtomicBool = AtomicBool::new(true);
@@ -222,9 +225,34 @@ fn prepare() -> PyResult<()> {
     }
     PROCESS.store(std::process::id(), Relaxed);
     Python::attach(extras::install_interrupt_hook);
+    refuse_jobs_of_one()?;
+    status::watch();
     miss_handles()?;
     set_comm_errhandler(MPI_COMM_SELF)?;
     set_comm_errhandler(MPI_COMM_WORLD)
+}
+
+/// One process says it, and all end, when a launcher has started several and the library has made each a job of one.
+fn refuse_jobs_of_one() -> PyResult<()> {
+    let alone = std::env::var("PHALANX_ALONE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
+    if alone || extras::is_embedded() || has_peers() {
+        return Ok(());
+    }
+    let Some(launcher) = launchers::of_several(|name| std::env::var(name).ok()) else { return Ok(()) };
+    let Some(size) = launcher.size else { return Ok(()) };
+    finish();
+    if launcher.another_says_it() {
+        std::process::exit(1);
+    }
+    let remedy = match launcher.is_slurm() {
+        true => "try 'srun --mpi=pmi2', and see 'srun --mpi=list'",
+        false => "use the library's own mpiexec",
+    };
+    Err(PyRuntimeError::new_err(format!(
+        "{} made {size} jobs of one: the MPI library does not speak with this launcher; {remedy}, or 'phalanx run -n {size}'; for jobs \
+         of one each, set PHALANX_ALONE=1",
+        launcher.described()
+    )))
 }
 
 /// With `--check`: from here to the end of the program, objects that go and leave their handles behind are told.
@@ -243,24 +271,30 @@ fn miss_handles() -> PyResult<()> {
     })
 }
 
-/// Runs when Python is gone: aborts if an exception asked for it, else finalizes.
+/// Runs when Python is gone: aborts if an exception asked for it, else finalizes, unless the exit status is to decide.
 extern "C" fn at_exit() {
     if !is_ours() {
         return;
     }
     let status = ABORT_STATUS.load(Relaxed);
-    // SAFETY: MPI is active and no other thread of this process uses it any more.
-    unsafe {
-        if status != 0 {
-            if REACTED.load(Relaxed) {
-                std::thread::sleep(PRECEDENCE);
-            }
-            extras::abort(status, TOLD.load(Relaxed));
+    if status != 0 {
+        if REACTED.load(Relaxed) {
+            std::thread::sleep(PRECEDENCE);
         }
-        if FINALIZE.load(Relaxed) {
-            orphans::finish();
-            MPI_Finalize();
-        }
+        // SAFETY: MPI is active and no other thread of this process uses it any more.
+        unsafe { extras::abort(status, TOLD.load(Relaxed)) };
+    }
+    if !status::decides() {
+        finish();
+    }
+}
+
+/// Finalizes, if that is this module's business.
+fn finish() {
+    if FINALIZE.load(Relaxed) {
+        orphans::finish();
+        // SAFETY: MPI is active (the caller looked) and no other thread of this process uses it any more.
+        unsafe { MPI_Finalize() };
     }
 }
 
@@ -274,7 +308,7 @@ pub(crate) fn flush_output(py: Python<'_>) {
 }
 
 /// Whether other processes may wait for this one: then an exception that nobody catches has to end the job.
-fn has_peers() -> bool {
+pub(crate) fn has_peers() -> bool {
     let (mut size, mut parent) = (1, MPI_COMM_NULL);
     // SAFETY: MPI is active (the caller looked); the places are valid for the writes.
     unsafe {

@@ -1,5 +1,7 @@
 //! What the environment says about the job: who started this process, and as what.
 
+use phalanx_pmi::launchers::{self, Launcher};
+
 use crate::error::{Error, ErrorClass, Result};
 
 /// Descriptor number of the universe, set by the launcher.
@@ -22,6 +24,8 @@ pub const PMI_FD: &str = "PMI_FD";
 pub const PMI_RANK: &str = "PMI_RANK";
 /// World size, beside `PMI_FD`.
 pub const PMI_SIZE: &str = "PMI_SIZE";
+/// `1`: each process is a job of one, whatever a launcher's variables say.
+pub const ALONE: &str = "PHALANX_ALONE";
 
 /// A rank's place, as `PHALANX_WORLD` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,16 +85,6 @@ impl WorldSpec {
     }
 }
 
-/// Variables by which other launchers mark the processes of a job that has more than one of them:
-/// (size variable, launcher).
-const FOREIGN: &[(&str, &str)] = &[
-    ("OMPI_COMM_WORLD_SIZE", "Open MPI's mpiexec"),
-    ("PRTE_JOB_SIZE", "PRRTE's prterun"),
-    ("MPI_LOCALNRANKS", "an MPI launcher"),
-    ("PALS_LOCAL_SIZE", "PALS"),
-    ("FLUX_JOB_SIZE", "Flux"),
-];
-
 /// Finds out how this process was started.
 ///
 /// # Errors
@@ -108,40 +102,35 @@ pub(crate) fn origin(env: impl Fn(&str) -> Option<String>) -> Result<Origin> {
         let size = number(&env, PMI_SIZE)?.unwrap_or(1);
         return Ok(Origin::Pmi { fd, rank, size });
     }
-    // Scripts choose a device or a file by the variables of two other launchers, which ours sets for them. No other sets
-    // both: this is a process that a rank of ours started without what makes it one.
-    let ours = |name: &str| ["OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"].contains(&name);
-    let is_child_of_ours = FOREIGN.iter().filter(|(name, _)| ours(name) && env(name).is_some()).count() == 2;
-    for (name, launcher) in FOREIGN.iter().filter(|(name, _)| !(is_child_of_ours && ours(name))) {
-        if let Ok(Some(size)) = number(&env, name)
-            && size > 1
-        {
-            return Err(foreign(launcher, name, size));
-        }
+    if env(ALONE).is_some_and(|v| !matches!(v.as_str(), "" | "0")) {
+        return Ok(Origin::Alone);
     }
-    // Slurm marks the batch script itself with SLURM_NTASKS too; only a step's task has a step with
-    // several tasks and the PMI or process id variables of srun.
-    if let (Ok(Some(size)), Some(_)) = (number(&env, "SLURM_STEP_NUM_TASKS"), env("SLURM_PROCID"))
-        && size > 1
-        && env("SLURM_STEP_ID").is_some()
-        && env("SLURM_JOB_NAME").as_deref() != Some("bash")
-    {
-        return Err(foreign("Slurm's srun", "SLURM_STEP_NUM_TASKS", size));
+    match launchers::of_several(env) {
+        Some(launcher) => Err(cannot_meet(&launcher)),
+        None => Ok(Origin::Alone),
     }
-    if env("PMIX_RANK").is_some() && env("PMIX_NAMESPACE").is_some() {
-        return Err(foreign("a PMIx launcher", "PMIX_RANK", 0));
-    }
-    Ok(Origin::Alone)
 }
 
 #[cold]
-fn foreign(launcher: &str, variable: &str, size: u32) -> Error {
-    let many = if size > 0 { format!(" with {size} processes") } else { String::new() };
+fn cannot_meet(launcher: &Launcher) -> Error {
+    if launcher.another_says_it() {
+        return Error::said_elsewhere();
+    }
+    let remedy = match launcher.is_slurm() {
+        true => {
+            "start the program with 'srun --mpi=pmi2' on one node, or with 'PHALANX_MPI=site srun ...' for the site's MPI library, on any number; \
+             on one machine 'phalanx run -n N' does it, too"
+        }
+        false => {
+            "start the program with 'phalanx run -n N' on one machine, or select the site's MPI library with PHALANX_MPI=site"
+        }
+    };
     Error::new(
         ErrorClass::Other,
         format!(
-            "this process was started by {launcher}{many} ({variable} is set), and Phalanx's embedded engine cannot meet the others through it; \
-             start the program with 'phalanx run -n N', or select the site's MPI library with PHALANX_MPI=site"
+            "this process was started by {}, and Phalanx's embedded engine cannot meet the others through it; {remedy}; for jobs of one each, \
+             set {ALONE}=1",
+            launcher.described()
         ),
     )
 }
@@ -181,14 +170,21 @@ mod tests {
     }
 
     #[test]
-    fn a_child_of_a_rank_that_is_no_rank_is_alone() {
-        let left = [("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_RANK", "1"), ("MPI_LOCALNRANKS", "4")];
-        let child = |more: Option<(&'static str, &'static str)>| {
-            origin(|name| left.iter().chain(&more).find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned()))
+    fn one_of_several_says_what_is_wrong() {
+        let slurm = |rank| {
+            let vars = [("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", rank), ("SLURM_STEP_ID", "0")];
+            origin(|name| vars.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned())).expect_err("cannot meet")
         };
-        assert_eq!(child(None).expect("fine"), Origin::Alone);
-        assert!(child(Some(("FLUX_JOB_SIZE", "2"))).is_err());
-        assert!(with(&[("MPI_LOCALNRANKS", "4")]).is_err());
+        let first = slurm("0");
+        assert!(!first.is_said_elsewhere() && first.to_string().contains("--mpi=pmi2"), "{first}");
+        assert!(slurm("1").is_said_elsewhere());
+    }
+
+    #[test]
+    fn jobs_of_one_can_be_asked_for() {
+        let alone = with(&[("OMPI_COMM_WORLD_SIZE", "4"), ("PHALANX_ALONE", "1")]);
+        assert_eq!(alone.expect("fine"), Origin::Alone);
+        assert!(with(&[("OMPI_COMM_WORLD_SIZE", "4"), ("PHALANX_ALONE", "0")]).is_err());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! How a process finds its job: from `phalanx run` or a spawn, from a PMI-1 launcher, or alone.
 
 pub mod environment;
+mod meeting;
 mod pmi;
 
-use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use phalanx_shm::{ProcId, ShmError, Universe, UniverseConfig, Ways, inherit};
@@ -53,9 +53,6 @@ impl BootConfig {
     }
 }
 
-/// Key under which rank 0 tells the others where the universe is, when a foreign PMI-1 launcher started us.
-const MEETING_KEY: &str = "phalanx-universe";
-
 fn broken(what: &str, error: &ShmError) -> Error {
     let class = if error.is_no_memory() { ErrorClass::NoMem } else { ErrorClass::Other };
     Error::new(class, format!("cannot {what}: {error}"))
@@ -71,7 +68,10 @@ pub fn from_env() -> Result<BootConfig> {
             Some(config) => Ok(config),
             None => alone(),
         },
-        Origin::Pmi { fd, rank, size } => meet(fd, rank, size),
+        Origin::Pmi { fd, rank, size } => match own_socket(fd) {
+            Some(socket) => meeting::meet(socket, fd, rank, size),
+            None => alone(),
+        },
         Origin::Alone => alone(),
     }
 }
@@ -129,56 +129,6 @@ fn alone() -> Result<BootConfig> {
     let universe = Universe::create(config(1)?).map_err(|e| broken("start a job of one", &e))?;
     let first = universe.claim_slots(1).map_err(|e| broken("start a job of one", &e))?;
     Ok(BootConfig { first, ..BootConfig::first_world(&universe, 1, 0) })
-}
-
-/// Meets the other ranks of a PMI-1 launcher: rank 0 makes the universe and tells where it is.
-fn meet(fd: i32, rank: u32, size: u32) -> Result<BootConfig> {
-    let Some(socket) = own_socket(fd) else {
-        return alone();
-    };
-    let mut pmi = Pmi::connect(socket)?;
-    inherit::close_original(fd, pmi.fd());
-    let appnum = pmi.appnum()?;
-    let mut own = None;
-    if rank == 0 {
-        let universe = Universe::create(config(size)?).map_err(|e| broken("make the job's universe", &e))?;
-        let first = universe.claim_slots(size).map_err(|e| broken("make the job's universe", &e))?;
-        let value = format!("{}:{}:{}:{}", machine(), std::process::id(), universe.fd().as_raw_fd(), first.0);
-        pmi.put(MEETING_KEY, &value)?;
-        own = Some((universe, first));
-    }
-    pmi.barrier()?;
-    let (universe, first) = match own {
-        Some(own) => own,
-        None => find(&mut pmi, rank)?,
-    };
-    // Rank 0's descriptor must stay open until all have it.
-    pmi.barrier()?;
-    Ok(BootConfig { first, size, rank, appnum, pmi: Some(pmi), ..BootConfig::first_world(&universe, size, rank) })
-}
-
-fn find(pmi: &mut Pmi, rank: u32) -> Result<(Universe, ProcId)> {
-    let failed = |why: &str| {
-        Error::new(
-            ErrorClass::Other,
-            format!(
-                "rank {rank} cannot join the job: {why}; the ranks must run on one machine, as one user, and all with this library"
-            ),
-        )
-    };
-    let value = pmi.get(MEETING_KEY)?.ok_or_else(|| failed("rank 0 did not tell where its shared memory is"))?;
-    let mut fields = value.rsplitn(4, ':');
-    let mut number = || fields.next().and_then(|f| f.parse::<u32>().ok());
-    let (Some(first), Some(fd), Some(pid)) = (number(), number(), number()) else {
-        return Err(failed("rank 0 described its shared memory in an unknown way"));
-    };
-    if fields.next() != Some(machine().as_str()) {
-        return Err(failed("rank 0 runs on another machine (the embedded engine runs on one)"));
-    }
-    let file = File::options().read(true).write(true).open(format!("/proc/{pid}/fd/{fd}"));
-    let file = file.map_err(|e| failed(&format!("opening rank 0's shared memory gave '{e}'")))?;
-    let universe = Universe::attach(OwnedFd::from(file)).map_err(|e| broken("map rank 0's shared memory", &e))?;
-    Ok((universe, ProcId(first)))
 }
 
 /// What tells this machine (and this boot of it) from others.

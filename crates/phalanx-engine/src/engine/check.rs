@@ -122,7 +122,7 @@ fn pieces(mem: ConstMem, count: usize, ty: &Datatype) -> Vec<(usize, usize)> {
 }
 
 /// Processes as one calls them that no launcher of ours has started.
-struct Slots;
+pub(crate) struct Slots;
 
 impl Names for Slots {
     fn rank(&self, slot: u32) -> String {

@@ -39,6 +39,7 @@ use crate::request::Request;
 
 pub use self::core::{Core, CoreGuard, RawOp};
 pub use check::CallPlace;
+pub(crate) use check::Slots;
 pub use ended::Ended;
 pub use notice::PlaceHook;
 pub use phalanx_waits::{Class, Finding, Frame};
@@ -105,6 +106,9 @@ struct Comms {
     own: Option<Comm>,
     parent: Option<Comm>,
 }
+
+/// See [`Engine::is_aborting`].
+static ABORTING: AtomicBool = AtomicBool::new(false);
 
 const RUNNING: u8 = 1;
 const FINALIZED: u8 = 2;
@@ -321,6 +325,7 @@ impl Engine {
 
     /// Ends the job with an exit code: tells the launcher, then leaves this process.
     pub fn abort(&self, code: i32) -> ! {
+        ABORTING.store(true, Ordering::Release);
         self.0.universe.slot(self.0.me).record_abort(code);
         // Another thread may hold the connection; ending matters more than telling.
         if let Ok(mut pmi) = self.0.pmi.try_lock()
@@ -329,6 +334,11 @@ impl Engine {
             pmi.abort(code);
         }
         std::process::exit(code);
+    }
+
+    /// Whether this process is ending the job: its exit functions run.
+    pub fn is_aborting() -> bool {
+        ABORTING.load(Ordering::Acquire)
     }
 
     /// Sets the function that waiting calls run (unlocked) after a signal and a few times a second;

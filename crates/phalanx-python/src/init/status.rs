@@ -1,0 +1,61 @@
+//! A rank that leaves by `sys.exit(3)` has failed as one that raises: where no launcher of ours sees that, the job is ended here.
+//!
+//! Python does not tell its exit functions with which status the process ends, and other launchers wait for the other ranks, which
+//! wait for this one. The C library does tell (`on_exit`): MPI stays until it does.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crate::extras;
+use crate::ffi::*;
+
+/// The launcher of ours, if there is one: it looks at the exit status itself.
+const LAUNCHED: &str = "PHALANX_UNIVERSE";
+
+/// Whether the exit status decides what becomes of MPI.
+static DECIDES: AtomicBool = AtomicBool::new(false);
+
+/// The status has been looked at.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the exit status decides what becomes of MPI, when Python is gone.
+pub(super) fn decides() -> bool {
+    DECIDES.load(Relaxed)
+}
+
+/// Lets the exit status decide from here on, where others may wait for this process and nobody looks at it.
+pub(super) fn watch() {
+    if std::env::var_os(LAUNCHED).is_none() && super::has_peers() && !decides() {
+        DECIDES.store(register(), Relaxed);
+    }
+}
+
+/// Whether the C library calls [`ended`] with the status.
+fn register() -> bool {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn on_exit(function: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+        }
+        // SAFETY: the function lives as long as the process, and takes what it is called with.
+        unsafe { on_exit(ended, std::ptr::null_mut()) == 0 }
+    }
+    #[cfg(not(target_env = "gnu"))]
+    false
+}
+
+/// Ends the job with a status that is not 0, else finalizes.
+extern "C" fn ended(status: c_int, _: *mut c_void) {
+    // `MPI_Abort` exits, too; and so does the one below.
+    if !super::is_ours() || extras::is_aborting() || ENDS.swap(true, Relaxed) {
+        return;
+    }
+    if status == 0 {
+        return super::finish();
+    }
+    let mut rank = 0;
+    // SAFETY: MPI is active; the number is valid for the write.
+    unsafe { MPI_Comm_rank(MPI_COMM_WORLD, &mut rank) };
+    eprintln!("phalanx: rank {rank} (process {}) exits with status {status}: the job ends", std::process::id());
+    // SAFETY: MPI is active and no other thread of this process uses it any more.
+    unsafe { extras::abort(status, true) };
+}

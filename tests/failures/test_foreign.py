@@ -1,0 +1,290 @@
+"""Ranks that another launcher has started: they meet, or end with one message."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+
+from jobs import PHALANX
+
+PYTHON = sys.executable
+SECONDS = 60.0
+PREFIXES = (
+    "PHALANX_",
+    "PMI",
+    "SLURM_",
+    "OMPI_",
+    "MPI_LOCAL",
+    "PRTE_",
+    "FLUX_",
+    "PALS_",
+)
+PLAIN = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES)}
+
+STEP = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
+
+HELLO = """
+from phalanx import MPI
+comm = MPI.COMM_WORLD
+assert comm.allreduce(1) == comm.size
+print(f"rank {comm.rank} of {comm.size}")
+"""
+
+LEAVES = """
+import os, sys, time
+from phalanx import MPI
+comm = MPI.COMM_WORLD
+comm.Barrier()
+if comm.rank == 1:
+    time.sleep(0.1)
+    {how}
+comm.Barrier()
+"""
+
+
+class Launcher:
+    """A PMI-1 launcher of its own: starts ranks, answers them, ends all on an abort."""
+
+    def __init__(self, size: int, tell: Callable[[int, str, str], str] | None = None):
+        self.size, self.tell = size, tell or (lambda rank, key, value: value)
+        self.lock, self.values = threading.Lock(), {}
+        self.waiting: list[socket.socket] = []
+        self.aborted: list[int] = []
+        self.ranks: list[subprocess.Popen] = []
+
+    def run(self, script: str) -> tuple[list[int], str]:
+        """Run the script on all ranks: their statuses, and what they wrote."""
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            tempfile.TemporaryFile("w+") as out,
+        ):
+            path = Path(folder, "script.py")
+            path.write_text(script)
+            threads = []
+            for rank in range(self.size):
+                ours, theirs = socket.socketpair()
+                env = {
+                    **PLAIN,
+                    "PMI_FD": str(theirs.fileno()),
+                    "PMI_RANK": str(rank),
+                    "PMI_SIZE": str(self.size),
+                }
+                with theirs:
+                    process = subprocess.Popen(
+                        [PYTHON, str(path)],
+                        env=env,
+                        stdout=out,
+                        stderr=out,
+                        pass_fds=[theirs.fileno()],
+                    )
+                self.ranks.append(process)
+                thread = threading.Thread(target=self.serve, args=(rank, ours))
+                thread.start()
+                threads.append(thread)
+            statuses = [process.wait(SECONDS) for process in self.ranks]
+            for thread in threads:
+                thread.join(SECONDS)
+            out.seek(0)
+            return statuses, out.read()
+
+    def serve(self, rank: int, ours: socket.socket) -> None:
+        with ours, ours.makefile("r") as lines:
+            for line in lines:
+                words = dict(word.partition("=")[::2] for word in line.split())
+                answer = self.answer(rank, ours, words)
+                if answer:
+                    ours.sendall(f"{answer}\n".encode())
+
+    def answer(self, rank: int, ours: socket.socket, words: dict[str, str]) -> str:
+        command = words["cmd"]
+        with self.lock:
+            match command:
+                case "init":
+                    return "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0"
+                case "get_appnum":
+                    return "cmd=appnum appnum=0"
+                case "get_my_kvsname":
+                    return "cmd=my_kvsname kvsname=kvs"
+                case "put":
+                    self.values[words["key"]] = words["value"]
+                    return "cmd=put_result rc=0"
+                case "get":
+                    value = self.values.get(words["key"])
+                    if value is None:
+                        return "cmd=get_result rc=-1"
+                    value = self.tell(rank, words["key"], value)
+                    return f"cmd=get_result rc=0 value={value}"
+                case "barrier_in":
+                    self.waiting.append(ours)
+                    if len(self.waiting) == self.size:
+                        for one in self.waiting:
+                            one.sendall(b"cmd=barrier_out\n")
+                        self.waiting.clear()
+                    return ""
+                case "finalize":
+                    return "cmd=finalize_ack"
+                case "abort":
+                    self.aborted.append(int(words["exitcode"]))
+                    for other, process in enumerate(self.ranks):
+                        if other != rank:
+                            process.kill()
+                    return ""
+        raise AssertionError(f"unknown command {command}")
+
+
+class Meeting(unittest.TestCase):
+    def test_all_join(self):
+        for size in (1, 2, 3, 8):
+            statuses, said = Launcher(size).run(HELLO)
+            self.assertEqual(statuses, [0] * size, said)
+            expected = [f"rank {rank} of {size}" for rank in range(size)]
+            self.assertEqual(sorted(said.splitlines()), expected)
+
+    def refused(self, tell: Callable[[int, str, str], str], *words: str) -> None:
+        statuses, said = Launcher(4, tell).run(HELLO)
+        self.assertEqual(statuses, [16] * 4, said)
+        self.assertEqual(len(said.splitlines()), 1, said)
+        for word in (*words, "PHALANX_MPI=site", "one machine"):
+            self.assertIn(word, said)
+
+    def test_another_machine(self):
+        def tell(rank, key, value):
+            return f"x{value}" if rank > 1 and key == "phalanx-universe" else value
+
+        self.refused(
+            tell,
+            "2 of 4 ranks cannot join",
+            "ranks 2, 3: it runs on",
+            "another machine",
+        )
+
+    def test_another_container(self):
+        def tell(rank, key, value):
+            return (
+                re.sub(r":\d+:(\d+):", r":999999999:\1:", value) if rank == 3 else value
+            )
+
+        self.refused(
+            tell, "1 of 4 ranks cannot join", "rank 3: it cannot open", "container"
+        )
+
+    def test_another_universe_under_the_same_number(self):
+        def tell(rank, key, value):
+            parts = value.split(":")
+            if rank == 1 and len(parts) == 7:
+                parts[4] = "1"
+            return ":".join(parts)
+
+        self.refused(tell, "rank 1: it cannot open", "another one")
+
+    def test_nonsense(self):
+        for nonsense in ("", "!no_memory", ":::::::", "a:b:c:d:e:f:g", "x" * 900):
+
+            def tell(rank, key, value, nonsense=nonsense):
+                return nonsense if rank == 1 and key == "phalanx-universe" else value
+
+            self.refused(tell, "1 of 4 ranks cannot join")
+
+
+class Leaving(unittest.TestCase):
+    """A rank that fails ends the job, though the launcher waits for the others."""
+
+    def leaves(self, how: str, status: int, *words: str) -> None:
+        launcher = Launcher(3)
+        statuses, said = launcher.run(LEAVES.format(how=how))
+        self.assertEqual(launcher.aborted, [status], said)
+        self.assertEqual(statuses, [-9, status, -9], said)
+        for word in words:
+            self.assertIn(word, said)
+        self.assertNotIn("panicked", said)
+
+    def test_exit_status(self):
+        self.leaves("sys.exit(3)", 3, "rank 1", "exits with status 3: the job ends")
+        self.leaves("sys.exit('bad input')", 1, "bad input", "exits with status 1")
+        self.leaves("raise SystemExit(7)", 7, "exits with status 7")
+
+    def test_exception(self):
+        self.leaves("raise ValueError('wrong')", 1, "ValueError: wrong", "rank 1 of 3")
+
+    def test_abort(self):
+        self.leaves("comm.Abort(5)", 5, "MPI_Abort with code 5")
+
+    def test_caught_exit_is_none(self):
+        how = "\n    try:\n        sys.exit(3)\n    except SystemExit:\n        pass"
+        launcher = Launcher(3)
+        statuses, said = launcher.run(LEAVES.format(how=how))
+        self.assertEqual((statuses, launcher.aborted), ([0] * 3, []), said)
+
+    def test_after_finalize_a_status_is_that_of_one_rank(self):
+        launcher = Launcher(3)
+        script = LEAVES.format(how="pass") + "MPI.Finalize()\nsys.exit(4)\n"
+        statuses, said = launcher.run(script)
+        self.assertEqual((statuses, launcher.aborted), ([4] * 3, []), said)
+
+    def test_killed_and_gone(self):
+        for how in ("os.kill(os.getpid(), 9)", "os._exit(3)"):
+            launcher = Launcher(3)
+            statuses, said = launcher.run(LEAVES.format(how=how))
+            self.assertEqual(launcher.aborted[0], 1, said)
+            self.assertIn("rank 1, which has ended", said)
+            self.assertNotIn(0, statuses)
+
+
+class Alone(unittest.TestCase):
+    """Launchers through which ranks cannot meet: no job of one is made of each."""
+
+    def start(
+        self, command: list[str], env: dict[str, str]
+    ) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command,
+            env={**PLAIN, **env},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+
+    def test_the_first_one_says_it(self):
+        hello = [PYTHON, "-c", HELLO]
+        first = self.start(hello, STEP)
+        self.assertEqual(first.returncode, 16, first.stderr)
+        self.assertEqual(len(first.stderr.splitlines()), 1, first.stderr)
+        for word in ("Slurm's srun with 3 processes", "--mpi=pmi2", "PHALANX_ALONE=1"):
+            self.assertIn(word, first.stderr)
+        other = self.start(hello, {**STEP, "SLURM_PROCID": "2"})
+        self.assertEqual((other.returncode, other.stderr), (16, ""))
+
+    def test_jobs_of_one_that_are_wanted(self):
+        alone = self.start([PYTHON, "-c", HELLO], {**STEP, "PHALANX_ALONE": "1"})
+        self.assertEqual(
+            (alone.returncode, alone.stdout), (0, "rank 0 of 1\n"), alone.stderr
+        )
+
+    def test_a_job_of_one_by_pmix(self):
+        env = {**STEP, "SLURM_STEP_NUM_TASKS": "1", "PMIX_RANK": "0"}
+        alone = self.start(
+            [PYTHON, "-c", HELLO], {**env, "PMIX_NAMESPACE": "slurm.pmix.1.0"}
+        )
+        self.assertEqual(
+            (alone.returncode, alone.stdout), (0, "rank 0 of 1\n"), alone.stderr
+        )
+
+    def test_a_launcher_started_several_times(self):
+        command = [PHALANX, "run", "-n", "2", PYTHON, "-c", "pass"]
+        first = self.start(command, STEP)
+        self.assertEqual(first.returncode, 2, first.stderr)
+        self.assertIn("each of them would start a job of its own", first.stderr)
+        other = self.start(command, {**STEP, "SLURM_PROCID": "1"})
+        self.assertEqual((other.returncode, other.stderr), (2, ""))
+        wanted = self.start(command, {**STEP, "PHALANX_ALONE": "1"})
+        self.assertEqual(wanted.returncode, 0, wanted.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
