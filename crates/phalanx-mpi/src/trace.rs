@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use phalanx_engine::Engine;
 use phalanx_engine::engine::{Frame, TraceEvent, Traced, Tracer};
+use phalanx_shm::log::Clock;
 use phalanx_shm::{Log, ProcId, inherit};
 use phalanx_trace::record::{self, Begun, Event, Half, Object};
 use phalanx_trace::{Place, number};
@@ -89,11 +90,6 @@ thread_local! {
     };
 }
 
-fn now() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -123,10 +119,11 @@ pub(crate) fn is_on() -> bool {
     RECORDER.get().is_some()
 }
 
-/// MPI has been initialized by a call that began then.
-pub(crate) fn initialized(name: &'static str, began: u64) {
+/// MPI has been initialized by a call that began so long ago.
+pub(crate) fn initialized(name: &'static str, began: Began) {
     if let Some(recorder) = RECORDER.get() {
-        let begun = Begun { function: number(name), at: began, ..Begun::default() };
+        let at = if recorder.log.clock() == Clock::Counter { began.1 } else { began.0 };
+        let begun = Begun { function: number(name), at, ..Begun::default() };
         let _ = HERE.try_with(|here| {
             let at = recorder.begins(Begun { thread: recorder.thread(here), ..begun });
             recorder.ends(at, 0);
@@ -134,9 +131,12 @@ pub(crate) fn initialized(name: &'static str, began: u64) {
     }
 }
 
+/// The time by both clocks, of which a log may have one.
+pub(crate) struct Began(u64, u64);
+
 /// The time, for [`initialized`].
-pub(crate) fn time() -> u64 {
-    now()
+pub(crate) fn time() -> Began {
+    Began(Clock::Monotonic.now(), Clock::Counter.now())
 }
 
 /// MPI has been finalized.
@@ -202,7 +202,7 @@ impl Recorder {
         });
         let (thread, tag) = (self.thread(here), arguments.tag);
         // The time comes last: what has been looked at until now is no part of the call.
-        Begun { function, thread, at: now(), place, object, peer: peer.map(|peer| peer.0), tag, bytes }
+        Begun { function, thread, at: self.log.clock().now(), place, object, peer: peer.map(|peer| peer.0), tag, bytes }
     }
 
     /// The record of a call that begins; 0 where there is no room for it.
@@ -218,7 +218,7 @@ impl Recorder {
     fn ends(&self, at: u32, waited: u64) {
         if at != 0 {
             self.log.set(at, record::WAITED, waited);
-            self.log.set(at, record::ENDED, now());
+            self.log.set(at, record::ENDED, self.log.clock().now());
         }
     }
 

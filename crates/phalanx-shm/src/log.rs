@@ -2,13 +2,16 @@
 //!
 //! | granule | content |
 //! |---|---|
-//! | 0 | a mark, who writes here (0: nobody yet), how many granules are taken, what has been lost |
+//! | 0, 1 | a mark, who writes here (0: nobody yet), how many granules are taken, what has been lost; the clock |
 //! | then | records: the lowest byte of each granule says what it is, 0 nothing (yet) |
 //!
 //! A thread takes granules by one addition and fills them; the word with the lowest byte of a record's first granule is
 //! written last. So threads need no lock, and a process may be killed at any instant: what it was writing looks like
 //! nothing, and everything before is there. Pages are reserved in pieces before they are written: where memory is
 //! short, records are lost instead of the process.
+//!
+//! Times are those of the CPU's counter where the kernel's own clock is that counter, which it is only when it runs alike on all CPUs;
+//! else of the monotonic clock. Who makes the log says which, and translates them.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +32,42 @@ const LEAST: usize = 64 << 10;
 const OWNER: usize = 1;
 const TAKEN: usize = 2;
 const LOST: usize = 3;
+const CLOCK: usize = 4;
+
+/// Granules of the head.
+const HEAD: u64 = 2;
+
+/// What the times of a log are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Nanoseconds of the monotonic clock.
+    Monotonic,
+    /// Ticks of the CPU's counter.
+    Counter,
+}
+
+impl Clock {
+    /// The best one here.
+    #[must_use]
+    pub fn of_this_machine() -> Clock {
+        let source = std::fs::read("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        let is_counter = cfg!(target_arch = "x86_64") && source.is_ok_and(|name| name.trim_ascii() == b"tsc");
+        if is_counter { Clock::Counter } else { Clock::Monotonic }
+    }
+
+    /// The time.
+    #[inline]
+    #[must_use]
+    pub fn now(self) -> u64 {
+        #[cfg(target_arch = "x86_64")]
+        if self == Clock::Counter {
+            // SAFETY: every CPU of this kind has the counter, and the kernel lets programs read it where it uses it itself.
+            return unsafe { core::arch::x86_64::_rdtsc() };
+        }
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+}
 
 /// A log.
 #[derive(Debug)]
@@ -37,6 +76,7 @@ pub struct Log {
     /// Bytes up to which this process has reserved pages.
     reserved: AtomicU64,
     is_reserving: AtomicBool,
+    clock: Clock,
 }
 
 impl Log {
@@ -45,10 +85,11 @@ impl Log {
     /// # Errors
     ///
     /// When the system refuses the segment.
-    pub fn create(bytes: usize) -> Result<Log, ShmError> {
+    pub fn create(bytes: usize, clock: Clock) -> Result<Log, ShmError> {
         let segment = Segment::create(bytes.max(LEAST).next_multiple_of(PIECE as usize))?;
-        segment.commit(0, BYTES, "the head of a log")?;
-        let log = Log::over(segment);
+        segment.commit(0, HEAD * BYTES, "the head of a log")?;
+        let log = Log::over(segment, clock);
+        log.word(CLOCK).store(u64::from(clock == Clock::Counter), Ordering::Relaxed);
         log.word(0).store(MARK, Ordering::Relaxed);
         Ok(log)
     }
@@ -56,7 +97,11 @@ impl Log {
     /// The log behind an inherited descriptor, to be written by this process. `None` when it is another's, or no log.
     #[must_use]
     pub fn attach(descriptor: OwnedFd) -> Option<Log> {
-        let log = Log::over(Segment::attach(descriptor).ok().filter(|segment| segment.len() >= LEAST)?);
+        let segment = Segment::attach(descriptor).ok().filter(|segment| segment.len() >= LEAST)?;
+        let mut log = Log::over(segment, Clock::Monotonic);
+        if log.word(CLOCK).load(Ordering::Relaxed) == 1 {
+            log.clock = Clock::Counter;
+        }
         let own = u64::from(std::process::id());
         let is_free = || log.word(OWNER).compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         (log.word(0).load(Ordering::Relaxed) == MARK && is_free()).then(|| {
@@ -65,13 +110,19 @@ impl Log {
         })
     }
 
-    fn over(segment: Segment) -> Log {
-        Log { segment, reserved: AtomicU64::new(0), is_reserving: AtomicBool::new(false) }
+    fn over(segment: Segment, clock: Clock) -> Log {
+        Log { segment, reserved: AtomicU64::new(0), is_reserving: AtomicBool::new(false), clock }
     }
 
     /// The descriptor of the segment.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.segment.fd()
+    }
+
+    /// What its times are.
+    #[inline]
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     fn words(&self) -> &[AtomicU64] {
@@ -90,10 +141,10 @@ impl Log {
     pub fn take(&self, granules: u32) -> Option<u32> {
         // One that is too late does not take: the count stays near its end.
         let end = self.word(TAKEN).load(Ordering::Relaxed) + u64::from(granules);
-        if (end + 1) * BYTES > self.segment.len() as u64 {
+        if (end + HEAD) * BYTES > self.segment.len() as u64 {
             return None;
         }
-        let at = self.word(TAKEN).fetch_add(u64::from(granules), Ordering::Relaxed) + 1;
+        let at = self.word(TAKEN).fetch_add(u64::from(granules), Ordering::Relaxed) + HEAD;
         let end = (at + u64::from(granules)) * BYTES;
         if end > self.reserved.load(Ordering::Acquire) && !self.reserve(end) {
             return None;
@@ -175,7 +226,7 @@ impl Log {
     pub fn all(&self) -> Vec<u64> {
         let len = self.words().len() as u64;
         let taken = self.word(TAKEN).load(Ordering::Relaxed);
-        let words = taken.saturating_add(1).saturating_mul(GRANULE as u64).min(len);
+        let words = taken.saturating_add(HEAD).saturating_mul(GRANULE as u64).min(len);
         self.words()[..usize::try_from(words).unwrap_or(0)].iter().map(|word| word.load(Ordering::Acquire)).collect()
     }
 }
@@ -185,7 +236,7 @@ mod tests {
     use super::*;
 
     fn pair(bytes: usize) -> (Log, Log) {
-        let ours = Log::create(bytes).expect("a log");
+        let ours = Log::create(bytes, Clock::of_this_machine()).expect("a log");
         let theirs = Log::attach(ours.fd().try_clone_to_owned().expect("a descriptor")).expect("the writer's");
         (ours, theirs)
     }
@@ -198,8 +249,8 @@ mod tests {
         let two = writer.take(2).expect("room");
         writer.write(two, [9, 1, 2, 3, 4, 5, 6, 7]);
         writer.set(at, 2, 20);
-        assert_eq!((at, two, reader.owner()), (1, 2, std::process::id()));
-        assert_eq!(reader.all()[GRANULE..], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!((at, two, reader.owner()), (2, 3, std::process::id()));
+        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
     }
 
     #[test]
@@ -208,17 +259,17 @@ mod tests {
         writer.take(1).expect("room");
         let at = writer.take(1).expect("room");
         writer.write(at, [7, 1, 2, 3]);
-        assert_eq!(reader.all()[GRANULE..], [0, 0, 0, 0, 7, 1, 2, 3]);
+        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [0, 0, 0, 0, 7, 1, 2, 3]);
     }
 
     #[test]
     fn what_has_no_room_is_lost_and_counted() {
         let (reader, writer) = pair(PIECE as usize);
-        let room = PIECE as usize / (GRANULE * 8) - 1;
+        let room = PIECE as usize / (GRANULE * 8) - HEAD as usize;
         assert_eq!((0..).take_while(|_| writer.take(1).is_some()).count(), room);
         assert!((0..9).all(|_| writer.take(2).is_none()));
         writer.lose();
-        assert_eq!((reader.lost(), reader.all().len()), (1, (room + 1) * GRANULE));
+        assert_eq!((reader.lost(), reader.all().len()), (1, (room + HEAD as usize) * GRANULE));
     }
 
     #[test]
@@ -236,8 +287,20 @@ mod tests {
         });
         let all = reader.all();
         for thread in 1..=4 {
-            let own: Vec<u64> = all.chunks(GRANULE).skip(1).filter(|g| g[0] == thread).map(|g| g[1]).collect();
+            let own: Vec<u64> =
+                all.chunks(GRANULE).skip(HEAD as usize).filter(|g| g[0] == thread).map(|g| g[1]).collect();
             assert_eq!(own, (0..2000).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_writer_has_the_clock_that_the_maker_said() {
+        for clock in [Clock::Monotonic, Clock::of_this_machine()] {
+            let log = Log::create(0, clock).expect("a log");
+            let writer = Log::attach(log.fd().try_clone_to_owned().expect("a descriptor")).expect("the writer's");
+            assert_eq!(writer.clock(), clock);
+            let (before, after) = (clock.now(), clock.now());
+            assert!(before <= after);
         }
     }
 

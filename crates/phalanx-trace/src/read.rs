@@ -25,6 +25,8 @@ pub struct Job {
     pub began: u64,
     /// When it ended, by that clock.
     pub ended: u64,
+    /// How long that was, in nanoseconds.
+    pub lasted_ns: u64,
 }
 
 /// A rank and what it left.
@@ -73,7 +75,7 @@ pub fn read(job: Job, logs: &[Log]) -> Trace {
         host: job.host,
         cpus: job.cpus,
         began_unix_ns: job.began_unix_ns,
-        lasted_ns: job.ended.saturating_sub(job.began),
+        lasted_ns: job.lasted_ns,
         ..Trace::default()
     };
     // Slots of worlds that have ended are not used again.
@@ -81,7 +83,8 @@ pub fn read(job: Job, logs: &[Log]) -> Trace {
     let mut places = Places::default();
     let mut all = Vec::new();
     for log in logs {
-        let reader = Reader { log, by_slot: &by_slot, began: job.began, lasted: trace.lasted_ns };
+        let ticks = job.ended.saturating_sub(job.began).max(1);
+        let reader = Reader { log, by_slot: &by_slot, began: job.began, ticks, lasted: trace.lasted_ns };
         all.push(reader.parts(&mut places));
     }
     trace.places = places.all;
@@ -158,6 +161,8 @@ struct Reader<'a> {
     log: &'a Log,
     by_slot: &'a HashMap<u32, u32>,
     began: u64,
+    /// How long the job lasted, by the clock of the logs.
+    ticks: u64,
     lasted: u64,
 }
 
@@ -172,7 +177,9 @@ fn high(word: u64) -> u32 {
 impl Reader<'_> {
     /// A time since the job began.
     fn time(&self, at: u64) -> u64 {
-        at.saturating_sub(self.began).min(self.lasted)
+        let ticks = at.saturating_sub(self.began).min(self.ticks);
+        let time = u128::from(ticks) * u128::from(self.lasted) / u128::from(self.ticks);
+        u64::try_from(time).unwrap_or(self.lasted)
     }
 
     fn parts(&self, places: &mut Places) -> Parts {
@@ -180,7 +187,7 @@ impl Reader<'_> {
         let mut own_places: HashMap<u32, PlaceId> = HashMap::new();
         let mut names: HashMap<(u32, u32), String> = HashMap::new();
         let words = &self.log.words;
-        let mut at = 1;
+        let mut at = record::HEAD;
         while let Some(rest) = words.get(at * GRANULE..).filter(|rest| rest.len() >= GRANULE) {
             let number = u32::try_from(at).unwrap_or(0);
             let mut granules = 1;
@@ -280,7 +287,7 @@ mod tests {
 
     impl Writer {
         fn new() -> Writer {
-            Writer(vec![0; GRANULE])
+            Writer(vec![0; record::HEAD * GRANULE])
         }
 
         fn add(&mut self, record: &[u64]) -> u32 {
@@ -307,7 +314,7 @@ mod tests {
     }
 
     fn job() -> Job {
-        Job { began: 1000, ended: 9000, ..Job::default() }
+        Job { began: 1000, ended: 9000, lasted_ns: 8000, ..Job::default() }
     }
 
     #[test]
@@ -393,6 +400,16 @@ mod tests {
         let trace = read(job(), &[zero.log(0), one.log(1)]);
         assert_eq!(trace.messages.len(), 1);
         assert_eq!(trace.messages[0].send_call, Some(1));
+    }
+
+    #[test]
+    fn times_are_translated_from_the_clock_of_the_logs() {
+        let mut writer = Writer::new();
+        writer.call("MPI_Barrier", 2000, 5000);
+        let job = Job { lasted_ns: 4000, ..job() };
+        let trace = read(job, &[writer.log(0)]);
+        let call = &trace.ranks[0].calls[0];
+        assert_eq!((call.began_ns, call.ended_ns, trace.lasted_ns), (500, 2000, 4000));
     }
 
     fn word() -> impl Strategy<Value = u64> {

@@ -22,7 +22,7 @@
 //! | | then granules of kind "more" 8 and 31 bytes of the text |
 //! | end | kind 8: the rank has been finalized |
 //!
-//! A call is named by the granule in which its record begins, and 0 is none. Times are those of the monotonic clock.
+//! A call is named by the granule in which its record begins, and 0 is none. Times are those of the log's clock; waits are nanoseconds.
 //!
 //! A message has no number of its own. The standard's order gives it one: messages of one sender to one receiver with the same
 //! context and tag are received in the order in which they were sent, so the n-th that was matched is the n-th that was sent.
@@ -43,6 +43,8 @@ pub(crate) const COMM: u8 = 1;
 
 /// Words of a granule.
 pub const GRANULE: usize = 4;
+/// Granules of the head of a log.
+pub(crate) const HEAD: usize = 2;
 /// Bytes of a text in one granule.
 const LETTERS: usize = 31;
 

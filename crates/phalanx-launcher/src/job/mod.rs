@@ -444,7 +444,7 @@ impl Job {
                 continue;
             };
             self.ranks[index].ended = Some(ended);
-            self.ranks[index].traced.ended = trace::now();
+            self.ranks[index].traced.ended = self.began.clock().now();
             // What it said last comes before what is said about it.
             self.read_connection(self.ranks[index].connection);
             self.drain(index);

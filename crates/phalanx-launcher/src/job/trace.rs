@@ -6,9 +6,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use phalanx_shm::Log;
+use phalanx_shm::log::Clock;
 use phalanx_trace::{End, Trace, perfetto};
 
 use super::{Job, usable_cpus};
@@ -65,22 +66,23 @@ fn try_file(file: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).custom_flags(libc::O_NOCTTY).open(file).map(drop)
 }
 
-/// The time of the logs.
-pub(super) fn now() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// When a job began, by both clocks.
+/// When a job began, by the clock of its logs and by others.
 pub(super) struct Began {
-    monotonic: u64,
+    clock: Clock,
+    at: u64,
+    instant: Instant,
     unix: u64,
 }
 
 impl Began {
     pub(super) fn now() -> Began {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        Began { monotonic: now(), unix }
+        let clock = Clock::of_this_machine();
+        Began { clock, at: clock.now(), instant: Instant::now(), unix }
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
     }
 }
 
@@ -94,7 +96,7 @@ pub(super) struct Traced {
 
 impl Traced {
     /// What a rank needs in order to write, if it is to.
-    pub(super) fn for_rank(wanted: &Wanted, foreign: bool) -> Result<Traced, LaunchError> {
+    pub(super) fn for_rank(wanted: &Wanted, clock: Clock, foreign: bool) -> Result<Traced, LaunchError> {
         if !wanted.is_some() || foreign {
             return Ok(Traced::default());
         }
@@ -102,7 +104,7 @@ impl Traced {
             doing: "making the log of a rank",
             reason: error.to_string(),
         };
-        Ok(Traced { log: Some(Log::create(wanted.size).map_err(refused)?), ended: 0 })
+        Ok(Traced { log: Some(Log::create(wanted.size, clock).map_err(refused)?), ended: 0 })
     }
 
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -148,7 +150,7 @@ impl Job {
     }
 
     fn trace(&self) -> Trace {
-        let ended = now();
+        let (ended, lasted) = (self.began.clock.now(), self.began.instant.elapsed());
         let logs: Vec<phalanx_trace::Log> = self
             .ranks
             .iter()
@@ -179,8 +181,9 @@ impl Job {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             cpus: u32::try_from(usable_cpus().len()).unwrap_or(0),
             began_unix_ns: self.began.unix,
-            began: self.began.monotonic,
+            began: self.began.at,
             ended,
+            lasted_ns: u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX),
         };
         phalanx_trace::read(job, &logs)
     }

@@ -130,7 +130,7 @@ impl Job {
         let mut env = self.manner.env.clone();
         env.extend(planned.env.iter().cloned());
         env.extend(self.identity(plan, theirs.as_raw_fd(), rank, size, app));
-        let traced = Traced::for_rank(&self.manner.traced, self.manner.foreign)?;
+        let traced = Traced::for_rank(&self.manner.traced, self.began.clock(), self.manner.foreign)?;
         env.push(traced.variable());
         let mut keep = vec![theirs.as_fd(), self.universe.descriptor(), self.desk.theirs()];
         keep.extend(traced.descriptor());
