@@ -14,6 +14,9 @@ use crate::report::text;
 const MOSTLY: u64 = 80;
 /// Percent of the time for which one rank works alone, from which on a job is said to go one after the other.
 const SERIAL: u64 = 30;
+/// What a call waits on average, from which on the other side is late: ranks that answer each other at once wait for some
+/// microseconds each time, and could not do better.
+const LATE_NS: u64 = 20_000;
 
 pub(super) fn advice(trace: &Trace, findings: &Findings) -> Vec<Advice> {
     let mut advice: Vec<Advice> =
@@ -23,8 +26,9 @@ pub(super) fn advice(trace: &Trace, findings: &Findings) -> Vec<Advice> {
         // What each link waits for is the same once more.
         return advice;
     }
-    let senders: Vec<&Late> = findings.late_senders.iter().filter(|l| findings.matters(l.waited_ns)).collect();
-    let receivers: Vec<&Late> = findings.late_receivers.iter().filter(|l| findings.matters(l.waited_ns)).collect();
+    let late = |l: &&Late| findings.matters(l.waited_ns) && l.waited_ns / l.calls.max(1) >= LATE_NS;
+    let senders: Vec<&Late> = findings.late_senders.iter().filter(late).collect();
+    let receivers: Vec<&Late> = findings.late_receivers.iter().filter(late).collect();
     if senders.is_empty() && receivers.is_empty() && advice.is_empty() {
         advice.extend(alone(trace, findings));
     }
@@ -385,6 +389,21 @@ mod tests {
             advice[0].finding,
             "rank 1 waits 400 ms in Recv of a.py:30 for rank 0, which sends later (in a.py:12)."
         );
+    }
+
+    #[test]
+    fn ranks_that_answer_each_other_at_once_are_not_late() {
+        let mut trace = ranks(2);
+        for i in 0..30_000 {
+            let now = i * 10_000;
+            let (send, receive) = if i % 2 == 0 { (0, 1) } else { (1, 0) };
+            trace.ranks[send].calls.push(call("MPI_Send", Class::PointToPoint, now + 9_000, now + 10_000, 0));
+            trace.ranks[receive].calls.push(call("MPI_Recv", Class::PointToPoint, now, now + 10_000, 9_000));
+            let message = between(&trace, send as u32, receive as u32, 8);
+            trace.messages.push(message);
+        }
+        assert!(Findings::of(&trace).late_senders[0].waited_ns > 100 * MS);
+        assert_eq!(found(&trace), []);
     }
 
     #[test]
