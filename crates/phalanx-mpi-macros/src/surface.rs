@@ -149,14 +149,15 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
                 || crate::entry::first_object(&[
                     #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
                 ]),
-                || crate::trace::Arguments {
+                // By value: what is borrowed would have to lie in memory in every call.
+                move || crate::trace::Arguments {
                     object: crate::entry::first_object(&[
                         #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
                     ]),
                     #arguments
                 },
                 // SAFETY: the same contract.
-                || unsafe { #plain(#(#raw),*) },
+                move || unsafe { #plain(#(#raw),*) },
             )
         }
     };
