@@ -1,6 +1,7 @@
 """A rank that ends badly ends the job, which says which rank and why."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -371,6 +372,52 @@ class TestChildOfARank(JobCase):
         self.assertIn("child status 0", ended.out, ended.text)
         self.assertIn("fork", ended.out, ended.text)
         self.assertIn("from the parent", ended.out, ended.text)
+
+    def test_a_forked_child_changes_nothing_that_is_shared(self):
+        script = """
+    import os, sys
+    from phalanx import MPI
+    import array
+    one, two = array.array("d", [1]), array.array("d", [0] * comm.size)
+    win = MPI.Win.Allocate(8, comm=comm)
+    win.Lock_all()
+    calls = {
+        "barrier": comm.Barrier,
+        "bcast": lambda: comm.Bcast(one),
+        "allreduce": lambda: comm.Allreduce(MPI.IN_PLACE, one),
+        "allgather": lambda: comm.Allgather(one, two),
+        "ibarrier": lambda: comm.Ibarrier().Wait(),
+        "gather": lambda: comm.gather(1),
+        "isend": lambda: comm.Isend(one, 0).Wait(),
+        "put": lambda: win.Put(one, 0),
+        "fetch": lambda: win.Fetch_and_op(one, two, 0),
+        "flush": lambda: win.Flush(0),
+        "unlock": win.Unlock_all,
+        "dup": comm.Dup,
+    }
+    comm.Barrier()
+    if comm.rank == 0:
+        for name, call in calls.items():
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    call()
+                except MPI.Exception as error:
+                    os._exit(0 if "forked child" in str(error) else 6)
+                os._exit(5)
+            _, status = os.waitpid(pid, 0)
+            print(name, os.waitstatus_to_exitcode(status), flush=True)
+    for call in list(calls.values())[:6]:
+        call()
+    win.Unlock_all()
+    comm.Barrier()
+    win.Free()
+"""
+        ended = self.run_job(2, OTHERS_WAIT + script)
+        self.assertEqual(ended.status, 0, ended.text)
+        answers = re.findall(r"^(\w+) (\d+)$", ended.out, re.MULTILINE)
+        self.assertEqual(len(answers), 12, ended.text)
+        self.assertEqual([name for name, status in answers if status != "0"], [])
 
     def test_subprocess_of_a_rank_is_its_own_job(self):
         script = """

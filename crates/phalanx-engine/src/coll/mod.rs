@@ -61,6 +61,7 @@ impl Comm {
     }
 
     fn usable(&self) -> Result<()> {
+        self.engine().serves()?;
         if self.is_unusable() { Err(self.unusable()) } else { Ok(()) }
     }
 

@@ -400,14 +400,25 @@ impl Engine {
     /// processes share has been found written over.
     #[inline]
     pub(crate) fn enter(&self) -> Result<CoreGuard<'_>> {
-        if self.0.state.load(Ordering::Relaxed) != RUNNING || self.0.forks != phalanx_shm::fork::generation() {
-            return Err(self.refuse());
-        }
+        self.serves()?;
         let core = self.0.core.lock();
         match &core.broken {
             None => Ok(core),
             Some(damage) => Err(Error::new(ErrorClass::Intern, damage.clone())),
         }
+    }
+
+    /// That the engine serves this process. For calls that change what processes share, and do not [`enter`](Engine::enter): a forked
+    /// child would pass for the rank.
+    ///
+    /// # Errors
+    /// After its end, and in a forked child.
+    #[inline]
+    pub(crate) fn serves(&self) -> Result<()> {
+        if self.0.state.load(Ordering::Relaxed) != RUNNING || self.0.forks != phalanx_shm::fork::generation() {
+            return Err(self.refuse());
+        }
+        Ok(())
     }
 
     #[cold]

@@ -415,6 +415,7 @@ impl Window {
     /// Class `Rank`.
     #[inline]
     fn target(&self, rank: i32) -> Result<usize> {
+        self.engine().serves()?;
         match usize::try_from(rank) {
             Ok(target) if target < self.0.parts.len() => Ok(target),
             _ => Err(self.bad_rank(rank)),

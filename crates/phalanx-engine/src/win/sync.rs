@@ -55,6 +55,7 @@ impl Window {
     /// # Errors
     /// Class `RmaSync` within another epoch; those of a barrier.
     pub fn fence(&self, assertions: Assertions) -> Result<()> {
+        self.engine().serves()?;
         self.0.epochs.check_quiet("MPI_Win_fence", self)?;
         fence(Ordering::SeqCst);
         self.0.comm.barrier()?;
@@ -213,6 +214,7 @@ impl Window {
     /// # Errors
     /// As [`Window::lock`].
     pub fn lock_all(&self, assertions: Assertions) -> Result<()> {
+        self.engine().serves()?;
         let epochs = &self.0.epochs;
         if epochs.all().load(Ordering::Relaxed) & LOCK_ALL != 0 {
             fail!(RmaSync, "the ranks of {} are locked by this rank already", self.title());
@@ -255,6 +257,7 @@ impl Window {
     /// # Errors
     /// Class `RmaSync`; `ProcAborted` when a rank has ended, and the access is over.
     pub fn unlock_all(&self) -> Result<()> {
+        self.engine().serves()?;
         let state = self.0.epochs.all().load(Ordering::Relaxed);
         if state & LOCK_ALL == 0 {
             fail!(RmaSync, "the ranks of {} are not locked by MPI_Win_lock_all", self.title());
@@ -305,6 +308,7 @@ impl Window {
     /// # Errors
     /// Class `RmaSync` after another post, class `Group`.
     pub fn post(&self, group: &Group) -> Result<()> {
+        self.engine().serves()?;
         let ranks = self.ranks_of(group)?;
         let words = self.0.control.words()?;
         {
@@ -371,6 +375,7 @@ impl Window {
     /// # Errors
     /// Classes `RmaSync`, `Group`; `ProcAborted` when one of them has ended; interruption.
     pub fn start(&self, group: &Group, assertions: Assertions) -> Result<()> {
+        self.engine().serves()?;
         let (ranks, epochs) = (self.ranks_of(group)?, &self.0.epochs);
         let numbers: Vec<u64> = {
             let mut groups = epochs.groups();
@@ -405,6 +410,7 @@ impl Window {
     /// # Errors
     /// Class `RmaSync`.
     pub fn complete(&self) -> Result<()> {
+        self.engine().serves()?;
         let Some(ranks) = self.0.epochs.groups().started.take() else {
             fail!(RmaSync, "MPI_Win_complete on {} without MPI_Win_start", self.title());
         };
@@ -421,6 +427,7 @@ impl Window {
     /// # Errors
     /// Class `RmaSync`; `ProcAborted` when one of them has ended; interruption.
     pub fn wait(&self) -> Result<()> {
+        self.engine().serves()?;
         let (ranks, numbers) = self.posted("MPI_Win_wait")?;
         let words = self.0.control.words()?;
         let me = self.me();
