@@ -390,7 +390,7 @@ class TestChildOfARank(JobCase):
         "gather": lambda: comm.gather(1),
         "isend": lambda: comm.Isend(one, 0).Wait(),
         "put": lambda: win.Put(one, 0),
-        "fetch": lambda: win.Fetch_and_op(one, two, 0),
+        "fetch": lambda: win.Fetch_and_op(one, one[:], 0),
         "flush": lambda: win.Flush(0),
         "unlock": win.Unlock_all,
         "dup": comm.Dup,

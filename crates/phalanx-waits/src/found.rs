@@ -169,7 +169,7 @@ mod tests {
             text,
             "phalanx: --check: 1 mistake and 1 remark\n  [leaked-handle] ranks 0, 1: something (6 times)\n      at a.py:3, in main\n         \
              line 3\n  [racing-receive] remark: rank 1: something\n      at a.py:5, in main\n         line 5\n  \
-             hint: phalanx run --record FILE keeps which message such a receive takes,\n      and --replay FILE lets it take the same again.\n"
+             hint: phalanx run --record FILE keeps which message such a receive takes, and\n      --replay FILE lets it take the same again.\n"
         );
     }
 
