@@ -348,6 +348,37 @@ parent.gather((MPI.COMM_WORLD.rank, *(int(os.environ[name]) for name in names)),
         self.assertEqual((ended.status, ended.out), (0, "end\nend\n"), ended.text)
 
 
+class TestThreadsThatWait(JobCase):
+    """Threads that wait in calls when Python ends are no reason to crash."""
+
+    def test_status_is_that_of_the_program(self):
+        script = """
+    import sys, threading, time
+    from phalanx import MPI
+    import array
+    other, one = comm.Dup(), array.array("d", [0])
+    waits = (
+        lambda: comm.recv(source=1, tag=5),
+        lambda: comm.Recv(one, 1, 6),
+        lambda: comm.irecv(source=1, tag=7).wait(),
+        lambda: MPI.Request.Waitany([comm.Irecv(one, 1, 8)]),
+        lambda: comm.Probe(1, 9),
+        lambda: comm.mprobe(1, 10),
+        other.Barrier,
+    )
+    if comm.rank == 0:
+        for wait in waits:
+            threading.Thread(target=wait, daemon=True).start()
+        time.sleep(0.3)
+        {end}
+    wait_for_ever()
+"""
+        for end, status in (("sys.exit(3)", 3), ("raise ValueError", 1)):
+            ended = self.run_job(2, OTHERS_WAIT + script.replace("{end}", end))
+            self.assertEqual(ended.status, status, ended.text)
+            self.assertNotIn("FATAL", ended.text)
+
+
 class TestChildOfARank(JobCase):
     def test_fork_may_compute_but_not_communicate(self):
         script = """

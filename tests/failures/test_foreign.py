@@ -30,10 +30,11 @@ PLAIN = {k: v for k, v in os.environ.items() if not k.startswith(PREFIXES)}
 STEP = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
 
 HELLO = """
+import sys
 from phalanx import MPI
 comm = MPI.COMM_WORLD
 assert comm.allreduce(1) == comm.size
-print(f"rank {comm.rank} of {comm.size}")
+sys.stdout.write(f"rank {comm.rank} of {comm.size}\\n")
 """
 
 LEAVES = """
@@ -258,7 +259,19 @@ class Alone(unittest.TestCase):
         for word in ("Slurm's srun with 3 processes", "--mpi=pmi2", "PHALANX_ALONE=1"):
             self.assertIn(word, first.stderr)
         other = self.start(hello, {**STEP, "SLURM_PROCID": "2"})
-        self.assertEqual((other.returncode, other.stderr), (16, ""))
+        self.assertEqual((other.returncode, other.stderr), (16, first.stderr))
+        task = 'export SLURM_TASK_PID=$$; exec "$0" -c "$1"'
+        quiet = self.start(
+            ["sh", "-c", task, PYTHON, HELLO], {**STEP, "SLURM_PROCID": "2"}
+        )
+        self.assertEqual((quiet.returncode, quiet.stderr), (16, ""))
+
+    def test_a_shell_on_a_node_is_alone(self):
+        shell = {**STEP, "SLURM_JOB_NAME": "zsh", "SLURM_PTY_WIN_COL": "80"}
+        alone = self.start([PYTHON, "-c", HELLO], shell)
+        self.assertEqual(
+            (alone.returncode, alone.stdout), (0, "rank 0 of 1\n"), alone.stderr
+        )
 
     def test_jobs_of_one_that_are_wanted(self):
         alone = self.start([PYTHON, "-c", HELLO], {**STEP, "PHALANX_ALONE": "1"})
@@ -280,8 +293,14 @@ class Alone(unittest.TestCase):
         first = self.start(command, STEP)
         self.assertEqual(first.returncode, 2, first.stderr)
         self.assertIn("each of them would start a job of its own", first.stderr)
-        other = self.start(command, {**STEP, "SLURM_PROCID": "1"})
+        task = 'export SLURM_TASK_PID=$$; exec "$@"'
+        other = self.start(
+            ["sh", "-c", task, "sh", *command], {**STEP, "SLURM_PROCID": "1"}
+        )
         self.assertEqual((other.returncode, other.stderr), (2, ""))
+        left = {"PMI_SIZE": "4", "PMI_RANK": "1", "PMI_FD": "63"}
+        child_of_a_rank = self.start(command, left)
+        self.assertEqual(child_of_a_rank.returncode, 0, child_of_a_rank.stderr)
         wanted = self.start(command, {**STEP, "PHALANX_ALONE": "1"})
         self.assertEqual(wanted.returncode, 0, wanted.stderr)
 

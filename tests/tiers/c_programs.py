@@ -46,6 +46,7 @@ BEYOND = {
     "PHALANX_Set_place_hook",
     "PHALANX_Set_spot_hooks",
     "PHALANX_Set_wait_hook",
+    "PHALANX_Test_lost",
     "PHALANX_Uses_error_function",
     "PHALANX_Version",
 }

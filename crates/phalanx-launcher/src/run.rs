@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 use phalanx_pmi::launchers::{self, Launcher};
@@ -225,7 +226,12 @@ fn traced(options: &RunOptions, args: &[OsString]) -> Result<Wanted, LaunchError
 fn started_several_times() -> Option<Launcher> {
     let variable = |name: &str| std::env::var(name).ok();
     let wanted = variable(ALONE).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
-    launchers::of_several(variable).filter(|launcher| launcher.size.is_some() && !wanted)
+    let found = launchers::of_several(variable).filter(|launcher| launcher.size.is_some() && !wanted)?;
+    // What a rank has started has its variables, but not its connection.
+    let is_rank =
+        |fd: &str| std::fs::metadata(format!("/proc/self/fd/{fd}")).is_ok_and(|file| file.file_type().is_socket());
+    let is_left = found.variable == "PMI_SIZE" && variable("PMI_FD").is_some_and(|fd| !is_rank(&fd));
+    (!is_left).then_some(found)
 }
 
 /// One of them says it.

@@ -191,13 +191,29 @@ fn wait(request: Out<RawRequest>, status: StatusOut) -> Done {
 /// Completes a request if it is ready.
 #[mpi_entry(MPI_Test)]
 fn test(request: Out<RawRequest>, flag: Out<c_int>, status: StatusOut) -> Done {
+    complete(request, flag, status, Request::test)
+}
+
+/// As `MPI_Test`, for a request that the program has let go of: no decision of the program's, which is recorded or repeated.
+#[mpi_entry(PHALANX_Test_lost)]
+fn test_lost(request: Out<RawRequest>, flag: Out<c_int>, status: StatusOut) -> Done {
+    complete(request, flag, status, Request::test_lost)
+}
+
+/// Completes a request if it is found to be ready.
+fn complete(
+    request: Out<RawRequest>,
+    flag: Out<c_int>,
+    status: StatusOut,
+    test: fn(&mut Request) -> phalanx_engine::Result<Option<Status>>,
+) -> Done {
     let Some(mut taken) = take(request.get())? else {
         flag.set(1);
         status.set_empty();
         return Ok(());
     };
     let object = taken.object();
-    match taken.request.test() {
+    match test(&mut taken.request) {
         Ok(Some(outcome)) => {
             request.set(settle(taken));
             flag.set(1);

@@ -49,7 +49,11 @@ pub fn until_it_lasts<T>(_py: Python<'_>, call: impl FnOnce() -> T) -> T {
     })
 }
 
+// Python ends other threads than the first, when they take the lock back after its end, by unwinding them, which PyO3 turns into
+// a sleep: in a function of Rust's own. Inlined into one that C calls, that would not be so.
+
 /// Runs what may last without the interpreter lock, if this thread has come here from [`until_it_lasts`]; else as it is.
+#[inline(never)]
 pub fn lasting(what: impl FnOnce()) {
     if HOLDS.get() {
         // SAFETY: the thread holds the lock: `until_it_lasts` had a token, and whoever gives it up in between says so.
@@ -62,6 +66,7 @@ pub fn lasting(what: impl FnOnce()) {
 /// Runs Python code in a function that a library has called, in whatever state the thread is.
 ///
 /// The code may give the lock up in ways that [`lasting`] knows nothing of.
+#[inline(never)]
 pub fn attached<T>(run: impl FnOnce(Python<'_>) -> T) -> T {
     let held = HOLDS.replace(false);
     let result = Python::attach(run);

@@ -11,6 +11,8 @@ pub struct Launcher {
     pub size: Option<u32>,
     /// Which of them this one is; `None` where it does not say it.
     pub rank: Option<u32>,
+    /// The process that it has started, where it says that: this one, or one that has started this one.
+    pub task: Option<u32>,
 }
 
 /// (launcher, the number of processes, the number of this one). What starts many jobs of MPI comes first.
@@ -22,6 +24,9 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("PALS", "PALS_LOCAL_SIZE", "PALS_RANKID"),
     ("Flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"),
 ];
+
+/// How long the first process has to say it.
+const PRECEDENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Slurm marks the batch script with its number of tasks, too: only a task of a step has a step, a number of its own in it, and
 /// does not carry the name of a shell that `salloc` or `srun --pty` has opened.
@@ -56,25 +61,41 @@ pub fn of_several(env: impl Fn(&str) -> Option<String>) -> Option<Launcher> {
         }
         let Some(found) = number(size) else { continue };
         if found > 1 {
-            return Some(Launcher { name, variable: size, size: Some(found), rank: number(rank) });
+            let task = if size == SLURM.1 { number("SLURM_TASK_PID") } else { None };
+            return Some(Launcher { name, variable: size, size: Some(found), rank: number(rank), task });
         }
         told = true;
     }
     // PMIx has its own ways to tell how many they are.
     let is_pmix = !told && env("PMIX_NAMESPACE").is_some();
     let rank = env("PMIX_RANK").filter(|_| is_pmix)?.trim().parse().ok();
-    Some(Launcher { name: "a PMIx launcher", variable: "PMIX_RANK", size: None, rank })
+    Some(Launcher { name: "a PMIx launcher", variable: "PMIX_RANK", size: None, rank, task: None })
 }
 
 fn is_task_of_slurm(env: &impl Fn(&str) -> Option<String>) -> bool {
-    env("SLURM_PROCID").is_some() && env("SLURM_STEP_ID").is_some() && env("SLURM_JOB_NAME").as_deref() != Some("bash")
+    // A shell that somebody works in (`srun --pty`).
+    let is_shell = ["SLURM_PTY_PORT", "SLURM_PTY_WIN_COL"].iter().any(|name| env(name).is_some());
+    !is_shell
+        && env("SLURM_PROCID").is_some()
+        && env("SLURM_STEP_ID").is_some()
+        && env("SLURM_JOB_NAME").as_deref() != Some("bash")
 }
 
 impl Launcher {
-    /// Whether another process of the same start says what is wrong with all of them.
+    /// Whether this process leaves it to another one of the same start to say what is wrong with all of them.
+    ///
+    /// Only the first one says it at once. Another one may have been started by one of them, alone: where that cannot be excluded it
+    /// waits for a second, in which launchers end all whose first has failed, and then says it, too. May block for that time.
     #[must_use]
     pub fn another_says_it(&self) -> bool {
-        self.rank.is_some_and(|rank| rank > 0)
+        if self.rank.is_none_or(|rank| rank == 0) {
+            return false;
+        }
+        if self.task == Some(std::process::id()) {
+            return true;
+        }
+        std::thread::sleep(PRECEDENCE);
+        false
     }
 
     /// Whether it is Slurm's `srun`.

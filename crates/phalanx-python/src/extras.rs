@@ -62,6 +62,7 @@ type SetSpotHooks = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
 type ErrorText = unsafe extern "C" fn(c_int, *mut c_char, c_int, *mut c_int) -> c_int;
 type Serves = unsafe extern "C" fn(MPI_Comm, MPI_Comm) -> c_int;
 type LostHandle = unsafe extern "C" fn(*mut c_void) -> c_int;
+type TestLost = unsafe extern "C" fn(*mut MPI_Request, *mut c_int, *mut MPI_Status) -> c_int;
 type IsAborting = unsafe extern "C" fn() -> c_int;
 type IsInterrupted = unsafe extern "C" fn(c_int) -> c_int;
 /// Fault tolerance: all of it, or nothing.
@@ -145,6 +146,7 @@ pub(crate) struct Extras {
     pub(crate) error_text: Option<ErrorText>,
     serves: Option<Serves>,
     lost_handle: Option<LostHandle>,
+    test_lost: Option<TestLost>,
     is_aborting: Option<IsAborting>,
     is_interrupted: Option<IsInterrupted>,
     uses_error_function: Option<UsesErrorFunction>,
@@ -188,6 +190,7 @@ pub(crate) fn get() -> &'static Extras {
                 error_text: symbol(c"PHALANX_Error_text").map(|p| std::mem::transmute::<*mut c_void, ErrorText>(p)),
                 serves: symbol(c"PHALANX_Comm_serves").map(|p| std::mem::transmute::<*mut c_void, Serves>(p)),
                 lost_handle: symbol(c"PHALANX_Lost_handle").map(|p| std::mem::transmute::<*mut c_void, LostHandle>(p)),
+                test_lost: symbol(c"PHALANX_Test_lost").map(|p| std::mem::transmute::<*mut c_void, TestLost>(p)),
                 is_aborting: symbol(c"PHALANX_Is_aborting").map(|p| std::mem::transmute::<*mut c_void, IsAborting>(p)),
                 is_interrupted: symbol(c"PHALANX_Is_interrupted")
                     .map(|p| std::mem::transmute::<*mut c_void, IsInterrupted>(p)),
@@ -251,7 +254,13 @@ extern "C" fn unlocked(wait: unsafe extern "C" fn(*mut c_void), data: *mut c_voi
     // SAFETY: only `send` and `receive` give this function to the library, which calls it on their thread: with the lock.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: the library demands just this call; it touches no Python object.
-    detached(py, || unsafe { wait(data) });
+    without_lock(py, || unsafe { wait(data) });
+}
+
+/// As [`detached`], in a function of its own (see [`phalanx_object::lasting`]).
+#[inline(never)]
+fn without_lock(py: Python<'_>, wait: impl FnOnce()) {
+    detached(py, wait);
 }
 
 /// Where a message goes to or comes from.
@@ -394,6 +403,20 @@ pub(crate) fn is_embedded() -> bool {
 #[inline]
 pub(crate) fn tells_waits() -> bool {
     TELLS_WAITS.load(Ordering::Relaxed)
+}
+
+/// As `MPI_Test`, for a request of which the program knows nothing any more.
+///
+/// # Safety
+/// As that of `MPI_Test`.
+pub(crate) unsafe fn test_lost(request: *mut MPI_Request, flag: *mut c_int, status: *mut MPI_Status) -> c_int {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match get().test_lost {
+            Some(test) => test(request, flag, status),
+            None => MPI_Test(request, flag, status),
+        }
+    }
 }
 
 /// Whether the library is ending the job, and the process runs its exit functions: no, where the library does not tell.

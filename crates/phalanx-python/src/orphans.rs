@@ -45,10 +45,10 @@ impl Orphan {
         }
         let (mut flag, mut status) = (0, MPI_Status::EMPTY);
         // SAFETY: all places are valid for the call, and `keep` holds the operation's memory.
-        let code = unsafe { MPI_Test(&mut self.handle, &mut flag, &mut status) };
+        let code = unsafe { extras::test_lost(&mut self.handle, &mut flag, &mut status) };
         if code != MPI_SUCCESS {
-            self.handle = MPI_REQUEST_NULL;
-            return true;
+            // An operation that goes on after an error has a handle.
+            return self.handle == MPI_REQUEST_NULL;
         }
         if flag != 0 && self.handle != MPI_REQUEST_NULL {
             // A persistent operation, inactive now.

@@ -210,7 +210,7 @@ impl Request {
     fn Test(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
         let (mut raw, mut value, mut flag) = (self.raw(), MPI_Status::EMPTY, 0);
         // SAFETY: all pointers are valid for the call; the buffers are kept by this object.
-        let code = gil::starting(py, || unsafe { MPI_Test(&mut raw, &mut flag, &mut value) });
+        let code = gil::briefly(py, || unsafe { MPI_Test(&mut raw, &mut flag, &mut value) });
         self.settle(py, raw);
         check(code)?;
         if flag != 0 {
@@ -226,7 +226,7 @@ impl Request {
     fn Get_status(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
         let (raw, mut value, mut flag) = (self.raw(), MPI_Status::EMPTY, 0);
         // SAFETY: all pointers are valid for the call.
-        check(gil::starting(py, || unsafe { MPI_Request_get_status(raw, &mut flag, &mut value) }))?;
+        check(gil::briefly(py, || unsafe { MPI_Request_get_status(raw, &mut flag, &mut value) }))?;
         if flag != 0 {
             status::give(status, value);
         }
@@ -291,7 +291,7 @@ impl Request {
     fn test(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<(bool, Py<PyAny>)> {
         let (mut raw, mut value, mut flag) = (self.raw(), MPI_Status::EMPTY, 0);
         // SAFETY: all pointers are valid for the call; the buffers are kept by this object.
-        let code = gil::starting(py, || unsafe { MPI_Test(&mut raw, &mut flag, &mut value) });
+        let code = gil::briefly(py, || unsafe { MPI_Test(&mut raw, &mut flag, &mut value) });
         let kept = self.settle(py, raw);
         check(code)?;
         if flag == 0 {

@@ -10,6 +10,9 @@ use crate::function::function;
 use crate::model::{Call, Class, End, Message, Place, PlaceId, Rank, Trace};
 use crate::record::{self, GRANULE, HAS_BYTES, HAS_OBJECT, HAS_PEER, HAS_PLACE, HAS_TAG};
 
+/// Letters of an object's name.
+const LETTERS: usize = 256;
+
 /// What is known of the job besides its logs.
 #[derive(Clone, Debug, Default)]
 pub struct Job {
@@ -218,7 +221,9 @@ impl Reader<'_> {
                 }
                 record::NAME => {
                     if let Some((text, length)) = record::read_text(rest) {
-                        names.insert((low(rest[1]), high(rest[1])), text);
+                        // Each call of the object has a copy.
+                        let name = text.chars().take(LETTERS).collect();
+                        names.insert((low(rest[1]), high(rest[1])), name);
                         granules = length;
                     }
                 }

@@ -28,6 +28,8 @@ const JOINED: &str = "phalanx-joined-";
 const VERDICT: &str = "phalanx-verdict";
 /// Stands before a reason, where there could be something good.
 const NOT: char = '!';
+/// How long rank 0 has to say it.
+const PRECEDENCE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Letters of a reason, so that launchers with short values take it.
 const LETTERS: usize = 240;
 
@@ -139,6 +141,8 @@ pub(super) fn meet(socket: OwnedFd, number: i32, rank: u32, size: u32) -> Result
     }
     pmi.barrier()?;
     if rank > 0 && pmi.get(VERDICT)?.as_deref() != Some("1") {
+        // Launchers end all when one has ended: rank 0 says why before that.
+        std::thread::sleep(PRECEDENCE);
         outcome = Err(Error::said_elsewhere());
     }
     let (universe, first) = outcome?;

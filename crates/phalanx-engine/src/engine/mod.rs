@@ -289,6 +289,7 @@ impl Engine {
     /// # Errors
     /// Class `Other` when the engine was already finalized; interruption.
     pub fn finalize(&self) -> Result<()> {
+        self.serves()?;
         self.end_decisions()?;
         let what = Waiting::on(ended::FINALIZE, 0);
         let slot = self.0.universe.slot(self.0.me);

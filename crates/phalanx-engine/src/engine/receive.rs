@@ -564,9 +564,6 @@ impl Core {
         let removed = self.contexts.get_mut(&ctx).is_some_and(|q| q.posted.remove(pattern, op));
         if removed {
             self.posted -= 1;
-            if self.attentive {
-                self.decided_later(op, None);
-            }
             self.ops.complete(op, Ok(Status { cancelled: true, ..Status::EMPTY }));
         }
         removed

@@ -322,7 +322,7 @@ impl Core {
 
     /// A receive that had begun has been matched with a message of this source and tag, or withdrawn.
     #[cold]
-    pub(super) fn decided_later(&mut self, op: RawOp, message: Option<(i32, i32)>) {
+    pub(crate) fn decided_later(&mut self, op: RawOp, message: Option<(i32, i32)>) {
         let Some(replay) = self.replay.as_deref_mut() else { return };
         replay.promised.remove(&op.token());
         let Some(ticket) = replay.tickets.remove(&op.token()) else { return };

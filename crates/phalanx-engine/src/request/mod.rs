@@ -147,6 +147,18 @@ impl Request {
         if self.look_as(Kind::Test)? { self.finish().map(Some) } else { Ok(None) }
     }
 
+    /// As [`Request::test`], for a request that the program has let go of: when that is asked is no decision of the program's, to be
+    /// recorded and repeated.
+    ///
+    /// # Errors
+    /// As [`Request::test`].
+    pub fn test_lost(&mut self) -> Result<Option<Status>> {
+        if !self.is_active() {
+            return Ok(Some(Status::EMPTY));
+        }
+        if self.look()? { self.finish().map(Some) } else { Ok(None) }
+    }
+
     /// Whether and how the operation has completed, without completing it (`MPI_Request_get_status`).
     ///
     /// # Errors
@@ -242,7 +254,11 @@ impl Request {
             Active::Op(op) => {
                 let op = *op;
                 let mut core = self.engine.enter()?;
-                if !core.is_promised(op) && !core.cancel_recv(op) {
+                if core.is_promised(op) {
+                    // It took a message then.
+                } else if core.cancel_recv(op) {
+                    core.decided_later(op, None);
+                } else {
                     core.cancel_send(op);
                 }
                 core.settle();

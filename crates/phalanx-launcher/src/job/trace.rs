@@ -139,7 +139,8 @@ impl Job {
                 1 => first.name.clone(),
                 more => format!("{} and {} others", first.name, more - 1),
             };
-            let lost: u64 = losing.iter().map(|rank| rank.lost).sum();
+            // What ranks write may be anything.
+            let lost = losing.iter().fold(0u64, |sum, rank| sum.saturating_add(rank.lost));
             let mebibytes = self.manner.traced.size.div_ceil(1 << 20);
             self.say(&format!(
                 "phalanx: the trace lacks {lost} calls of {who}: a rank has room for {mebibytes}M; \
@@ -198,8 +199,10 @@ fn whole(file: &Path, write: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()>
         beside.push(format!(".{}", std::process::id()));
         file.with_file_name(beside)
     });
-    let Some(beside) = beside.filter(|beside| File::create(beside).is_ok()) else { return write(file) };
-    let done = write(&beside).and_then(|()| std::fs::rename(&beside, file));
+    let Some(beside) = beside.filter(|beside| File::create_new(beside).is_ok()) else { return write(file) };
+    // Who may read it stays as it was.
+    let modes = std::fs::metadata(file).map_or(Ok(()), |old| std::fs::set_permissions(&beside, old.permissions()));
+    let done = modes.and_then(|()| write(&beside)).and_then(|()| std::fs::rename(&beside, file));
     if done.is_err() {
         let _ = std::fs::remove_file(&beside);
     }

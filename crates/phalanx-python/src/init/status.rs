@@ -24,7 +24,8 @@ pub(super) fn decides() -> bool {
 
 /// Lets the exit status decide from here on, where others may wait for this process and nobody looks at it.
 pub(super) fn watch() {
-    if std::env::var_os(LAUNCHED).is_none() && super::has_peers() && !decides() {
+    // Other libraries finalize before whatever else runs when the process ends.
+    if extras::is_embedded() && std::env::var_os(LAUNCHED).is_none() && super::has_peers() && !decides() {
         DECIDES.store(register(), Relaxed);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use crate::Place;
@@ -33,8 +34,10 @@ fn read(path: &Path) -> Vec<String> {
     if !readable {
         return Vec::new();
     }
-    let bytes = fs::read(path).unwrap_or_default();
-    if bytes.contains(&0) {
+    // Files of the system say that they are empty, and have no end.
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    if read.is_err() || bytes.len() as u64 > LARGEST || bytes.contains(&0) {
         return Vec::new();
     }
     String::from_utf8_lossy(&bytes).lines().map(|line| line.trim().chars().take(SHOWN).collect()).collect()
