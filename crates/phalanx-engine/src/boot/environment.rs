@@ -172,7 +172,9 @@ mod tests {
     #[test]
     fn one_of_several_says_what_is_wrong() {
         let slurm = |rank| {
-            let vars = [("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", rank), ("SLURM_STEP_ID", "0")];
+            let me = std::process::id().to_string();
+            let step = [("SLURM_STEP_NUM_TASKS", "2"), ("SLURM_PROCID", rank), ("SLURM_STEP_ID", "0")];
+            let vars = [&step[..], &[("SLURM_TASK_PID", &me)]].concat();
             origin(|name| vars.iter().find(|(k, _)| *k == name).map(|(_, v)| (*v).to_owned())).expect_err("cannot meet")
         };
         let first = slurm("0");
