@@ -52,8 +52,15 @@ comm.Barrier()
 class Launcher:
     """A PMI-1 launcher of its own: starts ranks, answers them, ends all on an abort."""
 
-    def __init__(self, size: int, tell: Callable[[int, str, str], str] | None = None):
+    def __init__(
+        self,
+        size: int,
+        tell: Callable[[int, str, str], str] | None = None,
+        refused: str = "",
+    ):
+        """`tell` changes what a rank gets; keys like `refused` are not taken."""
         self.size, self.tell = size, tell or (lambda rank, key, value: value)
+        self.refused = refused
         self.lock, self.values = threading.Lock(), {}
         self.waiting: list[socket.socket] = []
         self.aborted: list[int] = []
@@ -113,6 +120,8 @@ class Launcher:
                 case "get_my_kvsname":
                     return "cmd=my_kvsname kvsname=kvs"
                 case "put":
+                    if self.refused and re.search(self.refused, words["key"]):
+                        return "cmd=put_result rc=-1 msg=value_too_long"
                     self.values[words["key"]] = words["value"]
                     return "cmd=put_result rc=0"
                 case "get":
@@ -183,6 +192,12 @@ class Meeting(unittest.TestCase):
             return ":".join(parts)
 
         self.refused(tell, "rank 1: it cannot open", "another one")
+
+    def test_a_launcher_that_refuses_a_value(self):
+        for refused in ("universe", "joined-2", "joined", "verdict"):
+            statuses, said = Launcher(4, refused=refused).run(HELLO)
+            self.assertEqual(statuses, [16] * 4, said)
+            self.assertEqual(len(said.splitlines()), 1, said)
 
     def test_nonsense(self):
         for nonsense in ("", "!no_memory", ":::::::", "a:b:c:d:e:f:g", "x" * 900):

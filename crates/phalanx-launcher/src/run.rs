@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
-use phalanx_pmi::launchers::{self, Launcher};
+use phalanx_pmi::launchers::{self, ALONE, Launcher};
 
 use crate::cli::{self, Check, OnDeadlock, RunOptions};
 use crate::error::LaunchError;
@@ -32,8 +32,6 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 /// What is done about a deadlock, where no flag says it. Set for ranks, too.
 pub const ON_DEADLOCK: &str = "PHALANX_ON_DEADLOCK";
 
-/// `1`: what other launchers say of the number of processes counts for nothing.
-pub const ALONE: &str = "PHALANX_ALONE";
 /// Whether programs are checked, where no flag says it. Set for ranks, too.
 pub const CHECK: &str = "PHALANX_CHECK";
 
@@ -225,8 +223,7 @@ fn traced(options: &RunOptions, args: &[OsString]) -> Result<Wanted, LaunchError
 /// The launcher that has started this command several times, each of which would be a job of its own.
 fn started_several_times() -> Option<Launcher> {
     let variable = |name: &str| std::env::var(name).ok();
-    let wanted = variable(ALONE).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
-    let found = launchers::of_several(variable).filter(|launcher| launcher.size.is_some() && !wanted)?;
+    let found = launchers::of_several(variable).filter(|launcher| launcher.size.is_some())?;
     // What a rank has started has its variables, but not its connection.
     let is_rank =
         |fd: &str| std::fs::metadata(format!("/proc/self/fd/{fd}")).is_ok_and(|file| file.file_type().is_socket());
@@ -236,7 +233,7 @@ fn started_several_times() -> Option<Launcher> {
 
 /// One of them says it.
 fn refuse(launcher: &Launcher) -> Result<u8, LaunchError> {
-    if launcher.another_says_it() {
+    if launcher.let_another_say_it() {
         return Ok(2);
     }
     let once = if launcher.is_slurm() { "srun -n1 phalanx run -n N ..." } else { "phalanx run -n N ..." };

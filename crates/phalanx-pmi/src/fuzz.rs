@@ -32,9 +32,10 @@ fn lines(bytes: &[u8]) {
     assert!(!Line::parse(&answer).is_ok() && !answer.contains('\n'));
 }
 
-fn spawn_seeds() -> Vec<Vec<u8>> {
+/// A spawn of two programs, with everything that one can ask for.
+pub(crate) fn spawn() -> [SpawnCommand; 2] {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let commands = [
+    [
         SpawnCommand {
             ranks: 2,
             program: "a b".into(),
@@ -43,8 +44,11 @@ fn spawn_seeds() -> Vec<Vec<u8>> {
             preput: vec![pair("port", "p 1"), pair("n", "3")],
         },
         SpawnCommand { ranks: 1, program: "c".into(), ..SpawnCommand::default() },
-    ];
-    vec![SpawnCommand::write_all(&commands).into_bytes(), b"execname=x\nargcnt=4294967295\ninfo_num=9\n".to_vec()]
+    ]
+}
+
+fn spawn_seeds() -> Vec<Vec<u8>> {
+    vec![SpawnCommand::write_all(&spawn()).into_bytes(), b"execname=x\nargcnt=4294967295\ninfo_num=9\n".to_vec()]
 }
 
 /// What is read is written and read as the same.

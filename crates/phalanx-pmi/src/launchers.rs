@@ -25,8 +25,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("Flux", "FLUX_JOB_SIZE", "FLUX_TASK_RANK"),
 ];
 
-/// How long the first process has to say it.
-const PRECEDENCE: std::time::Duration = std::time::Duration::from_secs(1);
+/// `1` in the environment: what launchers say of the number of processes counts for nothing.
+pub const ALONE: &str = "PHALANX_ALONE";
+
+/// How long the first process has to say what is wrong with all, before others end: launchers end a job with its first process.
+pub const PRECEDENCE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Slurm marks the batch script with its number of tasks, too: only a task of a step has a step, a number of its own in it, and
 /// does not carry the name of a shell that `salloc` or `srun --pty` has opened.
@@ -36,7 +39,8 @@ const SLURM: (&str, &str, &str) = ("Slurm's srun", "SLURM_STEP_NUM_TASKS", "SLUR
 /// both, so a process that has both and is no rank was started by a rank.
 const SET_FOR_RANKS: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"];
 
-/// The launcher that has started this process together with others, or that does not say whether it has. `env` looks up a variable.
+/// The launcher that has started this process together with others, or that does not say whether it has; none where [`ALONE`] is set.
+/// `env` looks up a variable.
 ///
 /// ```
 /// let env = |name: &str| match name {
@@ -49,6 +53,9 @@ const SET_FOR_RANKS: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS"];
 /// ```
 #[must_use]
 pub fn of_several(env: impl Fn(&str) -> Option<String>) -> Option<Launcher> {
+    if env(ALONE).is_some_and(|value| !matches!(value.as_str(), "" | "0")) {
+        return None;
+    }
     let number = |name: &str| env(name)?.trim().parse::<u32>().ok();
     let is_child_of_a_rank = SET_FOR_RANKS.iter().all(|name| env(name).is_some());
     let mut told = false;
@@ -82,12 +89,12 @@ fn is_task_of_slurm(env: &impl Fn(&str) -> Option<String>) -> bool {
 }
 
 impl Launcher {
-    /// Whether this process leaves it to another one of the same start to say what is wrong with all of them.
+    /// Lets another process of the same start say what is wrong with all of them: whether it does.
     ///
-    /// Only the first one says it at once. Another one may have been started by one of them, alone: where that cannot be excluded it
-    /// waits for a second, in which launchers end all whose first has failed, and then says it, too. May block for that time.
+    /// The first one says it at once. Another one may have been started by one of them, alone: where that cannot be excluded it
+    /// blocks for [`PRECEDENCE`], and then says it, too.
     #[must_use]
-    pub fn another_says_it(&self) -> bool {
+    pub fn let_another_say_it(&self) -> bool {
         if self.rank.is_none_or(|rank| rank == 0) {
             return false;
         }

@@ -186,16 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let commands = [
-            SpawnCommand {
-                ranks: 2,
-                program: "a b".into(),
-                args: vec!["x y".into(), "k=v".into(), String::new()],
-                info: vec![pair("wdir", "/a b")],
-                preput: vec![pair("port", "p 1"), pair("n", "3")],
-            },
-            SpawnCommand { ranks: 1, program: "c".into(), ..SpawnCommand::default() },
-        ];
+        let commands = crate::fuzz::spawn();
         let text = SpawnCommand::write_all(&commands);
         let mut read = Vec::new();
         for block in text.split_terminator("endcmd\n") {

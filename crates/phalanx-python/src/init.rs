@@ -234,14 +234,13 @@ fn prepare() -> PyResult<()> {
 
 /// One process says it, and all end, when a launcher has started several and the library has made each a job of one.
 fn refuse_jobs_of_one() -> PyResult<()> {
-    let alone = std::env::var("PHALANX_ALONE").is_ok_and(|value| !matches!(value.as_str(), "" | "0"));
-    if alone || extras::is_embedded() || has_peers() {
+    if extras::is_embedded() || has_peers() {
         return Ok(());
     }
     let Some(launcher) = launchers::of_several(|name| std::env::var(name).ok()) else { return Ok(()) };
     let Some(size) = launcher.size else { return Ok(()) };
     finish();
-    if launcher.another_says_it() {
+    if launcher.let_another_say_it() {
         std::process::exit(1);
     }
     let remedy = match launcher.is_slurm() {
@@ -250,8 +249,9 @@ fn refuse_jobs_of_one() -> PyResult<()> {
     };
     Err(PyRuntimeError::new_err(format!(
         "{} made {size} jobs of one: the MPI library does not speak with this launcher; {remedy}, or 'phalanx run -n {size}'; for jobs \
-         of one each, set PHALANX_ALONE=1",
-        launcher.described()
+         of one each, set {}=1",
+        launcher.described(),
+        launchers::ALONE
     )))
 }
 

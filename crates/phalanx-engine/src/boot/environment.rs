@@ -1,6 +1,6 @@
 //! What the environment says about the job: who started this process, and as what.
 
-use phalanx_pmi::launchers::{self, Launcher};
+use phalanx_pmi::launchers::{self, ALONE, Launcher};
 
 use crate::error::{Error, ErrorClass, Result};
 
@@ -24,8 +24,6 @@ pub const PMI_FD: &str = "PMI_FD";
 pub const PMI_RANK: &str = "PMI_RANK";
 /// World size, beside `PMI_FD`.
 pub const PMI_SIZE: &str = "PMI_SIZE";
-/// `1`: each process is a job of one, whatever a launcher's variables say.
-pub const ALONE: &str = "PHALANX_ALONE";
 
 /// A rank's place, as `PHALANX_WORLD` tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,9 +100,6 @@ pub(crate) fn origin(env: impl Fn(&str) -> Option<String>) -> Result<Origin> {
         let size = number(&env, PMI_SIZE)?.unwrap_or(1);
         return Ok(Origin::Pmi { fd, rank, size });
     }
-    if env(ALONE).is_some_and(|v| !matches!(v.as_str(), "" | "0")) {
-        return Ok(Origin::Alone);
-    }
     match launchers::of_several(env) {
         Some(launcher) => Err(cannot_meet(&launcher)),
         None => Ok(Origin::Alone),
@@ -113,7 +108,7 @@ pub(crate) fn origin(env: impl Fn(&str) -> Option<String>) -> Result<Origin> {
 
 #[cold]
 fn cannot_meet(launcher: &Launcher) -> Error {
-    if launcher.another_says_it() {
+    if launcher.let_another_say_it() {
         return Error::said_elsewhere();
     }
     let remedy = match launcher.is_slurm() {

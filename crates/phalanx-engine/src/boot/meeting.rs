@@ -14,6 +14,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use phalanx_pmi::launchers::PRECEDENCE;
 use phalanx_shm::{ProcId, Universe};
 
 use super::{BootConfig, Pmi, broken, config, machine};
@@ -28,8 +29,6 @@ const JOINED: &str = "phalanx-joined-";
 const VERDICT: &str = "phalanx-verdict";
 /// Stands before a reason, where there could be something good.
 const NOT: char = '!';
-/// How long rank 0 has to say it.
-const PRECEDENCE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Letters of a reason, so that launchers with short values take it.
 const LETTERS: usize = 240;
 
@@ -110,38 +109,36 @@ pub(super) fn meet(socket: OwnedFd, number: i32, rank: u32, size: u32) -> Result
     let appnum = pmi.appnum()?;
     let mut made = None;
     if rank == 0 {
-        let told = made.insert(make(size));
-        let value = match &*told {
+        let place = make(size);
+        let value = match &place {
             Ok((_, place)) => place.text(),
             Err(why) => format!("{NOT}{}", one_word(why.message())),
         };
-        pmi.put(PLACE, &value)?;
+        made = Some(pmi.put(PLACE, &value).and(place));
     }
+    // From here on all go through the same barriers, whatever goes wrong: who left would leave the others waiting.
     pmi.barrier()?;
     let joined = match made {
         Some(made) => made.map(|(universe, place)| (universe, ProcId(place.first))),
         None => {
-            let joined = find(&pmi.get(PLACE)?.unwrap_or_default());
+            let joined = pmi.get(PLACE).and_then(|told| find(&told.unwrap_or_default()));
             let value = match &joined {
                 Ok(_) => String::from("1"),
                 Err(why) => format!("{NOT}{}", one_word(why.message())),
             };
-            pmi.put(&format!("{JOINED}{rank}"), &value)?;
-            joined
+            pmi.put(&format!("{JOINED}{rank}"), &value).and(joined)
         }
     };
     // Rank 0's descriptor stays open until all have it.
     pmi.barrier()?;
     let mut outcome = joined;
     if rank == 0 {
-        if let Some(missing) = missing(&mut pmi, size, outcome.as_ref().err())? {
-            outcome = Err(missing);
-        }
-        pmi.put(VERDICT, if outcome.is_ok() { "1" } else { "0" })?;
+        outcome = outcome.and_then(|joined| all_joined(&mut pmi, size).map(|()| joined));
+        let told = pmi.put(VERDICT, if outcome.is_ok() { "1" } else { "0" });
+        outcome = outcome.and_then(|joined| told.map(|()| joined));
     }
     pmi.barrier()?;
-    if rank > 0 && pmi.get(VERDICT)?.as_deref() != Some("1") {
-        // Launchers end all when one has ended: rank 0 says why before that.
+    if rank > 0 && !matches!(pmi.get(VERDICT), Ok(Some(verdict)) if verdict == "1") {
         std::thread::sleep(PRECEDENCE);
         outcome = Err(Error::said_elsewhere());
     }
@@ -185,11 +182,11 @@ fn find(told: &str) -> Result<(Universe, ProcId)> {
     }
 }
 
-/// Which ranks have not joined, and what to do about it. Asked by rank 0, of all that have told.
-fn missing(pmi: &mut Pmi, size: u32, own: Option<&Error>) -> Result<Option<Error>> {
-    if let Some(own) = own {
-        return Ok(Some(own.clone()));
-    }
+/// That all ranks have joined, by what they have told rank 0.
+///
+/// # Errors
+/// Which have not, and what to do about it.
+fn all_joined(pmi: &mut Pmi, size: u32) -> Result<()> {
     let mut reasons: Vec<(u32, String)> = Vec::new();
     for rank in 1..size {
         match pmi.get(&format!("{JOINED}{rank}"))? {
@@ -199,9 +196,9 @@ fn missing(pmi: &mut Pmi, size: u32, own: Option<&Error>) -> Result<Option<Error
         }
     }
     if reasons.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
-    Ok(Some(Error::new(ErrorClass::Other, cannot_join(&reasons, size, &host()))))
+    Err(Error::new(ErrorClass::Other, cannot_join(&reasons, size, &host())))
 }
 
 /// The message for the user.
