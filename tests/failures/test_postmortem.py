@@ -97,8 +97,9 @@ class TestBlock(BlockCase):
 
     def test_an_exception_that_follows_from_the_first_is_not_told(self):
         script = """
+    comm.Barrier()
     if me == 1:
-        time.sleep(0.5)
+        time.sleep(1)  # a wait is noted when it has lasted a tenth of that
         os.kill(os.getpid(), signal.SIGKILL)
     try:
         comm.recv(source=1)

@@ -35,7 +35,7 @@ fn a_receive_from_a_rank_that_has_ended_fails_after_its_last_message() {
                 assert_ended(receive(comm, 1, 6), &["Recv", "rank 1", "tag 6", "MPI_COMM_WORLD"]);
                 assert_ended(comm.probe(1, 6).map(drop), &["Probe", "rank 1"]);
                 assert_ended(comm.mprobe(1, ANY_TAG).map(drop), &["Mprobe", "rank 1"]);
-                let unknown = comm.recv_or_match(RecvBuf::of(&mut [0u8; 64]), 1, 7, |wait| wait());
+                let unknown = comm.recv_or_match(RecvBuf::of(&mut [0u8; 64]), 1, 7);
                 assert_ended(unknown.map(drop), &["Recv", "rank 1"]);
             }
         });

@@ -1,5 +1,7 @@
 //! Point-to-point messages between ranks that are threads, at 1, 2, 3 and 8 ranks.
 
+use std::cell::{Cell, RefCell};
+
 use phalanx_engine::pt2pt::Received;
 use phalanx_engine::{ANY_SOURCE, ANY_TAG, ErrorClass, PROC_NULL, RecvBuf, SendBuf, SendMode, testing};
 
@@ -47,42 +49,74 @@ fn blocking_ping_pong_of_every_size() {
     });
 }
 
+thread_local! {
+    /// How often calls of this thread have gone around, and what the next one does first.
+    static WENT: Cell<u32> = const { Cell::new(0) };
+    static FIRST: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// The program's function: it does what it was told to, and runs the wait, even twice.
+fn around(wait: &mut dyn FnMut()) {
+    WENT.set(WENT.get() + 1);
+    if let Some(first) = FIRST.take() {
+        first();
+    }
+    wait();
+    wait();
+}
+
+/// Runs `call`; when that goes around, `first` runs first. How often it did.
+fn times_around(first: impl FnOnce() + 'static, call: impl FnOnce()) -> u32 {
+    FIRST.set(Some(Box::new(first)));
+    WENT.set(0);
+    call();
+    FIRST.take();
+    WENT.get()
+}
+
 #[test]
 fn only_what_has_to_wait_goes_around() {
     testing::run(2, |comm| {
+        comm.engine().set_around(around);
         for (tag, &bytes) in SIZES.iter().enumerate() {
-            let (tag, other, mut around) = (tag as i32, 1 - comm.rank(), 0);
+            let (tag, other) = (tag as i32, 1 - comm.rank());
             let mut data = vec![0u8; bytes];
+            let word = |tag| {
+                let comm = comm.clone();
+                move || comm.send(SendBuf::of(&[0u8; 0]), other, tag).expect("the engine's lock is free")
+            };
             if comm.rank() == 0 {
                 // Nothing was received before rank 1 says so: what is too large for the ring has to wait.
-                comm.send_around(SendBuf::of(&pattern(bytes, 1)), other, tag, |wait| {
-                    around += 1;
-                    comm.send(SendBuf::of(&[0u8; 0]), other, 100).expect("the engine's lock is free");
-                    wait();
-                    wait();
-                })
-                .expect("send");
-                assert_eq!(around, i32::from(bytes > 16 << 10), "{bytes} bytes");
-                if around == 0 {
-                    comm.send(SendBuf::of(&[0u8; 0]), other, 100).expect("send");
+                let out = pattern(bytes, 1);
+                let went = times_around(word(100), || comm.send(SendBuf::of(&out), other, tag).expect("send"));
+                assert_eq!(went > 0, bytes > 16 << 10, "{bytes} bytes");
+                if went == 0 {
+                    word(100)();
                 }
                 comm.barrier().expect("barrier");
                 // Nothing is sent before rank 0 waits for it.
-                let wait_for = |wait: phalanx_engine::pt2pt::Wait<'_>| {
-                    around = 10;
-                    comm.send(SendBuf::of(&[0u8; 0]), other, 101).expect("the engine's lock is free");
-                    wait();
-                    wait();
-                };
-                let status = comm.recv_around(RecvBuf::of(&mut data), other, tag, wait_for).expect("receive");
-                assert_eq!((status.bytes, around, data), (bytes as u64, 10, pattern(bytes, 2)));
+                let went = times_around(word(101), || {
+                    let status = comm.recv(RecvBuf::of(&mut data), other, tag).expect("receive");
+                    assert_eq!(status.bytes, bytes as u64);
+                });
+                assert!(went > 0, "{bytes} bytes");
+                assert_eq!(data, pattern(bytes, 2));
+                comm.barrier().expect("barrier");
+                let found = times_around(word(102), || {
+                    let found = comm.recv_or_match(RecvBuf::of(&mut [0u8; 8]), other, tag).expect("receive");
+                    assert!(matches!(found, Received::Whole(status) if status.bytes == 3));
+                });
+                assert!(found > 0);
             } else {
                 comm.recv(RecvBuf::of(&mut [0u8; 0]), other, 100).expect("receive");
-                let status = comm.recv_around(RecvBuf::of(&mut data), other, tag, |wait| wait()).expect("receive");
+                let status = comm.recv(RecvBuf::of(&mut data), other, tag).expect("receive");
                 assert_eq!((status.bytes, data), (bytes as u64, pattern(bytes, 1)));
                 comm.barrier().expect("barrier");
                 comm.recv(RecvBuf::of(&mut [0u8; 0]), other, 101).expect("receive");
-                comm.send_around(SendBuf::of(&pattern(bytes, 2)), other, tag, |wait| wait()).expect("send");
+                comm.send(SendBuf::of(&pattern(bytes, 2)), other, tag).expect("send");
+                comm.barrier().expect("barrier");
+                comm.recv(RecvBuf::of(&mut [0u8; 0]), other, 102).expect("receive");
+                comm.send(SendBuf::of(&[1u8, 2, 3]), other, tag).expect("send");
             }
         }
     });
@@ -105,7 +139,7 @@ fn a_message_of_unknown_size_comes_whole_if_it_fits_else_it_is_matched() {
                 ] {
                     let mut sending = comm.isend_mode(mode, SendBuf::of(out), right, tag).expect("isend");
                     let mut room = [0u8; ROOM];
-                    let found = comm.recv_or_match(RecvBuf::of(&mut room), source, tag, |wait| wait());
+                    let found = comm.recv_or_match(RecvBuf::of(&mut room), source, tag);
                     let (got, status) = match found.expect("receive") {
                         Received::Whole(status) => {
                             assert!(bytes <= ROOM, "{bytes} bytes do not fit");
@@ -125,7 +159,7 @@ fn a_message_of_unknown_size_comes_whole_if_it_fits_else_it_is_matched() {
                     sending.wait().expect("the send");
                 }
             }
-            let nobody = comm.recv_or_match(RecvBuf::of(&mut [0u8; 1]), PROC_NULL, 0, |_| panic!("waits for nobody"));
+            let nobody = comm.recv_or_match(RecvBuf::of(&mut [0u8; 1]), PROC_NULL, 0);
             assert!(matches!(nobody, Ok(Received::Whole(status)) if status.source == PROC_NULL && status.bytes == 0));
         });
     }
@@ -141,7 +175,7 @@ fn a_message_of_unknown_size_leaves_those_of_posted_receives_alone() {
             let first: &'static mut [u8] = vec![0u8; 2].leak();
             let mut posted = comm.irecv(RecvBuf::of(first), 0, 3).expect("irecv");
             let mut second = [0u8; 8];
-            let found = comm.recv_or_match(RecvBuf::of(&mut second), 0, 3, |wait| wait()).expect("receive");
+            let found = comm.recv_or_match(RecvBuf::of(&mut second), 0, 3).expect("receive");
             assert!(matches!(found, Received::Whole(status) if status.bytes == 3));
             assert_eq!(posted.wait().expect("the posted one").bytes, 2);
             assert_eq!(second[..3], [3, 4, 5]);
@@ -152,25 +186,39 @@ fn a_message_of_unknown_size_leaves_those_of_posted_receives_alone() {
 #[test]
 fn what_is_wrong_does_not_go_around() {
     testing::run(1, |comm| {
-        let around = |_: phalanx_engine::pt2pt::Wait<'_>| panic!("nothing is to be waited for");
-        let send = |dest, tag| comm.send_around(SendBuf::of(&[1u8]), dest, tag, around).map_err(|e| e.class());
+        comm.engine().set_around(|_| panic!("nothing is to be waited for"));
+        let send = |dest, tag| comm.send(SendBuf::of(&[1u8]), dest, tag).map_err(|e| e.class());
         assert_eq!(
             (send(1, 0), send(0, -1), send(PROC_NULL, 0)),
             (Err(ErrorClass::Rank), Err(ErrorClass::Tag), Ok(()))
         );
-        let receive = |source, tag| {
-            let mut data = [0u8];
-            comm.recv_around(RecvBuf::of(&mut data), source, tag, around).map(|s| s.source).map_err(|e| e.class())
-        };
+        let receive =
+            |source, tag| comm.recv(RecvBuf::of(&mut [0u8]), source, tag).map(|s| s.source).map_err(|e| e.class());
         assert_eq!(receive(1, 0), Err(ErrorClass::Rank));
         assert_eq!((receive(0, -5), receive(PROC_NULL, 0)), (Err(ErrorClass::Tag), Ok(PROC_NULL)));
-        // A message to itself waits for nobody; one that the caller does not let wait is an error.
-        comm.send(SendBuf::of(&[9u8]), 0, 3).expect("send");
+        let nobody = comm.recv_or_match(RecvBuf::of(&mut [0u8; 1]), PROC_NULL, 0);
+        assert!(matches!(nobody, Ok(Received::Whole(status)) if status.source == PROC_NULL && status.bytes == 0));
+        // A message to itself waits for nobody.
+        send(0, 3).expect("send");
         let mut data = [0u8];
-        comm.recv_around(RecvBuf::of(&mut data), ANY_SOURCE, ANY_TAG, around).expect("receive");
-        assert_eq!(data, [9]);
-        let never = comm.recv_around(RecvBuf::of(&mut data), 0, 3, |_| {}).expect_err("nothing is here");
-        assert_eq!(never.class(), ErrorClass::Intern);
+        comm.recv(RecvBuf::of(&mut data), ANY_SOURCE, ANY_TAG).expect("receive");
+        assert_eq!(data, [1]);
+    });
+}
+
+#[test]
+fn a_program_that_does_not_let_a_call_wait_is_no_end_of_it() {
+    testing::run(2, |comm| {
+        comm.engine().set_around(|_| {});
+        let mut data = [0u8];
+        if comm.rank() == 0 {
+            comm.barrier().expect("barrier");
+            comm.send(SendBuf::of(&[9u8]), 1, 3).expect("send");
+        } else {
+            comm.barrier().expect("barrier");
+            comm.recv(RecvBuf::of(&mut data), 0, 3).expect("receive");
+            assert_eq!(data, [9]);
+        }
     });
 }
 

@@ -252,16 +252,18 @@ impl Guard {
                     _ => break true,
                 }
             };
+            if let Some(left) = left {
+                let _ = std::fs::remove_file(left);
+            }
+            // Before a word is said: who reads it types at a shell, and not at the prompt of a rank.
+            let is_starved = was_killed && kills.explain();
+            kill_marked(wanted.as_bytes());
             if was_killed {
                 if let Some(modes) = modes.filter(|_| is_lent) {
                     modes.restore();
                 }
-                crate::output::say(&killed(launcher, kills.explain()));
+                crate::output::say(&killed(launcher, is_starved));
             }
-            if let Some(left) = left {
-                let _ = std::fs::remove_file(left);
-            }
-            kill_marked(wanted.as_bytes());
         })?;
         Ok(Self { pid: Some(pid), alive })
     }
@@ -326,7 +328,7 @@ impl Drop for Guard {
 /// What is said for a launcher that was killed.
 fn killed(launcher: Pid, starved: bool) -> String {
     let why = if starved { " for want of memory" } else { "" };
-    format!("phalanx: the launcher of this job (pid {launcher}) was killed{why}; its ranks are killed, too")
+    format!("phalanx: the launcher of this job (pid {launcher}) was killed{why}; its ranks were killed, too")
 }
 
 /// Kills every process whose environment holds the entry `wanted`, until none is found any more.

@@ -261,10 +261,10 @@ fn pass_through(plain: &Ident, body: &ItemFn) -> syn::Result<Tokens> {
 /// The name that error messages give a function: the one people know, without the width of its counts.
 fn shown(name: &str) -> &str {
     match name {
-        "PHALANX_Send" | "PHALANX_Send_now" => "MPI_Send",
+        "PHALANX_Send_now" => "MPI_Send",
         "PHALANX_Isend" => "MPI_Isend",
         "PHALANX_Irecv" => "MPI_Irecv",
-        "PHALANX_Recv" | "PHALANX_Recv_or_mprobe" => "MPI_Recv",
+        "PHALANX_Recv_or_mprobe" => "MPI_Recv",
         "PHALANX_Comm_revoke" => "MPI_Comm_revoke",
         "PHALANX_Comm_shrink" => "MPI_Comm_shrink",
         "PHALANX_Comm_ishrink" => "MPI_Comm_ishrink",

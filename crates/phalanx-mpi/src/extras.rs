@@ -1,4 +1,5 @@
-//! What Phalanx offers beyond the standard: messages that tell when they have to wait, and waits that can be given up.
+//! What Phalanx offers beyond the standard: messages of unknown size, waits inside a function of the program's, and waits that can
+//! be given up.
 //!
 //! The binding looks these up at run time and does without them on other libraries.
 
@@ -9,14 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phalanx_engine::datatype::{Basic, Datatype};
 use phalanx_engine::engine::Frame;
-use phalanx_engine::pt2pt::{Received, Wait};
+use phalanx_engine::pt2pt::Received;
 use phalanx_engine::{Engine, Grow, RecvBuf, Request, SendBuf, Status};
 use phalanx_mpi_macros::mpi_entry;
 use phalanx_shm::mem::MutMem;
 
 use crate::buffer::{RecvPtr, SendPtr};
 use crate::comm::CommRef;
-use crate::datatype::PeerType;
 use crate::entry::{Done, Failure};
 use crate::env::library_version;
 use crate::handle::{RawMessage, RawRequest};
@@ -26,64 +26,8 @@ use crate::request;
 use crate::state;
 use crate::status::StatusOut;
 
-/// A wait, on its way through the program's function.
-struct Inside<'a> {
-    wait: Wait<'a>,
-    panic: Option<Box<dyn Any + Send>>,
-}
-
-extern "C" fn run_inside(inside: *mut c_void) {
-    // SAFETY: `inside` is what `around` gave to the program's function, which hands it on while `around` waits for it.
-    let inside = unsafe { &mut *inside.cast::<Inside<'_>>() };
-    // A panic does not go through the program's function: `around` goes on with it.
-    inside.panic = catch_unwind(AssertUnwindSafe(|| (inside.wait)())).err();
-}
-
-/// Calls the program's function, which runs the wait.
-fn around(function: Address, wait: Wait<'_>) {
-    if function.0 == 0 {
-        return wait();
-    }
-    type Around = extern "C" fn(extern "C" fn(*mut c_void), *mut c_void);
-    // SAFETY: the program gave this address as a function of this type.
-    let function = unsafe { std::mem::transmute::<usize, Around>(function.0) };
-    let mut inside = Inside { wait, panic: None };
-    function(run_inside, (&raw mut inside).cast());
-    if let Some(panic) = inside.panic {
-        resume_unwind(panic);
-    }
-}
-
-/// `MPI_Send_c`. When it has to wait it calls `waiting(wait, data)`, without any lock, which must call `wait(data)` before it
-/// returns: the program can give up a lock of its own for that time.
-#[mpi_entry(PHALANX_Send)]
-fn send(buf: SendPtr, elements: i64, ty: PeerType, dest: c_int, tag: c_int, comm: CommRef, waiting: Address) -> Done {
-    let elements = count(elements)?.0;
-    let ty = ty.with(dest, elements)?;
-    Ok(comm.comm.send_around(buf.typed(elements, &ty)?, dest, tag, |wait| around(waiting, wait))?)
-}
-
-/// `MPI_Recv_c`. When no message comes within about a microsecond it waits inside `waiting`, as `PHALANX_Send`.
-#[mpi_entry(PHALANX_Recv)]
-fn recv(
-    buf: RecvPtr,
-    elements: i64,
-    ty: PeerType,
-    source: c_int,
-    tag: c_int,
-    comm: CommRef,
-    status: StatusOut,
-    waiting: Address,
-) -> Done {
-    let elements = count(elements)?.0;
-    let ty = ty.with(source, elements)?;
-    let outcome = comm.comm.recv_around(buf.typed(elements, &ty)?, source, tag, |wait| around(waiting, wait))?;
-    status.set(&outcome);
-    Ok(())
-}
-
 /// Receives a message of any size: one of at most `room` bytes into `buf`, and `message` becomes null; a larger one is taken
-/// out of the queue, as by `MPI_Mprobe`, and is still to be received. `bytes` is how long it is. Waits as `PHALANX_Recv`.
+/// out of the queue, as by `MPI_Mprobe`, and is still to be received. `bytes` is how long it is.
 #[mpi_entry(PHALANX_Recv_or_mprobe)]
 fn recv_or_mprobe(
     buf: RecvPtr,
@@ -94,11 +38,10 @@ fn recv_or_mprobe(
     message: Out<RawMessage>,
     bytes: Out<i64>,
     status: StatusOut,
-    waiting: Address,
 ) -> Done {
     let room = count(room)?.0;
     let room = RecvBuf::raw(buf.memory(room)?, room, Datatype::predefined(Basic::Byte));
-    let found = comm.comm.recv_or_match(room, source, tag, |wait| around(waiting, wait))?;
+    let found = comm.comm.recv_or_match(room, source, tag)?;
     let (taken, outcome) = match found {
         Received::Whole(outcome) => (RawMessage::NULL, outcome),
         Received::Matched(taken, outcome) => (message::adopt(Some(taken), comm.raw())?, outcome),
@@ -193,8 +136,32 @@ fn set_interrupt_hook(hook: Address) -> Done {
 /// The program's function around what lasts.
 static AROUND: AtomicUsize = AtomicUsize::new(0);
 
-fn call_around(what: Wait<'_>) {
-    around(Address(AROUND.load(Ordering::Acquire)), what);
+/// What lasts, on its way through that function.
+struct Inside<'a> {
+    what: &'a mut dyn FnMut(),
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+extern "C" fn run_inside(inside: *mut c_void) {
+    // SAFETY: `inside` is what `call_around` gave to the program's function, which hands it on while `call_around` waits for it.
+    let inside = unsafe { &mut *inside.cast::<Inside<'_>>() };
+    // A panic does not go through the program's function: `call_around` goes on with it.
+    inside.panic = catch_unwind(AssertUnwindSafe(|| (inside.what)())).err();
+}
+
+fn call_around(what: &mut dyn FnMut()) {
+    let address = AROUND.load(Ordering::Acquire);
+    if address == 0 {
+        return what();
+    }
+    type Around = extern "C" fn(extern "C" fn(*mut c_void), *mut c_void);
+    // SAFETY: the program gave this address as a function of this type.
+    let function = unsafe { std::mem::transmute::<usize, Around>(address) };
+    let mut inside = Inside { what, panic: None };
+    function(run_inside, (&raw mut inside).cast());
+    if let Some(panic) = inside.panic {
+        resume_unwind(panic);
+    }
 }
 
 /// Sets, once, a function `waiting(wait, data)` in which calls run what lasts: waits for others that have taken longer than

@@ -13,21 +13,10 @@ use pyo3::types::PyString;
 
 use crate::error;
 use crate::ffi::*;
-use crate::gil::{attached, blocking, detached};
+use crate::gil::{attached, blocking, brief};
 
 /// Calls the function with the address: a wait of the library, run inside a function of ours.
 type Around = extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void);
-type Send = unsafe extern "C" fn(*const c_void, MPI_Count, MPI_Datatype, c_int, c_int, MPI_Comm, Around) -> c_int;
-type Recv = unsafe extern "C" fn(
-    *mut c_void,
-    MPI_Count,
-    MPI_Datatype,
-    c_int,
-    c_int,
-    MPI_Comm,
-    *mut MPI_Status,
-    Around,
-) -> c_int;
 type RecvOrMprobe = unsafe extern "C" fn(
     *mut c_void,
     MPI_Count,
@@ -37,7 +26,6 @@ type RecvOrMprobe = unsafe extern "C" fn(
     *mut MPI_Message,
     *mut MPI_Count,
     *mut MPI_Status,
-    Around,
 ) -> c_int;
 type Isend = unsafe extern "C" fn(*const c_void, MPI_Count, c_int, c_int, MPI_Comm, *mut MPI_Request) -> c_int;
 type SendNow = unsafe extern "C" fn(*const c_void, MPI_Count, c_int, c_int, MPI_Comm, *mut c_int) -> c_int;
@@ -125,11 +113,7 @@ type UsesErrorFunction = unsafe extern "C" fn(*mut c_void) -> c_int;
 
 /// The optional functions; `None` where the library lacks one.
 pub(crate) struct Extras {
-    /// Sends; what has to wait runs inside the last argument.
-    send: Option<Send>,
-    /// Receives; what does not come within a microsecond is waited for inside the last argument.
-    recv: Option<Recv>,
-    /// Receives a message of any size that is small, takes another one out of the queue; waits as `recv` does.
+    /// Receives a message of any size that is small, takes another one out of the queue.
     recv_or_mprobe: Option<RecvOrMprobe>,
     /// Sends what needs no waiting, and tells whether it did.
     send_now: Option<SendNow>,
@@ -171,8 +155,6 @@ pub(crate) fn get() -> &'static Extras {
         // SAFETY: the symbols carry these signatures wherever they exist: the prefix is ours.
         unsafe {
             Extras {
-                send: symbol(c"PHALANX_Send").map(|p| std::mem::transmute::<*mut c_void, Send>(p)),
-                recv: symbol(c"PHALANX_Recv").map(|p| std::mem::transmute::<*mut c_void, Recv>(p)),
                 recv_or_mprobe: symbol(c"PHALANX_Recv_or_mprobe")
                     .map(|p| std::mem::transmute::<*mut c_void, RecvOrMprobe>(p)),
                 send_now: symbol(c"PHALANX_Send_now").map(|p| std::mem::transmute::<*mut c_void, SendNow>(p)),
@@ -249,20 +231,6 @@ fn library() -> Option<*mut c_void> {
     (!library.is_null()).then_some(library)
 }
 
-/// Runs a wait of the library without the interpreter lock.
-extern "C" fn unlocked(wait: unsafe extern "C" fn(*mut c_void), data: *mut c_void) {
-    // SAFETY: only `send` and `receive` give this function to the library, which calls it on their thread: with the lock.
-    let py = unsafe { Python::assume_attached() };
-    // SAFETY: the library demands just this call; it touches no Python object.
-    without_lock(py, || unsafe { wait(data) });
-}
-
-/// As [`detached`], in a function of its own (see [`phalanx_object::lasting`]).
-#[inline(never)]
-fn without_lock(py: Python<'_>, wait: impl FnOnce()) {
-    detached(py, wait);
-}
-
 /// Where a message goes to or comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct Route {
@@ -288,12 +256,8 @@ pub(crate) unsafe fn send(
     (address, count, datatype): (*const c_void, MPI_Count, MPI_Datatype),
     to: Route,
 ) -> PyResult<()> {
-    match get().send {
-        // SAFETY: as the caller promises; the interpreter lock is held, as `unlocked` needs it.
-        Some(send) => error::check(unsafe { send(address, count, datatype, to.peer, to.tag, to.comm, unlocked) }),
-        // SAFETY: as the caller promises.
-        None => blocking(py, || unsafe { MPI_Send_c(address, count, datatype, to.peer, to.tag, to.comm) }),
-    }
+    // SAFETY: as the caller promises.
+    brief(py, || unsafe { MPI_Send_c(address, count, datatype, to.peer, to.tag, to.comm) })
 }
 
 /// Receives, as [`send`] sends: the interpreter lock is given up when nothing comes within about a microsecond.
@@ -311,12 +275,8 @@ pub(crate) unsafe fn receive(
     status: *mut MPI_Status,
 ) -> PyResult<()> {
     let Route { comm, peer, tag } = from;
-    match get().recv {
-        // SAFETY: as the caller promises; the interpreter lock is held, as `unlocked` needs it.
-        Some(recv) => error::check(unsafe { recv(address, count, datatype, peer, tag, comm, status, unlocked) }),
-        // SAFETY: as the caller promises.
-        None => blocking(py, || unsafe { MPI_Recv_c(address, count, datatype, peer, tag, comm, status) }),
-    }
+    // SAFETY: as the caller promises.
+    brief(py, || unsafe { MPI_Recv_c(address, count, datatype, peer, tag, comm, status) })
 }
 
 /// Sends a message if that is possible at once. `false`, and nothing has happened, where the library cannot tell or the
@@ -379,9 +339,8 @@ pub(crate) unsafe fn receive_or_match(
     let room = room as MPI_Count;
     match get().recv_or_mprobe {
         Some(recv) => {
-            // SAFETY: as the caller promises; the other places are valid for the call, and the interpreter lock is held.
-            let code = unsafe { recv(address, room, peer, tag, comm, message_at, length_at, status_at, unlocked) };
-            error::check(code)?;
+            // SAFETY: as the caller promises; the other places are valid for the call.
+            brief(py, || unsafe { recv(address, room, peer, tag, comm, message_at, length_at, status_at) })?;
         }
         None => {
             // SAFETY: both places are valid for the call.

@@ -62,6 +62,7 @@ pub mod budget;
 #[cfg(not(loom))]
 pub mod condition;
 pub mod doorbell;
+pub mod errand;
 pub mod error;
 pub mod event;
 pub mod findings;

@@ -13,6 +13,7 @@ use loom::thread;
 use phalanx_shm::agreement::{Fate, Ledger, ROUNDS};
 use phalanx_shm::board::LoomClaims;
 use phalanx_shm::cells::{CELLS, Cells};
+use phalanx_shm::errand::{Answer, ERRAND_WORDS, Errand, Request};
 use phalanx_shm::event::Event;
 use phalanx_shm::holders::{ALONE, Holders, SHARED};
 use phalanx_shm::notes::{NOTE_BYTES, NOTES_WORDS, Notes};
@@ -379,6 +380,55 @@ fn one_waiter_is_told_that_the_owner_of_a_lock_died() {
         // SAFETY: as in `count`.
         assert_eq!(shared.1.with(|cell| unsafe { *cell }), 3);
         assert!(shared.0.is_free());
+    });
+}
+
+/// Asks for bytes that are all `me` to be written, and takes it back if nobody serves it. Whether they were.
+fn ask(words: &[AtomicU64; ERRAND_WORDS], me: u8) -> bool {
+    let errand = Errand::over(words);
+    if !errand.ask(Request { at: usize::from(me), len: 16, write: true }, &[me; 16]) {
+        return false;
+    }
+    if errand.look().is_none() && errand.withdraw() {
+        return false;
+    }
+    loop {
+        match errand.look() {
+            Some(Answer::Done) => break,
+            Some(Answer::Refused) => panic!("what was served is refused"),
+            None => thread::yield_now(),
+        }
+    }
+    let mut shown = [0; 16];
+    errand.collect(&mut shown);
+    assert_eq!(shown, [me; 16], "somebody else's bytes came between");
+    true
+}
+
+#[test]
+fn an_errand_is_one_askers_until_it_is_collected() {
+    model(3, || {
+        let words: Arc<[AtomicU64; ERRAND_WORDS]> = Arc::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        let server = {
+            let words = words.clone();
+            thread::spawn(move || {
+                let mut served = 0;
+                for _ in 0..2 {
+                    Errand::over(&words).serve(|request, bytes| {
+                        assert_eq!(bytes, [request.at as u8; 16], "a request of two askers");
+                        served += 1;
+                        true
+                    });
+                }
+                served
+            })
+        };
+        let other = {
+            let words = words.clone();
+            thread::spawn(move || ask(&words, 1))
+        };
+        let done = usize::from(ask(&words, 2)) + usize::from(other.join().unwrap());
+        assert_eq!(done, server.join().unwrap());
     });
 }
 

@@ -34,6 +34,7 @@ use crate::status::Status;
 use super::abroad::Abroad;
 use super::check::Check;
 use super::ended::Lives;
+use super::errands::Errands;
 use super::kind;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
@@ -87,8 +88,10 @@ pub struct Core {
     pub(crate) posted: usize,
     /// Messages in all arrived queues.
     pub(crate) arrived: usize,
-    /// Steps in which a large message came nearer to its end.
+    /// Steps in which a large message came nearer to its end, or in which another rank was served.
     pub(crate) steps: u64,
+    /// Memory for which other ranks ask this one.
+    pub(super) errands: Errands,
 
     pub(crate) ops: Ops,
     /// Large messages this process is copying.
@@ -189,6 +192,7 @@ impl Core {
             posted: 0,
             arrived: 0,
             steps: 0,
+            errands: Errands::default(),
             ops: Ops::default(),
             transfers: Vec::new(),
             schedules: Schedules::default(),
@@ -236,6 +240,9 @@ impl Core {
         }
         if !self.transfers.is_empty() {
             self.step_transfers();
+        }
+        if !self.errands.is_empty() {
+            self.run_errands();
         }
         if alarmed {
             self.look_up();

@@ -5,6 +5,7 @@ pub mod buffer;
 mod check;
 pub mod core;
 mod ended;
+pub(crate) mod errands;
 pub(crate) mod kind;
 mod large;
 mod matching;
@@ -369,7 +370,12 @@ impl Engine {
     pub(crate) fn in_around<T>(&self, what: impl FnOnce() -> T) -> T {
         let Some(around) = self.0.around.get() else { return what() };
         let (mut what, mut result) = (Some(what), None);
-        around(&mut || result = what.take().map(|what| what()));
+        // Once, however often the program's function runs it.
+        around(&mut || {
+            if let Some(what) = what.take() {
+                result = Some(what());
+            }
+        });
         match (result, what) {
             (Some(result), _) => result,
             (None, Some(what)) => what(),

@@ -49,11 +49,8 @@ impl SendMode {
 
 /// Polls of the sender's ring before a receive is posted.
 const DIRECT_POLLS: u32 = 100;
-/// Polls of [`Comm::recv_around`] before it goes around: about a microsecond.
+/// Polls of it before a receive is a wait, in the program's function: about a microsecond.
 const SHORT_POLLS: u32 = 24;
-
-/// What [`Comm::send_around`] and [`Comm::recv_around`] have to wait for. Running it again does nothing.
-pub type Wait<'a> = &'a mut dyn FnMut();
 
 impl Comm {
     /// Sends and waits until `buf` may be reused (`MPI_Send`).
@@ -98,24 +95,26 @@ impl Comm {
         let Some(m) = self.outgoing(mode, &buf, dest, tag)? else {
             return Ok(());
         };
-        let mut core = self.0.engine.enter()?;
-        if mode != SendMode::Buffered && core.send_now(&m)? {
+        if mode != SendMode::Buffered && self.0.engine.enter()?.send_now(&m)? {
             return Ok(());
         }
-        self.send_slow(mode, core, &m)
+        self.send_slow(mode, &m)
     }
 
     #[cold]
-    fn send_slow(&self, mode: SendMode, mut core: CoreGuard<'_>, m: &Outgoing<'_>) -> Result<()> {
-        let op = match mode {
-            SendMode::Buffered => self.start_buffered(&mut core, m)?,
-            _ => core.send_start(m, Owner::User)?,
-        };
-        drop(core);
-        if op == RawOp::DONE {
-            return Ok(());
-        }
-        self.wait_op(Waiting::on(mode.operation(), m.ctx), op).map(|_| ())
+    fn send_slow(&self, mode: SendMode, m: &Outgoing<'_>) -> Result<()> {
+        self.0.engine.in_around(|| {
+            let mut core = self.0.engine.enter()?;
+            let op = match mode {
+                SendMode::Buffered => self.start_buffered(&mut core, m)?,
+                _ => core.send_start(m, Owner::User)?,
+            };
+            drop(core);
+            if op == RawOp::DONE {
+                return Ok(());
+            }
+            self.wait_op(Waiting::on(mode.operation(), m.ctx), op).map(|_| ())
+        })
     }
 
     /// Receives a message (`MPI_Recv`).
@@ -130,8 +129,23 @@ impl Comm {
         if from.is_none() && self.0.engine.decides() {
             return self.recv_repeatable("Recv", &m);
         }
-        let core = self.0.engine.enter()?;
-        self.recv_checked("Recv", core, &m, from)
+        {
+            let mut core = self.0.engine.enter()?;
+            if let Some(outcome) = recv_ready(&mut core, &m, from, SHORT_POLLS) {
+                return outcome;
+            }
+            core.poll();
+            if let Some(outcome) = core.recv_arrived(&m) {
+                return outcome;
+            }
+        }
+        self.recv_slow(&m, from)
+    }
+
+    /// The rest of a receive of which nothing has come for about a microsecond.
+    #[cold]
+    fn recv_slow(&self, m: &Incoming<'_>, from: Option<ProcId>) -> Result<Status> {
+        self.0.engine.in_around(|| self.recv_checked("Recv", self.0.engine.enter()?, m, from))
     }
 
     /// Receives with arguments that have been checked.
@@ -149,53 +163,6 @@ impl Comm {
         let op = core.recv_start(m, Owner::User)?;
         drop(core);
         self.wait_op(Waiting::on(operation, m.ctx), op)
-    }
-
-    /// As [`Comm::send`], but what has to wait runs inside `around`, which is called only then and must run it: a caller
-    /// may give up a lock of its own for that time.
-    ///
-    /// # Errors
-    /// As [`Comm::send_mode`].
-    #[inline]
-    pub fn send_around(&self, buf: SendBuf<'_, '_>, dest: i32, tag: i32, around: impl FnOnce(Wait<'_>)) -> Result<()> {
-        let Some(m) = self.outgoing(SendMode::Standard, &buf, dest, tag)? else {
-            return Ok(());
-        };
-        if self.0.engine.enter()?.send_now(&m)? {
-            return Ok(());
-        }
-        wait_inside(around, || self.send_slow(SendMode::Standard, self.0.engine.enter()?, &m))
-    }
-
-    /// As [`Comm::recv`], but when no small message has arrived, and none comes for about a microsecond, the rest runs
-    /// inside `around`, which is called only then and must run it.
-    ///
-    /// # Errors
-    /// As [`Comm::recv`].
-    #[inline]
-    pub fn recv_around(
-        &self,
-        buf: RecvBuf<'_, '_>,
-        source: i32,
-        tag: i32,
-        around: impl FnOnce(Wait<'_>),
-    ) -> Result<Status> {
-        let Some((m, from)) = self.incoming(&buf, source, tag)? else {
-            return Ok(Status::PROC_NULL);
-        };
-        if from.is_none() && self.0.engine.decides() {
-            return wait_inside(around, || self.recv_repeatable("Recv", &m));
-        }
-        let mut core = self.0.engine.enter()?;
-        if let Some(outcome) = recv_ready(&mut core, &m, from, SHORT_POLLS) {
-            return outcome;
-        }
-        core.poll();
-        if let Some(outcome) = core.recv_arrived(&m) {
-            return outcome;
-        }
-        drop(core);
-        wait_inside(around, || self.recv_checked("Recv", self.0.engine.enter()?, &m, from))
     }
 
     /// Starts a send (`MPI_Isend`).
@@ -388,16 +355,6 @@ impl Comm {
         let m = Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty, grow: None };
         Ok(Some((m, from)))
     }
-}
-
-/// Runs `wait` inside `around`.
-#[cold]
-fn wait_inside<T>(around: impl FnOnce(Wait<'_>), mut wait: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut outcome = None;
-    around(&mut || {
-        outcome.get_or_insert_with(&mut wait);
-    });
-    outcome.unwrap_or_else(|| Err(Error::new(ErrorClass::Intern, "the caller did not let the operation wait")))
 }
 
 /// Receives what needs no waiting: a small message that has arrived, or that arrives within `polls` looks at its ring.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::request::Request;
 use crate::status::Status;
 
-use super::{DIRECT_POLLS, SHORT_POLLS, Wait, look_at_ring, wait_inside};
+use super::{DIRECT_POLLS, SHORT_POLLS, look_at_ring};
 
 /// A message taken out of the queue by a matched probe: nobody else can receive it.
 pub struct Message {
@@ -90,23 +90,17 @@ impl Comm {
     }
 
     /// Receives a message of unknown size at one go, if it has no more bytes than `room`; takes a larger one out of the
-    /// queue. What has to wait runs inside `around`, as for [`Comm::recv_around`].
+    /// queue.
     ///
     /// # Errors
     /// Wrong rank or tag; interruption; class `ProcAborted` when whoever could send the message has ended.
     #[inline]
-    pub fn recv_or_match(
-        &self,
-        room: RecvBuf<'_, '_>,
-        source: i32,
-        tag: i32,
-        around: impl FnOnce(Wait<'_>),
-    ) -> Result<Received> {
+    pub fn recv_or_match(&self, room: RecvBuf<'_, '_>, source: i32, tag: i32) -> Result<Received> {
         let Some((m, from)) = self.incoming(&room, source, tag)? else {
             return Ok(Received::Whole(Status::PROC_NULL));
         };
         if from.is_none() && self.engine().decides() {
-            return wait_inside(around, || self.recv_or_match_repeatable(&m));
+            return self.recv_or_match_repeatable(&m);
         }
         {
             let mut core = self.engine().enter()?;
@@ -118,7 +112,7 @@ impl Comm {
                 return outcome;
             }
         }
-        wait_inside(around, || {
+        self.engine().in_around(|| {
             if let Some(outcome) = self.receive_now(&mut *self.engine().enter()?, &m, from, DIRECT_POLLS) {
                 return outcome;
             }

@@ -8,6 +8,7 @@
 //! held      ranks x ranks        row: the target; word: how that rank has its lock (phalanx_shm::holders)
 //! posted    ranks x ranks        row: the one that starts; word: how often that rank has posted to it
 //! done      ranks x ranks        row: the one that posted; word: how often that rank has completed towards it
+//! errands   16 words per rank    where it is asked to copy to and from its private memory (errand.rs); from a line's start
 //! ```
 //!
 //! A word of `posted` and `done` is written by one rank and only grows, so that one who was killed leaves it behind and
@@ -15,12 +16,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use phalanx_shm::errand::{ERRAND_WORDS, Errand};
 use phalanx_shm::holders::Holders;
 use phalanx_shm::owned::OwnedWords;
 use phalanx_shm::{Offset, OwnedLock, Universe};
 
+use crate::engine::errands::errand_over;
 use crate::error::Result;
 
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
 /// Words before the locks.
 const HEAD: usize = 8;
 /// Locks of each rank.
@@ -46,7 +51,26 @@ pub(super) struct Words<'a> {
 impl Control {
     /// Bytes for so many ranks.
     pub(super) fn bytes(ranks: usize) -> usize {
-        (HEAD + ranks * LOCKS * LOCK_WORDS + Control::plain(ranks)) * size_of::<u64>()
+        (Control::before_errands(ranks) + ranks * ERRAND_WORDS) * size_of::<u64>()
+    }
+
+    /// Words before the errands: whole lines.
+    fn before_errands(ranks: usize) -> usize {
+        (HEAD + ranks * LOCKS * LOCK_WORDS + Control::plain(ranks)).next_multiple_of(LINE / size_of::<u64>())
+    }
+
+    /// Where the errand of a rank is.
+    pub(super) fn errand_at(&self, rank: usize) -> Offset {
+        self.at.plus((Control::before_errands(self.ranks) + rank * ERRAND_WORDS) * size_of::<u64>())
+    }
+
+    /// The errand of a rank.
+    ///
+    /// # Errors
+    /// As [`Control::words`].
+    #[inline]
+    pub(super) fn errand(&self, rank: usize) -> Result<Errand<'_>> {
+        errand_over(&self.universe, self.errand_at(rank)).map_err(super::outside)
     }
 
     /// Words after the locks.

@@ -5,7 +5,7 @@
 //! | memory | reached by |
 //! |---|---|
 //! | in the universe's segment (allocated and shared windows, or memory of one given to `create`) | plain copies |
-//! | private (`create` over a buffer, or attached later) | the kernel's copies between processes |
+//! | private (`create` over a buffer, or attached later) | the kernel's copies between processes; few bytes of a target that waits in MPI, by asking it |
 //!
 //! Either way an operation is over when its function returns, at both ends, so that flushing is a fence of this CPU.
 //! Nothing needs the target: it may compute, sleep, or be stopped.
@@ -18,6 +18,7 @@
 //! | `sync.rs` | fence, post-start-complete-wait, locks, flushes |
 //! | `attached.rs` | memory that comes and goes, of dynamic windows |
 //! | `reach.rs` | where the memory of a target is; copies to and from it |
+//! | `errand.rs` | few bytes of private memory, which the target copies itself while it waits |
 //! | `rma.rs` | put, get, accumulate and their kin |
 //!
 //! Accumulating operations take a lock of the target's memory that knows its owner, whatever the type and the place, so that
@@ -26,6 +27,7 @@
 mod attached;
 mod control;
 mod epoch;
+mod errand;
 mod reach;
 mod rma;
 mod sync;
@@ -49,6 +51,7 @@ use crate::group::Group;
 use attached::Attached;
 use control::Control;
 use epoch::Epochs;
+use errand::Asked;
 use reach::Place;
 pub use rma::Target;
 pub use sync::{Assertions, Hold};
@@ -101,6 +104,8 @@ struct Inner {
     /// This rank's memory, as it reaches it itself.
     own: MutMem,
     control: Control,
+    /// Whether ranks ask each other for few bytes of private memory.
+    asks: bool,
     /// Of a dynamic window.
     attached: Attached,
     /// Blocks of the segment that the last rank to free the window gives back.
@@ -270,7 +275,11 @@ impl Window {
             } else {
                 let process = comm.group().get(rank).and_then(|process| universe.process(process));
                 match process.filter(|process| engine.core().reaches(*process, told.probe)) {
-                    Some(process) => Place::There { opened: OpenedMemory::new(process), address: told.address },
+                    Some(process) => Place::There {
+                        opened: OpenedMemory::new(process),
+                        address: told.address,
+                        asked: Asked::default(),
+                    },
                     None => fail!(
                         RmaShared,
                         "rank {} may not reach the private memory of rank {rank} (the kernel forbids it, or \
@@ -296,12 +305,18 @@ impl Window {
         };
         let control = Control::new(universe.clone(), control, ranks);
         control.words()?;
+        let asks = flavor == Flavor::Create && errand::is_worth_it(&engine);
+        if asks && told.position == 0 && !own.is_empty() {
+            let rank = usize::try_from(comm.rank()).unwrap_or(0);
+            engine.core().serve_errands(control.errand_at(rank), own);
+        }
         Ok(Window(Arc::new(Inner {
             flavor,
             name: Mutex::default(),
             parts,
             own,
             control,
+            asks,
             attached: Attached::default(),
             blocks,
             epochs: Epochs::new(ranks),
@@ -320,6 +335,7 @@ impl Window {
         if waited.as_ref().is_err_and(Error::is_interrupted) {
             return waited;
         }
+        self.engine().core().end_errands(self.0.control.errand_at(self.me()));
         let universe = self.engine().universe();
         if waited.is_ok() {
             self.0.attached.free(universe);

@@ -1,6 +1,7 @@
 //! Where the memory of a target is, and copies between it and this rank's buffers.
 
 use phalanx_shm::ShmError;
+use phalanx_shm::errand::ERRAND_MOST;
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::{self, OpenedMemory, RemoteMem};
 use smallvec::{SmallVec, smallvec};
@@ -10,6 +11,7 @@ use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::memory::{base_in, of, of_mut};
 use crate::error::{Error, ErrorClass, Result, fail};
 
+use super::errand::{Asked, Bytes, timed};
 use super::{Flavor, Window};
 
 /// Bytes moved at a time when a layout has to be packed on the way.
@@ -27,7 +29,7 @@ pub(super) enum Place {
     /// In this process: its own memory, or the segment.
     Here(MutMem),
     /// In another process.
-    There { opened: OpenedMemory, address: u64 },
+    There { opened: OpenedMemory, address: u64, asked: Asked },
 }
 
 /// Elements in the memory of a target.
@@ -161,9 +163,17 @@ impl Reach<'_, '_> {
                 }
                 Ok(())
             }
-            Place::There { opened, address } => {
+            Place::There { opened, address, asked } => {
                 if let Some(remote) = self.in_one_piece(*address, from.ty) {
-                    return opened.write(dense(from.mem, from.ty, 0, bytes), remote).map_err(|e| self.failed(e));
+                    let from = dense(from.mem, from.ty, 0, bytes);
+                    if self.may_ask(bytes) {
+                        let mut sent = [0; ERRAND_MOST];
+                        from.copy_to(&mut sent[..bytes]);
+                        if self.ask(self.ty.true_lb(), Bytes::Write(&sent[..bytes]))? {
+                            return Ok(());
+                        }
+                    }
+                    return timed(asked, bytes, || opened.write(from, remote)).map_err(|e| self.failed(e));
                 }
                 for (at, len) in self.batches() {
                     let local: Pieces<ConstMem> = if from.ty.is_contiguous() {
@@ -197,9 +207,17 @@ impl Reach<'_, '_> {
                 }
                 Ok(())
             }
-            Place::There { opened, address } => {
+            Place::There { opened, address, asked } => {
                 if let Some(remote) = self.in_one_piece(*address, to.ty) {
-                    return opened.read(remote, dense_mut(to.mem, to.ty, 0, bytes)).map_err(|e| self.failed(e));
+                    let to = dense_mut(to.mem, to.ty, 0, bytes);
+                    if self.may_ask(bytes) {
+                        let mut got = [0; ERRAND_MOST];
+                        if self.ask(self.ty.true_lb(), Bytes::Read(&mut got[..bytes]))? {
+                            to.copy_from(&got[..bytes]);
+                            return Ok(());
+                        }
+                    }
+                    return timed(asked, bytes, || opened.read(remote, to)).map_err(|e| self.failed(e));
                 }
                 for (at, len) in self.batches() {
                     let local: Pieces<MutMem> = if to.ty.is_contiguous() {
@@ -221,9 +239,13 @@ impl Reach<'_, '_> {
             self.ty.pack(self.count, &memory.as_const(), from, out);
             return Ok(());
         }
-        let Place::There { opened, address } = self.place() else { return Ok(()) };
+        let Place::There { opened, address, asked } = self.place() else { return Ok(()) };
+        let is_one = self.ty.is_contiguous() && self.may_ask(out.len());
+        if is_one && self.ask(self.ty.true_lb() + from as isize, Bytes::Read(out))? {
+            return Ok(());
+        }
         let copied = match &self.remote(*address, from, out.len())[..] {
-            [one] => opened.read(*one, of_mut(out)),
+            [one] => timed(asked, one.len, || opened.read(*one, of_mut(out))),
             pieces => single_copy::read_vectored(opened.process(), pieces, &[of_mut(out)]),
         };
         copied.map_err(|e| self.failed(e))
@@ -235,9 +257,13 @@ impl Reach<'_, '_> {
             self.ty.unpack(self.count, &mut memory, from, data);
             return Ok(());
         }
-        let Place::There { opened, address } = self.place() else { return Ok(()) };
+        let Place::There { opened, address, asked } = self.place() else { return Ok(()) };
+        let is_one = self.ty.is_contiguous() && self.may_ask(data.len());
+        if is_one && self.ask(self.ty.true_lb() + from as isize, Bytes::Write(data))? {
+            return Ok(());
+        }
         let copied = match &self.remote(*address, from, data.len())[..] {
-            [one] => opened.write(of(data), *one),
+            [one] => timed(asked, one.len, || opened.write(of(data), *one)),
             pieces => single_copy::write_vectored(opened.process(), &[of(data)], pieces),
         };
         copied.map_err(|e| self.failed(e))

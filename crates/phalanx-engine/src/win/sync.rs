@@ -69,12 +69,12 @@ impl Window {
         self.0.epochs.all().fetch_and(!FENCE, Ordering::Relaxed);
     }
 
-    fn waiting(&self, operation: &'static str) -> Waiting<'static> {
+    pub(super) fn waiting(&self, operation: &'static str) -> Waiting<'static> {
         Waiting::on(operation, self.0.comm.ctx())
     }
 
     /// A rank that has ended, for a wait for it.
-    fn ended(&self, rank: usize) -> Option<Ended> {
+    pub(super) fn ended(&self, rank: usize) -> Option<Ended> {
         let process = self.group().get(rank)?;
         self.engine().has_ended(process).then_some(Ended { rank, process })
     }

@@ -1,9 +1,14 @@
 //! Windows of ranks that are threads.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use phalanx_shm::errand::ERRAND_MOST;
 use phalanx_shm::mem::MutMem;
 
+use super::reach::Place;
 use super::{Assertions, Hold, Target, Window};
 use crate::datatype::{Basic, Datatype};
+use crate::engine::memory::of_mut;
 use crate::error::{Error, ErrorClass};
 use crate::op::{Builtin, Op};
 use crate::testing::{neighbours, run};
@@ -112,5 +117,100 @@ fn wrong_arguments_on_one_rank_are_an_error_on_all() {
             assert!(comm.rank() == 1 || error.message().contains("rank 1 failed"), "{error}");
         }
         comm.barrier().unwrap();
+    });
+}
+
+/// A window over private memory of `bytes` bytes of each rank.
+fn private(comm: &crate::Comm, bytes: usize) -> Window {
+    let memory: &'static mut [u8] = vec![0; bytes].leak();
+    Window::create(comm, Ok((of_mut(memory), 1))).unwrap()
+}
+
+fn bytes(rank: i32, displacement: i64, count: usize) -> Target<'static> {
+    Target { rank, displacement, count, ty: Datatype::predefined(Basic::Byte) }
+}
+
+/// How often rank 1 has answered rank 0 itself.
+fn answered(win: &Window) -> u32 {
+    match &win.0.parts[1].place {
+        Place::There { asked, .. } => asked.answered(),
+        Place::Here(_) => 0,
+    }
+}
+
+#[test]
+fn a_target_that_waits_is_asked_itself_and_one_that_does_not_is_not_waited_for() {
+    run(2, |comm| {
+        let win = private(comm, 400);
+        win.lock_all(Assertions::default()).unwrap();
+        if comm.rank() == 1 {
+            // It does not look here, until the message has come.
+            let mut word = [0u8];
+            while comm.iprobe(0, 3).unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            comm.recv(RecvBuf::of(&mut word), 0, 3).unwrap();
+        } else {
+            let mut rounds = 0;
+            // One that looks answers at last. Where there is no CPU for each rank, nobody is asked.
+            while win.0.asks && answered(&win) < 100 || rounds < 100 {
+                rounds += 1;
+                for len in [0, 1, 8, 40, ERRAND_MOST, ERRAND_MOST + 1, 300] {
+                    let sent: Vec<u8> = (0..len).map(|i| (i + rounds) as u8).collect();
+                    let mut got = vec![0; len];
+                    win.put(SendBuf::of(&sent), bytes(1, 5, len)).unwrap();
+                    win.get(RecvBuf::of(&mut got), bytes(1, 5, len)).unwrap();
+                    assert_eq!(got, sent);
+                }
+            }
+            comm.send(SendBuf::of(&[1u8]), 1, 3).unwrap();
+        }
+        comm.barrier().unwrap();
+        if comm.rank() == 0 {
+            // The target computes from now on: all the same, every access is carried out.
+            for number in 0..100i32 {
+                win.put(SendBuf::of(&[number]), Target { displacement: 8, ..at(1, 0, 1) }).unwrap();
+                let mut got = [-1];
+                win.get(RecvBuf::of(&mut got), Target { displacement: 8, ..at(1, 0, 1) }).unwrap();
+                assert_eq!(got, [number]);
+            }
+            LEFT.store(true, Ordering::Release);
+        } else {
+            while !LEFT.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+        }
+        comm.barrier().unwrap();
+        win.unlock_all().unwrap();
+        win.free().unwrap();
+    });
+}
+
+/// Rank 0 has done what it does while rank 1 computes.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn threads_that_combine_into_private_memory_lose_nothing() {
+    const TURNS: i32 = 300;
+    run(2, |comm| {
+        let win = private(comm, 64);
+        win.lock_all(Assertions::default()).unwrap();
+        let sum = Op::predefined(Builtin::Sum);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..TURNS {
+                        let target = Target { displacement: 16, ..at(1, 0, 1) };
+                        win.accumulate(Some(SendBuf::of(&[1])), None, target, &sum).unwrap();
+                    }
+                });
+            }
+        });
+        comm.barrier().unwrap();
+        let mut total = [0];
+        win.get(RecvBuf::of(&mut total), Target { displacement: 16, ..at(1, 0, 1) }).unwrap();
+        assert_eq!(total, [4 * TURNS]);
+        win.unlock_all().unwrap();
+        win.free().unwrap();
     });
 }

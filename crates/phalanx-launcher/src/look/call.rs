@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use super::memory::Memory;
+use super::memory::{Memory, is_shared};
 use super::process::{command, held};
 use super::{Doing, DoingKind, read_at_most};
 
@@ -103,6 +103,8 @@ fn call(pid: u32, number: i64, arguments: &[u64]) -> Option<Doing> {
         }
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => of(Sleeps, "sleeps for a time".to_owned()),
         libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait => of(Events, "waits for a signal".to_owned()),
+        // A rank that has only just begun to wait has left no note of it yet.
+        libc::SYS_futex if is_shared(pid, argument(0)) => of(Thread, "waits for another process".to_owned()),
         libc::SYS_futex => of(Thread, "waits for another thread or a lock".to_owned()),
         libc::SYS_flock => of(File, format!("waits for a lock on {}", descriptor(pid, argument(0)))),
         libc::SYS_fcntl => of(File, format!("waits for a lock on {}", descriptor(pid, argument(0)))),
@@ -236,6 +238,16 @@ mod tests {
         assert_eq!(told(libc::SYS_ppoll, &[polled.as_ptr() as u64, 1]).unwrap().0, DoingKind::Stdin);
         assert_eq!(told(libc::SYS_ppoll, &[0, 0]).unwrap().0, DoingKind::Sleeps);
         assert_eq!(told(libc::SYS_ppoll, &[8, 3]).unwrap().1, "waits for events");
+    }
+
+    #[test]
+    fn a_lock_in_shared_memory_is_of_another_process() {
+        let maps = "7f10-7f20 rw-p 00000000 00:00 0 \n7f20-7f30 rw-s 00000000 00:01 12  /memfd:phalanx-universe (deleted)\nnonsense\n";
+        let shared = |at| super::super::memory::is_shared_in(maps, at);
+        assert_eq!([0x7f1f, 0x7f20, 0x7f2f, 0x7f30, u64::MAX].map(shared), [false, true, true, false, false]);
+        let place = 0u32;
+        let told = call(std::process::id(), libc::SYS_futex, &[&raw const place as u64]).unwrap();
+        assert_eq!(told.words, "waits for another thread or a lock");
     }
 
     #[test]

@@ -101,6 +101,25 @@ pub(super) fn files_in(text: &str) -> Vec<Mapped> {
     text.lines().filter_map(line).collect()
 }
 
+/// Whether other processes may have the memory at `address`, too.
+pub(super) fn is_shared(pid: u32, address: u64) -> bool {
+    super::read_at_most(&format!("/proc/{pid}/maps"), MAPS).is_ok_and(|text| is_shared_in(&text, address))
+}
+
+/// The same, as the kernel prints it.
+pub(super) fn is_shared_in(text: &str, address: u64) -> bool {
+    text.lines().any(|line| {
+        // "start-end rw-s ...": the last of the permissions is s where it is shared, p where it is private.
+        let mut words = line.split_whitespace();
+        let (range, perms) = (words.next().and_then(|range| range.split_once('-')), words.next());
+        let number = |word| u64::from_str_radix(word, 16);
+        let is_there = range.is_some_and(|(start, end)| {
+            number(start).is_ok_and(|at| at <= address) && number(end).is_ok_and(|at| address < at)
+        });
+        is_there && perms.is_some_and(|perms| perms.ends_with('s'))
+    })
+}
+
 /// What a process executes.
 pub(super) fn executable(pid: u32) -> Option<String> {
     Some(fs::read_link(format!("/proc/{pid}/exe")).ok()?.to_string_lossy().into_owned())
