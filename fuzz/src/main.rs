@@ -25,6 +25,7 @@ mod fuzzing {
     fn all() -> impl Iterator<Item = &'static Target> {
         let crates = [
             phalanx_pmi::fuzz::TARGETS,
+            phalanx_wire::fuzz::TARGETS,
             phalanx_waits::fuzz::TARGETS,
             phalanx_shm::fuzz::TARGETS,
             phalanx_engine::fuzz::TARGETS,

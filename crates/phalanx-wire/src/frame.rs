@@ -1,0 +1,281 @@
+//! Messages as frames over a stream of bytes.
+//!
+//! A stream begins with a greeting: [`MAGIC`], the number of the protocol, and the version of the program in words. Then
+//! come frames: the length of a message (4 bytes, little-endian), and the message as postcard writes it. What stands before
+//! the greeting (a remote shell's start files may print something) is kept apart as [`Reader::noise`], up to a limit.
+//!
+//! A reader takes any bytes: an error is final, allocations are bounded by [`LONGEST`] and by what was received.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What a stream begins with. No text in a usual encoding holds it.
+pub const MAGIC: [u8; 8] = *b"\x93PHLNX\x0d\x0a";
+/// The number of the protocol: it changes whenever a message does.
+pub const PROTOCOL: u32 = 1;
+/// The longest message. An environment, and the addresses of some thousand ranks, are well below it.
+pub const LONGEST: usize = 16 << 20;
+/// So much may stand before the greeting.
+pub const NOISE: usize = 64 << 10;
+/// The longest version, in bytes.
+const VERSION: usize = 64;
+
+/// Why a stream cannot be read on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// There is no greeting within [`NOISE`] bytes.
+    #[error("it sent {0} bytes, and none of them greet as Phalanx does")]
+    NoGreeting(usize),
+    /// It speaks another protocol.
+    #[error("it is Phalanx {version} and speaks protocol {theirs}, this one {PROTOCOL}")]
+    Protocol {
+        /// The number of its protocol.
+        theirs: u32,
+        /// What it calls itself.
+        version: String,
+    },
+    /// A message that is longer than any can be.
+    #[error("a message of {0} bytes, where {LONGEST} are the most")]
+    TooLong(usize),
+    /// Bytes that are no message.
+    #[error("bytes that are no message of Phalanx's")]
+    Nonsense,
+}
+
+/// The greeting of a program of this version.
+#[must_use]
+pub fn greeting(version: &str) -> Vec<u8> {
+    let text = version.as_bytes();
+    let text = &text[..text.len().min(VERSION)];
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(PROTOCOL.to_le_bytes());
+    bytes.push(u8::try_from(text.len()).unwrap_or(0));
+    bytes.extend(text);
+    bytes
+}
+
+/// Takes bytes as they come, and gives messages.
+#[derive(Debug, Default)]
+pub struct Reader {
+    bytes: Vec<u8>,
+    /// So many of them have been read.
+    at: usize,
+    noise: Vec<u8>,
+    version: Option<String>,
+    failed: Option<WireError>,
+}
+
+impl Reader {
+    /// A reader of a stream of which nothing has come.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes what has come.
+    pub fn take(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// What the other end calls its version, once it has greeted.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// What came before the greeting, or instead of it.
+    #[must_use]
+    pub fn noise(&self) -> &[u8] {
+        if self.version.is_none() && self.noise.is_empty() { &self.bytes } else { &self.noise }
+    }
+
+    /// The next message; `None` until all of it has come.
+    ///
+    /// # Errors
+    /// What makes the stream unreadable, and the same again from then on.
+    pub fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let found = self.try_next();
+        if let Err(error) = &found {
+            self.failed = Some(error.clone());
+        }
+        found
+    }
+
+    fn try_next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+        if self.version.is_none() && !self.greet()? {
+            return Ok(None);
+        }
+        let rest = &self.bytes[self.at..];
+        let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > LONGEST {
+            return Err(WireError::TooLong(length));
+        }
+        let Some(message) = rest.get(..length) else { return Ok(None) };
+        let message = match postcard::take_from_bytes(message) {
+            Ok((message, [])) => message,
+            _ => return Err(WireError::Nonsense),
+        };
+        self.at += 4 + length;
+        Ok(Some(message))
+    }
+
+    /// Reads the greeting: whether it was there.
+    fn greet(&mut self) -> Result<bool, WireError> {
+        let Some(start) = self.bytes.windows(MAGIC.len()).position(|bytes| bytes == MAGIC) else {
+            return if self.bytes.len() > NOISE { Err(WireError::NoGreeting(self.bytes.len())) } else { Ok(false) };
+        };
+        if start > NOISE {
+            return Err(WireError::NoGreeting(start));
+        }
+        let rest = &self.bytes[start + MAGIC.len()..];
+        let Some((protocol, rest)) = rest.split_first_chunk::<4>() else { return Ok(false) };
+        let Some((length, rest)) = rest.split_first() else { return Ok(false) };
+        let length = usize::from(*length);
+        if length > VERSION {
+            return Err(WireError::Nonsense);
+        }
+        let Some(version) = rest.get(..length) else { return Ok(false) };
+        let version = String::from_utf8_lossy(version).into_owned();
+        let theirs = u32::from_le_bytes(*protocol);
+        self.noise = self.bytes[..start].to_vec();
+        self.at = start + MAGIC.len() + 5 + length;
+        if theirs != PROTOCOL {
+            return Err(WireError::Protocol { theirs, version });
+        }
+        self.version = Some(version);
+        Ok(true)
+    }
+}
+
+/// Holds what is to be written, until the stream takes it.
+#[derive(Debug)]
+pub struct Writer {
+    bytes: Vec<u8>,
+    /// So many of them have been written.
+    at: usize,
+}
+
+impl Writer {
+    /// A writer whose stream begins with the greeting of this version.
+    #[must_use]
+    pub fn new(version: &str) -> Self {
+        Self { bytes: greeting(version), at: 0 }
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`], and nothing is added.
+    pub fn push<T: Serialize>(&mut self, message: &T) -> Result<(), WireError> {
+        // Of what may be written at all, only a length that cannot be told fails.
+        let message = postcard::to_allocvec(message).map_err(|_| WireError::Nonsense)?;
+        let length = u32::try_from(message.len()).ok().filter(|length| *length as usize <= LONGEST);
+        let Some(length) = length else { return Err(WireError::TooLong(message.len())) };
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        self.bytes.extend(length.to_le_bytes());
+        self.bytes.extend(message);
+        Ok(())
+    }
+
+    /// What is to be written next.
+    #[must_use]
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// So many bytes of [`Writer::unsent`] have been written.
+    pub fn sent(&mut self, count: usize) {
+        self.at = (self.at + count).min(self.bytes.len());
+        if self.at == self.bytes.len() {
+            self.bytes.clear();
+            self.at = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(messages: &[&str]) -> Vec<u8> {
+        let mut writer = Writer::new("1.2");
+        for message in messages {
+            writer.push(message).unwrap();
+        }
+        writer.unsent().to_vec()
+    }
+
+    #[test]
+    fn messages_arrive_in_pieces_of_any_size() {
+        let bytes = stream(&["", "one", &"long".repeat(1000)]);
+        for size in [1, 2, 3, 7, 4096] {
+            let mut reader = Reader::new();
+            let mut found: Vec<String> = Vec::new();
+            for piece in bytes.chunks(size) {
+                reader.take(piece);
+                while let Some(message) = reader.read().unwrap() {
+                    found.push(message);
+                }
+            }
+            assert_eq!(found, ["".to_owned(), "one".to_owned(), "long".repeat(1000)], "{size}");
+            assert_eq!(reader.version(), Some("1.2"));
+        }
+    }
+
+    #[test]
+    fn what_a_shell_prints_first_is_kept_apart() {
+        let mut reader = Reader::new();
+        reader.take(b"Welcome to h2\n");
+        assert_eq!(reader.read::<String>(), Ok(None));
+        assert_eq!(reader.noise(), b"Welcome to h2\n");
+        reader.take(&stream(&["x"]));
+        assert_eq!(reader.read::<String>(), Ok(Some("x".to_owned())));
+        assert_eq!(reader.noise(), b"Welcome to h2\n");
+        let mut reader = Reader::new();
+        reader.take(&vec![b'n'; NOISE + 1]);
+        assert_eq!(reader.read::<String>(), Err(WireError::NoGreeting(NOISE + 1)));
+    }
+
+    #[test]
+    fn other_protocols_long_messages_and_nonsense_are_errors_for_good() {
+        let mut other = greeting("9.9");
+        other[MAGIC.len()] += 1;
+        let mut long = greeting("1");
+        long.extend(u32::MAX.to_le_bytes());
+        let mut left_over = stream(&[]);
+        left_over.extend([3, 0, 0, 0, 1, b'x', b'y']);
+        for (bytes, expected) in [
+            (other, WireError::Protocol { theirs: PROTOCOL + 1, version: "9.9".to_owned() }),
+            (long, WireError::TooLong(u32::MAX as usize)),
+            (left_over, WireError::Nonsense),
+        ] {
+            let mut reader = Reader::new();
+            reader.take(&bytes);
+            assert_eq!(reader.read::<String>(), Err(expected.clone()));
+            reader.take(&stream(&["x"]));
+            assert_eq!(reader.read::<String>(), Err(expected));
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_not_sent() {
+        let mut writer = Writer::new("1");
+        let before = writer.unsent().len();
+        assert!(matches!(writer.push(&"x".repeat(LONGEST)), Err(WireError::TooLong(_))));
+        assert_eq!(writer.unsent().len(), before);
+        writer.sent(3);
+        writer.push(&"x").unwrap();
+        assert_eq!(writer.unsent().len(), before - 3 + 6);
+        writer.sent(usize::MAX / 2);
+        assert!(writer.unsent().is_empty());
+    }
+}

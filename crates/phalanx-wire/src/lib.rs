@@ -1,0 +1,17 @@
+//! What Phalanx's processes on several machines say to each other.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`frame`] | messages as frames over a stream of bytes: a greeting with versions, lengths, limits |
+//! | [`agent`] | the messages between a launcher and the agent that it has on each machine |
+//! | [`pulse`] | heartbeats: when the other end counts as lost |
+//!
+//! Nothing here touches a descriptor or a clock. Two streams of bytes, one in each direction, are all that a channel is:
+//! standard input and output of `ssh`, a pair of pipes, a connection with TLS. Who has one feeds what it reads to a
+//! [`frame::Reader`] and writes what a [`frame::Writer`] holds.
+
+pub mod agent;
+pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+pub mod pulse;
