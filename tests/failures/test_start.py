@@ -50,7 +50,7 @@ class TestCommandLine(JobCase):
         self.check("--tag-outputs", "-n", "2", "x.py", says="--tag-output")
 
     def test_other_host(self):
-        self.check("-n", "1", "--host", "faraway", "x.py", says="faraway")
+        self.check("-n", "1", "--host", "-faraway", "x.py", says="-faraway")
 
 
 class TestImport(JobCase):

@@ -9,6 +9,7 @@ from . import (
     crossing,
     examples,
     failures,
+    hosts,
     memory,
     multiprocessing,
     pools,
@@ -43,6 +44,8 @@ TIERS = {
         Tier(
             "failures", "jobs that fail, are killed, or get bad input", failures.run_all
         ),
+        Tier("hosts", "jobs on 1, 2 and 4 hosts of namespaces", hosts.run_all),
+        Tier("slurm", "jobs in allocations of a small Slurm", hosts.run_slurm),
         Tier(
             "waiting", "wrong programs are named, right ones are not", waiting.run_all
         ),

@@ -9,12 +9,12 @@ mod flags;
 pub(crate) mod fuzz;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::LaunchError;
+use crate::hosts::list::{self, Listed};
 use crate::install::Opened;
 use crate::suggest;
 use flags::Id;
@@ -194,6 +194,10 @@ pub struct RunOptions {
     pub report: Option<PathBuf>,
     /// How many bytes each rank may record; `None`: as the environment says.
     pub trace_size: Option<usize>,
+    /// The hosts that ranks run on (`--host`, `--hostfile`); none: this machine, or an allocation's.
+    pub hosts: Vec<Listed>,
+    /// The command of the remote shell; `None`: as the environment says.
+    pub ssh: Option<OsString>,
     /// The doors to open (`--doors`, `--no-doors`); `None` leaves it to the environment.
     pub doors: Option<Opened>,
     /// What was accepted without effect and deserves a word.
@@ -210,9 +214,9 @@ pub struct App {
     /// How many ranks.
     pub ranks: u32,
     /// The number was given.
-    counted: bool,
+    pub(crate) counted: bool,
     /// How many ranks there may be on a machine, and are if no number is given.
-    per_node: Option<u32>,
+    pub(crate) per_node: Option<u32>,
     /// Directories to look for the program in before those of `PATH`.
     pub path: Option<OsString>,
     /// The directory they start in.
@@ -310,16 +314,8 @@ fn parse_section(args: &[OsString], options: &mut RunOptions) -> Result<App, Lau
         ),
     };
     app.args = args[reader.at..].to_vec();
-    match app.per_node {
-        Some(limit) if !app.counted => app.ranks = limit,
-        Some(limit) if app.ranks > limit => {
-            return Err(LaunchError::usage(format!(
-                "{} ranks with at most {limit} on a machine need several machines: give one of the two numbers, or start \
-                 the script with the site's launcher and PHALANX_MPI=site",
-                app.ranks
-            )));
-        }
-        _ => {}
+    if let Some(limit) = app.per_node.filter(|_| !app.counted) {
+        app.ranks = limit;
     }
     Ok(app)
 }
@@ -390,8 +386,15 @@ fn flag(
         Id::UniverseSize => {
             options.universe_size = universe_size(&typed, &reader.value(&typed, inline, "a number of processes")?)?;
         }
-        Id::Host => hosts(&reader.value(&typed, inline, "host names")?)?,
-        Id::HostFile => host_file(Path::new(&reader.value(&typed, inline, "a file of host names")?))?,
+        Id::Host => {
+            let names = reader.value(&typed, inline, "host names")?;
+            options.hosts.extend(list::of_flag(&typed, &names.to_string_lossy())?);
+        }
+        Id::HostFile => {
+            let file = reader.value(&typed, inline, "a file of host names")?;
+            options.hosts.extend(list::of_file(Path::new(&file))?);
+        }
+        Id::Ssh => options.ssh = Some(reader.value(&typed, inline, "a command, as 'ssh -p 2222'")?),
         Id::Verbose => options.verbose = true,
         Id::KeepGoing => options.keep_going = true,
         Id::Pdb => options.pdb = true,
@@ -498,17 +501,38 @@ pub(crate) fn seconds(source: &str, value: &OsStr) -> Result<Duration, LaunchErr
 /// The values of `--bind-to`.
 const BINDINGS: &str = "'auto', 'none', 'core', 'socket', 'numa' or 'l3cache'";
 
+impl Binding {
+    /// What was typed, if it is known.
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        Some(match value {
+            "auto" | "default" => Self::Auto,
+            "none" | "board" | "machine" => Self::None,
+            "core" | "hwthread" | "cpu" | "l1cache" => Self::Core,
+            "socket" | "package" => Self::Domain(Domain::Socket),
+            "numa" => Self::Domain(Domain::Numa),
+            "l2cache" => Self::Domain(Domain::Cache(2)),
+            "l3cache" => Self::Domain(Domain::Cache(3)),
+            _ => return None,
+        })
+    }
+
+    /// As it is typed.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::Core => "core",
+            Self::Domain(Domain::Socket) => "socket",
+            Self::Domain(Domain::Numa) => "numa",
+            Self::Domain(Domain::Cache(2)) => "l2cache",
+            Self::Domain(Domain::Cache(_)) => "l3cache",
+        }
+    }
+}
+
 fn bind(value: &str, options: &mut RunOptions) -> Result<(), LaunchError> {
-    options.binding = match value {
-        "auto" | "default" => Binding::Auto,
-        "none" | "board" | "machine" => Binding::None,
-        "core" | "hwthread" | "cpu" | "l1cache" => Binding::Core,
-        "socket" | "package" => Binding::Domain(Domain::Socket),
-        "numa" => Binding::Domain(Domain::Numa),
-        "l2cache" => Binding::Domain(Domain::Cache(2)),
-        "l3cache" => Binding::Domain(Domain::Cache(3)),
-        other => return Err(LaunchError::usage(format!("--bind-to {other}: give {BINDINGS}"))),
-    };
+    let binding = Binding::parse(value);
+    options.binding = binding.ok_or_else(|| LaunchError::usage(format!("--bind-to {value}: give {BINDINGS}")))?;
     Ok(())
 }
 
@@ -571,52 +595,6 @@ fn universe_size(flag: &str, value: &OsStr) -> Result<Option<u32>, LaunchError> 
     }
 }
 
-/// Checks a list `host[:slots],host[:slots]`: all of them must be this machine.
-fn hosts(list: &OsStr) -> Result<(), LaunchError> {
-    let here = rustix::system::uname();
-    let here = here.nodename().to_string_lossy().into_owned();
-    for host in list.to_string_lossy().split(',').map(str::trim).filter(|h| !h.is_empty()) {
-        let name = match host.rsplit_once(':') {
-            Some((name, slots)) if slots.bytes().all(|b| b.is_ascii_digit()) => name,
-            _ => host,
-        };
-        let short = |s: &str| s.split('.').next().unwrap_or(s).to_owned();
-        let local = ["localhost", "127.0.0.1", "::1"].contains(&name) || short(name) == short(&here);
-        if !local {
-            return Err(LaunchError::usage(format!(
-                "host '{name}' is not this machine: the embedded engine runs on one machine; for several, start \
-                 the same script with the site's srun or mpiexec and PHALANX_MPI=site"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn host_file(path: &Path) -> Result<(), LaunchError> {
-    let problem = |what: String| LaunchError::usage(format!("--hostfile {}: cannot be read: {what}", path.display()));
-    let mut text = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(HOST_FILE + 1).read_to_end(&mut text))
-        .map_err(|error| problem(error.to_string()))?;
-    if text.len() as u64 > HOST_FILE {
-        return Err(problem(format!("it has more than {HOST_FILE} bytes")));
-    }
-    host_lines(&String::from_utf8_lossy(&text))
-}
-
-/// Bytes of a file of host names, at most.
-const HOST_FILE: u64 = 1 << 20;
-
-fn host_lines(text: &str) -> Result<(), LaunchError> {
-    for line in text.lines() {
-        let line = line.split('#').next().unwrap_or("");
-        if let Some(host) = line.split_whitespace().next() {
-            hosts(&OsString::from_vec(host.as_bytes().to_vec()))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -675,10 +653,9 @@ mod tests {
             ("--nooversubscibe a", "--nooversubscribe"),
             ("--stdin all a", "one rank"),
             ("--configfile f a", "':'"),
-            ("-n 4 --npernode 2 a", "several machines"),
             ("--map-by ppr:2:socket a", "-n"),
             ("--grace never a", "seconds"),
-            ("--host node7 a", "PHALANX_MPI=site"),
+            ("--host node7:0 a", "at least 1"),
             ("--hostfile /nonexistent/hosts a", "cannot be read"),
             ("-x =3 a", "name of a variable"),
             ("--tag-ouptut a", "--tag-output"),
@@ -708,6 +685,9 @@ mod tests {
         for line in ["-N 3 a", "--npernode 3 a", "--map-by ppr:3:node a", "-n 3 -N 4 a", "-N 4 -n 3 a"] {
             assert_eq!(ranks(line), 3, "{line}");
         }
+        let options = parse_words("--host h1:2,h2 -H h3 --ssh=rsh a").unwrap();
+        assert_eq!((options.hosts.len(), options.hosts[0].slots), (3, Some(2)));
+        assert_eq!(options.ssh.as_deref(), Some(OsStr::new("rsh")));
         assert_eq!(ranks("--pernode a"), 1);
         let binding = |line: &str| parse_words(line).unwrap().binding;
         assert_eq!(binding("--bind-to socket a"), Binding::Domain(Domain::Socket));

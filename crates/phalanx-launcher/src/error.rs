@@ -68,6 +68,9 @@ pub enum LaunchError {
     /// The installation is incomplete.
     #[error("phalanx: {0}")]
     Install(String),
+    /// Another machine cannot be reached, or differs from this one.
+    #[error("phalanx run: {0}")]
+    Hosts(String),
 }
 
 impl LaunchError {
@@ -78,7 +81,7 @@ impl LaunchError {
             Self::UnknownCommand { .. } | Self::UnknownFlag { .. } | Self::Usage { .. } => 2,
             Self::NotFound { .. } => 127,
             Self::NotExecutable { .. } => 126,
-            Self::System { .. } | Self::Segment { .. } | Self::Install(_) => 1,
+            Self::System { .. } | Self::Segment { .. } | Self::Install(_) | Self::Hosts(_) => 1,
         }
     }
 

@@ -18,6 +18,17 @@ pub enum Cause {
     NotFinalized,
     /// The rank exited with status 0 and never met the others, who wait for it where all ranks meet.
     Missed,
+    /// The machine of the rank is lost, in this way.
+    Lost(Lost),
+}
+
+/// How a machine is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The channel to its agent has closed.
+    Closed,
+    /// Its agent says nothing any more.
+    Silent,
 }
 
 impl Cause {
@@ -31,7 +42,7 @@ impl Cause {
                 status => status,
             },
             Self::Signal(signal) => 128u8.wrapping_add(u8::try_from(signal).unwrap_or(0)),
-            Self::NotFinalized | Self::Missed => 1,
+            Self::NotFinalized | Self::Missed | Self::Lost(_) => 1,
         }
     }
 
@@ -41,7 +52,7 @@ impl Cause {
     pub fn precedence(self) -> u8 {
         match self {
             Self::Abort(_) => 0,
-            Self::Signal(_) => 1,
+            Self::Signal(_) | Self::Lost(_) => 1,
             Self::Exit(_) => 2,
             Self::NotFinalized | Self::Missed => 3,
         }
@@ -55,6 +66,8 @@ impl Cause {
             Self::Exit(code) => format!("exited with status {code}"),
             Self::Signal(signal) => format!("was killed by {}", signals::name(signal)),
             Self::NotFinalized => "left without MPI_Finalize (exit status 0)".to_owned(),
+            Self::Lost(Lost::Closed) => "was lost with its host, whose connection ended".to_owned(),
+            Self::Lost(Lost::Silent) => "was lost with its host, which is silent".to_owned(),
             Self::Missed => "exited with status 0 before it met the others".to_owned(),
         }
     }

@@ -90,9 +90,23 @@ fn pmi(bytes: &[u8]) {
                 Action::Reply(line) | Action::ReplyAll(_, line) => assert!(!line.contains('\n'), "{line:?}"),
                 Action::Spawn(commands) => assert!(commands.iter().all(|c| c.args.len() <= bytes.len())),
                 Action::Abort(_) => {}
+                Action::Gathered(..) | Action::Forward(_) => panic!("all ranks are here"),
             }
         }
         assert!(service.meetings().all(|(_, arrived)| arrived.len() < 2));
+    }
+    // A part of the ranks asks for nothing that the service of all cannot read.
+    let mut part = Service::of_one_machine(2);
+    part.add_part("kvs_t_0".to_owned(), 1, vec![0, 1], &[]);
+    let actions = part.receive(&mut Client::of(0, 1), bytes).unwrap_or_default();
+    let mut asking = Client::of(world, 1);
+    for action in actions {
+        match action {
+            Action::Forward(lines) => drop(service.receive(&mut asking, lines.as_bytes()).expect("it was read before")),
+            Action::Gathered(world, pairs) => drop(service.gathered(world, &[1], pairs)),
+            Action::Spawn(_) => panic!("it starts nothing itself"),
+            Action::Reply(_) | Action::ReplyAll(..) | Action::Abort(_) => {}
+        }
     }
     // In pieces it is the same.
     let mut pieces = Client::of(world, 0);
@@ -118,7 +132,7 @@ fn output(bytes: &[u8]) {
     crate::process::nonblocking(&reader).expect("a pipe");
     let tag: &[u8] = if how & 1 == 1 { b"[0] " } else { b"" };
     let mut sink = Sink::new(rustix::fd::AsFd::as_fd(&file)).expect("a file");
-    let mut stream = Stream::new(reader, 0, tag.to_vec(), false);
+    let mut stream = Stream::new(Some(reader), 0, tag.to_vec(), false);
     let mut scratch = [0; 256];
     let mut writer = std::fs::File::from(writer);
     for piece in bytes.chunks(1 + usize::from(how >> 3)) {

@@ -2,7 +2,7 @@
 
 /// `phalanx --help`.
 pub const OVERVIEW: &str = "\
-phalanx: parallel Python on one machine, and on clusters through the site's MPI
+phalanx: parallel Python on one machine, and on clusters through an MPI library
 
 usage: phalanx COMMAND [ARGUMENTS]
 
@@ -22,12 +22,12 @@ usage: phalanx COMMAND [ARGUMENTS]
 pub const RUN: &str = "\
 usage: phalanx run [FLAGS] PROGRAM [ARGUMENTS] [: [FLAGS] PROGRAM ...]
 
-Starts N ranks of a program on this machine and waits for them. A PROGRAM that
-ends in .py runs under the Python that Phalanx is installed in. Flags end at the
-program; ':' begins another program of the same job.
+Starts N ranks of a program, here or on other machines, and waits for them. A
+PROGRAM that ends in .py runs under the Python that Phalanx is installed in.
+Flags end at the program; ':' begins another program of the same job.
 
   -n, -np, -c N           number of ranks of this program (default 1)
-  -N, --npernode N        the same, as said where there are several machines
+  -N, --npernode N        the same of each machine, where there are several
   -m MODULE               run a Python module instead of a program
   --wdir DIR              start this program's ranks in DIR
   -x NAME[=VALUE]         set a variable for all ranks (they inherit all others)
@@ -73,8 +73,11 @@ program; ':' begins another program of the same job.
                           concurrent.futures) in ranks as well
   --no-doors              do not answer 'import mpi4py' and 'mpiexec' in ranks
   -v, --verbose           say what is started and how it ended
-  --host, --hostfile      this machine only; for several machines start the
-                          script with srun or mpiexec and PHALANX_MPI=site
+  --host H1:N,H2:N        the machines for the ranks, and how many each; inside
+                          an allocation of Slurm's: its nodes and tasks
+  --hostfile FILE         the same, in lines like 'h1:2', 'h1 slots=2' or 'h1'
+  --ssh COMMAND           the remote shell for them (default: ssh, asking
+                          nothing)
   --mca NAME VALUE        accepted, ignored with a warning
   More flags of other launchers are accepted, or refused with what to do
   instead: docs/running.md lists them.
@@ -94,7 +97,9 @@ Environment: PHALANX_MPI=embedded|site|PATH chooses the MPI library of Python
 ranks; PHALANX_DOORS=multiprocessing is --doors multiprocessing, and
 PHALANX_DOORS=off is --no-doors; PHALANX_GRACE is --grace,
 PHALANX_ON_DEADLOCK is --on-deadlock, PHALANX_CHECK is --check,
-PHALANX_TRACE_SIZE is --trace-size, MPIEXEC_TIMEOUT is --timeout.
+PHALANX_TRACE_SIZE is --trace-size, MPIEXEC_TIMEOUT is --timeout, PHALANX_SSH is
+--ssh. Several machines need an MPI library: PHALANX_MPI, or PyPI's mpich where
+it is installed ('phalanx[mpich]').
 ";
 
 /// `phalanx ps --help`.

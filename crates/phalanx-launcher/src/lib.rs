@@ -7,6 +7,8 @@
 //! | [`cli`] | the flags people type for `run` |
 //! | [`install`] | where the Python package, its library, header and doors are |
 //! | [`program`] | what a program argument means: a script, a module, an executable |
+//! | [`hosts`] | other machines: which ranks run there, and the agents that start them |
+//! | `agent` | `phalanx agent`: the ranks of a job on one machine, for a launcher elsewhere |
 //! | [`process`] | one rank as a process: descriptors, group, death signal, descendants |
 //! | [`job`] | the event loop that owns a running job |
 //! | [`output`] | lines from ranks to our standard output and error, never torn |
@@ -19,6 +21,7 @@
 //! Architecture invariant: one thread. The death signal of a rank is tied to the thread that forked it, and the
 //! guard process is a fork without exec; both need the launcher to stay single-threaded.
 
+mod agent;
 pub mod cc;
 pub mod cli;
 pub mod doctor;
@@ -28,6 +31,7 @@ pub mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod help;
+pub mod hosts;
 pub mod install;
 pub mod job;
 pub mod jobs;
@@ -83,6 +87,7 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
         "cc" => cc::command(rest),
         "doctor" => doctor::command(rest),
         "spawn-server" => run::spawn_server(rest),
+        "agent" => agent::command(rest),
         "-h" | "--help" | "help" => {
             output::print(match rest.first().and_then(|a| a.to_str()) {
                 Some("run") => help::RUN,

@@ -259,8 +259,8 @@ fn reopen(descriptor: &OwnedFd) -> Option<OwnedFd> {
 
 /// One of a rank's output streams.
 pub(crate) struct Stream {
-    /// Our end of the pipe.
-    pub(crate) descriptor: OwnedFd,
+    /// Our end of the pipe; `None` for a rank on another machine.
+    pub(crate) descriptor: Option<OwnedFd>,
     /// Twice the index of its rank, plus one for standard error.
     pub(crate) id: usize,
     /// Stands before each line; empty without tags.
@@ -292,7 +292,7 @@ pub(crate) enum Read {
 
 impl Stream {
     /// A stream that tags its lines with `tag` (none if empty), after the time if `stamped`.
-    pub(crate) fn new(descriptor: OwnedFd, id: usize, tag: Vec<u8>, stamped: bool) -> Self {
+    pub(crate) fn new(descriptor: Option<OwnedFd>, id: usize, tag: Vec<u8>, stamped: bool) -> Self {
         Self {
             descriptor,
             id,
@@ -328,16 +328,14 @@ impl Stream {
 
     /// Reads once and passes complete lines on; with `alone`, everything at once (nobody else's lines to keep apart).
     pub(crate) fn read(&mut self, scratch: &mut [u8], sink: &mut Sink, alone: bool) -> Read {
-        match rustix::io::read(&self.descriptor, &mut *scratch) {
+        let Some(descriptor) = &self.descriptor else { return Read::Nothing };
+        match rustix::io::read(descriptor, &mut *scratch) {
             Ok(0) => {
                 self.show(sink);
                 Read::End
             }
             Ok(n) => {
-                self.feed(&scratch[..n], sink, alone);
-                self.remember(&scratch[..n]);
-                sink.heard = Instant::now();
-                self.partial_since = (!self.partial.is_empty()).then_some(sink.heard);
+                self.take(&scratch[..n], sink, alone);
                 Read::Some
             }
             Err(Errno::AGAIN) => Read::Nothing,
@@ -347,6 +345,14 @@ impl Stream {
                 Read::End
             }
         }
+    }
+
+    /// Passes on what has come, as [`Stream::read`] does.
+    pub(crate) fn take(&mut self, bytes: &[u8], sink: &mut Sink, alone: bool) {
+        self.feed(bytes, sink, alone);
+        self.remember(bytes);
+        sink.heard = Instant::now();
+        self.partial_since = (!self.partial.is_empty()).then_some(sink.heard);
     }
 
     /// The last line that has anything in it, if it came since this was asked.
@@ -427,7 +433,7 @@ mod tests {
     }
 
     fn stream(id: usize, tag: &str) -> Stream {
-        Stream::new(pipe().0.into(), id, tag.as_bytes().to_vec(), false)
+        Stream::new(Some(pipe().0.into()), id, tag.as_bytes().to_vec(), false)
     }
 
     fn collect(act: impl FnOnce(&mut Sink)) -> String {

@@ -10,6 +10,11 @@ use phalanx_pmi::{Line, SpawnCommand};
 /// The longest line a client may send. Values are limited to 1024 bytes; spawn arguments may be longer.
 pub(crate) const LONGEST_LINE: usize = 1 << 20;
 
+/// The key whose value says which ranks are on which machine.
+pub(crate) const MAPPING: &str = "PMI_process_mapping";
+
+const BARRIER_OUT: &str = "cmd=barrier_out rc=0";
+
 /// Where a client of the protocol stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stage {
@@ -55,6 +60,11 @@ pub enum Action {
     Spawn(Vec<SpawnCommand>),
     /// End the job with this status, on the client's demand.
     Abort(i32),
+    /// All ranks of a world that are here have met: those of other machines are to be told what was put since. In a
+    /// service of a part of the ranks.
+    Gathered(usize, Vec<(String, String)>),
+    /// Have these lines answered by the service of all ranks. In a service of a part of them.
+    Forward(String),
 }
 
 /// The spaces of all worlds and the names that were published.
@@ -64,15 +74,22 @@ pub struct Service {
     names: HashMap<String, String>,
     universe_size: u32,
     id: String,
+    /// It serves the ranks of one machine among several.
+    is_part: bool,
 }
 
 #[derive(Debug, Default)]
 struct Space {
+    /// Its name, where it is not made of the service's.
+    name: Option<String>,
+    /// How many ranks meet here.
     size: u32,
     appnum: Vec<u32>,
     values: HashMap<String, String>,
     /// The ranks that wait in the barrier.
     arrived: BTreeSet<u32>,
+    /// What was put since they met last, where others have to be told.
+    fresh: Vec<(String, String)>,
 }
 
 impl Service {
@@ -82,14 +99,68 @@ impl Service {
         Self { id: id.to_owned(), universe_size, ..Self::default() }
     }
 
+    /// A service for the ranks of one machine among several; the others are served elsewhere.
+    #[must_use]
+    pub fn of_one_machine(universe_size: u32) -> Self {
+        Self { universe_size, is_part: true, ..Self::default() }
+    }
+
     /// Adds a world: which application each rank belongs to, and what its space holds from the start.
     pub fn add_world(&mut self, appnum: Vec<u32>, preput: &[(String, String)]) -> usize {
         let size = u32::try_from(appnum.len()).unwrap_or(u32::MAX);
         let mut values: HashMap<String, String> = preput.iter().cloned().collect();
-        // All ranks are on one node: one block of one node with all of them.
-        values.insert("PMI_process_mapping".to_owned(), format!("(vector,(0,1,{size}))"));
-        self.spaces.push(Space { size, appnum, values, arrived: BTreeSet::new() });
+        // All ranks are on one node, unless somebody knows better: one block of one node with all of them.
+        values.entry(MAPPING.to_owned()).or_insert_with(|| format!("(vector,(0,1,{size}))"));
+        self.spaces.push(Space { size, appnum, values, ..Space::default() });
         self.spaces.len() - 1
+    }
+
+    /// Adds a world of which `here` ranks are on this machine, with the name and contents of its space.
+    pub fn add_part(&mut self, name: String, here: u32, appnum: Vec<u32>, values: &[(String, String)]) -> usize {
+        let values = values.iter().cloned().collect();
+        self.spaces.push(Space { name: Some(name), size: here, appnum, values, ..Space::default() });
+        self.spaces.len() - 1
+    }
+
+    /// The name of a world's space, what it holds, and `MPI_UNIVERSE_SIZE`: what the services of its machines need.
+    #[must_use]
+    pub fn world(&self, world: usize) -> (String, Vec<(String, String)>, u32) {
+        let values = self.spaces.get(world).map(|space| space.values.clone().into_iter().collect());
+        (self.space_name(world), values.unwrap_or_default(), self.universe_size)
+    }
+
+    /// Some ranks of a world wait in the barrier on their machine, where this was put. When those are all ranks, gives
+    /// what all have put since they met last.
+    pub fn gathered(
+        &mut self,
+        world: usize,
+        ranks: &[u32],
+        pairs: Vec<(String, String)>,
+    ) -> Option<Vec<(String, String)>> {
+        let space = self.spaces.get_mut(world)?;
+        let size = space.size;
+        space.arrived.extend(ranks.iter().filter(|rank| **rank < size));
+        space.values.extend(pairs.iter().cloned());
+        space.fresh.extend(pairs);
+        if space.arrived.len() < size as usize {
+            return None;
+        }
+        space.arrived.clear();
+        Some(std::mem::take(&mut space.fresh))
+    }
+
+    /// All ranks of a world have met, and have put this: what is to be done for those that are here.
+    pub fn met(&mut self, world: usize, pairs: Vec<(String, String)>) -> Option<Action> {
+        let space = self.spaces.get_mut(world)?;
+        space.values.extend(pairs);
+        space.arrived.clear();
+        Some(Action::ReplyAll(world, BARRIER_OUT.to_owned()))
+    }
+
+    /// Who waits in the barrier of a world, and what was put here since the last one.
+    pub(crate) fn waiting(&mut self, world: usize) -> (Vec<u32>, Vec<(String, String)>) {
+        let Some(space) = self.spaces.get_mut(world) else { return (Vec::new(), Vec::new()) };
+        (space.arrived.iter().copied().collect(), std::mem::take(&mut space.fresh))
     }
 
     /// The worlds whose barrier somebody waits in, and who does.
@@ -98,7 +169,8 @@ impl Service {
     }
 
     fn space_name(&self, world: usize) -> String {
-        format!("kvs_{}_{world}", self.id)
+        let named = self.spaces.get(world).and_then(|space| space.name.clone());
+        named.unwrap_or_else(|| format!("kvs_{}_{world}", self.id))
     }
 
     fn space_of(&mut self, name: Option<&str>, world: usize) -> Option<&mut Space> {
@@ -150,7 +222,7 @@ impl Service {
         }
         let request = Line::parse(line);
         match request.get("cmd") {
-            Some(command) => self.command(client, command, &request, actions),
+            Some(command) => self.command(client, command, &request, line, actions),
             None => Err(format!("a line that is no PMI request: '{line}'")),
         }
     }
@@ -160,6 +232,7 @@ impl Service {
         client: &mut Client,
         command: &str,
         request: &Line<'_>,
+        line: &str,
         actions: &mut Vec<Action>,
     ) -> Result<(), String> {
         let world = client.world;
@@ -176,19 +249,23 @@ impl Service {
             }
             "get_my_kvsname" => format!("cmd=my_kvsname kvsname={}", self.space_name(world)),
             "get_universe_size" => format!("cmd=universe_size size={}", self.universe_size),
-            "put" => match (self.space_of(request.get("kvsname"), world), request.get("key")) {
-                (Some(space), Some(key)) => {
+            "put" => match (self.is_part, self.space_of(request.get("kvsname"), world), request.get("key")) {
+                (is_part, Some(space), Some(key)) => {
                     let value = request.get("value").unwrap_or("");
                     space.values.insert(key.to_owned(), value.to_owned());
+                    if is_part {
+                        space.fresh.push((key.to_owned(), value.to_owned()));
+                    }
                     "cmd=put_result rc=0 msg=success".to_owned()
                 }
-                (None, _) => "cmd=put_result rc=-1 msg=no_such_kvsname".to_owned(),
-                (_, None) => "cmd=put_result rc=-1 msg=no_key".to_owned(),
+                (_, None, _) => "cmd=put_result rc=-1 msg=no_such_kvsname".to_owned(),
+                (_, _, None) => "cmd=put_result rc=-1 msg=no_key".to_owned(),
             },
             "get" => {
-                let key = request.get("key").unwrap_or("");
+                let (key, is_part) = (request.get("key").unwrap_or(""), self.is_part);
                 match self.space_of(request.get("kvsname"), world).and_then(|space| space.values.get(key)) {
                     Some(value) => format!("cmd=get_result rc=0 msg=success value={value}"),
+                    None if is_part => return forward(line, actions),
                     None => format!("cmd=get_result rc=-1 msg=key_{key}_not_found value=unknown"),
                 }
             }
@@ -198,11 +275,16 @@ impl Service {
                 };
                 space.arrived.insert(client.rank);
                 if space.arrived.len() >= space.size as usize {
-                    space.arrived.clear();
-                    actions.push(Action::ReplyAll(world, "cmd=barrier_out rc=0".to_owned()));
+                    if self.is_part {
+                        actions.push(Action::Gathered(world, std::mem::take(&mut space.fresh)));
+                    } else {
+                        space.arrived.clear();
+                        actions.push(Action::ReplyAll(world, BARRIER_OUT.to_owned()));
+                    }
                 }
                 return Ok(());
             }
+            "publish_name" | "unpublish_name" | "lookup_name" if self.is_part => return forward(line, actions),
             "publish_name" => match (request.get("service"), request.get("port")) {
                 (Some(service), Some(port)) if !self.names.contains_key(service) => {
                     self.names.insert(service.to_owned(), port.to_owned());
@@ -245,10 +327,20 @@ impl Service {
         let (command, last) = SpawnCommand::read(block)?;
         client.spawns.push(command);
         if last {
-            actions.push(Action::Spawn(std::mem::take(&mut client.spawns)));
+            let commands = std::mem::take(&mut client.spawns);
+            actions.push(match self.is_part {
+                true => Action::Forward(SpawnCommand::write_all(&commands)),
+                false => Action::Spawn(commands),
+            });
         }
         Ok(())
     }
+}
+
+/// Has a line answered by the service of all ranks.
+fn forward(line: &str, actions: &mut Vec<Action>) -> Result<(), String> {
+    actions.push(Action::Forward(format!("{line}\n")));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -288,6 +380,38 @@ mod tests {
         assert_eq!(ask(&mut service, &mut b, "cmd=finalize\n"), reply("cmd=finalize_ack rc=0"));
         assert_eq!(b.stage, Stage::Finalized);
         assert_eq!(ask(&mut service, &mut a, "cmd=abort exitcode=7\n"), [Action::Abort(7)]);
+    }
+
+    #[test]
+    fn a_world_of_two_machines_meets() {
+        let pair = |key: &str| (key.to_owned(), "v".to_owned());
+        let mut whole = Service::new("t", 2);
+        let world = whole.add_world(vec![0, 0, 0], &[pair(MAPPING)]);
+        let (name, values, universe) = whole.world(world);
+        assert_eq!((name.as_str(), &values[..], universe), ("kvs_t_0", &[pair(MAPPING)][..], 2));
+        let mut parts = [Service::of_one_machine(universe), Service::of_one_machine(universe)];
+        for (part, here) in parts.iter_mut().zip([2, 1]) {
+            part.add_part(name.clone(), here, vec![0, 0, 0], &values);
+        }
+        let [one, two] = &mut parts;
+        let [mut a, mut b, mut c] = [0, 1, 2].map(|rank| Client::of(world, rank));
+        ask(one, &mut a, "cmd=put kvsname=kvs_t_0 key=a value=v\n");
+        ask(two, &mut c, "cmd=put kvsname=kvs_t_0 key=c value=v\n");
+        // What is not known here may be known elsewhere.
+        let get = "cmd=get kvsname=kvs_t_0 key=c\n";
+        assert_eq!(ask(one, &mut a, get), [Action::Forward(get.to_owned())]);
+        assert_eq!(ask(one, &mut a, "cmd=barrier_in\n"), []);
+        assert_eq!(one.waiting(0).0, [0]);
+        assert_eq!(ask(one, &mut b, "cmd=barrier_in\n"), [Action::Gathered(0, vec![])]);
+        assert_eq!(whole.gathered(0, &[0, 1, 7], vec![pair("a")]), None);
+        assert_eq!(ask(two, &mut c, "cmd=barrier_in\n"), [Action::Gathered(0, vec![pair("c")])]);
+        let all = whole.gathered(0, &[2], vec![pair("c")]).unwrap();
+        assert_eq!(all, [pair("a"), pair("c")]);
+        assert_eq!(one.met(0, all), Some(Action::ReplyAll(0, BARRIER_OUT.to_owned())));
+        assert_eq!(ask(one, &mut b, get), reply("cmd=get_result rc=0 msg=success value=v"));
+        let lookup = "cmd=lookup_name service=s\n";
+        assert_eq!(ask(one, &mut b, lookup), [Action::Forward(lookup.to_owned())]);
+        assert_eq!((whole.gathered(9, &[0], vec![]), one.met(9, vec![])), (None, None));
     }
 
     #[test]

@@ -14,7 +14,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use phalanx_wire::pulse::Pulse;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use crate::sys;
@@ -26,6 +29,8 @@ pub const JOB: &str = "PHALANX_JOB";
 pub(crate) struct Spawn<'a> {
     pub(crate) program: &'a Path,
     pub(crate) args: Vec<OsString>,
+    /// Nothing of our own environment is passed on.
+    pub(crate) bare: bool,
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) unset: &'a [&'a str],
     pub(crate) wdir: Option<&'a Path>,
@@ -40,6 +45,25 @@ pub(crate) struct Spawn<'a> {
     /// next to nothing of it beside a single other program. Ranks that share a CPU have to be of one session, since
     /// `sched_yield` chooses within one.
     pub(crate) session: bool,
+}
+
+impl Default for Spawn<'_> {
+    fn default() -> Self {
+        Self {
+            program: Path::new(""),
+            args: Vec::new(),
+            bare: false,
+            env: Vec::new(),
+            unset: &[],
+            wdir: None,
+            stdin: Stdin::Null,
+            files: None,
+            merge: false,
+            keep: Vec::new(),
+            cpus: Vec::new(),
+            session: false,
+        }
+    }
 }
 
 /// Where a rank reads its standard input from.
@@ -64,6 +88,9 @@ pub(crate) struct Started {
 /// Starts a process in a group (or a session) of its own, tied to the life of this one.
 pub(crate) fn start(spawn: Spawn<'_>) -> io::Result<Started> {
     let mut command = Command::new(spawn.program);
+    if spawn.bare {
+        command.env_clear();
+    }
     for name in spawn.unset {
         command.env_remove(name);
     }
@@ -268,6 +295,57 @@ impl Guard {
         Ok(Self { pid: Some(pid), alive })
     }
 
+    /// Starts the guard of an agent: of the ranks of the job with this mark on this machine. It acts, too, when it is not
+    /// told at each beat that the agent is there: a stopped one does not see that its launcher has given it up.
+    pub(crate) fn of_agent(mark: &str, host: &str, every: Duration) -> io::Result<Self> {
+        let (watched, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        // A guard that is stopped must not stop us.
+        nonblocking(&alive)?;
+        let wanted = format!("{JOB}={mark}");
+        let agent = rustix::process::getpid();
+        const STOPPED: &str = "does not respond";
+        let limit = Timespec { tv_sec: every.as_secs().cast_signed(), tv_nsec: i64::from(every.subsec_nanos()) };
+        let pid = sys::fork_helper(watched.as_fd(), None, || {
+            let (mut bytes, mut pulse) = ([0u8; 64], Pulse::new(Instant::now(), every));
+            let how = loop {
+                let input = rustix::stdio::stdin();
+                let mut fds = [PollFd::new(&input, PollFlags::IN)];
+                match poll(&mut fds, Some(&limit)) {
+                    Ok(0) => {
+                        pulse.beat(Instant::now());
+                        if pulse.is_lost() {
+                            break STOPPED;
+                        }
+                    }
+                    Ok(_) => match rustix::io::read(input, &mut bytes[..]) {
+                        Ok(0) => break "was killed",
+                        Ok(count) if bytes[..count].contains(&QUIET) => break "",
+                        Ok(_) => pulse.heard(),
+                        Err(rustix::io::Errno::INTR) => {}
+                        Err(_) => break "was killed",
+                    },
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => break "was killed",
+                }
+            };
+            if !how.is_empty() {
+                crate::output::say(&format!(
+                    "the agent there (pid {agent}) {how}; its ranks on {host} are killed, too"
+                ));
+            }
+            if how == STOPPED && rustix::process::getppid() == Some(agent) {
+                let _ = rustix::process::kill_process(agent, Signal::KILL);
+            }
+            kill_marked(wanted.as_bytes());
+        })?;
+        Ok(Self { pid: Some(pid), alive })
+    }
+
+    /// Tells the guard of an agent that the agent is there.
+    pub(crate) fn beat(&self) {
+        let _ = rustix::io::write(&self.alive, &[BEAT]);
+    }
+
     /// Ends the guard: the job is over, and nothing of it is left.
     pub(crate) fn retire(&mut self) {
         if let Some(pid) = self.pid.take() {
@@ -288,6 +366,7 @@ impl Guard {
 const LENT: u8 = b'l';
 const BACK: u8 = b'b';
 const QUIET: u8 = b'q';
+const BEAT: u8 = b'.';
 
 /// How our terminal was when the job began.
 struct Modes {

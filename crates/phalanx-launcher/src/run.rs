@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::time::Duration;
 
 use phalanx_pmi::launchers::{self, ALONE, Launcher};
@@ -10,6 +11,10 @@ use phalanx_pmi::launchers::{self, ALONE, Launcher};
 use crate::cli::{self, Check, OnDeadlock, RunOptions};
 use crate::error::LaunchError;
 use crate::help;
+use crate::hosts::connect::{self, Agents, Needs};
+use crate::hosts::layout::{self, Layout};
+use crate::hosts::library;
+use crate::hosts::slurm::Allocation;
 use crate::install::{self, Doors, Opened};
 use crate::job::trace::{self, Wanted};
 use crate::job::{self, Job, Manner, Place, Plan, Planned};
@@ -58,6 +63,9 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     if let Some(launcher) = started_several_times() {
         return refuse(&launcher);
     }
+    // What is said wins over what is allocated.
+    let allocation = if options.hosts.is_empty() { Allocation::find()? } else { None };
+    let layout = layout::decide(&mut options, allocation)?;
     let opened = Opened::choose(options.doors).map_err(LaunchError::usage)?;
     let mut env = doors(opened);
     if let (Ok(Some(doors)), true) = (Doors::find(), opened != Opened::None) {
@@ -70,15 +78,27 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     let programs = programs(&options, &env)?;
     let size = programs.iter().try_fold(0u32, |sum, planned| sum.checked_add(planned.ranks));
     let size = size.ok_or_else(|| LaunchError::usage("more ranks than can be numbered"))?;
-    let universe = JobUniverse::create(size)?;
-    let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
+    let mark = job::new_mark();
+    let agents = match layout {
+        Some(layout) => Some(far(&options, layout, &programs, &mut env, &mark)?),
+        None => None,
+    };
+    let universe = JobUniverse::create(if agents.is_some() { 1 } else { size })?;
+    let cpus = match &agents {
+        Some(agents) => agents.hosts.iter().map(|(_, _, found)| found.cpus).sum(),
+        None => u32::try_from(job::usable_cpus().len()).unwrap_or(1),
+    };
     if options.no_oversubscribe && size > cpus {
         return Err(LaunchError::usage(format!(
             "--nooversubscribe: {size} ranks need {size} CPUs, and {cpus} may be used; start {cpus}, or leave the flag out"
         )));
     }
-    let place = Place { first: universe.claim(size)?, context: universe.context(), parent: 0 };
-    let foreign = is_foreign(&env);
+    let place = match agents {
+        // On other machines there is no segment: slots only tell ranks apart.
+        Some(_) => Place { first: 0, context: 0, parent: 0 },
+        None => Place { first: universe.claim(size)?, context: universe.context(), parent: 0 },
+    };
+    let foreign = is_foreign(&env) || agents.is_some();
     if foreign && options.check.is_some_and(|check| check != Check::Off) {
         return Err(LaunchError::usage("--check: the ranks use another MPI library, whose calls cannot be checked"));
     }
@@ -121,13 +141,69 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
             None => check()?,
         },
         foreign,
+        mark: Some(mark),
         env,
     };
     let mut job = Job::new(manner, universe, options.universe_size.unwrap_or(size.max(cpus)))?;
+    if let Some(agents) = agents {
+        job.take_over(agents)?;
+    }
     let (stdin, reader) = (stdin(), options.stdin);
     let plan = Plan { programs, place, preput: Vec::new(), stdin, reader, spawned: false, expendable: false };
     job.launch(&plan)?;
     Ok(job.run())
+}
+
+/// Starts the agents of a job on several machines: none of its ranks runs yet.
+fn far(
+    options: &RunOptions,
+    layout: Layout,
+    programs: &[Planned],
+    env: &mut Vec<(OsString, OsString)>,
+    mark: &str,
+) -> Result<Agents, LaunchError> {
+    let refused = [
+        (options.trace.is_some(), "--trace"),
+        (options.report.is_some(), "--report"),
+        (options.record.is_some(), "--record"),
+        (options.replay.is_some(), "--replay"),
+        (options.check.is_some_and(|check| check != Check::Off), "--check"),
+        (options.pdb, "--pdb"),
+        (options.report_bindings, "--report-bindings"),
+    ];
+    if let Some((_, flag)) = refused.iter().find(|(given, _)| *given) {
+        return Err(LaunchError::usage(format!(
+            "{flag} works on one machine only; leave it out, or try a smaller job here with '--host localhost -n N'"
+        )));
+    }
+    let is_python = |planned: &&Planned| {
+        planned.program.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"))
+    };
+    let mut needs =
+        Needs { python: programs.iter().find(is_python).map(|p| p.program.path.clone()), files: Vec::new() };
+    let library = match (library::find(env), &needs.python) {
+        (Ok(library), _) => Some(library),
+        (Err(error), Some(_)) => return Err(error),
+        // A program in another language has its library, if it needs one.
+        (Err(_), None) => None,
+    };
+    if let Some(library) = library {
+        env.push((LIBRARY.into(), library.told));
+        needs.files.extend(library.file);
+    }
+    for planned in programs {
+        let path = match is_python(&planned) {
+            true => {
+                let words = planned.program.before.iter().chain(&planned.args);
+                let script = words.map(Path::new).find(|word| word.extension().is_some_and(|e| e == "py"));
+                script.map(|script| planned.wdir.clone().unwrap_or_default().join(script)).filter(|path| path.exists())
+            }
+            false => Some(planned.program.path.clone()),
+        };
+        needs.files.extend(path);
+    }
+    let shell = connect::shell(&layout, options.ssh.as_ref())?;
+    connect::connect(layout, &shell, mark, &needs)
 }
 
 /// Serves a process that was started without a launcher and spawns: `--universe-fd N --control-fd M`.

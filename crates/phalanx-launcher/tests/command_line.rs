@@ -31,7 +31,9 @@ fn what_cannot_start_is_said_in_one_line() {
     refused("-n 2", &["no-such-program-here"], 127, "on PATH");
     refused("-n 2", &["/etc/passwd"], 126, "execute permission");
     refused("-n 2", &["/etc/"], 126, "directory");
-    refused("-n 2 --host elsewhere", &["true"], 2, "PHALANX_MPI=site");
+    refused("-n 2 --host elsewhere:0", &["true"], 2, "at least 1");
+    refused("--ssh no-such-shell --host elsewhere", &["true"], 127, "PHALANX_SSH");
+    refused("--ssh false --host elsewhere", &["true"], 1, "host elsewhere: its connection ended");
     refused("-n 2 --wdir /nowhere", &["true"], 2, "/nowhere");
     refused("-n 2", &["true", ":", "-n", "1", "no-such-program-here"], 127, "no-such-program-here");
 }

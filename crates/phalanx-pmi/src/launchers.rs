@@ -79,7 +79,9 @@ pub fn of_several(env: impl Fn(&str) -> Option<String>) -> Option<Launcher> {
     Some(Launcher { name: "a PMIx launcher", variable: "PMIX_RANK", size: None, rank, task: None })
 }
 
-fn is_task_of_slurm(env: &impl Fn(&str) -> Option<String>) -> bool {
+/// Whether this process is a task of a step of Slurm's: started by `srun`, and no shell that somebody works in.
+#[must_use]
+pub fn is_task_of_slurm(env: &impl Fn(&str) -> Option<String>) -> bool {
     // A shell that somebody works in (`srun --pty`).
     let is_shell = ["SLURM_PTY_PORT", "SLURM_PTY_WIN_COL"].iter().any(|name| env(name).is_some());
     !is_shell

@@ -21,13 +21,13 @@ use super::Job;
 use crate::process;
 
 /// Tells a rank the number of its descriptor and its inode, and whether its errors go past us: `9:4711:show`.
-pub(super) const DESK: &str = "PHALANX_DESK";
+pub(crate) const DESK: &str = "PHALANX_DESK";
 
 /// Tells ranks that a debugger is to look at an exception that nobody caught.
 pub(super) const PDB: &str = "PHALANX_PDB";
 
 /// Where ranks tell the launcher something.
-pub(super) struct Desk {
+pub(crate) struct Desk {
     ours: OwnedFd,
     theirs: OwnedFd,
     /// Which socket theirs is: a number may mean another one in a process that a rank has started.
@@ -63,7 +63,7 @@ pub(super) struct Exception {
 }
 
 impl Desk {
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let inode = rustix::fs::fstat(&theirs)?.st_ino;
@@ -71,17 +71,17 @@ impl Desk {
     }
 
     /// The end that ranks inherit.
-    pub(super) fn theirs(&self) -> BorrowedFd<'_> {
+    pub(crate) fn theirs(&self) -> BorrowedFd<'_> {
         self.theirs.as_fd()
     }
 
     /// What a rank's environment says about it. `shows`: its output does not come to us.
-    pub(super) fn variable(&self, shows: bool) -> String {
+    pub(crate) fn variable(&self, shows: bool) -> String {
         format!("{}:{}{}", self.theirs.as_raw_fd(), self.inode, if shows { ":show" } else { "" })
     }
 
     /// The next message, as it is.
-    fn next(&self, room: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
+    pub(crate) fn next(&self, room: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let len = loop {
@@ -159,8 +159,10 @@ impl Job {
                 Some(Message::Speaks(slot, pid)) => {
                     if let (Some(index), Some(socket)) = (self.ranks.iter().position(|r| r.slot == slot), descriptor) {
                         // A process that we cannot see goes by its rank.
-                        let pid = pid.filter(|pid| process::descendants().contains(pid));
-                        self.add_speaker(index, pid.unwrap_or(self.ranks[index].pid), socket);
+                        let pid = pid.filter(|pid| process::descendants().contains(pid)).or(self.ranks[index].pid);
+                        if let Some(pid) = pid {
+                            self.add_speaker(index, pid, socket);
+                        }
                     }
                 }
                 None => {}

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use phalanx_shm::SlotState;
+use phalanx_wire::agent::Order;
 use rustix::process::Signal;
 
 use super::{Job, Rank};
@@ -119,7 +120,11 @@ impl Job {
     pub(super) fn name_of(&self, index: usize) -> String {
         let rank = &self.ranks[index];
         let world = if rank.world == 0 { String::new() } else { format!(" of spawned world {}", rank.world) };
-        format!("rank {}{world} (pid {}, {})", rank.rank, rank.pid.as_raw_nonzero(), rank.program)
+        let host = self.on_host(index);
+        match rank.number {
+            0 => format!("rank {}{world}{host} ({})", rank.rank, rank.program),
+            number => format!("rank {}{world}{host} (pid {number}, {})", rank.rank, rank.program),
+        }
     }
 
     /// A rank failed: says so and ends the job, unless it is ending already.
@@ -150,6 +155,14 @@ impl Job {
         }
         self.failed_first(index, cause);
         self.end_job(GRACE);
+    }
+
+    /// A rank could not be started, which was said.
+    pub(super) fn not_started(&mut self) {
+        if !self.course.ending {
+            self.course.verdict.get_or_insert(1);
+            self.end_job(GRACE);
+        }
     }
 
     /// Some ranks can never go on.
@@ -198,8 +211,12 @@ impl Job {
         self.end_turns();
         self.signal_ranks(Signal::KILL);
         self.end_controllers(Signal::KILL);
-        process::kill_descendants(self.guard.pid);
-        self.course.kill_at = (!self.by_pid.is_empty()).then(|| Instant::now() + ROUND);
+        match self.far {
+            // Our children are remote shells.
+            Some(_) => self.tell_agents(&Order::Kill),
+            None => process::kill_descendants(self.guard.pid),
+        }
+        self.course.kill_at = (!self.nobody_runs()).then(|| Instant::now() + ROUND);
     }
 
     /// SIGINT: the first goes to the ranks, so that `KeyboardInterrupt` works; the second kills.
@@ -238,7 +255,7 @@ impl Job {
     }
 
     fn say_termination(&mut self, signal: i32) {
-        let running: Vec<usize> = self.by_pid.values().copied().collect();
+        let running = self.running();
         if running.is_empty() {
             return;
         }
@@ -252,7 +269,7 @@ impl Job {
 
     /// When only a slow reader of our output is left to wait for, a signal ends that.
     fn stop_writing_if_done(&mut self) {
-        if self.by_pid.is_empty() {
+        if self.nobody_runs() {
             for sink in &mut self.sinks {
                 sink.broken = true;
             }
@@ -279,9 +296,13 @@ impl Job {
     /// No rank runs any more: looks for what they left, and gives it a moment to end.
     pub(super) fn all_ended(&mut self) {
         let guard = self.guard.pid;
-        self.course.orphans = process::own_children().iter().any(|pid| Some(*pid) != guard);
         self.course.kill_at = None;
         self.course.note_at = None;
+        if self.far.is_some() {
+            self.tell_end();
+            return self.dismiss_agents();
+        }
+        self.course.orphans = process::own_children().iter().any(|pid| Some(*pid) != guard);
         if self.course.orphans && self.course.ending {
             process::kill_descendants(guard);
         }
@@ -294,7 +315,7 @@ impl Job {
     /// When something has to be done next, if nothing happens before.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let course = &self.course;
-        let deadline = course.deadline.filter(|_| !course.ending && !self.by_pid.is_empty());
+        let deadline = course.deadline.filter(|_| !course.ending && !self.nobody_runs());
         [
             deadline,
             course.note_at,
@@ -308,6 +329,7 @@ impl Job {
             self.post.due(),
             self.turns.at(),
             self.unobserved_at(),
+            self.far_at(),
         ]
         .into_iter()
         .flatten()
@@ -318,8 +340,9 @@ impl Job {
     pub(super) fn check_timers(&mut self) {
         let now = Instant::now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.course.deadline) && !self.course.ending && !self.by_pid.is_empty() {
-            let running: Vec<usize> = self.by_pid.values().copied().collect();
+        self.check_agents();
+        if due(self.course.deadline) && !self.course.ending && !self.nobody_runs() {
+            let running = self.running();
             let limit = failure::seconds(self.course.limit);
             self.say(&format!(
                 "phalanx: timeout of {limit} reached; ending the job ({} still running)",
@@ -340,8 +363,8 @@ impl Job {
         }
         if due(self.course.note_at) {
             self.course.note_at = None;
-            if !self.by_pid.is_empty() {
-                let running: Vec<usize> = self.by_pid.values().copied().collect();
+            if !self.nobody_runs() {
+                let running = self.running();
                 self.say(&format!(
                     "phalanx: interrupted; {} still running (interrupt again to kill)",
                     self.list(&running)
@@ -375,7 +398,7 @@ impl Job {
 
     /// What ranks left behind had its moment.
     fn linger_over(&mut self) {
-        if !self.by_pid.is_empty() {
+        if !self.nobody_runs() {
             return;
         }
         if self.course.orphans {

@@ -213,7 +213,7 @@ impl Job {
     }
 
     fn seen(&self, rank: &Rank) -> RankSeen {
-        let pid = rank.pid.as_raw_nonzero().get().unsigned_abs();
+        let pid = rank.number;
         let stage = match self.manner.foreign {
             true => Stage::Unknown,
             false => match self.universe.state(rank.slot) {
@@ -225,7 +225,7 @@ impl Job {
             },
         };
         let (mut process, mut children) = (None, Vec::new());
-        if rank.ended.is_none() {
+        if rank.ended.is_none() && rank.pid.is_some() {
             let tree = look::tree(pid);
             let caller =
                 self.universe.process_of(rank.slot).filter(|caller| !self.manner.foreign && tree.contains(caller));
@@ -243,13 +243,17 @@ impl Job {
             }
         }
         let world = u32::try_from(rank.world).unwrap_or(u32::MAX);
+        let host = self.host_of(rank);
         let (rank, slot, program, ended) = (rank.rank, rank.slot, rank.program.clone(), rank.ended.map(Into::into));
         let done = self.looked.observed_until.and_then(|_| self.universe.done(slot));
-        RankSeen { world, rank, slot, pid, program, stage, ended, done, process, children }
+        RankSeen { world, rank, slot, pid, program, stage, ended, done, host, process, children }
     }
 
     /// Says what each rank is doing, on standard error.
     pub(super) fn say_look(&mut self) {
+        if self.far.is_some() {
+            return self.look_for_user();
+        }
         let text = look::report(&self.look(), false);
         self.say(text.trim_end());
     }

@@ -4,11 +4,12 @@
 //! [`world`] starts ranks, [`ending`] decides when and how the job ends, [`serve`] answers PMI requests, [`input`]
 //! relays a terminal, [`places`] knows the CPUs, [`partial`] shows prompts, [`waits`] finds deadlocks, [`desk`] hears what
 //! ranks tell besides, [`terminal`] hands the terminal to one of them, [`postmortem`] says how it ended,
-//! [`looked`] tells who asks, [`trace`] makes a timeline of what ranks have recorded.
+//! [`far`] has ranks on other machines, [`looked`] tells who asks, [`trace`] makes a timeline of what ranks have recorded.
 
 mod check;
 mod desk;
 mod ending;
+mod far;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod input;
@@ -28,6 +29,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use phalanx_shm::SlotState;
+use phalanx_wire::agent::Order;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll;
@@ -42,7 +44,9 @@ use crate::process::{self, Ended, Guard, Stdin};
 use crate::signals::Signals;
 use crate::universe::JobUniverse;
 
-pub(crate) use places::usable_cpus;
+pub(crate) use desk::{DESK, Desk};
+pub(crate) use places::{share, usable_cpus};
+pub(crate) use postmortem::activity;
 pub(crate) use world::{Place, Plan, Planned, path_of};
 
 /// One rank and everything of it that the loop watches.
@@ -53,7 +57,12 @@ struct Rank {
     rank: u32,
     /// What it runs, for messages.
     program: String,
-    pid: Pid,
+    /// The machine that it runs on, in a job on several.
+    host: Option<usize>,
+    /// Its process; `None` on another machine, or not known to be ours.
+    pid: Option<Pid>,
+    /// The number of its process, on its machine; 0 until it is known.
+    number: u32,
     /// Its slot in the segment.
     slot: u32,
     /// How it ended; `None` while it runs.
@@ -76,6 +85,8 @@ struct Rank {
 /// A PMI connection: of a rank, or of the process that this launcher serves.
 struct Connection {
     descriptor: Option<OwnedFd>,
+    /// An agent has the descriptor.
+    far: bool,
     client: Client,
     /// Index of the rank at its other end; `None` for a process we did not start.
     rank: Option<usize>,
@@ -94,6 +105,10 @@ enum Source {
     Door,
     Caller(usize),
     Speaker(usize),
+    Agent(usize),
+    AgentErrors(usize),
+    AgentRoom(usize),
+    FarInput,
 }
 
 impl Source {
@@ -109,6 +124,10 @@ impl Source {
             Self::Door => (7, 0),
             Self::Caller(number) => (8, number),
             Self::Speaker(id) => (9, id),
+            Self::Agent(host) => (10, host),
+            Self::AgentErrors(host) => (11, host),
+            Self::AgentRoom(host) => (12, host),
+            Self::FarInput => (13, 0),
         };
         (kind << 56) | index as u64
     }
@@ -126,6 +145,10 @@ impl Source {
             7 => Self::Door,
             8 => Self::Caller(index),
             9 => Self::Speaker(index),
+            10 => Self::Agent(index),
+            11 => Self::AgentErrors(index),
+            12 => Self::AgentRoom(index),
+            13 => Self::FarInput,
             _ => return None,
         })
     }
@@ -158,6 +181,8 @@ pub(crate) struct Manner {
     pub(crate) traced: trace::Wanted,
     /// Ranks use another MPI library: their slots say nothing.
     pub(crate) foreign: bool,
+    /// What marks the processes of the job, if something was told it already.
+    pub(crate) mark: Option<String>,
     /// Environment of every rank, spawned ones too.
     pub(crate) env: Vec<(std::ffi::OsString, std::ffi::OsString)>,
 }
@@ -176,6 +201,8 @@ pub(crate) struct Job {
     /// Ranks by process, while they run.
     by_pid: HashMap<Pid, usize>,
     connections: Vec<Connection>,
+    /// Other machines, in a job on several.
+    far: Option<far::Far>,
     service: Service,
     input: input::Input,
     desk: desk::Desk,
@@ -207,9 +234,7 @@ impl Job {
             move |error: io::Error| LaunchError::System { doing, source: error }
         };
         let started = Instant::now();
-        let id = rustix::process::getpid().as_raw_nonzero();
-        let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        let mark = format!("{id}.{:x}{:08x}", clock.tv_sec, clock.tv_nsec);
+        let mark = manner.mark.clone().unwrap_or_else(new_mark);
         // Whoever wants to know what the job is doing asks there. It runs as well where nobody can.
         let door = Door::open();
         if let Err(error) = &door
@@ -246,6 +271,7 @@ impl Job {
             ranks: Vec::new(),
             by_pid: HashMap::new(),
             connections: Vec::new(),
+            far: None,
             input: input::Input::default(),
             partial_at: None,
             scratch: vec![0; 64 * 1024],
@@ -293,6 +319,10 @@ impl Job {
                     Some(Source::Door) => self.answer_door(),
                     Some(Source::Caller(number)) => self.serve_caller(number),
                     Some(Source::Speaker(id)) => self.read_speaker(id),
+                    Some(Source::Agent(host)) => self.hear_agent(host),
+                    Some(Source::AgentErrors(host)) => self.hear_agent_errors(host),
+                    Some(Source::AgentRoom(host)) => self.flush_agent(host),
+                    Some(Source::FarInput) => self.read_far_input(),
                     None => {}
                 }
             }
@@ -302,6 +332,7 @@ impl Job {
             self.check_timers();
             self.hand_over();
             self.balance_sinks();
+            self.balance_agents();
         }
         self.guard.retire();
         self.tell_end();
@@ -321,7 +352,8 @@ impl Job {
 
     /// Whether nothing is left to wait for.
     fn is_over(&mut self) -> bool {
-        self.by_pid.is_empty()
+        self.nobody_runs()
+            && self.agents_have_gone()
             && self.course.nobody_left()
             && self.ranks.iter().all(|rank| rank.streams.iter().all(Option::is_none))
             && !self.sinks.iter().any(Sink::is_waiting)
@@ -338,15 +370,7 @@ impl Job {
         let Some(stream) = slot else { return false };
         match stream.read(&mut self.scratch, &mut self.sinks[sink], alone) {
             Read::Some => {
-                let (partial, words) = (stream.partial_since.is_some(), stream.last_words());
-                if partial {
-                    self.look_at_partial_lines_soon();
-                }
-                if which == 0 {
-                    self.input.output_came(index);
-                } else if let Some(words) = words {
-                    self.ranks[index].last_words = words;
-                }
+                self.after_output(index, which);
                 true
             }
             Read::Nothing => false,
@@ -355,6 +379,20 @@ impl Job {
                 *slot = None;
                 false
             }
+        }
+    }
+
+    /// A rank has written something.
+    fn after_output(&mut self, index: usize, which: usize) {
+        let Some(stream) = &mut self.ranks[index].streams[which] else { return };
+        let (partial, words) = (stream.partial_since.is_some(), stream.last_words());
+        if partial {
+            self.look_at_partial_lines_soon();
+        }
+        if which == 0 {
+            self.input.output_came(index);
+        } else if let Some(words) = words {
+            self.ranks[index].last_words = words;
         }
     }
 
@@ -408,6 +446,7 @@ impl Job {
                     self.suspend_turn();
                     // SIGTSTP stops nobody in a session without a terminal.
                     self.signal_ranks(Signal::STOP);
+                    self.tell_agents(&Order::Pause);
                     // We stop as well, so that the shell sees the job as stopped.
                     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
                 }
@@ -425,10 +464,11 @@ impl Job {
     }
 
     /// Sends a signal to the group of every rank that runs.
-    fn signal_ranks(&self, signal: Signal) {
+    fn signal_ranks(&mut self, signal: Signal) {
         for pid in self.by_pid.keys() {
             process::signal_group(*pid, signal);
         }
+        self.tell_agents(&Order::Signal(signal.as_raw()));
     }
 
     /// Collects children that ended: ranks, and orphans that were handed to us.
@@ -439,6 +479,9 @@ impl Job {
         while let Ok(Some((pid, ended))) = process::reap() {
             if self.guard.pid == Some(pid) {
                 self.guard.pid = None;
+            }
+            if self.was_agent(pid) {
+                continue;
             }
             let Some(index) = self.by_pid.remove(&pid) else {
                 continue;
@@ -461,7 +504,7 @@ impl Job {
         }
         self.forget_scene();
         self.look_for_missing();
-        if self.by_pid.is_empty() {
+        if self.by_pid.is_empty() && self.far.is_none() {
             self.all_ended();
         }
     }
@@ -478,18 +521,25 @@ impl Job {
     }
 }
 
+/// What marks the processes of a job that begins now.
+pub(crate) fn new_mark() -> String {
+    let id = rustix::process::getpid().as_raw_nonzero();
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    format!("{id}.{:x}{:08x}", clock.tv_sec, clock.tv_nsec)
+}
+
 /// Stops or resumes reading all streams of the chosen kind (0: standard output, 1: error).
 fn hold_streams(epoll: &OwnedFd, ranks: &mut [Rank], chosen: impl Fn(usize) -> bool, hold: bool) {
     for rank in ranks {
         for (_, stream) in rank.streams.iter_mut().enumerate().filter(|(which, _)| chosen(*which)) {
             let Some(stream) = stream else { continue };
-            if stream.paused == hold {
+            let Some(descriptor) = stream.descriptor.as_ref().filter(|_| stream.paused != hold) else {
                 continue;
-            }
+            };
             let done = if hold {
-                epoll::delete(epoll, &stream.descriptor)
+                epoll::delete(epoll, descriptor)
             } else {
-                watch(epoll, &stream.descriptor, Source::Output(stream.id))
+                watch(epoll, descriptor, Source::Output(stream.id))
             };
             if done.is_ok() {
                 stream.paused = hold;
@@ -525,6 +575,10 @@ mod tests {
             Source::Door,
             Source::Caller(7),
             Source::Speaker(7),
+            Source::Agent(7),
+            Source::AgentErrors(7),
+            Source::AgentRoom(7),
+            Source::FarInput,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

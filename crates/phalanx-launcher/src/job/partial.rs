@@ -33,7 +33,7 @@ impl Job {
                 let last = self.sinks.len() - 1;
                 let sink = &mut self.sinks[which.min(last)];
                 let quiet = now.saturating_duration_since(since.max(sink.heard));
-                let patience = if is_asleep(rank.pid) { QUIET } else { LONG_QUIET };
+                let patience = if rank.pid.is_some_and(is_asleep) { QUIET } else { LONG_QUIET };
                 if quiet >= patience && sink.is_free_for(index) && !sink.is_full() {
                     stream.show(sink);
                 } else {

@@ -1,29 +1,27 @@
 //! The CPUs of the machine, and which of them each rank may use.
 
 use super::Job;
-use super::world::Plan;
 use crate::cli::{Binding, Domain};
 use crate::failure;
 
-impl Job {
-    /// The CPUs for a rank; none means all.
-    pub(super) fn cpus_for(&self, plan: &Plan, rank: u32, size: u32) -> Vec<usize> {
-        let (usable, rank, size) = (usable_cpus(), rank as usize, size as usize);
-        let slot = plan.place.first as usize + rank;
-        match self.manner.binding {
-            Binding::Core => usable.get(slot % usable.len().max(1)).copied().into_iter().collect(),
-            Binding::Domain(domain) => {
-                let mut parts = parts(&usable, |cpu| neighbours(cpu, domain));
-                if parts.is_empty() { Vec::new() } else { parts.swap_remove(slot % parts.len()) }
-            }
-            Binding::Auto if !plan.spawned && size > 1 && size <= usable.len() => {
-                let at = |rank: usize| rank * usable.len() / size;
-                usable[at(rank)..at(rank + 1)].to_vec()
-            }
-            Binding::Auto | Binding::None => Vec::new(),
+/// The CPUs for a rank, the `rank`th of `size` of its world on this machine and the `slot`th of all; none means all.
+pub(crate) fn share(binding: Binding, rank: usize, size: usize, spawned: bool, slot: usize) -> Vec<usize> {
+    let usable = usable_cpus();
+    match binding {
+        Binding::Core => usable.get(slot % usable.len().max(1)).copied().into_iter().collect(),
+        Binding::Domain(domain) => {
+            let mut parts = parts(&usable, |cpu| neighbours(cpu, domain));
+            if parts.is_empty() { Vec::new() } else { parts.swap_remove(slot % parts.len()) }
         }
+        Binding::Auto if !spawned && size > 1 && size <= usable.len() => {
+            let at = |rank: usize| rank * usable.len() / size;
+            usable[at(rank)..at(rank + 1)].to_vec()
+        }
+        Binding::Auto | Binding::None => Vec::new(),
     }
+}
 
+impl Job {
     /// Says which CPUs a rank got.
     pub(super) fn report_binding(&mut self, index: usize, cpus: &[usize]) {
         let usable = usable_cpus();

@@ -63,7 +63,7 @@ struct Scene {
 }
 
 /// What a rank was doing, in words about one, and where in its program.
-type Doing = (String, Option<Frame>);
+pub(super) type Doing = (String, Option<Frame>);
 
 impl PostMortem {
     pub(super) fn new() -> Self {
@@ -91,7 +91,7 @@ impl PostMortem {
         let Some(first) = &self.first else { return };
         let crash = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
         let crashed = matches!(cause, Cause::Signal(signal) if crash.contains(&signal));
-        let alike = matches!(cause, Cause::Exit(_)) && first.how == Some(cause);
+        let alike = matches!(cause, Cause::Exit(_) | Cause::Lost(_)) && first.how == Some(cause);
         if (crashed || alike) && first.index != index {
             self.also.push((index, cause));
         }
@@ -177,6 +177,20 @@ impl Job {
         self.post.scene = None;
     }
 
+    /// Whether no failure is known yet.
+    pub(super) fn is_first_failure(&self) -> bool {
+        self.post.first.is_none()
+    }
+
+    /// What a rank on another machine was doing when the first one failed.
+    pub(super) fn seen_at_failure(&mut self, index: usize, doing: Doing) {
+        if let Some(first) = &mut self.post.first
+            && first.scene.doing.iter().all(|(other, _)| *other != index)
+        {
+            first.scene.doing.push((index, doing));
+        }
+    }
+
     /// What all are doing now.
     fn look_around(&self) -> Scene {
         let snapshot = if self.manner.foreign { Snapshot::default() } else { Snapshot::take(self.universe.universe()) };
@@ -186,7 +200,9 @@ impl Job {
                 doing.push((other, ("had ended".to_owned(), None)));
             } else if !snapshot.threads().iter().any(|thread| thread.slot == rank.slot) {
                 let state = if self.manner.foreign { SlotState::Empty } else { self.universe.state(rank.slot) };
-                let pid = rank.pid.as_raw_nonzero().get().unsigned_abs();
+                // What those of other machines are doing is told by their agents.
+                let Some(pid) = rank.pid else { continue };
+                let pid = pid.as_raw_nonzero().get().unsigned_abs();
                 doing.push((other, activity(pid, state, began.elapsed() < LOOKING)));
             }
         }
@@ -434,7 +450,7 @@ fn write_frame(text: &mut String, frame: &Frame, source: &str) {
 }
 
 /// What a process is doing that is not known to wait for other ranks. `closely`: in which line, too.
-fn activity(pid: u32, state: SlotState, closely: bool) -> Doing {
+pub(crate) fn activity(pid: u32, state: SlotState, closely: bool) -> Doing {
     let stage = match state {
         SlotState::Starting => "in MPI_Init",
         SlotState::Finalizing => "in MPI_Finalize",

@@ -24,7 +24,7 @@ impl Job {
         watch(&self.epoll, &descriptor, Source::Connection(index))
             .map_err(|e| LaunchError::system("watching the control descriptor", e))?;
         let client = Client::of(world, 0);
-        self.connections.push(Connection { descriptor: Some(descriptor), client, rank: None });
+        self.connections.push(Connection { descriptor: Some(descriptor), far: false, client, rank: None });
         self.serves = true;
         Ok(())
     }
@@ -76,6 +76,8 @@ impl Job {
                     if self.course.is_ending() { Err("the job is ending".to_owned()) } else { self.spawn(&commands) };
                 self.reply(index, &phalanx_pmi::spawn_result(outcome));
             }
+            // This is the service of all ranks.
+            Action::Gathered(..) | Action::Forward(_) => {}
             Action::Abort(code) => match self.connections[index].rank {
                 Some(rank) => {
                     self.ranks[rank].abort = Some(code);
@@ -113,7 +115,7 @@ impl Job {
         }
         // The process we serve is gone. Its children may finish if it did; else nobody will ever answer them.
         let finished = connection.client.stage == Stage::Finalized || self.universe.state(0) == SlotState::Finalized;
-        if !finished && !self.by_pid.is_empty() {
+        if !finished && !self.nobody_runs() {
             self.kill_everything();
         }
     }
@@ -131,6 +133,7 @@ impl Job {
                     && !rank.discarded
                     && !arrived.contains(&rank.rank)
                     && self.connections[rank.connection].descriptor.is_none()
+                    && !self.connections[rank.connection].far
             };
             let index = self.ranks.iter().position(is_missing)?;
             Some((index, arrived.iter().copied().collect::<Vec<u32>>()))

@@ -164,7 +164,7 @@ impl Job {
                 let log = rank.traced.log.as_ref();
                 phalanx_trace::Log {
                     name: format!("rank {}{world}", rank.rank),
-                    pid: rank.pid.as_raw_nonzero().get().unsigned_abs(),
+                    pid: rank.number,
                     slot: rank.slot,
                     ended: if rank.traced.ended == 0 { ended } else { rank.traced.ended },
                     end: match rank.ended {

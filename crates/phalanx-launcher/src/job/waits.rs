@@ -50,7 +50,7 @@ impl Job {
     /// When to look next.
     pub(super) fn watch_at(&self) -> Option<Instant> {
         let looks = self.manner.on_deadlock != OnDeadlock::Ignore && !self.manner.foreign;
-        let runs = looks && !self.course.is_ending() && !self.by_pid.is_empty();
+        let runs = looks && !self.course.is_ending() && !self.nobody_runs();
         runs.then(|| self.watch.at.unwrap_or(self.started))
     }
 

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::desk::{DESK, PDB};
 use super::trace::Traced;
-use super::{Connection, Job, Rank, Source, usable_cpus, watch};
+use super::{Connection, Job, Rank, Source, share, usable_cpus, watch};
 use crate::cli::{Reader, Target};
 use crate::error::LaunchError;
 use crate::output::Stream;
@@ -25,7 +25,7 @@ use crate::run::{CHECK, GRACE, ON_DEADLOCK};
 const EXPENDABLE: &str = "phalanx_expendable";
 
 /// Variables of an outer job that must not reach our ranks.
-const FOREIGN: &[&str] = &["PMI_PORT", "PMI_ID", "PMI_SPAWNED", "PMI_HOSTNAME"];
+pub(super) const FOREIGN: &[&str] = &["PMI_PORT", "PMI_ID", "PMI_SPAWNED", "PMI_HOSTNAME"];
 
 /// What a world runs, before it runs.
 pub(crate) struct Plan {
@@ -56,7 +56,7 @@ pub(crate) struct Planned {
 
 impl Planned {
     /// What messages call it: a Python script rather than the Python that runs it.
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         let interpreter =
             self.program.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"));
         let script = self.args.iter().find(|arg| Path::new(arg).extension().is_some_and(|e| e == "py"));
@@ -89,20 +89,25 @@ impl Job {
             appnums.extend(std::iter::repeat_n(app, planned.ranks as usize));
         }
         let size = u32::try_from(appnums.len()).unwrap_or(u32::MAX);
-        make_room_for_descriptors(size)?;
         self.call_it(plan.programs.iter().map(Planned::label).collect::<Vec<_>>().join(" : "));
-        let world = self.service.add_world(appnums.clone(), &plan.preput);
-        self.course.ranks_started();
-        let begun = self.ranks.len();
         if !plan.spawned {
             self.stdin = plan.stdin;
         }
+        if self.far.is_some() {
+            return self.launch_far(plan, &appnums).map(|()| size);
+        }
+        make_room_for_descriptors(size)?;
+        let world = self.service.add_world(appnums.clone(), &plan.preput);
+        self.course.ranks_started();
+        let begun = self.ranks.len();
         for (rank, app) in (0..size).zip(&appnums) {
             let planned = &plan.programs[*app as usize];
             if let Err(error) = self.start_rank(plan, planned, world, rank, size, *app) {
                 for started in begun..self.ranks.len() {
                     self.ranks[started].discarded = true;
-                    process::signal_group(self.ranks[started].pid, Signal::KILL);
+                    if let Some(pid) = self.ranks[started].pid {
+                        process::signal_group(pid, Signal::KILL);
+                    }
                 }
                 return Err(error);
             }
@@ -134,7 +139,8 @@ impl Job {
         env.push(traced.variable());
         let mut keep = vec![theirs.as_fd(), self.universe.descriptor(), self.desk.theirs()];
         keep.extend(traced.descriptor());
-        let cpus = self.cpus_for(plan, rank, size);
+        let slot_of = plan.place.first as usize + rank as usize;
+        let cpus = share(self.manner.binding, rank as usize, size as usize, plan.spawned, slot_of);
         let spawn = Spawn {
             program: &planned.program.path,
             args: planned.program.before.iter().chain(&planned.args).cloned().collect(),
@@ -142,11 +148,12 @@ impl Job {
             unset: FOREIGN,
             wdir: planned.wdir.as_deref(),
             stdin: if plan.reader == Reader::Rank(rank) { plan.stdin } else { Stdin::Null },
-            files: self.files(world, rank)?,
+            files: self.names_of_files(world, rank)?,
             merge: self.manner.merge,
             keep,
             cpus: cpus.clone(),
             session: !CpuBudget::detect(plan.place.first + size).oversubscribed(),
+            bare: false,
         };
         let started = process::start(spawn).map_err(|error| match error.kind() {
             // The file was there a moment ago: what is missing is the interpreter that it names.
@@ -171,7 +178,9 @@ impl Job {
             world,
             rank,
             program: planned.label(),
-            pid: started.pid,
+            host: None,
+            pid: Some(started.pid),
+            number: started.pid.as_raw_nonzero().get().unsigned_abs(),
             slot,
             ended: None,
             abort: None,
@@ -183,7 +192,7 @@ impl Job {
             traced,
         });
         let watched = watch(&self.epoll, &ours, Source::Connection(connection));
-        self.connections.push(Connection { descriptor: Some(ours), client, rank: Some(index) });
+        self.connections.push(Connection { descriptor: Some(ours), far: false, client, rank: Some(index) });
         watched.map_err(|e| LaunchError::system(doing("watching its socket"), e))?;
         for (which, descriptor) in [started.stdout, started.stderr].into_iter().enumerate() {
             if let Some(descriptor) = descriptor {
@@ -210,37 +219,59 @@ impl Job {
         doing: String,
     ) -> Result<(), LaunchError> {
         let id = index * 2 + which;
+        watch(&self.epoll, &descriptor, Source::Output(id)).map_err(|e| LaunchError::system(doing, e))?;
+        let stream = Stream::new(Some(descriptor), id, self.tag_of(index), self.manner.timestamps);
+        self.ranks[index].streams[which] = Some(stream);
+        Ok(())
+    }
+
+    /// What stands before each line of a rank.
+    pub(super) fn tag_of(&self, index: usize) -> Vec<u8> {
         let rank = &self.ranks[index];
         let tag = match (self.manner.tag_output, rank.world) {
             (false, _) => String::new(),
             (true, 0) => format!("[{}] ", rank.rank),
             (true, world) => format!("[{world}.{}] ", rank.rank),
         };
-        watch(&self.epoll, &descriptor, Source::Output(id)).map_err(|e| LaunchError::system(doing, e))?;
-        self.ranks[index].streams[which] = Some(Stream::new(descriptor, id, tag.into_bytes(), self.manner.timestamps));
-        Ok(())
+        tag.into_bytes()
     }
 
-    /// Who a rank is, in its environment.
+    /// Who a rank is, in its environment, and how it finds the job on this machine.
     fn identity(&self, plan: &Plan, socket: i32, rank: u32, size: u32, app: u32) -> Vec<(OsString, OsString)> {
-        let Place { first, context, parent } = plan.place;
+        // Exceptions go where the rank's errors go.
+        let shows = self.manner.output_prefix.is_some() || self.manner.merge;
         let mut env = vec![
             ("PMI_FD".into(), socket.to_string().into()),
+            (process::JOB.into(), self.mark.clone().into()),
+            // A bound rank cannot see how many CPUs the job has, and spins or sleeps by that.
+            (JOB_CPUS.into(), usable_cpus().len().to_string().into()),
+            (DESK.into(), self.desk.variable(shows).into()),
+            ("PHALANX_UNIVERSE".into(), self.universe.descriptor().as_raw_fd().to_string().into()),
+        ];
+        env.extend(self.about_rank(plan, rank, size, app, (rank, size)));
+        env
+    }
+
+    /// Who a rank is, in its environment. `near`: as which of how many on its machine.
+    pub(super) fn about_rank(
+        &self,
+        plan: &Plan,
+        rank: u32,
+        size: u32,
+        app: u32,
+        near: (u32, u32),
+    ) -> Vec<(OsString, OsString)> {
+        let Place { first, context, parent } = plan.place;
+        let mut env = vec![
             ("PMI_RANK".into(), rank.to_string().into()),
             ("PMI_SIZE".into(), size.to_string().into()),
-            (process::JOB.into(), self.mark.clone().into()),
             ("PHALANX_WORLD".into(), format!("{first}:{size}:{rank}:{context}:{app}:{parent}").into()),
         ];
-        env.extend(as_others_say_it(rank, size));
+        env.extend(as_others_say_it((rank, size), near));
         env.push((GRACE.into(), self.manner.grace.as_secs_f64().to_string().into()));
-        // A bound rank cannot see how many CPUs the job has, and spins or sleeps by that.
-        env.push((JOB_CPUS.into(), usable_cpus().len().to_string().into()));
         // Always said: a job inside a rank of another one has a manner of its own.
         let keep_going = self.manner.keep_going || plan.expendable;
         env.push(("PHALANX_KEEP_GOING".into(), if keep_going { "1" } else { "0" }.into()));
-        // Exceptions go where the rank's errors go.
-        let shows = self.manner.output_prefix.is_some() || self.manner.merge;
-        env.push((DESK.into(), self.desk.variable(shows).into()));
         if self.manner.pdb {
             env.push((PDB.into(), "1".into()));
         }
@@ -250,12 +281,11 @@ impl Job {
         if plan.spawned {
             env.push(("PMI_SPAWNED".into(), "1".into()));
         }
-        env.push(("PHALANX_UNIVERSE".into(), self.universe.descriptor().as_raw_fd().to_string().into()));
         env
     }
 
     /// The files that take a rank's output, with `--output-filename`.
-    fn files(&self, world: usize, rank: u32) -> Result<Option<(PathBuf, PathBuf)>, LaunchError> {
+    pub(super) fn names_of_files(&self, world: usize, rank: u32) -> Result<Option<(PathBuf, PathBuf)>, LaunchError> {
         let Some(prefix) = &self.manner.output_prefix else {
             return Ok(None);
         };
@@ -285,6 +315,8 @@ impl Job {
             Some(first) => {
                 return Err(format!("slots from {first} on have not been drawn for {size} ranks"));
             }
+            // On other machines there is no segment: slots only tell ranks apart.
+            None if self.far.is_some() => u32::try_from(self.ranks.len()).unwrap_or(u32::MAX),
             None => self.universe.claim(size).map_err(|e| e.reason())?,
         };
         let context = match number("phalanx_ctx").and_then(|n| u32::try_from(n).ok()) {
@@ -323,26 +355,19 @@ impl Job {
     }
 }
 
-/// Rank and size under the names that other launchers give them: scripts choose a GPU or a file by them. All ranks are
-/// on this machine, so that each number is also the one among the ranks of the machine.
-fn as_others_say_it(rank: u32, size: u32) -> impl Iterator<Item = (OsString, OsString)> {
-    const RANK: &[&str] = &[
-        "MPI_LOCALRANKID",
-        "OMPI_COMM_WORLD_RANK",
-        "OMPI_COMM_WORLD_LOCAL_RANK",
-        "OMPI_COMM_WORLD_NODE_RANK",
-        "MV2_COMM_WORLD_RANK",
-        "MV2_COMM_WORLD_LOCAL_RANK",
-    ];
-    const SIZE: &[&str] = &[
-        "MPI_LOCALNRANKS",
-        "OMPI_COMM_WORLD_SIZE",
-        "OMPI_COMM_WORLD_LOCAL_SIZE",
-        "MV2_COMM_WORLD_SIZE",
-        "MV2_COMM_WORLD_LOCAL_SIZE",
-    ];
-    let ranks = RANK.iter().map(move |name| ((*name).into(), rank.to_string().into()));
-    ranks.chain(SIZE.iter().map(move |name| ((*name).into(), size.to_string().into())))
+/// Rank and size under the names that other launchers give them, those among the ranks of one machine, too: scripts choose
+/// a GPU or a file by them.
+fn as_others_say_it(whole: (u32, u32), near: (u32, u32)) -> impl Iterator<Item = (OsString, OsString)> {
+    const RANK: &[&str] = &["OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK"];
+    const NEAR_RANK: &[&str] =
+        &["MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_NODE_RANK", "MV2_COMM_WORLD_LOCAL_RANK"];
+    const SIZE: &[&str] = &["OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"];
+    const NEAR_SIZE: &[&str] = &["MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE"];
+    let kinds = [(RANK, whole.0), (NEAR_RANK, near.0), (SIZE, whole.1), (NEAR_SIZE, near.1)];
+    let named = |(names, value): (&'static [&'static str], u32)| {
+        names.iter().map(move |name| ((*name).into(), value.to_string().into()))
+    };
+    kinds.into_iter().flat_map(named)
 }
 
 /// The `PATH` that ranks with these additions to the environment see.

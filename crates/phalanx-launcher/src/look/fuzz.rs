@@ -230,6 +230,7 @@ pub(crate) fn look_seeds() -> Vec<Vec<u8>> {
         stage: Stage::Running,
         ended: None,
         done: Some(Default::default()),
+        host: None,
         process: Some(process),
         children,
     };

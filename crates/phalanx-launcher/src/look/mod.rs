@@ -140,6 +140,8 @@ pub(crate) struct RankSeen {
     pub(crate) ended: Option<End>,
     /// What it has done since somebody asks for that; `None` where nobody does or it is not known.
     pub(crate) done: Option<Done>,
+    /// The machine that it runs on, in a job on several: nobody looks at its processes there.
+    pub(crate) host: Option<String>,
     /// The process that calls MPI: the one that was started, or a child of it.
     pub(crate) process: Option<Process>,
     /// Others that it has started.

@@ -63,6 +63,14 @@ pub(crate) fn glimpse(pid: u32) -> Option<(String, Option<Frame>)> {
 pub(super) fn activity_of(rank: &RankSeen) -> Activity<'_> {
     match &rank.process {
         Some(process) => activity(process),
+        None if rank.host.is_some() && rank.ended.is_none() => Activity {
+            kind: DoingKind::Events,
+            words: format!(
+                "runs on {}, where 'phalanx why' does not look (Ctrl-\\ in the job's terminal does)",
+                rank.host.as_deref().unwrap_or("")
+            ),
+            frames: &[],
+        },
         None => Activity { kind: DoingKind::Ended, words: "has ended".to_owned(), frames: &[] },
     }
 }

@@ -1,15 +1,16 @@
 //! A rank that leaves by `sys.exit(3)` has failed as one that raises: where no launcher of ours sees that, the job is ended here.
 //!
 //! Python does not tell its exit functions with which status the process ends, and other launchers wait for the other ranks, which
-//! wait for this one. The C library does tell (`on_exit`): MPI stays until it does.
+//! wait for this one. The C library does tell (`on_exit`): MPI stays until it does. So it is with other libraries under our own
+//! launcher, which sees the status when the process ends: their `MPI_Finalize` would wait for ranks that wait for this one.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::extras;
 use crate::ffi::*;
 
-/// The launcher of ours, if there is one: it looks at the exit status itself.
-const LAUNCHED: &str = "PHALANX_UNIVERSE";
+/// The launcher of ours, if there is one, on this machine or another: it looks at the exit status itself.
+const LAUNCHED: [&str; 2] = ["PHALANX_UNIVERSE", "PHALANX_AGENT"];
 
 /// Whether the exit status decides what becomes of MPI.
 static DECIDES: AtomicBool = AtomicBool::new(false);
@@ -22,10 +23,14 @@ pub(super) fn decides() -> bool {
     DECIDES.load(Relaxed)
 }
 
-/// Lets the exit status decide from here on, where others may wait for this process and nobody looks at it.
+fn is_launched() -> bool {
+    LAUNCHED.iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// Lets the exit status decide from here on, where others may wait for this process: nobody else looks at it, or it would not
+/// come to its end. (Under other launchers, other libraries finalize before whatever else runs when the process ends.)
 pub(super) fn watch() {
-    // Other libraries finalize before whatever else runs when the process ends.
-    if extras::is_embedded() && std::env::var_os(LAUNCHED).is_none() && super::has_peers() && !decides() {
+    if extras::is_embedded() != is_launched() && super::has_peers() && !decides() {
         DECIDES.store(register(), Relaxed);
     }
 }
@@ -52,6 +57,10 @@ extern "C" fn ended(status: c_int, _: *mut c_void) {
     }
     if status == 0 {
         return super::finish();
+    }
+    // Our launcher ends the job with it.
+    if is_launched() {
+        return;
     }
     let mut rank = 0;
     // SAFETY: MPI is active; the number is valid for the write.
