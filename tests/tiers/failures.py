@@ -1,11 +1,16 @@
-"""Jobs that fail, are killed, or get bad input: plain unittest, no launcher."""
+"""Jobs that fail, are killed, or get bad input: plain unittest, no launcher.
 
-from .process import PYTHON, TESTS, Counts, count_unittest, run
+They wait most of their time, so several files run beside each other.
+"""
+
+from .process import PYTHON, TESTS, Counts, run_unittests
+
+TOGETHER = 3
 
 
 def run_all() -> Counts:
     counts = Counts()
-    for path in sorted((TESTS / "failures").glob("test_*.py")):
-        done = run([PYTHON, "-m", "unittest", "-q", path.stem], 300, cwd=path.parent)
-        counts += count_unittest(done, path.name)
+    files = (TESTS / "failures").glob("test_*.py")
+    for _, here in run_unittests(PYTHON, files, 400, TOGETHER):
+        counts += here
     return counts

@@ -1,6 +1,8 @@
 """Pools, queues and locks across processes: plain unittest, one process a file."""
 
-from .process import PYTHON, TESTS, Counts, count_unittest, run
+from .process import PYTHON, TESTS, Counts, run_unittests
+
+TOGETHER = 2
 
 
 def run_all() -> Counts:
@@ -10,9 +12,8 @@ def run_all() -> Counts:
 def run_under(python: str) -> Counts:
     """Run every file under an interpreter that has the wheel."""
     counts = Counts()
-    for path in sorted((TESTS / "pools").glob("test_*.py")):
-        done = run([python, "-m", "unittest", "-q", path.stem], 400, cwd=path.parent)
-        here = count_unittest(done, path.name)
+    files = (TESTS / "pools").glob("test_*.py")
+    for path, here in run_unittests(python, files, 400, TOGETHER):
         print(f"   {path.name}: {here.passed} passed, {here.skipped} skipped")
         counts += here
     return counts

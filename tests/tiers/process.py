@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,3 +108,30 @@ def count_unittest(finished: Finished, what: str) -> Counts:
         counts.fail(f"{what} ({ending})", finished.output)
         counts.failed += max(wrong - 1, 0)
     return counts
+
+
+def run_unittests(
+    python: str, files: Iterable[Path], seconds: float, together: int
+) -> Iterator[tuple[Path, Counts]]:
+    """Run files of unittest cases, an interpreter each, some at a time; count each.
+
+    A file that fails beside others runs once more, alone, unless something in it hung:
+    what the first run printed is shown, and the second counts.
+    """
+
+    def start(path: Path) -> Finished:
+        command = [python, "-m", "unittest", "-q", path.stem]
+        return run(command, seconds, cwd=path.parent)
+
+    # The long ones first, so that none of them is left alone at the end.
+    ordered = sorted(files, key=lambda path: path.stat().st_size, reverse=True)
+    with ThreadPoolExecutor(together) as threads:
+        ended = list(zip(ordered, threads.map(start, ordered), strict=True))
+    for path, done in ended:
+        hung = done.code is None or "hung" in done.output
+        if done.code != 0 and not hung:
+            print(f"   {path.name} runs once more, alone; the first time:")
+            for line in done.output.splitlines()[-60:]:
+                print(f"    {line}")
+            done = start(path)
+        yield path, count_unittest(done, path.name)
