@@ -69,8 +69,13 @@ TIERS = {
             True,
         ),
         Tier("programs-long", "more random programs", programs.run_long, True),
+        Tier(
+            "crossings",
+            "mpi4py's own tests, whole in every way",
+            crossing.run_whole,
+            True,
+        ),
         Tier("wilder", "a million more of the wild calls", wild.run_long, True),
-        Tier("wider", "more of mpi4py's own test files", crossing.run_wider, True),
     )
 }
 
