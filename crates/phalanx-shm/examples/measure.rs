@@ -83,14 +83,14 @@ fn choice(pinned: bool) {
         }
     }
     if table.alone > 0.0 {
-        candidates.push(Ways { alone: 0, ..chosen });
+        candidates.push(Ways { alone: 0, together: usize::MAX, ..chosen });
     }
     println!("{:>8}  {:>11}  {:>11}  {:>5}  the best", "KiB", "chosen GB/s", "best GB/s", "ratio");
     for size in [64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20] {
         let mut rates = vec![Vec::new(); candidates.len()];
         for _ in 0..ROUNDS {
             for (rates, ways) in rates.iter_mut().zip(&candidates) {
-                let method = if size >= ways.alone { Method::Read } else { Method::Transfer };
+                let method = if ways.is_for_one(size as u64) { Method::Read } else { Method::Transfer };
                 rates.push(measure(*ways, method, size));
             }
         }

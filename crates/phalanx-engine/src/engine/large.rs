@@ -300,16 +300,14 @@ impl Core {
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
         let exchanging = self.offered > 0;
-        let alone = if exchanging && self.crowded && !self.transfers.is_empty() {
-            ways.pipe
+        let is_for_one = if exchanging && self.crowded && !self.transfers.is_empty() {
+            end >= ways.pipe as u64
         } else if exchanging {
-            ways.exchange
+            end >= ways.exchange as u64
         } else {
-            ways.alone
+            ways.is_for_one(end)
         };
-        if end >= alone as u64
-            && let Some(pull) = self.take_alone(offer, &ours)
-        {
+        if is_for_one && let Some(pull) = self.take_alone(offer, &ours) {
             self.tally.received_by_single_copy.add(end);
             self.set_recv_stage(op, RecvStage::Pulling(Box::new(pull)));
             self.transfers.push(op);

@@ -55,11 +55,27 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
         rate => format!("{rate:7.1}"),
     };
     text.push_str(&format!("\n{:22}{alone}\n\n", "one copy by the kernel"));
+    text.push_str(&format!("{:22}", "GB/s, one message:"));
+    for message in &table.messages {
+        text.push_str(&format!("{:>8}", spelled(message.bytes)));
+    }
+    for (name, is_alone) in [("both, through a pipe", false), ("the receiver alone", true)] {
+        text.push_str(&format!("\n{name:22}"));
+        for message in &table.messages {
+            let rate = if is_alone { message.alone } else { message.pipe };
+            let mark = if is_alone == ways.is_for_one(message.bytes as u64) { '*' } else { ' ' };
+            text.push_str(&format!("{rate:7.1}{mark}"));
+        }
+    }
+    text.push_str("\n\n");
     text.push_str(&format!("chosen (*): {ways}\n"));
     let lines = if ways.pipe <= ways.take { ", lines are taken" } else { "" };
     let alone = match ways.alone {
         usize::MAX => String::new(),
-        from => format!(", one copy from {} on", spelled(from)),
+        from => {
+            let until = if ways.together == usize::MAX { "on" } else { &format!("to {}", spelled(ways.together)) };
+            format!(", one copy from {} {until}", spelled(from))
+        }
     };
     let exchange = match ways.exchange {
         usize::MAX => String::new(),
@@ -79,17 +95,29 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phalanx_shm::ways::Cycle;
+    use phalanx_shm::ways::{Cycle, Message};
 
     #[test]
     fn the_table_marks_what_is_chosen_and_fits_eighty_columns() {
         let cycle = |bytes, read, take| Cycle { bytes, read, take };
         let cycles = vec![cycle(128 << 10, 8.0, 25.0), cycle(256 << 10, 9.0, 26.0), cycle(512 << 10, 30.0, 20.0)];
-        let table = Table { ping: 55.4, cycles, alone: 0.0, last_level: 32 << 20 };
+        let messages = vec![
+            Message { bytes: 64 << 10, pipe: 4.5, alone: 3.5 },
+            Message { bytes: 4 << 20, pipe: 12.5, alone: 7.5 },
+        ];
+        let table = Table { ping: 55.4, cycles, messages, alone: 0.0, last_level: 32 << 20 };
         let text = text(&table, [0, 1], None);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        for said in ["takes 55 ns", "25.0*   26.0*   20.0", "8.0     9.0    30.0*", "refused", "take=256K", "not kept"]
-        {
+        for said in [
+            "takes 55 ns",
+            "25.0*   26.0*   20.0",
+            "8.0     9.0    30.0*",
+            "refused",
+            "4.5*   12.5*",
+            "3.5     7.5 ",
+            "take=256K",
+            "not kept",
+        ] {
             assert!(text.contains(said), "{said} in\n{text}");
         }
     }

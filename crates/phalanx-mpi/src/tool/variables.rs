@@ -159,6 +159,13 @@ pub(super) const CONTROLS: &[Control] = &[
         |engine| bytes(engine.universe().ways().alone),
     ),
     constant(
+        "together_from",
+        "copies",
+        "Bytes of a message from which both sides copy it again although the receiver copies shorter ones alone; the largest \
+         number: never (together in PHALANX_WAYS).",
+        |engine| bytes(engine.universe().ways().together),
+    ),
+    constant(
         "alone_in_exchange_from",
         "copies",
         "The same for a receiver that has a large message of its own under way (exchange in PHALANX_WAYS).",

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use super::{Table, measure};
 
 /// The first word of a file, with the version of its form.
-const FORM: &str = "phalanx-ways-2";
+const FORM: &str = "phalanx-ways-3";
 
 /// Tables that are kept at most: virtual CPUs were seen as threads of one core, on one cache, and on two.
 const PLACES: usize = 4;
@@ -110,13 +110,14 @@ fn machine() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cycle;
-    use super::super::table::CYCLES;
+    use super::super::table::{CYCLES, MESSAGES};
+    use super::super::{Cycle, Message};
     use super::*;
 
     fn of_ping(ping: f64) -> Table {
         let cycles = CYCLES.map(|bytes| Cycle { bytes, read: ping, take: 10.0 });
-        Table { ping, cycles: cycles.to_vec(), alone: 14.0, last_level: 32 << 20 }
+        let messages = MESSAGES.map(|bytes| Message { bytes, pipe: 10.0, alone: 8.0 });
+        Table { ping, cycles: cycles.to_vec(), messages: messages.to_vec(), alone: 14.0, last_level: 32 << 20 }
     }
 
     #[test]
@@ -125,7 +126,7 @@ mod tests {
         let file = |machine: &str| format!("{FORM} {machine}\n{}\n{}", near.to_text(), far.to_text());
         assert_eq!(of_text(&file("this"), "this"), Some(vec![near.clone(), far.clone()]));
         assert_eq!(of_text(&file("another"), "this"), None);
-        assert_eq!(of_text(&file("this").replace("alone", "alon"), "this"), None);
+        assert_eq!(of_text(&file("this").replace("last-level", "last"), "this"), None);
         assert_eq!(of_text(&format!("{FORM} this\n{}", far.to_text()), "this"), Some(vec![far.clone()]));
     }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use super::table::CYCLES;
-use super::{Cycle, Table};
+use super::table::{CYCLES, MESSAGES};
+use super::{Cycle, Message, Table};
 use crate::ProcessTag;
 use crate::mem::MutMem;
 use crate::single_copy::{self, RemoteMem};
@@ -21,6 +21,10 @@ const TOTAL: usize = 512 << 10;
 
 /// Bytes of the private memory on both sides, which stays in their caches.
 const PRIVATE: usize = 256 << 10;
+
+/// Bytes of the pipe through which messages go, and of one piece: those of the shortest of them.
+const PIPE: usize = 256 << 10;
+const PIECE: usize = 16 << 10;
 
 /// Times that each is measured; the best counts, since others on the machine can only make it worse.
 const TIMES: usize = 3;
@@ -58,8 +62,16 @@ pub fn table() -> Option<Table> {
         let [read, take] = rates.map(best);
         cycles.push(Cycle { bytes, read, take });
     }
-    let alone = (0..=TIMES).map(|_| field.alone()).skip(1).collect();
-    Some(Table { ping, cycles, alone: best(alone), last_level: last_level().unwrap_or(0) })
+    let alone = best((0..=TIMES).map(|_| field.alone()).skip(1).collect());
+    // As a pipe of the least size would.
+    let take = cycles.iter().any(|cycle| cycle.bytes == PIPE && cycle.take > cycle.read);
+    let mut messages = Vec::new();
+    for bytes in MESSAGES {
+        let pipe = field.message(bytes, Some(take))?;
+        let alone = if alone > 0.0 { field.message(bytes, None)? } else { 0.0 };
+        messages.push(Message { bytes, pipe, alone });
+    }
+    Some(Table { ping, cycles, messages, alone, last_level: last_level().unwrap_or(0) })
 }
 
 /// Nanoseconds that a cache line takes from one CPU to the other, as [`Table::ping`].
@@ -152,11 +164,19 @@ struct Field {
     shared: Vec<u8>,
     from: Vec<u8>,
     to: Vec<u8>,
+    /// The longest message.
+    long: [Vec<u8>; 2],
 }
 
 impl Field {
     fn new() -> Field {
-        Field { shared: vec![1; CYCLES[CYCLES.len() - 1]], from: vec![2; PRIVATE], to: vec![3; PRIVATE] }
+        let long = MESSAGES[MESSAGES.len() - 1];
+        Field {
+            shared: vec![1; CYCLES[CYCLES.len() - 1]],
+            from: vec![2; PRIVATE],
+            to: vec![3; PRIVATE],
+            long: [vec![4; long], vec![5; long]],
+        }
     }
 
     /// GB/s through `bytes` of memory.
@@ -198,6 +218,75 @@ impl Field {
             Some(())
         };
         both(write, fetch)
+    }
+
+    /// GB/s of a message, as [`Message`] has it. Through a pipe, whose lines the
+    /// receiver takes over or not; `None`: by the receiver alone.
+    fn message(&mut self, bytes: usize, through: Option<bool>) -> Option<f64> {
+        let (written, ready, filled, drained) = (Line::default(), Line::default(), Line::default(), Line::default());
+        // SAFETY: the vectors live, and are not touched otherwise, while the threads below run; the positions divide the
+        // shared one among them, and the receiver reads the sender's only while that waits.
+        let (pipe, from, to) = unsafe {
+            let vector = |v: &mut Vec<u8>, len: usize| MutMem::new(v.as_mut_ptr(), v.len().min(len));
+            let [from, to] = &mut self.long;
+            (vector(&mut self.shared, PIPE), vector(from, bytes), vector(to, bytes))
+        };
+        // The first pays for the pages; then half of them are written before they are sent.
+        let times = if bytes < LONG { 1 + 2 * TIMES as u64 } else { 3 };
+        let piece = (bytes / 8).clamp(PIECE, 4 * PIECE);
+        let pieces = (bytes / piece) as u64;
+        let depth = (PIPE / piece) as u64;
+        let place = |step: u64| pipe.slice((step % depth) as usize * piece, piece);
+        let part = |mem: MutMem, step: u64| mem.slice((step % pieces) as usize * piece, piece);
+        let is_written = |time: u64| time.is_multiple_of(2);
+        let send = |late: &dyn Fn() -> bool| {
+            for time in 0..times {
+                if is_written(time) {
+                    from.fill(time as u8);
+                }
+                written.0.store(time + 1, Ordering::Release);
+                wait(late, || ready.0.load(Ordering::Acquire) > time)?;
+                for step in time * pieces..(time + 1) * pieces {
+                    if through.is_none() {
+                        break;
+                    }
+                    wait(late, || drained.0.load(Ordering::Acquire) + depth > step)?;
+                    part(from, step).as_const().copy_to_mem(place(step));
+                    filled.0.store(step + 1, Ordering::Release);
+                }
+                wait(late, || drained.0.load(Ordering::Acquire) == (time + 1) * pieces)?;
+            }
+            Some(())
+        };
+        let receive = |late: &dyn Fn() -> bool| {
+            let mut fastest = [f64::INFINITY; 2];
+            for time in 0..times {
+                wait(late, || written.0.load(Ordering::Acquire) > time)?;
+                let start = Instant::now();
+                ready.0.store(time + 1, Ordering::Release);
+                if let Some(take) = through {
+                    for step in time * pieces..(time + 1) * pieces {
+                        wait(late, || filled.0.load(Ordering::Acquire) > step)?;
+                        if take {
+                            place(step).copy_taking(part(to, step));
+                        } else {
+                            place(step).as_const().copy_to_mem(part(to, step));
+                        }
+                        drained.0.store(step + 1, Ordering::Release);
+                    }
+                } else {
+                    let remote = RemoteMem { addr: from.as_ptr().addr() as u64, len: bytes };
+                    single_copy::read(ProcessTag::me(), remote, to).ok()?;
+                }
+                if time > 0 {
+                    let fastest = &mut fastest[usize::from(is_written(time))];
+                    *fastest = fastest.min(start.elapsed().as_nanos() as f64);
+                }
+                drained.0.store((time + 1) * pieces, Ordering::Release);
+            }
+            Some(bytes as f64 / (fastest[0] * fastest[1]).sqrt().max(1.0))
+        };
+        both(receive, send)
     }
 
     /// GB/s of the kernel's copy from this process to itself, which takes the same way as one from another process.

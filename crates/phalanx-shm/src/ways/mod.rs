@@ -14,7 +14,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use reading::Reading;
-pub use table::{Cycle, Table};
+pub use table::{Cycle, Message, Table};
 
 /// The environment variable that comes before everything measured: see [`Ways::from_str`].
 pub const VARIABLE: &str = "PHALANX_WAYS";
@@ -26,7 +26,7 @@ pub const VARIABLE: &str = "PHALANX_WAYS";
 ///
 /// let ways: Ways = "take=512K,alone=never".parse()?;
 /// assert_eq!(ways, Ways { take: 512 << 10, alone: usize::MAX, ..Ways::default() });
-/// assert_eq!(ways.to_string(), "take=512K,pipe=256K,alone=never,exchange=never,stream=32M");
+/// assert_eq!(ways.to_string(), "take=512K,pipe=256K,alone=never,together=never,exchange=never,stream=32M");
 /// assert!("take=513K".parse::<Ways>().is_err());
 /// # Ok::<(), String>(())
 /// ```
@@ -40,6 +40,9 @@ pub struct Ways {
     /// Bytes of a message from which its receiver copies it alone, by the kernel's single copy where that is allowed, even
     /// when the sender waits; `usize::MAX`: never.
     pub alone: usize,
+    /// Bytes of a message from which both copy again: two CPUs reach more of a memory that is in no cache than one;
+    /// `usize::MAX`: never.
+    pub together: usize,
     /// As `alone`, for a receiver that has a large message of its own under way: where both sides have to do, what counts
     /// is the work of all and not what goes on at the same time. Never above `alone`.
     pub exchange: usize,
@@ -51,7 +54,8 @@ pub struct Ways {
 /// the time and more where it is; the rest is the smallest of each.
 impl Default for Ways {
     fn default() -> Ways {
-        Ways { take: 512 << 10, pipe: PIPES.0, alone: usize::MAX, exchange: usize::MAX, stream: 32 << 20 }
+        let never = usize::MAX;
+        Ways { take: 512 << 10, pipe: PIPES.0, alone: never, together: never, exchange: never, stream: 32 << 20 }
     }
 }
 
@@ -59,6 +63,12 @@ impl Default for Ways {
 const PIPES: (usize, usize) = (256 << 10, 8 << 20);
 
 impl Ways {
+    /// Whether the receiver of a message of so many bytes copies it alone.
+    #[inline]
+    pub fn is_for_one(&self, bytes: u64) -> bool {
+        (self.alone as u64..self.together as u64).contains(&bytes)
+    }
+
     /// What the processes of a new universe do: what the user's variable says, else what was measured on this machine.
     /// Measures now if nothing has been kept and `measure` says so.
     ///
@@ -76,7 +86,8 @@ impl Ways {
     /// As a word of the segment.
     pub(crate) fn to_word(self) -> u64 {
         let log = |bytes: usize| u64::from(bytes.checked_ilog2().unwrap_or(0));
-        log(self.take) | log(self.pipe) << 8 | log(self.alone) << 16 | log(self.stream) << 24 | log(self.exchange) << 32
+        let Ways { take, pipe, alone, together, exchange, stream } = self;
+        [take, pipe, alone, stream, exchange, together].into_iter().rev().fold(0, |word, bytes| word << 8 | log(bytes))
     }
 
     /// What another process wrote there; nothing in it leads outside the segment or to a pipe of no bytes.
@@ -87,15 +98,16 @@ impl Ways {
             _ => usize::MAX,
         };
         let pipe = bytes(8).clamp(PIPES.0, PIPES.1);
-        Ways { take: bytes(0), pipe, alone: bytes(16), exchange: bytes(32), stream: bytes(24) }
+        Ways { take: bytes(0), pipe, alone: bytes(16), together: bytes(40), exchange: bytes(32), stream: bytes(24) }
     }
 }
 
 impl fmt::Display for Ways {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ways { take, pipe, alone, exchange, stream } = *self;
-        let [take, pipe, alone, exchange, stream] = [take, pipe, alone, exchange, stream].map(spelled);
-        write!(f, "take={take},pipe={pipe},alone={alone},exchange={exchange},stream={stream}")
+        let Ways { take, pipe, alone, together, exchange, stream } = *self;
+        let [take, pipe, alone, together] = [take, pipe, alone, together].map(spelled);
+        let [exchange, stream] = [exchange, stream].map(spelled);
+        write!(f, "take={take},pipe={pipe},alone={alone},together={together},exchange={exchange},stream={stream}")
     }
 }
 
@@ -125,9 +137,14 @@ impl FromStr for Ways {
                 "take" => (&mut ways.take, 0),
                 "pipe" => (&mut ways.pipe, 0),
                 "alone" => (&mut ways.alone, usize::MAX),
+                "together" => (&mut ways.together, usize::MAX),
                 "exchange" => (&mut ways.exchange, usize::MAX),
                 "stream" => (&mut ways.stream, usize::MAX),
-                _ => return Err(format!("there is no '{name}': the names are take, pipe, alone, exchange and stream")),
+                _ => {
+                    return Err(format!(
+                        "there is no '{name}': the names are take, pipe, alone, together, exchange and stream"
+                    ));
+                }
             };
             *place = bytes.unwrap_or(never);
             if name == "pipe" && !(PIPES.0..=PIPES.1).contains(place) {
@@ -166,8 +183,9 @@ mod tests {
     #[test]
     fn a_word_of_the_segment_says_what_was_chosen() {
         let (pipe, never) = (1 << 20, usize::MAX);
-        let never = Ways { take: 0, pipe, alone: never, exchange: never, stream: never };
-        for ways in [Ways::default(), never, Ways { alone: 64 << 10, exchange: 32 << 10, ..never }] {
+        let never = Ways { take: 0, pipe, alone: never, together: never, exchange: never, stream: never };
+        let some = Ways { alone: 64 << 10, together: 4 << 20, exchange: 32 << 10, ..never };
+        for ways in [Ways::default(), never, some] {
             assert_eq!(Ways::from_word(ways.to_word()), ways, "{ways}");
         }
     }

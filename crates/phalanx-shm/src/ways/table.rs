@@ -5,6 +5,10 @@ use super::{PIPES, Ways};
 /// Sizes of memory that goes back and forth, for which the ways are measured.
 pub(super) const CYCLES: [usize; 6] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
 
+/// Sizes of messages that are copied by both and by the receiver alone: those that are short beside the start of a pipe, and one
+/// that is in no cache of one CPU.
+pub(super) const MESSAGES: [usize; 4] = [32 << 10, 64 << 10, 128 << 10, 4 << 20];
+
 /// No last-level cache has fewer bytes.
 const SMALLEST: usize = 64 << 10;
 
@@ -27,6 +31,26 @@ pub struct Cycle {
     pub take: f64,
 }
 
+/// A message, from when its receiver is ready until that has it. A rate is the geometric mean of two: that of data which its sender
+/// has just written, and whose lines are in his cache, and that of data which has not changed since the message before, and which
+/// may be in the receiver's. Programs have both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Message {
+    /// Bytes of the message.
+    pub bytes: usize,
+    /// Rate in GB/s when both copy, through a pipe.
+    pub pipe: f64,
+    /// Rate in GB/s when the receiver copies it, by the kernel; 0 when that is not allowed.
+    pub alone: f64,
+}
+
+impl Message {
+    /// Whether the receiver alone is faster, when its work counts so many times less. (That it is so clearly, larger ones have shown.)
+    fn is_for_one(&self, times: f64) -> bool {
+        self.alone * times > self.pipe
+    }
+}
+
 /// What was measured on a machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
@@ -34,6 +58,8 @@ pub struct Table {
     pub ping: f64,
     /// By bytes, from few to many.
     pub cycles: Vec<Cycle>,
+    /// By bytes, from few to many.
+    pub messages: Vec<Message>,
     /// Rate in GB/s of the kernel's single copy; 0 when it is not allowed.
     pub alone: f64,
     /// Bytes of the last-level cache; 0 when the machine does not tell.
@@ -48,7 +74,9 @@ impl Table {
     /// - A pipe is as small as it can be without losing a tenth of the best rate: it takes room in the caches and in the
     ///   segment. Where taking lines gains, their taking is part of it.
     /// - The receiver copies alone where even the best pipe is clearly slower than the kernel; in an exchange, where each
-    ///   process has both copies of a pipe to do, already where it is clearly slower than twice that.
+    ///   process has both copies of a pipe to do, already where it is clearly slower than twice that. Shorter messages than a
+    ///   pipe's it copies alone as far down as that is faster, and those that fit into no cache of its own not where two
+    ///   CPUs are faster there.
     /// - Copies go past the caches from the size of the last-level cache on.
     pub fn choose(&self) -> Ways {
         let gains = self.cycles.iter().any(|cycle| cycle.take > cycle.read * CLEARLY);
@@ -65,12 +93,21 @@ impl Table {
             0 => default.stream,
             bytes => bytes.checked_next_power_of_two().unwrap_or(usize::MAX),
         };
-        let from = |alone: f64| if alone > best * CLEARLY { PIPES.0 } else { usize::MAX };
+        let from = |times: f64| {
+            if self.alone * times <= best * CLEARLY {
+                return usize::MAX;
+            }
+            let short = self.messages.iter().rev().filter(|message| message.bytes < PIPES.0);
+            short.take_while(|message| message.is_for_one(times)).last().map_or(PIPES.0, |message| message.bytes)
+        };
+        let long = self.messages.iter().find(|message| message.bytes > PIPES.0 && message.pipe > message.alone);
+        let alone = from(1.0);
         Ways {
             take,
             pipe: pipe.map_or(default.pipe, |cycle| cycle.bytes),
-            alone: from(self.alone),
-            exchange: from(2.0 * self.alone),
+            alone,
+            together: long.filter(|_| alone != usize::MAX).map_or(usize::MAX, |message| message.bytes),
+            exchange: from(2.0),
             stream,
         }
     }
@@ -81,19 +118,26 @@ impl Table {
         for Cycle { bytes, read, take } in &self.cycles {
             text.push_str(&format!("cycle {bytes} {read:.2} {take:.2}\n"));
         }
+        for Message { bytes, pipe, alone } in &self.messages {
+            text.push_str(&format!("message {bytes} {pipe:.2} {alone:.2}\n"));
+        }
         text.push_str(&format!("alone {:.2}\nlast-level {}\n", self.alone, self.last_level));
         text
     }
 
     /// The table in lines of text; `None` if there is anything else in them.
     pub(super) fn from_text(text: &str) -> Option<Table> {
-        let mut table = Table { ping: 0.0, cycles: Vec::new(), alone: 0.0, last_level: 0 };
+        let mut table = Table { ping: 0.0, cycles: Vec::new(), messages: Vec::new(), alone: 0.0, last_level: 0 };
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["ping", ns] => table.ping = rate(ns)?,
                 ["cycle", bytes, read, take] => {
                     table.cycles.push(Cycle { bytes: bytes.parse().ok()?, read: rate(read)?, take: rate(take)? });
+                }
+                ["message", bytes, pipe, alone] => {
+                    let (pipe, alone) = (rate(pipe)?, rate(alone)?);
+                    table.messages.push(Message { bytes: bytes.parse().ok()?, pipe, alone });
                 }
                 ["alone", alone] => table.alone = rate(alone)?,
                 ["last-level", bytes] => {
@@ -102,7 +146,9 @@ impl Table {
                 _ => return None,
             }
         }
-        (table.ping > 0.0 && table.cycles.iter().map(|cycle| cycle.bytes).eq(CYCLES)).then_some(table)
+        let is_whole = table.cycles.iter().map(|cycle| cycle.bytes).eq(CYCLES)
+            && table.messages.iter().map(|message| message.bytes).eq(MESSAGES);
+        (table.ping > 0.0 && is_whole).then_some(table)
     }
 }
 
@@ -117,7 +163,24 @@ mod tests {
     /// A machine by the rates of its cycles, from few bytes to many.
     fn machine(ping: f64, read: [f64; 6], take: [f64; 6], alone: f64) -> Table {
         let cycles = CYCLES.into_iter().zip(read).zip(take).map(|((bytes, read), take)| Cycle { bytes, read, take });
-        Table { ping, cycles: cycles.collect(), alone, last_level: 32 << 20 }
+        // Where nothing is known of messages, those of a pipe's size and more decide.
+        let messages = MESSAGES.map(|bytes| {
+            let pipe = if bytes < PIPES.0 { 3.0 } else { 1.0 };
+            Message { bytes, pipe, alone: alone.min(1.0) }
+        });
+        Table { ping, cycles: cycles.collect(), messages: messages.to_vec(), alone, last_level: 32 << 20 }
+    }
+
+    /// As measured on an Intel Xeon (family 6, model 207, KVM), the CPUs far apart.
+    fn xeon() -> Table {
+        let table = machine(113.0, [11.4, 14.0, 15.9, 16.5, 14.8, 16.4], [8.3, 9.5, 10.0, 10.1, 10.1, 11.7], 22.2);
+        of_messages(table, [[8.0, 6.6], [9.7, 11.9], [11.5, 13.1], [10.7, 9.2]])
+    }
+
+    /// The table with these rates of messages: by both, and by the receiver alone.
+    fn of_messages(table: Table, rates: [[f64; 2]; 4]) -> Table {
+        let messages = MESSAGES.into_iter().zip(rates).map(|(bytes, [pipe, alone])| Message { bytes, pipe, alone });
+        Table { messages: messages.collect(), ..table }
     }
 
     /// As measured on an AMD EPYC of family 25 (Zen 4, KVM), both CPUs at one last-level cache.
@@ -153,12 +216,13 @@ mod tests {
     #[test]
     fn the_whole_choice_for_machines_that_were_recorded() {
         for (table, chosen) in [
-            (near(), "take=4M,pipe=256K,alone=never,exchange=never,stream=32M"),
-            (near_again(), "take=4M,pipe=512K,alone=never,exchange=never,stream=32M"),
-            (far(), "take=4M,pipe=256K,alone=never,exchange=256K,stream=32M"),
-            (one_core(), "take=never,pipe=512K,alone=never,exchange=never,stream=32M"),
-            (no_gain(), "take=never,pipe=256K,alone=never,exchange=never,stream=32M"),
-            (forbidden(), "take=4M,pipe=256K,alone=never,exchange=never,stream=32M"),
+            (near(), "take=4M,pipe=256K,alone=never,together=never,exchange=never,stream=32M"),
+            (near_again(), "take=4M,pipe=512K,alone=never,together=never,exchange=never,stream=32M"),
+            (far(), "take=4M,pipe=256K,alone=never,together=never,exchange=256K,stream=32M"),
+            (one_core(), "take=never,pipe=512K,alone=never,together=never,exchange=never,stream=32M"),
+            (no_gain(), "take=never,pipe=256K,alone=never,together=never,exchange=never,stream=32M"),
+            (forbidden(), "take=4M,pipe=256K,alone=never,together=never,exchange=never,stream=32M"),
+            (xeon(), "take=never,pipe=512K,alone=64K,together=4M,exchange=32K,stream=32M"),
         ] {
             assert_eq!(table.choose().to_string(), chosen, "{table:?}");
         }
@@ -211,6 +275,37 @@ mod tests {
     }
 
     #[test]
+    fn short_messages_are_copied_alone_as_far_down_as_that_is_faster() {
+        let slow = || machine(205.0, [2.0; 6], [2.0; 6], 11.0);
+        let from = |rates| of_messages(slow(), rates).choose().alone;
+        assert_eq!(from([[2.0, 1.0], [2.0, 4.0], [2.0, 6.0], [2.0, 9.0]]), 64 << 10);
+        assert_eq!(from([[2.0, 9.0], [2.0, 1.0], [2.0, 6.0], [2.0, 9.0]]), 128 << 10, "not past one that is slower");
+        assert_eq!(from([[2.0, 9.0], [2.0, 9.0], [2.0, 1.9], [2.0, 9.0]]), 256 << 10);
+        // In an exchange the work of both counts.
+        let both = |rates| of_messages(slow(), rates).choose().exchange;
+        assert_eq!(both([[2.0, 0.9], [2.0, 1.3], [2.0, 1.5], [2.0, 9.0]]), 64 << 10);
+        let table = of_messages(machine(50.0, [30.0; 6], [30.0; 6], 11.0), [[2.0, 9.0]; 4]);
+        assert_eq!(
+            table.choose().alone,
+            usize::MAX,
+            "where a stream through a pipe is faster, short ones go there, too"
+        );
+    }
+
+    #[test]
+    fn what_fits_into_no_cache_is_copied_by_both_where_that_is_faster() {
+        let ways = |rates| {
+            of_messages(machine(205.0, [2.0; 6], [2.0; 6], 11.0), [[2.0, 9.0], [2.0, 9.0], [2.0, 9.0], rates]).choose()
+        };
+        let far = ways([4.0, 3.9]);
+        assert_eq!((far.alone, far.together), (32 << 10, 4 << 20));
+        assert!(!far.is_for_one(32 << 10 >> 1) && far.is_for_one(32 << 10) && !far.is_for_one(4 << 20));
+        assert_eq!(ways([4.0, 4.1]).together, usize::MAX);
+        assert!(ways([4.0, 4.1]).is_for_one(1 << 40));
+        assert!(!Ways::default().is_for_one(1 << 40));
+    }
+
+    #[test]
     fn copies_pass_the_caches_from_the_size_of_the_last_one_on() {
         let bytes = |last_level| Table { last_level, ..near() }.choose().stream;
         assert_eq!(bytes(32 << 20), 32 << 20);
@@ -224,7 +319,7 @@ mod tests {
         assert_eq!(Table::from_text(&rounded.to_text()), Some(rounded.clone()));
         let text = rounded.to_text();
         for wrong in
-            ["", "ping x\n", &text[..text.len() / 2], &text.replace("15.70", "NaN"), &text.replace("alone", "a")]
+            ["", "ping x\n", &text[..text.len() / 2], &text.replace("15.70", "NaN"), &text.replace("message", "a")]
         {
             assert_eq!(Table::from_text(wrong), None, "{wrong}");
         }
