@@ -4,10 +4,16 @@
 //! - a link-time stub `libmpi_abi.so` with the SONAME `libmpi_abi.so.1`, so that the extension gets a real
 //!   `DT_NEEDED` entry without the real library being there yet.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
+
+use functions::Function;
+
+#[path = "build/functions.rs"]
+mod functions;
 
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
@@ -19,10 +25,12 @@ fn main() {
     let mut text = String::new();
     declare_constants(&constants, &mut text);
     declare_functions(&functions, &mut text);
+    declare_error_classes(&read_table(&abi.join("error_classes.tsv")), &mut text);
     fs::write(out.join("ffi.rs"), text).expect("OUT_DIR is writable");
     make_stub(&functions, &out);
 
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build/functions.rs");
     println!("cargo:rustc-link-search=native={}", out.display());
     println!("cargo:rustc-link-lib=dylib=mpi_abi");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,$ORIGIN/_native");
@@ -104,27 +112,26 @@ fn declare_constants(rows: &[Vec<String>], text: &mut String) {
 }
 
 fn declare_functions(rows: &[Vec<String>], text: &mut String) {
+    let functions: Vec<Function> = rows.iter().map(|row| Function::of(row)).filter(|f| !f.is_of_tools()).collect();
+    let all: HashMap<&str, &Function> = functions.iter().map(|function| (&*function.name, function)).collect();
     text.push_str("unsafe extern \"C\" {\n");
-    for row in rows {
-        let [chapter, name, returns, parameters] = &row[..] else {
-            panic!("functions.tsv: four columns expected: {row:?}")
-        };
-        if chapter == "tool" {
-            continue;
-        }
-        let mut list = Vec::new();
-        for parameter in parameters.split(',').map(str::trim).filter(|p| !p.is_empty() && *p != "void") {
-            if parameter == "..." {
-                list.push("...".to_owned());
-            } else {
-                let (kind, ident) = parameter_type(parameter);
-                list.push(format!("{ident}_: {kind}"));
-            }
-        }
-        let result = if returns == "void" { String::new() } else { format!(" -> {}", base_type(returns)) };
-        let _ = writeln!(text, "    pub(crate) fn {name}({}){result};", list.join(", "));
+    for function in functions.iter().filter(|function| !function.is_looked_up()) {
+        text.push_str(&function.declaration());
     }
     text.push_str("}\n");
+    for function in functions.iter().filter(|function| function.is_looked_up()) {
+        text.push_str(&function.looked_up(&all));
+    }
+}
+
+fn declare_error_classes(rows: &[Vec<String>], text: &mut String) {
+    text.push_str("/// Every error class of the standard: number, name, what it means.\n");
+    text.push_str("pub(crate) const ERROR_CLASSES: &[(c_int, &str, &str)] = &[\n");
+    for row in rows {
+        let [name, sentence] = &row[..] else { panic!("error_classes.tsv: two columns expected: {row:?}") };
+        let _ = writeln!(text, "    ({name}, {name:?}, {sentence:?}),");
+    }
+    text.push_str("];\n");
 }
 
 /// The Rust type of one C parameter, and its name.

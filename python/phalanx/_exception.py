@@ -27,6 +27,9 @@ def make_classes(
         __module__ = module
         __qualname__ = "Exception"
 
+        # What happened, where not the library says it.
+        _told = ""
+
         def __init__(self, ierr: int = 0, /) -> None:
             ierr = ierr.__index__()
             super().__init__(_UNKNOWN if ierr < 0 else ierr)
@@ -86,7 +89,7 @@ def make_classes(
 
             Return the library's text for the error code.
             """
-            return Get_error_string(int(self))
+            return self._told or Get_error_string(int(self))
 
         error_code = property(Get_error_code, doc="Error code.")
         error_class = property(Get_error_class, doc="Error class.")

@@ -255,7 +255,7 @@ class Leaving(unittest.TestCase):
 
 
 class Alone(unittest.TestCase):
-    """Launchers through which ranks cannot meet: no job of one is made of each."""
+    """A process whose environment says that a launcher has started it."""
 
     def start(
         self, command: list[str], env: dict[str, str]
@@ -267,6 +267,10 @@ class Alone(unittest.TestCase):
             text=True,
             timeout=SECONDS,
         )
+
+
+class JobsOfOne(Alone):
+    """Launchers through which ranks cannot meet: no job of one is made of each."""
 
     def test_the_first_one_says_it(self):
         hello = [PYTHON, "-c", HELLO]
@@ -320,6 +324,99 @@ class Alone(unittest.TestCase):
         self.assertEqual(child_of_a_rank.returncode, 0, child_of_a_rank.stderr)
         wanted = self.start(command, {**STEP, "PHALANX_ALONE": "1"})
         self.assertEqual(wanted.returncode, 0, wanted.stderr)
+
+
+POOL = """
+{first}
+import phalanx.multiprocessing as mp
+from phalanx.futures import ProcessPoolExecutor
+if __name__ == "__main__":
+    with mp.Pool(1) as pool:
+        assert pool.map(abs, [-1]) == [1]
+    with ProcessPoolExecutor(1) as executor:
+        assert executor.submit(abs, -2).result() == 2
+    print("done", flush=True)
+"""
+
+
+class Pools(Alone):
+    """A program with a pool that a launcher has started several times."""
+
+    def pool(
+        self, env: dict[str, str], first: str = "", command: tuple[str, ...] = ()
+    ) -> list[str]:
+        """Run it, and return what it says on standard error."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "pool.py")
+            path.write_text(POOL.format(first=first))
+            done = self.start([*command, PYTHON, str(path)], env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("done", done.stdout)
+        return done.stderr.splitlines()
+
+    def test_it_is_said_once(self):
+        said = self.pool(STEP)
+        self.assertEqual(len(said), 1, said)
+        for word in ("Slurm's srun", "3 times", "MPIPoolExecutor", "PHALANX_ALONE=1"):
+            self.assertIn(word, said[0])
+        self.assertEqual(self.pool({**STEP, "SLURM_PROCID": "1"}), [])
+        said = self.pool({}, command=(PHALANX, "run", "-n", "2"))
+        self.assertEqual(len(said), 1, said)
+        self.assertIn("phalanx run has started this program 2 times", said[0])
+
+    def test_it_is_not_said_where_it_is_meant(self):
+        run = (PHALANX, "run", "-n", "2")
+        self.assertEqual(self.pool({**STEP, "PHALANX_ALONE": "1"}), [])
+        self.assertEqual(self.pool({}, "from phalanx import MPI", run), [])
+        self.assertEqual(self.pool({}), [])
+        # What a rank or a task has started has its variables.
+        self.assertEqual(self.pool({**STEP, "SLURM_TASK_PID": "1"}), [])
+        left = {"PMI_SIZE": "4", "PMI_RANK": "0", "PMI_FD": "63"}
+        self.assertEqual(self.pool(left), [])
+
+
+class Doctor(Alone):
+    """What `phalanx doctor` says where a launcher has started it."""
+
+    def test_one_of_them_reports(self):
+        script = f"import os\nos.execv({PHALANX!r}, ['phalanx', 'doctor'])"
+        statuses, said = Launcher(3).run(script)
+        self.assertEqual(statuses[1:], [0, 0], said)
+        lines = [" ".join(line.split()) for line in said.splitlines()]
+        found = [line for line in lines if line.startswith("ok started by")]
+        self.assertEqual(len(found), 1, said)
+        text = " ".join(lines)
+        for words in (
+            "started by an MPI launcher with PMI with 3 processes (PMI_SIZE is set); "
+            "it offers PMI-1 (PMI_FD); it answers as PMI 1.1",
+            "ok pmi the embedded engine speaks PMI-1 (PMI_FD); the launcher offers",
+        ):
+            self.assertIn(words, text)
+
+    def test_without_a_pmi(self):
+        first = self.start([PHALANX, "doctor"], STEP)
+        self.assertEqual(first.returncode, 1, first.stdout)
+        text = " ".join(first.stdout.split())
+        self.assertIn("Slurm's srun with 3 processes", text)
+        self.assertIn("WRONG pmi", text)
+        self.assertIn("and the launcher offers no PMI: they do not match", text)
+        self.assertIn("-> srun --mpi=pmi2 on one node", text)
+        other = self.start([PHALANX, "doctor"], {**STEP, "SLURM_PROCID": "1"})
+        self.assertEqual((other.returncode, other.stdout, other.stderr), (0, "", ""))
+
+    def test_without_a_launcher(self):
+        alone = self.start([PHALANX, "doctor"], {})
+        self.assertNotIn("started by", alone.stdout)
+        # What a rank has started has its variables, but not its connection.
+        left = {"PMI_SIZE": "4", "PMI_RANK": "1", "PMI_FD": "63"}
+        child = self.start([PHALANX, "doctor"], left)
+        self.assertIn("python", child.stdout)
+        self.assertNotIn("started by", child.stdout)
+
+    def test_under_phalanx_run(self):
+        done = self.start([PHALANX, "run", "-n", "2", PHALANX, "doctor"], {})
+        self.assertEqual(done.stdout.count("ok    python "), 1, done.stdout)
+        self.assertIn("phalanx run with 2 processes", " ".join(done.stdout.split()))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from . import (
     examples,
     failures,
     hosts,
+    libraries,
     memory,
     multiprocessing,
     pools,
@@ -61,6 +62,11 @@ TIERS = {
         Tier("bench", "the record of benchmark runs", bench.run_all),
         Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
         Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
+        Tier(
+            "libraries",
+            "our binding on MPICH, Intel MPI and a library of MPI 3.1",
+            libraries.run_all,
+        ),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),
         Tier(
             "multiprocessings",

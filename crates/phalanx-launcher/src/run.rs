@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -298,13 +297,7 @@ fn traced(options: &RunOptions, args: &[OsString]) -> Result<Wanted, LaunchError
 
 /// The launcher that has started this command several times, each of which would be a job of its own.
 fn started_several_times() -> Option<Launcher> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let found = launchers::of_several(variable).filter(|launcher| launcher.size.is_some())?;
-    // What a rank has started has its variables, but not its connection.
-    let is_rank =
-        |fd: &str| std::fs::metadata(format!("/proc/self/fd/{fd}")).is_ok_and(|file| file.file_type().is_socket());
-    let is_left = found.variable == "PMI_SIZE" && variable("PMI_FD").is_some_and(|fd| !is_rank(&fd));
-    (!is_left).then_some(found)
+    launchers::of_this_process().filter(|launcher| launcher.size.is_some())
 }
 
 /// One of them says it.

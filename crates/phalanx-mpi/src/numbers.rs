@@ -259,6 +259,15 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_classes_is_that_of_the_engine() {
+        let table = include_str!("../../../abi/error_classes.tsv");
+        let rows: Vec<&str> = table.lines().filter(|line| !line.starts_with('#')).skip(1).collect();
+        let standard = ErrorClass::ALL.iter().filter(|class| class.name().starts_with("MPI_"));
+        let ours: Vec<String> = standard.map(|class| format!("{}\t{}", class.name(), class.description())).collect();
+        assert_eq!(rows, ours);
+    }
+
+    #[test]
     fn sizes_in_the_handles_agree() {
         // The ABI writes log2 of a fixed size into bits 3 to 5 of the handles of fixed-size types.
         for &basic in Basic::ALL {

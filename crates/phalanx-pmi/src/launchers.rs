@@ -1,5 +1,7 @@
 //! Other launchers: which of them started this process, as which of how many, by the variables that they set.
 
+use std::os::unix::fs::FileTypeExt as _;
+
 /// What the environment says of a launcher that is not Phalanx's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launcher {
@@ -77,6 +79,40 @@ pub fn of_several(env: impl Fn(&str) -> Option<String>) -> Option<Launcher> {
     let is_pmix = !told && env("PMIX_NAMESPACE").is_some();
     let rank = env("PMIX_RANK").filter(|_| is_pmix)?.trim().parse().ok();
     Some(Launcher { name: "a PMIx launcher", variable: "PMIX_RANK", size: None, rank, task: None })
+}
+
+/// Whether a number from the environment is that of an open socket of this process: a rank has its connection to the launcher,
+/// and what a rank has started has only the variables.
+#[must_use]
+pub fn is_connection(fd: &str) -> bool {
+    std::fs::metadata(format!("/proc/self/fd/{}", fd.trim())).is_ok_and(|file| file.file_type().is_socket())
+}
+
+/// As [`of_several`], of this process, and none where it was started by one of several and has inherited the variables.
+#[must_use]
+pub fn of_this_process() -> Option<Launcher> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let found = of_several(variable)?;
+    let is_left = found.variable == "PMI_SIZE" && variable("PMI_FD").is_some_and(|fd| !is_connection(&fd));
+    (!is_left).then_some(found)
+}
+
+/// As [`of_this_process`], for a program that does not use MPI: `phalanx run` has started it, too, and a task of Slurm is what
+/// was started, or a child of that (a shell script).
+#[must_use]
+pub fn of_these_programs() -> Option<Launcher> {
+    let variable = |name: &str| std::env::var(name).ok();
+    if let Some(world) = variable("PHALANX_WORLD") {
+        let numbers: Vec<&str> = world.split(':').collect();
+        let number = |place: usize| numbers.get(place)?.parse::<u32>().ok();
+        let is_wanted = variable(ALONE).is_some_and(|value| !matches!(value.as_str(), "" | "0"));
+        let is_rank = variable("PMI_FD").is_some_and(|fd| is_connection(&fd)) && !is_wanted;
+        let (size, rank) = (number(1).filter(|size| *size > 1 && is_rank)?, number(2));
+        return Some(Launcher { name: "phalanx run", variable: "PHALANX_WORLD", size: Some(size), rank, task: None });
+    }
+    let found = of_this_process().filter(|launcher| launcher.size.is_some())?;
+    let near = [std::process::id(), std::os::unix::process::parent_id()];
+    found.task.is_none_or(|task| near.contains(&task)).then_some(found)
 }
 
 /// Whether this process is a task of a step of Slurm's: started by `srun`, and no shell that somebody works in.

@@ -4,7 +4,9 @@
 //! stable ABI of Python 3.11.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -13,6 +15,7 @@ use pyo3::types::PyType;
 
 use crate::extras;
 use crate::ffi::*;
+use crate::large;
 use crate::text;
 
 /// `MPI.Exception`, and the class for what the library does not implement.
@@ -83,7 +86,12 @@ pub(crate) fn exception(code: c_int) -> PyErr {
             MPI_ERR_UNSUPPORTED_OPERATION => &classes.unsupported,
             _ => &classes.general,
         };
-        PyErr::from_type(class.bind(py).clone(), code)
+        let error = PyErr::from_type(class.bind(py).clone(), code);
+        if let Some(text) = large::told(code) {
+            // Without it the exception has the text of its class.
+            let _ = error.value(py).setattr("_told", text);
+        }
+        error
     })
 }
 
@@ -117,7 +125,28 @@ fn text_of(code: c_int) -> Result<String, c_int> {
     let mut text = [0; MPI_MAX_ERROR_STRING as usize + 1];
     // SAFETY: the array has the room the standard asks for.
     let failed = unsafe { MPI_Error_string(code, text.as_mut_ptr(), &mut length) };
-    if failed == MPI_SUCCESS { Ok(text::from_c(&text, length)) } else { Err(failed) }
+    if failed == MPI_SUCCESS { Ok(with_class(code, text::from_c(&text, length))) } else { Err(failed) }
+}
+
+/// The codes and classes that this program has added: their texts are the program's own.
+static ADDED: Mutex<BTreeSet<c_int>> = Mutex::new(BTreeSet::new());
+
+fn added() -> MutexGuard<'static, BTreeSet<c_int>> {
+    ADDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A library's text behind the name of the class and what that means: other libraries word it each in its own way, or not at
+/// all ("Other MPI error").
+fn with_class(code: c_int, said: String) -> String {
+    let class = class_of(code);
+    let Some((_, name, sentence)) = ERROR_CLASSES.iter().find(|(number, ..)| *number == class) else { return said };
+    if class == MPI_SUCCESS || said.is_empty() || said.starts_with(name) || added().contains(&code) {
+        return said;
+    }
+    if said.trim().eq_ignore_ascii_case(sentence) {
+        return format!("{name}: {sentence}");
+    }
+    format!("{name}: {sentence}; the MPI library says: {said}")
 }
 
 /// The error code that `error`, raised by a Python callback, stands for, after showing its traceback.
@@ -167,6 +196,7 @@ fn Add_error_class() -> PyResult<c_int> {
     let mut class = MPI_SUCCESS;
     // SAFETY: `class` is valid for the write.
     check(unsafe { MPI_Add_error_class(&mut class) })?;
+    added().insert(class);
     Ok(class)
 }
 
@@ -187,6 +217,7 @@ fn Add_error_code(errorclass: c_int) -> PyResult<c_int> {
     let mut code = MPI_SUCCESS;
     // SAFETY: `code` is valid for the write.
     check(unsafe { MPI_Add_error_code(errorclass, &mut code) })?;
+    added().insert(code);
     Ok(code)
 }
 

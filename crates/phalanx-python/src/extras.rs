@@ -146,12 +146,6 @@ static EXTRAS: OnceLock<Extras> = OnceLock::new();
 /// The optional functions of the library that is loaded.
 pub(crate) fn get() -> &'static Extras {
     EXTRAS.get_or_init(|| {
-        let library = library();
-        let symbol = |name: &CStr| {
-            // SAFETY: the library is loaded for the life of the process; null is none.
-            let found = library.map(|library| unsafe { libc::dlsym(library, name.as_ptr()) });
-            found.filter(|found| !found.is_null())
-        };
         // SAFETY: the symbols carry these signatures wherever they exist: the prefix is ours.
         unsafe {
             Extras {
@@ -212,23 +206,42 @@ pub(crate) fn conversion_bytes() -> isize {
     }
 }
 
-/// The MPI library this extension is bound to.
-fn library() -> Option<*mut c_void> {
+/// A function of the MPI library that this extension is bound to.
+pub(crate) fn symbol(name: &CStr) -> Option<*mut c_void> {
+    /// What `dlopen` gave: a number for the loader, and 0 is none.
+    static LIBRARY: OnceLock<usize> = OnceLock::new();
+    let library = LIBRARY.get_or_init(|| {
+        // SAFETY: the library is loaded; `dlopen` with RTLD_NOLOAD only finds it again, and the reference it takes is kept for
+        // the life of the process.
+        let open =
+            |name: *const c_char| unsafe { libc::dlopen(name, libc::RTLD_NOLOAD | libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        library_name().map_or(0, |name| open(name).expose_provenance())
+    });
+    if *library == 0 {
+        return None;
+    }
+    // SAFETY: the library is loaded for the life of the process; null is none.
+    let found = unsafe { libc::dlsym(std::ptr::with_exposed_provenance_mut(*library), name.as_ptr()) };
+    (!found.is_null()).then_some(found)
+}
+
+/// The name of the file of the library that answers `MPI_Initialized`; the system's loader keeps it.
+fn library_name() -> Option<*const c_char> {
     let mut place: libc::Dl_info = libc::Dl_info {
         dli_fname: std::ptr::null(),
         dli_fbase: std::ptr::null_mut(),
         dli_sname: std::ptr::null(),
         dli_saddr: std::ptr::null_mut(),
     };
-    // SAFETY: the library that answers `MPI_Initialized` is loaded; `dlopen` with RTLD_NOLOAD only finds it again, and
-    // the reference it takes is kept for the life of the process.
-    let library = unsafe {
-        if libc::dladdr(MPI_Initialized as *const c_void, &mut place) == 0 {
-            return None;
-        }
-        libc::dlopen(place.dli_fname, libc::RTLD_NOLOAD | libc::RTLD_NOW | libc::RTLD_LOCAL)
-    };
-    (!library.is_null()).then_some(library)
+    // SAFETY: the place is valid for the write.
+    let found = unsafe { libc::dladdr(MPI_Initialized as *const c_void, &mut place) } != 0;
+    (found && !place.dli_fname.is_null()).then_some(place.dli_fname)
+}
+
+/// The same for people.
+pub(crate) fn library_file() -> Option<String> {
+    // SAFETY: the loader's string, which stays as long as the library.
+    library_name().map(|name| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
 }
 
 /// Where a message goes to or comes from.

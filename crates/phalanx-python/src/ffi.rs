@@ -3,6 +3,7 @@
 //! All but the types is generated from `abi/*.tsv` by `build.rs`. Handles are pointer-sized values, never dereferenced
 //! here; distinct types keep a group from being passed as a communicator.
 
+#![allow(clippy::complexity, clippy::style, reason = "most of it is written by `build/functions.rs`, the same for all")]
 #![expect(non_camel_case_types, dead_code, reason = "names, arity and completeness are those of the standard")]
 
 pub(crate) use std::ffi::{c_char, c_int, c_void};
@@ -41,6 +42,10 @@ impl MPI_Status {
         MPI_Status { MPI_SOURCE: MPI_ANY_SOURCE, MPI_TAG: MPI_ANY_TAG, MPI_ERROR: MPI_SUCCESS, MPI_internal: [0; 5] };
 }
 
+// What `build/functions.rs` casts.
+const _: () = assert!(size_of::<MPI_Aint>() == size_of::<MPI_Count>());
 const _: () = assert!(size_of::<MPI_Status>() == 32 && size_of::<MPI_Comm>() == size_of::<*const c_void>());
+
+use crate::large::{self, Array, Slot};
 
 include!(concat!(env!("OUT_DIR"), "/ffi.rs"));

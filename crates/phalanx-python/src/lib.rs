@@ -30,6 +30,7 @@ mod group;
 mod handle;
 mod info;
 mod init;
+mod large;
 mod memory;
 mod msg;
 mod numbers;

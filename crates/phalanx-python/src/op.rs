@@ -10,6 +10,7 @@ use crate::error::check;
 use crate::ffi::*;
 use crate::gil::{self, GilCell};
 use crate::handle::{self, Handle, HandleCell, handle_methods};
+use crate::large;
 use crate::slots::{OWN, Share, Table, instances};
 use crate::spec::collective;
 
@@ -120,12 +121,25 @@ static FUNCTIONS: Table = Table::new(
     |py, slot, arguments| {
         if let [input, inout, count, datatype] = *arguments {
             // SAFETY: the library passes the addresses of a count and a handle.
-            let (count, datatype) =
-                unsafe { (count.cast::<MPI_Count>().read(), datatype.cast::<MPI_Datatype>().read()) };
+            let (count, datatype) = unsafe { (count_at(count), datatype.cast::<MPI_Datatype>().read()) };
             apply(py, slot, input, inout, count, datatype);
         }
     },
 );
+
+/// The count that the library passes to a user's function.
+///
+/// # Safety
+/// What the library has passed: the address of a count, of the width that it has for such functions.
+unsafe fn count_at(place: *const c_void) -> MPI_Count {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match large::has_large_operations() {
+            true => place.cast::<MPI_Count>().read(),
+            false => place.cast::<c_int>().read().into(),
+        }
+    }
+}
 
 /// Runs a user's function on two arrays of `count` elements. An exception cannot be returned through MPI: it ends the job.
 fn apply(
@@ -161,11 +175,11 @@ fn apply(
 unsafe extern "C" fn user<const N: usize>(
     input: *mut c_void,
     inout: *mut c_void,
-    count: *mut MPI_Count,
+    count: *mut c_void,
     datatype: *mut MPI_Datatype,
 ) {
     // SAFETY: the library passes the addresses of a count and a handle; the flag may be asked for at any time.
-    let (count, datatype, up) = unsafe { (*count, *datatype, pyo3::ffi::Py_IsInitialized() != 0) };
+    let (count, datatype, up) = unsafe { (count_at(count), *datatype, pyo3::ffi::Py_IsInitialized() != 0) };
     if up {
         gil::attached(|py| apply(py, N, input, inout, count, datatype));
     } else {
@@ -175,7 +189,7 @@ unsafe extern "C" fn user<const N: usize>(
     }
 }
 
-type UserFunction = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut MPI_Count, *mut MPI_Datatype);
+type UserFunction = unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, *mut MPI_Datatype);
 
 static USER: [UserFunction; OWN] = instances!(user);
 

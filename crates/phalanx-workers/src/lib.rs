@@ -9,6 +9,7 @@ mod names;
 mod pool;
 mod queue;
 mod shared;
+mod started;
 mod sync;
 mod text;
 
@@ -24,5 +25,6 @@ fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
     queue::register(m)?;
     shared::register(m)?;
     names::register(m)?;
+    started::register(m)?;
     sync::register(m)
 }

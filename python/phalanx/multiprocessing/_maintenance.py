@@ -19,6 +19,7 @@ from queue import SimpleQueue
 
 import phalanx._workers as _workers
 
+from . import _started
 from . import context as _context
 from ._forking import uninterrupted, without_loggers
 from ._placement import Placement
@@ -100,6 +101,7 @@ class Crew:
         daemon: bool,
         ends_by_hand: bool = False,
     ) -> None:
+        _started.look()
         self.supervisor = supervisor
         self.workers: list[Any] = []
         self.state = RUN

@@ -1,5 +1,6 @@
 //! `phalanx doctor`: which parts answer here, what the machine allows, and what is wrong.
 
+mod launcher;
 mod machine;
 mod python;
 mod ways;
@@ -78,7 +79,14 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
             }
         }
     }
-    let mut findings = python::examine();
+    let start = launcher::of_this_process();
+    if start.as_ref().is_some_and(launcher::Start::leaves_it_to_another) {
+        return Ok(0);
+    }
+    let (mut findings, loaded) = python::examine();
+    if let Some(start) = start {
+        findings.extend(start.examine(loaded.as_deref(), python::is_embedded()));
+    }
     findings.extend(machine::examine());
     output::print(&if json { as_json(&findings) } else { as_text(&findings) });
     Ok(u8::from(findings.iter().any(|f| f.verdict == Verdict::Wrong)))

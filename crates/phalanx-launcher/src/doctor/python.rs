@@ -84,7 +84,13 @@ const JOB_VARIABLES: &[&str] = &[
     "MPI_LOCALNRANKS",
 ];
 
-pub(super) fn examine() -> Vec<Finding> {
+/// Whether the embedded engine is chosen.
+pub(super) fn is_embedded() -> bool {
+    matches!(std::env::var(run::LIBRARY).unwrap_or_default().as_str(), "" | "embedded")
+}
+
+/// The findings, and the file of the MPI library that answers.
+pub(super) fn examine() -> (Vec<Finding>, Option<PathBuf>) {
     let binary = install::executable().map_or_else(|| "unknown".to_owned(), |path| path.display().to_string());
     let mut findings = vec![Finding::ok("phalanx", format!("{} at {binary}", env!("CARGO_PKG_VERSION")))];
     let package = match install::package() {
@@ -136,7 +142,9 @@ pub(super) fn examine() -> Vec<Finding> {
     findings.push(door(doors.as_ref(), answers.as_ref()));
     findings.push(pool_door(&opened, answers.as_ref()));
     findings.push(compiler(package.as_deref()));
-    findings
+    let loaded = answers.as_ref().and_then(|answers| answers.get("loaded")).filter(|loaded| !loaded.is_empty());
+    let loaded = loaded.map(|loaded| PathBuf::from(loaded.split(", ").next().unwrap_or_default()));
+    (findings, loaded)
 }
 
 fn ask(

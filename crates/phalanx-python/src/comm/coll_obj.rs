@@ -19,6 +19,7 @@ use super::{Comm, lock};
 use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
+use crate::large::Numbers;
 use crate::object::context::{self, Private};
 use crate::object::describe::describe_collective;
 use crate::object::habit;
@@ -350,30 +351,30 @@ impl Announced {
 
 /// The messages of an `allgather` that did not fit into the blocks: where each lies in the memory they arrive in.
 struct Rest {
-    counts: Vec<MPI_Count>,
-    places: Vec<MPI_Aint>,
+    counts: Numbers<MPI_Count>,
+    places: Numbers<MPI_Aint>,
     total: usize,
 }
 
 impl Rest {
     fn of(sizes: impl Iterator<Item = usize>) -> PyResult<Rest> {
-        let mut rest = Rest { counts: Vec::new(), places: Vec::new(), total: 0 };
+        let ranks = sizes.size_hint().0;
+        let (mut counts, mut places, mut total) = (Vec::with_capacity(ranks), Vec::with_capacity(ranks), 0_usize);
         for size in sizes {
             let size = if fits(size, GATHER_BLOCK) { 0 } else { size };
-            rest.counts.push(size as MPI_Count);
-            rest.places.push(rest.total as MPI_Aint);
-            rest.total = rest
-                .total
+            counts.push(size as MPI_Count);
+            places.push(total as MPI_Aint);
+            total = total
                 .checked_add(size)
                 .and_then(|end| end.checked_next_multiple_of(64))
                 .ok_or_else(|| PyValueError::new_err("allgather: the objects are too large for one message"))?;
         }
-        Ok(rest)
+        Ok(Rest { counts: Numbers::new(counts), places: Numbers::new(places), total })
     }
 
     fn exchange(&self, py: Python<'_>, parcel: &Parcel, comm: MPI_Comm) -> PyResult<Arc<Memory>> {
         let memory = Memory::for_message(self.total)?;
-        let (to, counts, places) = (memory.address(), self.counts.as_ptr(), self.places.as_ptr());
+        let (to, counts, places) = (memory.address(), self.counts.array(), self.places.array());
         describe_collective(parcel, |address, count, datatype| {
             let count = if fits(parcel.bytes(), GATHER_BLOCK) { 0 } else { count };
             // SAFETY: the parcel holds what is sent; the memory has room for all counts at their places.

@@ -10,6 +10,7 @@ use crate::error::check;
 use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
+use crate::large::Numbers;
 use crate::numbers;
 use crate::object::{self, Memory};
 
@@ -78,11 +79,12 @@ impl Topocomm {
             MPI_Neighbor_allgather_c((&raw const size).cast(), 1, MPI_COUNT, out.cast(), 1, MPI_COUNT, raw)
         }))?;
         let (places, total) = places(&sizes);
+        let (sizes, places) = (Numbers::new(sizes), Numbers::new(places));
         let mut received = vec![0_u8; total];
         let (from, to) = (mine.as_ptr(), received.as_mut_ptr());
         // SAFETY: `received` has room for all blocks, one after the other.
         check(gil::briefly(py, || unsafe {
-            let (counts, displacements) = (sizes.as_ptr(), places.as_ptr());
+            let (counts, displacements) = (sizes.array(), places.array());
             MPI_Neighbor_allgatherv_c(from.cast(), size, MPI_BYTE, to.cast(), counts, displacements, MPI_BYTE, raw)
         }))?;
         failure.map_or_else(|| unpack(py, &received, &sizes), Err)
@@ -118,18 +120,20 @@ impl Topocomm {
             MPI_Neighbor_alltoall_c(out.cast(), 1, MPI_COUNT, into.cast(), 1, MPI_COUNT, raw)
         }))?;
         let ((out_places, _), (in_places, total)) = (places(&out_sizes), places(&sizes));
+        let (out_sizes, sizes) = (Numbers::new(out_sizes), Numbers::new(sizes));
+        let (out_places, in_places) = (Numbers::new(out_places), Numbers::new(in_places));
         let mut received = vec![0_u8; total];
         let (from, to) = (mine.as_ptr(), received.as_mut_ptr());
         // SAFETY: both buffers hold their blocks one after the other.
         check(gil::briefly(py, || unsafe {
             MPI_Neighbor_alltoallv_c(
                 from.cast(),
-                out_sizes.as_ptr(),
-                out_places.as_ptr(),
+                out_sizes.array(),
+                out_places.array(),
                 MPI_BYTE,
                 to.cast(),
-                sizes.as_ptr(),
-                in_places.as_ptr(),
+                sizes.array(),
+                in_places.array(),
                 MPI_BYTE,
                 raw,
             )

@@ -9,6 +9,7 @@ use crate::extras;
 use crate::ffi::*;
 use crate::gil;
 use crate::handle::{self, Handle as _};
+use crate::large;
 use crate::text::Text;
 
 /// The functions of a representation: MPI's extra state. They live as long as the process, as the representation does.
@@ -104,6 +105,32 @@ unsafe extern "C" fn write(
     Conversion { memory, datatype, count, file, position }.run(state, |functions| functions.write.as_ref())
 }
 
+/// As [`read`], for a library without large counts.
+unsafe extern "C" fn read_plain(
+    memory: *mut c_void,
+    datatype: MPI_Datatype,
+    count: c_int,
+    file: *mut c_void,
+    position: MPI_Offset,
+    state: *mut c_void,
+) -> c_int {
+    // SAFETY: as the library promises.
+    unsafe { read(memory, datatype, count.into(), file, position, state) }
+}
+
+/// As [`write`], for a library without large counts.
+unsafe extern "C" fn write_plain(
+    memory: *mut c_void,
+    datatype: MPI_Datatype,
+    count: c_int,
+    file: *mut c_void,
+    position: MPI_Offset,
+    state: *mut c_void,
+) -> c_int {
+    // SAFETY: as the library promises.
+    unsafe { write(memory, datatype, count.into(), file, position, state) }
+}
+
 unsafe extern "C" fn extent(datatype: MPI_Datatype, bytes: *mut MPI_Aint, state: *mut c_void) -> c_int {
     with_datatype(state, datatype, |py, functions, object| {
         let said = functions.extent.call1(py, (object,))?.extract(py)?;
@@ -145,8 +172,12 @@ fn Register_datarep(
         write: function(write_fn, "write_fn")?,
         extent: function(extent_fn, "extent_fn")?.ok_or_else(|| wrong_type("a function as extent_fn", extent_fn))?,
     };
-    let address = |function: Function, there: bool| if there { function as *mut c_void } else { std::ptr::null_mut() };
-    let (reads, writes) = (address(read, functions.read.is_some()), address(write, functions.write.is_some()));
+    let (reads, writes) = match large::has_large_conversions() {
+        true => (read as Function as *mut c_void, write as Function as *mut c_void),
+        false => (read_plain as PlainFunction as *mut c_void, write_plain as PlainFunction as *mut c_void),
+    };
+    let given = |address: *mut c_void, there: bool| if there { address } else { std::ptr::null_mut() };
+    let (reads, writes) = (given(reads, functions.read.is_some()), given(writes, functions.write.is_some()));
     let sizes: unsafe extern "C" fn(MPI_Datatype, *mut MPI_Aint, *mut c_void) -> c_int = extent;
     let state = Box::into_raw(Box::new(functions)).cast::<c_void>();
     let name = datarep.as_ptr();
@@ -163,6 +194,9 @@ fn Register_datarep(
 
 type Function =
     unsafe extern "C" fn(*mut c_void, MPI_Datatype, MPI_Count, *mut c_void, MPI_Offset, *mut c_void) -> c_int;
+
+type PlainFunction =
+    unsafe extern "C" fn(*mut c_void, MPI_Datatype, c_int, *mut c_void, MPI_Offset, *mut c_void) -> c_int;
 
 /// Adds the function to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -16,6 +16,7 @@ use crate::error::check;
 use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
+use crate::large::{Array, Numbers};
 
 /// What a communicator looks like from here.
 struct Shape {
@@ -259,13 +260,13 @@ pub(crate) fn reduce_scatter_block(
 pub(crate) struct ReduceScatter {
     /// The buffers.
     pub(crate) sides: Reduction,
-    counts: Box<[MPI_Count]>,
+    counts: Numbers<MPI_Count>,
 }
 
 impl ReduceScatter {
     /// The size of each rank's block.
-    pub(crate) fn counts(&self) -> *const MPI_Count {
-        self.counts.as_ptr()
+    pub(crate) fn counts(&self) -> Array<MPI_Count> {
+        self.counts.array()
     }
 
     /// Parses the buffers. `counts` left out are what everybody receives here: they are gathered, which waits for all ranks.
@@ -276,7 +277,7 @@ impl ReduceScatter {
         comm: &Comm,
     ) -> PyResult<ReduceScatter> {
         if is_null(comm) {
-            return Ok(ReduceScatter { sides: Reduction::nothing(), counts: Box::new([]) });
+            return Ok(ReduceScatter { sides: Reduction::nothing(), counts: Numbers::new([]) });
         }
         let py = send.py();
         let shape = Shape::of(comm)?;
@@ -315,7 +316,7 @@ impl ReduceScatter {
                 )));
             }
         }
-        Ok(ReduceScatter { sides: reduction, counts })
+        Ok(ReduceScatter { sides: reduction, counts: Numbers::new(counts) })
     }
 }
 

@@ -9,13 +9,14 @@ use super::room::{Extent, Room, pack, spread, strided};
 use super::{Base, Form, Parts, datatype_of, integer, is_integral, items, pair_of, wrong_length};
 use crate::buffer::{self, Access, View};
 use crate::ffi::*;
+use crate::large::{Array, Numbers};
 
 /// Counts and displacements per rank, of one datatype.
 pub(crate) struct Vector {
     /// Where displacement 0 is.
     pub(crate) address: *mut c_void,
-    counts: Option<Box<[MPI_Count]>>,
-    displacements: Option<Box<[MPI_Aint]>>,
+    counts: Option<Numbers<MPI_Count>>,
+    displacements: Option<Numbers<MPI_Aint>>,
     /// Of what.
     pub(crate) datatype: MPI_Datatype,
     _view: View,
@@ -28,13 +29,13 @@ unsafe impl Sync for Vector {}
 
 impl Vector {
     /// The counts as MPI wants them; null when there is no message here.
-    pub(crate) fn counts(&self) -> *const MPI_Count {
-        self.counts.as_ref().map_or(ptr::null(), |counts| counts.as_ptr())
+    pub(crate) fn counts(&self) -> Array<MPI_Count> {
+        self.counts.as_ref().map_or_else(Array::null, Numbers::array)
     }
 
     /// The displacements as MPI wants them; null when there is no message here.
-    pub(crate) fn displacements(&self) -> *const MPI_Aint {
-        self.displacements.as_ref().map_or(ptr::null(), |displacements| displacements.as_ptr())
+    pub(crate) fn displacements(&self) -> Array<MPI_Aint> {
+        self.displacements.as_ref().map_or_else(Array::null, Numbers::array)
     }
 
     fn absent(address: usize, datatype: MPI_Datatype) -> Vector {
@@ -79,8 +80,8 @@ impl Form for Vector {
         }
         Ok(Vector {
             address: base.view.address(),
-            counts: Some(counts),
-            displacements: Some(displacements),
+            counts: Some(Numbers::new(counts)),
+            displacements: Some(Numbers::new(displacements)),
             datatype: base.datatype,
             _view: base.view,
         })
@@ -130,8 +131,8 @@ fn reach(count: MPI_Count, datatype: MPI_Datatype) -> PyResult<(i128, i128)> {
 pub(crate) struct VectorW {
     /// Where displacement 0 is.
     pub(crate) address: *mut c_void,
-    counts: Option<Box<[MPI_Count]>>,
-    displacements: Option<Box<[MPI_Aint]>>,
+    counts: Option<Numbers<MPI_Count>>,
+    displacements: Option<Numbers<MPI_Aint>>,
     datatypes: Option<Box<[MPI_Datatype]>>,
     _view: View,
 }
@@ -143,13 +144,13 @@ unsafe impl Sync for VectorW {}
 
 impl VectorW {
     /// The counts as MPI wants them; null when there is no message here.
-    pub(crate) fn counts(&self) -> *const MPI_Count {
-        self.counts.as_ref().map_or(ptr::null(), |counts| counts.as_ptr())
+    pub(crate) fn counts(&self) -> Array<MPI_Count> {
+        self.counts.as_ref().map_or_else(Array::null, Numbers::array)
     }
 
     /// The displacements as MPI wants them; null when there is no message here.
-    pub(crate) fn displacements(&self) -> *const MPI_Aint {
-        self.displacements.as_ref().map_or(ptr::null(), |displacements| displacements.as_ptr())
+    pub(crate) fn displacements(&self) -> Array<MPI_Aint> {
+        self.displacements.as_ref().map_or_else(Array::null, Numbers::array)
     }
 
     /// The datatypes as MPI wants them; null when there is no message here.
@@ -230,8 +231,10 @@ impl Form for VectorW {
         }
         Ok(VectorW {
             address: view.address(),
-            counts: Some(counts),
-            displacements: Some(displacements.iter().map(|value: &i64| *value as MPI_Aint).collect()),
+            counts: Some(Numbers::new(counts)),
+            displacements: Some(Numbers::new(
+                displacements.iter().map(|value: &i64| *value as MPI_Aint).collect::<Box<[MPI_Aint]>>(),
+            )),
             datatypes: Some(datatypes),
             _view: view,
         })
