@@ -177,6 +177,74 @@ if comm.rank == 1:
         except OSError:
             pass
 """
+TAKEN_BACK = """\
+from mpi4py import MPI
+import numpy
+
+comm = MPI.COMM_WORLD
+data = numpy.zeros(1 << 18)
+if comm.rank == 0:
+    lost = comm.Issend(data, 1, tag=5)
+    kept = comm.Issend(data, 1, tag=5)
+    lost.Cancel()
+    status = MPI.Status()
+    lost.Wait(status)
+    assert status.Is_cancelled()
+    comm.Barrier()
+    kept.Wait()
+else:
+    comm.Barrier()
+    comm.Recv(data, 0, tag=5)
+"""
+PROBED = """\
+from mpi4py import MPI
+import numpy
+
+comm = MPI.COMM_WORLD
+for size in (4, 1 << 18):
+    data = numpy.zeros(size)
+    if comm.rank == 0:
+        comm.Send(data, 1, tag=1)
+        comm.Send(data, 1, tag=2)
+        comm.Send(data, 1, tag=3)
+    else:
+        comm.Mprobe(0, tag=1).Recv(data)
+        comm.Mprobe(0, tag=2).Irecv(data).Wait()
+        comm.Mprobe(MPI.ANY_SOURCE, tag=3).Recv(data)
+"""
+TOOL = """\
+#include <mpi.h>
+#include <stdio.h>
+
+static int sent, inside;
+
+int MPI_Send(const void *buf, int count, MPI_Datatype type, int dest, int tag,
+             MPI_Comm comm)
+{
+    sent++;
+    if (inside++)
+        printf("called within itself\\n");
+    int code = PMPI_Send(buf, count, type, dest, tag, comm);
+    inside--;
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    int rank, value = 1;
+    MPI_Init(&argc, &argv);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    for (int i = 0; i < 3; i++)
+        if (rank == 0)
+            MPI_Send(&value, 1, MPI_INT, 1, 5, MPI_COMM_WORLD);
+        else
+            MPI_Recv(&value, 1, MPI_INT, 0, 5, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    if (rank == 0)
+        printf("%d\\n", sent);
+    MPI_Finalize();
+    return 0;
+}
+"""
 C_PROGRAM = """\
 #include <mpi.h>
 
@@ -282,6 +350,20 @@ class TestTrace(JobCase):
         expected = {"point-to-point", "completion", "collective", "one-sided"}
         self.assertEqual(kinds, expected | {"file", "management"})
 
+    def test_a_send_that_was_taken_back_leaves_the_others_their_arrows(self):
+        timeline, _ = self.trace(2, TAKEN_BACK)
+        sends = timeline.calls("MPI_Issend", 0)
+        starts = [start for start, _ in timeline.arrows()]
+        self.assertEqual([start.begin for start in starts], [sends[1].begin])
+
+    def test_messages_that_were_probed_end_where_they_are_received(self):
+        timeline, _ = self.trace(2, PROBED)
+        ends = Counter(
+            (start.arguments["tag"], end.name) for start, end in timeline.arrows()
+        )
+        expected = {(1, "MPI_Mrecv"): 2, (2, "MPI_Wait"): 2, (3, "MPI_Mrecv"): 2}
+        self.assertEqual(ends, expected)
+
     def test_who_waits_is_seen_to_wait(self):
         timeline, _ = self.trace(2, WAITS)
         waits = [one for one in timeline.slices if one.name == "waiting"]
@@ -385,16 +467,26 @@ class TestTrace(JobCase):
         self.assertEqual(ended.err, "")
         self.assertEqual(len(timeline.arrows()), 10)
 
-    @unittest.skipUnless(shutil.which("cc"), "no C compiler")
-    def test_calls_of_c_have_lines(self):
+    def trace_of_c(self, text: str) -> tuple[Timeline, Ended]:
         source, program = Path(self.folder, "program.c"), Path(self.folder, "program")
-        source.write_text(C_PROGRAM)
+        source.write_text(text)
         build = [PHALANX, "cc", "-g", str(source), "-o", str(program)]
         subprocess.run(build, check=True, timeout=60)
         file = Path(self.folder, "a trace")
         ended = self.launch("-n", "2", "--trace", str(file), str(program)).end()
         self.assertEqual((ended.status, ended.err), (0, ""), ended.text)
-        timeline = Timeline(file)
+        return Timeline(file), ended
+
+    @unittest.skipUnless(shutil.which("cc"), "no C compiler")
+    def test_a_tool_sees_each_call_once(self):
+        timeline, ended = self.trace_of_c(TOOL)
+        self.assertEqual(ended.out, "3\n")
+        self.assertEqual(len(timeline.calls("MPI_Send", 0)), 3)
+        self.assertEqual(len(timeline.arrows()), 3)
+
+    @unittest.skipUnless(shutil.which("cc"), "no C compiler")
+    def test_calls_of_c_have_lines(self):
+        timeline, _ = self.trace_of_c(C_PROGRAM)
         line = C_PROGRAM.splitlines().index(
             "        MPI_Send(&value, 1, MPI_INT, 1, 5, MPI_COMM_WORLD);"
         )

@@ -115,18 +115,19 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
     let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
     let when = if entry.anytime { quote!(AnyTime) } else { quote!(WhileRunning) };
     let signature = quote! { #(#raw: <#types as crate::param::Param<crate::param::#width>>::Raw),* };
+    let twin = format_ident!("{name}_profiled");
     let profiled = profiled(name).map(|profiled_text| {
         quote! {
-            const _: () = {
-                #[unsafe(export_name = #profiled_text)]
-                #[allow(clippy::too_many_arguments, reason = "some functions of the standard have many")]
-                unsafe extern "C" fn profiled(#signature) -> ::core::ffi::c_int {
-                    // SAFETY: the same contract.
-                    unsafe { #name(#(#raw),*) }
-                }
-            };
+            #[unsafe(export_name = #profiled_text)]
+            #[allow(non_snake_case, clippy::too_many_arguments, reason = "some functions of the standard have many")]
+            unsafe extern "C" fn #twin(#signature) -> ::core::ffi::c_int {
+                // SAFETY: the same contract.
+                unsafe { #name(#(#raw),*) }
+            }
         }
     });
+    // A tool may have put a function of its own in the place of the first, which has been called already.
+    let again = if profiled.is_some() { &twin } else { &plain };
     let decoded_body = quote! {
         || {
             #(
@@ -157,7 +158,7 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
                     #arguments
                 },
                 // SAFETY: the same contract.
-                move || unsafe { #plain(#(#raw),*) },
+                move || unsafe { #again(#(#raw),*) },
             )
         }
     };

@@ -180,7 +180,6 @@ fn stop(process: &Process) -> Result<(), Failure> {
     crate::check::look_for_leaks(process);
     let outcome = process.engine.finalize();
     RUNNING.store(STOPPED, Ordering::Release);
-    crate::trace::finalized();
     for lost in process.engine.undelivered() {
         crate::errors::say(&format!("rank {}: a message was not delivered: {lost}", process.world.comm.rank()));
     }

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use phalanx_engine::Engine;
@@ -59,6 +59,8 @@ struct Recorder {
     log: Log,
     /// In a forked child, nothing is written.
     forks: u32,
+    /// There was no room for a message: no more are recorded.
+    ends_messages: AtomicBool,
     threads: AtomicU32,
     places: Mutex<HashMap<Spot, u32>>,
     names: Mutex<HashMap<Object, String>>,
@@ -105,6 +107,7 @@ pub(crate) fn begin(engine: &Engine) {
     let recorder = Arc::new(Recorder {
         log,
         forks: phalanx_shm::fork::generation(),
+        ends_messages: AtomicBool::new(false),
         threads: AtomicU32::new(0),
         places: Mutex::default(),
         names: Mutex::default(),
@@ -138,15 +141,6 @@ pub(crate) struct Began(u64, u64);
 pub(crate) fn time() -> Began {
     // Only the launcher knows whether programs may read the counter.
     if std::env::var_os(LOG).is_none() { Began(0, 0) } else { Began(Clock::Monotonic.now(), Clock::Counter.now()) }
-}
-
-/// MPI has been finalized.
-pub(crate) fn finalized() {
-    if let Some(recorder) = RECORDER.get()
-        && let Some(at) = recorder.log.take(1)
-    {
-        recorder.log.write(at, record::end());
-    }
 }
 
 /// An object may be called otherwise than before.
@@ -348,11 +342,17 @@ impl Tracer for Recorder {
     }
 
     fn message(&self, message: Traced) -> u32 {
-        let Some(at) = self.log.take(1) else { return 0 };
+        // Messages are numbered by their order alone: behind one that is missing, none could be told from the next.
+        if self.ends_messages.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let Some(at) = self.log.take(1) else {
+            self.ends_messages.store(true, Ordering::Relaxed);
+            return 0;
+        };
         let event = match message.event {
             TraceEvent::Sent => Event::Sent,
             TraceEvent::Matched => Event::Matched,
-            TraceEvent::Unsent => Event::Unsent,
         };
         let Traced { call, other, ctx: context, tag, bytes, .. } = message;
         self.log.write(at, record::half(&Half { event, call, other: other.0, context, tag, bytes }));
@@ -361,6 +361,10 @@ impl Tracer for Recorder {
 
     fn completed(&self, record: u32) {
         self.log.set(record, record::COMPLETED, self.call().into());
+    }
+
+    fn taken_back(&self, record: u32) {
+        self.log.set(record, record::TAKEN_BACK, 1);
     }
 
     fn waited(&self, nanoseconds: u64) {

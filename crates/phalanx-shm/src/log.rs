@@ -212,22 +212,37 @@ impl Log {
         self.of_record(at, word).store(value, Ordering::Relaxed);
     }
 
-    /// Who has written here; 0 for nobody.
-    pub fn owner(&self) -> u32 {
-        self.word(OWNER).load(Ordering::Relaxed) as u32
-    }
-
     /// What has been [lost](Log::lose).
     pub fn lost(&self) -> u64 {
-        self.word(LOST).load(Ordering::Relaxed)
+        self.read(HEAD as usize * GRANULE).get(LOST).copied().unwrap_or(0)
     }
 
-    /// Everything that has been written, with the head.
+    /// Everything that has been written, with the head. Who wrote may have said anything, and given pages back: so it is read
+    /// and not looked at in the mapping, where a page that is not there and cannot be had ends the one who looks.
     pub fn all(&self) -> Vec<u64> {
-        let len = self.words().len() as u64;
-        let taken = self.word(TAKEN).load(Ordering::Relaxed);
-        let words = taken.saturating_add(HEAD).saturating_mul(GRANULE as u64).min(len);
-        self.words()[..usize::try_from(words).unwrap_or(0)].iter().map(|word| word.load(Ordering::Acquire)).collect()
+        let taken = self.read(HEAD as usize * GRANULE).get(TAKEN).copied().unwrap_or(0);
+        let words = taken.saturating_add(HEAD).saturating_mul(GRANULE as u64);
+        // Behind as many bytes as there are pages, nothing was written that counts: pages are reserved from the front on.
+        let pages = rustix::fs::fstat(self.fd()).map_or(0, |state| u64::try_from(state.st_blocks).unwrap_or(0));
+        let most = pages.saturating_mul(512 / 8).min(self.segment.len() as u64 / 8);
+        self.read(usize::try_from(words.min(most)).unwrap_or(0))
+    }
+
+    /// The first words, as far as they can be read.
+    fn read(&self, words: usize) -> Vec<u64> {
+        let mut found = Vec::with_capacity(words);
+        let mut piece = vec![0; (words * 8).min(PIECE as usize)];
+        while found.len() < words {
+            let wanted = ((words - found.len()) * 8).min(piece.len());
+            match rustix::io::pread(self.fd(), &mut piece[..wanted], found.len() as u64 * 8) {
+                Ok(read) if read >= 8 => {
+                    found.extend(piece[..read].as_chunks::<8>().0.iter().map(|word| u64::from_ne_bytes(*word)));
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        found
     }
 }
 
@@ -249,7 +264,8 @@ mod tests {
         let two = writer.take(2).expect("room");
         writer.write(two, [9, 1, 2, 3, 4, 5, 6, 7]);
         writer.set(at, 2, 20);
-        assert_eq!((at, two, reader.owner()), (2, 3, std::process::id()));
+        assert_eq!((at, two), (2, 3));
+        assert_eq!(reader.all()[OWNER], u64::from(std::process::id()));
         assert_eq!(reader.all()[HEAD as usize * GRANULE..], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
     }
 
@@ -270,6 +286,24 @@ mod tests {
         assert!((0..9).all(|_| writer.take(2).is_none()));
         writer.lose();
         assert_eq!((reader.lost(), reader.all().len()), (1, (room + HEAD as usize) * GRANULE));
+    }
+
+    #[test]
+    fn reading_takes_no_page_that_is_not_there() {
+        let (reader, writer) = pair(32 << 20);
+        writer.write(writer.take(1).expect("room"), [7, 1, 2, 3]);
+        let pages = || rustix::fs::fstat(reader.fd()).expect("its state").st_blocks;
+        let before = pages();
+        // What a program writes over its log may be anything.
+        writer.word(TAKEN).store(u64::MAX, Ordering::Relaxed);
+        let all = reader.all();
+        assert_eq!(pages(), before);
+        assert!(all.len() as u64 <= before as u64 * 64, "{}", all.len());
+        assert_eq!(all[HEAD as usize * GRANULE..][..5], [7, 1, 2, 3, 0]);
+        // Nor is the head, when its page has been given back.
+        let punch = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(reader.fd(), punch, 0, 32 << 20).expect("a hole");
+        assert_eq!((reader.lost(), reader.all().len(), pages()), (0, 0, 0));
     }
 
     #[test]

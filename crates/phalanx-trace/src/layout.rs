@@ -47,6 +47,8 @@ pub struct Layout {
     pub form_at: u32,
     /// Of bytes: their number, and where they are.
     pub bytes: [u64; 2],
+    /// A thread may run a copy of its own of a code object's instructions (3.14 without the lock): where it is in them tells no line.
+    pub copies: bool,
 }
 
 const V3_11: Layout = Layout {
@@ -69,6 +71,7 @@ const V3_11: Layout = Layout {
     text: [16, 32, 48, 72],
     form_at: 2,
     bytes: [16, 32],
+    copies: false,
 };
 
 const V3_12: Layout = Layout {
@@ -94,11 +97,16 @@ struct Table {
     code: usize,
     object: usize,
     form_at: u32,
+    /// Whether threads without a lock have copies of instructions.
+    copies: bool,
 }
 
-const TABLE_3_13: Table = Table { runtime: 3, interpreter: 6, thread: 19, frame: 28, code: 34, object: 44, form_at: 2 };
+const TABLE_3_13: Table =
+    Table { runtime: 3, interpreter: 6, thread: 19, frame: 28, code: 34, object: 44, form_at: 2, copies: false };
 const TABLE_3_14: Table =
-    Table { runtime: 3, interpreter: 6, thread: 22, frame: 31, code: 39, object: 50, form_at: 16 };
+    Table { runtime: 3, interpreter: 6, thread: 22, frame: 31, code: 39, object: 50, form_at: 16, copies: true };
+/// The word that says whether there are threads without a lock.
+const LOCKLESS: usize = 2;
 /// Words of the table that are looked at.
 pub const WORDS: usize = 52;
 const MARK: u64 = u64::from_ne_bytes(*b"xdebugpy");
@@ -154,6 +162,7 @@ fn by_table(words: &[u64], table: &Table) -> Option<Layout> {
         text: V3_12.text.map(|offset| offset + more),
         form_at: table.form_at,
         bytes: V3_12.bytes.map(|offset| offset + more),
+        copies: words[LOCKLESS] != 0 && table.copies,
     })
 }
 
@@ -181,6 +190,17 @@ mod tests {
         assert_eq!((layout.code, layout.previous, layout.instruction, layout.owner), (0, 8, 56, 70));
         assert_eq!((layout.name, layout.first_line, layout.instructions), (128, 68, 200));
         assert_eq!(layout.text, V3_12.text);
+    }
+
+    #[test]
+    fn a_line_is_not_told_by_a_copy_of_instructions() {
+        let mut words = table();
+        words[LOCKLESS] = 1;
+        // Each object begins with 16 bytes more.
+        words[TABLE_3_13.object..][..2].copy_from_slice(&[32, 24]);
+        let layout = by_table(&words, &TABLE_3_13).unwrap();
+        assert_eq!((layout.text[0], layout.copies), (V3_12.text[0] + 16, false));
+        assert!(by_table(&words, &Table { copies: true, ..TABLE_3_13 }).unwrap().copies);
     }
 
     #[test]

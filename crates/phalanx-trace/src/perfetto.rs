@@ -3,10 +3,11 @@
 //!
 //! A rank is a process there and its threads are threads, each with a *track* on which calls are *slices*. In a call that waited
 //! lies a slice "waiting" of that length at its end. A message is a *flow* (an arrow) from the slice of the call that sent it to
-//! an instant in the call that had it. Texts that are repeated are *interned*: said once, and then by number. All packets are of
-//! one sequence, in the order in which they may be read: what ends comes before what begins at the same time.
+//! an instant in the call that had it. Names of calls and of what is told of them, their kinds and their places are *interned*: said
+//! once, and then by number; names of ranks and communicators are said each time. All packets are of one sequence, in the order in
+//! which they may be read: what ends comes before what begins at the same time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -220,10 +221,11 @@ impl<W: Write> Writer<'_, W> {
         }
         let descriptor = descriptor.number(track::PROCESS_SORT, index as u64).text(track::PROCESS_NAME, &name);
         self.track(Message::default().number(track::UUID, process).message(track::PROCESS, &descriptor))?;
-        let mut threads: Vec<u32> = rank.calls.iter().map(|call| call.thread).collect();
-        threads.sort_unstable();
-        threads.dedup();
-        for thread in threads {
+        let mut threads: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for (index, call) in (0..).zip(&rank.calls) {
+            threads.entry(call.thread).or_default().push(index);
+        }
+        for (thread, calls) in threads {
             let number = process + 1 + u64::from(thread);
             let name = if thread == 0 { name.clone() } else { format!("thread {thread}") };
             let descriptor = Message::default()
@@ -232,7 +234,7 @@ impl<W: Write> Writer<'_, W> {
                 .text(track::THREAD_NAME, &name);
             let track = Message::default().number(track::UUID, number).number(track::PARENT, process);
             self.track(track.message(track::THREAD, &descriptor))?;
-            self.thread(trace, rank, thread, number, flows)?;
+            self.thread(trace, rank, &calls, number, flows)?;
         }
         Ok(())
     }
@@ -241,11 +243,12 @@ impl<W: Write> Writer<'_, W> {
         self.packet(Message::default().number(packet::TIMESTAMP, 0).message(packet::TRACK_DESCRIPTOR, &descriptor))
     }
 
-    /// The slices of a thread.
-    fn thread(&mut self, trace: &Trace, rank: &Rank, thread: u32, track: u64, flows: &Flows<'_>) -> io::Result<()> {
+    /// The slices of a thread, which made these calls of the rank.
+    fn thread(&mut self, trace: &Trace, rank: &Rank, calls: &[u32], track: u64, flows: &Flows<'_>) -> io::Result<()> {
         // Calls within which the next one may lie.
         let mut open: Vec<Open<'_>> = Vec::new();
-        for (index, call) in (0..).zip(&rank.calls).filter(|(_, call)| call.thread == thread) {
+        for index in calls.iter().copied() {
+            let Some(call) = rank.calls.get(index as usize) else { continue };
             self.finish_until(trace, &mut open, call.began_ns, track, flows)?;
             // What lies within another one ends with it at the latest.
             let end = open.last().map_or(call.ended_ns, |outer| call.ended_ns.min(outer.end));
@@ -490,6 +493,19 @@ mod tests {
             }
             assert_eq!(depth, 0);
         }
+    }
+
+    #[test]
+    fn as_many_threads_as_calls_are_no_more_work() {
+        let mut trace = trace();
+        let calls = 50_000;
+        let of_thread = |thread| Call { thread, ..call("MPI_Send", u64::from(thread), 1 << 20, 0) };
+        trace.ranks[0].calls = (0..calls).map(of_thread).collect();
+        trace.messages.clear();
+        let (events, _) = seen(&trace);
+        let own: Vec<_> = events.iter().filter(|event| event.1 == BEGIN && event.2 >> 32 == 1).collect();
+        assert_eq!(own.len(), calls as usize);
+        assert!(own.iter().zip(0..).all(|(event, thread)| event.2 == 1 << 32 | (thread + 1) && event.0 == thread));
     }
 
     #[test]

@@ -113,9 +113,13 @@ fn messages(ranks: &[Rank], parts: &[Parts], indices: &[HashMap<u32, u32>]) -> V
     let mut messages = Vec::new();
     for (to, part) in (0u32..).zip(parts) {
         for (from, context, tag, half) in &part.matched {
-            let Some(sent) = lines.get_mut(&(*from, to, *context, *tag)).and_then(VecDeque::pop_front) else {
+            let line = (*from, to, *context, *tag);
+            let Some(sent) = lines.get_mut(&line).and_then(VecDeque::pop_front) else { continue };
+            if sent.bytes != half.bytes {
+                // It is another one: nothing is known of those behind it.
+                lines.remove(&line);
                 continue;
-            };
+            }
             let call = |rank: u32, at: u32| {
                 let index = *indices.get(rank as usize)?.get(&at)?;
                 Some((index, ranks.get(rank as usize)?.calls.get(index as usize)?))
@@ -201,17 +205,9 @@ impl Reader<'_> {
                         granules = 2;
                     }
                 }
+                record::SENT if rest[record::TAKEN_BACK] != 0 => {}
                 record::SENT => parts.sent.extend(self.half(rest)),
                 record::MATCHED => parts.matched.extend(self.half(rest)),
-                record::UNSENT => {
-                    let gone = self.half(rest);
-                    let is_it = |(to, context, tag, half): &(u32, u32, i32, Half)| {
-                        gone.is_some_and(|(t, c, g, h)| (*to, *context, *tag, half.bytes) == (t, c, g, h.bytes))
-                    };
-                    if let Some(last) = parts.sent.iter().rposition(is_it) {
-                        parts.sent.remove(last);
-                    }
-                }
                 record::PLACE => {
                     if let Some((text, length)) = record::read_text(rest) {
                         let id = place(&text).and_then(|place| places.id(place));
@@ -396,8 +392,8 @@ mod tests {
     fn a_message_that_was_taken_back_is_none() {
         let (mut zero, mut one) = (Writer::new(), Writer::new());
         let first = zero.call("MPI_Issend", 1100, 1200);
-        zero.half(Event::Sent, first, 1, 5);
-        zero.half(Event::Unsent, first, 1, 5);
+        let at = zero.half(Event::Sent, first, 1, 5);
+        zero.0[at as usize * GRANULE + record::TAKEN_BACK] = 1;
         let again = zero.call("MPI_Send", 1300, 1400);
         zero.half(Event::Sent, again, 1, 5);
         let call = one.call("MPI_Recv", 1100, 1500);
@@ -405,6 +401,28 @@ mod tests {
         let trace = read(job(), &[zero.log(0), one.log(1)]);
         assert_eq!(trace.messages.len(), 1);
         assert_eq!(trace.messages[0].send_call, Some(1));
+    }
+
+    #[test]
+    fn behind_a_message_that_is_missing_no_arrow_is_drawn() {
+        let (mut zero, mut one) = (Writer::new(), Writer::new());
+        let sizes = [8, 8, 16, 8, 8];
+        for (at, bytes) in (1000u64..).step_by(100).zip(sizes) {
+            let call = zero.call("MPI_Send", at, at + 50);
+            let half = record::Half { event: Event::Sent, call, other: 1, context: 4, tag: 1, bytes };
+            zero.add(&record::half(&half));
+        }
+        for (number, (at, bytes)) in (1050u64..).step_by(100).zip(sizes).enumerate() {
+            let call = one.call("MPI_Recv", at, at + 90);
+            let half = record::Half { event: Event::Matched, call, other: 0, context: 4, tag: 1, bytes };
+            // The second has been lost.
+            if number != 1 {
+                one.add(&record::half(&half));
+            }
+        }
+        let trace = read(job(), &[zero.log(0), one.log(1)]);
+        let seen: Vec<_> = trace.messages.iter().map(|m| (m.send_call, m.receive_call)).collect();
+        assert_eq!(seen, [(Some(0), Some(0))]);
     }
 
     #[test]

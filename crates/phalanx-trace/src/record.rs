@@ -12,20 +12,20 @@
 //! | | the object's number 32, slot of the peer 32 |
 //! | | tag 32, unused 32 |
 //! | | bytes |
-//! | message | kind 8 (sent, matched, taken back), bytes 56 |
+//! | message | kind 8 (sent, matched), bytes 56 |
 //! | | the call that sent it or asked for it 32, slot of the other side 32 |
 //! | | context 32, tag 32 |
-//! | | the call that completed the receive 32 (0: the one that asked), unused 32 |
+//! | | of one that was matched: the call that completed the receive (0: the one that asked); of one that was sent: 1 when it has been taken back |
 //! | text | kind 8 (place, name), unused 24, bytes of the text 32 |
 //! | | what it is of: the number of a place, or kind 32 and number 32 of an object |
 //! | | unused, unused |
 //! | | then granules of kind "more" 8 and 31 bytes of the text |
-//! | end | kind 8: the rank has been finalized |
 //!
 //! A call is named by the granule in which its record begins, and 0 is none. Times are those of the log's clock; waits are nanoseconds.
 //!
 //! A message has no number of its own. The standard's order gives it one: messages of one sender to one receiver with the same
-//! context and tag are received in the order in which they were sent, so the n-th that was matched is the n-th that was sent.
+//! context and tag are received in the order in which they were sent, so the n-th that was matched is the n-th that was sent. A
+//! process that had no room for one records no more of them, and both ends know the bytes: arrows end there, and none is another's.
 
 use crate::model::Place;
 
@@ -33,10 +33,8 @@ pub(crate) const CALL: u8 = 1;
 pub(crate) const MORE: u8 = 2;
 pub(crate) const SENT: u8 = 3;
 pub(crate) const MATCHED: u8 = 4;
-pub(crate) const UNSENT: u8 = 5;
-pub(crate) const PLACE: u8 = 6;
-pub(crate) const NAME: u8 = 7;
-pub(crate) const END: u8 = 8;
+pub(crate) const PLACE: u8 = 5;
+pub(crate) const NAME: u8 = 6;
 
 /// The kind of a communicator.
 pub(crate) const COMM: u8 = 1;
@@ -62,6 +60,8 @@ pub const ENDED: usize = 2;
 pub const WAITED: usize = 3;
 /// The word of a matched message that says which call completed its receive.
 pub const COMPLETED: usize = 3;
+/// The word of a sent message that says that it has been taken back.
+pub const TAKEN_BACK: usize = 3;
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,8 +148,6 @@ pub enum Event {
     Sent,
     /// It was matched with a receive.
     Matched,
-    /// It was sent, and then taken back.
-    Unsent,
 }
 
 /// One end of a message.
@@ -175,7 +173,6 @@ pub fn half(half: &Half) -> [u64; GRANULE] {
     let kind = match half.event {
         Event::Sent => SENT,
         Event::Matched => MATCHED,
-        Event::Unsent => UNSENT,
     };
     [
         u64::from(kind) | half.bytes.min(u64::MAX >> 8) << 8,
@@ -183,12 +180,6 @@ pub fn half(half: &Half) -> [u64; GRANULE] {
         pair(half.context, half.tag as u32),
         0,
     ]
-}
-
-/// The record that says that the rank has been finalized.
-#[must_use]
-pub fn end() -> [u64; GRANULE] {
-    [u64::from(END), 0, 0, 0]
 }
 
 fn text(kind: u8, of: u64, text: &str) -> Vec<u64> {

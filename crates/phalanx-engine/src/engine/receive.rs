@@ -31,6 +31,8 @@ pub(crate) struct Stored {
     pub(crate) signature: u32,
     pub(crate) bytes: u64,
     pub(crate) content: Content,
+    /// Its record, once it has been taken, in a program that is traced.
+    pub(crate) record: u32,
 }
 
 /// Where its data is.
@@ -164,7 +166,7 @@ impl Core {
         tag: i32,
         stored: Stored,
     ) -> std::result::Result<Result<Status>, Stored> {
-        let Stored { from, signature, bytes: length, content } = stored;
+        let Stored { from, signature, bytes: length, content, record } = stored;
         match content {
             Content::Packed { bytes, sync } if length <= (m.count * m.ty.size()) as u64 => {
                 if let Some(op) = sync {
@@ -173,16 +175,17 @@ impl Core {
                 let matched = Matched { ctx: m.ctx, source, tag, signature, bytes: length };
                 Ok(self.unpack(matched, m.mem, m.count, m.ty, &bytes))
             }
-            content => Err(Stored { from, signature, bytes: length, content }),
+            content => Err(Stored { from, signature, bytes: length, content, record }),
         }
     }
 
     /// Starts a receive: takes an arrived message or waits in the posted queue.
     pub(crate) fn recv_start(&mut self, m: &Incoming<'_>, owner: Owner) -> Result<RawOp> {
         if let Some((source, tag, stored)) = self.take_arrived(m.ctx, m.pattern) {
+            let record = stored.record;
             let op = self.recv_stored(m, source, tag, stored, owner)?;
             if self.attentive {
-                self.trace_started(op);
+                self.trace_started(op, record);
             }
             return Ok(op);
         }
@@ -277,13 +280,18 @@ impl Core {
             return;
         }
         let content = Content::Packed { bytes: SmallVec::from_vec(packed), sync: None };
-        self.store(m.ctx, source, m.tag, Stored { from: self.me, signature: m.ty.signature(), bytes, content });
+        self.store(
+            m.ctx,
+            source,
+            m.tag,
+            Stored { from: self.me, signature: m.ty.signature(), bytes, content, record: 0 },
+        );
     }
 
     /// Takes the earliest message that fits, claiming it if it is large; skips those whose sender has withdrawn them.
     pub(crate) fn take_arrived(&mut self, ctx: u32, pattern: Pattern) -> Option<(i32, i32, Stored)> {
         while self.arrived > 0 {
-            let (source, tag, stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
+            let (source, tag, mut stored) = self.contexts.get_mut(&ctx)?.arrived.take(pattern)?;
             self.arrived -= 1;
             match stored.content {
                 Content::Offered { op, block } if !self.claim(stored.from, block, stored.bytes) => {
@@ -291,7 +299,7 @@ impl Core {
                 }
                 _ => {
                     if self.attentive {
-                        self.watch_taken(ctx, pattern, source, tag, &stored);
+                        stored.record = self.watch_taken(ctx, pattern, source, tag, &stored);
                     }
                     return Some((source, tag, stored));
                 }
@@ -375,13 +383,13 @@ impl Core {
         Some(op)
     }
 
-    /// A message has been taken for a receive of this thread, in a program that is checked or traced.
+    /// A message has been taken for a receive of this thread, in a program that is checked or traced; its record.
     #[cold]
-    fn watch_taken(&mut self, ctx: u32, pattern: Pattern, source: i32, tag: i32, stored: &Stored) {
+    fn watch_taken(&mut self, ctx: u32, pattern: Pattern, source: i32, tag: i32, stored: &Stored) -> u32 {
         if pattern.source == ANY_SOURCE && self.check.is_some() {
             self.look_for_race(ctx, pattern, source);
         }
-        self.trace_taken(stored.from, ctx, tag, stored.bytes);
+        self.trace_taken(stored.from, ctx, tag, stored.bytes)
     }
 
     /// A message has come for a receive that waited, in such a program.
@@ -401,7 +409,7 @@ impl Core {
             let mut bytes = SmallVec::from_elem(0, record.payload_len());
             record.copy_payload(&mut bytes);
             let content = Content::Packed { bytes, sync };
-            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
+            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content, record: 0 });
             return;
         };
         if let Some(send) = sync {
@@ -433,7 +441,7 @@ impl Core {
             self.posted > 0 && self.contexts.get_mut(&e.ctx).is_some_and(|q| q.posted.has(e.src as i32, e.tag));
         if !wanted {
             let content = Content::Offered { op: remote, block };
-            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content });
+            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content, record: 0 });
         } else if !self.claim(from, block, e.len) {
             self.release(from, remote);
         } else if let Some(op) = self.take_posted(e, from) {

@@ -198,9 +198,7 @@ impl Core {
         let bytes = m.bytes();
         let large = bytes > self.eager_limit;
         let forced = self.is_forced(m, owner);
-        if self.attentive {
-            self.trace_sent(m);
-        }
+        let record = if self.attentive { self.trace_sent(m) } else { 0 };
         let send = SendOp {
             dest: m.dest,
             ctx: m.ctx,
@@ -218,6 +216,9 @@ impl Core {
             pieces: Box::default(),
         };
         let op = self.ops.add(owner, Body::Send(send));
+        if record != 0 {
+            self.trace_sends(op, record);
+        }
         if large {
             self.tally.sent_offered.add(bytes as u64);
             self.describe_large(op);
@@ -362,15 +363,14 @@ impl Core {
         if self.counts {
             self.tally.sent_to_self.add(m.bytes() as u64);
         }
-        if self.attentive {
-            self.trace_sent(m);
-        }
-        let op = self.match_own(m, owner);
+        let record = if self.attentive { self.trace_sent(m) } else { 0 };
+        let op = self.match_own(m, owner, record);
         self.settle();
         op
     }
 
-    fn match_own(&mut self, m: &Outgoing<'_>, owner: Owner) -> Result<RawOp> {
+    /// Of a message whose record this is, in a program that is traced.
+    fn match_own(&mut self, m: &Outgoing<'_>, owner: Owner, record: u32) -> Result<RawOp> {
         let bytes = m.bytes();
         let source = m.source as i32;
         let from = self.me;
@@ -386,7 +386,7 @@ impl Core {
             self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
             return Ok(RawOp::DONE);
         }
-        let stored = |content| Stored { from, signature: m.ty.signature(), bytes: bytes as u64, content };
+        let stored = |content| Stored { from, signature: m.ty.signature(), bytes: bytes as u64, content, record: 0 };
         let forced = self.is_forced(m, owner);
         if bytes <= self.eager_limit && !m.sync && !forced {
             let mut packed = SmallVec::from_elem(0, bytes);
@@ -413,16 +413,18 @@ impl Core {
                 pieces: Box::default(),
             }),
         );
+        if record != 0 {
+            self.trace_sends(op, record);
+        }
         self.store(m.ctx, source, m.tag, stored(Content::Local(op)));
         Ok(op)
     }
 
     /// Takes a send back if the receiver has not matched it. True when it will not be delivered.
     pub(crate) fn cancel_send(&mut self, op: RawOp) -> bool {
-        let unsent = self.unsent(op);
         let is_back = self.take_back(op);
-        if is_back {
-            self.trace_unsent(unsent);
+        if is_back && self.attentive {
+            self.trace_taken_back(op);
         }
         is_back
     }

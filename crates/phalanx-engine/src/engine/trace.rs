@@ -42,8 +42,6 @@ pub enum TraceEvent {
     Sent,
     /// It was matched with a receive.
     Matched,
-    /// It was sent, and then taken back.
-    Unsent,
 }
 
 /// Records. Its functions run under the engine's lock: they wait for nothing and call nothing of the engine.
@@ -54,6 +52,8 @@ pub trait Tracer: Send + Sync {
     fn message(&self, message: Traced) -> u32;
     /// The receive of a matched message has been completed in the call that this thread is in.
     fn completed(&self, record: u32);
+    /// A message that was sent has been taken back: nobody receives it.
+    fn taken_back(&self, record: u32);
     /// This thread has waited for so many nanoseconds. (Without the lock.)
     fn waited(&self, nanoseconds: u64);
 }
@@ -62,9 +62,9 @@ pub trait Tracer: Send + Sync {
 #[derive(Clone, Copy, Default)]
 struct Known {
     token: u64,
-    /// The call that posted it.
-    call: u32,
-    /// The record of its match.
+    /// The call that posted it; of a send, nothing.
+    call: Option<u32>,
+    /// The record of its match, or of its sending.
     record: u32,
 }
 
@@ -73,8 +73,6 @@ pub(crate) struct Trace {
     tracer: Arc<dyn Tracer>,
     /// By the place of the operation among all.
     ops: Vec<Known>,
-    /// The record of the message that was taken last.
-    last: u32,
 }
 
 /// The tracer, for waits.
@@ -90,7 +88,7 @@ impl Engine {
     pub fn trace(&self, tracer: Arc<dyn Tracer>) {
         self.blocked().trace(tracer.clone());
         let mut core = self.core();
-        core.trace = Some(Box::new(Trace { tracer, ops: Vec::new(), last: 0 }));
+        core.trace = Some(Box::new(Trace { tracer, ops: Vec::new() }));
         core.attentive = true;
         core.direct_kind = kind::NONE;
         core.set_eager_end();
@@ -98,50 +96,58 @@ impl Engine {
 }
 
 impl Core {
-    /// A message has been sent.
+    /// A message has been sent. Its record; 0 for none.
     #[cold]
-    pub(super) fn trace_sent(&mut self, m: &Outgoing<'_>) {
-        let Some(trace) = self.trace.as_ref().filter(|_| is_users(m.ctx)) else { return };
+    pub(super) fn trace_sent(&mut self, m: &Outgoing<'_>) -> u32 {
+        let Some(trace) = self.trace.as_ref().filter(|_| is_users(m.ctx)) else { return 0 };
         let (call, bytes) = (trace.tracer.call(), m.bytes() as u64);
         let sent = Traced { event: TraceEvent::Sent, call, other: m.dest, ctx: m.ctx, tag: m.tag, bytes };
-        trace.tracer.message(sent);
+        trace.tracer.message(sent)
     }
 
-    /// A send is about to be taken back.
+    /// The message with this record is sent by an operation, and may still be taken back.
     #[cold]
-    pub(super) fn unsent(&mut self, op: RawOp) -> Option<Traced> {
-        self.trace.as_ref()?;
-        let send = self.ops.send(op).filter(|send| is_users(send.ctx))?;
-        let (other, ctx, tag, bytes) = (send.dest, send.ctx, send.tag, send.bytes);
-        Some(Traced { event: TraceEvent::Unsent, call: 0, other, ctx, tag, bytes })
+    pub(super) fn trace_sends(&mut self, op: RawOp, record: u32) {
+        if let Some(trace) = self.trace.as_mut() {
+            trace.know(Known { token: op.token(), call: None, record }, op);
+        }
     }
 
     /// It has been.
     #[cold]
-    pub(super) fn trace_unsent(&self, unsent: Option<Traced>) {
-        if let (Some(trace), Some(unsent)) = (&self.trace, unsent) {
-            trace.tracer.message(unsent);
+    pub(super) fn trace_taken_back(&mut self, op: RawOp) {
+        if let Some(trace) = self.trace.as_mut()
+            && let Some(known) = trace.known(op)
+        {
+            let record = std::mem::take(&mut known.record);
+            if record != 0 {
+                trace.tracer.taken_back(record);
+            }
         }
     }
 
-    /// A message has been matched with a receive of this thread.
+    /// A message has been matched with a receive of this thread. Its record; 0 for none.
     #[cold]
-    pub(super) fn trace_taken(&mut self, from: ProcId, ctx: u32, tag: i32, bytes: u64) {
-        let Some(trace) = self.trace.as_mut() else { return };
-        trace.last = 0;
-        if is_users(ctx) {
-            let call = trace.tracer.call();
-            let matched = Traced { event: TraceEvent::Matched, call, other: from, ctx, tag, bytes };
-            trace.last = trace.tracer.message(matched);
-        }
+    pub(super) fn trace_taken(&mut self, from: ProcId, ctx: u32, tag: i32, bytes: u64) -> u32 {
+        let Some(trace) = self.trace.as_ref().filter(|_| is_users(ctx)) else { return 0 };
+        let call = trace.tracer.call();
+        trace.tracer.message(Traced { event: TraceEvent::Matched, call, other: from, ctx, tag, bytes })
     }
 
-    /// The receive of the message that was taken last is this operation.
+    /// The receive of a message that has been taken, with its record, is this operation.
     #[cold]
-    pub(super) fn trace_started(&mut self, op: RawOp) {
+    pub(super) fn trace_started(&mut self, op: RawOp, record: u32) {
         let Some(trace) = self.trace.as_mut() else { return };
-        let (call, record) = (trace.tracer.call(), std::mem::take(&mut trace.last));
-        trace.know(Known { token: op.token(), call, record }, op);
+        let call = trace.tracer.call();
+        trace.know(Known { token: op.token(), call: Some(call), record }, op);
+    }
+
+    /// A message that a probe took is received by this call: by this operation, which may be completed in another one.
+    #[cold]
+    pub(crate) fn trace_received(&mut self, op: RawOp, record: u32) {
+        let Some(trace) = &self.trace else { return };
+        trace.tracer.completed(record);
+        self.trace_started(op, record);
     }
 
     /// A receive waits for a message.
@@ -149,32 +155,38 @@ impl Core {
     pub(super) fn trace_posted(&mut self, op: RawOp) {
         let Some(trace) = self.trace.as_mut() else { return };
         let call = trace.tracer.call();
-        trace.know(Known { token: op.token(), call, record: 0 }, op);
+        trace.know(Known { token: op.token(), call: Some(call), record: 0 }, op);
     }
 
     /// A message has been matched with a receive that waited for it.
     #[cold]
     pub(super) fn trace_matched(&mut self, op: RawOp, from: ProcId, ctx: u32, tag: i32, bytes: u64) {
         let Some(trace) = self.trace.as_mut().filter(|_| is_users(ctx)) else { return };
-        let Some(known) = trace.ops.get_mut(op.place()).filter(|known| known.token == op.token()) else { return };
-        let call = known.call;
+        let Some(call) = trace.known(op).and_then(|known| known.call) else { return };
         let matched = Traced { event: TraceEvent::Matched, call, other: from, ctx, tag, bytes };
-        known.record = trace.tracer.message(matched);
+        let record = trace.tracer.message(matched);
+        if let Some(known) = trace.known(op) {
+            known.record = record;
+        }
     }
 
     /// The request of an operation is completed.
     #[cold]
     pub(crate) fn trace_completed(&mut self, op: RawOp) {
         let Some(trace) = self.trace.as_mut() else { return };
-        let Some(known) = trace.ops.get_mut(op.place()).filter(|known| known.token == op.token()) else { return };
-        let record = std::mem::take(&mut known.record);
-        if record != 0 {
+        let Some(known) = trace.known(op) else { return };
+        let Known { call, record, .. } = std::mem::take(known);
+        if record != 0 && call.is_some() {
             trace.tracer.completed(record);
         }
     }
 }
 
 impl Trace {
+    fn known(&mut self, op: RawOp) -> Option<&mut Known> {
+        self.ops.get_mut(op.place()).filter(|known| known.token == op.token())
+    }
+
     fn know(&mut self, known: Known, op: RawOp) {
         let place = op.place();
         if place >= self.ops.len() {

@@ -232,6 +232,12 @@ impl Message {
         buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         let pattern = Pattern { source: self.source, tag: self.tag };
         let m = Incoming { ctx: self.comm.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty, grow: None };
-        self.comm.engine().enter()?.recv_stored(&m, self.source, self.tag, self.stored, Owner::User)
+        let mut core = self.comm.engine().enter()?;
+        let record = self.stored.record;
+        let op = core.recv_stored(&m, self.source, self.tag, self.stored, Owner::User)?;
+        if record != 0 {
+            core.trace_received(op, record);
+        }
+        Ok(op)
     }
 }

@@ -95,7 +95,8 @@ fn known(py: Python<'_>) -> Option<Layout> {
         // SAFETY: the state begins with a table of at least so many words in the versions for which this is asked.
         Ok::<_, ()>((0..WORDS).map(|at| unsafe { runtime.add(at).read() }).collect())
     };
-    let layout = layout(version, table).ok()??;
+    // A copy of the instructions ends with its thread, and another one may have its place.
+    let layout = layout(version, table).ok()?.filter(|layout| !layout.copies)?;
     // SAFETY: the lock is held; the frame is borrowed, and null where no Python code runs.
     let frame = unsafe { Bound::from_borrowed_ptr_or_opt(py, pyo3::ffi::PyEval_GetFrame().cast()) }?;
     let (code, line) = (frame.getattr("f_code").ok()?, frame.getattr("f_lineno").ok()?.extract::<u32>().ok()?);
