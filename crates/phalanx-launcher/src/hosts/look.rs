@@ -55,10 +55,10 @@ pub(crate) fn print(path: &Path) -> std::io::Result<Print> {
 
 /// A hash of contents, the same on every machine. Nobody is to be fooled by it who wants to be: it finds old copies.
 fn hash(bytes: &[u8]) -> u64 {
-    const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    // Each step is a bijection of the state: what differs once stays different where the rest is the same.
     let mix = |state: u64, word: [u8; 8]| {
-        let product = u128::from(state ^ u64::from_le_bytes(word)).wrapping_mul(FACTOR);
-        (product >> 64) as u64 ^ product as u64
+        let product = (state ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        product ^ product >> 32
     };
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
