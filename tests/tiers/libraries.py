@@ -19,7 +19,6 @@ from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, count_unittest, run
 
 WORK = ROOT / "build" / "libraries"
 REQUIREMENTS = TESTS / "requirements"
-SUITE = TESTS / "python" / "main.py"
 PROGRAMS = TESTS / "libraries"
 FLAWS = TESTS / "tiers" / "flaws.tsv"
 PAGE = ROOT / "docs" / "libraries.md"
@@ -72,16 +71,14 @@ def install(library: Library, counts: Counts) -> bool:
 
 
 def run_plain(behind: str, counts: Counts) -> None:
-    """Our own cases for the Python API on a library without large counts."""
+    """Our binding on a library without large counts and newer functions."""
     library = plain_library.build(behind, WORK / "plain", counts)
     if library is None:
         return
     env = {"PHALANX_MPI": library}
     for ranks in RANKS:
-        command = [PHALANX, "run", "-n", str(ranks), PYTHON, str(SUITE)]
-        done = run(command, 300, env=env)
-        counts += count_unittest(done, f"tests/python on MPI 3.1 at {ranks} ranks")
-        command[-1] = str(PROGRAMS / "plain.py")
+        program = str(PROGRAMS / "plain.py")
+        command = [PHALANX, "run", "-n", str(ranks), PYTHON, program]
         done = run(command, SECONDS, env=env)
         counts += count_unittest(done, f"what MPI 3.1 lacks, at {ranks} ranks")
 
