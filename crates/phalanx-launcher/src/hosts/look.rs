@@ -63,7 +63,8 @@ fn hash(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    let state = words.iter().fold(bytes.len() as u64 ^ 0x5851_f42d_4c95_7f2d, |state, word| mix(state, *word));
+    let start = mix(0x5851_f42d_4c95_7f2d, (bytes.len() as u64).to_le_bytes());
+    let state = words.iter().fold(start, |state, word| mix(state, *word));
     mix(mix(state, last), [0xa5; 8])
 }
 
