@@ -42,7 +42,8 @@ print("went on", flush=True)
 os._exit(0)
 """
 
-# Each write is the first through its view: later ones go as was faster, which may be each rank for itself.
+# Each write is the first through its view. Later ones go as was faster, which may be
+# each rank for itself.
 PIECES = """
 tile = MPI.BYTE.Create_vector(1, 64, 64).Create_resized(0, comm.size << 6).Commit()
 def write_together():
