@@ -133,7 +133,7 @@ def shown(flaw: Flaw, library: Library) -> str:
     done = run(command, 20, env=library.env)
     if done.code is None:
         return "hangs"
-    told = re.findall(r"^shows: (.*)$", done.output, re.MULTILINE)
+    told: list[str] = re.findall(r"^shows: (.*)$", done.output, re.MULTILINE)
     if told:
         return told[-1]
     return "ends the job" if done.code else "says nothing"

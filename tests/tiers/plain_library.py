@@ -62,7 +62,7 @@ def source() -> str:
             text.append("int MPI_Pcontrol(const int level, ...) { return 0; }")
             continue
         names = [
-            re.search(r"(\w+)\s*(\[\w*\])*$", parameter.strip())[1]
+            re.sub(r"^.*?(\w+)\s*(\[\w*\])*$", r"\1", parameter.strip())
             for parameter in parameters.split(",")
             if parameter.strip() not in ("", "void")
         ]
