@@ -11,6 +11,7 @@ WAYS = (
     "take=8M,pipe=1M,stream=1M",
     "take=never,stream=64K",
     "alone=32K",
+    "alone=32K,together=128K",
     "exchange=32K",
 )
 
@@ -98,7 +99,7 @@ class TestWays(JobCase):
     def test_a_setting_that_is_wrong_is_told(self):
         for ways, said in (
             ("take=300K", "write a power of two with K or M behind it"),
-            ("speed=1M", "the names are take, pipe, alone, exchange and stream"),
+            ("speed=1M", "the names are take, pipe, alone, together,"),
             ("pipe=1K", "a pipe has 256K to 8M"),
         ):
             with self.subTest(ways=ways):

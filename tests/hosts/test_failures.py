@@ -65,7 +65,7 @@ class Failures(FailureTest):
     def test_launcher_killed(self):
         job = self.waiting()
         job.process.kill()
-        self.ends(job, -9, "was killed; its ranks are killed, too")
+        self.ends(job, -9, "was killed; its ranks were killed, too")
 
     def test_agent_killed(self):
         job = self.waiting()

@@ -13,9 +13,11 @@ pub(super) fn finding() -> Finding {
     let known = kept::table(false).is_some();
     match (Ways::of_this_machine(false), std::env::var_os(VARIABLE)) {
         (Err(wrong), _) => Finding::wrong(name, wrong, "correct it, or unset it"),
-        (Ok(ways), Some(_)) => Finding::note(name, format!("{ways}, as {VARIABLE} says"), ""),
-        (Ok(ways), None) if known => Finding::ok(name, format!("{ways}, as measured on this machine")),
-        (Ok(ways), None) => Finding::ok(name, format!("{ways} until a job with two ranks or more has measured")),
+        (Ok(ways), Some(_)) => Finding::note(name, format!("{}, as {VARIABLE} says", in_words(&ways)), ""),
+        (Ok(ways), None) if known => Finding::ok(name, format!("{}, as measured on this machine", in_words(&ways))),
+        (Ok(ways), None) => {
+            Finding::ok(name, format!("{} until a job with two ranks or more has measured", in_words(&ways)))
+        }
     }
 }
 
@@ -32,6 +34,11 @@ pub(super) fn measure() -> Result<u8, LaunchError> {
     };
     output::print(&text(&table, cpus, kept::path().filter(|path| path.exists())));
     Ok(0)
+}
+
+/// In words that lines can be broken between.
+fn in_words(ways: &Ways) -> String {
+    ways.to_string().replace(',', ", ")
 }
 
 fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::PathBuf>) -> String {
@@ -68,7 +75,7 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
         }
     }
     text.push_str("\n\n");
-    text.push_str(&format!("chosen (*): {ways}\n"));
+    text.push_str(&format!("chosen (*)\n  {ways}\n"));
     let lines = if ways.pipe <= ways.take { ", lines are taken" } else { "" };
     let alone = match ways.alone {
         usize::MAX => String::new(),
@@ -83,8 +90,9 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
     };
     text.push_str(&format!("  collectives     lines are taken from areas of up to {}\n", spelled(ways.take)));
     let (pipe, stream) = (spelled(ways.pipe), spelled(ways.stream));
-    text.push_str(&format!("  large messages  pipe of {pipe}{lines}{alone}; past the caches from {stream} on\n"));
+    text.push_str(&format!("  large messages  pipe of {pipe}{lines}{alone}\n"));
     text.push_str(&exchange);
+    text.push_str(&format!("  larger ones     past the caches from {stream} on\n"));
     text.push_str(&match kept {
         Some(path) => format!("kept in {}\n", path.display()),
         None => "not kept: no directory for it can be written; jobs measure again\n".to_owned(),
@@ -96,6 +104,18 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
 mod tests {
     use super::*;
     use phalanx_shm::ways::{Cycle, Message};
+
+    #[test]
+    fn the_longest_line_fits_eighty_columns() {
+        let cycle = |bytes| Cycle { bytes, read: 2.0, take: 8.0 };
+        let message = |bytes, pipe| Message { bytes, pipe, alone: 11.0 };
+        let messages = vec![message(128 << 10, 2.0), message(4 << 20, 12.0)];
+        let cycles = vec![cycle(128 << 10), cycle(256 << 10)];
+        let table = Table { ping: 205.0, cycles, messages, alone: 11.0, last_level: 260 << 20 };
+        let text = text(&table, [0, 1], None);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.contains("lines are taken, one copy from 128K to 4M\n"), "{text}");
+    }
 
     #[test]
     fn the_table_marks_what_is_chosen_and_fits_eighty_columns() {
