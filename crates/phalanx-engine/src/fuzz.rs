@@ -52,10 +52,11 @@ fn places(bytes: &[u8]) {
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
     };
-    match environment::origin(find) {
-        Ok(Origin::Phalanx { fd, world, .. }) => assert!(fd >= 0 && world.rank < world.size),
-        Ok(Origin::Pmi { fd, .. }) => assert!(fd >= 0),
-        Ok(Origin::Alone) => {}
+    match environment::read(find) {
+        Ok(Ok(Origin::Phalanx { fd, world, .. })) => assert!(fd >= 0 && world.rank < world.size),
+        Ok(Ok(Origin::Pmi { fd, .. })) => assert!(fd >= 0),
+        Ok(Ok(Origin::Alone)) => {}
+        Ok(Err(launcher)) => assert!(!launcher.described().is_empty()),
         Err(error) => assert!(!error.message().is_empty()),
     }
 }

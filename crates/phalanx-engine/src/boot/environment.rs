@@ -88,22 +88,27 @@ impl WorldSpec {
 /// # Errors
 /// When variables are malformed, or another launcher started several of us and there is no way to meet.
 pub(crate) fn origin(env: impl Fn(&str) -> Option<String>) -> Result<Origin> {
+    read(env)?.map_err(|launcher| cannot_meet(&launcher))
+}
+
+/// As [`origin`], without a word: inside, the launcher that started several of us, whom there is no way to meet.
+///
+/// # Errors
+/// When variables are malformed.
+pub(crate) fn read(env: impl Fn(&str) -> Option<String>) -> Result<std::result::Result<Origin, Launcher>> {
     let pmi_fd = number(&env, PMI_FD)?.and_then(|n| i32::try_from(n).ok());
     if let Some(fd) = number(&env, UNIVERSE)?.and_then(|n| i32::try_from(n).ok()) {
         if let Some(world) = env(WORLD) {
-            return Ok(Origin::Phalanx { fd, world: WorldSpec::parse(&world)?, pmi_fd });
+            return Ok(Ok(Origin::Phalanx { fd, world: WorldSpec::parse(&world)?, pmi_fd }));
         }
         return Err(malformed(UNIVERSE, &fd.to_string(), "PHALANX_WORLD beside it"));
     }
     if let Some(fd) = pmi_fd {
         let rank = number(&env, PMI_RANK)?.unwrap_or(0);
         let size = number(&env, PMI_SIZE)?.unwrap_or(1);
-        return Ok(Origin::Pmi { fd, rank, size });
+        return Ok(Ok(Origin::Pmi { fd, rank, size }));
     }
-    match launchers::of_several(env) {
-        Some(launcher) => Err(cannot_meet(&launcher)),
-        None => Ok(Origin::Alone),
-    }
+    Ok(launchers::of_several(env).map_or(Ok(Origin::Alone), Err))
 }
 
 #[cold]
