@@ -88,6 +88,13 @@ impl Asked {
         count.load(Ordering::Relaxed).is_multiple_of(SAMPLED)
     }
 
+    /// Takes the kernel for one that needs so many nanoseconds.
+    #[cfg(test)]
+    pub(super) fn expect(&self, nanoseconds: u32) {
+        self.kernel.store(nanoseconds, Ordering::Relaxed);
+        self.rest.store(0, Ordering::Relaxed);
+    }
+
     /// How often the target has answered.
     #[cfg(test)]
     pub(super) fn answered(&self) -> u32 {
