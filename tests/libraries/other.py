@@ -9,6 +9,7 @@ import sys
 import unittest
 
 from phalanx import MPI
+from together import main
 
 COMM = MPI.COMM_WORLD
 
@@ -48,13 +49,6 @@ class Texts(unittest.TestCase):
             MPI.Add_error_string(number, "ours")
             self.assertEqual(MPI.Get_error_string(number), "ours")
             self.assertEqual(str(MPI.Exception(number)), "ours")
-
-
-def main() -> int:
-    stream = sys.stderr if COMM.rank == 0 else open("/dev/null", "w")
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
-    good = unittest.TextTestRunner(stream).run(suite).wasSuccessful()
-    return 0 if COMM.allreduce(good, op=MPI.LAND) else 1
 
 
 if __name__ == "__main__":

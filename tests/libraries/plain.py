@@ -8,6 +8,7 @@ import sys
 import unittest
 
 from phalanx import MPI
+from together import main
 
 COMM = MPI.COMM_WORLD
 LARGE = 2**31
@@ -105,13 +106,6 @@ class Plain(unittest.TestCase):
             self.assertEqual(COMM.allgather(obj), [obj] * COMM.size)
             got = COMM.sendrecv(obj, COMM.rank, 3, source=COMM.rank, recvtag=3)
             self.assertEqual(got, obj)
-
-
-def main() -> int:
-    stream = sys.stderr if COMM.rank == 0 else open("/dev/null", "w")
-    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules["__main__"])
-    good = unittest.TextTestRunner(stream).run(suite).wasSuccessful()
-    return 0 if COMM.allreduce(good, op=MPI.LAND) else 1
 
 
 if __name__ == "__main__":

@@ -314,9 +314,10 @@ pub(crate) unsafe fn {}({}) -> c_int {{
                 Step::Place(kind) => {
                     let what = format!("plain_{ident}");
                     if ident == "position_" {
-                        too_large.push(format!("large::beyond(unsafe {{ {ident}.read() }} as i64)"));
                         let _ = writeln!(before, "    // SAFETY: the caller's place holds a number.");
-                        let _ = writeln!(before, "    let mut {what} = unsafe {{ {ident}.read() }} as c_int;");
+                        let _ = writeln!(before, "    let held_{ident} = unsafe {{ {ident}.read() }};");
+                        let _ = writeln!(before, "    let mut {what} = held_{ident} as c_int;");
+                        too_large.push(format!("large::beyond(held_{ident} as i64)"));
                     } else {
                         unknown.push(format!("{what} == MPI_UNDEFINED"));
                         let _ = writeln!(before, "    let mut {what}: c_int = 0;");

@@ -118,7 +118,7 @@ impl Bytes<'_> {
 }
 
 impl Reach<'_, '_> {
-    /// Whether so few bytes in one piece may be asked of the target. They begin `from` bytes behind the elements' base.
+    /// Whether so many bytes in one piece may be asked of the target.
     #[inline]
     pub(super) fn may_ask(&self, len: usize) -> bool {
         len <= ERRAND_MOST && self.win.0.asks

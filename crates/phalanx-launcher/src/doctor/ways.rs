@@ -36,6 +36,14 @@ pub(super) fn measure() -> Result<u8, LaunchError> {
     Ok(0)
 }
 
+/// The first line of a table: what it holds, and the sizes.
+fn head(text: &mut String, what: &str, sizes: impl Iterator<Item = usize>) {
+    text.push_str(&format!("{what:22}"));
+    for bytes in sizes {
+        text.push_str(&format!("{:>8}", spelled(bytes)));
+    }
+}
+
 /// In words that lines can be broken between.
 fn in_words(ways: &Ways) -> String {
     ways.to_string().replace(',', ", ")
@@ -45,10 +53,7 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
     let ways = table.choose();
     let mut text =
         format!("memory between CPUs {first} and {second}, where a line of it takes {:.0} ns\n\n", table.ping);
-    text.push_str(&format!("{:22}", "GB/s, used again:"));
-    for cycle in &table.cycles {
-        text.push_str(&format!("{:>8}", spelled(cycle.bytes)));
-    }
+    head(&mut text, "GB/s, used again:", table.cycles.iter().map(|cycle| cycle.bytes));
     for (name, take) in [("reader only reads", false), ("reader takes lines", true)] {
         text.push_str(&format!("\n{name:22}"));
         for cycle in &table.cycles {
@@ -62,10 +67,7 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
         rate => format!("{rate:7.1}"),
     };
     text.push_str(&format!("\n{:22}{alone}\n\n", "one copy by the kernel"));
-    text.push_str(&format!("{:22}", "GB/s, one message:"));
-    for message in &table.messages {
-        text.push_str(&format!("{:>8}", spelled(message.bytes)));
-    }
+    head(&mut text, "GB/s, one message:", table.messages.iter().map(|message| message.bytes));
     for (name, is_alone) in [("both, through a pipe", false), ("the receiver alone", true)] {
         text.push_str(&format!("\n{name:22}"));
         for message in &table.messages {

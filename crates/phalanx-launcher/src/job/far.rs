@@ -219,23 +219,10 @@ impl Job {
             client: Client::of(world, rank),
             rank: Some(index),
         });
-        self.ranks.push(Rank {
-            world,
-            rank,
-            program: planned.label(),
-            host: Some(host),
-            pid: None,
-            number: 0,
-            slot: plan.place.first + rank,
-            ended: None,
-            abort: None,
-            expendable: plan.expendable,
-            discarded: false,
-            streams: [None, None],
-            last_words: String::new(),
-            connection,
-            traced: Traced::for_rank(&self.manner.traced, self.began.clock(), true)?,
-        });
+        let traced = Traced::for_rank(&self.manner.traced, self.began.clock(), true)?;
+        let place = (plan.place.first + rank, plan.expendable);
+        let starting = Rank::starting((world, rank), planned.label(), place, connection, traced);
+        self.ranks.push(Rank { host: Some(host), ..starting });
         if order.files.is_none() {
             for which in 0..if self.manner.merge { 1 } else { 2 } {
                 let stream = Stream::new(None, index * 2 + which, self.tag_of(index), self.manner.timestamps);

@@ -82,6 +82,35 @@ struct Rank {
     traced: trace::Traced,
 }
 
+impl Rank {
+    /// A rank that is being started, whose process is not known yet.
+    fn starting(
+        (world, rank): (usize, u32),
+        program: String,
+        (slot, expendable): (u32, bool),
+        connection: usize,
+        traced: trace::Traced,
+    ) -> Self {
+        Self {
+            world,
+            rank,
+            program,
+            host: None,
+            pid: None,
+            number: 0,
+            slot,
+            ended: None,
+            abort: None,
+            expendable,
+            discarded: false,
+            streams: [None, None],
+            last_words: String::new(),
+            connection,
+            traced,
+        }
+    }
+}
+
 /// A PMI connection: of a rank, or of the process that this launcher serves.
 struct Connection {
     descriptor: Option<OwnedFd>,

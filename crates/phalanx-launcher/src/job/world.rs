@@ -174,23 +174,9 @@ impl Job {
         self.by_pid.insert(started.pid, index);
         let connection = self.connections.len();
         let client = Client::of(world, rank);
-        self.ranks.push(Rank {
-            world,
-            rank,
-            program: planned.label(),
-            host: None,
-            pid: Some(started.pid),
-            number: started.pid.as_raw_nonzero().get().unsigned_abs(),
-            slot,
-            ended: None,
-            abort: None,
-            expendable: plan.expendable,
-            discarded: false,
-            streams: [None, None],
-            last_words: String::new(),
-            connection,
-            traced,
-        });
+        let starting = Rank::starting((world, rank), planned.label(), (slot, plan.expendable), connection, traced);
+        let number = started.pid.as_raw_nonzero().get().unsigned_abs();
+        self.ranks.push(Rank { pid: Some(started.pid), number, ..starting });
         let watched = watch(&self.epoll, &ours, Source::Connection(connection));
         self.connections.push(Connection { descriptor: Some(ours), far: false, client, rank: Some(index) });
         watched.map_err(|e| LaunchError::system(doing("watching its socket"), e))?;

@@ -71,9 +71,10 @@ struct Conversion {
 }
 
 impl Conversion {
-    fn run(&self, state: *mut c_void, which: impl Fn(&Functions) -> Option<&Py<PyAny>>) -> c_int {
+    fn run(&self, state: *mut c_void, writes: bool) -> c_int {
         with_datatype(state, self.datatype, |py, functions, datatype| {
-            let Some(function) = which(functions) else { return Ok(()) };
+            let function = if writes { &functions.write } else { &functions.read };
+            let Some(function) = function else { return Ok(()) };
             let elements = self.position.saturating_add(self.count);
             let (memory, file) = (reach(self.datatype, elements)?, extras::conversion_bytes());
             Buffer::lend(py, (self.memory, memory), (self.file, file), |memory, file| {
@@ -83,52 +84,16 @@ impl Conversion {
     }
 }
 
-unsafe extern "C" fn read(
+/// What the library calls, to write or to read, with a count of its width: `int` on a library without large counts.
+unsafe extern "C" fn convert<Count: Into<MPI_Count>, const WRITES: bool>(
     memory: *mut c_void,
     datatype: MPI_Datatype,
-    count: MPI_Count,
+    count: Count,
     file: *mut c_void,
     position: MPI_Offset,
     state: *mut c_void,
 ) -> c_int {
-    Conversion { memory, datatype, count, file, position }.run(state, |functions| functions.read.as_ref())
-}
-
-unsafe extern "C" fn write(
-    memory: *mut c_void,
-    datatype: MPI_Datatype,
-    count: MPI_Count,
-    file: *mut c_void,
-    position: MPI_Offset,
-    state: *mut c_void,
-) -> c_int {
-    Conversion { memory, datatype, count, file, position }.run(state, |functions| functions.write.as_ref())
-}
-
-/// As [`read`], for a library without large counts.
-unsafe extern "C" fn read_plain(
-    memory: *mut c_void,
-    datatype: MPI_Datatype,
-    count: c_int,
-    file: *mut c_void,
-    position: MPI_Offset,
-    state: *mut c_void,
-) -> c_int {
-    // SAFETY: as the library promises.
-    unsafe { read(memory, datatype, count.into(), file, position, state) }
-}
-
-/// As [`write`], for a library without large counts.
-unsafe extern "C" fn write_plain(
-    memory: *mut c_void,
-    datatype: MPI_Datatype,
-    count: c_int,
-    file: *mut c_void,
-    position: MPI_Offset,
-    state: *mut c_void,
-) -> c_int {
-    // SAFETY: as the library promises.
-    unsafe { write(memory, datatype, count.into(), file, position, state) }
+    Conversion { memory, datatype, count: count.into(), file, position }.run(state, WRITES)
 }
 
 unsafe extern "C" fn extent(datatype: MPI_Datatype, bytes: *mut MPI_Aint, state: *mut c_void) -> c_int {
@@ -173,8 +138,10 @@ fn Register_datarep(
         extent: function(extent_fn, "extent_fn")?.ok_or_else(|| wrong_type("a function as extent_fn", extent_fn))?,
     };
     let (reads, writes) = match large::has_large_conversions() {
-        true => (read as Function as *mut c_void, write as Function as *mut c_void),
-        false => (read_plain as PlainFunction as *mut c_void, write_plain as PlainFunction as *mut c_void),
+        true => (convert::<_, false> as Function as *mut c_void, convert::<_, true> as Function as *mut c_void),
+        false => {
+            (convert::<_, false> as PlainFunction as *mut c_void, convert::<_, true> as PlainFunction as *mut c_void)
+        }
     };
     let given = |address: *mut c_void, there: bool| if there { address } else { std::ptr::null_mut() };
     let (reads, writes) = (given(reads, functions.read.is_some()), given(writes, functions.write.is_some()));
