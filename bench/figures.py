@@ -34,6 +34,18 @@ POOLS = {
 RATES = {column.name for table in TABLES for column in table.columns if column.rate}
 
 
+def together(placements: list[str]) -> str:
+    """The placements of some runs: of many alike, the least and the most."""
+    kinds: dict[str, list[int]] = {}
+    for text in placements:
+        word, _, rest = text.partition(" (")
+        kinds.setdefault(word, []).extend(int(n) for n in re.findall(r"\d+", rest))
+    return ", ".join(
+        f"{word} ({min(ns)} to {max(ns)} ns)" if ns else word
+        for word, ns in kinds.items()
+    )
+
+
 def machines(records: list[Record]) -> str:
     """Each machine once, with the placements that were seen on it."""
     seen: dict[str, list[str]] = {}
@@ -42,7 +54,7 @@ def machines(records: list[Record]) -> str:
         seen.setdefault(name, []).append(run.placement)
     return "; ".join(
         f"{name}, {len(placements)} {'runs' if len(placements) > 1 else 'run'}: "
-        + ", ".join(dict.fromkeys(placements))
+        + together(placements)
         for name, placements in seen.items()
     )
 
@@ -147,6 +159,13 @@ def every_row() -> str:
                     "|---|---|---|---|",
                     *(ratio_line(spread) for spread in bare),
                 ]
+    if beside := with_neighbours("mpi"):
+        parts += ["", "## mpi, beside processes that compute", ""]
+        parts += [
+            f"- {run.name}, commit `{run.about['commit']}`, beside {run.about['busy']}"
+            for run in beside
+        ]
+        parts += ["", *busy_table(beside)]
     counts = record.read("instructions")
     if counts:
         last = counts[-1]
@@ -161,6 +180,56 @@ def every_row() -> str:
             texts = (f"{c:,}" if isinstance(c, int | float) else c for c in cells)
             parts.append(f"| {row} | {' | '.join(texts)} |")
     return "\n".join(parts) + "\n"
+
+
+def busy_table(records: list[Record]) -> list[str]:
+    """The worst ratio of each row, by how many processes computed beside the ranks."""
+    by_count: dict[int, list[Record]] = {}
+    for run in records:
+        by_count.setdefault(int(str(run.about.get("busy"))), []).append(run)
+    columns = {
+        count: {s.row: s.worst for s in record.spreads(runs)}
+        for count, runs in sorted(by_count.items())
+    }
+    rows = dict.fromkeys(row for column in columns.values() for row in column)
+    return [
+        f"| worst run: times faster, beside | {' | '.join(map(str, columns))} |",
+        "|---" * (len(columns) + 1) + "|",
+        *(
+            f"| {row} | "
+            + " | ".join(f"{c[row]:.2f}" if row in c else "" for c in columns.values())
+            + " |"
+            for row in rows
+        ),
+    ]
+
+
+def busy_text(records: list[Record]) -> str:
+    """The README's sentence on machines that compute something else meanwhile."""
+    spreads = record.spreads(records)
+    behind = sorted((s for s in spreads if s.median < 1), key=lambda s: s.median)
+    counts = sorted({int(str(run.about.get("busy"))) for run in records})
+    mean = geometric_mean(s.median for s in spreads)
+    return "\n".join(
+        [
+            wrapped(
+                f"Beside {', '.join(map(str, counts))} processes that do nothing but "
+                f"compute, on as many CPUs as above, Phalanx was ahead in "
+                f"{len(spreads) - len(behind)} of {len(spreads)} rows in the median of "
+                f"the runs; the geometric mean is {mean:.2g}. Seen on: "
+                f"{machines(records)}."
+            ),
+            "",
+            "| behind, beside others: times faster | worst | median | best |",
+            "|---|---|---|---|",
+            *(ratio_line(s) for s in behind),
+        ]
+    )
+
+
+def with_neighbours(kind: str) -> list[Record]:
+    """The runs beside which processes were started that compute."""
+    return [run for run in record.read(kind) if run.about.get("busy")]
 
 
 def quiet(kind: str) -> list[Record]:
@@ -185,6 +254,8 @@ def main() -> None:
 
         draw(mpi, str(ROOT / "docs" / "bench.svg"))
         text = put(text, "mpi", mpi_text(mpi))
+    if beside := with_neighbours("mpi"):
+        text = put(text, "busy", busy_text(beside))
     if pools := quiet("pools"):
         text = put(text, "pools", pools_table(pools))
     readme.write_text(text)

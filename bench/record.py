@@ -3,7 +3,7 @@
 A claim of speed is worth the machines on which it was seen, the worst of them
 included. So each recorded run stays, with what ran and the state of the machine:
 
-    bench/results/MACHINE/DATE-KIND.json
+    bench/results/MACHINE/DATE-KIND.json     (or DATE-KIND-2.json, of the same minute)
 
 `kind` is `mpi`, `pools`, `start` or `instructions`. `rows` has a line per row: for each
 engine the median time of one operation in nanoseconds (or the instructions it
@@ -134,10 +134,19 @@ def write(
         "others": others,
         **settings,
     }
-    path = folder / machine.key / f"{date.replace(':', '')}-{kind}.json"
+    path = unused(folder / machine.key / f"{date.replace(':', '')}-{kind}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text_of(about, rows))
     return path
+
+
+def unused(path: Path) -> Path:
+    """The path, or with a number after it: short runs end within the same minute."""
+    numbered, number = path, 1
+    while numbered.exists():
+        number += 1
+        numbered = path.with_stem(f"{path.stem}-{number}")
+    return numbered
 
 
 def text_of(about: dict[str, object], rows: Rows) -> str:
@@ -155,7 +164,8 @@ def read_one(path: Path) -> Record:
 
 def read(kind: str, folder: Path = RESULTS) -> list[Record]:
     """The records of one kind, the oldest first."""
-    records = [read_one(path) for path in sorted(folder.glob(f"*/*-{kind}.json"))]
+    files = [*folder.glob(f"*/*-{kind}.json"), *folder.glob(f"*/*-{kind}-*.json")]
+    records = [read_one(path) for path in sorted(files)]
     return sorted(records, key=lambda record: (record.date, record.key))
 
 

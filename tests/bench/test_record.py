@@ -60,6 +60,16 @@ class TestRecord(unittest.TestCase):
         self.assertEqual((run.rows, run.about["busy"]), (rows, 2))
         self.assertEqual(run.placement, "near to far (40 to 180 ns)")
 
+    def test_runs_of_the_same_minute_are_all_kept(self):
+        conditions = machine.Conditions()
+        rows = {"Barrier": {"Phalanx": 500.0}}
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            for busy in (1, 2, 4):
+                record.write("mpi", dict(rows), conditions, [], {"busy": busy}, place)
+            kept = record.read("mpi", place)
+        self.assertEqual(sorted(str(r.about["busy"]) for r in kept), ["1", "2", "4"])
+
     def test_a_ratio_is_that_to_the_best_that_has_a_figure(self):
         rows: record.Rows = {
             "a": {"Phalanx": 50, "MPICH": 200, "Open MPI": 100},
