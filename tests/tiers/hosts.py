@@ -58,7 +58,7 @@ def run_all() -> Counts:
     if why:
         return _skipped(why)
     counts = _run(["test_running"], 4, 600)
-    counts += _run(["test_failures", "test_lost"], 2, 900)
+    counts += _run(["test_looking", "test_failures", "test_lost"], 2, 900)
     return counts
 
 

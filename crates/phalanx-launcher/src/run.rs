@@ -161,20 +161,7 @@ fn far(
     env: &mut Vec<(OsString, OsString)>,
     mark: &str,
 ) -> Result<Agents, LaunchError> {
-    let refused = [
-        (options.trace.is_some(), "--trace"),
-        (options.report.is_some(), "--report"),
-        (options.record.is_some(), "--record"),
-        (options.replay.is_some(), "--replay"),
-        (options.check.is_some_and(|check| check != Check::Off), "--check"),
-        (options.pdb, "--pdb"),
-        (options.report_bindings, "--report-bindings"),
-    ];
-    if let Some((_, flag)) = refused.iter().find(|(given, _)| *given) {
-        return Err(LaunchError::usage(format!(
-            "{flag} works on one machine only; leave it out, or try a smaller job here with '--host localhost -n N'"
-        )));
-    }
+    refuse_what_needs_one_machine(options)?;
     let is_python = |planned: &&Planned| {
         planned.program.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"))
     };
@@ -203,6 +190,31 @@ fn far(
     }
     let shell = connect::shell(&layout, options.ssh.as_ref())?;
     connect::connect(layout, &shell, mark, &needs)
+}
+
+/// Flags that look into the embedded engine, or into memory that ranks share.
+fn refuse_what_needs_one_machine(options: &RunOptions) -> Result<(), LaunchError> {
+    const CALLS: &str = "the calls of an MPI library of another make are not seen";
+    const LOOK: &str = "'phalanx why' and 'phalanx top' show what ranks do on all hosts";
+    let refused = [
+        (options.trace.is_some(), "--trace", CALLS, LOOK),
+        (options.report.is_some(), "--report", CALLS, LOOK),
+        (options.record.is_some(), "--record", CALLS, ""),
+        (options.replay.is_some(), "--replay", CALLS, ""),
+        (options.check.is_some_and(|check| check != Check::Off), "--check", CALLS, ""),
+        (options.pdb, "--pdb", "a debugger needs the terminal of the rank's own machine", LOOK),
+        (
+            options.report_bindings,
+            "--report-bindings",
+            "CPUs are chosen on each host",
+            "--display-map shows who runs where",
+        ),
+    ];
+    let Some((_, flag, why, instead)) = refused.iter().find(|(given, ..)| *given) else { return Ok(()) };
+    let instead = if instead.is_empty() { String::new() } else { format!("; {instead}") };
+    Err(LaunchError::usage(format!(
+        "{flag} works on one machine only: {why}; try a smaller job here with '--host localhost -n N', or leave it out{instead}"
+    )))
 }
 
 /// Serves a process that was started without a launcher and spawns: `--universe-fd N --control-fd M`.

@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const WINDOW: u64 = 256 << 10;
 /// Bytes of output in a message, at most.
 pub const PIECE: usize = 64 << 10;
+/// Bytes of what was seen of a rank, and of what is sent of a look in one message, at most.
+pub const SEEN: usize = 1 << 20;
 
 /// Bytes, as they are: paths, arguments, variables, output.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,7 +82,12 @@ pub enum Order {
     /// So many bytes of output have been taken.
     Taken(u64),
     /// Say what ranks are doing: [`Report::Seen`].
-    Look,
+    Look {
+        /// Comes back with what was seen.
+        number: u32,
+        /// Milliseconds after which no more processes are looked at.
+        within: u32,
+    },
     /// The launcher is there.
     Beat,
     /// The launcher will be silent until it says something again: it is about to be stopped.
@@ -163,8 +170,15 @@ pub enum Report {
         /// How far it had come with PMI.
         stage: Stage,
     },
-    /// What ranks are doing.
-    Seen(Vec<Doing>),
+    /// What ranks are doing that run.
+    Seen {
+        /// The number of the look.
+        number: u32,
+        /// Some of them.
+        ranks: Vec<Sight>,
+        /// No more come of this look.
+        last: bool,
+    },
     /// Something that the user should know.
     Says(String),
     /// The agent is there.
@@ -289,13 +303,14 @@ pub enum Stage {
     Finalized,
 }
 
-/// What a rank is doing.
+/// What was seen of a rank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Doing {
+pub struct Sight {
     /// The rank.
     pub id: u32,
-    /// In words, about one.
-    pub words: String,
-    /// Where in its program: file, line, function.
-    pub place: Option<(String, u32, String)>,
+    /// How far it has come with PMI.
+    pub stage: Stage,
+    /// The process that was started for it and what descends from that, as the launcher's own look has them; none, if there was
+    /// no time left to look. Both ends are of one version: that was compared.
+    pub processes: Vec<Bytes>,
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// What a stream begins with. No text in a usual encoding holds it.
 pub const MAGIC: [u8; 8] = *b"\x93PHLNX\x0d\x0a";
 /// The number of the protocol: it changes whenever a message does.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// The longest message. An environment, and the addresses of some thousand ranks, are well below it.
 pub const LONGEST: usize = 16 << 20;
 /// So much may stand before the greeting.

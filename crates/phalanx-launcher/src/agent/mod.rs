@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use phalanx_wire::agent::{Order, Report, WINDOW};
+use phalanx_wire::agent::{Bytes, Order, Report, SEEN, Sight, WINDOW};
 use phalanx_wire::frame::{Reader, Writer};
 use phalanx_wire::pulse::Pulse;
 use rustix::buffer::spare_capacity;
@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::error::LaunchError;
 use crate::hosts::look;
-use crate::job::{Desk, activity};
+use crate::job::Desk;
 use crate::output;
 use crate::pmi::Service;
 use crate::process::{self, Guard};
@@ -34,8 +34,6 @@ use ranks::Rank;
 const LINGER: Duration = Duration::from_millis(500);
 /// Between two rounds of killing: each finds what the last one left to us.
 const ROUND: Duration = Duration::from_millis(50);
-/// For so long, the stacks of ranks are looked at.
-const LOOKING: Duration = Duration::from_millis(200);
 /// How long the last words may take to be written.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -306,7 +304,7 @@ impl Agent {
             Order::Signal(signal) => self.signal_ranks(signal),
             Order::Kill => self.kill_everything(),
             Order::Taken(count) => self.outstanding = self.outstanding.saturating_sub(count),
-            Order::Look => self.look_around(),
+            Order::Look { number, within } => self.look_around(number, Duration::from_millis(within.into())),
             Order::Beat => {}
             Order::Pause => self.pulse.suspend(),
             Order::End => {
@@ -431,22 +429,37 @@ impl Agent {
     fn read_desk(&mut self) {
         for _ in 0..256 {
             let Some((len, _)) = self.desk.next(&mut self.scratch) else { return };
-            let told = phalanx_wire::agent::Bytes(self.scratch[..len].to_vec());
+            let told = Bytes(self.scratch[..len].to_vec());
             self.report(&Report::Told(told));
         }
     }
 
-    /// Says what ranks are doing.
-    fn look_around(&mut self) {
-        let began = Instant::now();
-        let doing = self.ranks.iter().filter(|rank| rank.pid.is_some()).filter_map(|rank| {
-            let pid = rank.pid?.as_raw_nonzero().get().unsigned_abs();
-            let (words, place) = activity(pid, phalanx_shm::SlotState::Empty, began.elapsed() < LOOKING);
-            let place = place.map(|frame| (frame.file, frame.line, frame.function));
-            Some(phalanx_wire::agent::Doing { id: rank.id, words, place })
-        });
-        let doing = doing.collect();
-        self.report(&Report::Seen(doing));
+    /// Says what ranks are doing, in as many messages as it takes.
+    fn look_around(&mut self, number: u32, within: Duration) {
+        let (until, mut ranks, mut size) = (Instant::now() + within, Vec::new(), 0);
+        for index in 0..self.ranks.len() {
+            let rank = &self.ranks[index];
+            let Some(pid) = rank.pid else { continue };
+            let (id, stage) = (rank.id, rank.client.stage.into());
+            let (mut processes, mut bytes) = (Vec::new(), 0);
+            for pid in crate::look::tree(pid.as_raw_nonzero().get().unsigned_abs()) {
+                let seen = (Instant::now() < until).then(|| crate::look::look_at(pid)).flatten();
+                let Some(seen) = seen.and_then(|seen| postcard::to_allocvec(&seen).ok()) else { continue };
+                bytes += seen.len();
+                if bytes > SEEN {
+                    break;
+                }
+                processes.push(Bytes(seen));
+            }
+            if size + bytes > SEEN {
+                let ranks = std::mem::take(&mut ranks);
+                self.report(&Report::Seen { number, ranks, last: false });
+                size = 0;
+            }
+            size += bytes;
+            ranks.push(Sight { id, stage, processes });
+        }
+        self.report(&Report::Seen { number, ranks, last: true });
     }
 
     /// Stops reading output when too much of it has not been taken, and reads on when there is room.

@@ -10,6 +10,7 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::far::{Sights, stage_of};
 use super::waits::RankNames;
 use super::{Job, Rank, Source, data, watch};
 use crate::jobs::{ABOUT, Door, GREETING, LOOK, TOP};
@@ -108,15 +109,31 @@ impl Job {
             let question = String::from_utf8_lossy(&caller.question[..end]).into_owned();
             let answer = match question.as_str() {
                 ABOUT => encoded(&self.about(&self.snapshot())),
-                LOOK => encoded(&self.look()),
+                // It is answered when the machines of the ranks have looked.
+                LOOK | TOP if self.far.is_some() => return self.look_for_caller(number),
+                LOOK => encoded(&self.look(&Sights::new())),
                 TOP => {
                     self.observe(true);
-                    encoded(&self.look())
+                    encoded(&self.look(&Sights::new()))
                 }
                 _ => GREETING.as_bytes().to_vec(),
             };
             self.looked.callers[at].answer = answer;
         }
+        self.write_answer(at);
+    }
+
+    /// Tells who has asked, if it is still there, what was seen.
+    pub(super) fn answer_caller(&mut self, number: usize, look: &Look) {
+        if let Some(at) = self.looked.callers.iter().position(|caller| caller.number == number) {
+            self.looked.callers[at].answer = encoded(look);
+            self.write_answer(at);
+        }
+    }
+
+    /// Writes to a caller what it is to hear, as far as there is room.
+    fn write_answer(&mut self, at: usize) {
+        let number = self.looked.callers[at].number;
         let caller = &mut self.looked.callers[at];
         loop {
             let rest = &caller.answer[caller.written..];
@@ -186,8 +203,8 @@ impl Job {
         }
     }
 
-    /// What each rank is doing.
-    fn look(&self) -> Look {
+    /// What each rank is doing; those on other machines as it was seen there.
+    pub(super) fn look(&self, sights: &Sights) -> Look {
         let mut snapshot = self.snapshot();
         let mut proved = None;
         for _ in 0..LOOKS {
@@ -206,17 +223,21 @@ impl Job {
         let about = About { deadlock: proved.is_some(), ..self.about(&snapshot) };
         let waits: Vec<(u32, Wait)> =
             snapshot.threads().iter().map(|thread| (thread.slot, thread.wait.clone())).collect();
-        let ranks = self.ranks.iter().filter(|rank| !rank.discarded).map(|rank| self.seen(rank)).collect();
+        let ranks = self.ranks.iter().enumerate().filter(|(_, rank)| !rank.discarded);
+        let ranks = ranks.map(|(index, rank)| self.seen(index, rank, sights)).collect();
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let now = time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000;
         Look { about, ranks, waits, stuck: proved, now }
     }
 
-    fn seen(&self, rank: &Rank) -> RankSeen {
+    fn seen(&self, index: usize, rank: &Rank, sights: &Sights) -> RankSeen {
         let pid = rank.number;
-        let stage = match self.manner.foreign {
-            true => Stage::Unknown,
-            false => match self.universe.state(rank.slot) {
+        let sight = sights.get(&index);
+        let stage = match (sight, self.manner.foreign) {
+            (Some(sight), _) => sight.stage,
+            (None, true) if rank.host.is_some() => Stage::Unknown,
+            (None, true) => stage_of(self.connections[rank.connection].client.stage),
+            (None, false) => match self.universe.state(rank.slot) {
                 SlotState::Empty => Stage::Before,
                 SlotState::Starting => Stage::Starting,
                 SlotState::Running => Stage::Running,
@@ -225,11 +246,16 @@ impl Job {
             },
         };
         let (mut process, mut children) = (None, Vec::new());
-        if rank.ended.is_none() && rank.pid.is_some() {
-            let tree = look::tree(pid);
-            let caller =
-                self.universe.process_of(rank.slot).filter(|caller| !self.manner.foreign && tree.contains(caller));
-            children = tree.iter().filter_map(|pid| look::look_at(*pid)).collect::<Vec<_>>();
+        if rank.ended.is_none() {
+            let mut caller = None;
+            if rank.pid.is_some() {
+                let tree = look::tree(pid);
+                let is_its = |caller: &u32| !self.manner.foreign && tree.contains(caller);
+                caller = self.universe.process_of(rank.slot).filter(is_its);
+                children = tree.iter().filter_map(|pid| look::look_at(*pid)).collect::<Vec<_>>();
+            } else if let Some(sight) = sight {
+                children.clone_from(&sight.processes);
+            }
             // A shell and the like, and the Python that it runs.
             let is_python = |seen: &look::Process| seen.threads.iter().any(|thread| !thread.frames.is_empty());
             let at = match caller {
@@ -254,7 +280,7 @@ impl Job {
         if self.far.is_some() {
             return self.look_for_user();
         }
-        let text = look::report(&self.look(), false);
+        let text = look::report(&self.look(&Sights::new()), false);
         self.say(text.trim_end());
     }
 }

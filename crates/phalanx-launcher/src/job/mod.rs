@@ -46,7 +46,6 @@ use crate::universe::JobUniverse;
 
 pub(crate) use desk::{DESK, Desk};
 pub(crate) use places::{share, usable_cpus};
-pub(crate) use postmortem::activity;
 pub(crate) use world::{Place, Plan, Planned, path_of};
 
 /// One rank and everything of it that the loop watches.

@@ -450,7 +450,7 @@ fn write_frame(text: &mut String, frame: &Frame, source: &str) {
 }
 
 /// What a process is doing that is not known to wait for other ranks. `closely`: in which line, too.
-pub(crate) fn activity(pid: u32, state: SlotState, closely: bool) -> Doing {
+fn activity(pid: u32, state: SlotState, closely: bool) -> Doing {
     let stage = match state {
         SlotState::Starting => "in MPI_Init",
         SlotState::Finalizing => "in MPI_Finalize",

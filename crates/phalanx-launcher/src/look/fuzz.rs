@@ -254,7 +254,11 @@ pub(crate) fn look_seeds() -> Vec<Vec<u8>> {
     ];
     let stuck = Stuck { slots: vec![0], headline: "deadlock".into(), reason: "  hint: none\n".into() };
     let look = Look { about, ranks, waits: vec![(0, wait)], stuck: None, now: 5000 };
-    let looks = [look.clone(), Look { stuck: Some(stuck), ..look }];
+    let mut apart = look.clone();
+    for (rank, host) in apart.ranks.iter_mut().zip(["h1", "h2"]) {
+        rank.host = Some(host.into());
+    }
+    let looks = [look.clone(), apart, Look { stuck: Some(stuck), ..look }];
     looks.iter().filter_map(|look| postcard::to_allocvec(look).ok()).collect()
 }
 

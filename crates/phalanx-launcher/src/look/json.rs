@@ -79,10 +79,11 @@ fn rank(look: &Look, rank: &RankSeen) -> String {
         Stage::Unknown => "unknown",
     };
     format!(
-        "{{\"rank\": {}, \"world\": {}, \"pid\": {}, \"program\": {}, \"mpi\": {}, \"doing\": {}, \"words\": {}, \
+        "{{\"rank\": {}, \"world\": {}, \"host\": {}, \"pid\": {}, \"program\": {}, \"mpi\": {}, \"doing\": {}, \"words\": {}, \
          \"waits\": [{}], \"process\": {}, \"children\": [{}]}}",
         rank.rank,
         rank.world,
+        rank.host.as_deref().map_or("null".to_owned(), string),
         rank.pid,
         string(&rank.program),
         string(stage),

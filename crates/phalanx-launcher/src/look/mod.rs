@@ -35,7 +35,7 @@ use crate::process::Ended;
 pub(crate) use json::{as_json, jobs_as_json, string};
 pub(crate) use process::{look_at, tree};
 pub(crate) use report::{age, heading, report, source, tame};
-pub(crate) use verdict::{glimpse, of_number};
+pub(crate) use verdict::{glimpse, glimpse_of, of_number};
 
 /// What a job is, and how it fares at large.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ pub(crate) struct RankSeen {
     pub(crate) ended: Option<End>,
     /// What it has done since somebody asks for that; `None` where nobody does or it is not known.
     pub(crate) done: Option<Done>,
-    /// The machine that it runs on, in a job on several: nobody looks at its processes there.
+    /// The machine that it runs on, in a job on several.
     pub(crate) host: Option<String>,
     /// The process that calls MPI: the one that was started, or a child of it.
     pub(crate) process: Option<Process>,

@@ -205,7 +205,8 @@ impl<'l> Entries<'l> {
 }
 
 fn tell(text: &mut String, look: &Look, entry: &Entry<'_>, whole: bool) {
-    let who = ranks(&entry.slots, &LookNames(look));
+    let names = LookNames(look);
+    let who = format!("{}{}", ranks(&entry.slots, &names), names.hosts(&entry.slots));
     let (count, waited) = (entry.slots.len(), entry.waited.map(age));
     let words = match (&entry.children[..], waited) {
         ([], Some(waited)) if count == 1 => format!("{who} (pid {}, for {waited}): {}", entry.pid, entry.words),

@@ -9,6 +9,8 @@ use super::{Doing, DoingKind, Look, Process, RankSeen, Stage, Thread};
 
 /// Those of several culprits that are named.
 const NAMED: usize = 4;
+/// Machines that are named.
+const HOSTS: usize = 4;
 
 /// What a rank is doing, apart from waits for others.
 pub(super) struct Activity<'l> {
@@ -43,9 +45,13 @@ pub(super) fn activity(process: &Process) -> Activity<'_> {
 
 /// What a rank that was started as this process is doing, in words about one, and where in its program.
 pub(crate) fn glimpse(pid: u32) -> Option<(String, Option<Frame>)> {
+    glimpse_of(super::tree(pid).into_iter().filter_map(super::look_at))
+}
+
+/// The same of processes that were seen: the one that was started, and what descends from it.
+pub(crate) fn glimpse_of(processes: impl IntoIterator<Item = Process>) -> Option<(String, Option<Frame>)> {
     let mut first = None;
-    for pid in super::tree(pid) {
-        let Some(process) = super::look_at(pid) else { continue };
+    for process in processes {
         let seen = activity(&process);
         let place = seen.frames.get(own_frame(seen.frames)).cloned();
         // A shell and the like stand before the Python that they run.
@@ -65,10 +71,7 @@ pub(super) fn activity_of(rank: &RankSeen) -> Activity<'_> {
         Some(process) => activity(process),
         None if rank.host.is_some() && rank.ended.is_none() => Activity {
             kind: DoingKind::Events,
-            words: format!(
-                "runs on {}, where 'phalanx why' does not look (Ctrl-\\ in the job's terminal does)",
-                rank.host.as_deref().unwrap_or("")
-            ),
+            words: "is doing what its host has not told in time".to_owned(),
             frames: &[],
         },
         None => Activity { kind: DoingKind::Ended, words: "has ended".to_owned(), frames: &[] },
@@ -145,7 +148,9 @@ pub(super) fn verdict(look: &Look) -> String {
         let mut clauses: Vec<String> = groups
             .iter()
             .take(NAMED)
-            .map(|(said, group)| format!("{}, which {}", ranks(group, &names), of_number(said, group.len())))
+            .map(|(said, group)| {
+                format!("{}{}, which {}", ranks(group, &names), names.hosts(group), of_number(said, group.len()))
+            })
             .collect();
         if let Some(more) = groups.len().checked_sub(NAMED).filter(|more| *more > 0) {
             let others: usize = groups.iter().rev().take(more).map(|(_, group)| group.len()).sum();
@@ -169,11 +174,9 @@ pub(super) fn verdict(look: &Look) -> String {
         [(said, group)] if group.len() == look.ranks.len() && group.len() > 1 => {
             clauses.push(format!("all ranks {}", plural(said)));
         }
-        _ => clauses.extend(
-            all.iter()
-                .take(NAMED)
-                .map(|(said, group)| format!("{} {}", ranks(group, &names), of_number(said, group.len()))),
-        ),
+        _ => clauses.extend(all.iter().take(NAMED).map(|(said, group)| {
+            format!("{}{} {}", ranks(group, &names), names.hosts(group), of_number(said, group.len()))
+        })),
     }
     if all.len() > NAMED {
         let others: usize = all.iter().skip(NAMED).map(|(_, group)| group.len()).sum();
@@ -234,6 +237,18 @@ fn groups(ranks: &[&RankSeen]) -> Vec<(String, Vec<u32>)> {
 }
 
 impl LookNames<'_> {
+    /// The machines of these ranks as the end of their name, in a job on several: " on h1, h2".
+    pub(super) fn hosts(&self, slots: &[u32]) -> String {
+        let mut hosts: Vec<&str> =
+            slots.iter().filter_map(|slot| self.find(*slot)).filter_map(|rank| rank.host.as_deref()).collect();
+        hosts.dedup();
+        match hosts.len() {
+            0 => String::new(),
+            1..=HOSTS => format!(" on {}", hosts.join(", ")),
+            count => format!(" on {} and {} other hosts", hosts[..HOSTS - 1].join(", "), count - (HOSTS - 1)),
+        }
+    }
+
     /// A rank by its slot.
     pub(super) fn find(&self, slot: u32) -> Option<&RankSeen> {
         self.0.ranks.iter().find(|rank| rank.slot == slot)

@@ -17,6 +17,8 @@ pub(super) struct Sample {
     rates: HashMap<u32, Rates>,
 }
 
+/// Columns for the name of a machine, at most.
+const HOST: usize = 12;
 /// CPU, and two of each kind.
 const COUNTS: usize = 1 + 2 * Kind::ALL.len();
 type Rates = [f64; COUNTS];
@@ -122,6 +124,8 @@ impl Order {
 
 struct Row {
     rank: String,
+    /// Its machine, in a job on several.
+    host: String,
     pid: u32,
     memory: u64,
     /// Milliseconds.
@@ -167,9 +171,17 @@ pub(super) fn table(sample: &Sample, order: Order, kinds: &[Kind], columns: usiz
         let mark = |of: Order, name: &str| if *kind == first { mark(of, name) } else { name.to_owned() };
         format!(" {:>7} {:>8}", mark(Order::Calls, kind.title()), mark(Order::Bytes, "BYTES/s"))
     });
+    // Only where ranks are on several machines.
+    let width = rows.iter().map(|row| row.host.chars().count()).max().filter(|width| *width > 0);
+    let width = width.map_or(0, |width| width.clamp("HOST".len(), HOST));
+    let host = |name: &str| match width {
+        0 => String::new(),
+        _ => format!(" {:<width$}", name.chars().take(width).collect::<String>()),
+    };
     let mut lines = vec![format!(
-        "{:>5} {:>8} {:>6} {:>6}{} {:>8}  DOING",
+        "{:>5}{} {:>8} {:>6} {:>6}{} {:>8}  DOING",
         mark(Order::Rank, "RANK"),
+        host("HOST"),
         "PID",
         mark(Order::Cpu, "CPU%"),
         mark(Order::Memory, "MEM"),
@@ -182,8 +194,9 @@ pub(super) fn table(sample: &Sample, order: Order, kinds: &[Kind], columns: usiz
         let done = |what: usize| if row.counts { of(what, &short) } else { "-".to_owned() };
         let counts = kinds.iter().map(|kind| format!(" {:>7} {:>8}", done(kind.at()), done(kind.at() + 1)));
         lines.push(format!(
-            "{:>5} {:>8} {:>6} {:>6}{} {:>8}  {}",
+            "{:>5}{} {:>8} {:>6} {:>6}{} {:>8}  {}",
             row.rank,
+            host(&row.host),
             row.pid,
             of(0, &|cpu| format!("{cpu:.1}")),
             short(row.memory as f64),
@@ -209,6 +222,7 @@ fn row(sample: &Sample, rank: &RankSeen) -> Row {
     let processes = rank.process.iter().chain(&rank.children);
     Row {
         rank: name,
+        host: rank.host.as_deref().map(|host| look::tame(host.to_owned())).unwrap_or_default(),
         pid: rank.process.as_ref().map_or(rank.pid, |process| process.pid),
         memory: processes.map(|process| process.resident).fold(0, u64::saturating_add),
         blocked: wait.map(|wait| look.now.saturating_sub(wait.since)),

@@ -3,36 +3,40 @@
 //! In such a job all ranks are started by agents, those of this machine, too. A report of an agent is handled as what the
 //! loop would have seen here: output, requests, ends. What concerns processes is an order to every agent.
 
+//!
+//! | file | subject |
+//! |---|---|
+//! | `mod.rs` | what agents report, heartbeats, hosts that are lost |
+//! | `start.rs` | starting ranks |
+//! | `input.rs` | standard input |
+//! | `look.rs` | what ranks are doing |
+
+mod input;
+mod look;
+mod start;
+
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use phalanx_waits::{Frame, tame};
-use phalanx_wire::agent::{Bytes, How, Order, PIECE, Program, Report, Start, Variable, WINDOW};
+use phalanx_waits::tame;
+use phalanx_wire::agent::{How, Order, PIECE, Report, WINDOW};
 use rustix::event::epoll;
 use rustix::process::{Pid, Signal};
 
 use super::desk::Message;
-use super::trace::Traced;
-use super::world::{FOREIGN, Plan};
-use super::{Connection, Job, Rank, Source, data, watch};
-use crate::cli::Reader;
+use super::{Job, Rank, Source, data, watch};
 use crate::error::LaunchError;
 use crate::failure::{Cause, Lost};
 use crate::hosts::channel::{Channel, Heard};
 use crate::hosts::connect::Agents;
-use crate::hosts::layout;
-use crate::output::Stream;
-use crate::pmi::{Action, Client, MAPPING};
-use crate::process::{Ended, Stdin};
+use crate::pmi::Action;
+use crate::process::Ended;
+use input::Input;
+
+pub(super) use look::{Sights, stage_of};
 
 /// How long agents may take to leave when all ranks have ended, before their remote shells are killed.
 const LEAVE: Duration = Duration::from_secs(5);
-/// How long what ranks are doing is waited for.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// What a job knows of other machines.
 pub(super) struct Far {
@@ -42,8 +46,8 @@ pub(super) struct Far {
     /// Indices of the ranks that run.
     running: BTreeSet<usize>,
     input: Option<Input>,
-    /// Who asked what ranks are doing is answered at this time, if not all hosts have answered before.
-    look: Option<UserLook>,
+    /// Who has asked what ranks are doing, and waits.
+    looks: look::Looks,
     /// When the remote shells of those are killed that have not left.
     leave_by: Option<Instant>,
 }
@@ -58,23 +62,6 @@ struct Host {
     /// Bytes of output that were taken, and the agent was not told.
     owed: u64,
     waits_for_room: bool,
-}
-
-/// Our standard input, on its way to a rank on another machine.
-struct Input {
-    source: OwnedFd,
-    host: usize,
-    id: u32,
-    /// So many bytes may be sent.
-    credit: usize,
-    watched: bool,
-}
-
-/// What ranks are doing, as the user has asked for it.
-struct UserLook {
-    due: Instant,
-    awaited: usize,
-    lines: Vec<(usize, String)>,
 }
 
 impl Job {
@@ -94,7 +81,14 @@ impl Job {
             let pid = Some(channel.pid);
             hosts.push(Host { name, channel: Some(channel), pid, owed: 0, waits_for_room: false });
         }
-        self.far = Some(Far { hosts, room, running: BTreeSet::new(), input: None, look: None, leave_by: None });
+        self.far = Some(Far {
+            hosts,
+            room,
+            running: BTreeSet::new(),
+            input: None,
+            looks: look::Looks::default(),
+            leave_by: None,
+        });
         Ok(())
     }
 
@@ -138,173 +132,6 @@ impl Job {
         if let Some(channel) = self.far.as_mut().and_then(|far| far.hosts[host].channel.as_mut()) {
             channel.send(order);
         }
-    }
-
-    /// Starts a world on the machines of the job.
-    pub(super) fn launch_far(&mut self, plan: &Plan, apps: &[u32]) -> Result<(), LaunchError> {
-        let Some(far) = &self.far else { return Ok(()) };
-        let size = u32::try_from(apps.len()).unwrap_or(u32::MAX);
-        let counts = layout::fill(&far.room, size);
-        let of = |(host, count): (usize, &u32)| std::iter::repeat_n(host, *count as usize);
-        let places: Vec<usize> = counts.iter().enumerate().flat_map(of).collect();
-        if let Some(host) = places.iter().find(|host| far.hosts[**host].channel.is_none()) {
-            return Err(LaunchError::Hosts(format!("host {} is lost", far.hosts[*host].name)));
-        }
-        let mut preput = plan.preput.clone();
-        preput.push((MAPPING.to_owned(), layout::mapping(&places)));
-        let world = self.service.add_world(apps.to_vec(), &preput);
-        let (space, values, universe) = self.service.world(world);
-        self.course.ranks_started();
-        let environment = self.far_environment();
-        let mut starts: Vec<Start> = counts
-            .iter()
-            .map(|_| Start {
-                world: u32::try_from(world).unwrap_or(u32::MAX),
-                apps: apps.to_vec(),
-                space: space.clone(),
-                values: values.clone(),
-                universe,
-                environment: environment.clone(),
-                programs: plan.programs.iter().map(program).collect(),
-                ranks: Vec::new(),
-                merge: self.manner.merge,
-                here: 0,
-                binding: self.manner.binding.name().to_owned(),
-            })
-            .collect();
-        for (rank, (app, host)) in (0..size).zip(apps.iter().zip(&places)) {
-            let near = (u32::try_from(starts[*host].ranks.len()).unwrap_or(u32::MAX), counts[*host]);
-            let order = self.add_far_rank(plan, world, rank, size, *app, *host, near)?;
-            starts[*host].ranks.push(order);
-        }
-        let running = self.far.iter().flat_map(|far| &far.running).filter_map(|index| self.ranks[*index].host);
-        running.for_each(|host| starts[host].here += 1);
-        // Those without ranks of this world hear of it as well: worlds are counted.
-        for (host, start) in starts.into_iter().enumerate() {
-            self.tell(host, &Order::Start(Box::new(start)));
-        }
-        self.feed_far();
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "each of them is said once, by the only caller")]
-    fn add_far_rank(
-        &mut self,
-        plan: &Plan,
-        world: usize,
-        rank: u32,
-        size: u32,
-        app: u32,
-        host: usize,
-        near: (u32, u32),
-    ) -> Result<phalanx_wire::agent::Rank, LaunchError> {
-        let planned = &plan.programs[app as usize];
-        let index = self.ranks.len();
-        let id = u32::try_from(index).unwrap_or(u32::MAX);
-        let environment = planned.env.iter().cloned().chain(self.about_rank(plan, rank, size, app, near));
-        let reads = plan.reader == Reader::Rank(rank) && !plan.spawned && plan.stdin != Stdin::Null;
-        let files = self.names_of_files(world, rank)?;
-        let order = phalanx_wire::agent::Rank {
-            id,
-            rank,
-            program: app,
-            environment: environment.map(variable).collect(),
-            reads,
-            files: files.map(|(out, err)| (absolute(&out), absolute(&err))),
-        };
-        let connection = self.connections.len();
-        self.connections.push(Connection {
-            descriptor: None,
-            far: true,
-            client: Client::of(world, rank),
-            rank: Some(index),
-        });
-        let traced = Traced::for_rank(&self.manner.traced, self.began.clock(), true)?;
-        let place = (plan.place.first + rank, plan.expendable);
-        let starting = Rank::starting((world, rank), planned.label(), place, connection, traced);
-        self.ranks.push(Rank { host: Some(host), ..starting });
-        if order.files.is_none() {
-            for which in 0..if self.manner.merge { 1 } else { 2 } {
-                let stream = Stream::new(None, index * 2 + which, self.tag_of(index), self.manner.timestamps);
-                self.ranks[index].streams[which] = Some(stream);
-            }
-        }
-        if let Some(far) = &mut self.far {
-            far.running.insert(index);
-        }
-        if reads {
-            self.read_input_for(plan.stdin, host, index)?;
-        }
-        Ok(order)
-    }
-
-    /// The environment of all ranks: ours, without what belongs to another job.
-    fn far_environment(&self) -> Vec<Variable> {
-        const OF_A_JOB: &[&str] = &["PMI_FD", "PHALANX_UNIVERSE", "PHALANX_DESK", "PHALANX_JOB", "PHALANX_TRACE_FD"];
-        let is_ours = |(name, _): &(OsString, OsString)| !FOREIGN.iter().chain(OF_A_JOB).any(|other| name == other);
-        std::env::vars_os().filter(is_ours).chain(self.manner.env.iter().cloned()).map(variable).collect()
-    }
-
-    /// A terminal is read by us, and goes through a pipe; anything else is read when the rank's machine takes more.
-    fn read_input_for(&mut self, stdin: Stdin, host: usize, index: usize) -> Result<(), LaunchError> {
-        let failed = |e| LaunchError::system("standard input", e);
-        self.reader = Some(index);
-        let source = match stdin {
-            Stdin::Null => return Ok(()),
-            Stdin::Inherit => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(failed)?,
-            Stdin::Pipe => {
-                let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
-                let (ours, theirs) = rustix::pipe::pipe_with(flags).map_err(failed)?;
-                self.relay_terminal(theirs, index);
-                ours
-            }
-        };
-        let id = u32::try_from(index).unwrap_or(u32::MAX);
-        if let Some(far) = &mut self.far {
-            far.input = Some(Input { source, host, id, credit: PIECE, watched: false });
-        }
-        Ok(())
-    }
-
-    /// Passes standard input on, as far as the rank takes it.
-    pub(super) fn feed_far(&mut self) {
-        let Some(far) = &mut self.far else { return };
-        let Some(input) = &mut far.input else { return };
-        if input.credit > 0 && !input.watched {
-            // A file is always readable, and cannot be watched.
-            match watch(&self.epoll, &input.source, Source::FarInput) {
-                Ok(()) => input.watched = true,
-                Err(_) => self.read_far_input(),
-            }
-        } else if input.credit == 0 && input.watched {
-            input.watched = epoll::delete(&self.epoll, &input.source).is_err();
-        }
-    }
-
-    /// Reads standard input, which has something.
-    pub(super) fn read_far_input(&mut self) {
-        let Some(input) = self.far.as_mut().and_then(|far| far.input.as_mut()) else { return };
-        let room = input.credit.min(PIECE).min(self.scratch.len());
-        if room == 0 {
-            return self.feed_far();
-        }
-        let (host, id) = (input.host, input.id);
-        match rustix::io::read(&input.source, &mut self.scratch[..room]) {
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
-            Ok(count) if count > 0 => {
-                input.credit -= count;
-                let bytes = Bytes(self.scratch[..count].to_vec());
-                self.tell(host, &Order::Input { id, bytes });
-            }
-            // Its end.
-            _ => {
-                if let Some(far) = &mut self.far {
-                    far.input = None;
-                }
-                return self.tell(host, &Order::Input { id, bytes: Bytes::default() });
-            }
-        }
-        self.feed_far();
     }
 
     /// Hears an agent.
@@ -421,7 +248,7 @@ impl Job {
                     failed.extend(cause.map(|cause| (cause, index)));
                 }
             }
-            Report::Seen(doings) => self.seen_there(host, doings),
+            Report::Seen { number, ranks, last } => self.seen_there(host, number, ranks, last),
             Report::Says(words) => self.say(&format!("phalanx: {}", tame(words))),
             Report::Bye => self.has_left(host),
             Report::Found(_) | Report::Beat => {}
@@ -504,53 +331,6 @@ impl Job {
         }
     }
 
-    /// Asks agents what their ranks are doing, for what is said of a failure.
-    fn ask_doings(&mut self) {
-        if !self.course.is_ending() && self.is_first_failure() {
-            self.tell_agents(&Order::Look);
-        }
-    }
-
-    /// Says what ranks are doing, once their machines have told it.
-    pub(super) fn look_for_user(&mut self) {
-        let Some(far) = &mut self.far else { return };
-        let awaited = far.hosts.iter().filter(|host| host.channel.is_some()).count();
-        far.look = Some(UserLook { due: Instant::now() + LOOK, awaited, lines: Vec::new() });
-        self.tell_agents(&Order::Look);
-    }
-
-    fn seen_there(&mut self, host: usize, doings: Vec<phalanx_wire::agent::Doing>) {
-        let mut lines = Vec::new();
-        for doing in doings {
-            let index = doing.id as usize;
-            if self.ranks.get(index).is_none_or(|rank| rank.host != Some(host)) {
-                continue;
-            }
-            let words = tame(doing.words);
-            let place =
-                doing.place.map(|(file, line, function)| Frame { file: tame(file), line, function: tame(function) });
-            let at = place.as_ref().map(|frame| format!(", at {}:{}", frame.file, frame.line)).unwrap_or_default();
-            lines.push((index, format!("  {}: {words}{at}", self.name_of(index))));
-            self.seen_at_failure(index, (words, place));
-        }
-        let Some(far) = &mut self.far else { return };
-        if let Some(look) = &mut far.look {
-            look.lines.extend(lines);
-            look.awaited = look.awaited.saturating_sub(1);
-            if look.awaited == 0 {
-                self.say_what_was_seen();
-            }
-        }
-    }
-
-    fn say_what_was_seen(&mut self) {
-        let Some(mut look) = self.far.as_mut().and_then(|far| far.look.take()) else { return };
-        look.lines.sort();
-        let lines: Vec<String> = look.lines.into_iter().map(|(_, line)| line).collect();
-        let silent = if look.awaited > 0 { "\n  (not all hosts have answered)" } else { "" };
-        self.say(&format!("phalanx: what the ranks are doing:\n{}{silent}", lines.join("\n")));
-    }
-
     /// An agent has left, as it was told to.
     fn has_left(&mut self, host: usize) {
         self.close_streams_of(host);
@@ -558,6 +338,7 @@ impl Job {
             // Closing the descriptors takes them out of epoll.
             far.hosts[host].channel = None;
         }
+        self.sees_no_more(host);
     }
 
     fn close_streams_of(&mut self, host: usize) {
@@ -596,6 +377,7 @@ impl Job {
                 tame(why.to_owned())
             )),
         }
+        self.sees_no_more(host);
         self.ask_doings();
         let mut failed = Vec::new();
         for index in ranks {
@@ -620,7 +402,7 @@ impl Job {
         let far = self.far.as_ref()?;
         let beats = far.hosts.iter().filter_map(|host| host.channel.as_ref()).map(|channel| channel.pulse.due());
         let leave = far.leave_by.filter(|_| !self.agents_have_gone());
-        beats.chain(far.look.as_ref().map(|look| look.due)).chain(leave).min()
+        beats.chain(far.looks.due()).chain(leave).min()
     }
 
     /// Says that we are here, and gives up hosts that are silent.
@@ -638,7 +420,6 @@ impl Job {
                 }
             }
         }
-        let look_is_due = far.look.as_ref().is_some_and(|look| look.due <= now);
         if far.leave_by.is_some_and(|at| at <= now) {
             far.leave_by = now.checked_add(LEAVE);
             for host in &far.hosts {
@@ -647,9 +428,7 @@ impl Job {
                 }
             }
         }
-        if look_is_due {
-            self.say_what_was_seen();
-        }
+        self.answer_looks();
         for host in silent {
             // What it has said meanwhile may only not have been read.
             self.hear_agent(host);
@@ -690,26 +469,5 @@ impl Job {
         if let Some(channel) = self.far.as_mut().and_then(|far| far.hosts[host].channel.as_mut()) {
             channel.flush();
         }
-    }
-}
-
-fn variable((name, value): (OsString, OsString)) -> Variable {
-    (Bytes(name.into_vec()), Bytes(value.into_vec()))
-}
-
-fn bytes(text: &OsStr) -> Bytes {
-    Bytes(text.as_bytes().to_vec())
-}
-
-fn absolute(path: &Path) -> Bytes {
-    bytes(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).as_os_str())
-}
-
-fn program(planned: &super::Planned) -> Program {
-    let args = planned.program.before.iter().chain(&planned.args);
-    Program {
-        path: absolute(&planned.program.path),
-        args: args.map(|arg| bytes(arg)).collect(),
-        directory: planned.wdir.as_deref().map(absolute),
     }
 }

@@ -1,0 +1,169 @@
+"""Jobs on two hosts: how long starting takes beside MPICH's hydra, and messages over
+the wire beside mpi4py on the same library, in one run.
+
+    PYTHON=python tests/hosts/up.sh 2 python bench/hosts.py [--rounds 15] [start] [wire]
+
+Hosts are those of `HOSTS`, reached by the remote shell `RSH`, as `tests/hosts/up.sh`
+makes them; anything else that sets these two does as well. Engines take turns, and a
+figure is the median over the rounds.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from engines import make_environment
+from machine import this_machine
+
+HERE = Path(__file__).resolve().parent
+OURS = Path(sys.executable).parent
+LIMIT = 120.0
+HELLO = """
+from mpi4py import MPI
+comm = MPI.COMM_WORLD
+assert comm.allreduce(comm.rank) == comm.size * (comm.size - 1) // 2
+"""
+# Seconds one way; the first turn of each row is not counted.
+WIRE = """
+import json, sys, time
+import numpy as np
+from mpi4py import MPI
+
+comm = MPI.COMM_WORLD
+rank, peer = comm.rank, 1 - comm.rank
+
+
+def buffers(count):
+    a, b = np.full(count // 8, rank, "d"), np.zeros(count // 8)
+    a[0] = 7
+    def turn():
+        if rank == 0:
+            comm.Send(a, peer)
+            comm.Recv(b, peer)
+        else:
+            comm.Recv(b, peer)
+            comm.Send(a, peer)
+    turn()
+    assert b[0] == 7 and (b[1:] == peer).all()
+    return turn
+
+
+def objects(count):
+    a = np.full(count // 8, rank, "d")
+    def turn():
+        if rank == 0:
+            comm.send(a, peer)
+            return comm.recv(source=peer)
+        b = comm.recv(source=peer)
+        comm.send(a, peer)
+        return b
+    assert (turn() == peer).all()
+    return turn
+
+
+found = {}
+for name, make, count in [
+    ("Send, 8 B", buffers, 8),
+    ("Send, 1 KiB", buffers, 1 << 10),
+    ("Send, 64 KiB", buffers, 1 << 16),
+    ("Send, 1 MiB", buffers, 1 << 20),
+    ("Send, 64 MiB", buffers, 1 << 26),
+    ("send of an array, 1 KiB", objects, 1 << 10),
+    ("send of an array, 1 MiB", objects, 1 << 20),
+    ("send of an array, 64 MiB", objects, 1 << 26),
+]:
+    turn = make(count)
+    turns = max(3, min(2000, (1 << 27) // (count + (1 << 16))))
+    turns = 3 if count == 1 << 26 else turns
+    comm.Barrier()
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        for _ in range(turns):
+            turn()
+        times.append((time.perf_counter() - begin) / turns / 2)
+    found[name] = sorted(times)[1]
+if rank == 0:
+    print(json.dumps(found))
+"""
+
+
+def run(words: list[str], env: dict[str, str]) -> tuple[float, str]:
+    begin = time.perf_counter()
+    done = subprocess.run(
+        words,
+        env={**os.environ, "PHALANX_SSH": os.environ["RSH"], **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT,
+    )
+    took = time.perf_counter() - begin
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(words)}: status {done.returncode}")
+    return took, done.stdout
+
+
+def told(name: str, ours: list[float], theirs: list[float]) -> None:
+    a, b = statistics.median(ours), statistics.median(theirs)
+    print(f"{name:<28} {a * 1e6:12.1f} {b * 1e6:12.1f} {b / a:8.2f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", nargs="*", default=["start", "wire"])
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    hosts = os.environ["HOSTS"].split(",")[:2]
+    peers = make_environment("mpich")
+    folder = HERE.parent / "build" / "hosts-bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    hello, wire = folder / "hello.py", folder / "wire.py"
+    hello.write_text(HELLO)
+    wire.write_text(WIRE)
+    library = str(peers.parent / "lib" / "libmpi_abi.so.1")
+    phalanx = [str(OURS / "phalanx"), "run"]
+    machine = this_machine()
+    print(f"{machine.cpu}, {machine.cpus} CPUs")
+    print(
+        f"{'microseconds (medians)':<28} {'Phalanx':>12} {'the other':>12} {'ratio':>8}"
+    )
+    if "start" in options.what:
+        two = ",".join(f"{host}:2" for host in hosts)
+        hydra = [str(peers / "mpiexec"), "-launcher", "rsh"]
+        hydra += ["-launcher-exec", os.environ["RSH"], "-hosts", two, "-n", "4"]
+        bare = [str(peers / "python"), "-c", "from mpi4py import MPI"]
+        times = defaultdict(list)
+        for _ in range(options.rounds):
+            ours = [*phalanx, "--host", two, str(hello)]
+            times["phalanx"].append(run(ours, {"PHALANX_MPI": library})[0])
+            theirs = [*hydra, str(peers / "python"), str(hello)]
+            times["hydra"].append(run(theirs, {})[0])
+            times["alone"].append(run(bare, {})[0])
+        told("start, 4 ranks on 2 hosts", times["phalanx"], times["hydra"])
+        alone = statistics.median(times["alone"])
+        print(f"  (one process of mpi4py alone: {alone * 1e6:.0f})")
+    if "wire" in options.what:
+        found = {"ours": defaultdict(list), "mpi4py": defaultdict(list)}
+        job = [*phalanx, "--host", ",".join(hosts)]
+        for _ in range(max(3, options.rounds // 3)):
+            for name, words in (
+                ("ours", [*job, str(wire)]),
+                ("mpi4py", [*job, "--doors", "none", str(peers / "python"), str(wire)]),
+            ):
+                env = {"PHALANX_MPI": library, "MPI4PY_MPIABI": "mpiabi"}
+                env["MPI4PY_LIBMPI"] = library
+                for row, seconds in json.loads(run(words, env)[1]).items():
+                    found[name][row].append(seconds)
+        for row in found["ours"]:
+            told(row, found["ours"][row], found["mpi4py"][row])
+
+
+if __name__ == "__main__":
+    main()
