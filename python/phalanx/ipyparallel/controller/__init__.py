@@ -1,0 +1,1 @@
+"""What tasks may depend on. (The controller itself is a program: `phalanx cluster`.)"""

@@ -1,0 +1,42 @@
+"""``python -m phalanx.ipyparallel.engine``: an engine.
+
+A controller starts it, with its connection as the descriptor that
+``PHALANX_CLUSTER_FD`` names. Started by hand it is the command ``ipengine``, which
+asks a controller for that.
+"""
+
+import os
+import sys
+
+
+def main() -> int:
+    named = os.environ.pop("PHALANX_CLUSTER_FD", "")
+    if not named:
+        from ..cluster.commands import run_command
+
+        return run_command("ipengine", sys.argv[1:])
+    from ..._workers import ClusterLink
+    from ..client.client import _hello
+
+    # Lines of text leave as they are complete, though nobody looks at a terminal.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    # What tasks import from where they are: the directory that the engine was started
+    # in.
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    link = ClusterLink.inherited(int(named), _hello())
+    from .engine import Engine
+    from .startup import run_startup
+
+    engine = Engine(link)
+    run_startup(engine, sys.argv[1:])
+    sys.argv[:] = [""]
+    engine.run()
+    return 0
+
+
+if __name__ == "__main__":
+    from phalanx.ipyparallel.engine import __main__ as this
+
+    sys.exit(this.main())

@@ -1,0 +1,321 @@
+"""The loop of an engine: takes tasks from the controller, runs them, says what came
+of it.
+
+Everything runs in the main thread, one task after another, so that an interrupt reaches
+the task. The namespace is that of the module ``__main__``, which is an empty one here.
+"""
+
+import ast
+import functools
+import io
+import json
+import linecache
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from types import FrameType, ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..error import ImpossibleDependency, UnmetDependency
+from ..serialize import _functions
+
+if TYPE_CHECKING:
+    from ..._workers import ClusterLink
+    from .shell import EngineShell
+
+__all__ = ["Engine", "running"]
+
+running: "Engine | None" = None
+
+# Kinds of tasks that call a function. (What else they are called is for the records.)
+_CALLS = {"apply", "push", "pull", "scatter", "gather"}
+
+# Frames of tracebacks that are ours, and say nothing about the task.
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Engine:
+    """This process as an engine."""
+
+    def __init__(self, link: "ClusterLink") -> None:
+        self.link = link
+        self.id: int = link.welcome["engine_id"]
+        self.uuid: str = link.welcome["identity"]
+        self.module = ModuleType("__main__", "The namespace of this engine.")
+        self.module.__dict__["__builtins__"] = sys.modules["builtins"]
+        sys.modules["__main__"] = self.module
+        self.names = self.module.__dict__
+        self.tasks: deque[tuple[dict[str, Any], list[Any]]] = deque()
+        self.current: str | None = None
+        self.count = 0
+        self.shell: EngineShell | None = None
+        self.shell_failed = False
+        self.leaving = False
+
+    # --- the loop ---------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the controller says leave, or is gone."""
+        global running
+        running = self
+        signal.signal(signal.SIGINT, self._interrupt)
+        self._watch_imports()
+        self.link.send("ready", {})
+        while not self.leaving:
+            try:
+                self._receive(None if not self.tasks else 0.0)
+                while self.tasks and not self.leaving:
+                    fields, payloads = self.tasks.popleft()
+                    self._run(fields, payloads)
+                    # What is not wanted any more is told between tasks.
+                    self._receive(0.0)
+            except KeyboardInterrupt:
+                # For a task that had ended just before.
+                continue
+            except OSError:
+                return
+
+    def _receive(self, timeout: float | None) -> None:
+        while True:
+            message = self.link.receive(timeout)
+            if message is None:
+                return
+            kind, fields, payloads = message
+            if kind == "run":
+                self.tasks.append((fields, payloads))
+            elif kind == "abort":
+                self._abort(set(fields["ids"]))
+            elif kind in ("exit", "bye"):
+                self.leaving = True
+                return
+            timeout = 0.0
+
+    def _abort(self, ids: set[str]) -> None:
+        kept = [task for task in self.tasks if task[0]["id"] not in ids]
+        for fields, payloads in self.tasks:
+            if fields["id"] in ids:
+                for payload in payloads:
+                    payload.forget()
+                self.link.send(
+                    "done",
+                    {"id": fields["id"], "status": "aborted", "metadata": b""},
+                )
+        self.tasks = deque(kept)
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self.current is not None:
+            raise KeyboardInterrupt
+
+    def _watch_imports(self) -> None:
+        """A task that displays something without having executed code has a shell."""
+        from ..._opening import AfterImport
+
+        AfterImport().add("IPython.core.display_functions", self._display_imported)
+
+    def _display_imported(self, module: ModuleType) -> None:
+        display = module.display
+
+        @functools.wraps(display)
+        def with_shell(*args: Any, **kwargs: Any) -> Any:
+            self.get_shell()
+            return display(*args, **kwargs)
+
+        module.display = with_shell  # type: ignore[attr-defined]
+
+    # --- one task ---------------------------------------------------------------------
+
+    def _run(self, fields: dict[str, Any], payloads: list[Any]) -> None:
+        task, kind = fields["id"], fields["kind"]
+        started = time.time()
+        self.link.send("begin", {"id": task})
+        told: dict[str, Any] = {}
+        status, error, value = "ok", None, None
+        try:
+            try:
+                self.current = task
+                value = self._do(kind, payloads, told)
+            finally:
+                self.current = None
+        except UnmetDependency as problem:
+            status = (
+                "error" if isinstance(problem, ImpossibleDependency) else "rejected"
+            )
+            error = describe(problem)
+        except _Failed as problem:
+            status, error = "error", problem.error
+        except BaseException as problem:
+            status, error = "error", describe(problem)
+        completed = time.time()
+        results = []
+        if status == "ok":
+            try:
+                stream, buffers = _functions.dumps(value)
+                results = [self.link.encode((stream, buffers), False)]
+            except BaseException as problem:
+                status = "error"
+                error = describe(problem)
+                error["evalue"] = f"the result cannot be sent: {error['evalue']}"
+        value = None
+        _flush()
+        self.link.send(
+            "done",
+            {
+                "id": task,
+                "status": status,
+                "error": error,
+                "metadata": json.dumps(told).encode() if told else b"",
+                "started": started,
+                "completed": completed,
+            },
+            results,
+        )
+
+    def _do(self, kind: str, payloads: list[Any], told: dict[str, Any]) -> Any:
+        if kind in _CALLS:
+            return self._apply(payloads)
+        if kind == "execute":
+            code, silent = _functions.loads(*payloads[0].load())
+            told.update(method="execute", execute_input=code)
+            return self._execute(code, silent)
+        if kind == "clear":
+            for payload in payloads:
+                payload.forget()
+            self.clear()
+            return None
+        raise ValueError(f"this engine does not know tasks of kind {kind!r}")
+
+    def _apply(self, payloads: list[Any]) -> Any:
+        if len(payloads) == 1:
+            function, args, kwargs = _functions.loads(*payloads[0].load())
+        else:
+            function = _functions.loads(*payloads[0].load())
+            args, kwargs = _functions.loads(*payloads[1].load())
+        return function(*args, **kwargs)
+
+    # --- code -------------------------------------------------------------------------
+
+    def get_shell(self) -> "EngineShell | None":
+        """IPython's shell over the namespace, if IPython is installed."""
+        if self.shell is None and not self.shell_failed:
+            try:
+                from .shell import make_shell
+            except ImportError:
+                self.shell_failed = True
+            else:
+                self.shell = make_shell(self)
+        return self.shell
+
+    def _execute(self, code: str, silent: bool) -> dict[str, Any]:
+        shell = self.get_shell()
+        if shell is not None:
+            count, error = shell.run(code, silent)
+        else:
+            count, error = self._execute_plainly(code, silent)
+        if error is not None:
+            raise _Failed(error)
+        return {"status": "ok", "execution_count": count, "source": code}
+
+    def _execute_plainly(
+        self, code: str, silent: bool
+    ) -> tuple[int, dict[str, Any] | None]:
+        """Without IPython: Python's own statements, and the value of the last one."""
+        if not silent:
+            self.count += 1
+        name = f"<cell {self.count or 1} on engine {self.id}>"
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        try:
+            tree = ast.parse(code, name)
+            last = None
+            if not silent and tree.body and isinstance(tree.body[-1], ast.Expr):
+                last = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
+            exec(compile(tree, name, "exec"), self.names)
+            if last is not None:
+                value = eval(compile(last, name, "eval"), self.names)
+                if value is not None:
+                    self.names["_"] = value
+                    self.show(
+                        "result",
+                        {
+                            "data": {"text/plain": repr(value)},
+                            "metadata": {},
+                            "execution_count": self.count,
+                        },
+                    )
+        except BaseException as problem:
+            return self.count, describe(problem)
+        return self.count, None
+
+    def show(self, kind: str, what: Any) -> None:
+        """Send something to whoever waits for the task that runs now."""
+        if self.current is None:
+            return
+        stream, buffers = _functions.dumps((kind, what))
+        _flush()
+        self.link.send(
+            "output", {"id": self.current}, [self.link.encode((stream, buffers), False)]
+        )
+
+    def clear(self) -> None:
+        """Forget every name."""
+        _functions.forget_arrived()
+        self.names.clear()
+        self.names.update(
+            __name__="__main__", __builtins__=sys.modules["builtins"], __doc__=None
+        )
+        if self.shell is not None:
+            self.shell.renew()
+
+
+class _Failed(Exception):
+    """A cell that failed; what of is described already."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        self.error = error
+
+
+def _flush() -> None:
+    """What has been printed goes on its way before anybody hears that a task has
+    ended."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    if "ctypes" in sys.modules:
+        # What C code has printed. (Nothing else could flush it here.)
+        try:
+            sys.modules["ctypes"].pythonapi.fflush(None)
+        except Exception:
+            pass
+
+
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from the first frame of the task on."""
+    first = trace
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_OURS):
+        first = first.tb_next
+    return first or trace
+
+
+def describe(problem: BaseException) -> dict[str, Any]:
+    """An exception as the controller passes it on."""
+    try:
+        text = str(problem)
+    except Exception:
+        text = f"<{type(problem).__name__} that cannot say what it is>"
+    lines = io.StringIO()
+    try:
+        traceback.print_exception(
+            type(problem), problem, _without_ours(problem.__traceback__), file=lines
+        )
+    except Exception:
+        lines.write(f"{type(problem).__name__}: {text}\n")
+    return {
+        "ename": type(problem).__name__,
+        "evalue": text,
+        "traceback": [lines.getvalue()],
+        "kind": "task",
+    }
