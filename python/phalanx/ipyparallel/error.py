@@ -137,6 +137,10 @@ class RemoteError(KernelError):
         print("\n".join(self.render_traceback()))
 
 
+# The class itself, for this package: programs replace the name to have more in texts.
+Remote = RemoteError
+
+
 def _label(info: Mapping[str, Any] | None) -> str:
     """``[ENGINE:METHOD]``, or nothing where the engine is not known."""
     if not info or info.get("engine_id") is None:

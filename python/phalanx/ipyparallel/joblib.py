@@ -5,7 +5,9 @@ __all__ = ["register"]
 
 def register(name: str = "ipyparallel", make_default: bool = False) -> None:
     """Register the cluster that was started last as a backend of joblib."""
-    from joblib.parallel import register_parallel_backend
+    from joblib.parallel import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        register_parallel_backend,
+    )
 
     from .client._joblib import IPythonParallelBackend
 

@@ -333,9 +333,9 @@ def progress(*args: Any, widget: Any = None, **kwargs: Any) -> Any:
     kwargs.setdefault("file", sys.stdout)
     try:
         if widget or (widget is None and "ipykernel" in sys.modules):
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
         else:
-            from tqdm import tqdm
+            from tqdm import tqdm  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
         return _Line(
             kwargs.get("total") or 0, kwargs.get("desc") or "", kwargs.get("unit") or ""

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from joblib.parallel import AutoBatchingMixin, ParallelBackendBase
+from joblib.parallel import (  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    AutoBatchingMixin,
+    ParallelBackendBase,
+)
 
 if TYPE_CHECKING:
     from .view import LoadBalancedView
@@ -23,7 +26,7 @@ class IPythonParallelBackend(AutoBatchingMixin, ParallelBackendBase):  # type: i
     supports_retrieve_callback = False
 
     def __init__(self, view: "LoadBalancedView | None" = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[misc,unused-ignore]  # type: ignore[misc,unused-ignore]
         self._own = view is None
         if view is None:
             from .. import Client

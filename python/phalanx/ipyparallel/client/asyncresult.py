@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ..error import RemoteError, collect_exceptions, compose
+from ..error import Remote, collect_exceptions, compose
 from .display import display_outputs, show_display, show_stream
 from .futures import MessageFuture
 from .map import Map
@@ -119,7 +119,7 @@ class AsyncResult(Future[Any]):
         """Whether it ended without an error. Raises ValueError while it runs."""
         if not self.done():
             raise ValueError(f"{self!r} has not ended yet")
-        return not any(isinstance(one, BaseException) for one in self._outcomes())
+        return not any(isinstance(one, Remote) for one in self._outcomes())
 
     def wait(self, timeout: float | None = -1, return_when: str | None = None) -> Any:
         """Whether it has ended, after at most `timeout` seconds (-1, None: no limit).
@@ -198,7 +198,7 @@ class AsyncResult(Future[Any]):
 
     def _result_of(self, child: MessageFuture) -> Any:
         value = child.outcome()
-        if isinstance(value, RemoteError) and self._return_exceptions is False:
+        if isinstance(value, Remote) and self._return_exceptions is False:
             raise value
         return value
 
@@ -226,7 +226,7 @@ class AsyncResult(Future[Any]):
                 child.outcome()
                 for part in done
                 for child in part._children
-                if isinstance(child.outcome(), BaseException)
+                if isinstance(child.outcome(), Remote)
             ]
             if failed and not return_exceptions:
                 collect_exceptions(failed, self._fname)
@@ -243,16 +243,12 @@ class AsyncResult(Future[Any]):
         return self._put_together(outcomes)
 
     def _raise(self, outcomes: list[Any]) -> None:
-        errors = [one for one in outcomes if isinstance(one, BaseException)]
-        if not errors:
-            return
-        if len(outcomes) == 1 and self._single_result:
+        errors = [one for one in outcomes if isinstance(one, Remote)]
+        if len(outcomes) == 1 and errors:
             raise errors[0]
-        raise (
-            compose(errors, self._fname)
-            if len(errors) > 1 or not (len(outcomes) == 1)
-            else errors[0]
-        )
+        if errors:
+            # (Of a call on several engines, one that fails is told like several.)
+            raise compose(errors, self._fname)
 
     def result(self, timeout: float | None = None) -> Any:
         return self.get(timeout)
@@ -260,7 +256,7 @@ class AsyncResult(Future[Any]):
     def exception(self, timeout: float | None = None) -> BaseException | None:
         try:
             self.get(timeout, return_exceptions=False)
-        except RemoteError as problem:
+        except Remote as problem:
             return problem
         return None
 
@@ -422,7 +418,7 @@ class AsyncResult(Future[Any]):
         now = datetime.now().astimezone()
         begun = [one["submitted"] for one in self._metadata if one["submitted"]]
         # (Of a task that somebody else submitted nothing is known before it ends.)
-        return (now - min([*begun, self._asked])).total_seconds()
+        return float((now - min([*begun, self._asked])).total_seconds())
 
     def _ended(self, what: str) -> None:
         if not self.done():
@@ -433,7 +429,7 @@ class AsyncResult(Future[Any]):
         """Seconds that engines were busy with it, all together."""
         self._ended("serial_time")
         return sum(
-            (one["completed"] - one["started"]).total_seconds()
+            float((one["completed"] - one["started"]).total_seconds())
             for one in self._metadata
             if one["completed"] and one["started"]
         )
@@ -616,7 +612,7 @@ class AsyncMapResult(AsyncResult):
     def _put_together(self, outcomes: list[Any]) -> Any:
         parts: list[Any] = []
         for child, one in zip(self._children, outcomes, strict=True):
-            if isinstance(one, BaseException):
+            if isinstance(one, Remote):
                 # An error stands for every item of its part.
                 one = [one] * self._size(child)
             parts.append(one)
@@ -629,7 +625,7 @@ class AsyncMapResult(AsyncResult):
     def __iter__(self) -> Iterator[Any]:
         for child in self._in_order() if self.ordered else self._as_they_end():
             part = self._result_of(child)
-            if isinstance(part, BaseException):
+            if isinstance(part, Remote):
                 for _ in range(self._size(child)):
                     yield part
             else:
@@ -641,7 +637,7 @@ class AsyncMapResult(AsyncResult):
             yield child
 
     def _as_they_end(self) -> Iterator[MessageFuture]:
-        ended: queue.SimpleQueue[MessageFuture] = queue.SimpleQueue()
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for child in self._children:
             child.add_done_callback(ended.put)
         for _ in self._children:

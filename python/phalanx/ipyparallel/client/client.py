@@ -19,17 +19,16 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _files
 from ..controller.dependency import ids_of
-from ..error import NoEnginesRegistered, make
-from .asyncresult import AsyncHubResult, AsyncResult
+from .asyncresult import AsyncResult
+from .engines import EnginesByNumber, EnginesOfClient
 from .futures import MessageFuture
-from .query import select
-from .records import ExecuteReply, Metadata, moment
+from .history import History
+from .records import ExecuteReply, Metadata
 from .submit import Call, Ledger
 from .view import BroadcastView, DirectView, LoadBalancedView, ViewExecutor
 
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
 
 __all__ = ["Client", "ExecuteReply", "Metadata"]
-
-# Seconds that a call waits for engines that were promised and are not there yet.
-ENGINES_PATIENCE = 60.0
 
 
 def is_local_ip(host: str) -> bool:
@@ -60,17 +56,7 @@ def is_local_ip(host: str) -> bool:
     return False
 
 
-class _Engines(dict[int, str]):
-    """The uuids of engines by their numbers, and numbers by uuids."""
-
-    def __missing__(self, key: Any) -> Any:
-        for number, uuid in self.items():
-            if uuid == key:
-                return number
-        raise KeyError(key)
-
-
-class Client:
+class Client(EnginesOfClient, History):
     """A connection to the controller of a cluster.
 
     ``rc[0]``, ``rc[:]``, ``rc[::2]``, ``rc[[0, 2]]`` are views of engines;
@@ -139,7 +125,7 @@ class Client:
         self._ledger = Ledger(link, debug)
         self._cluster_id: str = link.welcome.get("cluster_id", "")
         self._ids: list[int] = []
-        self._engines = _Engines()
+        self._engines = EnginesByNumber()
         self._left: dict[int, str] = {}
         self._starting = int(link.welcome.get("starting") or 0)
         self._engine_waiters: list[tuple[int, Future[None]]] = []
@@ -236,54 +222,7 @@ class Client:
             f"<table><tr><th>engine</th><th>machine</th></tr>{rows}</table>"
         )
 
-    # --- engines ----------------------------------------------------------------------
-
-    _hosts: dict[int, str]
-
-    def _add_engines(self, engines: list[dict[str, Any]]) -> None:
-        self._hosts = getattr(self, "_hosts", {})
-        for engine in engines:
-            number = engine["id"]
-            self._engines[number] = engine["uuid"]
-            self._hosts[number] = f"{engine.get('host', '')} ({engine.get('pid')})"
-            self._left.pop(number, None)
-            if number not in self._ids:
-                self._ids.append(number)
-        self._ids.sort()
-
-    def _engines_changed(self, fields: dict[str, Any]) -> None:
-        """Called in the client's thread."""
-        for gone in fields.get("left", []):
-            number = gone["id"]
-            self._left[number] = gone.get("reason", "")
-            self._hosts.pop(number, None)
-            uuid = self._engines.pop(number, None)
-            if uuid is not None:
-                self._ledger.outstanding_of.pop(uuid, None)
-            if number in self._ids:
-                self._ids.remove(number)
-        self._add_engines(fields.get("joined", []))
-        self._starting = int(fields.get("starting") or 0)
-        for n, future in list(self._engine_waiters):
-            if len(self._ids) >= n and not future.done():
-                future.set_result(None)
-        self._engine_waiters = [
-            one for one in self._engine_waiters if not one[1].done()
-        ]
-
-    def _fail_engine_waiters(self, reason: str = "the client was closed") -> None:
-        for _, future in self._engine_waiters:
-            if not future.done():
-                future.set_exception(make("EngineError", reason))
-        self._engine_waiters.clear()
-
-    @property
-    def ids(self) -> list[int]:
-        """The numbers of the engines that are there now."""
-        return list(self._ids)
-
-    def __len__(self) -> int:
-        return len(self._ids)
+    # --- views ------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[DirectView]:
         for number in self.ids:
@@ -297,175 +236,6 @@ class Client:
                 f"engines are chosen by a number, a slice, or a list, not {key!r}"
             )
         return self.direct_view(key)
-
-    def _await_engines(self) -> None:
-        """Engines that were promised are waited for, with a word after two seconds."""
-        if self._ids or not self._starting or self._closed:
-            return
-        until = time.monotonic() + ENGINES_PATIENCE
-        told = time.monotonic() + 2
-        while not self._ids and self._starting and self._ledger.gone is None:
-            now = time.monotonic()
-            if now >= until:
-                return
-            if now >= told:
-                told = until + 1
-                print(
-                    f"waiting for {self._starting} engines that are starting",
-                    file=sys.stderr,
-                )
-            time.sleep(0.005)
-
-    def _build_targets(self, targets: Any) -> tuple[list[bytes], list[int]]:
-        """The engines that `targets` means: their uuids, and their numbers."""
-        self._ledger.check()
-        if not self._ids:
-            self._await_engines()
-        ids = self.ids
-        if targets is None or targets == "all":
-            if not ids:
-                raise NoEnginesRegistered(
-                    "this cluster has no engines; start some with 'ipengine' or "
-                    "'ipcluster engines'"
-                )
-            chosen = ids
-        elif isinstance(targets, str):
-            raise TypeError(f"engines are a number, a list, or 'all', not {targets!r}")
-        elif isinstance(targets, int):
-            chosen = [self._one_target(targets, ids)]
-        elif isinstance(targets, slice):
-            chosen = ids[targets]
-        elif isinstance(targets, Iterable):
-            chosen = [self._one_target(target, ids) for target in targets]
-        else:
-            raise TypeError(f"engines are a number, a list, or 'all', not {targets!r}")
-        return [self._engines[number].encode() for number in chosen], list(chosen)
-
-    def _one_target(self, target: Any, ids: list[int]) -> int:
-        if not isinstance(target, int):
-            raise TypeError(f"an engine is a number, not {target!r}")
-        number = target
-        if number < 0:
-            if not ids:
-                raise IndexError("this cluster has no engines")
-            try:
-                number = ids[number]
-            except IndexError:
-                raise IndexError(f"no engine {target}: there are {len(ids)}") from None
-        if number not in self._engines:
-            why = self._left.get(number)
-            said = f"; it is gone: {why}" if why else ""
-            raise IndexError(f"no engine {number}: there are {ids}{said}")
-        return number
-
-    def wait_for_engines(
-        self,
-        n: int | None = None,
-        *,
-        timeout: float = -1,
-        block: bool = True,
-        interactive: bool | None = None,
-        widget: Any = None,
-    ) -> "Future[None] | None":
-        """Wait until there are `n` engines (None: those of the cluster).
-
-        Raises TimeoutError after `timeout` seconds (-1: no limit), and `EngineError`
-        when engines that were starting end instead. With ``block=False`` a future
-        comes.
-        """
-        if n is None:
-            n = getattr(self.cluster, "n", None)
-            if n is None:
-                n = len(self._ids) + self._starting or 1
-        future: Future[None] = Future()
-        if len(self._ids) >= n:
-            future.set_result(None)
-            return None if block else future
-        self._ledger.check()
-        self._engine_waiters.append((n, future))
-        if len(self._ids) >= n and not future.done():
-            future.set_result(None)
-        if not block:
-            if timeout is not None and timeout >= 0:
-                self._limit_later(n, future, timeout)
-            return future
-        limit = None if timeout is None or timeout < 0 else timeout
-        self._wait_interactively(n, future, limit, interactive, widget)
-        return None
-
-    def _limit_later(self, n: int, future: "Future[None]", timeout: float) -> None:
-        import threading
-
-        def end() -> None:
-            if not future.done():
-                future.set_exception(self._too_few(n, timeout))
-
-        timer = threading.Timer(timeout, end)
-        timer.daemon = True
-        timer.start()
-        future.add_done_callback(lambda _: timer.cancel())
-
-    def _too_few(self, n: int, timeout: float) -> TimeoutError:
-        return TimeoutError(f"{len(self._ids)} of {n} engines after {timeout:g} s")
-
-    def _wait_interactively(
-        self,
-        n: int,
-        future: "Future[None]",
-        limit: float | None,
-        interactive: bool | None,
-        widget: Any,
-    ) -> None:
-        from ..util import progress
-
-        started = time.monotonic()
-        if interactive is None:
-            interactive = sys.stderr.isatty() or "ipykernel" in sys.modules
-        bar = None
-        lost_before = len(self._left)
-        idle_since: float | None = None
-        try:
-            while not future.done():
-                now = time.monotonic()
-                if limit is not None and now - started >= limit:
-                    raise self._too_few(n, limit)
-                left = 0.05 if limit is None else min(0.05, limit - (now - started))
-                try:
-                    future.exception(max(left, 0))
-                except TimeoutError:
-                    pass
-                self._ledger.check()
-                if interactive and bar is None and now - started > 0.5:
-                    bar = progress(total=n, unit="engines", widget=widget)
-                if bar is not None:
-                    bar.update(len(self._ids) - bar.n)
-                self._look_for_crash(n, lost_before)
-                idle_since = None if self._starting else idle_since or now
-            future.result(0)
-        finally:
-            if bar is not None:
-                bar.close()
-            self._engine_waiters = [
-                one for one in self._engine_waiters if one[1] is not future
-            ]
-
-    def _look_for_crash(self, n: int, lost_before: int) -> None:
-        """Engines that end while others are waited for will not be there."""
-        if len(self._left) > lost_before and not self._starting and not self._ids:
-            reasons = "; ".join(
-                f"engine {number}: {why}" for number, why in self._left.items()
-            )
-            raise make(
-                "EngineError", f"engines ended while {n} were waited for: {reasons}"
-            )
-        cluster = self.cluster
-        crashed = getattr(cluster, "_crashed", None)
-        if crashed is not None:
-            why = crashed()
-            if why:
-                raise make("EngineError", why)
-
-    # --- views ------------------------------------------------------------------------
 
     def direct_view(self, targets: Any = "all", **kwargs: Any) -> DirectView:
         """A view of these engines: what is called on it runs on every one of them."""
@@ -543,7 +313,7 @@ class Client:
         call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), False)
         if ident is not None:
             name = ident.decode() if isinstance(ident, bytes) else ident
-            tasks, known = self._direct_tasks([self._engines[name]])  # type: ignore[index]
+            tasks, known = self._direct_tasks([self._engines[name]])
         else:
             self._build_targets(None)
             tasks, known = [{"targets": [], "balanced": True}], [None]
@@ -568,8 +338,8 @@ class Client:
         name = ident.decode() if isinstance(ident, bytes) else ident
         number = (
             self._engines[name] if name is not None else self._build_targets(None)[1][0]
-        )  # type: ignore[index]
-        tasks, known = self._direct_tasks([number])  # type: ignore[list-item]
+        )
+        tasks, known = self._direct_tasks([number])
         (future,) = self._ledger.submit(call, tasks, None, known)
         if message_future_hook is not None:
             message_future_hook(future)
@@ -608,11 +378,6 @@ class Client:
         self._ledger.forget(ids)
 
     # --- state ------------------------------------------------------------------------
-
-    @property
-    def history(self) -> list[str]:
-        """The ids of all tasks that this client has submitted."""
-        return self._ledger.history
 
     @property
     def outstanding(self) -> set[str]:
@@ -793,180 +558,6 @@ class Client:
             gone = set(numbers)
             self._ledger.wait_until(lambda: gone.isdisjoint(self._ids), 5)
 
-    # --- results and history ----------------------------------------------------------
-
-    def get_result(
-        self,
-        indices_or_msg_ids: Any = None,
-        block: bool | None = None,
-        owner: bool = True,
-    ) -> AsyncResult:
-        """The result of tasks by their ids, or places in `history` (None: the last
-        one).
-
-        Tasks may be of another client's.
-        """
-        block = self.block if block is None else block
-        if indices_or_msg_ids is None:
-            indices_or_msg_ids = -1
-        single = isinstance(indices_or_msg_ids, (int, str)) or (
-            getattr(indices_or_msg_ids, "_single_result", False)
-        )
-        ids = self._ids_of_jobs(indices_or_msg_ids)
-        known = {msg_id: self._ledger.find(msg_id) for msg_id in ids}
-        missing = [msg_id for msg_id in ids if known[msg_id] is None]
-        kind: type[AsyncResult] = AsyncResult
-        if missing:
-            self._ledger.check()
-            kind = AsyncHubResult
-            for future in self._fetch(missing):
-                known[future.msg_id] = future
-        futures = [known[msg_id] for msg_id in ids]
-        result = kind(
-            self, futures[0] if single else futures, fname="get_result", owner=owner
-        )
-        if block:
-            result.wait()
-        return result
-
-    def resubmit(
-        self,
-        indices_or_msg_ids: Any = None,
-        metadata: Any = None,
-        block: bool | None = None,
-    ) -> AsyncResult:
-        """Run tasks again, as they were. Raises a remote KeyError for unknown ones."""
-        block = self.block if block is None else block
-        if indices_or_msg_ids is None:
-            indices_or_msg_ids = -1
-        ids = self._ids_of_jobs(indices_or_msg_ids)
-        new = [self._ledger.new_id() for _ in ids]
-        futures = self._ledger.expect(new)
-        try:
-            self._ledger.request("resubmit", {"ids": ids, "new_ids": new})
-        except BaseException:
-            with self._ledger.lock:
-                for future in futures:
-                    self._ledger._drop(future)
-                    self._ledger.metadata.pop(future.msg_id, None)
-            raise
-        self.history.extend(new)
-        result = AsyncHubResult(self, futures, fname="resubmit")
-        if block:
-            result.wait()
-        return result
-
-    def result_status(self, msg_ids: Any, status_only: bool = True) -> dict[str, Any]:
-        """Which of these tasks have ended: ``pending`` and ``completed`` ids.
-
-        Without `status_only`, their results too, by id.
-        """
-        ids = self._ids_of_jobs(msg_ids)
-        reply = self._ledger.request("result_status", {"ids": ids})
-        if reply.get("unknown"):
-            raise make("KeyError", f"no such task: {reply['unknown'][0]}")
-        completed = list(reply["completed"])
-        status: dict[str, Any] = {
-            "status": "ok",
-            "pending": list(reply["pending"]),
-            "completed": completed,
-        }
-        if not status_only and completed:
-            result = self.get_result(completed, owner=False)
-            values = result.get(timeout=60, return_exceptions=True)
-            status |= zip(completed, values, strict=True)
-        return status
-
-    def queue_status(self, targets: Any = "all", verbose: bool = False) -> Any:
-        """How many tasks engines have: ``queue``, ``tasks``, ``completed``, by number.
-
-        ``verbose``: their ids instead. ``unassigned`` are those of no engine yet.
-        """
-        if targets == "all":
-            numbers = None
-        else:
-            _, numbers = self._build_targets(targets)
-        reply = self._ledger.request(
-            "queue_status", {"targets": numbers, "verbose": verbose}
-        )
-        status: dict[Any, Any] = {"unassigned": _counted(reply["unassigned"], verbose)}
-        for number, queue in reply["engines"].items():
-            status[int(number)] = {
-                key: _counted(queue[key], verbose)
-                for key in ("queue", "completed", "tasks")
-            }
-            if not verbose and "counts" in queue:
-                keys = ("queue", "tasks", "completed")
-                status[int(number)] |= zip(keys, queue["counts"], strict=True)
-        if not verbose and "unassigned_count" in reply:
-            status["unassigned"] = reply["unassigned_count"]
-        if isinstance(targets, int) and numbers:
-            return status[numbers[0]]
-        return status
-
-    def hub_history(self) -> list[str]:
-        """The ids of the tasks that the controller remembers, oldest first."""
-        return [record["id"] for record in self._records()]
-
-    def _records(self) -> list[dict[str, Any]]:
-        records: list[dict[str, Any]] = self._ledger.request("records", {"ids": None})[
-            "records"
-        ]
-        return sorted(records, key=lambda record: record["submitted"])
-
-    def db_query(self, query: dict[str, Any], keys: Any = None) -> list[dict[str, Any]]:
-        """What the controller remembers of tasks: records that match a query.
-
-        A query has values by key, or operators: ``{"submitted": {"$gt": then}}``, with
-        ``$eq $ne $lt $lte $gt $gte $in $nin $all $not $mod $exists``. `keys` are the
-        parts of records that come (and ``msg_id`` always does).
-        """
-        return select([_record(one) for one in self._records()], query, keys)
-
-    def purge_hub_results(self, jobs: Any = [], targets: Any = []) -> None:  # noqa: B006
-        """Make the controller forget tasks: these, those of engines, or ``'all'``."""
-        if jobs == "all":
-            self._ledger.request("purge", {"everything": True})
-            return
-        ids = self._ids_of_jobs(jobs)
-        numbers = self._build_targets(targets)[1] if targets not in ([], None) else None
-        if not ids and not numbers:
-            raise ValueError("purge what? give jobs or targets")
-        self._ledger.request("purge", {"ids": ids or None, "targets": numbers})
-
-    def purge_local_results(self, jobs: Any = [], targets: Any = []) -> None:  # noqa: B006
-        """Forget results and metadata here. Raises RuntimeError if tasks still run."""
-        ledger = self._ledger
-        if jobs == "all":
-            ids = [*ledger.metadata, *ledger.results, *ledger.kept]
-            if ledger.outstanding:
-                raise RuntimeError(
-                    f"{len(ledger.outstanding)} tasks have not ended: wait for them"
-                )
-        else:
-            ids = self._ids_of_jobs(jobs)
-            if targets not in ([], None):
-                numbers = set(self._build_targets(targets)[1])
-                ids += [
-                    msg_id
-                    for msg_id, one in ledger.metadata.items()
-                    if one["engine_id"] in numbers
-                ]
-        running = ledger.outstanding.intersection(ids)
-        if running:
-            raise RuntimeError(f"{len(running)} of these tasks have not ended")
-        ledger.forget(ids)
-
-    def purge_results(self, jobs: Any = [], targets: Any = []) -> None:  # noqa: B006
-        """Forget tasks here and in the controller."""
-        self.purge_local_results(jobs=jobs, targets=targets)
-        self.purge_hub_results(jobs=jobs, targets=targets)
-
-    def purge_everything(self) -> None:
-        """Forget all tasks, here and in the controller, and this client's history."""
-        self.purge_results("all")
-        self.history.clear()
-
     # --- Dask -------------------------------------------------------------------------
 
     def become_dask(
@@ -1009,10 +600,6 @@ def _weakly(
     return call
 
 
-def _counted(ids: list[str], verbose: bool) -> Any:
-    return list(ids) if verbose else len(ids)
-
-
 def _hello() -> dict[str, Any]:
     """What this process tells a controller of itself."""
     import platform
@@ -1031,55 +618,6 @@ def _hello() -> dict[str, Any]:
         "pid": os.getpid(),
         "cwd": os.getcwd(),
         "name": Path(sys.argv[0] if sys.argv else "").name or "python",
-    }
-
-
-def _record(one: dict[str, Any]) -> dict[str, Any]:
-    """A record of the controller's as the original's databases have it."""
-    told = json.loads(one["result_metadata"]) if one.get("result_metadata") else {}
-    started = moment(one.get("started"))
-    submitted: datetime | None = moment(one["submitted"])
-    header = {
-        "msg_id": one["id"],
-        "msg_type": f"{one['kind']}_request",
-        "username": "username",
-        "session": one["client"],
-        "date": submitted,
-        "version": "5.4",
-    }
-    asked = {
-        "after": one.get("after", []),
-        "follow": one.get("follow", []),
-        "targets": one.get("targets", []),
-        "label": one.get("label"),
-    }
-    error = one.get("error")
-    return {
-        "msg_id": one["id"],
-        "header": header,
-        "content": {},
-        "metadata": asked,
-        "buffers": [],
-        "submitted": submitted,
-        "client_uuid": one["client"],
-        "engine_uuid": one.get("engine_uuid"),
-        "started": started,
-        "completed": moment(one.get("completed")),
-        "resubmitted": one.get("resubmitted"),
-        "received": moment(one.get("received")),
-        "result_header": {}
-        if one.get("completed") is None
-        else {"status": one["status"]},
-        "result_metadata": told,
-        "result_content": {"status": one["status"]} | (error or {}),
-        "result_buffers": [],
-        "queue": "task" if one.get("balanced") else "mux",
-        "execute_input": told.get("execute_input"),
-        "execute_result": None,
-        "error": error,
-        "stdout": one.get("stdout", ""),
-        "stderr": one.get("stderr", ""),
-        "label": one.get("label"),
     }
 
 

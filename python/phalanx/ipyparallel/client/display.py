@@ -55,7 +55,9 @@ def _display(data: dict[str, Any], metadata: dict[str, Any] | None) -> None:
     if shell is None:
         print(data.get("text/plain", ""))
     else:
-        from IPython.display import display
+        from IPython.display import (  # type: ignore[import-not-found,unused-ignore]
+            display,
+        )
 
         display(data, metadata=metadata or {}, raw=True)
 

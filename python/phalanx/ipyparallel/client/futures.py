@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from ..error import RemoteError
+from ..error import Remote
 
 if TYPE_CHECKING:
     from .records import Metadata
@@ -57,7 +57,7 @@ class MessageFuture(Future[Any]):
         if not self.done():
             super().set_result(None)
 
-    def fail(self, error: RemoteError) -> None:
+    def fail(self, error: Remote) -> None:
         """End with an error of the task."""
         if not self.done():
             super().set_exception(error)
@@ -65,7 +65,7 @@ class MessageFuture(Future[Any]):
     def outcome(self) -> Any:
         """The value, or the error as an object. The task has ended."""
         # (Not `self.exception()`, which takes a lock for every one of many tasks.)
-        error = self._exception  # type: ignore[attr-defined]
+        error = self._exception
         if error is not None:
             return error
         if self._value is _EMPTY:
@@ -87,11 +87,11 @@ class MessageFuture(Future[Any]):
         return value
 
 
-class _Unreadable(RemoteError):
+class _Unreadable(Remote):
     """The result of a task cannot be made in this process."""
 
 
-def _unreadable(problem: Exception) -> RemoteError:
+def _unreadable(problem: Exception) -> Remote:
     import traceback
 
     text = "".join(traceback.format_exception(problem))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError  # type: ignore[import-not-found,unused-ignore]
 from IPython.core.magic import Magics  # type: ignore[import-not-found,unused-ignore]
 
-from ..error import AlreadyDisplayedError, RemoteError
+from ..error import AlreadyDisplayedError, Remote
 from .asyncresult import AsyncResult
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ class ParallelMagics(Magics):  # type: ignore[misc,unused-ignore]
             if not ended:
                 return
             result.get()
-        except RemoteError as problem:
+        except Remote as problem:
             if stream:
                 # It was shown as it came.
                 raise AlreadyDisplayedError(problem) from None
@@ -354,7 +354,7 @@ class ParallelMagics(Magics):  # type: ignore[misc,unused-ignore]
         if self.view.block:
             try:
                 result.get()
-            except RemoteError:
+            except Remote:
                 self.shell.showtraceback()
                 return True
             else:

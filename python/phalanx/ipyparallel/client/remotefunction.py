@@ -171,7 +171,7 @@ class ParallelFunction(RemoteFunction):
             for n in range(count)
         ]
         used = [n for n in range(count) if sizes[n]]
-        calls = [
+        calls: list[Any] = [
             (
                 tuple(
                     self.mapObject.getPartition(one, n, count, length) for one in sized
@@ -192,7 +192,7 @@ class ParallelFunction(RemoteFunction):
     ) -> tuple[list[Any], list[int]]:
         size = self.chunksize or 1
         sizes: list[int] = []
-        calls = []
+        calls: list[Any] = []
         for low in range(0, length, size):
             high = min(low + size, length)
             sizes.append(high - low)

@@ -4,19 +4,17 @@
 """
 
 import builtins
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..serialize.canning import Reference
 from . import map as maps
 from .asyncresult import AsyncMapResult, AsyncResult
-from .remotefunction import ParallelFunction, RemoteFunction, getname, parallel, remote
-from .submit import Call, dependency
+from .balanced import LazyMapIterator, LoadBalancedView, ViewExecutor
+from .base import View, check_callable
+from .remotefunction import ParallelFunction, getname
+from .submit import Call
 
 if TYPE_CHECKING:
     from .client import Client
@@ -29,214 +27,6 @@ __all__ = [
     "View",
     "ViewExecutor",
 ]
-
-
-class View:
-    """What both kinds of views have in common.
-
-    ``view.block`` says whether calls wait; ``temp_flags(block=True)`` sets it, or any
-    other flag, for a ``with`` block.
-    """
-
-    _flag_names: tuple[str, ...] = ("targets", "block", "track", "label")
-
-    block: bool = False
-    track: bool = False
-    label: Any = None
-    targets: Any = None
-
-    def __init__(
-        self, client: "Client | None" = None, socket: Any = None, **flags: Any
-    ) -> None:
-        if client is None:
-            raise TypeError("a view belongs to a client: use client[:]")
-        self.client = client
-        self.history: list[str] = []
-        self.block = client.block
-        self.set_flags(**flags)
-
-    def __repr__(self) -> str:
-        text = str(self.targets)
-        if len(text) > 16:
-            text = text[:12] + "...]"
-        return f"<{type(self).__name__} {text}>"
-
-    def __len__(self) -> int:
-        if isinstance(self.targets, list):
-            return len(self.targets)
-        if isinstance(self.targets, int):
-            return 1
-        return len(self.client)
-
-    @property
-    def outstanding(self) -> set[str]:
-        """The ids of this view's tasks that have not ended."""
-        return self.client.outstanding.intersection(self.history)
-
-    @property
-    def results(self) -> dict[str, Any]:
-        """Results that no `AsyncResult` owns, by the ids of their tasks."""
-        return self.client.results
-
-    # --- flags ------------------------------------------------------------------------
-
-    def set_flags(self, **kwargs: Any) -> "View":
-        """Set flags (``block``, ``track``, ``label``, ``targets``, ...); gives the
-        view."""
-        for name, value in kwargs.items():
-            if name not in self._flag_names:
-                raise KeyError(
-                    f"no flag {name!r}; there are {', '.join(self._flag_names)}"
-                )
-            setattr(self, name, value)
-        return self
-
-    @contextmanager
-    def temp_flags(self, **kwargs: Any) -> Iterator["View"]:
-        """Set flags for a ``with`` block."""
-        before = {name: getattr(self, name) for name in self._flag_names}
-        try:
-            yield self.set_flags(**kwargs)
-        finally:
-            for name, value in before.items():
-                setattr(self, name, value)
-
-    # --- calls ------------------------------------------------------------------------
-
-    def _really_apply(
-        self, f: Callable[..., Any], args: Any, kwargs: Any, block: bool, **rest: Any
-    ) -> Any:
-        raise NotImplementedError
-
-    def _took(self, result: AsyncResult) -> AsyncResult:
-        self.history.extend(result.msg_ids)
-        return result
-
-    def apply(self, __ipp_f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call ``f(*args, **kwargs)`` on the engines.
-
-        The results if the view blocks, else an `AsyncResult`.
-        """
-        return self._really_apply(__ipp_f, args, kwargs, self.block)
-
-    def apply_async(
-        self, __ipp_f: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> AsyncResult:
-        """The same; always an `AsyncResult`."""
-        result: AsyncResult = self._really_apply(__ipp_f, args, kwargs, False)
-        return result
-
-    def apply_sync(self, __ipp_f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The same; always the results."""
-        return self._really_apply(__ipp_f, args, kwargs, True)
-
-    def map(self, f: Callable[..., Any], *sequences: Any, **kwargs: Any) -> Any:
-        """Call `f` for each item; see the classes for what else can be given."""
-        raise NotImplementedError
-
-    def map_async(
-        self, f: Callable[..., Any], *sequences: Any, **kwargs: Any
-    ) -> AsyncMapResult:
-        """`map` that gives an `AsyncMapResult` at once."""
-        if "block" in kwargs:
-            raise TypeError("map_async does not block: use map(..., block=...)")
-        result: AsyncMapResult = self.map(f, *sequences, block=False, **kwargs)
-        return result
-
-    def map_sync(self, f: Callable[..., Any], *sequences: Any, **kwargs: Any) -> Any:
-        """`map` that waits, and gives the list of results."""
-        if "block" in kwargs:
-            raise TypeError("map_sync blocks: use map(..., block=...)")
-        return self.map(f, *sequences, block=True, **kwargs)
-
-    def imap(self, f: Callable[..., Any], *sequences: Any, **kwargs: Any) -> Any:
-        """An iterator over the results of `map_async`, as they arrive."""
-        return iter(self.map_async(f, *sequences, **kwargs))
-
-    def remote(
-        self, block: bool | None = None, **flags: Any
-    ) -> Callable[[Callable[..., Any]], RemoteFunction]:
-        """A decorator: calls of the function run on the engines."""
-        return remote(self, block=self.block if block is None else block, **flags)
-
-    def parallel(
-        self, dist: str = "b", block: bool | None = None, **flags: Any
-    ) -> Callable[[Callable[..., Any]], ParallelFunction]:
-        """A decorator: calls of the function divide sequences among the engines."""
-        return parallel(
-            self, dist=dist, block=self.block if block is None else block, **flags
-        )
-
-    # --- what the client does for these engines ---------------------------------------
-
-    def wait(self, jobs: Any = None, timeout: float | None = -1) -> bool:
-        """Whether these (None: all of this view) have ended, after `timeout`
-        seconds."""
-        return self.client.wait(self.history if jobs is None else jobs, timeout)
-
-    def abort(self, jobs: Any = None, targets: Any = None, block: Any = None) -> None:
-        """Take tasks out of the queues (None: all of this view's)."""
-        block = self.block if block is None else block
-        jobs = list(self.outstanding) if jobs is None else jobs
-        self.client.abort(jobs=jobs, targets=targets, block=block)
-
-    def queue_status(self, targets: Any = None, verbose: bool = False) -> Any:
-        """`Client.queue_status` of these engines."""
-        targets = self.targets if targets is None else targets
-        return self.client.queue_status(
-            targets="all" if targets is None else targets, verbose=verbose
-        )
-
-    def purge_results(self, jobs: Any = [], targets: Any = []) -> None:  # noqa: B006
-        """`Client.purge_results`; an empty call purges nothing."""
-        if targets in (None, "all"):
-            targets = self.targets
-        self.client.purge_results(jobs=jobs, targets=targets)
-
-    def shutdown(
-        self,
-        targets: Any = None,
-        restart: bool = False,
-        hub: bool = False,
-        block: bool | None = None,
-    ) -> None:
-        """`Client.shutdown` of these engines."""
-        block = self.block if block is None else block
-        if targets in (None, "all"):
-            targets = self.targets
-        self.client.shutdown(
-            targets="all" if targets is None else targets,
-            restart=restart,
-            hub=hub,
-            block=block,
-        )
-
-    def get_result(
-        self,
-        indices_or_msg_ids: Any = None,
-        block: bool | None = None,
-        owner: bool = False,
-    ) -> AsyncResult:
-        """`Client.get_result`; numbers are places in this view's history."""
-        if indices_or_msg_ids is None:
-            indices_or_msg_ids = -1
-        if isinstance(indices_or_msg_ids, int):
-            indices_or_msg_ids = self.history[indices_or_msg_ids]
-        elif isinstance(indices_or_msg_ids, (list, tuple)):
-            indices_or_msg_ids = [
-                self.history[one] if isinstance(one, int) else one
-                for one in indices_or_msg_ids
-            ]
-        block = self.block if block is None else block
-        return self.client.get_result(indices_or_msg_ids, block=block, owner=owner)
-
-    def spin(self) -> None:
-        """Does nothing: results arrive by themselves."""
-
-    @property
-    def executor(self) -> "ViewExecutor":
-        """An executor as in `concurrent.futures` on this view."""
-        return ViewExecutor(self)
 
 
 # --- what runs on engines, by name ----------------------------------------------------
@@ -370,11 +160,11 @@ class DirectView(View):
         **rest: Any,
     ) -> Any:
         block = self.block if block is None else block
-        _callable(f)
+        check_callable(f)
         call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), True)
         return self._send(call, targets, block, getname(f))
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         f: Callable[..., Any],
         *sequences: Any,
@@ -501,7 +291,7 @@ class DirectView(View):
         if not hasattr(seq, "__len__"):
             seq = list(seq)
         single, numbers, tasks, known = self._tasks(targets)
-        parts = [
+        parts: list[Any] = [
             ((key, mapping.getPartition(seq, n, len(numbers)), flatten), {})
             for n in range(len(numbers))
         ]
@@ -662,11 +452,6 @@ class BroadcastView(DirectView):
         )
 
 
-def _callable(f: Any) -> None:
-    if not callable(f) and not isinstance(f, Reference):
-        raise TypeError(f"a call needs a function, not {f!r}")
-
-
 def _check_name(name: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(f"a name is text, not {name!r}")
@@ -677,254 +462,3 @@ def _distribution(dist: str) -> maps.Map:
         return maps.dists[dist]()
     except KeyError:
         raise ValueError(f"dist is 'b' or 'r', not {dist!r}") from None
-
-
-class LoadBalancedView(View):
-    """Engines as one pool: each task goes to one that is free.
-
-    Flags: ``after`` (tasks that have to end first), ``follow`` (tasks on whose engine
-    it has to run), ``timeout`` (seconds that it may wait for these), ``retries``
-    (engines that it is tried on again when it fails), ``label``.
-    """
-
-    _flag_names = (*View._flag_names, "follow", "after", "timeout", "retries")
-
-    follow: Any = None
-    after: Any = None
-    timeout: float = 0.0
-    retries: int = 0
-
-    def __init__(
-        self, client: "Client | None" = None, socket: Any = None, **flags: Any
-    ) -> None:
-        super().__init__(client=client, socket=socket, **flags)
-
-    def set_flags(self, **kwargs: Any) -> "LoadBalancedView":
-        """Set flags; raises for values that they cannot have."""
-        for name in ("follow", "after"):
-            if name in kwargs:
-                dependency(kwargs[name])
-        if "timeout" in kwargs:
-            seconds = float(kwargs["timeout"] or 0)
-            if seconds < 0:
-                raise ValueError(f"timeout is a number of seconds, not {seconds:g}")
-            kwargs["timeout"] = seconds
-        if "retries" in kwargs:
-            retries = int(kwargs["retries"])
-            if retries < 0:
-                raise ValueError(f"retries is 0 or more, not {retries}")
-            kwargs["retries"] = retries
-        if isinstance(kwargs.get("targets"), int):
-            kwargs["targets"] = [kwargs["targets"]]
-        super().set_flags(**kwargs)
-        return self
-
-    def _task(self, **fields: Any) -> dict[str, Any]:
-        """What all tasks have that are submitted with the present flags."""
-        numbers: list[int] = []
-        if self.targets is not None and self.targets != "all":
-            _, numbers = self.client._build_targets(self.targets)
-        else:
-            # Raises where there is no engine at all.
-            self.client._build_targets(None)
-        return {
-            "targets": numbers,
-            "balanced": True,
-            "after": dependency(self.after),
-            "follow": dependency(self.follow),
-            "timeout": self.timeout or None,
-            "retries": self.retries,
-            "label": None if self.label is None else str(self.label),
-            **fields,
-        }
-
-    def _really_apply(
-        self,
-        f: Callable[..., Any],
-        args: Any = None,
-        kwargs: Any = None,
-        block: bool | None = None,
-        **rest: Any,
-    ) -> Any:
-        block = self.block if block is None else block
-        _callable(f)
-        call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), False)
-        (future,) = self.client._ledger.submit(call, [self._task()])
-        result = self._took(
-            AsyncResult(self.client, future, fname=getname(f), owner=True)
-        )
-        return result.get() if block else result
-
-    def _call_many(self, f: Any, name: str, calls: list[Any]) -> list[Any]:
-        """A task for each of the arguments of one function, which is sent once."""
-        task = self._task()
-        shared = Call("apply", "apply", f, len(calls) > 1)
-        futures = self.client._ledger.submit(shared, [dict(task) for _ in calls], calls)
-        self.history.extend(future.msg_id for future in futures)
-        return futures
-
-    def map(  # type: ignore[override]
-        self,
-        f: Callable[..., Any],
-        *sequences: Any,
-        block: bool | None = None,
-        chunksize: int = 1,
-        ordered: bool = True,
-        return_exceptions: bool = False,
-        label: Any = None,
-    ) -> Any:
-        """Call `f` for each item, `chunksize` items in a task.
-
-        The list of results if the view blocks, else an `AsyncMapResult`, whose
-        iteration is in the order of arrival unless `ordered`.
-        """
-        if not sequences:
-            raise TypeError("map needs a sequence")
-        block = self.block if block is None else block
-        function = ParallelFunction(
-            self,
-            f,
-            block=block,
-            chunksize=chunksize,
-            ordered=ordered,
-            return_exceptions=return_exceptions,
-        )
-        with self.temp_flags(label=self.label if label is None else label):
-            return function.map(*sequences)
-
-    def imap(  # type: ignore[override]
-        self,
-        f: Callable[..., Any],
-        *sequences: Any,
-        ordered: bool = True,
-        max_outstanding: "int | str | None" = "auto",
-        return_exceptions: bool = False,
-    ) -> "LazyMapIterator":
-        """Results of a sequence that may be endless, with so many tasks at a time.
-
-        ``'auto'``: four for each engine; 0: all that the sequence has.
-        """
-        _callable(f)
-        if max_outstanding == "auto":
-            limit: int | None = 4 * max(len(self), 1)
-        elif not max_outstanding:
-            limit = None
-        else:
-            limit = int(max_outstanding)
-            if limit < 0:
-                raise ValueError(f"max_outstanding is 0 or more, not {limit}")
-        stop = threading.Event()
-        items = zip(*sequences, strict=False)
-        waiting: deque[AsyncResult] = deque()
-
-        def submit() -> bool:
-            if stop.is_set():
-                return False
-            for arguments in items:
-                waiting.append(self.apply_async(f, *arguments))
-                return True
-            return False
-
-        def fill() -> None:
-            while limit is None or len(waiting) < limit:
-                if not submit():
-                    return
-
-        fill()
-
-        def results() -> Iterator[Any]:
-            while waiting:
-                result = waiting[0] if ordered else _first_of(waiting)
-                result.wait()
-                waiting.remove(result)
-                fill()
-                yield result.get(return_exceptions=return_exceptions)
-                if stop.is_set():
-                    return
-
-        return LazyMapIterator(results(), stop.set)
-
-    def register_joblib_backend(
-        self, name: str = "ipyparallel", make_default: bool = False
-    ) -> None:
-        """Let joblib use this view: ``parallel_backend(name)``."""
-        from joblib.parallel import register_parallel_backend
-
-        from ._joblib import IPythonParallelBackend
-
-        register_parallel_backend(
-            name,
-            lambda **options: IPythonParallelBackend(view=self, **options),
-            make_default=make_default,
-        )
-
-
-def _first_of(results: Iterable[AsyncResult]) -> AsyncResult:
-    from concurrent.futures import FIRST_COMPLETED, wait
-
-    done, _ = wait(list(results), return_when=FIRST_COMPLETED)
-    # Of several, the one that was submitted first.
-    first: AsyncResult = next(one for one in results if one in done)
-    return first
-
-
-class LazyMapIterator:
-    """The results of `imap`. `cancel` ends it: nothing more is submitted."""
-
-    def __init__(self, gen: Iterator[Any], signal_done: Callable[[], None]) -> None:
-        self._gen = gen
-        self._done = signal_done
-
-    def __iter__(self) -> "LazyMapIterator":
-        return self
-
-    def __next__(self) -> Any:
-        return next(self._gen)
-
-    def cancel(self) -> None:
-        """Submit nothing more. What has been submitted runs to its end."""
-        self._done()
-
-
-class ViewExecutor(Executor):
-    """A view as an executor. Its `shutdown` ends no engines."""
-
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self._open = True
-
-    def submit(  # type: ignore[override]
-        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Future[Any]:
-        """Call ``fn(*args, **kwargs)``; the future is an `AsyncResult`."""
-        self._check()
-        return self.view.apply_async(fn, *args, **kwargs)
-
-    def map(  # type: ignore[override]
-        self, func: Callable[..., Any], *iterables: Any, **kwargs: Any
-    ) -> Iterator[Any]:
-        """The results for each item, in order. ``timeout=`` is not supported."""
-        self._check()
-        if "timeout" in kwargs and kwargs.pop("timeout") is not None:
-            raise TypeError("map of a view takes no timeout; give it to result()")
-        if "chunksize" in kwargs and kwargs["chunksize"] == 1:
-            del kwargs["chunksize"]
-        if isinstance(self.view, LoadBalancedView):
-            kwargs.setdefault("max_outstanding", 0)
-            kwargs.pop("chunksize", None)
-            results: Iterator[Any] = self.view.imap(func, *iterables, **kwargs)
-            return results
-        kwargs.pop("chunksize", None)
-        return iter(self.view.map_async(func, *iterables, **kwargs))
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Wait for what was submitted; engines go on."""
-        self._open = False
-        if cancel_futures:
-            self.view.abort()
-        if wait:
-            self.view.wait()
-
-    def _check(self) -> None:
-        if not self._open:
-            raise RuntimeError("this executor was shut down")

@@ -189,7 +189,7 @@ class Cluster(Configured):
             raise RuntimeError("this cluster has a controller already")
         for name in ("security", "log", "pid"):
             Path(self.profile_dir, name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = self.controller_launcher_class(  # type: ignore[attr-defined]
+        made = self.controller_launcher_class(
             work_dir=os.getcwd(),
             parent=self,
             config=self.config,
@@ -247,7 +247,7 @@ class Cluster(Configured):
                 count += 1
                 engine_set_id = f"{base}-{count}"
         n = n or self.n or _cpu_count()
-        made = self.engine_launcher_class(  # type: ignore[attr-defined]
+        made = self.engine_launcher_class(
             work_dir=os.getcwd(),
             parent=self,
             config=self.config,
@@ -401,7 +401,7 @@ class Cluster(Configured):
         controller = None
         if self.controller is not None:
             controller = {
-                "class": abbreviate_launcher_class(self.controller_launcher_class),  # type: ignore[attr-defined]
+                "class": abbreviate_launcher_class(self.controller_launcher_class),
                 "state": self.controller.to_dict(),
             }
         return {
@@ -417,7 +417,7 @@ class Cluster(Configured):
             },
             "controller": controller,
             "engines": {
-                "class": abbreviate_launcher_class(self.engine_launcher_class),  # type: ignore[attr-defined]
+                "class": abbreviate_launcher_class(self.engine_launcher_class),
                 "sets": {name: one.to_dict() for name, one in self.engines.items()},
             },
         }
@@ -439,12 +439,12 @@ class Cluster(Configured):
             kwargs.setdefault("controller", controller["class"])
         made = cls(**about, **kwargs)
         if controller:
-            made.controller = made.controller_launcher_class.from_dict(  # type: ignore[attr-defined]
+            made.controller = made.controller_launcher_class.from_dict(
                 controller["state"], config=made.config, parent=made
             )
             made._last_controller = made.controller
         for name, state in (engines.get("sets") or {}).items():
-            made.engines[name] = made.engine_launcher_class.from_dict(  # type: ignore[attr-defined]
+            made.engines[name] = made.engine_launcher_class.from_dict(
                 state, config=made.config, parent=made
             )
             made.engines[name].engine_set_id = name

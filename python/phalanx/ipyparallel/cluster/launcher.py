@@ -464,7 +464,7 @@ class LocalEngineSetLauncher(EngineLauncher):
             raise LauncherError("an engine set belongs to a cluster: use Cluster")
         return control()
 
-    def _start(self, n: int = 1) -> list[int]:  # type: ignore[override]
+    def _start(self, n: int = 1) -> list[int]:
         if self.state != "before":
             raise ProcessStateError(f"this engine set is in state {self.state!r}")
         self.n = n
@@ -544,7 +544,7 @@ class _NotHere(EngineLauncher):
 
     WHY = ""
 
-    def _start(self, n: int = 1) -> Any:  # type: ignore[override]
+    def _start(self, n: int = 1) -> Any:
         raise LauncherError(self.WHY)
 
     def _stop(self) -> Any:

@@ -102,7 +102,7 @@ class EngineShell(InteractiveShell):  # type: ignore[misc,unused-ignore]
 def make_shell(engine: "Engine") -> EngineShell:
     """The shell of this process, over the engine's namespace."""
     EngineShell.clear_instance()
-    shell = EngineShell.instance(
+    shell: EngineShell = EngineShell.instance(
         user_module=engine.module, displayhook_class=_Hook, display_pub_class=_Publisher
     )
     shell.engine = engine
