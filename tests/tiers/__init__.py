@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from . import (
     bench,
     c_programs,
+    cluster,
     crossing,
     examples,
     failures,
@@ -50,6 +51,7 @@ TIERS = {
         Tier(
             "waiting", "wrong programs are named, right ones are not", waiting.run_all
         ),
+        Tier("cluster", "the interactive cluster", cluster.run_all),
         Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
         Tier(
             "multiprocessing",

@@ -26,10 +26,10 @@ class IPythonParallelBackend(AutoBatchingMixin, ParallelBackendBase):  # type: i
     supports_retrieve_callback = False
 
     def __init__(self, view: "LoadBalancedView | None" = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)  # type: ignore[misc,unused-ignore]  # type: ignore[misc,unused-ignore]
+        super().__init__(**kwargs)  # type: ignore[misc,unused-ignore]
         self._own = view is None
         if view is None:
-            from .. import Client
+            from .client import Client
 
             view = Client().load_balanced_view()
         self._view = view

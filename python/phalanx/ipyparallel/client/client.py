@@ -114,7 +114,7 @@ class Client(EnginesOfClient, History):
         self._file = named
         self._info = info
         self._check_location(info)
-        from ..._workers import ClusterLink
+        from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
 
         address = info["socket"]
         if "://" not in address and not address.startswith("unix:"):

@@ -18,7 +18,7 @@ from .records import ExecuteReply, Metadata, moment
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from ..._workers import ClusterLink
+    from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
 
 __all__ = ["Call", "Ledger", "MetadataStore"]
 

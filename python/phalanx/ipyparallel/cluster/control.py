@@ -12,7 +12,7 @@ class Control:
     """Requests to a controller, by its connection file."""
 
     def __init__(self, profile_dir: str, cluster_id: str, timeout: float = 10) -> None:
-        from ..._workers import ClusterLink
+        from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
         from ..client.client import _hello
         from ..client.submit import Ledger
 

@@ -15,7 +15,7 @@ def main() -> int:
         from ..cluster.commands import run_command
 
         return run_command("ipengine", sys.argv[1:])
-    from ..._workers import ClusterLink
+    from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
     from ..client.client import _hello
 
     # Lines of text leave as they are complete, though nobody looks at a terminal.

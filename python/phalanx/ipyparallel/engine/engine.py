@@ -23,7 +23,7 @@ from ..error import ImpossibleDependency, UnmetDependency
 from ..serialize import _functions
 
 if TYPE_CHECKING:
-    from ..._workers import ClusterLink
+    from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
     from .shell import EngineShell
 
 __all__ = ["Engine", "running"]

@@ -22,8 +22,10 @@ class PrePickled:
         self.stream, buffers = _functions.dumps(obj)
         self.buffers = [buffer.raw() for buffer in buffers]
 
-    def __reduce__(self) -> tuple[object, ...]:
-        buffers = [pickle.PickleBuffer(buffer) for buffer in self.buffers]
+    def __reduce_ex__(self, protocol: Any) -> tuple[object, ...]:
+        buffers: list[Any] = [pickle.PickleBuffer(buffer) for buffer in self.buffers]
+        if protocol < 5:
+            buffers = [bytes(buffer) for buffer in self.buffers]
         return _functions.loads, (self.stream, buffers)
 
 
