@@ -1,3 +1,4 @@
+# ruff: noqa: E402, F401
 """An interactive cluster: a controller, engines, and a client that you type at.
 
 ::

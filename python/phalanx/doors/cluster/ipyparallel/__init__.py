@@ -37,7 +37,7 @@ def _load_phalanx() -> None:
 
 _load_phalanx()
 
-import phalanx.ipyparallel as _ours
+import phalanx.ipyparallel as _ours  # noqa: E402
 
 __version__ = _ours.__version__
 __all__ = _ours.__all__
