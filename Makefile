@@ -2,6 +2,7 @@
 # make lint    formatters, linters and type checks, without changing a file
 # make bench   against mpi4py on MPICH and on Open MPI, in the same run
 # make bench-pools   pools, queues and locks against six others, in the same run
+# make bench-cluster interactive clusters, against ipyparallel and Dask
 # make bench-start   starting, against bare interpreters and the other engines
 # make bench-instructions   instructions of the hot paths, under valgrind
 # make figures the README's tables and picture, from the recorded runs
@@ -12,10 +13,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help venv wheel install test test-all lint format bench bench-pools bench-start bench-instructions record figures clean
+.PHONY: help venv wheel install test test-all lint format bench bench-pools bench-cluster bench-start bench-instructions record figures clean
 
 help:
-	@sed -n '1,8s/^# //p' Makefile
+	@sed -n '1,9s/^# //p' Makefile
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -59,6 +60,9 @@ bench: install
 bench-pools: install
 	@cd bench && $(abspath $(BIN))/python -m pools --record $(BENCH_POOLS)
 
+bench-cluster: install
+	@cd bench && $(abspath $(BIN))/python -m cluster --record $(BENCH_CLUSTER)
+
 bench-start: install
 	@$(BIN)/python bench/start.py --record
 
@@ -69,6 +73,7 @@ bench-instructions: install
 record:
 	@$(MAKE) bench BENCH="--set all $(BENCH)"
 	@$(MAKE) bench-pools
+	@$(MAKE) bench-cluster
 	@$(MAKE) bench-start
 	@$(MAKE) bench-instructions
 	@$(MAKE) figures

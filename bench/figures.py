@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 import record
+from cluster.rows import TABLES as CLUSTERS
 from pools.rows import TABLES
 from record import OURS, Record, Spread
 from report import geometric_mean, time_text
@@ -31,7 +32,12 @@ POOLS = {
     "1 MiB, Queue": "`Queue`: array of 1 MiB",
     "Lock, locks": "`Lock`: acquired and released",
 }
-RATES = {column.name for table in TABLES for column in table.columns if column.rate}
+RATES = {
+    column.name
+    for table in (*TABLES, *CLUSTERS)
+    for column in table.columns
+    if column.rate
+}
 
 
 def together(placements: list[str]) -> str:
@@ -138,7 +144,7 @@ def every_row() -> str:
         "faster Phalanx was than the best of the others, in the worst, the median and",
         "the best run. [bench/README.md](../README.md) says what the rows are.",
     ]
-    for kind in ("mpi", "pools", "start"):
+    for kind in ("mpi", "pools", "cluster", "start"):
         records = quiet(kind)
         if records:
             parts += ["", f"## {kind}", ""]

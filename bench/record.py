@@ -5,11 +5,11 @@ included. So each recorded run stays, with what ran and the state of the machine
 
     bench/results/MACHINE/DATE-KIND.json     (or DATE-KIND-2.json, of the same minute)
 
-`kind` is `mpi`, `pools`, `start` or `instructions`. `rows` has a line per row: for each
-engine the median time of one operation in nanoseconds (or the instructions it
-takes), or a word such as "fails". "Phalanx" is ours, all others of a row are what
-it is compared with, but for "bare": that are interpreters alone, a measure of the
-machine.
+`kind` is `mpi`, `pools`, `cluster`, `start` or `instructions`. `rows` has a line per
+row: for each engine the median time of one operation in nanoseconds (or what else it
+takes: instructions, MiB, sockets), or a word such as "fails". "Phalanx" is ours, all
+others of a row are what it is compared with, but for "bare": that are interpreters
+alone, a measure of the machine.
 """
 
 import datetime

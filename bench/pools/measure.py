@@ -16,31 +16,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
+from batches import batches, demand
+
 from . import adapters, tasks
 
-BATCHES = 3
-BATCH_SECONDS = 0.1  # a batch is doubled until it lasts this long
 LOST_LIMIT = 3.0  # a lost worker that nobody noticed by then is never noticed
-
-
-def demand(good: object, what: str) -> None:
-    if not good:
-        raise AssertionError(f"{what}: wrong result")
-
-
-def batches(run: Callable[[int], None], first: int = 1) -> list[float]:
-    """Seconds per operation; `run(n)` does n of them."""
-    run(first)
-    count, samples = first, []
-    while len(samples) < BATCHES:
-        start = time.perf_counter()
-        run(count)
-        elapsed = time.perf_counter() - start
-        if elapsed < BATCH_SECONDS and not samples:
-            count *= 2
-        else:
-            samples.append(elapsed / count)
-    return samples
 
 
 def tasks_per_second(pool) -> list[float]:

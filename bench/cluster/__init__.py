@@ -1,0 +1,1 @@
+"""Interactive clusters of two engines: Phalanx's beside ipyparallel and Dask."""
