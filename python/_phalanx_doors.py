@@ -16,12 +16,14 @@ def _open() -> None:
     # PYTHONPATH brings these directories as well, for a Python that Phalanx is not
     # installed for. Here the start-up file in the second one is not needed, and
     # would stand before the user's own sitecustomize.
-    ours = ("/phalanx/doors", "/phalanx/doors/start")
+    ours = ("/phalanx/doors", "/phalanx/doors/start", "/phalanx/doors/cluster")
     sys.path[:] = [place for place in sys.path if not place.endswith(ours)]
     if not os.path.isdir(_DOORS):
         return
     if "mpi4py" in named:
         sys.path.insert(0, _DOORS)
+    if "ipyparallel" in named:
+        sys.path.insert(0, os.path.join(_DOORS, "cluster"))
     if "multiprocessing" in named:
         from _frozen_importlib_external import SourceFileLoader
 

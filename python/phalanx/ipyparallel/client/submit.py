@@ -293,12 +293,16 @@ class Ledger:
             key: moment(fields.get(key))
             for key in ("submitted", "started", "completed")
         }
-        if metadata["submitted"] is not None:
+        # Of somebody else's task, the controller's times are the ones that tell.
+        asked_later = metadata["submitted"] is None
+        if not asked_later:
             del times["submitted"]
         dict.update(
             metadata,
             times,
-            received=datetime.now(UTC),
+            received=moment(fields.get("received"))
+            if asked_later
+            else datetime.now(UTC),
             engine_id=fields.get("engine_id"),
             engine_uuid=fields.get("engine_uuid"),
             status=fields["status"],
