@@ -51,7 +51,7 @@ TIERS = {
         Tier(
             "waiting", "wrong programs are named, right ones are not", waiting.run_all
         ),
-        Tier("cluster", "the interactive cluster", cluster.run_all),
+        Tier("cluster", "the interactive cluster", cluster.run_own),
         Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
         Tier(
             "multiprocessing",
@@ -68,6 +68,12 @@ TIERS = {
             "libraries",
             "our binding on MPICH, Intel MPI and a library of MPI 3.1",
             libraries.run_all,
+        ),
+        Tier(
+            "cluster-suite",
+            "ipyparallel's own tests through the door",
+            cluster.run_suite,
+            True,
         ),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),
         Tier(

@@ -13,7 +13,6 @@ import tempfile
 import venv
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, Finished, run, run_unittests
 
@@ -173,10 +172,4 @@ def run_own() -> Counts:
     for path, here in run_unittests(PYTHON, sorted(FOLDER.glob("test_*.py")), 300, 1):
         print(f"   {path.name}: {here.passed} passed, {here.skipped} skipped")
         counts += here
-    return counts
-
-
-def run_all() -> Counts:
-    counts = run_own()
-    counts += run_suite()
     return counts

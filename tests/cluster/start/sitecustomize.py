@@ -1,7 +1,8 @@
-"""Answers ``ipyparallel.tests`` from the downloaded release, in every Python of the suite.
+"""Answers ``ipyparallel.tests`` from the downloaded release, in every Python of the
+suite.
 
-Everything else of that name is Phalanx's, by its door. Only the suite has this directory
-on its PYTHONPATH.
+Everything else of that name is Phalanx's, by its door. Only the suite has this
+directory on its PYTHONPATH.
 """
 
 import importlib.util

@@ -258,26 +258,26 @@ class Ledger:
         reason = "the connection was closed"
         try:
             while True:
-                message = self.link.receive(None)
-                if message is None:
-                    continue
-                kind, fields, payloads = message
-                if kind == "bye":
-                    reason = fields.get("reason") or reason
-                    break
-                try:
-                    handle = getattr(self, f"_on_{kind}", None)
-                    if handle is not None:
-                        handle(fields, payloads)
-                except Exception:
-                    # One message that cannot be dealt with does not end the others.
-                    import traceback
-
-                    traceback.print_exc()
+                for kind, fields, payloads in self.link.receive_all(None):
+                    if kind == "bye":
+                        reason = fields.get("reason") or reason
+                        return
+                    self._handle(kind, fields, payloads)
         except OSError as problem:
             reason = str(problem)
         finally:
             self.fail_all(reason)
+
+    def _handle(self, kind: str, fields: dict[str, Any], payloads: list[Any]) -> None:
+        try:
+            handle = getattr(self, f"_on_{kind}", None)
+            if handle is not None:
+                handle(fields, payloads)
+        except Exception:
+            # One message that cannot be dealt with does not end the others.
+            import traceback
+
+            traceback.print_exc()
 
     def _on_result(self, fields: dict[str, Any], payloads: list[Any]) -> None:
         msg_id = fields["id"]

@@ -15,7 +15,6 @@ import signal
 import sys
 import time
 import traceback
-from collections import deque
 from types import FrameType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +47,10 @@ class Engine:
         self.module.__dict__["__builtins__"] = sys.modules["builtins"]
         sys.modules["__main__"] = self.module
         self.names = self.module.__dict__
-        self.tasks: deque[tuple[dict[str, Any], list[Any]]] = deque()
         self.current: str | None = None
         self.count = 0
         self.shell: EngineShell | None = None
         self.shell_failed = False
-        self.leaving = False
 
     # --- the loop ---------------------------------------------------------------------
 
@@ -64,46 +61,23 @@ class Engine:
         signal.signal(signal.SIGINT, self._interrupt)
         self._watch_imports()
         self.link.send("ready", {})
-        while not self.leaving:
+        while True:
             try:
-                self._receive(None if not self.tasks else 0.0)
-                while self.tasks and not self.leaving:
-                    fields, payloads = self.tasks.popleft()
+                # One at a time: the link gives back what has not begun when a task
+                # takes long, so that others may run it.
+                message = self.link.receive(None)
+                if message is None:
+                    continue
+                kind, fields, payloads = message
+                if kind == "run":
                     self._run(fields, payloads)
-                    # What is not wanted any more is told between tasks.
-                    self._receive(0.0)
+                elif kind in ("exit", "bye"):
+                    return
             except KeyboardInterrupt:
                 # For a task that had ended just before.
                 continue
             except OSError:
                 return
-
-    def _receive(self, timeout: float | None) -> None:
-        while True:
-            message = self.link.receive(timeout)
-            if message is None:
-                return
-            kind, fields, payloads = message
-            if kind == "run":
-                self.tasks.append((fields, payloads))
-            elif kind == "abort":
-                self._abort(set(fields["ids"]))
-            elif kind in ("exit", "bye"):
-                self.leaving = True
-                return
-            timeout = 0.0
-
-    def _abort(self, ids: set[str]) -> None:
-        kept = [task for task in self.tasks if task[0]["id"] not in ids]
-        for fields, payloads in self.tasks:
-            if fields["id"] in ids:
-                for payload in payloads:
-                    payload.forget()
-                self.link.send(
-                    "done",
-                    {"id": fields["id"], "status": "aborted", "metadata": b""},
-                )
-        self.tasks = deque(kept)
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.current is not None:
