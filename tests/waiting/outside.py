@@ -4,7 +4,29 @@ Nothing is proved of a rank that is not in a call of MPI. What others prove of
 themselves is proved while it goes on.
 """
 
-from .program import Found, Program, Right, Wrong
+from .program import Program, Right, Wrong
+
+# Both ranks are in their handlers before one of them sends.
+HANDLERS_MEET = """
+import os
+import signal
+import tempfile
+import time
+
+place = comm.bcast(tempfile.mkdtemp() if rank == 0 else None)
+what = {object}
+
+def ring(*_):
+    open(os.path.join(place, str(rank)), "w").close()
+    while len(os.listdir(place)) < size:
+        time.sleep(0.01)
+    comm.send(what, dest=1 - rank)
+
+signal.signal(signal.SIGALRM, ring)
+signal.setitimer(signal.ITIMER_REAL, 1.5)
+assert comm.recv(source=1 - rank) == what
+comm.Barrier()
+"""
 
 PROGRAMS: tuple[Program, ...] = (
     Wrong(
@@ -310,18 +332,41 @@ PROGRAMS: tuple[Program, ...] = (
         assert comm.recv(source=1 - rank) == "from a handler"
         comm.Barrier()
         """,
-        checked=False,
     ),
-    Found(
+    Right(
+        "alarms_whose_handlers_send_small_objects_at_once",
+        2,
+        HANDLERS_MEET.format(object="bytes(10)"),
+    ),
+    Right(
+        "alarms_whose_handlers_send_large_objects_at_once",
+        2,
+        HANDLERS_MEET.format(object="bytes(300_000)"),
+    ),
+    Right(
         "alarm_whose_handler_sends_to_its_own_rank",
         1,
         """
         import signal
 
-        wake_up = lambda *_: comm.send("wake up", dest=0)  # found: 0
+        wake_up = lambda *_: comm.send("wake up", dest=0)
         signal.signal(signal.SIGALRM, wake_up)
         signal.setitimer(signal.ITIMER_REAL, 1.5)
         assert comm.recv(source=0) == "wake up"
+        """,
+    ),
+    Wrong(
+        "alarms_whose_handlers_send_what_nobody_receives",
+        2,
+        """
+        import signal
+
+        def ring(*_):
+            comm.ssend("another tag", dest=1 - rank, tag=2)  # waits: 0 1
+
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, 1.5)
+        comm.recv(source=1 - rank, tag=1)
         """,
     ),
     Right(

@@ -32,6 +32,7 @@ use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::Status;
 
 use super::abroad::Abroad;
+use super::absent::Absentees;
 use super::check::Check;
 use super::ended::Lives;
 use super::errands::Errands;
@@ -137,7 +138,9 @@ pub struct Core {
     pub(crate) replay: Option<Box<Replay>>,
     /// Who records, while the program is traced.
     pub(crate) trace: Option<Box<Trace>>,
-    /// Whether there is one of these three.
+    /// The receives whose threads run handlers.
+    pub(crate) absentees: Absentees,
+    /// Whether there is one of these four.
     pub(crate) attentive: bool,
     /// What is received straight out of a ring: a small message, or nothing while receives are traced.
     pub(crate) direct_kind: u8,
@@ -176,6 +179,7 @@ impl Core {
             check,
             replay: None,
             trace: None,
+            absentees: Absentees::default(),
             direct_kind: kind::EAGER,
             counts: false,
             counted_by_tools: false,
@@ -215,6 +219,11 @@ impl Core {
             broken: None,
             undelivered: Vec::new(),
         }
+    }
+
+    /// To be called when one of those comes or goes for which messages are looked at.
+    pub(crate) fn set_attentive(&mut self) {
+        self.attentive = self.check.is_some() || self.trace.is_some() || self.replay.is_some() || self.has_absent();
     }
 
     /// Address and value of this process's probe word.

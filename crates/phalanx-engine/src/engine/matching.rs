@@ -269,6 +269,19 @@ impl<M> Arrived<M> {
         self.linear.iter_mut().find(|(s, t, _)| pattern.fits(*s, *t)).map(|(s, t, m)| (*s, *t, m))
     }
 
+    /// Looks at the earliest message that fits a pattern and for which `is_it` holds.
+    pub(crate) fn find_where(&mut self, pattern: Pattern, is_it: impl Fn(&M) -> bool) -> Option<(i32, i32, &mut M)> {
+        let found = match &mut self.hashed {
+            Some(h) => {
+                let is_it = |seq: &&u64| h.live.get(*seq).is_some_and(|(_, _, m)| is_it(m));
+                let seq = *h.fifos.get(&pattern)?.iter().find(is_it)?;
+                h.live.get_mut(&seq)
+            }
+            None => self.linear.iter_mut().find(|(s, t, m)| pattern.fits(*s, *t) && is_it(m)),
+        };
+        found.map(|(s, t, m)| (*s, *t, m))
+    }
+
     /// Takes out the earliest message that fits a pattern.
     pub(crate) fn take(&mut self, pattern: Pattern) -> Option<(i32, i32, M)> {
         if let Some(h) = &mut self.hashed {

@@ -1,6 +1,7 @@
 //! The engine of one process: its place in the universe, its progress, its life from init to finalize.
 
 pub(crate) mod abroad;
+mod absent;
 pub mod buffer;
 mod check;
 pub mod core;
@@ -53,6 +54,7 @@ pub use wait::Waiting;
 
 pub(crate) use self::core::base_of;
 pub(crate) use abroad::{Entry, Identity, Visit};
+pub(crate) use absent::Receiving;
 pub(crate) use matching::Pattern;
 pub(crate) use ops::{Data, Owner, SendStage as Stage};
 pub(crate) use receive::{Direct, Incoming, Stored};
@@ -347,6 +349,11 @@ impl Engine {
     /// when it returns true the waiting call gives up with [`Error::interrupted`].
     pub fn set_interrupt_hook(&self, hook: Option<fn() -> bool>) {
         *self.0.hook.write().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    /// Whether waiting calls run such a function.
+    fn has_hook(&self) -> bool {
+        self.0.hook.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Sets the function that finds the place of a thread in the program. Waiting calls run it, unlocked, once they have waited

@@ -33,6 +33,8 @@ pub(crate) struct Stored {
     pub(crate) content: Content,
     /// Its record, once it has been taken, in a program that is traced.
     pub(crate) record: u32,
+    /// The last distribution among absent receives in which it was for one of them.
+    pub(crate) round: u32,
 }
 
 /// Where its data is.
@@ -166,7 +168,7 @@ impl Core {
         tag: i32,
         stored: Stored,
     ) -> std::result::Result<Result<Status>, Stored> {
-        let Stored { from, signature, bytes: length, content, record } = stored;
+        let Stored { from, signature, bytes: length, content, record, round } = stored;
         match content {
             Content::Packed { bytes, sync } if length <= (m.count * m.ty.size()) as u64 => {
                 if let Some(op) = sync {
@@ -175,7 +177,7 @@ impl Core {
                 let matched = Matched { ctx: m.ctx, source, tag, signature, bytes: length };
                 Ok(self.unpack(matched, m.mem, m.count, m.ty, &bytes))
             }
-            content => Err(Stored { from, signature, bytes: length, content, record }),
+            content => Err(Stored { from, signature, bytes: length, content, record, round }),
         }
     }
 
@@ -256,6 +258,9 @@ impl Core {
         self.arrived += 1;
         // Probes and matched probes of other threads wait for this.
         self.ops.completed += 1;
+        if self.attentive && self.has_absent() {
+            self.answer_for_absent();
+        }
     }
 
     /// Keeps a message of this process that has been packed.
@@ -284,7 +289,7 @@ impl Core {
             m.ctx,
             source,
             m.tag,
-            Stored { from: self.me, signature: m.ty.signature(), bytes, content, record: 0 },
+            Stored { from: self.me, signature: m.ty.signature(), bytes, content, record: 0, round: 0 },
         );
     }
 
@@ -383,9 +388,14 @@ impl Core {
         Some(op)
     }
 
-    /// A message has been taken for a receive of this thread, in a program that is checked or traced; its record.
+    /// A message has been taken for a receive of this thread, in a program that is checked or traced, or while another receive
+    /// is absent; its record.
     #[cold]
-    fn watch_taken(&mut self, ctx: u32, pattern: Pattern, source: i32, tag: i32, stored: &Stored) -> u32 {
+    pub(super) fn watch_taken(&mut self, ctx: u32, pattern: Pattern, source: i32, tag: i32, stored: &Stored) -> u32 {
+        if self.has_absent() {
+            // It may have been for that one.
+            self.answer_for_absent();
+        }
         if pattern.source == ANY_SOURCE && self.check.is_some() {
             self.look_for_race(ctx, pattern, source);
         }
@@ -409,7 +419,12 @@ impl Core {
             let mut bytes = SmallVec::from_elem(0, record.payload_len());
             record.copy_payload(&mut bytes);
             let content = Content::Packed { bytes, sync };
-            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content, record: 0 });
+            self.store(
+                e.ctx,
+                e.src as i32,
+                e.tag,
+                Stored { from, signature: e.sig, bytes: e.len, content, record: 0, round: 0 },
+            );
             return;
         };
         if let Some(send) = sync {
@@ -441,7 +456,12 @@ impl Core {
             self.posted > 0 && self.contexts.get_mut(&e.ctx).is_some_and(|q| q.posted.has(e.src as i32, e.tag));
         if !wanted {
             let content = Content::Offered { op: remote, block };
-            self.store(e.ctx, e.src as i32, e.tag, Stored { from, signature: e.sig, bytes: e.len, content, record: 0 });
+            self.store(
+                e.ctx,
+                e.src as i32,
+                e.tag,
+                Stored { from, signature: e.sig, bytes: e.len, content, record: 0, round: 0 },
+            );
         } else if !self.claim(from, block, e.len) {
             self.release(from, remote);
         } else if let Some(op) = self.take_posted(e, from) {

@@ -163,7 +163,7 @@ impl Engine {
         {
             let mut core = self.core();
             core.replay = Some(Box::new(replay));
-            core.attentive = true;
+            core.set_attentive();
         }
         self.0.decides.store(true, Ordering::Relaxed);
         Ok(())
@@ -180,8 +180,9 @@ impl Engine {
         self.0.decides.store(false, Ordering::Relaxed);
         let replay = {
             let mut core = self.core();
-            core.attentive = core.check.is_some() || core.trace.is_some();
-            core.replay.take()
+            let replay = core.replay.take();
+            core.set_attentive();
+            replay
         };
         let Some(mut replay) = replay else { return Ok(()) };
         replay.write(|writer, _| writer.end());

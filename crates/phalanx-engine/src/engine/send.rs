@@ -386,7 +386,8 @@ impl Core {
             self.copy_to_posted(recv, m.mem, m.count, m.ty, source, m.tag);
             return Ok(RawOp::DONE);
         }
-        let stored = |content| Stored { from, signature: m.ty.signature(), bytes: bytes as u64, content, record: 0 };
+        let stored =
+            |content| Stored { from, signature: m.ty.signature(), bytes: bytes as u64, content, record: 0, round: 0 };
         let forced = self.is_forced(m, owner);
         if bytes <= self.eager_limit && !m.sync && !forced {
             let mut packed = SmallVec::from_elem(0, bytes);

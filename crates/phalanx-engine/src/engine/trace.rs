@@ -89,7 +89,7 @@ impl Engine {
         self.blocked().trace(tracer.clone());
         let mut core = self.core();
         core.trace = Some(Box::new(Trace { tracer, ops: Vec::new() }));
-        core.attentive = true;
+        core.set_attentive();
         core.direct_kind = kind::NONE;
         core.set_eager_end();
     }

@@ -9,6 +9,7 @@ use phalanx_shm::sleep::{Next, Pace, SLICE, SleepWord, WAITING, Woken};
 use crate::error::{Error, Result};
 
 use super::Engine;
+use super::absent::Receiving;
 use super::core::Core;
 use super::ended::{Ended, Watch};
 use super::notice::Notice;
@@ -27,6 +28,8 @@ pub struct Waiting<'w> {
     pub ctx: u32,
     /// What would end it.
     pub(super) on: On<'w>,
+    /// What it receives, if it is not posted.
+    pub(super) receiving: Option<&'w Receiving>,
 }
 
 /// What would end a wait.
@@ -43,7 +46,7 @@ pub(super) enum On<'w> {
 impl<'w> Waiting<'w> {
     /// A wait in `operation` in a context.
     pub fn on(operation: &'static str, ctx: u32) -> Waiting<'w> {
-        Waiting { operation, ctx, on: On::Unknown }
+        Waiting { operation, ctx, on: On::Unknown, receiving: None }
     }
 
     /// The same for the messages of collective operations.
@@ -52,8 +55,16 @@ impl<'w> Waiting<'w> {
     }
 
     /// The same for what a function tells.
-    pub(crate) fn for_what<'v>(self, tell: &'v dyn Fn(&mut Core, &mut Told)) -> Waiting<'v> {
-        Waiting { operation: self.operation, ctx: self.ctx, on: On::Told(tell) }
+    pub(crate) fn for_what<'v>(self, tell: &'v dyn Fn(&mut Core, &mut Told)) -> Waiting<'v>
+    where
+        'w: 'v,
+    {
+        Waiting { on: On::Told(tell), ..self }
+    }
+
+    /// The same of a receive that looks at what has arrived.
+    pub(crate) fn receiving(self, receiving: &'w Receiving) -> Waiting<'w> {
+        Waiting { receiving: Some(receiving), ..self }
     }
 }
 
@@ -220,7 +231,7 @@ impl Engine {
             if moved {
                 // A large message that moves is no waiting: both sides are needed, and a sleep would stop the other, too.
                 pace = Pace::new(&self.0.manners);
-                self.look_up(&mut asked)?;
+                self.look_up(&what, &mut asked)?;
             }
             if self.advance_schedules() {
                 continue;
@@ -236,7 +247,7 @@ impl Engine {
                     Slept::Woken => {
                         pace.woken();
                         notice.check(&what)?;
-                        self.look_up(&mut asked)?;
+                        self.look_up(&what, &mut asked)?;
                     }
                     Slept::Idle => {
                         self.look_for_ended(&what, &mut watch, missing)?;
@@ -249,11 +260,11 @@ impl Engine {
     }
 
     /// What a sleep in vain does, for a wait that is kept awake by traffic: signals must be noticed all the same.
-    fn look_up(&self, asked: &mut Option<Instant>) -> Result<()> {
+    fn look_up(&self, what: &Waiting<'_>, asked: &mut Option<Instant>) -> Result<()> {
         let since = *asked.get_or_insert_with(Instant::now);
         if since.elapsed() > SLICE {
             self.core().audit();
-            self.check_interrupt()?;
+            self.check_interrupt_in(what)?;
             *asked = None;
         }
         Ok(())
@@ -298,7 +309,7 @@ impl Engine {
         noted?;
         match woken.unwrap_or(Woken::Interrupted) {
             Woken::Notified => Ok(Slept::Woken),
-            Woken::TimedOut | Woken::Interrupted => self.check_interrupt().map(|()| Slept::Idle),
+            Woken::TimedOut | Woken::Interrupted => self.check_interrupt_in(what).map(|()| Slept::Idle),
         }
     }
 
@@ -466,7 +477,7 @@ impl Engine {
                 Step::Poll => {
                     self.progress()?;
                     self.after_failed_test();
-                    self.look_up(&mut asked)?;
+                    self.look_up(&what, &mut asked)?;
                 }
             }
         }

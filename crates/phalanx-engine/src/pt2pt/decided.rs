@@ -79,18 +79,9 @@ impl Comm {
     pub(super) fn recv_or_match_repeatable(&self, m: &Incoming<'_>) -> Result<Received> {
         let decision = self.decide(Kind::Recv, m.pattern)?;
         let (asked, m) = (m.pattern, &Incoming { pattern: decision.pattern(m.pattern), ..*m });
-        let mut seen = None;
-        let received = self.wait_message("Recv", m.pattern, |core| {
-            let first = core.probe_arrived(m.ctx, m.pattern);
-            let received = self.receive_arrived(core, m)?;
-            seen = first;
-            Some(received)
-        });
-        let received = received.map_err(|error| with_recorded(error, asked, m.pattern))?;
-        if let Some(status) = seen {
-            self.engine().decided(decision, status.seen());
-        }
-        received
+        let received = self.wait_receive(m).map_err(|error| with_recorded(error, asked, m.pattern))?;
+        self.engine().decided(decision, received.status().seen());
+        Ok(received)
     }
 
     /// `MPI_Probe` from any rank.

@@ -4,7 +4,7 @@ use phalanx_shm::ProcId;
 
 use crate::comm::Comm;
 use crate::engine::buffer::RecvBuf;
-use crate::engine::{Core, CoreGuard, Incoming, Owner, Pattern, RawOp, Stored, Told, Waiting};
+use crate::engine::{Core, CoreGuard, Incoming, Owner, Pattern, RawOp, Receiving, Stored, Told, Waiting};
 use crate::error::Result;
 use crate::request::Request;
 use crate::status::Status;
@@ -28,6 +28,15 @@ pub enum Received {
     Whole(Status),
     /// It is larger: it has been taken out of the queue, as by a matched probe.
     Matched(Message, Status),
+}
+
+impl Received {
+    /// Of the message.
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Received::Whole(status) | Received::Matched(_, status) => *status,
+        }
+    }
 }
 
 impl Comm {
@@ -116,7 +125,7 @@ impl Comm {
             if let Some(outcome) = self.receive_now(&mut *self.engine().enter()?, &m, from, DIRECT_POLLS) {
                 return outcome;
             }
-            self.wait_message("Recv", m.pattern, |core| self.receive_arrived(core, &m))?
+            self.wait_receive(&m)
         })
     }
 
@@ -143,13 +152,42 @@ impl Comm {
             return None;
         }
         let (source, tag, stored) = core.take_arrived(m.ctx, m.pattern)?;
+        Some(self.receive_taken(core, m, source, tag, stored))
+    }
+
+    /// A message that has been taken out of the queue.
+    #[inline]
+    fn receive_taken(
+        &self,
+        core: &mut Core,
+        m: &Incoming<'_>,
+        source: i32,
+        tag: i32,
+        stored: Stored,
+    ) -> Result<Received> {
         match core.unpack_whole(m, source, tag, stored) {
-            Ok(outcome) => Some(outcome.map(Received::Whole)),
+            Ok(outcome) => outcome.map(Received::Whole),
             Err(stored) => {
                 let (message, status) = self.matched(source, tag, stored);
-                Some(Ok(Received::Matched(message, status)))
+                Ok(Received::Matched(message, status))
             }
         }
+    }
+
+    /// Waits for a message and receives it as [`Comm::recv_or_match`].
+    pub(super) fn wait_receive(&self, m: &Incoming<'_>) -> Result<Received> {
+        let receiving = Receiving::new(m.ctx, m.pattern);
+        let outcome = self.wait_found(Waiting::on("Recv", m.ctx).receiving(&receiving), m.pattern, |core| {
+            if !receiving.has_fetched() {
+                return self.receive_arrived(core, m);
+            }
+            let taken = receiving.take_fetched(core)?;
+            Some(taken.and_then(|(source, tag, stored)| self.receive_taken(core, m, source, tag, stored)))
+        });
+        outcome.unwrap_or_else(|error| {
+            receiving.give_up(self.engine(), &error);
+            Err(error)
+        })
     }
 
     /// Waits until `find` gives something, or nobody is left who could send it.
@@ -157,12 +195,21 @@ impl Comm {
         &self,
         operation: &'static str,
         pattern: Pattern,
+        find: impl FnMut(&mut Core) -> Option<T>,
+    ) -> Result<T> {
+        self.wait_found(Waiting::on(operation, self.ctx()), pattern, find)
+    }
+
+    fn wait_found<T>(
+        &self,
+        what: Waiting<'_>,
+        pattern: Pattern,
         mut find: impl FnMut(&mut Core) -> Option<T>,
     ) -> Result<T> {
         let mut watch = None;
         let mut missing = || self.engine().never_sends(self.ctx(), pattern, &mut watch);
         let tell = |core: &mut Core, told: &mut Told| told.message(core, self.ctx(), pattern);
-        let what = Waiting::on(operation, self.ctx()).for_what(&tell);
+        let what = what.for_what(&tell);
         let ready = |core: &mut Core| match find(core) {
             None if self.inner().is_revoked() => Some(Err(self.unusable())),
             found => found.map(Ok),
