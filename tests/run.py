@@ -1,4 +1,4 @@
-"""Run the test tiers and say how many cases each one ran.
+"""Run the test tiers and say how many cases each one ran, and what took how long.
 
     python tests/run.py [--list] [TIER ...]
 
@@ -8,11 +8,95 @@ every process it starts has a time limit.
 """
 
 import argparse
+import resource
 import signal
 import sys
 import time
+from dataclasses import dataclass
 
-from tiers import TIERS, Counts
+from tiers import TIERS, Counts, Tier
+from tiers.process import PARTS, Part
+
+LONGEST = 15  # files and jobs that are named with their seconds
+# Of a whole run, what may fail at first and pass when it runs alone. A crowded machine
+# makes one or two of some hundred files do so; more of them are no chance.
+MOST_AGAIN = 3
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a tier."""
+
+    name: str
+    counts: Counts
+    seconds: float
+    cpu: float
+    parts: list[Part]
+
+    @property
+    def compiling(self) -> float:
+        return sum(part.seconds for part in self.parts if part.compiling)
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run_tier(tier: Tier) -> Ran:
+    print(f"== {tier.name}: {tier.summary}", flush=True)
+    PARTS.clear()
+    start, before = time.monotonic(), cpu_of_children()
+    counts = tier.run()
+    seconds, cpu = time.monotonic() - start, cpu_of_children() - before
+    if counts.passed + counts.failed + counts.skipped == 0:
+        # A tier that says why it skips everything has looked.
+        counts.fail("ran no test")
+    return Ran(tier.name, counts, seconds, cpu, list(PARTS))
+
+
+def print_tables(ran: list[Ran]) -> None:
+    print(
+        f"\n{'tier':15} {'passed':>7} {'failed':>7} {'skipped':>8} "
+        f"{'seconds':>8} {'compiling':>10} {'CPU':>7}"
+    )
+    for one in ran:
+        print(
+            f"{one.name:15} {one.counts.passed:7} {one.counts.failed:7} "
+            f"{one.counts.skipped:8} {one.seconds:8.1f} {one.compiling:10.1f} "
+            f"{one.cpu:7.1f}"
+        )
+    print(
+        f"{'':15} {'':7} {'':7} {'':8} {sum(one.seconds for one in ran):8.1f} "
+        f"{sum(one.compiling for one in ran):10.1f} {sum(one.cpu for one in ran):7.1f}"
+    )
+    parts = [(part.seconds, one.name, part.what) for one in ran for part in one.parts]
+    if parts:
+        print("\nthe longest of them")
+    for seconds, name, what in sorted(parts, reverse=True)[:LONGEST]:
+        print(f"{seconds:8.1f} {name}: {what}")
+
+
+def judge_again(ran: list[Ran]) -> list[str]:
+    """Say what passed only at the second attempt; return what is wrong with that."""
+    again = [(one.name, what) for one in ran for what in one.counts.again]
+    for name, what in again:
+        print(f"!!!!!! PASSED ONLY AT THE SECOND ATTEMPT {name}: {what}")
+    wrong = []
+    if len(again) > MOST_AGAIN:
+        wrong.append(
+            f"{len(again)} passed only at the second attempt, at most {MOST_AGAIN} may"
+        )
+    tiers: dict[str, set[str]] = {}
+    for name, what in again:
+        tiers.setdefault(what.partition(" ")[0], set()).add(name)
+    wrong += [
+        f"{what} passed only at the second attempt in {' and '.join(sorted(names))}"
+        for what, names in tiers.items()
+        if len(names) > 1
+    ]
+    return wrong
 
 
 def main() -> int:
@@ -46,29 +130,17 @@ def main() -> int:
     # The same for hang-ups, in a run that outlives its terminal (nohup).
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-    results: list[tuple[str, Counts, float]] = []
-    for tier in chosen:
-        print(f"== {tier.name}: {tier.summary}", flush=True)
-        start = time.monotonic()
-        counts = tier.run()
-        results.append((tier.name, counts, time.monotonic() - start))
-
-    print()
-    print(f"{'tier':10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
+    ran = [run_tier(tier) for tier in chosen]
+    print_tables(ran)
     total = Counts()
-    for name, counts, seconds in results:
-        total += counts
-        print(
-            f"{name:10} {counts.passed:7} {counts.failed:7} "
-            f"{counts.skipped:8} {seconds:8.1f}"
-        )
-        # A tier that says why it skips everything has looked.
-        if counts.passed + counts.failed + counts.skipped == 0:
-            print(f"{name}: ran no test, which counts as a failure")
-            total.failed += 1
-    for name, counts, _ in results:
-        for failure in counts.failures:
-            print(f"FAILED {name}: {failure}")
+    for one in ran:
+        total += one.counts
+    for wrong in judge_again(ran):
+        total.failed += 1
+        print(f"FAILED {wrong}")
+    for one in ran:
+        for failure in one.counts.failures:
+            print(f"FAILED {one.name}: {failure}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
     return 1 if total.failed else 0
 

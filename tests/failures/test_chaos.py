@@ -1,7 +1,7 @@
 """Jobs that lose a rank or their launcher, or are written over, at any moment.
 
-Nothing hangs and nothing is left. `PHALANX_TEST_CHAOS=1000` runs that many jobs, and
-`PHALANX_TEST_SEED` repeats a run.
+Nothing hangs and nothing is left. `PHALANX_TEST_CHAOS=1000` runs that many jobs and
+says on standard error how far it is; `PHALANX_TEST_SEED` repeats a run.
 """
 
 import collections
@@ -24,6 +24,7 @@ JOBS = int(os.environ.get("PHALANX_TEST_CHAOS", "40"))
 SEED = int(os.environ.get("PHALANX_TEST_SEED") or random.SystemRandom().getrandbits(32))
 AT_ONCE = 3
 PATIENCE = 90.0  # seconds until a job counts as hung
+EVERY = 50  # jobs, of a run of more than twice as many, between two lines about it
 
 # Ranks talk for ever, in all ways, until something happens.
 TALK = """
@@ -171,13 +172,34 @@ class Chaos:
         return None
 
 
+def run_jobs(jobs: list[Chaos]) -> list[str]:
+    """Run some at a time; return what is wrong. A long run tells how far it is."""
+    problems: list[str] = []
+    is_long = len(jobs) > 2 * EVERY
+    start = time.monotonic()
+
+    def tell(text: str) -> None:
+        if is_long:
+            print(f"chaos: {text}", file=sys.stderr, flush=True)
+
+    tell(f"{len(jobs)} jobs from seed {SEED}")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done, problem in enumerate(pool.map(Chaos.run, jobs), start=1):
+            if problem:
+                problems.append(problem)
+                tell(problem)
+            if done % EVERY == 0:
+                seconds = time.monotonic() - start
+                tell(f"{done} jobs in {seconds:.0f} s, {len(problems)} of them wrong")
+    return problems
+
+
 class TestChaos(unittest.TestCase):
     def test_whatever_happens_nothing_hangs_and_nothing_is_left(self):
         before = shared_names()
         jobs = [Chaos(SEED + number) for number in range(JOBS)]
         start = time.monotonic()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            problems = [problem for problem in pool.map(Chaos.run, jobs) if problem]
+        problems = run_jobs(jobs)
         kinds = collections.Counter(job.where for job in jobs)
         told = ", ".join(f"{number} {where}" for where, number in sorted(kinds.items()))
         seconds = time.monotonic() - start

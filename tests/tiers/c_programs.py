@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .process import PHALANX, ROOT, TESTS, Counts, run
+from .process import PHALANX, ROOT, TESTS, Counts, run, timed
 
 RANKS = re.compile(r"ranks:\s*((?:\d+[ ,]*)+)")
 WIDTHS = re.compile(r"widths:\s*((?:(?:int|count)[ ,]*)+)")
@@ -105,21 +105,10 @@ def run_program(source: Path, folder: Path, width: str) -> Counts:
     """Builds a program in one width and runs it at each of its numbers of ranks."""
     counts = Counts()
     binary = folder / f"{source.stem}-{width}"
-    built = run(
-        [
-            PHALANX,
-            "cc",
-            "-Wall",
-            "-Wextra",
-            "-O1",
-            "-g",
-            *(["-DCOUNTS"] if width == "count" else []),
-            str(source),
-            "-o",
-            str(binary),
-        ],
-        60,
-    )
+    flags = ["-Wall", "-Wextra", "-O1", "-g"]
+    flags += ["-DCOUNTS"] if width == "count" else []
+    with timed(binary.name, compiling=True):
+        built = run([PHALANX, "cc", *flags, str(source), "-o", str(binary)], 60)
     if built.code != 0:
         counts.fail(f"{source.name} ({width}) does not build", built.output)
         return counts

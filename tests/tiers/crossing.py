@@ -22,7 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import parity
-from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, count_unittest, run
+from .process import (
+    PHALANX,
+    PYTHON,
+    ROOT,
+    TESTS,
+    Counts,
+    count_unittest,
+    run,
+    timed,
+)
 
 WORK = ROOT / "build" / "crossing"
 RELEASE = WORK / "mpi4py-4.1.2"
@@ -110,7 +119,8 @@ def prepare(counts: Counts) -> list[Crossing] | None:
             (["download", *from_source, "-d", str(WORK), *pinned], {}),
             (["install", *from_source, "--no-cache-dir", *pinned], compiler),
         ):
-            done = run([*pip, *command], 900, env=env)
+            with timed(f"pip {command[0]}", compiling=env is compiler):
+                done = run([*pip, *command], 900, env=env)
             if done.code != 0:
                 counts.fail(f"pip {' '.join(command)}", done.output)
                 return None
@@ -163,18 +173,14 @@ class Job:
         launcher = [PHALANX, "run", "-n", str(self.ranks)]
         files = rf"\btest_({'|'.join(self.names)})\.py"
         left_out = () if self.crossing.original else EXCEPTED
-        done = run(
-            [
-                *(*launcher, self.crossing.python, str(SUITE)),
-                *(f"-x={pattern}" for pattern in left_out),
-                *("--no-builddir", "-q", "-i", files),
-            ],
-            SECONDS,
-            env={**self.crossing.env, **({} if self.whole else SHORT)},
-            cwd=WORK,
-        )
-        what = f"{self.title} files at {self.ranks} ranks"
-        return count_unittest(done, f"{self.crossing.name}: {what}")
+        command = [*launcher, self.crossing.python, str(SUITE)]
+        command += [f"-x={pattern}" for pattern in left_out]
+        command += ["--no-builddir", "-q", "-i", files]
+        env = {**self.crossing.env, **({} if self.whole else SHORT)}
+        what = f"{self.crossing.name}: {self.title} files at {self.ranks} ranks"
+        with timed(what):
+            done = run(command, SECONDS, env=env, cwd=WORK)
+        return count_unittest(done, what)
 
 
 def jobs_of(crossing: Crossing, whole: bool) -> list[Job]:

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from .process import PYTHON, TESTS, Counts, count_unittest, run
+from .process import PYTHON, TESTS, Counts, count_unittest, run, timed
 
 FOLDER = TESTS / "hosts"
 UP = str(FOLDER / "up.sh")
@@ -40,7 +40,8 @@ def _run(files: list[str], hosts: int, seconds: float, *wrapper: str) -> Counts:
     for name in files:
         command = [UP, str(hosts), *wrapper, PYTHON, "-m", "unittest", "-q", name]
         env = {"PYTHON": PYTHON}
-        done = run(command, seconds, cwd=FOLDER, env=env)
+        with timed(f"{name} on {hosts} hosts"):
+            done = run(command, seconds, cwd=FOLDER, env=env)
         counts += count_unittest(done, f"{name} on {hosts} hosts")
         for line in done.output.splitlines():
             if line.startswith("test_"):

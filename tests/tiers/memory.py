@@ -2,7 +2,7 @@
 
 import re
 
-from .process import PHALANX, PYTHON, TESTS, Counts, run
+from .process import PHALANX, PYTHON, TESTS, Counts, run, timed
 
 LOOPS = str(TESTS / "memory" / "loops.py")
 DONE = re.compile(r"^(\d+) kinds stay as they are, (\d+) grow", re.MULTILINE)
@@ -15,7 +15,8 @@ def run_all() -> Counts:
         ("messages", [PHALANX, "run", "-n", "2", PYTHON]),
         ("pools", [PYTHON]),
     ):
-        done = run([*command, LOOPS, name], SECONDS)
+        with timed(f"loops of {name}"):
+            done = run([*command, LOOPS, name], SECONDS)
         found = DONE.search(done.output)
         counts.passed += int(found[1]) if found else 0
         if done.code != 0 or not found or int(found[2]) or "grows:" in done.output:

@@ -1,4 +1,4 @@
-"""Processes with a time limit, and counts of test cases."""
+"""Processes with a time limit, counts of test cases, and what took how long."""
 
 import os
 import re
@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,18 +21,23 @@ PHALANX = str(Path(sysconfig.get_path("scripts")) / "phalanx")
 
 @dataclass
 class Counts:
-    """How many cases passed, failed and were skipped, and which failed."""
+    """How many cases passed, failed and were skipped, and which failed.
+
+    `again` names what failed once and passed when it ran a second time.
+    """
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     failures: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
     def __iadd__(self, other: "Counts") -> "Counts":
         self.passed += other.passed
         self.failed += other.failed
         self.skipped += other.skipped
         self.failures += other.failures
+        self.again += other.again
         return self
 
     def fail(self, what: str, output: str = "") -> None:
@@ -48,6 +55,27 @@ class Counts:
             self.passed += 1
         else:
             self.fail(what, output)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file, program or job of a tier, or a compilation, and its seconds."""
+
+    what: str
+    seconds: float
+    compiling: bool
+
+
+# Of the tier that runs.
+PARTS: list[Part] = []
+
+
+@contextmanager
+def timed(what: str, compiling: bool = False) -> Iterator[None]:
+    """Note how long something takes."""
+    begun = time.monotonic()
+    yield
+    PARTS.append(Part(what, time.monotonic() - begun, compiling))
 
 
 @dataclass(frozen=True)
@@ -91,6 +119,7 @@ UNITTEST_RAN = re.compile(r"^(?:\[?\d*\]?\s*)Ran (\d+) tests? in", re.MULTILINE)
 UNITTEST_END = re.compile(
     r"^(?:\[?\d*\]?\s*)(OK|FAILED)(?: \((.*)\))?\s*$", re.MULTILINE
 )
+UNITTEST_WRONG = re.compile(r"^(?:FAIL|ERROR): (\w+)", re.MULTILINE)
 
 
 def count_unittest(finished: Finished, what: str) -> Counts:
@@ -116,12 +145,15 @@ def run_unittests(
     """Run files of unittest cases, an interpreter each, some at a time; count each.
 
     A file that fails beside others runs once more, alone, unless something in it hung:
-    what the first run printed is shown, and the second counts.
+    what the first run printed is shown, the second counts, and `Counts.again` names the
+    cases, since a fault that shows seldom looks the same. Where one file runs at a
+    time, what fails has failed.
     """
 
     def start(path: Path) -> Finished:
         command = [python, "-m", "unittest", "-q", path.stem]
-        return run(command, seconds, cwd=path.parent)
+        with timed(path.name):
+            return run(command, seconds, cwd=path.parent)
 
     # The long ones first, so that none of them is left alone at the end.
     ordered = sorted(files, key=lambda path: path.stat().st_size, reverse=True)
@@ -129,9 +161,14 @@ def run_unittests(
         ended = list(zip(ordered, threads.map(start, ordered), strict=True))
     for path, done in ended:
         hung = done.code is None or "hung" in done.output
-        if done.code != 0 and not hung:
-            print(f"   {path.name} runs once more, alone; the first time:")
-            for line in done.output.splitlines()[-60:]:
-                print(f"    {line}")
-            done = start(path)
-        yield path, count_unittest(done, path.name)
+        if done.code == 0 or hung or together == 1:
+            yield path, count_unittest(done, path.name)
+            continue
+        print(f"   {path.name} runs once more, alone; the first time:")
+        for line in done.output.splitlines()[-60:]:
+            print(f"    {line}")
+        wrong = dict.fromkeys(UNITTEST_WRONG.findall(done.output))
+        counts = count_unittest(start(path), path.name)
+        if not counts.failed:
+            counts.again.append(f"{path.name} ({', '.join(wrong) or 'no case named'})")
+        yield path, counts

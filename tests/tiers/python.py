@@ -5,14 +5,24 @@ import os
 from pathlib import Path
 
 from . import pools
-from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, count_unittest, run
+from .process import (
+    PHALANX,
+    PYTHON,
+    ROOT,
+    TESTS,
+    Counts,
+    count_unittest,
+    run,
+    timed,
+)
 
 RANKS = (1, 2, 3, 4, 8)
 SUITE = str(TESTS / "python" / "main.py")
 
 
 def run_suite(phalanx: str, python: str, ranks: int) -> Counts:
-    done = run([phalanx, "run", "-n", str(ranks), python, SUITE], 400)
+    with timed(f"tests/python at {ranks} ranks"):
+        done = run([phalanx, "run", "-n", str(ranks), python, SUITE], 400)
     return count_unittest(done, f"tests/python at {ranks} ranks under {python}")
 
 

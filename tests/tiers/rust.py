@@ -3,9 +3,13 @@
 import re
 import shutil
 
-from .process import PYTHON, Counts, run
+from .process import PARTS, PYTHON, Counts, Part, run, timed
 
 NEXTEST = re.compile(r"Summary .*?(\d+) tests? run: (\d+) passed(.*?)(\d+) skipped")
+SLOW = re.compile(r"^ +(?:PASS|FAIL|SLOW) \[ *>?([\d.]+)s\] (?:\([^)]*\) )?(.+)$", re.M)
+BINARY = re.compile(
+    r"^ +Running (?:unittests )?(\S+) .*?finished in ([\d.]+)s$", re.M | re.S
+)
 CARGO = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 
 
@@ -21,15 +25,26 @@ def count_cargo(output: str, counts: Counts) -> int:
 
 def run_crates() -> Counts:
     counts = Counts()
-    if shutil.which("cargo-nextest"):
+    nextest = ["nextest"] if shutil.which("cargo-nextest") else []
+    tests = [*nextest, "run"] if nextest else ["test"]
+    with timed("tests of the crates", compiling=True):
+        done = run(["cargo", *tests, "--workspace", "--no-run"], 1500)
+    if done.code != 0:
+        counts.fail("tests of the crates do not build", done.output)
+        return counts
+    if nextest:
         command = ["cargo", "nextest", "run", "--workspace", "--no-fail-fast"]
-        done = run([*command, "--status-level", "fail"], 1500)
+        done = run([*command, "--status-level", "slow"], 1500)
+        for seconds, what in SLOW.findall(done.output):
+            PARTS.append(Part(what, float(seconds), compiling=False))
         summary = NEXTEST.search(done.output)
         if summary:
             counts.passed, counts.skipped = int(summary[2]), int(summary[4])
     else:
         done = run(["cargo", "test", "--workspace", "--no-fail-fast"], 1500)
         count_cargo(done.output, counts)
+        for what, seconds in BINARY.findall(done.output):
+            PARTS.append(Part(what, float(seconds), compiling=False))
     if done.code != 0:
         counts.fail(f"{done.code=}", done.output)
     return counts
@@ -40,7 +55,8 @@ def run_docs() -> Counts:
     counts = Counts()
     crates = ("phalanx-shm", "phalanx-engine", "phalanx-pool")
     command = ["cargo", "test", "--doc", *(f"--package={name}" for name in crates)]
-    done = run(command, 600)
+    with timed("examples in the documentation"):
+        done = run(command, 600)
     count_cargo(done.output, counts)
     if done.code != 0:
         counts.fail("documentation examples", done.output)
@@ -50,7 +66,8 @@ def run_docs() -> Counts:
 def run_generated() -> Counts:
     """Generated files are what the generator would write."""
     counts = Counts()
-    done = run(["cargo", "xtask", "gen", "--check"], 300, env={"PYTHON": PYTHON})
+    with timed("cargo xtask gen --check"):
+        done = run(["cargo", "xtask", "gen", "--check"], 300, env={"PYTHON": PYTHON})
     counts.expect(done.code == 0, "cargo xtask gen --check", done.output)
     return counts
 
@@ -65,7 +82,17 @@ def run_all() -> Counts:
 def run_loom() -> Counts:
     counts = Counts()
     command = ["cargo", "test", "-p", "phalanx-shm", "--release", "--test", "loom"]
-    env = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": "target/loom"}
+    # Nothing of it is called across crates often enough to be optimised there.
+    env = {
+        "RUSTFLAGS": "--cfg loom",
+        "CARGO_TARGET_DIR": "target/loom",
+        "CARGO_PROFILE_RELEASE_LTO": "off",
+    }
+    with timed("loom models", compiling=True):
+        done = run([*command, "--no-run"], 900, env=env)
+    if done.code != 0:
+        counts.fail("loom models do not build", done.output)
+        return counts
     done = run(command, 900, env=env)
     count_cargo(done.output, counts)
     if done.code != 0:
