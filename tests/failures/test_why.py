@@ -34,6 +34,21 @@ threading.Thread(target=other_thread_ö, daemon=True).start()
 print("ready", flush=True)
 Solver().step()
 """
+# A library that calls MPI, and Python that calls it.
+HALO = """
+#include <mpi.h>
+int wait_for_it(MPI_Comm comm, int source) {
+    int value;
+    return MPI_Recv(&value, 1, MPI_INT, source, 5, comm, MPI_STATUS_IGNORE);
+}
+int exchange(MPI_Comm comm, int source) { return wait_for_it(comm, source) + 1; }
+"""
+CALLS_HALO = """
+import ctypes
+halo = ctypes.CDLL("./libhalo.so")
+def step():
+    halo.exchange(ctypes.c_void_p(MPI._handleof(comm)), 1 - me)
+"""
 PATIENCE = 60.0
 
 
@@ -557,6 +572,49 @@ else:
                 break  # who waited has found it, and ended the job
             self.assertIn("job ", answer.stdout + answer.stderr)
         self.assertGreaterEqual(job.process.poll() or 0, 0)
+
+
+@unittest.skipIf(shutil.which("cc") is None, "no C compiler")
+class TestNative(Asking):
+    """MPI called from C that Python has called."""
+
+    def build(self, *flags: str) -> None:
+        source, library = Path(self.folder, "halo.c"), Path(self.folder, "libhalo.so")
+        source.write_text(HALO)
+        command = [PHALANX, "cc", *flags, "-shared", "-fPIC", "-fno-inline"]
+        command += ["-fno-optimize-sibling-calls", str(source), "-o", str(library)]
+        subprocess.run(command, check=True, timeout=60)
+
+    def test_why_says_the_line_of_python_and_the_function_of_c(self):
+        self.build()
+        script = "step() if me == 0 else time.sleep(600)"
+        self.begin(2, HEAD + CALLS_HALO + script)
+        self.ask_until(
+            "rank 0 waits for rank 1, which sleeps for a time",
+            "script.py:10, in step",
+            "which is in " + str(Path(self.folder, "libhalo.so")) + ", in wait_for_it",
+            "called from " + str(Path(self.folder, "script.py")) + ":11, in <module>",
+        )
+        stack = self.seen()["ranks"][0]["process"]["threads"][0]["stack"]
+        functions = [frame["function"] for frame in stack]
+        self.assertEqual(functions, ["wait_for_it", "exchange", "step", "<module>"])
+        whole = self.ask("why", "--verbose").stdout
+        self.assertIn("libhalo.so, in exchange", " ".join(whole.split()))
+
+    def test_a_deadlock_is_told_with_both(self):
+        self.build("-g")
+        job = self.begin(2, HEAD + CALLS_HALO + "step()", "--on-deadlock", "abort")
+        ended = job.end()
+        self.assertEqual(ended.status, 1, ended.text)
+        said = " ".join(ended.err.split())
+        self.assertIn("script.py:10, in step", said)
+        self.assertRegex(said, r"which is in \S+halo\.c:5, in wait_for_it")
+        self.assertIn("return MPI_Recv(&value", said)
+
+    def test_python_alone_is_told_as_before(self):
+        self.begin(2, HEAD + "comm.recv(source=1) if me == 0 else time.sleep(600)")
+        answer = self.ask_until("rank 0 waits for rank 1, which sleeps for a time")
+        self.assertNotIn("which is in", answer)
 
 
 class TestTold(Asking):

@@ -184,6 +184,11 @@ pub(crate) fn finds_places() -> bool {
     PLACE.load(Ordering::Acquire) != 0
 }
 
+/// The address of that function.
+pub(crate) fn place_function() -> usize {
+    PLACE.load(Ordering::Acquire)
+}
+
 /// Where the program's function says that it is; `only_first` asks for the innermost frame and no other.
 pub(crate) fn find_place(only_first: bool) -> Vec<Frame> {
     let address = PLACE.load(Ordering::Acquire);

@@ -2,7 +2,7 @@
 //!
 //! Programs of other languages say it themselves ([`extras`]). For C, the stack is walked, and the addresses
 //! on it are given names by what their files hold: lines where there is debug information, else functions, else the place in the
-//! file.
+//! file. Where Python has called a library that calls MPI, both are told, first the frames of that library.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -15,6 +15,8 @@ use crate::extras;
 
 /// Addresses that are looked at: behind so many, the program has been called by something else.
 const DEPTH: usize = 32;
+/// The same where Python has called: a wait runs in a function of the binding's.
+const DEEP: usize = 96;
 /// Frames that are told.
 const TOLD: usize = 8;
 
@@ -27,7 +29,12 @@ pub(crate) fn install(engine: &Engine) {
 
 /// Where this thread's program is, innermost first.
 fn here() -> Vec<Frame> {
-    if extras::finds_places() { extras::find_place(false) } else { named(&addresses()) }
+    if !extras::finds_places() {
+        return named(&addresses(), |_| false);
+    }
+    let mut frames = beneath_python();
+    frames.extend(extras::find_place(false));
+    frames
 }
 
 /// The line that this thread is in, where the program says it. (To walk the stack of a C program at each call would take too long.)
@@ -62,7 +69,7 @@ pub(crate) fn of_call() -> Option<Frame> {
     let named = CALL.try_with(|call| {
         let mut place = call.try_borrow_mut().ok()?;
         if let Place::Addresses(addresses) = &*place {
-            *place = Place::Named(named(addresses).into_iter().next());
+            *place = Place::Named(named(addresses, |_| false).into_iter().next());
         }
         match &*place {
             Place::Named(frame) => frame.clone(),
@@ -74,12 +81,31 @@ pub(crate) fn of_call() -> Option<Frame> {
 
 /// The return addresses on this thread's stack, from this library on.
 fn addresses() -> Vec<usize> {
-    let mut found = Vec::with_capacity(DEPTH);
+    addresses_to(DEPTH)
+}
+
+fn addresses_to(depth: usize) -> Vec<usize> {
+    let mut found = Vec::with_capacity(depth);
     backtrace::trace(|frame| {
         found.push(frame.ip().addr());
-        found.len() < DEPTH
+        found.len() < depth
     });
     found
+}
+
+/// The frames of a library that Python has called and that has called this one: none where the binding called.
+fn beneath_python() -> Vec<Frame> {
+    let modules = modules();
+    let module = |address: &usize| modules.iter().find(|module| module.has(address.wrapping_sub(1)));
+    let Some(ours) = own_path(&modules) else { return Vec::new() };
+    // What is outside of the innermost Python is of another call.
+    let mut addresses = addresses_to(DEEP);
+    let python = addresses.iter().position(|address| module(address).is_some_and(Module::is_of_python));
+    addresses.truncate(python.unwrap_or(addresses.len()));
+    // The binding's function in which waits run has called this library, too.
+    let called = addresses.iter().rposition(|address| module(address).is_some_and(|module| module.path == ours));
+    let binding = extras::place_function();
+    named(&addresses[called.map_or(0, |at| at + 1)..], |module| module.has(binding))
 }
 
 /// Frames of this library that may lie between a function of the standard and [`caller`].
@@ -112,7 +138,7 @@ fn own_range() -> (usize, usize) {
 
 /// The place of an address to which a call returns.
 pub(crate) fn of_address(address: usize) -> Option<Frame> {
-    named(&[address]).into_iter().next()
+    named(&[address], |_| false).into_iter().next()
 }
 
 /// A file that is mapped for execution.
@@ -144,22 +170,39 @@ impl Module {
     fn has(&self, address: usize) -> bool {
         (self.from..self.to).contains(&address)
     }
+
+    /// Whether it is the interpreter, or what calls C functions from Python code.
+    fn is_of_python(&self) -> bool {
+        let name = self.path.rsplit('/').next().unwrap_or_default();
+        ["python", "libpython", "_ctypes.", "_cffi_backend.", "libffi"].iter().any(|start| name.starts_with(start))
+    }
 }
 
-/// The frames of the program among these, without those of this library.
-fn named(addresses: &[usize]) -> Vec<Frame> {
+/// All that is mapped for execution.
+fn modules() -> Vec<Module> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let modules: Vec<Module> = maps.lines().filter_map(Module::parse).collect();
+    maps.lines().filter_map(Module::parse).collect()
+}
+
+/// The file of this library.
+fn own_path(modules: &[Module]) -> Option<&str> {
+    let own = (of_address as fn(usize) -> Option<Frame> as *const ()).addr();
+    modules.iter().find(|module| module.has(own)).map(|module| &*module.path)
+}
+
+/// The frames of the program among these, without those of this library, up to the first in a module for which `ends` holds.
+fn named(addresses: &[usize], ends: impl Fn(&Module) -> bool) -> Vec<Frame> {
+    let modules = modules();
     let module = |address: usize| modules.iter().find(|module| module.has(address));
-    let Some(ours) = module((named as fn(&[usize]) -> Vec<Frame> as *const ()).addr()).map(|module| &module.path)
-    else {
-        return Vec::new();
-    };
+    let Some(ours) = own_path(&modules) else { return Vec::new() };
     let mut frames = Vec::new();
     for address in addresses {
         // The call is before the address to which it returns.
         let call = address.wrapping_sub(1);
-        let Some(module) = module(call).filter(|module| module.path != *ours) else { continue };
+        let Some(module) = module(call).filter(|module| module.path != ours) else { continue };
+        if ends(module) {
+            break;
+        }
         let frame = frame(call, module);
         let is_last = frame.function == "main";
         frames.push(frame);
@@ -221,6 +264,6 @@ mod tests {
         assert!(!addresses().is_empty());
         // In this test all code is of one file.
         let main = std::env::current_exe().expect("a path");
-        assert!(named(&addresses()).iter().all(|frame| frame.file != main.to_string_lossy()));
+        assert!(named(&addresses(), |_| false).iter().all(|frame| frame.file != main.to_string_lossy()));
     }
 }

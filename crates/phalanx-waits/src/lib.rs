@@ -27,4 +27,4 @@ pub use found::Findings;
 pub use proof::{Standing, stuck};
 pub use report::{Names, cut, headline, ranks, reason, report, said, summary, table, tame, verdict, wrapped};
 pub use snapshot::{Snapshot, Thread};
-pub use wait::{Collective, Frame, Item, Kind, Need, Peers, Wait};
+pub use wait::{Collective, Frame, Item, Kind, Need, Peers, Wait, main_frame};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::snapshot::{Snapshot, Thread};
-use crate::wait::{Collective, Frame, Kind, Wait};
+use crate::wait::{Collective, Frame, Kind, Wait, main_frame};
 
 /// How a report calls processes.
 pub trait Names {
@@ -131,6 +131,8 @@ pub fn summary(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool, most: usize, n
 struct Entry<'s> {
     said: String,
     place: Option<&'s Frame>,
+    /// The native code that is called there and calls MPI.
+    inner: Option<&'s Frame>,
     slots: Vec<u32>,
 }
 
@@ -139,10 +141,12 @@ fn entries(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool) -> Vec<Entry<'_>> 
     let mut entries: Vec<Entry<'_>> = Vec::new();
     let mut known = BTreeMap::new();
     for thread in snapshot.threads().iter().filter(|thread| chosen(thread.slot)) {
-        let (said, place) = (said(&thread.wait), thread.wait.place.first());
-        let key = (said.clone(), place.map(|frame| (frame.file.as_str(), frame.line)));
+        let (said, frames) = (said(&thread.wait), &thread.wait.place);
+        let at = main_frame(frames);
+        let (place, inner) = (frames.get(at), frames[..at].first());
+        let key = (said.clone(), [place, inner].map(|frame| frame.map(|frame| (frame.file.as_str(), frame.line))));
         let at = *known.entry(key).or_insert_with(|| {
-            entries.push(Entry { said, place, slots: Vec::new() });
+            entries.push(Entry { said, place, inner, slots: Vec::new() });
             entries.len() - 1
         });
         let slots = &mut entries[at].slots;
@@ -184,6 +188,9 @@ fn write_entry(text: &mut String, entry: &Entry<'_>, names: &dyn Names) {
     wrapped(text, "  ", &format!("{}: {}", ranks(&entry.slots, names), entry.said));
     if let Some(frame) = entry.place {
         located(text, "at", frame, names);
+    }
+    if let Some(frame) = entry.inner {
+        located(text, "which is in", frame, names);
     }
 }
 

@@ -113,6 +113,27 @@ pub struct Frame {
     pub function: String,
 }
 
+/// How the names of sources end from which native code is made.
+const NATIVE: [&str; 20] = [
+    "c", "h", "cc", "hh", "cpp", "hpp", "cxx", "hxx", "C", "cu", "f", "f77", "f90", "f95", "f03", "f08", "F", "F90",
+    "rs", "pyx",
+];
+
+impl Frame {
+    /// Whether it is of a program without an interpreter, or of a library that Python has called: its file is that of the code,
+    /// or a source of such code.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.line == 0 || self.file.rsplit_once('.').is_some_and(|(_, end)| NATIVE.contains(&end))
+    }
+}
+
+/// Which of these frames, innermost first, says where the program is: the innermost of its Python, if there is Python.
+#[must_use]
+pub fn main_frame(frames: &[Frame]) -> usize {
+    frames.iter().position(|frame| !frame.is_native()).unwrap_or(0)
+}
+
 /// The collective operations of a communicator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collective {

@@ -251,7 +251,7 @@ impl Engine {
 
     fn strayed(&self, who: &str, said: &str) -> Error {
         let place = self.place();
-        let at = place.first().map(|frame| match frame.line {
+        let at = place.get(phalanx_waits::main_frame(&place)).map(|frame| match frame.line {
             0 => format!(", in {}", frame.file),
             line => format!(", at {}:{line}", frame.file),
         });

@@ -224,7 +224,11 @@ impl Job {
         let waits: Vec<(u32, Wait)> =
             snapshot.threads().iter().map(|thread| (thread.slot, thread.wait.clone())).collect();
         let ranks = self.ranks.iter().enumerate().filter(|(_, rank)| !rank.discarded);
-        let ranks = ranks.map(|(index, rank)| self.seen(index, rank, sights)).collect();
+        let mut ranks: Vec<RankSeen> = ranks.map(|(index, rank)| self.seen(index, rank, sights)).collect();
+        for (slot, wait) in &waits {
+            let of_rank = ranks.iter_mut().filter(|rank| rank.slot == *slot);
+            of_rank.filter_map(|rank| rank.process.as_mut()).for_each(|process| process.add_native(wait));
+        }
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let now = time.tv_sec.unsigned_abs() * 1000 + time.tv_nsec.unsigned_abs() / 1_000_000;
         Look { about, ranks, waits, stuck: proved, now }

@@ -168,6 +168,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Puts the native frames that a blocked thread has told of before its Python stack, which was read from its memory.
+    pub(crate) fn add_native(&mut self, wait: &Wait) {
+        let native = wait.place.iter().take_while(|frame| frame.is_native()).count();
+        let (native, python) = wait.place.split_at(native);
+        let Some(caller) = python.first() else { return };
+        // Of a thread that has moved on nothing is known.
+        let is_same = |frame: &Frame| (frame.line, &frame.function) == (caller.line, &caller.function);
+        let blocked = |thread: &&mut Thread| thread.number == wait.thread && thread.frames.first().is_some_and(is_same);
+        if let Some(thread) = self.threads.iter_mut().find(blocked) {
+            thread.frames.splice(0..0, native.iter().cloned());
+        }
+    }
+
     /// The first thread.
     pub(crate) fn main(&self) -> Option<&Thread> {
         self.threads.iter().find(|thread| thread.number == self.pid)
@@ -179,7 +192,7 @@ impl Process {
 pub(crate) struct Thread {
     pub(crate) number: u32,
     pub(crate) doing: Doing,
-    /// Its Python stack, innermost first.
+    /// Its Python stack, innermost first, and before it the native code in which it is blocked, where that is known.
     pub(crate) frames: Vec<Frame>,
 }
 

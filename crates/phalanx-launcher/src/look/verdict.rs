@@ -78,9 +78,11 @@ pub(super) fn activity_of(rank: &RankSeen) -> Activity<'_> {
     }
 }
 
-/// The innermost frame of a stack that is neither the standard library's nor this package's; the innermost one, if all are.
+/// The innermost frame of a stack that is neither the standard library's nor this package's; the innermost one, if all are. Of
+/// native code that Python has called only if there is no other.
 pub(super) fn own_frame(frames: &[Frame]) -> usize {
-    frames.iter().position(is_own).unwrap_or(0)
+    let python = frames.iter().position(|frame| is_own(frame) && !frame.is_native());
+    python.or_else(|| frames.iter().position(is_own)).unwrap_or(0)
 }
 
 /// Whether a frame is neither the standard library's nor this package's.
