@@ -234,7 +234,8 @@ def run_case(case: Case, ranks: int, counts: Counts, launcher: bool = True) -> N
 
 def run_rust(counts: Counts) -> None:
     """The examples on the engine's own Rust API."""
-    build = ["cargo", "build", "--quiet", "-p", "phalanx-engine", "--examples"]
+    # With all crates: what the tier `rust` has compiled has their features.
+    build = ["cargo", "build", "--quiet", "--workspace", "--examples"]
     done = run(build, 600)
     if done.code != 0:
         counts.fail("the Rust examples do not build", done.output)
