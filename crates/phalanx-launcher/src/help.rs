@@ -10,6 +10,7 @@ usage: phalanx COMMAND [ARGUMENTS]
   ps        the jobs that run here
   why       what each rank of a running job is doing, and why it does not go on
   top       the same as a table that is kept up to date
+  cluster   interactive clusters: phalanx cluster start -n 4 (also ipcluster)
   shell     a shell in which mpi4py, mpiexec and mpirun are answered by Phalanx
   doctor    say which engine, library and module answer, and what is wrong
   cc        compile a C program against Phalanx's mpi.h
@@ -70,7 +71,8 @@ Flags end at the program; ':' begins another program of the same job.
   --trace-size SIZE       room for what one rank records (default 32M)
   --doors multiprocessing
                           answer 'import multiprocessing' (and the pools of
-                          concurrent.futures) in ranks as well
+                          concurrent.futures) in ranks as well; 'ipyparallel':
+                          that module, and its commands
   --no-doors              do not answer 'import mpi4py' and 'mpiexec' in ranks
   -v, --verbose           say what is started and how it ended
   --host H1:N,H2:N        the machines for the ranks, and how many each; inside
@@ -167,8 +169,51 @@ Starts a shell in which scripts written for mpi4py run on Phalanx unchanged:
 by Phalanx, and python3 is the Python that Phalanx is installed in.
 
   --doors LIST  with 'multiprocessing': pools, queues and locks of that module
-                are Phalanx's, too (PHALANX_DOORS says the same)
+                are Phalanx's, too; with 'ipyparallel': that module, and
+                ipcluster, ipcontroller and ipengine (PHALANX_DOORS says the
+                same)
   -c COMMAND    run one command, by $SHELL if it is a POSIX shell, else /bin/sh
+";
+
+/// `phalanx cluster --help`.
+pub const CLUSTER: &str = "\
+usage: phalanx cluster COMMAND [FLAGS]        (ipcluster COMMAND [FLAGS])
+
+Interactive clusters: a controller and engines, for ipyparallel's scripts and
+notebooks (import phalanx.ipyparallel as ipp; ipp.Client()).
+
+  start       a controller and engines, until stop or Ctrl-C
+  stop        end them
+  engines     start more engines
+  list        the clusters that run
+  why         what each engine is doing, and what waits
+  clean       remove files that clusters have left, and their logs
+  controller  a controller without engines (ipcontroller)
+  engine      one engine for a controller that runs (ipengine)
+
+  -n N                how many engines (default: as many as CPUs)
+  --daemonize         start in the background
+  --restart           engines that die are started again
+  --profile NAME      the profile (default: 'default'), --profile-dir DIR its
+                      directory, --ipython-dir DIR where profiles are
+  --cluster-id NAME   one of several clusters of a profile
+  --work-dir DIR      the directory of the engines
+  --allow-mismatch    clients may have another Python than engines
+  --debug, --quiet, --log-to-file
+                      say all that happens, nothing, or in a file
+  --all               stop, clean: all clusters; of all profiles
+  --force             clean: also what running clusters need
+  -o json             list: for programs
+  --signal N          stop: send this signal to the controller instead
+  --file FILE, --timeout SECONDS, -c CODE, -s SCRIPT
+                      engine: its connection file, how long it waits for that,
+                      what it runs first
+
+The connection files lie in the directory 'security' of the profile, which is
+~/.ipython/profile_default if nothing else is said (IPYTHONDIR). No port is
+opened: the controller listens at a socket that only this user can reach.
+PHALANX_CLUSTER_PYTHON is the Python that runs engines. Other flags of the
+original are accepted, and said to be ignored.
 ";
 
 /// `phalanx cc --help`.
@@ -205,9 +250,17 @@ status: 1 if something is wrong, else 0.
 mod tests {
     #[test]
     fn texts_fit_eighty_columns() {
-        for text in
-            [super::OVERVIEW, super::RUN, super::PS, super::WHY, super::TOP, super::SHELL, super::CC, super::DOCTOR]
-        {
+        for text in [
+            super::OVERVIEW,
+            super::RUN,
+            super::PS,
+            super::WHY,
+            super::TOP,
+            super::SHELL,
+            super::CC,
+            super::DOCTOR,
+            super::CLUSTER,
+        ] {
             for line in text.lines() {
                 assert!(line.chars().count() <= 80, "{line}");
             }

@@ -120,11 +120,39 @@ pub enum Opened {
     Mpi4py,
     /// The same, and `multiprocessing` with `concurrent.futures`.
     Multiprocessing,
+    /// `mpi4py`, and `ipyparallel` with its commands.
+    Cluster,
+    /// All of them.
+    All,
 }
 
 impl Opened {
     /// What names a list of doors, for messages.
-    pub const NAMES: &str = "'multiprocessing' or 'off'";
+    pub const NAMES: &str = "'multiprocessing', 'ipyparallel' or 'off'";
+
+    /// That of `multiprocessing` is open.
+    #[must_use]
+    pub fn has_multiprocessing(self) -> bool {
+        matches!(self, Self::Multiprocessing | Self::All)
+    }
+
+    /// That of `ipyparallel` is open.
+    #[must_use]
+    pub fn has_cluster(self) -> bool {
+        matches!(self, Self::Cluster | Self::All)
+    }
+
+    /// The same, and that of `ipyparallel`.
+    #[must_use]
+    pub fn with_cluster(self) -> Self {
+        if self.has_multiprocessing() { Self::All } else { Self::Cluster }
+    }
+
+    /// The same, and that of `multiprocessing`.
+    #[must_use]
+    pub fn with_multiprocessing(self) -> Self {
+        if self.has_cluster() { Self::All } else { Self::Multiprocessing }
+    }
 
     /// Reads a list such as `mpi4py,multiprocessing`, given by `source` (a flag or a variable). `mpi4py` needs no
     /// mention.
@@ -138,7 +166,8 @@ impl Opened {
         while let Some(name) = names.next() {
             match name {
                 "mpi4py" => {}
-                "multiprocessing" => opened = Self::Multiprocessing,
+                "multiprocessing" => opened = opened.with_multiprocessing(),
+                "ipyparallel" => opened = opened.with_cluster(),
                 "off" | "none" | "no" | "0" if names.peek().is_none() && text.trim() == name => opened = Self::None,
                 "off" | "none" | "no" | "0" => return Err(format!("{source}: '{name}' must stand alone")),
                 _ => return Err(format!("{source}: no door '{name}'; give {}", Self::NAMES)),
@@ -166,6 +195,8 @@ impl Opened {
             Self::None => "off",
             Self::Mpi4py => "mpi4py",
             Self::Multiprocessing => "mpi4py,multiprocessing",
+            Self::Cluster => "mpi4py,ipyparallel",
+            Self::All => "mpi4py,multiprocessing,ipyparallel",
         }
     }
 }
@@ -193,13 +224,20 @@ impl Doors {
     #[must_use]
     pub fn variables(&self, opened: Opened, current: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
         let mut modules = first_in_list(&self.python, current("PYTHONPATH"));
-        if opened == Opened::Multiprocessing {
+        if opened.has_cluster() {
+            modules = first_in_list(&self.python.join("cluster"), Some(modules));
+        }
+        if opened.has_multiprocessing() {
             // Holds the `sitecustomize` that every Python runs when it starts.
             modules = first_in_list(&self.python.join("start"), Some(modules));
         }
         let mut variables = vec![("PYTHONPATH".into(), modules), (DOORS.into(), opened.list().into())];
         if self.bin.is_dir() {
-            variables.push(("PATH".into(), first_in_list(&self.bin, current("PATH"))));
+            let mut programs = first_in_list(&self.bin, current("PATH"));
+            if opened.has_cluster() {
+                programs = first_in_list(&self.python.join("cluster/bin"), Some(programs));
+            }
+            variables.push(("PATH".into(), programs));
         }
         if let Some(exe) = executable() {
             // The shell doors start this very binary, a process that spawns finds it, whatever PATH says, and a Python
@@ -222,7 +260,11 @@ impl Doors {
 
     /// The lists of directories without these doors, where an outer launcher has put them.
     pub(crate) fn closed(&self, current: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
-        let ours = [self.python.clone(), self.python.join("start"), self.bin.clone()];
+        let ours = ["", "start", "bin", "cluster", "cluster/bin"].map(|name| match name {
+            "" => self.python.clone(),
+            "bin" => self.bin.clone(),
+            name => self.python.join(name),
+        });
         let mut variables = Vec::new();
         for name in ["PYTHONPATH", "PATH"] {
             let Some(list) = current(name) else { continue };
@@ -298,10 +340,12 @@ mod tests {
         assert_eq!(parse("multiprocessing"), Ok(Opened::Multiprocessing));
         assert_eq!(parse("mpi4py, multiprocessing,"), Ok(Opened::Multiprocessing));
         assert_eq!(parse("off"), Ok(Opened::None));
+        assert_eq!(parse("ipyparallel"), Ok(Opened::Cluster));
+        assert_eq!(parse("ipyparallel,multiprocessing"), Ok(Opened::All));
         for (wrong, says) in [("threading", "no door"), ("off,mpi4py", "alone"), ("multiprocessing,off", "alone")] {
             assert!(parse(wrong).is_err_and(|problem| problem.contains(says)), "{wrong}");
         }
-        for opened in [Opened::None, Opened::Mpi4py, Opened::Multiprocessing] {
+        for opened in [Opened::None, Opened::Mpi4py, Opened::Multiprocessing, Opened::Cluster, Opened::All] {
             assert_eq!(parse(opened.list()), Ok(opened));
         }
     }

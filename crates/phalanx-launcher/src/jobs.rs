@@ -64,6 +64,18 @@ fn own_directory() -> io::Result<PathBuf> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
 }
 
+/// The directory, made if it is not there.
+///
+/// # Errors
+/// When it cannot be made, or is somebody else's.
+pub(crate) fn make_own_directory() -> io::Result<PathBuf> {
+    match DirBuilder::new().mode(0o700).create(directory()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    own_directory()
+}
+
 /// Where a launcher is asked.
 pub(crate) struct Door {
     listener: OwnedFd,
@@ -78,11 +90,7 @@ impl Door {
     /// # Errors
     /// When there is no directory for it, or the system refuses.
     pub(crate) fn open() -> io::Result<Door> {
-        match DirBuilder::new().mode(0o700).create(directory()) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        let directory = own_directory()?;
+        let directory = make_own_directory()?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         // Under a name that nobody looks at, until somebody listens: then who finds it refusing may remove it.

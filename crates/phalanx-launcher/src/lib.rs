@@ -15,6 +15,7 @@
 //! | [`pmi`] | the PMI-1 requests and their key-value spaces |
 //! | [`failure`] | what an exit means and how it is told |
 //! | [`jobs`] | the jobs that run here, and how their launchers are asked |
+//! | [`cluster`] | interactive clusters: `phalanx cluster`, `ipcluster`, `ipcontroller`, `ipengine` |
 //! | `look` | what each rank of a job is doing, and its words |
 //! | [`why`], [`top`], [`shell`], [`cc`], [`doctor`] | the other commands |
 //!
@@ -24,6 +25,7 @@
 mod agent;
 pub mod cc;
 pub mod cli;
+pub mod cluster;
 pub mod doctor;
 mod elf;
 pub mod error;
@@ -59,7 +61,12 @@ use error::LaunchError;
 /// Runs the command with the arguments of this process and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // Under the name of a command of another package this is that command.
+    let name = std::env::args_os().next().and_then(|path| Some(std::path::Path::new(&path).file_name()?.to_owned()));
+    if let Some(name) = name.filter(|name| ["ipcluster", "ipcontroller", "ipengine"].iter().any(|own| name == own)) {
+        args.insert(0, name);
+    }
     match dispatch(&args) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -70,7 +77,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-const COMMANDS: &[&str] = &["run", "ps", "why", "top", "shell", "doctor", "cc", "help", "version"];
+const COMMANDS: &[&str] = &["run", "ps", "why", "top", "shell", "cluster", "doctor", "cc", "help", "version"];
 
 fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
     let Some(first) = args.first() else {
@@ -86,6 +93,9 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
         "shell" => shell::command(rest),
         "cc" => cc::command(rest),
         "doctor" => doctor::command(rest),
+        "cluster" | "ipcluster" => cluster::command(rest),
+        "ipcontroller" => cluster::controller(rest),
+        "ipengine" => cluster::engine(rest),
         "spawn-server" => run::spawn_server(rest),
         "agent" => agent::command(rest),
         "-h" | "--help" | "help" => {
@@ -96,6 +106,7 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
                 Some("top") => help::TOP,
                 Some("shell") => help::SHELL,
                 Some("doctor") => help::DOCTOR,
+                Some("cluster") => help::CLUSTER,
                 Some("cc") => help::CC,
                 _ => help::OVERVIEW,
             });

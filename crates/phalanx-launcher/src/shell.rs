@@ -65,6 +65,14 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
                 "phalanx: mpi4py, mpiexec, mpirun, mpicc and multiprocessing are answered by Phalanx in this shell \
                  (exit leaves it)"
             }
+            Opened::Cluster => {
+                "phalanx: mpi4py, mpiexec, mpirun, mpicc, ipyparallel and ipcluster are answered by Phalanx in this \
+                 shell (exit leaves it)"
+            }
+            Opened::All => {
+                "phalanx: mpi4py, mpiexec, mpirun, mpicc, multiprocessing, ipyparallel and ipcluster are answered by \
+                 Phalanx in this shell (exit leaves it)"
+            }
         }),
     }
     Err(LaunchError::system(format!("starting {}", shell.display()), command.exec()))

@@ -137,3 +137,31 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: it is open, and whoever started this process gave it to us: nothing else here owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// The two processes that one becomes which goes to the background.
+pub(crate) enum Daemon {
+    /// The one in the foreground, which reads what the other one says.
+    Parent(OwnedFd),
+    /// The one in the background, in a session of its own, with nothing to read from and nothing to print to.
+    Child(OwnedFd),
+}
+
+/// Goes to the background.
+///
+/// Architecture invariant: called while the process has one thread, so that both may go on as they like.
+pub(crate) fn daemonize() -> io::Result<Daemon> {
+    let (waits, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: the process has a single thread (see above), so that no lock is held in the child.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            rustix::process::setsid()?;
+            let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+            rustix::stdio::dup2_stdin(&null)?;
+            rustix::stdio::dup2_stdout(&null)?;
+            rustix::stdio::dup2_stderr(&null)?;
+            Ok(Daemon::Child(tells))
+        }
+        _ => Ok(Daemon::Parent(waits)),
+    }
+}

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`frame`] | messages as frames over a stream of bytes: a greeting with versions, lengths, limits |
 //! | [`agent`] | the messages between a launcher and the agent that it has on each machine |
+//! | [`cluster`] | the messages between clients, controller and engines of an interactive cluster |
 //! | [`pulse`] | heartbeats: when the other end counts as lost |
 //!
 //! Nothing here touches a descriptor or a clock. Two streams of bytes, one in each direction, are all that a channel is:
@@ -11,6 +12,7 @@
 //! [`frame::Reader`] and writes what a [`frame::Writer`] holds.
 
 pub mod agent;
+pub mod cluster;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

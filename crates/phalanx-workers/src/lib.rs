@@ -3,6 +3,7 @@
 
 #![expect(unsafe_code, reason = "calls Python's C API")]
 
+mod cluster;
 mod codec;
 mod family;
 mod names;
@@ -19,6 +20,7 @@ use pyo3::prelude::*;
 #[pymodule]
 #[pyo3(name = "_workers")]
 fn workers(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    cluster::register(m)?;
     codec::register(m)?;
     family::register(m)?;
     pool::register(m)?;

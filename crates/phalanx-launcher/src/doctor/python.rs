@@ -159,7 +159,10 @@ fn ask(
     }
     if let Some(doors) = doors {
         // The door of mpi4py is looked at even where it is closed.
-        let opened = if *opened == Ok(Opened::Multiprocessing) { Opened::Multiprocessing } else { Opened::Mpi4py };
+        let opened = match opened {
+            Ok(opened) if opened.has_multiprocessing() => Opened::Multiprocessing,
+            _ => Opened::Mpi4py,
+        };
         command.envs(doors.variables(opened, |name| std::env::var_os(name)));
     }
     let mut child = command.spawn().map_err(|e| format!("cannot be started: {e}"))?;
@@ -314,16 +317,16 @@ fn pool_door(opened: &Result<Opened, String>, answers: Option<&HashMap<String, S
             format!("{}=off closes every door, that of mpi4py as well", install::DOORS),
             format!("unset {}, if scripts are to be answered by Phalanx", install::DOORS),
         ),
-        Ok(Opened::Mpi4py) => Finding::ok(
+        Ok(Opened::Mpi4py | Opened::Cluster) => Finding::ok(
             NAME,
             "closed: 'import multiprocessing' is the standard library's; --doors multiprocessing of 'phalanx run' \
              and 'phalanx shell' opens it",
         ),
-        Ok(Opened::Multiprocessing) if answering.starts_with("phalanx.") => Finding::ok(
+        Ok(Opened::Multiprocessing | Opened::All) if answering.starts_with("phalanx.") => Finding::ok(
             NAME,
             format!("open ({}): 'import multiprocessing' is Phalanx's under 'phalanx run'", install::DOORS),
         ),
-        Ok(Opened::Multiprocessing) => Finding::wrong(
+        Ok(Opened::Multiprocessing | Opened::All) => Finding::wrong(
             NAME,
             format!("{} opens it, but 'import multiprocessing' is answered by {answering}", install::DOORS),
             "see 'pools' and 'doors'; a Python with -S has no doors",

@@ -29,7 +29,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView};
 
-use super::{Encoded, Source, Wire, sharing, taking};
+use super::{Encoded, Memory, Source, Wire, sharing, taking};
 use crate::family;
 use crate::shared::{DETACHED, copy_in};
 
@@ -54,6 +54,7 @@ const RULE: Rule = Rule { inline: INLINE, head: 0, own: OWN_BLOCK, most: MOST_BL
 /// The blocks of a message that is being made.
 struct Blocks<'a> {
     encoded: &'a mut Encoded,
+    memory: Memory,
     /// The part of a frame that travels in the wire.
     beside: Option<Wire>,
     /// Bytes of the frame.
@@ -67,7 +68,7 @@ impl Outgoing for Blocks<'_> {
     const RULE: Rule = RULE;
 
     fn share(&mut self, py: Python<'_>, bytes: usize) -> PyResult<()> {
-        self.encoded.blocks.push(allocate(py, bytes)?);
+        self.encoded.blocks.push(allocate(py, self.memory, bytes)?);
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl Outgoing for Blocks<'_> {
         let block = match known {
             Some(block) => block,
             None => {
-                let block = allocate(py, buffer.length())?;
+                let block = allocate(py, self.memory, buffer.length())?;
                 copy_in(py, &block, 0, buffer.address(), buffer.length())?;
                 if self.sharing {
                     sharing::remember(buffer, &block);
@@ -118,8 +119,16 @@ impl Outgoing for Blocks<'_> {
 ///
 /// # Errors
 /// `MemoryError` when the shared memory is full; `ValueError` for too many shared objects.
-pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encoded: &mut Encoded) -> PyResult<()> {
-    let mut to = Blocks { encoded, beside: None, frame: 0, sharing: sharing::is_on(), private: false };
+pub(super) fn write(
+    py: Python<'_>,
+    memory: Memory,
+    written: Written,
+    carried: Vec<Block>,
+    encoded: &mut Encoded,
+) -> PyResult<()> {
+    // What the messages of a call share lies in the family's memory.
+    let sharing = memory == Memory::Family && sharing::is_on();
+    let mut to = Blocks { encoded, memory, beside: None, frame: 0, sharing, private: false };
     place::write(py, written, &mut to)?;
     let Blocks { encoded, beside, frame, private, .. } = to;
     encoded.copied = !encoded.blocks.is_empty();
@@ -143,16 +152,16 @@ pub(super) fn write(py: Python<'_>, written: Written, carried: Vec<Block>, encod
     if let Some(beside) = beside {
         wire.extend_from_slice(&beside);
     }
-    shorten(py, encoded)
+    shorten(py, memory, encoded)
 }
 
 /// Moves the wire into a block when it is long with handles.
-fn shorten(py: Python<'_>, encoded: &mut Encoded) -> PyResult<()> {
+fn shorten(py: Python<'_>, memory: Memory, encoded: &mut Encoded) -> PyResult<()> {
     if encoded.blocks.len() <= WIRE_HANDLES {
         return Ok(());
     }
     let length = encoded.wire.len();
-    let block = allocate(py, length)?;
+    let block = allocate(py, memory, length)?;
     copy_in(py, &block, 0, encoded.wire.as_ptr(), length)?;
     encoded.wire.clear();
     encoded.wire.extend_from_slice(&[tag::LONG, 0, 0, 0, 0, 0, 0, 0]);
@@ -185,18 +194,23 @@ pub(super) fn message(block: &Block, length: usize) -> Option<&[u8]> {
 /// # Errors
 /// As [`read`].
 #[cold]
-pub(super) fn read_long<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn read_long<'py>(
+    py: Python<'py>,
+    memory: Memory,
+    wire: &[u8],
+    source: Source,
+) -> PyResult<Bound<'py, PyAny>> {
     let (handle, length) = long(wire).ok_or_else(damaged)?;
-    let block = block_of(py, handle.to_u64(), source)?;
+    let block = block_of(py, memory, handle.to_u64(), source)?;
     match message(&block, length) {
-        Some(wire) if wire.first() == Some(&tag::PICKLE) => read(py, wire, source),
+        Some(wire) if wire.first() == Some(&tag::PICKLE) => read(py, memory, wire, source),
         _ => Err(damaged()),
     }
 }
 
 /// A block of this size. A large one takes the kernel some time, in which other threads run.
-fn allocate(py: Python<'_>, bytes: usize) -> PyResult<Block> {
-    let arena = family::arena(py)?;
+fn allocate(py: Python<'_>, memory: Memory, bytes: usize) -> PyResult<Block> {
+    let arena = memory.arena(py)?;
     let block = if bytes < DETACHED {
         arena.alloc(bytes, BlockKind::Plain)
     } else {
@@ -209,8 +223,14 @@ fn allocate(py: Python<'_>, bytes: usize) -> PyResult<Block> {
 ///
 /// # Errors
 /// As [`write`].
-pub(super) fn write_bytes(py: Python<'_>, kind: u8, bytes: &[u8], encoded: &mut Encoded) -> PyResult<()> {
-    let block = allocate(py, bytes.len())?;
+pub(super) fn write_bytes(
+    py: Python<'_>,
+    memory: Memory,
+    kind: u8,
+    bytes: &[u8],
+    encoded: &mut Encoded,
+) -> PyResult<()> {
+    let block = allocate(py, memory, bytes.len())?;
     copy_in(py, &block, 0, bytes.as_ptr(), bytes.len())?;
     encoded.wire.push(kind);
     encoded.wire.extend_from_slice(&block.handle().to_u64().to_le_bytes());
@@ -231,8 +251,8 @@ fn size(bytes: &[u8]) -> PyResult<(usize, &[u8])> {
 }
 
 /// The block of a handle in a message.
-fn block_of(py: Python<'_>, handle: u64, source: Source) -> PyResult<Block> {
-    let arena = family::arena(py)?;
+fn block_of(py: Python<'_>, memory: Memory, handle: u64, source: Source) -> PyResult<Block> {
+    let arena = memory.arena(py)?;
     let handle = Handle::from_u64(handle);
     match source {
         Source::Transit => arena.adopt(handle),
@@ -245,11 +265,16 @@ fn block_of(py: Python<'_>, handle: u64, source: Source) -> PyResult<Block> {
 ///
 /// # Errors
 /// `ValueError` for a damaged message; `MemoryError`.
-pub(super) fn read_bytes<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn read_bytes<'py>(
+    py: Python<'py>,
+    memory: Memory,
+    wire: &[u8],
+    source: Source,
+) -> PyResult<Bound<'py, PyAny>> {
     let (kind, rest) = wire.split_first().ok_or_else(damaged)?;
     let (handle, rest) = number(rest)?;
     let (length, _) = size(rest)?;
-    let block = block_of(py, handle, source)?;
+    let block = block_of(py, memory, handle, source)?;
     if length > block.len() {
         return Err(damaged());
     }
@@ -274,7 +299,7 @@ pub(super) fn read_bytes<'py>(py: Python<'py>, wire: &[u8], source: Source) -> P
 ///
 /// # Errors
 /// `ValueError` for a damaged message; what unpickling raises.
-pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn read<'py>(py: Python<'py>, memory: Memory, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
     let [_, place, private, _, rest @ ..] = wire else { return Err(damaged()) };
     let (count, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
     let count = u32::from_le_bytes(*count) as usize;
@@ -288,7 +313,7 @@ pub(super) fn read<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResul
     let mut blocks = Vec::with_capacity(count);
     for _ in 0..count {
         let (handle, after) = number(rest)?;
-        blocks.push(block_of(py, handle, source)?);
+        blocks.push(block_of(py, memory, handle, source)?);
         rest = after;
     }
     // Its buffers lie where nobody else looks or writes, until the object is made.

@@ -53,6 +53,34 @@ pub(crate) enum Source {
     Private,
 }
 
+/// Whose memory the blocks of a message lie in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// That of this process's family, which is made when there is none.
+    Family,
+    /// That of something else which this process has joined: an interactive cluster.
+    Other(Arena),
+}
+
+impl Memory {
+    /// # Errors
+    /// As [`family::arena`].
+    fn arena(self, py: Python<'_>) -> PyResult<Arena> {
+        match self {
+            Memory::Family => family::arena(py).copied(),
+            Memory::Other(arena) => Ok(arena),
+        }
+    }
+
+    /// Whether a block lies in it.
+    fn owns(self, block: &Block) -> bool {
+        match self {
+            Memory::Family => family::owns(block),
+            Memory::Other(arena) => block.arena() == arena,
+        }
+    }
+}
+
 /// The bytes of a message: most are short, and then need no heap.
 pub(crate) type Wire = SmallVec<[u8; 192]>;
 
@@ -80,8 +108,8 @@ impl Encoded {
 }
 
 /// What family objects leave for the message that they are pickled into.
-#[derive(Default)]
 struct Cargo {
+    memory: Memory,
     blocks: Vec<Block>,
     keep: Vec<Py<PyAny>>,
 }
@@ -95,10 +123,10 @@ thread_local! {
 /// read, so that the object may be dropped meanwhile. Whether there is such a message; none can hold a block of another
 /// family.
 pub(crate) fn carry(block: &Block) -> bool {
-    if !family::owns(block) {
-        return false;
-    }
-    CARGO.with_borrow_mut(|cargo| cargo.last_mut().map(|cargo| cargo.blocks.push(block.clone()))).is_some()
+    CARGO.with_borrow_mut(|cargo| {
+        let cargo = cargo.last_mut().filter(|cargo| cargo.memory.owns(block));
+        cargo.map(|cargo| cargo.blocks.push(block.clone())).is_some()
+    })
 }
 
 /// As [`carry`], for a Python object that must outlive the message.
@@ -108,10 +136,11 @@ pub(crate) fn keep(object: &Bound<'_, PyAny>) -> bool {
 }
 
 /// Runs `pickle`, and returns with its result what [`carry`] and [`keep`] left.
-fn with_cargo<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Cargo)> {
-    CARGO.with_borrow_mut(|cargo| cargo.push(Cargo::default()));
+fn with_cargo<T>(memory: Memory, pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Cargo)> {
+    let empty = || Cargo { memory, blocks: Vec::new(), keep: Vec::new() };
+    CARGO.with_borrow_mut(|cargo| cargo.push(empty()));
     let result = pickle();
-    let cargo = CARGO.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let cargo = CARGO.with_borrow_mut(Vec::pop).unwrap_or_else(empty);
     Ok((result?, cargo))
 }
 
@@ -120,6 +149,14 @@ fn with_cargo<T>(pickle: impl FnOnce() -> PyResult<T>) -> PyResult<(T, Cargo)> {
 /// # Errors
 /// What pickle raises, when cloudpickle cannot help either; `MemoryError` when the shared memory is full.
 pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyResult<Encoded> {
+    encode_in(py, object, by, Memory::Family)
+}
+
+/// [`encode`], with blocks in a given memory.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn encode_in(py: Python<'_>, object: &Bound<'_, PyAny>, by: By, memory: Memory) -> PyResult<Encoded> {
     let mut encoded = Encoded::default();
     let mut small = [0; SMALL];
     if let Some(length) = encode_small(object, &mut small) {
@@ -127,17 +164,17 @@ pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyRes
         return Ok(encoded);
     }
     if let Some((kind, bytes)) = long_bytes(object, LONG) {
-        arena::write_bytes(py, kind, bytes, &mut encoded)?;
+        arena::write_bytes(py, memory, kind, bytes, &mut encoded)?;
         return Ok(encoded);
     }
-    let (written, cargo) = with_cargo(|| by_value::dump(object, by))?;
+    let (written, cargo) = with_cargo(memory, || by_value::dump(object, by))?;
     encoded.keep = cargo.keep;
     if written.length <= arena::INLINE && written.buffers.is_empty() && cargo.blocks.is_empty() {
         for piece in &written.stream {
             encoded.wire.extend_from_slice(piece.as_bytes(py));
         }
     } else {
-        arena::write(py, written, cargo.blocks, &mut encoded)?;
+        arena::write(py, memory, written, cargo.blocks, &mut encoded)?;
     }
     Ok(encoded)
 }
@@ -148,11 +185,25 @@ pub(crate) fn encode(py: Python<'_>, object: &Bound<'_, PyAny>, by: By) -> PyRes
 /// What unpickling raises; `ValueError` for a damaged message.
 #[inline]
 pub(crate) fn decode<'py>(py: Python<'py>, wire: &[u8], source: Source) -> PyResult<Bound<'py, PyAny>> {
+    decode_in(py, wire, source, Memory::Family)
+}
+
+/// [`decode`], with blocks in a given memory.
+///
+/// # Errors
+/// As [`decode`].
+#[inline]
+pub(crate) fn decode_in<'py>(
+    py: Python<'py>,
+    wire: &[u8],
+    source: Source,
+    memory: Memory,
+) -> PyResult<Bound<'py, PyAny>> {
     match wire.first() {
         Some(&tag::PROTO) => loads(PyBytes::new(py, wire).as_any()),
-        Some(&tag::PICKLE) => arena::read(py, wire, source),
-        Some(&(tag::BLOCK_STR | tag::BLOCK_BYTES)) => arena::read_bytes(py, wire, source),
-        Some(&tag::LONG) => arena::read_long(py, wire, source),
+        Some(&tag::PICKLE) => arena::read(py, memory, wire, source),
+        Some(&(tag::BLOCK_STR | tag::BLOCK_BYTES)) => arena::read_bytes(py, memory, wire, source),
+        Some(&tag::LONG) => arena::read_long(py, memory, wire, source),
         _ => decode_small(py, wire),
     }
 }

@@ -1,0 +1,136 @@
+//! Asking a controller that runs: one request after the other, over its socket.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use phalanx_wire::cluster::{FromClient, Hello, PROTOCOL, Parcel, Reply, Role, ToClient};
+use phalanx_wire::frame::{Reader, Writer};
+
+use super::files::Reach;
+
+/// How long a controller may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to a controller.
+pub(super) struct Asked {
+    stream: UnixStream,
+    reader: Reader,
+    writer: Writer,
+    requests: u64,
+}
+
+impl Asked {
+    /// Connects; the engines that are there.
+    ///
+    /// # Errors
+    /// In words, when nobody answers, or not as one should.
+    pub(super) fn connect(reach: &Reach) -> Result<Self, String> {
+        let stream = UnixStream::connect(&reach.socket).map_err(|error| {
+            format!("its controller (process {}) does not listen at {}: {error}", reach.pid, reach.socket.display())
+        })?;
+        let writer = Writer::new(env!("CARGO_PKG_VERSION"));
+        let mut asked = Self { stream, reader: Reader::new(), writer, requests: 0 };
+        let hello = Hello {
+            protocol: PROTOCOL,
+            role: Role::Command,
+            token: reach.token.clone(),
+            pid: std::process::id(),
+            ..Hello::default()
+        };
+        asked.say(hello)?;
+        match asked.hear(Instant::now() + PATIENCE)? {
+            ToClient::Welcome { .. } => Ok(asked),
+            ToClient::Bye { reason } => Err(reason),
+            _ => Err("its controller does not answer as one should".to_owned()),
+        }
+    }
+
+    fn say<M: serde::Serialize>(&mut self, body: M) -> Result<(), String> {
+        let parcel = Parcel { taken: 0, body, payloads: Vec::new() };
+        self.writer.push(&parcel).map_err(|error| error.to_string())?;
+        let written = self.stream.write_all(self.writer.unsent());
+        let count = self.writer.unsent().len();
+        self.writer.sent(count);
+        written.map_err(|error| format!("its controller is gone: {error}"))
+    }
+
+    fn hear(&mut self, until: Instant) -> Result<ToClient, String> {
+        let mut room = vec![0; 64 << 10];
+        loop {
+            if let Some(parcel) = self.reader.read::<Parcel<ToClient>>().map_err(|error| error.to_string())? {
+                return Ok(parcel.body);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err("its controller does not answer: is it stopped?".to_owned());
+            }
+            self.stream.set_read_timeout(Some(left)).map_err(|error| error.to_string())?;
+            match self.stream.read(&mut room) {
+                Ok(0) => return Err("its controller has ended".to_owned()),
+                Ok(count) => self.reader.take(&room[..count]),
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(format!("its controller is gone: {error}")),
+            }
+        }
+    }
+
+    /// What has come by now.
+    ///
+    /// # Errors
+    /// In words, when the controller is gone.
+    pub(super) fn heard(&mut self) -> Result<Vec<ToClient>, String> {
+        let mut room = vec![0; 64 << 10];
+        match self.stream.read(&mut room) {
+            Ok(0) => return Err("its controller has ended".to_owned()),
+            Ok(count) => self.reader.take(&room[..count]),
+            Err(error) if is_pause(&error) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+        let mut found = Vec::new();
+        while let Some(parcel) = self.reader.read::<Parcel<ToClient>>().map_err(|error| error.to_string())? {
+            found.push(parcel.body);
+        }
+        Ok(found)
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// In words, when the controller ends, does not answer, or refuses.
+    pub(super) fn ask(&mut self, make: impl FnOnce(Option<u64>) -> FromClient) -> Result<Reply, String> {
+        self.requests += 1;
+        let number = self.requests;
+        self.say(make(Some(number)))?;
+        let until = Instant::now() + PATIENCE;
+        let mut records = Vec::new();
+        loop {
+            match self.hear(until)? {
+                ToClient::Reply(mut reply) if reply.request == number => {
+                    records.append(&mut reply.records);
+                    if reply.more {
+                        continue;
+                    }
+                    return match reply.error {
+                        Some(error) => Err(error),
+                        None => Ok(Reply { records, ..reply }),
+                    };
+                }
+                ToClient::Bye { reason } => return Err(reason),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl AsFd for Asked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+fn is_pause(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
+}

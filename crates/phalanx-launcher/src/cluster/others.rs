@@ -1,0 +1,236 @@
+//! Clusters that run, from outside: stop, list, engines, clean, why.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use phalanx_wire::cluster::{FromClient, Record};
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+use super::ask::Asked;
+use super::files::{Place, lives, named, owner, profile_name, profiles, read_connection, read_json};
+use super::flags::Flags;
+use super::usage;
+use crate::error::LaunchError;
+use crate::output;
+
+/// A cluster that has not ended so long after it was told to is killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A file by which a cluster is found.
+struct Found {
+    place: Place,
+    about: Value,
+    pid: u32,
+}
+
+/// The clusters of some profiles, running or not.
+fn clusters(profiles: &[PathBuf]) -> Vec<Found> {
+    let mut found = Vec::new();
+    for profile in profiles {
+        for path in named(&profile.join("security"), "cluster", ".json") {
+            let Ok(about) = read_json(&path) else { continue };
+            let id = about["cluster"]["cluster_id"].as_str().unwrap_or_default().to_owned();
+            let pid = owner(&about).unwrap_or(0);
+            found.push(Found { place: Place { profile: profile.clone(), id }, about, pid });
+        }
+    }
+    found
+}
+
+/// `stop`.
+///
+/// # Errors
+/// When there is no such cluster, or it cannot be ended.
+pub(super) fn stop(flags: Flags) -> Result<u8, LaunchError> {
+    if flags.all {
+        for found in clusters(&profiles(&flags, true)) {
+            if lives(found.pid) {
+                end(&found.place, found.pid, &flags)?;
+            }
+        }
+        return Ok(0);
+    }
+    let place = Place::of(&flags);
+    let of_file = || read_json(&place.cluster()).ok().and_then(|about| owner(&about));
+    let pid = read_connection(&place.connection("client")).ok().map(|reach| reach.pid).or_else(of_file);
+    match pid.filter(|pid| lives(*pid)) {
+        Some(pid) => end(&place, pid, &flags)?,
+        None => {
+            place.remove(pid.unwrap_or(0));
+            return Err(LaunchError::Install(format!("no cluster {} is running", place.words())));
+        }
+    }
+    Ok(0)
+}
+
+/// Ends a cluster, and waits for its end.
+fn end(place: &Place, pid: u32, flags: &Flags) -> Result<(), LaunchError> {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let signal = |signal: Signal| process.map(|process| rustix::process::kill_process(process, signal));
+    if let Some(number) = flags.signal {
+        let wanted = Signal::from_named_raw(number).ok_or_else(|| usage(format!("there is no signal {number}")))?;
+        let _ = signal(wanted);
+        return Ok(());
+    }
+    let asked = read_connection(&place.connection("client")).and_then(|reach| {
+        Asked::connect(&reach)?.ask(|request| FromClient::Shutdown {
+            targets: None,
+            controller: true,
+            restart: false,
+            request,
+        })
+    });
+    if asked.is_err() && lives(pid) {
+        let _ = signal(Signal::TERM);
+    }
+    let until = Instant::now() + PATIENCE;
+    while lives(pid) {
+        if Instant::now() > until {
+            let _ = signal(Signal::KILL);
+            place.remove(pid);
+            return Err(LaunchError::Install(format!(
+                "the controller of the cluster {} (process {pid}) did not end within {} s, and was killed",
+                place.words(),
+                PATIENCE.as_secs()
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    place.remove(pid);
+    Ok(())
+}
+
+/// `list`.
+///
+/// # Errors
+/// None.
+pub(super) fn list(flags: Flags) -> Result<u8, LaunchError> {
+    let mut found = clusters(&profiles(&flags, true));
+    found.retain(|found| lives(found.pid));
+    if flags.json {
+        let all: Vec<&Value> = found.iter().map(|found| &found.about).collect();
+        let text = serde_json::to_string_pretty(&all).unwrap_or_else(|_| "[]".to_owned());
+        output::print(&format!("{text}\n"));
+        return Ok(0);
+    }
+    let mut text = format!("{:<15} {:<32} {:<7} {:<7} {}\n", "PROFILE", "CLUSTER ID", "RUNNING", "ENGINES", "LAUNCHER");
+    for Found { place, about, .. } in &found {
+        let sets = about["engines"]["sets"].as_object();
+        let engines: u64 = sets.into_iter().flatten().filter_map(|(_, set)| set["n"].as_u64()).sum();
+        let class = about["engines"]["class"].as_str().unwrap_or("local");
+        let class = class.rsplit('.').next().unwrap_or(class).trim_end_matches("EngineSetLauncher");
+        let launcher = match class {
+            "mpi" | "ssh" => class.to_uppercase(),
+            other => {
+                let mut letters = other.chars();
+                letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+            }
+        };
+        let id = if place.id.is_empty() { "''" } else { &place.id };
+        let line = format!("{:<15} {id:<32} {:<7} {engines:<7} {launcher}", profile_name(&place.profile), "True");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    output::print(&text);
+    Ok(0)
+}
+
+/// The connection to the cluster that flags name.
+fn asked(flags: &Flags) -> Result<Asked, LaunchError> {
+    let place = Place::of(flags);
+    let reach = place.read("client")?;
+    Asked::connect(&reach)
+        .map_err(|problem| LaunchError::Install(format!("the cluster {} does not answer: {problem}", place.words())))
+}
+
+/// `engines`.
+///
+/// # Errors
+/// When there is no such cluster.
+pub(super) fn engines(flags: Flags) -> Result<u8, LaunchError> {
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
+    let n = flags.n.unwrap_or(cpus);
+    asked(&flags)?.ask(|request| FromClient::StartEngines { n, request }).map_err(LaunchError::Install)?;
+    Ok(0)
+}
+
+/// `clean`.
+///
+/// # Errors
+/// None.
+pub(super) fn clean(flags: Flags) -> Result<u8, LaunchError> {
+    for profile in profiles(&flags, flags.all) {
+        let security = profile.join("security");
+        let files = named(&security, "cluster", ".json").into_iter().chain(named(&security, "ipcontroller", ".json"));
+        let mut is_used = false;
+        for path in files {
+            let lives = read_json(&path).ok().and_then(|about| owner(&about)).is_some_and(lives);
+            if lives && !flags.force {
+                is_used = true;
+            } else {
+                let _ = fs::remove_file(path);
+            }
+        }
+        if !is_used {
+            for (directory, after) in [("log", ".log"), ("pid", ".pid")] {
+                for path in named(&profile.join(directory), "", after) {
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// `why`.
+///
+/// # Errors
+/// When there is no such cluster, or it does not answer.
+pub(super) fn why(flags: Flags) -> Result<u8, LaunchError> {
+    let mut asked = asked(&flags)?;
+    let status =
+        asked.ask(|request| FromClient::QueueStatus { targets: None, request }).map_err(LaunchError::Install)?;
+    let running: Vec<String> = status.engines.values().filter_map(|queue| queue.tasks.first().cloned()).collect();
+    let waiting: Vec<String> = status.unassigned.iter().take(5).cloned().collect();
+    let ids = running.iter().chain(&waiting).cloned().collect();
+    let records =
+        asked.ask(|request| FromClient::Records { ids: Some(ids), request }).map_err(LaunchError::Install)?.records;
+    let record = |id: &String| records.iter().find(|record| record.id == *id);
+    let mut queues: Vec<(u32, _)> = status.engines.iter().map(|(id, queue)| (id.parse().unwrap_or(0), queue)).collect();
+    queues.sort_unstable_by_key(|(id, _)| *id);
+    let mut text = String::new();
+    for (id, queue) in queues {
+        let (queued, given, completed) = queue.counts;
+        let doing = match queue.tasks.first().and_then(record) {
+            Some(record) => format!("runs {}", words(record)),
+            None => "has nothing to do".to_owned(),
+        };
+        text.push_str(&format!("engine {id}: {doing}\n"));
+        let behind = queued + given.saturating_sub(1);
+        text.push_str(&format!("  {behind} more wait for it, {completed} done\n"));
+    }
+    if status.engines.is_empty() {
+        text.push_str("no engine is there\n");
+    }
+    if status.unassigned_count > 0 {
+        text.push_str(&format!("{} tasks wait for any engine, or for other tasks:\n", status.unassigned_count));
+        for record in waiting.iter().filter_map(record) {
+            let others = record.after.len() + record.follow.len();
+            let why = if record.status == "waiting" { format!(", waits for {others} tasks") } else { String::new() };
+            text.push_str(&format!("  {}{why}\n", words(record)));
+        }
+    }
+    output::print(&text);
+    Ok(0)
+}
+
+/// A task in words.
+fn words(record: &Record) -> String {
+    let label = record.label.as_ref().map(|label| format!(" '{label}'")).unwrap_or_default();
+    let since = record.started.unwrap_or(record.submitted);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let id: String = record.id.chars().take(20).collect();
+    format!("{} {id}{label}, for {:.1} s", record.kind, (now - since).max(0.0))
+}

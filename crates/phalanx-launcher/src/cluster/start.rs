@@ -1,0 +1,263 @@
+//! A controller: in this process, or in one behind it, and the engines that it starts.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use phalanx_cluster::core::Limits;
+use phalanx_cluster::server::{self, Launched, Launcher, Options};
+
+use super::files::{Place, lives, read_connection};
+use super::flags::Flags;
+use super::{CONNECTION, PYTHON, usage};
+use crate::error::LaunchError;
+use crate::install::{self, Doors, Opened};
+use crate::process::{self, Spawn, Stdin};
+use crate::{jobs, output, sys};
+
+/// Signals that end a controller. Others that would are left as they are.
+const SIGNALS: &[i32] = &[libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// `start`: a controller and engines.
+///
+/// # Errors
+/// What keeps the cluster from starting.
+pub(super) fn cluster(flags: Flags) -> Result<u8, LaunchError> {
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(1));
+    let engines = flags.n.unwrap_or(cpus);
+    begin(flags, engines, true)
+}
+
+/// `controller`: one without engines.
+///
+/// # Errors
+/// As [`cluster`].
+pub(super) fn controller(flags: Flags) -> Result<u8, LaunchError> {
+    let engines = flags.n.unwrap_or(0);
+    begin(flags, engines, false)
+}
+
+fn begin(flags: Flags, engines: u32, is_cluster: bool) -> Result<u8, LaunchError> {
+    let place = Place::of(&flags);
+    place.make()?;
+    if let Ok(reach) = read_connection(&place.connection("client"))
+        && lives(reach.pid)
+        && std::os::unix::net::UnixStream::connect(&reach.socket).is_ok()
+    {
+        return Err(usage(format!(
+            "a cluster {} is running already (process {}); stop it, or give this one a --cluster-id",
+            place.words(),
+            reach.pid
+        )));
+    }
+    if let Some(directory) = &flags.work_dir {
+        std::env::set_current_dir(directory)
+            .map_err(|error| LaunchError::system(format!("--work-dir {}", directory.display()), error))?;
+    }
+    for ignored in flags.ignored.iter().filter(|_| !flags.quiet) {
+        output::say(&format!("phalanx cluster: {ignored} has no meaning here, and is ignored"));
+    }
+    let mut ready = None;
+    if flags.daemonize {
+        match sys::daemonize().map_err(|error| LaunchError::system("going to the background", error))? {
+            sys::Daemon::Parent(waiting) => return wait_for_daemon(waiting, &place),
+            sys::Daemon::Child(tell) => ready = Some(tell),
+        }
+    }
+    let ended = serve(&flags, &place, engines, is_cluster, &mut ready);
+    place.remove(std::process::id());
+    match ended {
+        Ok(()) => Ok(0),
+        Err(error) => {
+            if let Some(tell) = ready {
+                let _ = rustix::io::write(&tell, error.to_string().as_bytes());
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Waits until a controller in the background has begun; the process in the foreground then ends.
+fn wait_for_daemon(waiting: OwnedFd, place: &Place) -> Result<u8, LaunchError> {
+    let mut said = String::new();
+    let read = io::Read::read_to_string(&mut File::from(waiting), &mut said);
+    match (read, said.as_str()) {
+        (Ok(_), "ready") => Ok(0),
+        (Ok(_), "") | (Err(_), _) => Err(LaunchError::Install(format!(
+            "the controller has ended at once; its log is in {}",
+            place.profile.join("log").display()
+        ))),
+        (Ok(_), problem) => {
+            output::say(problem);
+            Ok(1)
+        }
+    }
+}
+
+fn serve(
+    flags: &Flags,
+    place: &Place,
+    engines: u32,
+    is_cluster: bool,
+    ready: &mut Option<OwnedFd>,
+) -> Result<(), LaunchError> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let location = flags.location.clone().unwrap_or(host);
+    place.write_connections(None, &location)?;
+    let python = python()?;
+    let (listener, socket) = listen()?;
+    let socket = Removed(socket);
+    let token = token()?;
+    let signals = sys::signal_descriptor(SIGNALS).map_err(|error| LaunchError::system("watching signals", error))?;
+    let log_path = place.log_file();
+    let to_file = flags.daemonize || flags.log_to_file;
+    let log = if to_file {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&log_path);
+        Some(file.map_err(|error| LaunchError::system(format!("writing {}", log_path.display()), error))?)
+    } else {
+        None
+    };
+    let written = fs::write(place.pid_file(), format!("{}\n", std::process::id()));
+    written.map_err(|error| LaunchError::system(format!("writing {}", place.pid_file().display()), error))?;
+    if is_cluster {
+        place.write_cluster(engines, &log_path)?;
+    }
+    place.write_connections(Some((&socket.0, &token)), &location)?;
+    if let Some(tell) = ready.take() {
+        let _ = rustix::io::write(&tell, b"ready");
+    }
+    let launcher = Engines { python, args: flags.engine_args.clone(), env: environment(place) };
+    let records = flags.records.unwrap_or(Limits::default().records);
+    let options = Options {
+        listener,
+        token,
+        cluster_id: place.id.clone(),
+        engines,
+        limits: Limits { records, ..Limits::default() },
+        restart: flags.restart,
+        allow_mismatch: flags.allow_mismatch,
+        signals,
+        launcher: Box::new(launcher),
+        log: logger(log, flags.debug, flags.quiet),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    server::run(options).map(drop).map_err(|error| LaunchError::system("the controller", error))
+}
+
+/// Writes what happens: to a file all of it; to standard error what is not routine, unless all is wanted.
+fn logger(file: Option<File>, debug: bool, quiet: bool) -> server::LogTo {
+    match file {
+        Some(mut file) => Box::new(move |_, line| {
+            let _ = file.write_all(format!("{} {line}\n", crate::timestamp::now()).as_bytes());
+        }),
+        None => Box::new(move |weight, line| {
+            if debug || (weight == server::Weight::Notable && !quiet) {
+                output::say(&format!("phalanx cluster: {line}"));
+            }
+        }),
+    }
+}
+
+/// The Python that runs engines.
+pub(super) fn python() -> Result<PathBuf, LaunchError> {
+    let named = std::env::var_os(PYTHON).filter(|named| !named.is_empty()).map(PathBuf::from);
+    let missing = || LaunchError::Install(format!("no Python for engines was found; name one in {PYTHON}"));
+    match named {
+        Some(path) if install::is_executable(&path) => Ok(path),
+        Some(path) => Err(LaunchError::Install(format!("{PYTHON}={} is no program", path.display()))),
+        None => install::python().ok_or_else(missing),
+    }
+}
+
+/// What engines have in their environment beside ours.
+pub(super) fn environment(place: &Place) -> Vec<(OsString, OsString)> {
+    let opened = Opened::choose(None).unwrap_or(Opened::Mpi4py).with_cluster();
+    let doors = Doors::find().ok().flatten();
+    let mut env = doors.map(|doors| doors.variables(opened, |name| std::env::var_os(name))).unwrap_or_default();
+    env.push(("IPP_PROFILE_DIR".into(), place.profile.clone().into()));
+    env.push(("IPP_CLUSTER_ID".into(), place.id.clone().into()));
+    env
+}
+
+/// What an engine is, for Python.
+pub(super) const MODULE: &str = "phalanx.ipyparallel.engine";
+
+struct Engines {
+    python: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Launcher for Engines {
+    fn start(&mut self, _id: u32, connection: BorrowedFd<'_>) -> io::Result<Launched> {
+        let mut args: Vec<OsString> = vec!["-m".into(), MODULE.into()];
+        args.extend(self.args.iter().cloned());
+        let mut env = self.env.clone();
+        env.push((CONNECTION.into(), connection.as_raw_fd().to_string().into()));
+        let started = process::start(Spawn {
+            program: &self.python,
+            args,
+            env,
+            stdin: Stdin::Null,
+            keep: vec![connection.as_fd()],
+            ..Spawn::default()
+        })?;
+        let missing = || io::Error::other("it has no output");
+        Ok(Launched {
+            pid: started.pid.as_raw_nonzero().get().unsigned_abs(),
+            stdout: started.stdout.ok_or_else(missing)?,
+            stderr: started.stderr.ok_or_else(missing)?,
+        })
+    }
+}
+
+/// A file that goes with this.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A socket in a directory of this user's alone.
+fn listen() -> Result<(UnixListener, PathBuf), LaunchError> {
+    let failed = |error: io::Error| LaunchError::system("making the socket of the cluster", error);
+    let directory = jobs::make_own_directory().map_err(failed)?.join(".clusters");
+    match DirBuilder::new().mode(0o700).create(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
+    }
+    remove_dead(&directory);
+    let path = directory.join(std::process::id().to_string());
+    let _from_a_process_before = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    // Two hundred engines may come at the same moment.
+    rustix::net::listen(&listener, 1024).map_err(|error| failed(error.into()))?;
+    Ok((listener, path))
+}
+
+/// Sockets are named for their processes: removes those of processes that are gone.
+fn remove_dead(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if pid.is_some_and(|pid| !lives(pid)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A secret of 256 bits.
+fn token() -> Result<String, LaunchError> {
+    let mut bytes = [0u8; 32];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        let got = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
+        filled += got.map_err(|error| LaunchError::system("making the secret of the cluster", error))?;
+    }
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

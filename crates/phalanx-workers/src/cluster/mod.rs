@@ -1,0 +1,24 @@
+//! The ends of an interactive cluster's connections, for Python: a client's and an engine's.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `socket.rs` | frames over the socket, who holds the blocks of what is on its way |
+//! | `engine.rs` | what an engine's end does by itself: batches of short tasks |
+//! | `fields.rs` | messages as dictionaries, and back |
+//! | `payload.rs` | objects that come with messages |
+//! | `link.rs` | `ClusterLink` |
+
+mod engine;
+mod fields;
+mod link;
+mod payload;
+mod socket;
+
+use pyo3::prelude::*;
+
+/// Adds what this folder has to the module.
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("ClusterGone", m.py().get_type::<link::ClusterGone>())?;
+    m.add_class::<payload::Payload>()?;
+    m.add_class::<link::ClusterLink>()
+}
