@@ -7,7 +7,7 @@ import sys
 import tempfile
 import unittest
 
-from hosts import HOSTS, HostsTest, run
+from hosts import ENVIRONMENT, HOSTS, PHALANX, HostsTest, run
 
 HELLO = """
 import os, socket, sys
@@ -301,6 +301,20 @@ class Checks(HostsTest):
             status=2,
             PHALANX_MPI="embedded",
         )
+
+    def test_the_doctor_looks_at_hosts(self):
+        done = subprocess.run(
+            [PHALANX, "doctor", "--hosts", "h1,h77"],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
+        self.assertEqual((done.returncode, done.stderr), (1, ""), done)
+        self.assertRegex(done.stdout, r"(?m)^ok    library +/\S*libmpi_abi.so.1$")
+        self.assertRegex(done.stdout, r"(?m)^ok    host +h1: \d+ CPUs?, Phalanx ")
+        self.assertRegex(done.stdout, r"(?m)^WRONG host +h77: ")
+        self.nothing_is_left()
 
     def test_what_works_on_one_machine_only(self):
         for flag in ("--check", "--pdb", "--trace=x"):

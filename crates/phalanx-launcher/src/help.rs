@@ -235,6 +235,7 @@ builds as their mpicc.
 /// `phalanx doctor --help`.
 pub const DOCTOR: &str = "\
 usage: phalanx doctor [--json]
+       phalanx doctor --hosts [LIST] [--ssh COMMAND] [--json]
        phalanx doctor --measure
 
 Says which binary, Python, module, engine and library answer here, whether pools
@@ -242,6 +243,9 @@ can work, what the machine allows, and what is wrong with any of them. Exit
 status: 1 if something is wrong, else 0.
 
   --json      the findings as JSON
+  --hosts     look at these machines (h1,h2; without LIST those of Slurm's
+              allocation) as 'phalanx run --host' does before it starts anything
+  --ssh       the remote shell for it (default: ssh, or PHALANX_SSH)
   --measure   measure how memory moves between two CPUs here, print the table
               and what is chosen by it, and keep it for the jobs to come
 ";

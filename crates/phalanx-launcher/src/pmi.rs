@@ -105,6 +105,11 @@ impl Service {
         Self { universe_size, is_part: true, ..Self::default() }
     }
 
+    /// Sets the attribute `MPI_UNIVERSE_SIZE`, before a rank asks for it.
+    pub fn set_universe_size(&mut self, size: u32) {
+        self.universe_size = size;
+    }
+
     /// Adds a world: which application each rank belongs to, and what its space holds from the start.
     pub fn add_world(&mut self, appnum: Vec<u32>, preput: &[(String, String)]) -> usize {
         let size = u32::try_from(appnum.len()).unwrap_or(u32::MAX);

@@ -10,7 +10,7 @@ use phalanx_pmi::launchers::{self, ALONE, Launcher};
 use crate::cli::{self, Check, OnDeadlock, RunOptions};
 use crate::error::LaunchError;
 use crate::help;
-use crate::hosts::connect::{self, Agents, Needs};
+use crate::hosts::connect::{self, Connecting, Needs};
 use crate::hosts::layout::{self, Layout};
 use crate::hosts::library;
 use crate::hosts::slurm::Allocation;
@@ -82,15 +82,17 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         Some(layout) => Some(far(&options, layout, &programs, &mut env, &mark)?),
         None => None,
     };
+    // Agents look around meanwhile.
     let universe = JobUniverse::create(if agents.is_some() { 1 } else { size })?;
-    let cpus = match &agents {
-        Some(agents) => agents.hosts.iter().map(|(_, _, found)| found.cpus).sum(),
-        None => u32::try_from(job::usable_cpus().len()).unwrap_or(1),
-    };
-    if options.no_oversubscribe && size > cpus {
-        return Err(LaunchError::usage(format!(
+    let cpus = u32::try_from(job::usable_cpus().len()).unwrap_or(1);
+    let has_room = |cpus: u32| match options.no_oversubscribe && size > cpus {
+        true => Err(LaunchError::usage(format!(
             "--nooversubscribe: {size} ranks need {size} CPUs, and {cpus} may be used; start {cpus}, or leave the flag out"
-        )));
+        ))),
+        false => Ok(()),
+    };
+    if agents.is_none() {
+        has_room(cpus)?;
     }
     let place = match agents {
         // On other machines there is no segment: slots only tell ranks apart.
@@ -145,7 +147,10 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     };
     let mut job = Job::new(manner, universe, options.universe_size.unwrap_or(size.max(cpus)))?;
     if let Some(agents) = agents {
-        job.take_over(agents)?;
+        let agents = agents.finish()?;
+        let cpus = agents.hosts.iter().map(|(_, _, found)| found.cpus).sum();
+        has_room(cpus)?;
+        job.take_over(agents, options.universe_size.unwrap_or(size.max(cpus)))?;
     }
     let (stdin, reader) = (stdin(), options.stdin);
     let plan = Plan { programs, place, preput: Vec::new(), stdin, reader, spawned: false, expendable: false };
@@ -160,7 +165,7 @@ fn far(
     programs: &[Planned],
     env: &mut Vec<(OsString, OsString)>,
     mark: &str,
-) -> Result<Agents, LaunchError> {
+) -> Result<Connecting, LaunchError> {
     refuse_what_needs_one_machine(options)?;
     let is_python = |planned: &&Planned| {
         planned.program.path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"python"))

@@ -285,7 +285,8 @@ impl Agent {
                 let every = Duration::from_millis(u64::from(check.beat.max(10)));
                 self.pulse = Pulse::new(Instant::now(), every);
                 (self.host, self.mark) = (check.host.clone(), check.mark.clone());
-                let found = look::look(&check);
+                // The launcher compares while the guard is started.
+                self.report(&Report::Found(look::look(&check)));
                 if self.guard.is_none() && !self.mark.is_empty() {
                     match Guard::of_agent(&self.mark, &self.host, every) {
                         Ok(guard) => self.guard = Some(guard),
@@ -295,7 +296,6 @@ impl Agent {
                         }
                     }
                 }
-                self.report(&Report::Found(found));
             }
             Order::Start(start) => self.start(&start),
             Order::Input { id, bytes } => self.take_input(id, &bytes.0),

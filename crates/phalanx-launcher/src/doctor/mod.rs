@@ -1,5 +1,6 @@
 //! `phalanx doctor`: which parts answer here, what the machine allows, and what is wrong.
 
+mod hosts;
 mod launcher;
 mod machine;
 mod python;
@@ -61,9 +62,16 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     {
         return Ok(machine::probe_peer(pid, address, value));
     }
-    for word in &words {
-        match word.as_str() {
+    let (mut hosts, mut ssh): (Option<Option<&str>>, Option<OsString>) = (None, None);
+    let mut rest = words.iter().map(String::as_str).peekable();
+    while let Some(word) = rest.next() {
+        match word {
             "--json" => json = true,
+            "--hosts" => hosts = Some(rest.next_if(|word| !word.starts_with('-'))),
+            "--ssh" => match rest.next() {
+                Some(command) => ssh = Some(command.into()),
+                None => return Err(LaunchError::usage("--ssh: give a command, as 'ssh -p 2222'")),
+            },
             "--measure" if words.len() == 1 => return ways::measure(),
             "--measure" => return Err(LaunchError::usage("--measure stands alone: it prints a table")),
             "-h" | "--help" => {
@@ -74,10 +82,17 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
                 return Err(LaunchError::UnknownFlag {
                     command: "doctor",
                     given: other.to_owned(),
-                    hint: crate::suggest::nearest(other, ["--json", "--measure", "--help"]).map(str::to_owned),
+                    hint: crate::suggest::nearest(other, ["--json", "--hosts", "--ssh", "--measure", "--help"])
+                        .map(str::to_owned),
                 });
             }
         }
+    }
+    if let Some(named) = hosts {
+        return Ok(told(&hosts::examine(named, ssh.as_ref())?, json));
+    }
+    if ssh.is_some() {
+        return Err(LaunchError::usage("--ssh: it is for --hosts"));
     }
     let start = launcher::of_this_process();
     if start.as_ref().is_some_and(launcher::Start::leaves_it_to_another) {
@@ -88,8 +103,13 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         findings.extend(start.examine(loaded.as_deref(), python::is_embedded()));
     }
     findings.extend(machine::examine());
-    output::print(&if json { as_json(&findings) } else { as_text(&findings) });
-    Ok(u8::from(findings.iter().any(|f| f.verdict == Verdict::Wrong)))
+    Ok(told(&findings, json))
+}
+
+/// Prints findings; gives the exit status.
+fn told(findings: &[Finding], json: bool) -> u8 {
+    output::print(&if json { as_json(findings) } else { as_text(findings) });
+    u8::from(findings.iter().any(|f| f.verdict == Verdict::Wrong))
 }
 
 /// Where the text of a finding begins, and where its lines end.

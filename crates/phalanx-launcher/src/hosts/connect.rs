@@ -56,11 +56,20 @@ pub(crate) fn shell(layout: &Layout, flag: Option<&OsString>) -> Result<Shell, L
 /// A host, its agent, and what that has answered.
 type Waiting = (String, Channel, Option<Result<Found, String>>);
 
-/// Starts the agents and has them look around.
+/// Agents that have been started, and look around.
+pub(crate) struct Connecting {
+    layout: Layout,
+    check: Check,
+    here: Found,
+    waiting: Vec<Waiting>,
+    beat: Duration,
+}
+
+/// Starts the agents and has them look around: there is time for other things until [`Connecting::finish`].
 ///
 /// # Errors
-/// One message that says of each host that cannot be reached, or differs from this machine, why.
-pub(crate) fn connect(layout: Layout, shell: &Shell, mark: &str, needs: &Needs) -> Result<Agents, LaunchError> {
+/// When a remote shell cannot be started.
+pub(crate) fn connect(layout: Layout, shell: &Shell, mark: &str, needs: &Needs) -> Result<Connecting, LaunchError> {
     let exe = install::executable().ok_or_else(|| LaunchError::Install("this binary cannot find itself".to_owned()))?;
     let beat = match std::env::var_os(HEARTBEAT) {
         Some(value) if !value.is_empty() => cli::seconds(HEARTBEAT, &value)?,
@@ -68,8 +77,8 @@ pub(crate) fn connect(layout: Layout, shell: &Shell, mark: &str, needs: &Needs) 
     };
     let bytes = |path: &Path| Bytes(path.as_os_str().to_owned().into_vec());
     let directory = std::env::current_dir().map_err(|e| LaunchError::system("the current directory", e))?;
-    let check = |host: &str| Check {
-        host: host.to_owned(),
+    let check = Check {
+        host: String::new(),
         mark: mark.to_owned(),
         directory: bytes(&directory),
         python: needs.python.as_deref().map(bytes),
@@ -79,48 +88,75 @@ pub(crate) fn connect(layout: Layout, shell: &Shell, mark: &str, needs: &Needs) 
     let mut waiting: Vec<Waiting> = Vec::new();
     for (host, _) in &layout.hosts {
         let mut channel = Channel::start(host, list::is_here(host), shell, &exe, beat)?;
-        channel.send(&Order::Check(check(host)));
+        channel.send(&Order::Check(Check { host: host.clone(), ..check.clone() }));
         waiting.push((host.clone(), channel, None));
     }
-    let here = look::look(&check(""));
-    hear_all(&mut waiting, beat);
-    let mut problems = Vec::new();
-    let mut hosts = Vec::new();
-    for (host, channel, answer) in waiting {
-        match answer.unwrap_or_else(|| Err(format!("no answer within {} s", PATIENCE.as_secs()))) {
-            Ok(found) => {
-                let version = channel.reader.version().unwrap_or_default();
-                if version != env!("CARGO_PKG_VERSION") {
+    let here = look::look(&check);
+    Ok(Connecting { layout, check, here, waiting, beat })
+}
+
+/// What came of the agent of a host.
+pub(crate) struct Answer {
+    pub(crate) host: String,
+    pub(crate) channel: Channel,
+    /// What it has found, or in which ways the host cannot be used.
+    pub(crate) found: Result<Found, Vec<String>>,
+}
+
+impl Connecting {
+    /// What has come of each host, when all have looked around.
+    pub(crate) fn answers(&mut self) -> Vec<Answer> {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        hear_all(&mut waiting, self.beat);
+        let answer = |(host, channel, answer): Waiting| {
+            let found = match answer.unwrap_or_else(|| Err(format!("no answer within {} s", PATIENCE.as_secs()))) {
+                Ok(found) => {
+                    let version = channel.reader.version().unwrap_or_default();
                     let ours = env!("CARGO_PKG_VERSION");
-                    problems.push(format!("host {host}: Phalanx is {version} there, and {ours} here"));
+                    let differs = (version != ours).then(|| format!("Phalanx is {version} there, and {ours} here"));
+                    let differs = differs.into_iter().chain(look::differences(&self.check, &self.here, &found));
+                    let differs: Vec<String> = differs.collect();
+                    if differs.is_empty() { Ok(found) } else { Err(differs) }
                 }
-                let differs = look::differences(&check(&host), &here, &found);
-                problems.extend(differs.into_iter().map(|what| format!("host {host}: {what}")));
-                hosts.push((host, channel, found));
-            }
-            Err(problem) => {
-                problems.push(format!("host {host}: {problem}"));
-                channel.kill();
-                channel.reap();
+                Err(problem) => Err(vec![problem]),
+            };
+            Answer { host, channel, found }
+        };
+        waiting.into_iter().map(answer).collect()
+    }
+
+    /// The agents, when all have looked around.
+    ///
+    /// # Errors
+    /// One message that says of each host that cannot be reached, or differs from this machine, why.
+    pub(crate) fn finish(mut self) -> Result<Agents, LaunchError> {
+        let (mut problems, mut hosts, mut unused) = (Vec::new(), Vec::new(), Vec::new());
+        for Answer { host, channel, found } in self.answers() {
+            match found {
+                Ok(found) => hosts.push((host, channel, found)),
+                Err(those) => {
+                    problems.extend(those.into_iter().map(|what| format!("host {host}: {what}")));
+                    unused.push(channel);
+                }
             }
         }
+        if problems.is_empty() {
+            return Ok(Agents { hosts, layout: self.layout });
+        }
+        for channel in unused.iter().chain(hosts.iter().map(|(_, channel, _)| channel)) {
+            channel.kill();
+            channel.reap();
+        }
+        let more = problems.len().saturating_sub(MOST);
+        problems.truncate(MOST);
+        if more > 0 {
+            problems.push(format!("and {more} more"));
+        }
+        Err(LaunchError::Hosts(match &problems[..] {
+            [problem] => problem.clone(),
+            _ => format!("nothing was started:\n  {}", problems.join("\n  ")),
+        }))
     }
-    if problems.is_empty() {
-        return Ok(Agents { hosts, layout });
-    }
-    for (_, channel, _) in hosts {
-        channel.kill();
-        channel.reap();
-    }
-    let more = problems.len().saturating_sub(MOST);
-    problems.truncate(MOST);
-    if more > 0 {
-        problems.push(format!("and {more} more"));
-    }
-    Err(LaunchError::Hosts(match &problems[..] {
-        [problem] => problem.clone(),
-        _ => format!("nothing was started:\n  {}", problems.join("\n  ")),
-    }))
 }
 
 /// Reads what agents answer, until all have, or it has taken too long. Those that have answered hear that we are there.

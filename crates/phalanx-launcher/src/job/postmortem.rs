@@ -296,6 +296,10 @@ impl Job {
             // It stands behind one name or several.
             let what = describe(*cause);
             let what = what.strip_prefix("was killed").map(|rest| format!("killed{rest}")).unwrap_or(what);
+            let what = match what.strip_prefix("was lost with its") {
+                Some(rest) if indices.len() > 1 => format!("were lost with their{rest}"),
+                _ => what,
+            };
             wrapped(&mut text, "phalanx: ", &format!("{} {what}, too", self.called(indices)));
             spoken.extend(indices);
         }

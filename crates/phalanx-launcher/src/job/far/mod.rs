@@ -65,11 +65,12 @@ struct Host {
 }
 
 impl Job {
-    /// Takes over the agents that will start the ranks.
+    /// Takes over the agents that will start the ranks; with the attribute `MPI_UNIVERSE_SIZE` of all these machines.
     ///
     /// # Errors
     /// When they cannot be watched.
-    pub(crate) fn take_over(&mut self, agents: Agents) -> Result<(), LaunchError> {
+    pub(crate) fn take_over(&mut self, agents: Agents, universe_size: u32) -> Result<(), LaunchError> {
+        self.service.set_universe_size(universe_size);
         let room = agents.layout.hosts.iter().map(|(_, count)| *count).collect();
         let mut hosts = Vec::new();
         for (number, (name, channel, _)) in agents.hosts.into_iter().enumerate() {
