@@ -22,8 +22,17 @@ SECONDS = 90.0
 # Where scripts lie that all hosts see: /tmp is each host's own.
 SHARED = Path(__file__).resolve().parents[2] / "build"
 
+# Intel MPI in a folder of its own, in place of the MPICH beside this Python.
+INTEL = os.environ.get("INTEL", "")
+LIBRARY = {
+    "PHALANX_MPI": f"{INTEL}/lib/libmpi_abi.so.1",
+    "LD_LIBRARY_PATH": f"{INTEL}/lib",
+    "FI_PROVIDER_PATH": f"{INTEL}/lib",
+    "I_MPI_ROOT": INTEL,
+}
 ENVIRONMENT = {
     **os.environ,
+    **(LIBRARY if INTEL else {}),
     "PHALANX_SSH": os.environ.get("RSH", "ssh"),
     "PYTHONDONTWRITEBYTECODE": "1",
 }

@@ -119,6 +119,15 @@ class Slurm(HostsTest):
     def test_exit_at_once(self):
         self.leaves("os._exit(3)", 3, "rank 3 on h2 .*exited with status 3")
 
+    def test_timeout(self):
+        script = self.script(LEAVES.format(how="time.sleep(1000)"))
+        words = [PHALANX, "run", "--timeout", "3", "--grace", "1", script]
+        ended = self.allocated(TWO, *words)
+        self.assertEqual(ended.status, 124, ended)
+        self.says(ended, "timeout of 3 s", "rank 3 on h2 .*sleeps")
+        self.nothing_is_left()
+        print(f"test_timeout: {ended.seconds:.1f} s, status {ended.status}")
+
     def test_cancelled(self):
         script = self.script(LEAVES.format(how="time.sleep(1000)"))
         batch = self.script(f"#!/bin/bash\nexec {PHALANX} run {script}\n", "job.sh")

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from . import libraries
 from .process import PYTHON, TESTS, Counts, count_unittest, run, timed
 
 FOLDER = TESTS / "hosts"
@@ -35,11 +36,19 @@ def _library() -> str:
     return "" if done.code == 0 else f"no MPI library: {done.output.strip()[-200:]}"
 
 
-def _run(files: list[str], hosts: int, seconds: float, *wrapper: str) -> Counts:
+def _intel(counts: Counts) -> str:
+    """Where Intel MPI is; nothing, and a failure, if it cannot be installed."""
+    (intel,) = [one for one in libraries.LIBRARIES if one.name == "intel"]
+    return str(intel.home) if libraries.install(intel, counts) else ""
+
+
+def _run(
+    files: list[str], hosts: int, seconds: float, *wrapper: str, **more: str
+) -> Counts:
     counts = Counts()
     for name in files:
         command = [UP, str(hosts), *wrapper, PYTHON, "-m", "unittest", "-q", name]
-        env = {"PYTHON": PYTHON}
+        env = {"PYTHON": PYTHON, **more}
         with timed(f"{name} on {hosts} hosts"):
             done = run(command, seconds, cwd=FOLDER, env=env)
         counts += count_unittest(done, f"{name} on {hosts} hosts")
@@ -60,6 +69,9 @@ def run_all() -> Counts:
         return _skipped(why)
     counts = _run(["test_running"], 4, 600)
     counts += _run(["test_looking", "test_failures", "test_lost"], 2, 900)
+    if intel := _intel(counts):
+        print("    on Intel MPI:")
+        counts += _run(["test_failures", "test_lost"], 2, 900, INTEL=intel)
     return counts
 
 
@@ -74,4 +86,5 @@ def run_slurm() -> Counts:
             why = f"there is no {tool} (Debian: slurmctld slurmd slurm-client munge)"
     if why:
         return _skipped(why)
-    return _run(["test_slurm"], 2, 900, str(FOLDER / "slurm.sh"))
+    files = ["test_slurm", "test_slurm_lost"]
+    return _run(files, 2, 900, str(FOLDER / "slurm.sh"))

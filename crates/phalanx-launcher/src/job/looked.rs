@@ -237,6 +237,8 @@ impl Job {
     fn seen(&self, index: usize, rank: &Rank, sights: &Sights) -> RankSeen {
         let pid = rank.number;
         let sight = sights.get(&index);
+        // It may have ended since then: what was seen at one moment is told together.
+        let ended = rank.ended.filter(|_| sight.is_none());
         let stage = match (sight, self.manner.foreign) {
             (Some(sight), _) => sight.stage,
             (None, true) if rank.host.is_some() => Stage::Unknown,
@@ -250,7 +252,7 @@ impl Job {
             },
         };
         let (mut process, mut children) = (None, Vec::new());
-        if rank.ended.is_none() {
+        if ended.is_none() {
             let mut caller = None;
             if rank.pid.is_some() {
                 let tree = look::tree(pid);
@@ -274,7 +276,7 @@ impl Job {
         }
         let world = u32::try_from(rank.world).unwrap_or(u32::MAX);
         let host = self.host_of(rank);
-        let (rank, slot, program, ended) = (rank.rank, rank.slot, rank.program.clone(), rank.ended.map(Into::into));
+        let (rank, slot, program, ended) = (rank.rank, rank.slot, rank.program.clone(), ended.map(Into::into));
         let done = self.looked.observed_until.and_then(|_| self.universe.done(slot));
         RankSeen { world, rank, slot, pid, program, stage, ended, done, host, process, children }
     }
