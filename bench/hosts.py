@@ -1,7 +1,9 @@
 """Jobs on two hosts: how long starting takes beside MPICH's hydra, and messages over
 the wire beside mpi4py on the same library, in one run.
 
-    PYTHON=python tests/hosts/up.sh 2 python bench/hosts.py [--rounds 15] [start] [wire]
+    PYTHON=python tests/hosts/up.sh 4 python bench/hosts.py [--rounds 15] [WHAT...]
+
+WHAT is `start`, `wire`, or `scale`: start, memory and connections at 1, 2, 4 ... hosts.
 
 Hosts are those of `HOSTS`, reached by the remote shell `RSH`, as `tests/hosts/up.sh`
 makes them; anything else that sets these two does as well. Engines take turns, and a
@@ -14,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -94,6 +97,83 @@ if rank == 0:
 """
 
 
+# All ranks have spoken to all others; they stay until they are told to go.
+STAYS = """
+import os, sys, time
+from mpi4py import MPI
+comm = MPI.COMM_WORLD
+comm.alltoall([comm.rank] * comm.size)
+comm.Barrier()
+open(f"{sys.argv[1]}/there-{comm.rank}", "w").close()
+while not os.path.exists(f"{sys.argv[1]}/go"):
+    time.sleep(0.01)
+"""
+
+
+def private(pid: int) -> float:
+    """The memory of a process in MiB, shared pages divided by who shares them."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("Pss:")]
+    return int(line.split()[1]) / 1024
+
+
+def connections(pid: int) -> int:
+    """The ends of connections of the host of this process."""
+    count = 0
+    for name in ("tcp", "tcp6"):
+        lines = Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]
+        count += sum(line.split()[3] == "01" for line in lines)
+    return count
+
+
+def started_by(words: list[str]) -> dict[str, list[int]]:
+    """The processes of a job: of the launcher, of agents, of ranks."""
+    found: dict[str, list[int]] = {"launcher": [], "agents": [], "ranks": []}
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().decode().split("\0")[:-1]
+        except (OSError, UnicodeDecodeError):
+            continue
+        if line == words:
+            found["launcher"].append(int(entry.name))
+        elif line[1:] == ["agent"]:
+            found["agents"].append(int(entry.name))
+        elif line[1:] == words[-2:]:
+            found["ranks"].append(int(entry.name))
+    return found
+
+
+def scale(hosts: list[str], folder: Path, library: str, rounds: int) -> None:
+    program = folder / "stays.py"
+    program.write_text(STAYS)
+    hello = str(folder / "hello.py")
+    print(f"{'hosts':>5} {'ranks':>5} {'start ms':>9}  MiB: launcher agent rank  ends")
+    for count in (count for count in (1, 2, 4, 8) if count <= len(hosts)):
+        job = [str(OURS / "phalanx"), "run", "--host"]
+        job += [",".join(f"{host}:2" for host in hosts[:count])]
+        env = {"PHALANX_MPI": library}
+        times = [run([*job, hello], env)[0] for _ in range(rounds)]
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            words = [*job, str(program), place]
+            env = {**os.environ, "PHALANX_SSH": os.environ["RSH"], **env}
+            with subprocess.Popen(words, env=env) as process:
+                there = [Path(place, f"there-{n}") for n in range(2 * count)]
+                while not all(x.exists() for x in there) and process.poll() is None:
+                    time.sleep(0.05)
+                found = started_by(words)
+                ends = sum(connections(pid) for pid in found["ranks"]) // 2
+                # Each has a guard beside it, whose pages are mostly the same.
+                memory = [
+                    sum(private(pid) for pid in found["launcher"]),
+                    sum(private(pid) for pid in found["agents"]) / count,
+                    sum(private(pid) for pid in found["ranks"]) / (2 * count),
+                ]
+                Path(place, "go").touch()
+        seconds = statistics.median(times)
+        shown = " ".join(f"{one:7.1f}" for one in memory)
+        print(f"{count:5} {2 * count:5} {seconds * 1e3:9.0f}       {shown}  {ends:4}")
+
+
 def run(words: list[str], env: dict[str, str]) -> tuple[float, str]:
     begin = time.perf_counter()
     done = subprocess.run(
@@ -149,6 +229,8 @@ def main() -> None:
         told("start, 4 ranks on 2 hosts", times["phalanx"], times["hydra"])
         alone = statistics.median(times["alone"])
         print(f"  (one process of mpi4py alone: {alone * 1e6:.0f})")
+    if "scale" in options.what:
+        scale(os.environ["HOSTS"].split(","), folder, library, options.rounds)
     if "wire" in options.what:
         found = {"ours": defaultdict(list), "mpi4py": defaultdict(list)}
         job = [*phalanx, "--host", ",".join(hosts)]

@@ -1,11 +1,15 @@
 """Jobs on several hosts that run as they should, and those that are refused."""
 
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+from pathlib import Path
 
 from hosts import ENVIRONMENT, HOSTS, PHALANX, HostsTest, run
 
@@ -225,6 +229,80 @@ class Operations(HostsTest):
             "names = c.gather(None, root=MPI.ROOT if rank == 0 else MPI.PROC_NULL)\n"
             "assert rank or names == ['h1', 'h1', 'h2', 'h2'], names\nc.Disconnect()"
         )
+
+
+class Pools(HostsTest):
+    """The executors of `mpi4py.futures`, whose workers are on all hosts."""
+
+    program = str(Path(__file__).resolve().parents[1] / "libraries" / "executor.py")
+
+    def test_pool(self):
+        words = ["-m", "mpi4py.futures", self.program, "pool"]
+        out = self.good(run("--host", "h1:2,h2:2", *words))
+        self.assertEqual(out, "done pool\n")
+
+    def test_communicator(self):
+        words = [self.program, "comm"]
+        out = self.good(run("--host", "h1:2,h2:1", *words))
+        self.assertEqual(out.count("done comm"), 1)
+
+    def test_a_killed_worker_ends_the_job(self):
+        words = ["-m", "mpi4py.futures", self.program, "killed"]
+        ended = run("--host", "h1:2,h2:2", *words)
+        self.assertEqual(ended.status, 137, ended)
+        self.says(ended, r"rank \d on h\d .*killed by SIGKILL")
+        self.nothing_is_left()
+
+    def test_workers_are_on_all_hosts(self):
+        script = self.script(
+            "import socket, time\n"
+            "from mpi4py.futures import MPIPoolExecutor\n"
+            "def where(n):\n    time.sleep(0.1)\n    return socket.gethostname()\n"
+            "if __name__ == '__main__':\n"
+            "    with MPIPoolExecutor() as pool:\n"
+            "        print(sorted(set(pool.map(where, range(12)))))\n"
+        )
+        out = self.good(run("--host", "h1:2,h2:2", "-m", "mpi4py.futures", script))
+        self.assertEqual(out, "['h1', 'h2']\n")
+
+
+class Terminal(HostsTest):
+    """What is typed in the job's terminal goes to one rank, wherever it runs."""
+
+    def test_input_and_breakpoint(self):
+        script = self.script(
+            "import sys\nfrom mpi4py import MPI\ncomm = MPI.COMM_WORLD\n"
+            "if comm.rank == int(sys.argv[1]):\n"
+            "    print('hello,', input('name? '), flush=True)\n"
+            "    x = 41\n    breakpoint()\n    print('after', x)\n"
+            "else:\n"
+            "    try: input()\n"
+            "    except EOFError as error: print(error)\n"
+            "comm.Barrier()\n"
+        )
+        for rank in "01":
+            child, terminal = pty.fork()
+            if child == 0:
+                words = ["--stdin", rank, "--host", "h1,h2", script, rank]
+                os.execve(PHALANX, [PHALANX, "run", *words], ENVIRONMENT)
+            said, deadline = b"", time.monotonic() + 60
+            steps = [(b"name? ", b"you\n"), (b"(Pdb) ", b"p x + 1\n"), (b"42", b"c\n")]
+            while time.monotonic() < deadline:
+                if select.select([terminal], [], [], 0.1)[0]:
+                    try:
+                        piece = os.read(terminal, 4096)
+                    except OSError:
+                        break
+                    said += piece
+                if steps and steps[0][0] in said:
+                    os.write(terminal, steps.pop(0)[1])
+            os.close(terminal)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            self.assertEqual((status, steps), (0, []), said)
+            self.assertIn(b"hello, you", said)
+            self.assertIn(b"after 41", said)
+            self.assertRegex(said, rb"has nothing to read: .*--stdin RANK")
+            self.nothing_is_left()
 
 
 class Checks(HostsTest):

@@ -55,6 +55,19 @@ class Slurm(HostsTest):
         ended = self.allocated(["-N2", "-n3", "-m", "block"], PHALANX, "run", script)
         self.assertEqual([x.split()[1] for x in self.lines(ended)], ["3"] * 3)
 
+    def test_intel_on_nodes_with_different_numbers_of_tasks(self):
+        intel = os.environ.get("SRUN_INTEL", "")
+        if not intel:
+            self.skipTest("Intel MPI is not there")
+        env = [f"PHALANX_MPI={intel}/lib/libmpi_abi.so.1", f"I_MPI_ROOT={intel}"]
+        env += [
+            f"{name}={intel}/lib" for name in ("LD_LIBRARY_PATH", "FI_PROVIDER_PATH")
+        ]
+        words = ["env", *env, PHALANX, "run", self.script(HELLO)]
+        ended = self.allocated(["-N2", "-n4", "-m", "block"], *words)
+        places = [line.split()[2] for line in self.lines(ended)]
+        self.assertEqual(places, ["h1", "h1", "h1", "h2"])
+
     def test_fewer_ranks_than_tasks(self):
         ended = self.allocated(TWO, PHALANX, "run", "-n", "3", self.script(HELLO))
         expected = ["0 3 h1 3", "1 3 h1 3", "2 3 h2 3"]

@@ -86,5 +86,8 @@ def run_slurm() -> Counts:
             why = f"there is no {tool} (Debian: slurmctld slurmd slurm-client munge)"
     if why:
         return _skipped(why)
-    files = ["test_slurm", "test_slurm_lost"]
-    return _run(files, 2, 900, str(FOLDER / "slurm.sh"))
+    counts = Counts()
+    more = {"SRUN_INTEL": _intel(counts)}
+    files = ["test_slurm", "test_srun", "test_slurm_lost"]
+    counts += _run(files, 2, 900, str(FOLDER / "slurm.sh"), **more)
+    return counts

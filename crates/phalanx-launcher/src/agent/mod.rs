@@ -292,7 +292,7 @@ impl Agent {
                         Ok(guard) => self.guard = Some(guard),
                         Err(error) => {
                             output::say(&format!("phalanx agent: starting the guard process: {error}"));
-                            return self.abandon();
+                            self.abandon();
                         }
                     }
                 }

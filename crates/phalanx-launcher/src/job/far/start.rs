@@ -118,7 +118,10 @@ impl Job {
     /// The environment of all ranks: ours, without what belongs to another job.
     fn far_environment(&self) -> Vec<Variable> {
         const OF_A_JOB: &[&str] = &["PMI_FD", "PHALANX_UNIVERSE", "PHALANX_DESK", "PHALANX_JOB", "PHALANX_TRACE_FD"];
-        let is_ours = |(name, _): &(OsString, OsString)| !FOREIGN.iter().chain(OF_A_JOB).any(|other| name == other);
+        // By this, and not by PMI, Intel MPI believes to know which ranks are on one machine. SLURM_JOB_NODELIST says the same.
+        const MISLEADS: &[&str] = &["SLURM_NODELIST"];
+        let is_other = |name: &OsString| FOREIGN.iter().chain(OF_A_JOB).chain(MISLEADS).any(|other| name == other);
+        let is_ours = |(name, _): &(OsString, OsString)| !is_other(name);
         std::env::vars_os().filter(is_ours).chain(self.manner.env.iter().cloned()).map(variable).collect()
     }
 }
