@@ -13,6 +13,7 @@ import tempfile
 import venv
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, Finished, run, run_unittests
 
@@ -78,6 +79,8 @@ def prepare(counts: Counts) -> str | None:
     with zipfile.ZipFile(next(WORK.glob("ipyparallel-*.whl"))) as release:
         tests = [name for name in release.namelist() if "/tests/" in name]
         release.extractall(WORK, tests)
+    # So that pytest gives them the names by which they import each other.
+    (SUITE.parent / "__init__.py").touch()
     # All that the environment of the other tests has, with what its .pth files do.
     packages = sysconfig.get_path("purelib")
     line = f"import site; site.addsitedir({packages!r})\n"
@@ -96,11 +99,11 @@ class File:
 
     def run(self) -> Finished:
         left_out = [
-            f"--deselect={SUITE}/{case}"
+            f"--deselect=ipyparallel/tests/{case}"
             for case in excepted()
             if case.startswith(f"{self.name}.py::")
         ]
-        return self.pytest([f"{SUITE}/{self.name}.py", *left_out])
+        return self.pytest(["--pyargs", f"ipyparallel.tests.{self.name}", *left_out])
 
     def pytest(self, arguments: list[str]) -> Finished:
         """Run pytest through the door, in a home directory of its own."""
@@ -120,7 +123,7 @@ class File:
                     "IPYTHONDIR": home,
                     "HOME": home,
                 },
-                cwd=WORK,
+                cwd=Path(home),
             )
 
 

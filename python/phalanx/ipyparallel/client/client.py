@@ -195,8 +195,6 @@ class Client(EnginesOfClient, History):
         self._fail_engine_waiters()
 
     def __enter__(self) -> "Client":
-        if self.cluster is not None:
-            self.wait_for_engines(getattr(self.cluster, "n", None) or 1)
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:

@@ -132,9 +132,7 @@ class History:
             numbers = None
         else:
             _, numbers = self._build_targets(targets)
-        reply = self._ledger.request(
-            "queue_status", {"targets": numbers, "verbose": verbose}
-        )
+        reply = self._ledger.request("queue_status", {"targets": numbers})
         status: dict[Any, Any] = {"unassigned": _counted(reply["unassigned"], verbose)}
         for number, queue in reply["engines"].items():
             status[int(number)] = {
