@@ -185,6 +185,10 @@ class AsyncResult(Future[Any]):
         """True: arguments may be changed as soon as the call has been made."""
         return True
 
+    @property
+    def _tracker(self) -> "_Sent":
+        return _Sent()
+
     def wait_for_output(self, timeout: float | None = -1) -> bool:
         """Whether it has ended and its output is here, after at most `timeout`
         seconds."""
@@ -533,6 +537,15 @@ class AsyncResult(Future[Any]):
                 bar.update(self.progress - bar.n)
                 if ended or (until is not None and time.monotonic() >= until):
                     return
+
+
+class _Sent:
+    """What tells whether arguments have been sent: they have."""
+
+    done = True
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Returns at once."""
 
 
 class _Stream:

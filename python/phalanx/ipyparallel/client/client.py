@@ -128,6 +128,7 @@ class Client(EnginesOfClient, History):
         self._engines = EnginesByNumber()
         self._left: dict[int, str] = {}
         self._starting = int(link.welcome.get("starting") or 0)
+        self._promised = self._starting > 0
         self._engine_waiters: list[tuple[int, Future[None]]] = []
         self._add_engines(link.welcome.get("engines", []))
         self._ledger.on_engines = _weakly(self._engines_changed)

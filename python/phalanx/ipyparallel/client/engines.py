@@ -37,6 +37,7 @@ class EnginesOfClient:
     _engines: EnginesByNumber
     _left: dict[int, str]
     _starting: int
+    _promised: bool
     _engine_waiters: list[tuple[int, "Future[None]"]]
     cluster: "Cluster | None"
 
@@ -81,35 +82,41 @@ class EnginesOfClient:
 
     @property
     def ids(self) -> list[int]:
-        """The numbers of the engines that are there now."""
+        """The numbers of the engines that are there now.
+
+        (Engines that were starting when the client came are waited for.)
+        """
+        self._await_engines()
         return list(self._ids)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     def _await_engines(self) -> None:
-        """Engines that were promised are waited for, with a word after two seconds."""
-        if self._ids or not self._starting or self._closed:
+        """Engines that were starting when the client came are waited for, once.
+
+        After two seconds it says so; after a minute it goes on with those there are.
+        """
+        if not self._promised:
             return
         until = time.monotonic() + ENGINES_PATIENCE
         told = time.monotonic() + 2
-        while not self._ids and self._starting and self._ledger.gone is None:
+        while self._starting and not self._closed and self._ledger.gone is None:
             now = time.monotonic()
             if now >= until:
-                return
+                break
             if now >= told:
                 told = until + 1
                 print(
                     f"waiting for {self._starting} engines that are starting",
                     file=sys.stderr,
                 )
-            time.sleep(0.005)
+            time.sleep(0.002)
+        self._promised = False
 
     def _build_targets(self, targets: Any) -> tuple[list[bytes], list[int]]:
         """The engines that `targets` means: their uuids, and their numbers."""
         self._ledger.check()
-        if not self._ids:
-            self._await_engines()
         ids = self.ids
         if targets is None or targets == "all":
             if not ids:

@@ -1,0 +1,223 @@
+"""Whole sessions: the lines of a course, and what happens when something is killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import unittest
+from pathlib import Path
+
+import phalanx.ipyparallel as ipp
+from phalanx.ipyparallel.cluster.commands import binary
+
+SECONDS = 60  # until something counts as hung
+
+COURSE = """
+import ipyparallel as ipp
+c = ipp.Client()
+dview = c[:]
+print(c.ids)
+print(dview.map_sync(lambda x: x**2, range(8)))
+dview['const1'] = 12.1
+print(dview['const1'])
+dview.push(dict(const2=3, name='n'))
+print(dview.pull('const1').get(), dview.pull(['const2', 'name'], block=True)[0])
+dview.scatter('part', list(range(10)))
+print(dview['part'], dview.gather('part').get())
+with dview.sync_imports():
+    import numpy as np
+def mean(n):
+    return float(np.mean(np.arange(n)) + const1)
+print(dview.apply_sync(mean, 5))
+@ipp.require('math')
+def root(x):
+    return math.sqrt(x)
+lview = c.load_balanced_view()
+print(lview.map_sync(root, [1, 4, 9]))
+ar = dview.execute('print("here")\\nconst1 * 2', silent=False)
+print([r.strip() for r in (ar.wait(), ar.stdout)[1]])
+print(ar.get()[0])
+print(ipp.__name__, ipp.Client.__module__)
+"""
+
+EXPECTED = [
+    "[0, 1, 2, 3]",
+    "[0, 1, 4, 9, 16, 25, 36, 49]",
+    "[12.1, 12.1, 12.1, 12.1]",
+    "[12.1, 12.1, 12.1, 12.1] [3, 'n']",
+    "[[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]] [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]",
+    "importing numpy as np on engine(s)",
+    "[14.1, 14.1, 14.1, 14.1]",
+    "[1.0, 2.0, 3.0]",
+    "['here', 'here', 'here', 'here']",
+    "<ExecuteReply[1]: 24.2>",
+    "ipyparallel phalanx.ipyparallel.client.client",
+]
+
+
+class Home(unittest.TestCase):
+    """A directory of its own for profiles, so that no cluster of the user's is met."""
+
+    def setUp(self) -> None:
+        self.home = tempfile.mkdtemp(prefix="phx")
+        self.addCleanup(shutil.rmtree, self.home, True)
+        before = os.environ.get("IPYTHONDIR")
+        os.environ["IPYTHONDIR"] = self.home
+        self.addCleanup(
+            lambda: (
+                os.environ.update(IPYTHONDIR=before)
+                if before is not None
+                else os.environ.pop("IPYTHONDIR")
+            )
+        )
+        signal.alarm(SECONDS)
+        self.addCleanup(signal.alarm, 0)
+
+    def shell(self, text: str) -> str:
+        """What a shell with the door open prints."""
+        command = [binary(), "shell", "--doors", "ipyparallel", "-c", text]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, cwd=self.home
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+
+class Course(Home):
+    def test_the_courses_lines(self) -> None:
+        Path(self.home, "course.py").write_text(COURSE)
+        output = self.shell(
+            f"ipcluster start -n 4 >log 2>&1 & {sys.executable} course.py; s=$?; "
+            "ipcluster stop >>log 2>&1; wait; [ $s = 0 ] || { cat log; exit $s; }"
+        )
+        self.assertEqual(output.splitlines(), EXPECTED)
+
+    def test_at_a_prompt(self) -> None:
+        lines = textwrap.dedent("""\
+            import ipyparallel as ipp
+            rc = ipp.Client()
+            def twice(x):
+                return x * factor
+
+            rc[:]['factor'] = 2
+            print(rc[:].map_sync(twice, [1, 2, 3]))
+        """)
+        Path(self.home, "lines").write_text(lines)
+        output = self.shell(
+            f"ipcluster start -n 2 >log 2>&1 & {sys.executable} -i <lines 2>err; "
+            "ipcluster stop >>log 2>&1; wait"
+        )
+        self.assertIn("[2, 4, 6]", output)
+
+
+class Faults(Home):
+    def start(self, n: int) -> tuple[ipp.Cluster, ipp.Client]:
+        cluster = ipp.Cluster(n=n, log_level=40)
+        client = cluster.start_and_connect_sync()
+        self.addCleanup(cluster.stop_cluster_sync)
+        return cluster, client
+
+    def test_an_engine_is_killed(self) -> None:
+        _, rc = self.start(2)
+        running = rc[1].apply_async(time.sleep, 300)
+        queued = rc[1].apply_async(int)
+        os.kill(rc[0].apply_sync(os.getpid), 0)
+        pids = rc.load_balanced_view().map_sync(lambda _: 0, range(4))
+        self.assertEqual(pids, [0] * 4)
+        victim = next(
+            int(text.partition("(")[2].rstrip(")"))
+            for number, text in rc._hosts.items()
+            if number == 1
+        )
+        os.kill(victim, signal.SIGKILL)
+        for result in (running, queued):
+            with self.assertRaisesRegex(ipp.EngineError, "(?i)kill|signal 9"):
+                result.get(SECONDS)
+        self.assertEqual(rc[0].apply_sync(lambda: 5), 5)
+
+    def test_retries_go_to_another_engine(self) -> None:
+        _, rc = self.start(2)
+        view = rc.load_balanced_view()
+        marker = str(Path(self.home, "first"))
+
+        def die_once(path: str) -> str:
+            import os
+            import signal
+
+            try:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return "second"
+            os.kill(os.getpid(), signal.SIGKILL)
+            return "never"
+
+        with view.temp_flags(retries=1):
+            result = view.apply_async(die_once, marker)
+        self.assertEqual(result.get(SECONDS), "second")
+
+    def test_the_controller_is_killed(self) -> None:
+        cluster, rc = self.start(2)
+        results = [rc[:].apply_async(time.sleep, 300)]
+        results.append(rc.load_balanced_view().map_async(time.sleep, [300] * 5))
+        os.kill(cluster.controller.pid, signal.SIGKILL)
+        for result in results:
+            with self.assertRaises(ipp.RemoteError):
+                result.get(SECONDS)
+        with self.assertRaises((OSError, IndexError, ipp.EngineError)):
+            rc[:].apply_sync(int)
+        with self.assertRaises(OSError):
+            rc.queue_status()
+
+    def test_the_client_is_closed(self) -> None:
+        _, rc = self.start(1)
+        result = rc[0].apply_async(time.sleep, 300)
+        rc.close()
+        with self.assertRaisesRegex(ipp.EngineError, "closed"):
+            result.get(SECONDS)
+        with self.assertRaises(OSError):
+            rc[0]
+
+    def test_interrupts_and_aborts(self) -> None:
+        _, rc = self.start(1)
+        view = rc[0]
+        running = view.apply_async(time.sleep, 300)
+        waiting = view.apply_async(int)
+        waiting.abort()
+        with self.assertRaises(ipp.TaskAborted):
+            waiting.get(SECONDS)
+        time.sleep(0.5)  # (It has to have begun: an idle engine ignores interrupts.)
+        rc.send_signal("SIGINT", targets=0, block=True)
+        with self.assertRaises(ipp.RemoteError) as caught:
+            running.get(SECONDS)
+        self.assertEqual(caught.exception.ename, "KeyboardInterrupt")
+        self.assertEqual(view.apply_sync(lambda: 5), 5)
+
+    def test_without_a_cluster(self) -> None:
+        with self.assertRaisesRegex(OSError, "ipcluster start"):
+            ipp.Client(timeout=0.1)
+
+
+class Large(Home):
+    def test_arrays(self) -> None:
+        import numpy as np
+
+        with ipp.Cluster(n=2, log_level=40) as rc:
+            view = rc[:]
+            array = np.arange(1 << 20, dtype=float)
+            view["a"] = array
+            back = view["a"]
+            for one in back:
+                np.testing.assert_array_equal(one, array)
+            view.execute("a += 1", block=True)
+            self.assertEqual([one[0] for one in view["a"]], [1.0, 1.0])
+            self.assertEqual(array[0], 0.0)
+            view.scatter("part", array, block=True)
+            np.testing.assert_array_equal(view.gather("part", block=True), array)
+
+
+if __name__ == "__main__":
+    unittest.main()
