@@ -94,6 +94,11 @@ POOL_CASES = (
     Case("orbits.py --orbits 100000", r"largest error \d\.\de-1\d; the three agree"),
     Case("compressors.py --megabytes 1", r"18 settings.*gave back the same bytes"),
     Case("logbook.py", r"was told: .* cut off .*200 entries by 4 writers, all whole"),
+    Case(
+        "cluster_study.py --points 100",
+        r"100 rates, \d+ of them chaotic\n1 of 2 engines are left",
+    ),
+    Case("cluster_pi.py --points 5e5", r"500,000 points on 2 engines: pi.* 3\.1412,"),
 )
 DOOR_CASE = Case(
     "pool_pi.py 2e6",
@@ -151,6 +156,10 @@ WRONG = (
     ("thumbnails.py {letters}", 1, "none of 1 .pgm files can be read"),
     ("thumbnails.py {letters} --out letter.pgm", 2, "File exists"),
     ("thumbnails.py --count 0", 2, "expected 1 or more"),
+    ("cluster_study.py --points 1", 2, "--points must be above 60"),
+    ("cluster_study.py --engines 1", 2, "--engines must be 2 or more"),
+    ("cluster_pi.py --points nan", 2, "expected 1 or more"),
+    ("cluster_pi.py --engines 0", 2, "expected 1 or more"),
 )
 WITH_RANKS = {case.command.split()[0] for case in CASES if not case.module}
 
