@@ -514,6 +514,9 @@ class Client(EnginesOfClient, History):
             sig = int(getattr(signal, name))
         block = self.block if block is None else block
         _, numbers = self._build_targets(targets)
+        if not sig:
+            # Signal 0 reaches nobody: it asks whether somebody is there.
+            return None
         future = self._ledger.ask("signal", {"targets": numbers, "signal": int(sig)})
         if block:
             self._ledger.answer(future, "signal", 60)

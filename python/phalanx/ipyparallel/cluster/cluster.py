@@ -136,6 +136,7 @@ class Cluster(Configured):
         self._clients: weakref.WeakSet[Client] = weakref.WeakSet()
         self._context_client: Client | None = None
         self._requests: Control | None = None
+        self._registered: dict[int, int] = {}
         self.log = log or self._own_log()
 
     def _own_log(self) -> logging.Logger:
@@ -181,7 +182,9 @@ class Cluster(Configured):
     def _control(self) -> Control:
         """The connection by which engines are started and ended."""
         if self._requests is None or not self._requests.open:
-            self._requests = Control(self.profile_dir, self.cluster_id)
+            self._requests = Control(
+                self.profile_dir, self.cluster_id, registered=self._registered
+            )
         return self._requests
 
     def _start_controller(self, **kwargs: Any) -> None:

@@ -11,7 +11,13 @@ __all__ = ["Control"]
 class Control:
     """Requests to a controller, by its connection file."""
 
-    def __init__(self, profile_dir: str, cluster_id: str, timeout: float = 10) -> None:
+    def __init__(
+        self,
+        profile_dir: str,
+        cluster_id: str,
+        timeout: float = 10,
+        registered: dict[int, int] | None = None,
+    ) -> None:
         from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
         from ..client.client import _hello
         from ..client.submit import Ledger
@@ -24,12 +30,19 @@ class Control:
         link = ClusterLink.connect(address, info["token"], "client", _hello(), timeout)
         self._ledger = Ledger(link)
         self._engines = {engine["id"] for engine in link.welcome["engines"]}
+        # Every engine that has been there, with its process.
+        self.registered: dict[int, int] = {} if registered is None else registered
+        self._register(link.welcome["engines"])
         self.starting = int(link.welcome.get("starting") or 0)
         self.left: dict[int, str] = {}
         self._ledger.on_engines = self._changed
         self._ledger.start()
 
+    def _register(self, engines: list[dict[str, Any]]) -> None:
+        self.registered.update({one["id"]: one["pid"] for one in engines})
+
     def _changed(self, fields: dict[str, Any]) -> None:
+        self._register(fields.get("joined", []))
         self._engines |= {engine["id"] for engine in fields.get("joined", [])}
         for gone in fields.get("left", []):
             self._engines.discard(gone["id"])

@@ -507,19 +507,21 @@ class LocalEngineSetLauncher(EngineLauncher):
             time.sleep(0.05)
 
     def get_output(self, remove: bool = False) -> str:
-        """What the controller's log says of these engines, and what they printed
-        there."""
+        """Which of them have come, and what the controller's log says of them."""
+        registered = getattr(self.parent, "_registered", {})
+        came = [
+            f"engine {n} (pid {registered[n]}): Completed registration with id {n}\n"
+            for n in self.ids
+            if n in registered
+        ]
         controller = getattr(self.parent, "_last_controller", None)
         text = controller.get_output() if controller is not None else ""
         lines = [
             line
             for line in text.splitlines(keepends=True)
-            if any(
-                f"engine {number}" in line or f"id {number}" in line
-                for number in self.ids
-            )
+            if any(f"engine {n} " in line for n in self.ids)
         ]
-        return "".join(lines)
+        return "".join(came + lines)
 
     def to_dict(self) -> dict[str, Any]:
         return {
