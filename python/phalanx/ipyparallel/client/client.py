@@ -56,6 +56,18 @@ def is_local_ip(host: str) -> bool:
     return False
 
 
+class Session:
+    """What programs ask of the original's session: the secret of the connection.
+
+    Messages are not signed one by one, so there are no digests to remember.
+    """
+
+    def __init__(self, identity: str, token: str) -> None:
+        self.session = identity
+        self.key = token.encode()
+        self.digest_history: set[bytes] = set()
+
+
 class Client(EnginesOfClient, History):
     """A connection to the controller of a cluster.
 
@@ -123,6 +135,7 @@ class Client(EnginesOfClient, History):
             address, info["token"], "client", _hello(), max(float(timeout), 1.0)
         )
         self._ledger = Ledger(link, debug)
+        self.session = Session(self._ledger.identity, info["token"])
         self._cluster_id: str = link.welcome.get("cluster_id", "")
         self._ids: list[int] = []
         self._engines = EnginesByNumber()
