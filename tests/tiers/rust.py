@@ -6,7 +6,9 @@ import shutil
 from .process import PARTS, PYTHON, Counts, Part, run, timed
 
 NEXTEST = re.compile(r"Summary .*?(\d+) tests? run: (\d+) passed(.*?)(\d+) skipped")
-SLOW = re.compile(r"^ +(?:PASS|FAIL|SLOW) \[ *>?([\d.]+)s\] (?:\([^)]*\) )?(.+)$", re.M)
+SLOW = re.compile(
+    r"^ +(?:PASS|FAIL|SLOW) \[ *>? *([\d.]+)s\] (?:\([^)]*\) )?(.+)$", re.M
+)
 BINARY = re.compile(
     r"^ +Running (?:unittests )?(\S+) .*?finished in ([\d.]+)s$", re.M | re.S
 )
