@@ -76,7 +76,7 @@ def run_all() -> Counts:
 
 
 def run_slurm() -> Counts:
-    """Nothing is installed for it."""
+    """No system package is installed for it."""
     why = _missing() or _library()
     for tool in ("slurmctld", "slurmd", "srun", "munged"):
         if (
