@@ -196,6 +196,19 @@ class Faults(Home):
         self.assertEqual(caught.exception.ename, "KeyboardInterrupt")
         self.assertEqual(view.apply_sync(lambda: 5), 5)
 
+    def test_a_start_that_fails_leaves_nothing(self) -> None:
+        cluster = ipp.Cluster(n=1, log_level=50, engine_timeout=20)
+        Path(self.home, "crash.py").write_text("import os; os._exit(3)")
+        os.environ["PYTHONSTARTUP"] = str(Path(self.home, "crash.py"))
+        try:
+            with self.assertRaises((ipp.EngineError, OSError)):
+                cluster.start_and_connect_sync()
+        finally:
+            del os.environ["PYTHONSTARTUP"]
+        self.assertIsNone(cluster.controller)
+        left = sorted(path.name for path in Path(self.home).rglob("*.json"))
+        self.assertEqual(left, [])
+
     def test_without_a_cluster(self) -> None:
         with self.assertRaisesRegex(OSError, "ipcluster start"):
             ipp.Client(timeout=0.1)

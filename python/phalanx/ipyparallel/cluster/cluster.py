@@ -331,7 +331,12 @@ class Cluster(Configured):
     def _start_cluster(self, n: int | None = None) -> "Cluster":
         if self.controller is None:
             self._start_controller()
-        self._start_engines(n)
+        try:
+            self._start_engines(n)
+        except BaseException:
+            # Half a cluster is none.
+            self._stop_cluster()
+            raise
         return self
 
     def _stop_cluster(self) -> None:
@@ -366,12 +371,15 @@ class Cluster(Configured):
         if n is None:
             n = self.n
         self._start_cluster(n)
-        client = self._connect_client()
-        count = n or self.n
-        if count:
-            client.wait_for_engines(
-                count, timeout=self.engine_timeout if self.engine_timeout else -1
-            )
+        try:
+            client = self._connect_client()
+            count = n or self.n
+            if count:
+                limit = self.engine_timeout if self.engine_timeout else -1
+                client.wait_for_engines(count, timeout=limit)
+        except BaseException:
+            self._stop_cluster()
+            raise
         if activate:
             client.activate()
         return client
@@ -515,7 +523,8 @@ def _in_ipython(parent: Any) -> bool:
     return parent is not None or get_ipython() is not None
 
 
-_AT_EXIT: "weakref.WeakSet[Cluster]" = weakref.WeakSet()
+# Kept, so that a cluster whose object nobody has any more ends with the process, too.
+_AT_EXIT: "set[Cluster]" = set()
 
 
 def _stop_all() -> None:
