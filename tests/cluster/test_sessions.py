@@ -231,6 +231,40 @@ class Large(Home):
             view.scatter("part", array, block=True)
             np.testing.assert_array_equal(view.gather("part", block=True), array)
 
+    def test_nothing_is_kept_of_what_nobody_has_any_more(self) -> None:
+        """Blocks go back when a result is dropped, not when garbage is collected."""
+        import gc
+
+        import numpy as np
+
+        with ipp.Cluster(n=2, log_level=40) as rc:
+            view = rc[:]
+            link = rc._ledger.link
+
+            def settled(limit: int) -> bool:
+                # What ends hold is let go of with what is said next.
+                view.apply_sync(len, "")
+                return bool(link.used <= limit)
+
+            view.apply_sync(len, "")
+            before = link.used
+            array = np.zeros(1 << 20)
+            gc.disable()
+            try:
+                for _ in range(5):
+                    view.push({"a": array}, block=True)
+                    self.assertEqual(len(view.pull("a", block=True)), 2)
+                    for result in view.apply_async(lambda x: x, array):
+                        self.assertEqual(len(result), 1 << 20)
+                del result
+                # The engines have the array that was pushed last, which is one block.
+                end = time.monotonic() + 30
+                while not settled(before + (10 << 20)):
+                    self.assertLess(time.monotonic(), end, f"{link.used} bytes")
+                    time.sleep(0.05)
+            finally:
+                gc.enable()
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -46,6 +46,23 @@ def _limit(timeout: float | None) -> float | None:
     return None if timeout is None or timeout < 0 else timeout
 
 
+class _Counted:
+    """Counts the end of a child, once.
+
+    Until then it keeps its `AsyncResult`, whose own callbacks may be all that somebody
+    wants of it. From then on it does not: a future never forgets its callbacks, and
+    large results would stay until the garbage collector finds the cycle.
+    """
+
+    def __init__(self, whole: "AsyncResult") -> None:
+        self._whole: AsyncResult | None = whole
+
+    def __call__(self, child: Any) -> None:
+        whole, self._whole = self._whole, None
+        if whole is not None:
+            whole._count(child)
+
+
 class AsyncResult(Future[Any]):
     """The results of one call on one or several engines.
 
@@ -88,7 +105,7 @@ class AsyncResult(Future[Any]):
         if not self._children:
             super().set_result(None)
         for child in self._children:
-            child.add_done_callback(self._count)
+            child.add_done_callback(_Counted(self))
 
     def _count(self, child: Any) -> None:
         if self.owner and self._client is not None:

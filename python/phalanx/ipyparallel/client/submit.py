@@ -257,16 +257,24 @@ class Ledger:
     def _receive(self) -> None:
         reason = "the connection was closed"
         try:
-            while True:
-                for kind, fields, payloads in self.link.receive_all(None):
-                    if kind == "bye":
-                        reason = fields.get("reason") or reason
-                        return
-                    self._handle(kind, fields, payloads)
+            while (last := self._take()) is None:
+                pass
+            reason = last or reason
         except OSError as problem:
             reason = str(problem)
         finally:
             self.fail_all(reason)
+
+    def _take(self) -> str | None:
+        """Deal with the next messages; return the controller's last word, if one is.
+
+        (In a frame of its own: what has come is not kept until something else comes.)
+        """
+        for kind, fields, payloads in self.link.receive_all(None):
+            if kind == "bye":
+                return fields.get("reason") or ""
+            self._handle(kind, fields, payloads)
+        return None
 
     def _handle(self, kind: str, fields: dict[str, Any], payloads: list[Any]) -> None:
         try:

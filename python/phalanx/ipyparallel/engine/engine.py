@@ -63,21 +63,28 @@ class Engine:
         self.link.send("ready", {})
         while True:
             try:
-                # One at a time: the link gives back what has not begun when a task
-                # takes long, so that others may run it.
-                message = self.link.receive(None)
-                if message is None:
-                    continue
-                kind, fields, payloads = message
-                if kind == "run":
-                    self._run(fields, payloads)
-                elif kind in ("exit", "bye"):
+                if not self._serve():
                     return
             except KeyboardInterrupt:
                 # For a task that had ended just before.
                 continue
             except OSError:
                 return
+
+    def _serve(self) -> bool:
+        """Do what comes next; return whether something may come after it.
+
+        One task at a time: the link gives back what has not begun when a task takes
+        long, so that others may run it. (In a frame of its own: what a task was given
+        is not kept until the next one comes.)
+        """
+        message = self.link.receive(None)
+        if message is None:
+            return True
+        kind, fields, payloads = message
+        if kind == "run":
+            self._run(fields, payloads)
+        return kind not in ("exit", "bye")
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.current is not None:
