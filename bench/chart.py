@@ -74,4 +74,6 @@ def draw(records: list[Record], path: str) -> None:
     axes.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 1.03), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    # The same picture is the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "phalanx"}):
+        figure.savefig(path, metadata={"Date": None})

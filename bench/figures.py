@@ -16,6 +16,7 @@ from cluster.rows import TABLES as CLUSTERS
 from pools.rows import TABLES
 from record import OURS, Record, Spread
 from report import geometric_mean, time_text
+from tables import Column
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMED = 12  # rows that the README names; the rest is in bench/results/README.md
@@ -32,11 +33,18 @@ POOLS = {
     "1 MiB, Queue": "`Queue`: array of 1 MiB",
     "Lock, locks": "`Lock`: acquired and released",
 }
-RATES = {
-    column.name
-    for table in (*TABLES, *CLUSTERS)
-    for column in table.columns
-    if column.rate
+CLUSTER = {
+    "start": "cluster made, first result, stopped",
+    "call": "a call on both engines",
+    "task": "one task, whichever engine takes it",
+    "tasks/s": "no-op tasks per second, 5,000 in one map",
+    "push": "array of 64 MiB to both",
+    "pull": "array of 64 MiB from each of both",
+    "gather": "two halves of 32 MiB joined",
+    "memory": "memory of all its processes, idle, MiB",
+}
+COLUMNS = {
+    column.name: column for table in (*TABLES, *CLUSTERS) for column in table.columns
 }
 
 
@@ -77,32 +85,36 @@ def newest(records: list[Record], row: str) -> Record:
     return [run for run in records if row in run.rows][-1]
 
 
-def pools_table(records: list[Record]) -> str:
-    """The README's table of pools, queues and locks."""
+def engines_table(records: list[Record], what: dict[str, str], title: str) -> str:
+    """A table of the README: ours, the best of the others, how many times faster."""
     lines = [
-        "| two workers | Phalanx | the best other one | times faster | worst run |",
+        f"| {title} | Phalanx | the best other one | times faster | worst run |",
         "|---|---|---|---|---|",
     ]
     by_row = {spread.row: spread for spread in record.spreads(records)}
-    for row, what in POOLS.items():
+    for row, words in what.items():
         if row not in by_row:
             continue
         figures = newest(records, row).rows[row]
         numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
         best = min((n for n in numbers if n != OURS), key=lambda n: numbers[n])
-        rate = row.partition(",")[0] in RATES
-        mine, theirs = (
-            f"{1e9 / numbers[name]:,.0f}" if rate else time_text(numbers[name] / 1e9)
-            for name in (OURS, best)
-        )
+        column = COLUMNS[row.partition(",")[0]]
+        mine, theirs = (cell(column, numbers[name]) for name in (OURS, best))
         name = best.removesuffix(" Queue").removesuffix(" locks")
         name = name.replace("multipr.", "multiprocessing")
         spread = by_row[row]
         lines.append(
-            f"| {what} | {mine} | {theirs} ({name}) "
+            f"| {words} | {mine} | {theirs} ({name}) "
             f"| {times(spread.median)} | {times(spread.worst)} |"
         )
     return "\n".join([*lines, "", wrapped(f"Seen on: {machines(records)}.")])
+
+
+def cell(column: Column, figure: float) -> str:
+    """A figure as it is recorded, for the README."""
+    if column.unit != "s":
+        return f"{figure:.3g}"
+    return f"{1e9 / figure:,.0f}" if column.rate else time_text(figure / 1e9)
 
 
 def mpi_text(records: list[Record]) -> str:
@@ -263,7 +275,10 @@ def main() -> None:
     if beside := with_neighbours("mpi"):
         text = put(text, "busy", busy_text(beside))
     if pools := quiet("pools"):
-        text = put(text, "pools", pools_table(pools))
+        text = put(text, "pools", engines_table(pools, POOLS, "two workers"))
+    if clusters := quiet("cluster"):
+        table = engines_table(clusters, CLUSTER, "two engines")
+        text = put(text, "cluster", table)
     readme.write_text(text)
     record.RESULTS.mkdir(exist_ok=True)
     (record.RESULTS / "README.md").write_text(every_row())

@@ -51,7 +51,8 @@ class Column:
 
     def row_of(self, ours: Engine) -> str:
         """The name of this measurement of one of ours in the record."""
-        return f"{self.name}, {ours.name.removeprefix('Phalanx ')}"
+        which = ours.name.removeprefix("Phalanx").strip()
+        return f"{self.name}, {which}" if which else self.name
 
 
 @dataclass(frozen=True)
