@@ -31,7 +31,6 @@ __all__ = [
     "started_with_others",
 ]
 
-@disjoint_base
 class ClusterGone(OSError):
     ...
 

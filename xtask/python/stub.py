@@ -207,13 +207,25 @@ def is_native(cls: type) -> bool:
     return not any(isinstance(member, FunctionType) for member in vars(cls).values())
 
 
+def has_own_layout(cls: type) -> bool:
+    """Whether instances have more in them than those of the base, a dictionary and weak
+    references aside: then no class can have this one and another such one as bases."""
+    base = cls.__base__ or object
+    beside = sum(
+        tuple.__itemsize__
+        for name in ("__dictoffset__", "__weakrefoffset__")
+        if getattr(cls, name) > 0 and not getattr(base, name)
+    )
+    return cls.__basicsize__ - beside > base.__basicsize__
+
+
 def class_lines(cls: type) -> list[str]:
     bases = [base.__name__ for base in cls.__bases__ if base is not object]
     listed = f"({', '.join(bases)})" if bases else ""
     lines = []
     if not cls.__flags__ & BASETYPE:
         lines += ["@final"]
-    elif is_native(cls) and cls.__basicsize__ > (cls.__base__ or object).__basicsize__:
+    elif is_native(cls) and has_own_layout(cls):
         lines += ["@disjoint_base"]
     lines += [f"class {cls.__name__}{listed}:"]
     members = vars(cls)

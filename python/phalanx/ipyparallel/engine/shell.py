@@ -76,6 +76,9 @@ class EngineShell(InteractiveShell):  # type: ignore[misc,unused-ignore]
         self.config.HistoryManager.hist_file = ":memory:"
         super().init_history()
 
+    def enable_gui(self, gui: Any = None) -> None:
+        """No loop of a window's events runs on an engine; figures are displayed."""
+
     def ask_exit(self) -> None:
         """``exit`` in a cell ends nothing."""
 
