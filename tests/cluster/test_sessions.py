@@ -159,6 +159,50 @@ class Faults(Home):
             result = view.apply_async(die_once, marker)
         self.assertEqual(result.get(SECONDS), "second")
 
+    def test_short_tasks_do_not_wait_behind_a_long_one(self) -> None:
+        _, rc = self.start(2)
+        view = rc.load_balanced_view()
+
+        def until(path: str) -> str:
+            import os
+            import time
+
+            while not os.path.exists(path):
+                time.sleep(0.001)
+            return path
+
+        # It is known that tasks are short, so that several go to an engine at a time.
+        view.map_sync(abs, range(300))
+        for number, milliseconds in enumerate((0, 0.3, 1, 3, 10, 60)):
+            end = str(Path(self.home, f"end {number}"))
+            long = view.apply_async(until, end)
+            time.sleep(milliseconds / 1000)
+            short = view.map_async(abs, range(20))
+            self.assertEqual(short.get(SECONDS), list(range(20)))
+            self.assertFalse(long.ready())
+            Path(end).touch()
+            self.assertEqual(long.get(SECONDS), end)
+
+    def test_a_running_task_is_submitted_again(self) -> None:
+        _, rc = self.start(2)
+        view = rc.load_balanced_view()
+        first = view.apply_async(time.sleep, 0.3)
+        again = rc.resubmit(first.msg_ids)
+        self.assertIsNone(first.get(SECONDS))
+        self.assertEqual(again.get(SECONDS), [None])
+
+    def test_what_is_submitted_again_has_the_same_arguments(self) -> None:
+        import numpy as np
+
+        def change(array):  # type: ignore[no-untyped-def]
+            array += 1
+            return float(array[0])
+
+        _, rc = self.start(1)
+        first = rc[0].apply_async(change, np.zeros(4000))
+        self.assertEqual(first.get(SECONDS), 1.0)
+        self.assertEqual(rc.resubmit(first.msg_ids).get(SECONDS), [1.0])
+
     def test_the_controller_is_killed(self) -> None:
         cluster, rc = self.start(2)
         results = [rc[:].apply_async(time.sleep, 300)]

@@ -184,7 +184,8 @@ impl<P: Object> Core<P> {
         for id in ids {
             let Some(engine) = self.engines.get(&id) else { continue };
             let (depth, has) = (engine.depth(), engine.given.len());
-            if has == 0 || has * 2 > depth {
+            // One that is in a longer task than usual would hold up those behind it.
+            if has == 0 || has * 2 > depth || self.now - engine.since > CHUNK {
                 continue;
             }
             let room = if engine.direct.is_empty() { (depth - has).min(share) } else { depth - has };
@@ -260,7 +261,7 @@ impl<P: Object> Core<P> {
             },
             payload: task.payload.clone(),
             args: task.args.clone(),
-            shared: task.attempts > 1 || task.retries > 0,
+            shared: task.attempts > 1 || task.retries > 0 || task.little().is_some(),
         });
         if was_idle {
             self.begin_first(id);

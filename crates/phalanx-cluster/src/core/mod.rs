@@ -638,7 +638,6 @@ impl<P: Object> Core<P> {
             // Those of clients that have gone are kept for others who ask.
             payload.bytes() <= SMALL || (task.owner.is_none() && task.watchers.is_empty())
         });
-        let made_of = task.payload.bytes() + task.args.as_ref().map_or(0, Object::bytes);
         let record = Record {
             status: status_name(end.status).to_owned(),
             engine_id: end.engine,
@@ -653,7 +652,7 @@ impl<P: Object> Core<P> {
         let ended = Ended {
             status: end.status,
             result: kept.cloned(),
-            made_of: (made_of <= SMALL).then_some((task.payload, task.args)),
+            made_of: task.little(),
             time_limit: task.time_limit,
             bytes: 0,
             record,

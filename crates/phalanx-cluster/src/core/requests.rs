@@ -216,29 +216,30 @@ impl<P: Object> Core<P> {
                 reply.unknown.push(id.clone());
                 continue;
             };
-            if self.tasks.contains_key(key) {
-                reply.error = Some(format!("task {id} has not ended, and cannot be submitted again"));
-                reply.pending.push(id.clone());
+            let (record, time_limit, made_of) = if let Some(task) = self.tasks.get(key) {
+                (task.record(false, None), task.time_limit, task.little())
             } else if let Some(ended) = self.history.get(*key) {
-                let Some(made_of) = ended.made_of.clone() else {
-                    reply.error = Some(format!(
-                        "the arguments of task {id} were too large to be kept; submit it again from the client"
-                    ));
-                    continue;
-                };
-                let record = &ended.record;
-                let spec = TaskSpec {
-                    kind: record.kind.clone(),
-                    targets: record.targets.clone(),
-                    balanced: record.balanced,
-                    time_limit: ended.time_limit,
-                    retries: record.retries,
-                    label: record.label.clone(),
-                    metadata: record.metadata.clone(),
-                    ..TaskSpec::default()
-                };
-                again.push((*key, spec, made_of));
-            }
+                (ended.record.clone(), ended.time_limit, ended.made_of.clone())
+            } else {
+                continue;
+            };
+            let Some(made_of) = made_of else {
+                reply.error = Some(format!(
+                    "the arguments of task {id} were too large to be kept; submit it again from the client"
+                ));
+                continue;
+            };
+            let spec = TaskSpec {
+                kind: record.kind,
+                targets: record.targets,
+                balanced: record.balanced,
+                time_limit,
+                retries: record.retries,
+                label: record.label,
+                metadata: record.metadata,
+                ..TaskSpec::default()
+            };
+            again.push((*key, spec, made_of));
         }
         if let Some(unknown) = reply.unknown.first() {
             reply.error = Some(format!("KeyError: the controller does not know task {unknown}"));

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use phalanx_wire::cluster::{Bytes, Dependency, Failure, Record, Status};
 
-use super::ClientId;
 use super::depend::Wait;
+use super::history::size;
+use super::{ClientId, Object, SMALL};
 
 /// Of what a task prints, so many bytes of each stream are kept for those who ask later.
 const TEXT: usize = 16 << 10;
@@ -143,6 +144,14 @@ impl<P> Task<P> {
             stderr: self.stderr.text().to_owned(),
             ..Record::default()
         }
+    }
+}
+
+impl<P: Object> Task<P> {
+    /// What it is made of, if that is little: such is kept when it has ended, and what runs it sees a copy of its own.
+    pub(crate) fn little(&self) -> Option<(P, Option<P>)> {
+        let bytes = self.payload.bytes() + size(&self.args);
+        (bytes <= SMALL).then(|| (self.payload.clone(), self.args.clone()))
     }
 }
 

@@ -159,6 +159,50 @@ fn short_tasks_go_together_once_that_is_known() {
 }
 
 #[test]
+fn an_engine_in_a_long_task_is_given_no_others() {
+    let mut world = World::new(1);
+    world.submit((0..100).map(|n| task(&n.to_string())).collect());
+    world.settle();
+    world.submit(vec![task("long")]);
+    world.submit((0..20).map(|n| task(&format!("short {n}"))).collect());
+    assert!(world.given[&0].len() > 1, "who knows yet that it is long");
+    world.join(1);
+    world.settle();
+    world.submit((100..300).map(|n| task(&n.to_string())).collect());
+    // Both engines are known to have short ones.
+    while world.end(0, Status::Ok).is_some() | world.end(1, Status::Ok).is_some() {}
+    world.submit(vec![task("longer"), task("short")]);
+    let (busy, other) = if world.given[&0].iter().any(|(_, id)| id == "longer") { (0, 1) } else { (1, 0) };
+    world.now += 2.0 * CHUNK;
+    world.submit((0..50).map(|n| task(&format!("late {n}"))).collect());
+    while world.end(other, Status::Ok).is_some() {}
+    assert_eq!(world.given[&busy].len(), 1);
+    assert!((0..50).all(|n| world.status(&format!("late {n}")) == Some(Status::Ok)));
+    assert_eq!(world.status("longer"), None);
+}
+
+#[test]
+fn a_task_is_submitted_again_whether_it_has_ended_or_not() {
+    let mut world = World::new(1);
+    world.submit(vec![task("a"), task("b")]);
+    world.end(0, Status::Ok);
+    let ids = ["a", "b"].map(str::to_owned).to_vec();
+    let new_ids = ["a again", "b again"].map(str::to_owned).to_vec();
+    world.core.request(1, FromClient::Resubmit { ids, new_ids, request: Some(1) });
+    world.act();
+    assert_eq!(world.replies.pop().and_then(|reply| reply.error), None);
+    world.settle();
+    assert!(["b", "a again", "b again"].iter().all(|id| world.status(id) == Some(Status::Ok)));
+    // What is large may be changed by who runs it.
+    world.core.submit(1, vec![task("large")], |_| Some(SMALL + 1), false);
+    world.act();
+    let (ids, new_ids) = (vec!["large".to_owned()], vec!["large again".to_owned()]);
+    world.core.request(1, FromClient::Resubmit { ids, new_ids, request: Some(2) });
+    world.act();
+    assert!(world.replies.pop().and_then(|reply| reply.error).is_some_and(|error| error.contains("too large")));
+}
+
+#[test]
 fn what_an_engine_has_not_begun_runs_elsewhere() {
     let mut world = World::new(2);
     world.submit(vec![task("a"), task("b")]);

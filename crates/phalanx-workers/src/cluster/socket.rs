@@ -325,6 +325,11 @@ impl Socket {
         !lock(&self.input).queue.is_empty()
     }
 
+    /// Whether the other end is known to be gone.
+    pub(super) fn is_gone(&self) -> bool {
+        lock(&self.input).gone.is_some()
+    }
+
     /// Takes the tasks out of the queue that an engine has not begun.
     pub(super) fn take_unbegun(&self) -> Vec<String> {
         let mut input = lock(&self.input);
