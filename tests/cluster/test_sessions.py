@@ -258,6 +258,49 @@ class Faults(Home):
             ipp.Client(timeout=0.1)
 
 
+class Ranks(Home):
+    """Engines that are the ranks of one job."""
+
+    def test_engines_talk_to_each_other(self) -> None:
+        def reduced() -> tuple[int, int, int]:
+            from mpi4py import MPI
+
+            world = MPI.COMM_WORLD
+            return world.rank, world.size, world.allreduce(world.rank)
+
+        with ipp.Cluster(n=3, engines="mpi", log_level=40) as rc:
+            view = rc[:]
+            whole = [(rank, 3, 3) for rank in range(3)]
+            self.assertEqual(rc.ids, [0, 1, 2])
+            self.assertEqual(view.apply_async(reduced).get(SECONDS), whole)
+            # Nobody sends: an interrupt ends it, and the engines can go on.
+            view.execute("from mpi4py import MPI", block=True)
+            waiting = view.execute("MPI.COMM_WORLD.recv()")
+            end = time.monotonic() + SECONDS
+            while not waiting.ready() and time.monotonic() < end:
+                rc.send_signal(signal.SIGINT)
+                waiting.wait(0.2)
+            with self.assertRaises(ipp.CompositeError) as raised:
+                waiting.get(0)
+            self.assertEqual(
+                [one[0] for one in raised.exception.elist], ["KeyboardInterrupt"] * 3
+            )
+            self.assertEqual(view.apply_async(reduced).get(SECONDS), whole)
+            # One that is killed is an error of those who need it, and of nobody else.
+            with self.assertRaises(ipp.RemoteError):
+                rc[2].apply_async(os._exit, 3).get(SECONDS)
+            with self.assertRaisesRegex(ipp.CompositeError, "PROC_ABORTED"):
+                rc[:].apply_async(reduced).get(SECONDS)
+            self.assertEqual(rc[:].apply_async(lambda: 1).get(SECONDS), [1, 1])
+
+    def test_a_job_that_cannot_start_is_told(self) -> None:
+        cluster = ipp.Cluster(n=2, engines="mpi", log_level=40)
+        cluster.engine_launcher_class.mpi_args = ["--no-such-flag"]  # type: ignore[attr-defined]
+        self.addCleanup(delattr, cluster.engine_launcher_class, "mpi_args")
+        with self.assertRaisesRegex(Exception, "no-such-flag"):
+            cluster.start_and_connect_sync()
+
+
 class Large(Home):
     def test_arrays(self) -> None:
         import numpy as np

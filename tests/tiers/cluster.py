@@ -32,6 +32,7 @@ FILES = (
     "test_client",
     "test_asyncresult",
     "test_cluster",
+    "test_mpi",
     "test_lbview",
     "test_apps",
     "test_label",

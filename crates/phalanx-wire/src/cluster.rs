@@ -89,6 +89,8 @@ pub struct Hello {
     pub cwd: String,
     /// It has no connection of its own to be known by: anything it wants to be told apart by.
     pub name: String,
+    /// An engine that starts by itself would like to have this number, which may be that of a rank.
+    pub number: Option<u32>,
 }
 
 /// An engine, as clients know it.

@@ -85,9 +85,7 @@ pub(crate) fn watch(pid: u32) -> Option<AsyncFd<OwnedFd>> {
 impl Server {
     /// Starts so many engines; their numbers.
     pub(crate) fn start_engines(&mut self, count: u32) -> Vec<u32> {
-        let first = self.next_engine;
-        self.next_engine += count;
-        let ids: Vec<u32> = (first..first + count).collect();
+        let ids: Vec<u32> = (0..count).map(|_| self.numbers.take(None)).collect();
         self.core.engines_starting(count);
         for id in &ids {
             self.start_engine(*id);
@@ -183,8 +181,7 @@ impl Server {
             return self.dismiss(conn, &problem);
         }
         let Some(pid) = self.conns.get(&conn).map(|conn| conn.pid) else { return };
-        let id = self.next_engine;
-        self.next_engine += 1;
+        let id = self.numbers.take(hello.number);
         let streams = self.conns.get_mut(&conn).and_then(|conn| conn.take_streams());
         match self.process(pid, false, streams) {
             Ok(process) => {

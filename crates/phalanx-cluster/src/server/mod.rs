@@ -6,6 +6,7 @@
 
 mod conn;
 mod engines;
+mod numbers;
 mod objects;
 mod requests;
 mod text;
@@ -28,6 +29,7 @@ use tokio::task::{LocalSet, spawn_local};
 use crate::core::{Action, Core, Limits};
 use conn::{Conn, Kind};
 use engines::Process;
+use numbers::Numbers;
 use objects::Held;
 
 pub use engines::{Launched, Launcher};
@@ -87,7 +89,7 @@ pub(crate) struct Server {
     /// Those that have something to write.
     dirty: Vec<u64>,
     processes: BTreeMap<u32, Process>,
-    next_engine: u32,
+    numbers: Numbers,
     token: String,
     cluster_id: String,
     restart: bool,
@@ -142,7 +144,7 @@ async fn serve(options: Options, arena: Arena) -> io::Result<String> {
             next_conn: 1,
             dirty: Vec::new(),
             processes: BTreeMap::new(),
-            next_engine: 0,
+            numbers: Numbers::default(),
             token: options.token,
             cluster_id: options.cluster_id,
             restart: options.restart,

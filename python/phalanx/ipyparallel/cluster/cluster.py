@@ -318,6 +318,10 @@ class Cluster(Configured):
         if poll is not None and poll() is not None:
             return f"the controller has ended: {self.controller.stop_data}"
         control = self._control()
+        for one in self.engines.values():
+            why: str | None = getattr(one, "why_ended", lambda: None)()
+            if why is not None and not control.engines():
+                return why
         ids = [number for one in self.engines.values() for number in one.ids]
         if control.starting or control.engines():
             return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import _files
 from ..error import EngineError
-from .commands import environment
+from .commands import binary, environment
 from .config import Configured
 from .twins import with_twins
 
@@ -29,6 +29,7 @@ __all__ = [
     "LocalEngineLauncher",
     "LocalEngineSetLauncher",
     "LocalProcessLauncher",
+    "MPIControllerLauncher",
     "MPIEngineSetLauncher",
     "NotRunning",
     "ProcessStateError",
@@ -556,13 +557,113 @@ class _NotHere(EngineLauncher):
         return None
 
 
-class MPIEngineSetLauncher(_NotHere):
-    """Engines under ``mpiexec``: starting them raises `LauncherError`."""
+class MPIControllerLauncher(LocalControllerLauncher):
+    """A controller, which is no rank: the same as a local one."""
 
-    WHY = (
-        "engines under mpiexec are not supported: start local ones "
-        "(engines='local'), or ranks without a cluster by 'phalanx run'"
-    )
+
+class MPIEngineSetLauncher(LocalEngineSetLauncher):
+    """Engines that are the ranks of one job: ``from mpi4py import MPI`` in a task.
+
+    Rank k is the k-th engine of the set. An engine that dies leaves the others alone.
+    `mpi_cmd` is Phalanx's own launcher unless it is configured.
+    """
+
+    OPTIONS = {"mpi_cmd": [], "mpi_args": []}  # noqa: RUF012
+
+    mpi_cmd: list[str]
+    mpi_args: list[str]
+    job: LocalProcessLauncher | None = None
+
+    def _job(self) -> LocalProcessLauncher:
+        job = LocalProcessLauncher(
+            work_dir=self.work_dir,
+            parent=self.parent,
+            log=self.log,
+            cluster_id=self.cluster_id,
+            profile_dir=self.profile_dir,
+        )
+        job.name = "ipengine-mpi"
+        return job
+
+    def find_args(self) -> list[str]:
+        command = self.mpi_cmd or [binary(), "run", "--keep-going"]
+        if not self.mpi_cmd:
+            # A deadlock is told in the log; interrupting the engines ends it.
+            command += ["--on-deadlock", "report"]
+        ranks = ["-n", str(self.n)]
+        return [*command, *self.mpi_args, *ranks, *super().find_args()]
+
+    def _start(self, n: int = 1) -> list[int]:
+        if self.state != "before":
+            raise ProcessStateError(f"this engine set is in state {self.state!r}")
+        self.n = n
+        known = [*self._control().registered]
+        for other in getattr(self.parent, "engines", {}).values():
+            known += other.ids
+        first = max(known, default=-1) + 1
+        self.ids = list(range(first, first + n))
+        self.job = self._job()
+        self.job.cmd_and_args = self.find_args()
+        self.job.environment = {  # type: ignore[attr-defined]
+            **self.environment,  # type: ignore[attr-defined]
+            "PHALANX_CLUSTER_FIRST": str(first),
+        }
+        self.job._start()
+        self.notify_start(self.ids)
+        return self.ids
+
+    def why_ended(self) -> str | None:
+        """Why none of its engines can come any more; None if they may."""
+        if self.job is None or self.job.poll() is None:
+            return None
+        text = self.job.get_output().strip() or str(self.job.stop_data)
+        return f"the job of the engines has ended: {text}"
+
+    def signal(self, sig: int) -> None:
+        if self._alive():
+            super().signal(sig)
+        elif self.job is not None:
+            self.job.signal(sig)
+
+    def _stop(self) -> Any:
+        if self.state != "running":
+            return self.stop_data
+        asked = bool(self._alive()) if self._reachable() else False
+        data = super()._stop()
+        if self.job is not None:
+            try:
+                # Its ranks leave when they are asked to; then it ends.
+                self.job._join(self.job.stop_seconds_until_kill if asked else 0)
+            except TimeoutError:
+                self.job._stop()
+        return data
+
+    def _reachable(self) -> bool:
+        try:
+            return bool(self._control().open)
+        except (OSError, EngineError, LauncherError):
+            return False
+
+    def _join(self, timeout: float | None = None) -> None:
+        if self.job is not None:
+            self.job._join(timeout)
+
+    def get_output(self, remove: bool = False) -> str:
+        text = self.job.get_output(remove) if self.job is not None else ""
+        return super().get_output(remove) + text
+
+    def to_dict(self) -> dict[str, Any]:
+        job = {} if self.job is None else {"job": self.job.to_dict()}
+        return {**super().to_dict(), **job}
+
+    @classmethod
+    def from_dict(
+        cls, d: dict[str, Any], *, config: Any = None, parent: Any = None, **kwargs: Any
+    ) -> Any:
+        made = super().from_dict(d, config=config, parent=parent, **kwargs)
+        if "job" in d:
+            made.job = LocalProcessLauncher.from_dict(d["job"], parent=parent)
+        return made
 
 
 class SGEEngineSetLauncher(_NotHere):
@@ -573,6 +674,7 @@ class SGEEngineSetLauncher(_NotHere):
 
 _KNOWN: dict[tuple[str, str], type[BaseLauncher]] = {
     ("controller", "local"): LocalControllerLauncher,
+    ("controller", "mpi"): MPIControllerLauncher,
     ("engine", "local"): LocalEngineSetLauncher,
     ("engine", "mpi"): MPIEngineSetLauncher,
     ("engine", "sge"): SGEEngineSetLauncher,

@@ -25,7 +25,13 @@ def main() -> int:
     # in.
     if "" not in sys.path:
         sys.path.insert(0, "")
-    link = ClusterLink.inherited(int(named), _hello())
+    hello = _hello()
+    rank = os.environ.get("PMI_RANK", "")
+    if named == "-1" and rank.isdecimal():
+        # One of the ranks of a job has the number of its rank, if that is free.
+        first = os.environ.pop("PHALANX_CLUSTER_FIRST", "0")
+        hello["number"] = int(first) + int(rank)
+    link = ClusterLink.inherited(int(named), hello)
     from .engine import Engine
     from .startup import run_startup
 
