@@ -128,7 +128,7 @@ pub enum Opened {
 
 impl Opened {
     /// What names a list of doors, for messages.
-    pub const NAMES: &str = "'multiprocessing', 'ipyparallel' or 'off'";
+    pub const NAMES: &str = "multiprocessing, ipyparallel or off";
 
     /// That of `multiprocessing` is open.
     #[must_use]
@@ -170,7 +170,7 @@ impl Opened {
                 "ipyparallel" => opened = opened.with_cluster(),
                 "off" | "none" | "no" | "0" if names.peek().is_none() && text.trim() == name => opened = Self::None,
                 "off" | "none" | "no" | "0" => return Err(format!("{source}: '{name}' must stand alone")),
-                _ => return Err(format!("{source}: no door '{name}'; give {}", Self::NAMES)),
+                _ => return Err(format!("{source}: no door '{name}' ({})", Self::NAMES)),
             }
         }
         Ok(opened)

@@ -20,7 +20,7 @@ fn what_cannot_start_is_said_in_one_line() {
     refused("-n 4000000000", &["true"], 2, "4000000000 ranks");
     refused("--doors threading", &["true"], 2, "no door 'threading'");
     refused("--doors off,multiprocessing", &["true"], 2, "'off' must stand alone");
-    refused("--doors", &[], 2, "needs 'multiprocessing', 'ipyparallel' or 'off'");
+    refused("--doors", &[], 2, "needs multiprocessing, ipyparallel or off");
     refused("-n 2 --tag-outputs", &["true"], 2, "did you mean '--tag-output'?");
     refused("-n 4000 --nooversubscribe", &["true"], 2, "4000 CPUs");
     refused("-n 2 --stdin all", &["true"], 2, "one rank can read it");
