@@ -431,26 +431,6 @@ class BroadcastView(DirectView):
             return_exceptions=return_exceptions,
         )
 
-    def scatter(
-        self,
-        key: str,
-        seq: Any,
-        dist: str = "b",
-        flatten: bool = False,
-        targets: Any = None,
-        block: bool | None = None,
-        track: bool | None = None,
-    ) -> Any:
-        return super().scatter(
-            key,
-            seq,
-            dist=dist,
-            flatten=flatten,
-            targets=targets,
-            block=block,
-            track=track,
-        )
-
 
 def _check_name(name: Any) -> None:
     if not isinstance(name, str):

@@ -187,12 +187,9 @@ class Cluster(Configured):
             )
         return self._requests
 
-    def _start_controller(self, **kwargs: Any) -> None:
-        if self.controller is not None:
-            raise RuntimeError("this cluster has a controller already")
-        for name in ("security", "log", "pid"):
-            Path(self.profile_dir, name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = self.controller_launcher_class(
+    def _launcher(self, kind: Any, **kwargs: Any) -> Any:
+        """A launcher of this class, for this cluster."""
+        return kind(
             work_dir=os.getcwd(),
             parent=self,
             config=self.config,
@@ -201,6 +198,13 @@ class Cluster(Configured):
             profile_dir=self.profile_dir,
             **kwargs,
         )
+
+    def _start_controller(self, **kwargs: Any) -> None:
+        if self.controller is not None:
+            raise RuntimeError("this cluster has a controller already")
+        for name in ("security", "log", "pid"):
+            Path(self.profile_dir, name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = self._launcher(self.controller_launcher_class, **kwargs)
         args = list(made.controller_args)
         for option in ("ip", "location"):
             value = getattr(self, f"controller_{option}")
@@ -250,15 +254,7 @@ class Cluster(Configured):
                 count += 1
                 engine_set_id = f"{base}-{count}"
         n = n or self.n or _cpu_count()
-        made = self.engine_launcher_class(
-            work_dir=os.getcwd(),
-            parent=self,
-            config=self.config,
-            log=self.log,
-            cluster_id=self.cluster_id,
-            profile_dir=self.profile_dir,
-            **kwargs,
-        )
+        made = self._launcher(self.engine_launcher_class, **kwargs)
         made.engine_set_id = engine_set_id
         self.log.info("Starting %d engines", n)
         made.start_sync(n)
