@@ -41,7 +41,7 @@ _load_phalanx()
 
 import phalanx
 from phalanx import Rc, rc
-from phalanx._alias import Finder
+from phalanx._alias import Finder as _Finder
 
 if TYPE_CHECKING:
     from phalanx import get_config, profile
@@ -78,4 +78,4 @@ def _ours(fullname: str) -> str:
     return name
 
 
-sys.meta_path.insert(0, Finder(__name__, _ours))
+sys.meta_path.insert(0, _Finder(__name__, _ours))

@@ -32,7 +32,7 @@ def _load_phalanx() -> None:
 _load_phalanx()
 
 import phalanx.ipyparallel as _ours  # noqa: E402
-from phalanx._alias import Finder  # noqa: E402
+from phalanx._alias import Finder as _Finder  # noqa: E402
 
 __version__ = _ours.__version__
 __all__ = _ours.__all__
@@ -48,4 +48,4 @@ def __dir__() -> list[str]:
     return dir(_ours)
 
 
-sys.meta_path.insert(0, Finder(__name__, "phalanx.{}".format))
+sys.meta_path.insert(0, _Finder(__name__, "phalanx.{}".format))
