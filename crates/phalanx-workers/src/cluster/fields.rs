@@ -20,6 +20,14 @@ pub(super) fn told<'py, M: Serialize>(
     item.extract()
 }
 
+/// A structure as a dictionary.
+///
+/// # Errors
+/// What Python raises.
+pub(super) fn given<'py, M: Serialize>(py: Python<'py>, what: &M) -> PyResult<Bound<'py, PyAny>> {
+    Ok(pythonize(py, what)?)
+}
+
 /// A message of a kind and its fields.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::collector::{Collector, Word};
 use super::engine::Minder;
 use super::fields;
 use super::payload::{Held, Payload};
@@ -42,9 +43,13 @@ const DRAINED: Duration = Duration::from_millis(200);
 /// any thread. A fork has no part in its parent's link.
 #[pyclass(module = "phalanx._workers", frozen, weakref)]
 pub(crate) struct ClusterLink {
-    socket: Arc<Socket>,
-    arena: Arena,
+    pub(super) socket: Arc<Socket>,
+    pub(super) arena: Arena,
     welcome: Py<PyAny>,
+    /// What we are called.
+    pub(super) identity: String,
+    /// What comes to a client.
+    pub(super) client: Option<Collector<Py<PyAny>>>,
     pid: u32,
     closed: AtomicBool,
     engine: Option<EngineEnd>,
@@ -98,9 +103,13 @@ impl ClusterLink {
             detached(py, || socket.wait(!flushed, Some(left.min(SLICE))));
             py.check_signals()?;
         };
-        let (welcome, note) = match &message {
-            Message::Client(welcome @ ToClient::Welcome { .. }) => (fields::told(py, welcome)?.1, None),
-            Message::Engine(welcome @ ToEngine::Welcome { note, .. }) => (fields::told(py, welcome)?.1, Some(*note)),
+        let (welcome, identity, note) = match &message {
+            Message::Client(welcome @ ToClient::Welcome { identity, .. }) => {
+                (fields::told(py, welcome)?.1, identity.clone(), None)
+            }
+            Message::Engine(welcome @ ToEngine::Welcome { identity, note, .. }) => {
+                (fields::told(py, welcome)?.1, identity.clone(), Some(*note))
+            }
             Message::Client(ToClient::Bye { reason }) | Message::Engine(ToEngine::Bye { reason }) => {
                 return Err(gone(reason.clone()));
             }
@@ -115,28 +124,39 @@ impl ClusterLink {
             current: Mutex::new(None),
             prints: AtomicU64::new(0),
         });
+        let client = match engine {
+            Some(_) => None,
+            None => Some(Collector::new().map_err(|error| PyOSError::new_err(error.to_string()))?),
+        };
         Ok(Self {
             socket,
             arena,
             welcome: welcome.unbind(),
+            identity,
+            client,
             pid: std::process::id(),
             closed: AtomicBool::new(false),
             engine,
         })
     }
 
-    fn look_whether_ours(&self) -> PyResult<()> {
+    /// Whether this process is the one that the link belongs to.
+    pub(super) fn is_ours(&self) -> bool {
+        self.pid == std::process::id()
+    }
+
+    pub(super) fn look_whether_ours(&self) -> PyResult<()> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(gone("this connection was closed here"));
         }
-        if self.pid != std::process::id() {
+        if !self.is_ours() {
             return Err(gone(format!("this connection belongs to process {}, of which this one is a fork", self.pid)));
         }
         Ok(())
     }
 
     /// Writes everything that waits.
-    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn flush(&self, py: Python<'_>) -> PyResult<()> {
         loop {
             if self.socket.flush().map_err(gone)? {
                 return Ok(());
@@ -154,22 +174,26 @@ impl ClusterLink {
             let payload = payload.cast::<Payload>().map_err(|_| {
                 PyTypeError::new_err("payloads: what encode() returns, and what receive() has given, can be sent")
             })?;
-            if payload.get().arena() != self.arena {
-                return Err(PyValueError::new_err("payloads: this one is of another cluster; encode its object here"));
-            }
-            held.push(payload.get().held()?);
+            held.push(self.held_of(payload.get())?);
         }
         Ok(held)
     }
 
-    fn push<M: serde::Serialize>(&self, kind: &Bound<'_, PyString>, message: M, payloads: &[Held]) -> PyResult<()> {
+    pub(super) fn held_of(&self, payload: &Payload) -> PyResult<Held> {
+        if payload.arena() != self.arena {
+            return Err(PyValueError::new_err("payloads: this one is of another cluster; encode its object here"));
+        }
+        payload.held()
+    }
+
+    fn push<M: serde::Serialize>(&self, kind: &str, message: M, payloads: &[Held]) -> PyResult<()> {
         self.socket.push(message, payloads).map_err(|problem| PyValueError::new_err(format!("{kind}: {problem}")))
     }
 
     /// Tasks in messages that are not too long, each with the objects that its tasks have.
-    fn submit(
+    pub(super) fn submit_all(
         &self,
-        kind: &Bound<'_, PyString>,
+        kind: &str,
         tasks: Vec<TaskSpec>,
         notify: bool,
         mut payloads: Vec<Held>,
@@ -222,7 +246,7 @@ impl ClusterLink {
         &self,
         py: Python<'_>,
         end: &EngineEnd,
-        kind: &Bound<'_, PyString>,
+        kind: &str,
         mut message: FromEngine,
         payloads: &[Held],
     ) -> PyResult<()> {
@@ -269,12 +293,8 @@ impl ClusterLink {
         true
     }
 
-    /// A message as Python sees it.
-    fn given<'py>(&self, py: Python<'py>, message: &Message, payloads: Vec<Held>) -> PyResult<Bound<'py, PyTuple>> {
-        let (kind, fields) = match message {
-            Message::Client(message) => fields::told(py, message)?,
-            Message::Engine(message) => fields::told(py, message)?,
-        };
+    /// The objects of a message. If it is a task, that has begun.
+    fn begun<'py>(&self, py: Python<'py>, message: &Message, payloads: Vec<Held>) -> PyResult<Bound<'py, PyList>> {
         if let (Some(end), Message::Engine(ToEngine::Run { id, seq, .. })) = (&self.engine, message) {
             if let Some(note) = &end.note {
                 note.word64(0).store(*seq, Ordering::Release);
@@ -287,18 +307,51 @@ impl ClusterLink {
         for held in payloads {
             list.append(Bound::new(py, Payload::arrived(self.arena, held))?)?;
         }
-        PyTuple::new(py, [kind, fields, list.into_any()])
+        Ok(list)
     }
 
-    /// Waits until a message has come; whether one has.
-    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let until = match timeout {
-            None => None,
-            Some(seconds) if seconds.is_nan() => return Err(PyValueError::new_err("timeout: it is not a number")),
-            Some(seconds) => {
-                Duration::try_from_secs_f64(seconds.max(0.0)).ok().and_then(|t| Instant::now().checked_add(t))
-            }
+    /// A message as Python sees it.
+    fn given<'py>(&self, py: Python<'py>, message: &Message, payloads: Vec<Held>) -> PyResult<Bound<'py, PyTuple>> {
+        let (kind, fields) = match message {
+            Message::Client(message) => fields::told(py, message)?,
+            Message::Engine(message) => fields::told(py, message)?,
         };
+        let objects = self.begun(py, message, payloads)?;
+        PyTuple::new(py, [kind, fields, objects.into_any()])
+    }
+
+    /// What a client's receiver is to deal with, at most so many things.
+    fn words<'py>(
+        &self,
+        py: Python<'py>,
+        client: &Collector<Py<PyAny>>,
+        most: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let until = deadline(timeout)?;
+        let words = loop {
+            if !self.is_ours() {
+                self.look_whether_ours()?;
+            }
+            let words = detached(py, || client.receive(&self.socket, most, until)).map_err(gone)?;
+            if !words.is_empty() || until.is_some_and(|until| Instant::now() >= until) {
+                break words;
+            }
+            py.check_signals()?;
+        };
+        let give = |word: Word<Py<PyAny>>| match word {
+            Word::Said(message, held) => self.given(py, &Message::Client(*message), held),
+            Word::Ended(what) => PyTuple::new(
+                py,
+                ["ended".into_pyobject(py)?.into_any(), what.into_bound(py), PyList::empty(py).into_any()],
+            ),
+        };
+        words.into_iter().map(give).collect()
+    }
+
+    /// Waits until a message has come to an engine; whether one has.
+    fn wait_for_message(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let until = deadline(timeout)?;
         let mut first = true;
         loop {
             self.look_whether_ours()?;
@@ -310,9 +363,6 @@ impl ClusterLink {
                 return Ok(true);
             }
             read.map_err(gone)?;
-            if self.socket.owes_word() {
-                self.socket.push(FromClient::Taken {}, &[]).map_err(PyValueError::new_err)?;
-            }
             let flushed = self.socket.flush().map_err(gone)?;
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) && !std::mem::take(&mut first) {
@@ -325,6 +375,17 @@ impl ClusterLink {
             if detached(py, || self.socket.wait(false, Some(slice))) != Waited::Ready {
                 py.check_signals()?;
             }
+        }
+    }
+}
+
+/// The end of a time limit.
+pub(super) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    match timeout {
+        None => Ok(None),
+        Some(seconds) if seconds.is_nan() => Err(PyValueError::new_err("timeout: it is not a number")),
+        Some(seconds) => {
+            Ok(Duration::try_from_secs_f64(seconds.max(0.0)).ok().and_then(|limit| Instant::now().checked_add(limit)))
         }
     }
 }
@@ -451,12 +512,18 @@ impl ClusterLink {
         match &self.engine {
             Some(end) => {
                 let message = fields::said::<FromEngine>(kind, fields)?;
-                self.report(py, end, kind, message, &payloads)
+                self.report(py, end, &kind.to_cow()?, message, &payloads)
             }
             None => {
                 match fields::said::<FromClient>(kind, fields)? {
-                    FromClient::Submit { tasks, notify } => self.submit(kind, tasks, notify, payloads)?,
-                    other => self.push(kind, other, &payloads)?,
+                    FromClient::Submit { tasks, notify } => {
+                        self.submit_all(&kind.to_cow()?, tasks, notify, payloads)?;
+                    }
+                    other => self.push(&kind.to_cow()?, other, &payloads)?,
+                }
+                if let Some(client) = &self.client {
+                    // What comes of it is for the receiver.
+                    client.attend();
                 }
                 self.flush(py)
             }
@@ -469,8 +536,11 @@ impl ClusterLink {
     /// time. Raises ClusterGone, with the reason, once the other end is gone and all that it had said has been received.
     #[pyo3(signature = (timeout = None))]
     fn receive<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        if let Some(client) = &self.client {
+            return Ok(self.words(py, client, 1, timeout)?.pop());
+        }
         loop {
-            if !self.wait(py, timeout)? {
+            if !self.wait_for_message(py, timeout)? {
                 return Ok(None);
             }
             // Another thread may have been faster.
@@ -482,21 +552,16 @@ impl ClusterLink {
 
     /// receive_all(timeout: float | None = None) -> list[tuple[str, dict[str, Any], list[Payload]]]
     ///
-    /// All messages that have come; none when none has come in time. For clients. As receive.
+    /// All messages that have come, but the results of tasks that are waited for; none when none has come in time. For
+    /// clients. What was given before has been dealt with. As receive.
     #[pyo3(signature = (timeout = None))]
     fn receive_all<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyList>> {
-        if self.engine.is_some() {
+        let Some(client) = &self.client else {
             return Err(PyRuntimeError::new_err(
                 "an engine receives one message at a time: what it receives has begun",
             ));
-        }
-        let all = PyList::empty(py);
-        if self.wait(py, timeout)? {
-            while let Some((message, payloads)) = self.socket.next() {
-                all.append(self.given(py, &message, payloads)?)?;
-            }
-        }
-        Ok(all)
+        };
+        PyList::new(py, self.words(py, client, usize::MAX, timeout)?)
     }
 
     /// encode(object, shared: bool = False, by_value: bool = False) -> Payload
@@ -511,11 +576,60 @@ impl ClusterLink {
         Payload::of(self.arena, object, shared, by)
     }
 
+    /// encode_plain(object, shared: bool = False) -> Payload | None
+    ///
+    /// The same for an object of plain values that is small, without pickle; None for others. `Payload.loads` gives it back.
+    #[pyo3(signature = (object, shared = false))]
+    fn encode_plain(&self, object: &Bound<'_, PyAny>, shared: bool) -> PyResult<Option<Payload>> {
+        Payload::plain(self.arena, object, shared)
+    }
+
+    /// next_task() -> tuple[str, str, list[Payload]] | None
+    ///
+    /// For engines: the next task, its id and its objects, after its kind; or what else the controller says, after "" as
+    /// the id. Blocks, without the interpreter lock. Raises as `receive`.
+    fn next_task<'py>(&self, py: Python<'py>) -> PyResult<Option<(String, String, Bound<'py, PyList>)>> {
+        if self.engine.is_none() {
+            return Err(PyRuntimeError::new_err("tasks come to engines"));
+        }
+        self.wait_for_message(py, None)?;
+        let Some((message, held)) = self.socket.next() else { return Ok(None) };
+        let objects = self.begun(py, &message, held)?;
+        Ok(match message {
+            Message::Engine(ToEngine::Run { id, kind, .. }) => Some((kind, id, objects)),
+            Message::Engine(ToEngine::Exit {}) => Some(("exit".to_owned(), String::new(), objects)),
+            Message::Engine(ToEngine::Bye { .. }) => Some(("bye".to_owned(), String::new(), objects)),
+            _ => None,
+        })
+    }
+
+    /// finish(task: str, result: Payload) -> None
+    ///
+    /// For engines: the task that `next_task` gave has ended, and has a result. As `send`.
+    fn finish(&self, py: Python<'_>, task: String, result: &Bound<'_, Payload>) -> PyResult<()> {
+        self.look_whether_ours()?;
+        let end = self.engine.as_ref().ok_or_else(|| PyRuntimeError::new_err("tasks are finished by engines"))?;
+        let payloads = [self.held_of(result.get())?];
+        let message = FromEngine::Done {
+            id: task,
+            status: phalanx_wire::cluster::Status::Ok,
+            error: None,
+            metadata: phalanx_wire::cluster::Bytes::default(),
+            started: None,
+            completed: None,
+            printed: false,
+        };
+        self.report(py, end, "done", message, &payloads)
+    }
+
     /// close() -> None
     ///
     /// Hang up. A call that is blocked in receive raises ClusterGone. May be called again.
     fn close(&self) {
         if !self.closed.swap(true, Ordering::Relaxed) && self.pid == std::process::id() {
+            if let Some(client) = &self.client {
+                client.lose("this connection was closed here");
+            }
             self.socket.hang_up();
             self.socket.forget();
         }

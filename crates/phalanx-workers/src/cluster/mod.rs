@@ -3,11 +3,15 @@
 //! | file | subject |
 //! |---|---|
 //! | `socket.rs` | frames over the socket, who holds the blocks of what is on its way |
+//! | `collector.rs` | what comes to a client, and which of its threads deals with it |
+//! | `client.rs` | tasks are submitted, and waited for |
 //! | `engine.rs` | what an engine's end does by itself: batches of short tasks |
 //! | `fields.rs` | messages as dictionaries, and back |
 //! | `payload.rs` | objects that come with messages |
 //! | `link.rs` | `ClusterLink` |
 
+mod client;
+mod collector;
 mod engine;
 mod fields;
 mod link;
@@ -20,5 +24,6 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("ClusterGone", m.py().get_type::<link::ClusterGone>())?;
     m.add_class::<payload::Payload>()?;
+    m.add_class::<client::ClusterTask>()?;
     m.add_class::<link::ClusterLink>()
 }

@@ -58,6 +58,18 @@ impl Payload {
         Ok(Self { held: Mutex::new(Some(held)), arena, _keep: encoded.keep, bytes })
     }
 
+    /// Encodes an object that is plain and small; `None` for others. `loads` gives it back.
+    pub(super) fn plain(arena: Arena, object: &Bound<'_, PyAny>, shared: bool) -> PyResult<Option<Self>> {
+        // A tuple of one is no pair of a stream and buffers.
+        let one = PyTuple::new(object.py(), [object])?;
+        let mut small = [0; crate::codec::SMALL];
+        let Some(length) = crate::codec::encode_small(one.as_any(), &mut small) else { return Ok(None) };
+        let wire = Bytes(small[..length].to_vec());
+        let payload = OnWire { wire, blocks: Vec::new(), bytes: length as u64, shared };
+        let held = Held { payload, blocks: Vec::new() };
+        Ok(Some(Self { held: Mutex::new(Some(held)), arena, _keep: Vec::new(), bytes: length as u64 }))
+    }
+
     /// What is sent of it.
     ///
     /// # Errors
@@ -72,6 +84,31 @@ impl Payload {
     }
 }
 
+/// The object of a payload of one that was pickled, or that is so plain that it was not.
+///
+/// # Errors
+/// What unpickling raises.
+pub(super) fn unpickled<'py>(py: Python<'py>, arena: Arena, held: &Held) -> PyResult<Bound<'py, PyAny>> {
+    let source = if held.payload.shared { Source::Private } else { Source::Borrowed };
+    let object = decode_in(py, &held.payload.wire.0, source, Memory::Other(arena))?;
+    let Ok(parts) = object.cast_exact::<PyTuple>() else { return Ok(object) };
+    match parts.len() {
+        // See `Payload::plain`.
+        1 => parts.get_item(0),
+        2 => {
+            let loads = crate::codec::pickle_loads(py)?;
+            let (stream, buffers) = (parts.get_item(0)?, parts.get_item(1)?);
+            if buffers.cast_exact::<PyList>().is_ok_and(|buffers| buffers.is_empty()) {
+                return loads.call1((stream,));
+            }
+            let options = pyo3::types::PyDict::new(py);
+            options.set_item(pyo3::intern!(py, "buffers"), buffers)?;
+            loads.call((stream,), Some(&options))
+        }
+        _ => Ok(object),
+    }
+}
+
 #[pymethods]
 impl Payload {
     /// load() -> object
@@ -82,6 +119,13 @@ impl Payload {
         let held = self.held()?;
         let source = if held.payload.shared { Source::Private } else { Source::Borrowed };
         decode_in(py, &held.payload.wire.0, source, Memory::Other(self.arena))
+    }
+
+    /// loads() -> object
+    ///
+    /// The object of one that `dumps` has made, or of `(bytes, buffers)` that somebody else has pickled. Raises as `load`.
+    fn loads<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        unpickled(py, self.arena, &self.held()?)
     }
 
     /// nbytes: int

@@ -258,7 +258,8 @@ fn loads<'py>(stream: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyObject_CallFunctionObjArgs(loads.as_ptr(), stream.as_ptr(), end)) }
 }
 
-fn pickle_loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+/// `pickle.loads`.
+pub(crate) fn pickle_loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     LOADS.get_or_try_init(py, || Ok(py.import("pickle")?.getattr("loads")?.unbind())).map(|loads| loads.bind(py))
 }

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..error import Remote, collect_exceptions, compose
 from .display import display_outputs, show_display, show_stream
-from .futures import MessageFuture
+from .futures import LateFuture, MessageFuture
 from .map import Map
-from .records import METADATA_KEYS
+from .records import METADATA_KEYS, Metadata
 
 if TYPE_CHECKING:
     from .client import Client
@@ -46,24 +46,7 @@ def _limit(timeout: float | None) -> float | None:
     return None if timeout is None or timeout < 0 else timeout
 
 
-class _Counted:
-    """Counts the end of a child, once.
-
-    Until then it keeps its `AsyncResult`, whose own callbacks may be all that somebody
-    wants of it. From then on it does not: a future never forgets its callbacks, and
-    large results would stay until the garbage collector finds the cycle.
-    """
-
-    def __init__(self, whole: "AsyncResult") -> None:
-        self._whole: AsyncResult | None = whole
-
-    def __call__(self, child: Any) -> None:
-        whole, self._whole = self._whole, None
-        if whole is not None:
-            whole._count(child)
-
-
-class AsyncResult(Future[Any]):
+class AsyncResult(LateFuture):
     """The results of one call on one or several engines.
 
     A future whose result is what `get` gives. A name of a task's metadata is an
@@ -83,7 +66,6 @@ class AsyncResult(Future[Any]):
         return_exceptions: bool = False,
         chunk_sizes: dict[str, int] | None = None,
     ) -> None:
-        super().__init__()
         self._single_result = isinstance(children, (Future, str))
         several = [children] if self._single_result else list(children)
         self._client = client
@@ -97,25 +79,49 @@ class AsyncResult(Future[Any]):
         self.msg_ids = [child.msg_id for child in self._children]
         self._return_exceptions = return_exceptions
         self._chunk_sizes = chunk_sizes or {}
-        self._metadata = [child.metadata for child in self._children]
         self._streams: list[_Stream] = []
-        self._asked = datetime.now().astimezone()
-        self._left = len(self._children)
-        self._lock = threading.Lock()
-        if not self._children:
-            super().set_result(None)
-        for child in self._children:
-            child.add_done_callback(_Counted(self))
+        self._asked = time.time()
+        if owner and client is not None:
+            client._own(self._children)
+        # Those before this one have ended.
+        self._next = 0
+        # The tasks, if the end of all of them is told at one place.
+        link = self._children[0]._link if self._children else None
+        self._link = link
+        self._tasks: list[Any] | None = None
+        if link is not None and all(child._link is link for child in self._children):
+            self._tasks = [child._task for child in self._children]
 
-    def _count(self, child: Any) -> None:
-        if self.owner and self._client is not None:
-            # From here on the results are here, and nowhere else in this process.
-            self._client._forget([child.msg_id])
-        with self._lock:
-            self._left -= 1
-            last = self._left == 0
-        if last and not self.done():
-            super().set_result(None)
+    def _all_done(self) -> bool:
+        children, at = self._children, self._next
+        while at < len(children) and children[at].done():
+            at += 1
+        self._next = at
+        return at == len(children)
+
+    def _watch(self) -> bool:
+        if self._tasks is not None and self._link is not None:
+            return self._link.watch(self._tasks, self._finish)
+        if self._all_done():
+            return False
+        left = len(self._children)
+        lock = threading.Lock()
+
+        def count(child: Any) -> None:
+            nonlocal left
+            with lock:
+                left -= 1
+                last = left == 0
+            if last:
+                self._finish()
+
+        for child in self._children:
+            child.add_done_callback(count)
+        return True
+
+    def done(self) -> bool:
+        """Whether all of it has ended."""
+        return self._all_done()
 
     # --- waiting -------------------------------------------------------------------
 
@@ -156,31 +162,22 @@ class AsyncResult(Future[Any]):
         done = {part for part in parts if part._children and part._all_done()}
         return done, set(parts) - done
 
-    def _all_done(self) -> bool:
-        return all(child.done() for child in self._children)
-
     def _wait_all(self, timeout: float | None) -> bool:
-        if not self.done():
+        if not self._all_done():
             self._wait_for(timeout, ALL_COMPLETED)
         self._pump()
-        return self.done()
+        if not self._all_done():
+            return False
+        for child in self._children:
+            if child._metadata is not None:
+                # Who has it sees that it has ended.
+                child._complete(child._metadata)
+        return True
 
     def _wait_for(self, timeout: float | None, return_when: str) -> None:
         """Wait for as many children; meanwhile show what is streamed."""
         until = None if timeout is None else time.monotonic() + timeout
-        enough = threading.Event()
-
-        def look(child: Future[Any]) -> None:
-            failed = child.exception() is not None
-            if return_when == FIRST_COMPLETED or (
-                return_when == FIRST_EXCEPTION and failed
-            ):
-                enough.set()
-
-        self.add_done_callback(lambda _: enough.set())
-        if return_when != ALL_COMPLETED:
-            for child in self._children:
-                child.add_done_callback(look)
+        wait = self._waiter(return_when)
         while True:
             self._pump()
             # (A stream asks to be looked at; there is nothing to wake for otherwise.)
@@ -188,11 +185,30 @@ class AsyncResult(Future[Any]):
             if until is not None:
                 left = until - time.monotonic()
                 slice_ = left if slice_ is None else min(slice_, left)
-            if enough.wait(max(slice_, 0) if slice_ is not None else None):
+            if wait(max(slice_, 0) if slice_ is not None else None):
                 break
             if until is not None and time.monotonic() >= until:
                 break
         self._pump()
+
+    def _waiter(self, return_when: str) -> Callable[[float | None], bool]:
+        """What waits for as many children; whether so many have ended, it says."""
+        link, tasks = self._link, self._tasks
+        if return_when == ALL_COMPLETED and tasks is not None and link is not None:
+            return lambda timeout: link.wait(tasks, timeout)
+        enough = threading.Event()
+
+        def look(child: Future[Any]) -> None:
+            if return_when == FIRST_COMPLETED or (
+                return_when == FIRST_EXCEPTION and child.exception() is not None
+            ):
+                enough.set()
+
+        self.add_done_callback(lambda _: enough.set())
+        if return_when != ALL_COMPLETED:
+            for child in self._children:
+                child.add_done_callback(look)
+        return enough.wait
 
     def wait_for_send(self, timeout: float | None = -1) -> None:
         """Returns at once: what is sent is copied when the call is made."""
@@ -359,10 +375,14 @@ class AsyncResult(Future[Any]):
         return outcomes
 
     def __getattr__(self, key: str) -> Any:
-        if key in METADATA_KEYS and "_metadata" in self.__dict__:
+        if key in METADATA_KEYS and "_children" in self.__dict__:
             self._pump()
             return self[key]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}")
+        return super().__getattr__(key)
+
+    @property
+    def _metadata(self) -> list[Metadata]:
+        return [child.metadata for child in self._children]
 
     @property
     def metadata(self) -> Any:
@@ -439,7 +459,8 @@ class AsyncResult(Future[Any]):
         now = datetime.now().astimezone()
         begun = [one["submitted"] for one in self._metadata if one["submitted"]]
         # (Of a task that somebody else submitted nothing is known before it ends.)
-        return float((now - min([*begun, self._asked])).total_seconds())
+        asked = datetime.fromtimestamp(self._asked).astimezone()
+        return float((now - min([*begun, asked])).total_seconds())
 
     def _ended(self, what: str) -> None:
         if not self.done():
@@ -573,6 +594,7 @@ class _Stream:
             queue.SimpleQueue()
         )
         self.children = children
+        self.failed: set[str] = set()
         self.last: dict[str, Any] = {}
         for child in children:
             # What has come already, then what comes.
@@ -588,6 +610,13 @@ class _Stream:
         self.arrived.put((child, name, what))
 
     def pump(self) -> None:
+        for child in self.children:
+            if child.done() and child.msg_id not in self.failed:
+                # What it has shown is here already.
+                self.failed.add(child.msg_id)
+                error = child.exception()
+                if error is not None:
+                    self.arrived.put((child, "error", error))
         while True:
             try:
                 child, name, what = self.arrived.get_nowait()

@@ -57,24 +57,29 @@ class LoadBalancedView(View):
         super().set_flags(**kwargs)
         return self
 
-    def _task(self, **fields: Any) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         """What all tasks have that are submitted with the present flags."""
         numbers: list[int] = []
+        fields: dict[str, Any]
         if self.targets is not None and self.targets != "all":
             _, numbers = self.client._build_targets(self.targets)
         else:
             # Raises where there is no engine at all.
             self.client._build_targets(None)
-        return {
-            "targets": numbers,
-            "balanced": True,
-            "after": dependency(self.after),
-            "follow": dependency(self.follow),
-            "timeout": self.timeout or None,
-            "retries": self.retries,
-            "label": None if self.label is None else str(self.label),
-            **fields,
-        }
+        fields = {"balanced": True}
+        if numbers:
+            fields["targets"] = numbers
+        if self.after is not None:
+            fields["after"] = dependency(self.after)
+        if self.follow is not None:
+            fields["follow"] = dependency(self.follow)
+        if self.timeout:
+            fields["timeout"] = self.timeout
+        if self.retries:
+            fields["retries"] = self.retries
+        if self.label is not None:
+            fields["label"] = str(self.label)
+        return fields
 
     def _really_apply(
         self,
@@ -87,7 +92,7 @@ class LoadBalancedView(View):
         block = self.block if block is None else block
         check_callable(f)
         call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), False)
-        (future,) = self.client._ledger.submit(call, [self._task()])
+        (future,) = self.client._ledger.submit(call, self._fields())
         result = self._took(
             AsyncResult(self.client, future, fname=getname(f), owner=True)
         )
@@ -95,10 +100,9 @@ class LoadBalancedView(View):
 
     def _call_many(self, f: Any, name: str, calls: list[Any]) -> list[Any]:
         """A task for each of the arguments of one function, which is sent once."""
-        task = self._task()
         shared = Call("apply", "apply", f, len(calls) > 1)
-        futures = self.client._ledger.submit(shared, [dict(task) for _ in calls], calls)
-        self.history.extend(future.msg_id for future in futures)
+        futures = self.client._ledger.submit(shared, self._fields(), calls)
+        self.history.extend([future.msg_id for future in futures])
         return futures
 
     def map(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _files
+from .._hello import hello
 from ..controller.dependency import ids_of
 from .asyncresult import AsyncResult
 from .engines import EnginesByNumber, EnginesOfClient
@@ -132,7 +133,7 @@ class Client(EnginesOfClient, History):
         if "://" not in address and not address.startswith("unix:"):
             address = f"unix:{address}"
         link = ClusterLink.connect(
-            address, info["token"], "client", _hello(), max(float(timeout), 1.0)
+            address, info["token"], "client", hello(), max(float(timeout), 1.0)
         )
         self._ledger = Ledger(link, debug)
         self.session = Session(self._ledger.identity, info["token"])
@@ -297,14 +298,6 @@ class Client(EnginesOfClient, History):
 
     # --- calls ------------------------------------------------------------------------
 
-    def _direct_tasks(
-        self, targets: list[int], **fields: Any
-    ) -> tuple[list[dict[str, Any]], list[str | None]]:
-        tasks = [
-            {"targets": [number], "balanced": False, **fields} for number in targets
-        ]
-        return tasks, [self._engines.get(number) for number in targets]
-
     def send_apply_request(
         self,
         socket: Any,
@@ -325,13 +318,18 @@ class Client(EnginesOfClient, History):
         call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), False)
         if ident is not None:
             name = ident.decode() if isinstance(ident, bytes) else ident
-            tasks, known = self._direct_tasks([self._engines[name]])
+            number = self._engines[name]
+            future = self._submit_one(call, number)
         else:
             self._build_targets(None)
-            tasks, known = [{"targets": [], "balanced": True}], [None]
-        (future,) = self._ledger.submit(call, tasks, None, known)
+            (future,) = self._ledger.submit(call, {"balanced": True}, owned=False)
         if message_future_hook is not None:
             message_future_hook(future)
+        return future
+
+    def _submit_one(self, call: Call, number: int) -> MessageFuture:
+        uuids = {number: self._engines.get(number)}
+        (future,) = self._ledger.submit(call, {}, None, [number], uuids, owned=False)
         return future
 
     def send_execute_request(
@@ -351,8 +349,7 @@ class Client(EnginesOfClient, History):
         number = (
             self._engines[name] if name is not None else self._build_targets(None)[1][0]
         )
-        tasks, known = self._direct_tasks([number])
-        (future,) = self._ledger.submit(call, tasks, None, known)
+        future = self._submit_one(call, number)
         if message_future_hook is not None:
             message_future_hook(future)
         return future
@@ -386,8 +383,9 @@ class Client(EnginesOfClient, History):
             self._ledger.fail_all(str(problem))
         return futures
 
-    def _forget(self, ids: Iterable[str]) -> None:
-        self._ledger.forget(ids)
+    def _own(self, futures: Iterable[MessageFuture]) -> None:
+        """An `AsyncResult` has these from now on."""
+        self._ledger.own(futures)
 
     # --- state ------------------------------------------------------------------------
 
@@ -400,7 +398,12 @@ class Client(EnginesOfClient, History):
     def _outstanding_dict(self) -> Any:
         from collections import defaultdict
 
-        return defaultdict(set, self._ledger.outstanding_of)
+        found: dict[str, set[str]] = defaultdict(set)
+        for task in self._ledger.link.pending():
+            uuid = self._engines.get(task.engine)
+            if uuid is not None:
+                found[uuid].add(task.id)
+        return found
 
     @property
     def results(self) -> dict[str, Any]:
@@ -426,8 +429,7 @@ class Client(EnginesOfClient, History):
     def _waited(self, jobs: Any) -> list[Any]:
         """Futures of what `jobs` means; None: of all that has not ended."""
         if jobs is None:
-            with self._ledger.lock:
-                return list(self._ledger.pending.values())
+            return list(self._ledger.waiting())
         if isinstance(jobs, (str, int, Future)):
             jobs = [jobs]
         futures: list[Any] = []
@@ -502,11 +504,11 @@ class Client(EnginesOfClient, History):
         """Forget every name in the namespaces of these engines."""
         block = self.block if block is None else block
         _, numbers = self._build_targets(targets)
-        tasks, known = self._direct_tasks(numbers)
+        uuids = {number: self._engines.get(number) for number in numbers}
         call = Call("clear", "clear", None, len(numbers) > 1)
         result = AsyncResult(
             self,
-            self._ledger.submit(call, tasks, None, known),
+            self._ledger.submit(call, {}, None, numbers, uuids),
             fname="clear",
             targets=numbers,
             owner=True,
@@ -613,27 +615,6 @@ def _weakly(
             alive(fields)
 
     return call
-
-
-def _hello() -> dict[str, Any]:
-    """What this process tells a controller of itself."""
-    import platform
-
-    try:
-        from importlib.metadata import version
-
-        pickler = version("cloudpickle")
-    except Exception:
-        pickler = ""
-    return {
-        "python": platform.python_version(),
-        "cloudpickle": pickler,
-        "platform": platform.platform(),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "cwd": os.getcwd(),
-        "name": Path(sys.argv[0] if sys.argv else "").name or "python",
-    }
 
 
 def _close_all() -> None:

@@ -60,9 +60,7 @@ class EnginesOfClient:
             number = gone["id"]
             self._left[number] = gone.get("reason", "")
             self._hosts.pop(number, None)
-            uuid = self._engines.pop(number, None)
-            if uuid is not None:
-                self._ledger.outstanding_of.pop(uuid, None)
+            self._engines.pop(number, None)
             if number in self._ids:
                 self._ids.remove(number)
         self._add_engines(fields.get("joined", []))

@@ -1,16 +1,24 @@
 """One task's future, and what the original's modules offer about futures."""
 
+import json
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, wait
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..error import Remote
+from ..error import Remote, make
+from .records import ExecuteReply, Metadata, moment
 
 if TYPE_CHECKING:
-    from .records import Metadata
+    from ..._workers import (  # type: ignore[attr-defined,unused-ignore]
+        ClusterLink,
+        ClusterTask,
+    )
 
 __all__ = [
+    "Batch",
+    "LateFuture",
     "MessageFuture",
     "future_add_done_callback",
     "future_set_exc_info",
@@ -20,71 +28,333 @@ __all__ = [
 
 _EMPTY: Any = object()
 
+# What a future of the standard library has.
+_STANDARD = frozenset(vars(Future()))
+_making = threading.Lock()
 
-class MessageFuture(Future[Any]):
+
+class LateFuture(Future[Any]):
+    """A future whose lock, state and callbacks are made when somebody asks for them.
+
+    Most never are: a call that is waited for needs none of that. An interrupt may come
+    at any moment; what is made is made by one store.
+    """
+
+    def _watch(self) -> bool:
+        """Have `_finish` called at the end, in the client's thread.
+
+        False: it has ended.
+        """
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _STANDARD:
+            self._begin()
+            return self.__dict__[name]
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
+
+    def _begin(self) -> None:
+        """Make what a future of the standard library has."""
+        made: Future[Any] = Future()
+        if not self._watch():
+            self._end(made)
+        with _making:
+            if "_condition" not in self.__dict__:
+                self.__dict__.update(made.__dict__)
+
+    def _end(self, future: "Future[Any]") -> None:
+        future.set_result(None)
+
+    def _has_begun(self) -> bool:
+        return "_condition" in self.__dict__
+
+    def _finish(self) -> None:
+        """It has ended: who waits in ways of the standard library is told."""
+        if not Future.done(self):
+            self._end(super())  # type: ignore[arg-type]
+
+
+class Batch:
+    """What tasks have in common that were submitted together."""
+
+    def __init__(
+        self,
+        kind: str,
+        submitted: float,
+        fields: dict[str, Any],
+        uuids: dict[int, str | None],
+    ) -> None:
+        self.kind = kind
+        self.submitted = submitted
+        self.fields = fields
+        self.uuids = uuids
+
+
+class MessageFuture(LateFuture):
     """The result of one task, from one engine.
 
     The value stays as it came until somebody asks for it; it is made in the thread that
     asks, once.
     """
 
+    _task: "ClusterTask | None" = None
+    _link: "ClusterLink | None" = None
+    _batch: Batch | None = None
+    _header: dict[str, Any] | None = None
+    _metadata: Metadata | None = None
+    _watchers: "list[Callable[[MessageFuture, str, Any], None]] | None" = None
+    _input: str | None = None
+    _told = False
+    _failed = False
+    _value: Any = _EMPTY
+    track = False
+
     def __init__(
         self, msg_id: str, header: dict[str, Any] | None = None, *, track: bool = False
     ) -> None:
-        super().__init__()
         self.msg_id = msg_id
-        self.header = header or {}
-        self.metadata: Metadata
+        self._header = header
         self.track = track
-        self._load: Callable[[], Any] | None = None
-        self._value: Any = _EMPTY
         self._loading = threading.Lock()
-        # Called in the client's thread with what the task has printed and displayed.
-        self.watchers: list[Callable[[MessageFuture, str, Any], None]] = []
+
+    @classmethod
+    def of(
+        cls, link: "ClusterLink", task: "ClusterTask", batch: Batch | None = None
+    ) -> "MessageFuture":
+        """The future of a task; `batch` says what was submitted."""
+        self = cls(task.id)
+        self._link = link
+        self._task = task
+        self._batch = batch
+        return self
+
+    @property
+    def header(self) -> dict[str, Any]:
+        if self._header is None:
+            kind = self._batch.kind if self._batch is not None else None
+            self._header = {"msg_id": self.msg_id, "msg_type": kind} if kind else {}
+        return self._header
+
+    @property
+    def watchers(self) -> "list[Callable[[MessageFuture, str, Any], None]]":
+        """Called in the client's thread with what the task has printed and shown."""
+        if self._watchers is None:
+            self._watchers = []
+        return self._watchers
+
+    # --- the end ----------------------------------------------------------------------
+
+    def _watch(self) -> bool:
+        # (What nobody has submitted ends when somebody says so.)
+        return (
+            self._task is None
+            or self._link is None
+            or self._link.watch([self._task], self._finish)
+        )
+
+    def _end(self, future: "Future[Any]") -> None:
+        task = self._task
+        if task is None or task.ok:
+            future.set_result(None)
+        else:
+            future.set_exception(self.outcome())
+
+    def _finish(self) -> None:
+        if self._metadata is not None:
+            self._complete(self._metadata)
+        super()._finish()
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        task = self._task
+        if task is not None and task.done:
+            return True
+        return self._has_begun() and super().done()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Whether the task has ended, after at most `timeout` seconds (None: no
         limit)."""
         if self.done():
             return True
-        ended = threading.Event()
-        self.add_done_callback(lambda _: ended.set())
-        return ended.wait(None if timeout is None or timeout < 0 else timeout)
-
-    def deliver(self, load: Callable[[], Any]) -> None:
-        """End with a value that is still to be made."""
-        self._load = load
-        if not self.done():
-            super().set_result(None)
-
-    def fail(self, error: Remote) -> None:
-        """End with an error of the task."""
-        if not self.done():
-            super().set_exception(error)
+        limit = None if timeout is None or timeout < 0 else timeout
+        if self._task is not None and self._link is not None:
+            return self._link.wait([self._task], limit)
+        return not wait([self], limit).not_done
 
     def outcome(self) -> Any:
         """The value, or the error as an object. The task has ended."""
-        # (Not `self.exception()`, which takes a lock for every one of many tasks.)
-        error = self._exception
-        if error is not None:
-            return error
-        if self._value is _EMPTY:
-            with self._loading:
-                if self._value is _EMPTY:
-                    try:
-                        value = self._load() if self._load is not None else None
-                    except Exception as problem:
-                        value = _unreadable(problem)
-                    self._value = value
-                    self._load = None
-        return self._value
+        value = self._value
+        return self._make() if value is _EMPTY else value
+
+    def _make(self) -> Any:
+        with self._loading:
+            if self._value is not _EMPTY:
+                return self._value
+            task = self._task
+            if task is None:
+                error = super().exception(0)
+                self._failed = error is not None
+                self._value = super().result(0) if error is None else error
+                return self._value
+            if task.ok:
+                try:
+                    value: Any = task.load()
+                except Exception as problem:
+                    value = _unreadable(problem)
+                    self._failed = True
+                else:
+                    told = task.metadata
+                    if told and json.loads(told).get("method") == "execute":
+                        value = ExecuteReply(self.msg_id, value, self.metadata)
+            else:
+                value = self._error()
+                self._failed = True
+            # (An interrupt may come between any two of these lines.)
+            self._value = value
+            task.forget()
+        if self._metadata is not None:
+            self._complete(self._metadata)
+        return value
 
     def result(self, timeout: float | None = None) -> Any:
-        super().result(timeout)
+        if not self.wait(timeout):
+            raise TimeoutError
+        self._look_for_cancel()
         value = self.outcome()
-        if isinstance(value, _Unreadable):
+        if self._failed:
             raise value
         return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        if not self.wait(timeout):
+            raise TimeoutError
+        self._look_for_cancel()
+        value = self.outcome()
+        return value if self._failed else None
+
+    def _look_for_cancel(self) -> None:
+        if self._has_begun() and super().cancelled():
+            raise CancelledError
+
+    # --- metadata ---------------------------------------------------------------------
+
+    @property
+    def metadata(self) -> Metadata:
+        """What is known of the task. It is completed when that has ended."""
+        metadata = self._metadata
+        if metadata is None:
+            made = Metadata()
+            dict.update(made, self._given())
+            metadata = self.__dict__.setdefault("_metadata", made)
+            if self._task is not None and not self._task.done:
+                # Somebody may keep it, and look at it then.
+                self._begin()
+        self._complete(metadata)
+        return metadata
+
+    @metadata.setter
+    def metadata(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+
+    def _given(self) -> dict[str, Any]:
+        given: dict[str, Any] = {"msg_id": self.msg_id}
+        batch, task = self._batch, self._task
+        if batch is not None and task is not None:
+            fields = batch.fields
+            given |= {
+                "submitted": moment(batch.submitted),
+                "label": fields.get("label"),
+                "engine_id": task.engine,
+                "engine_uuid": None
+                if task.engine is None
+                else batch.uuids.get(task.engine),
+                "after": (fields.get("after") or {}).get("ids", []),
+                "follow": (fields.get("follow") or {}).get("ids", []),
+                "execute_input": self._input,
+            }
+        return given
+
+    def _complete(self, metadata: Metadata) -> None:
+        """Add what is known since the task has ended, if it has."""
+        task = self._task
+        if self._told or task is None or not task.done:
+            return
+        ended = task.told()
+        if ended is None:
+            error = self._error()
+            dict.update(
+                metadata, status="error", error=error, received=datetime.now(UTC)
+            )
+            self._told = True
+            return
+        fields, arrived = ended
+        told = json.loads(fields["metadata"]) if fields.get("metadata") else {}
+        times = {
+            key: moment(fields.get(key))
+            for key in ("submitted", "started", "completed", "received")
+        }
+        # Of somebody else's task, the controller's times are the ones that tell.
+        if metadata["submitted"] is not None:
+            del times["submitted"]
+            times["received"] = moment(arrived)
+        dict.update(
+            metadata,
+            times,
+            engine_id=fields.get("engine_id"),
+            engine_uuid=fields.get("engine_uuid"),
+            status=fields["status"],
+        )
+        for key in ("stdout", "stderr"):
+            if fields.get(key) and not metadata[key]:
+                dict.__setitem__(metadata, key, fields[key])
+        if told.get("execute_input") is not None:
+            dict.__setitem__(metadata, "execute_input", told["execute_input"])
+        if not task.ok:
+            dict.__setitem__(metadata, "error", self._error())
+        self._told = True
+
+    def _error(self) -> Remote:
+        """Why the task has no result."""
+        if self._failed and self._value is not _EMPTY:
+            known: Remote = self._value
+            return known
+        task = self._task
+        assert task is not None
+        ended = task.told()
+        if ended is None:
+            engine = task.engine
+            return make(
+                "EngineError",
+                f"no result of {self.msg_id} can come: {task.lost}",
+                None,
+                {} if engine is None else {"engine_id": engine, "method": "wait"},
+            )
+        fields, _ = ended
+        told = json.loads(fields["metadata"]) if fields.get("metadata") else {}
+        status = fields["status"]
+        problem = fields.get("error")
+        info = {}
+        if fields.get("engine_id") is not None:
+            info = {
+                "engine_id": fields["engine_id"],
+                "engine_uuid": fields.get("engine_uuid"),
+                "method": told.get("method", "apply"),
+            }
+        if status == "aborted":
+            text = (problem or {}).get("evalue") or "the task was aborted"
+            return make("TaskAborted", text, None, info)
+        if problem is not None:
+            return make(
+                problem["ename"], problem["evalue"], problem.get("traceback"), info
+            )
+        if status != "ok":
+            return make("EngineError", f"the task ended with status {status!r}")
+        return make(
+            "KeyError",
+            f"the result of {fields['id']} is not kept any more by the controller",
+        )
 
 
 class _Unreadable(Remote):

@@ -91,10 +91,7 @@ class History:
         try:
             self._ledger.request("resubmit", {"ids": ids, "new_ids": new})
         except BaseException:
-            with self._ledger.lock:
-                for future in futures:
-                    self._ledger._drop(future)
-                    self._ledger.metadata.pop(future.msg_id, None)
+            self._ledger.drop(futures)
             raise
         self.history.extend(new)
         result = AsyncHubResult(cast("Client", self), futures, fname="resubmit")

@@ -78,7 +78,7 @@ def _caller(frame: FrameType | None) -> FrameType | None:
 @contextmanager
 def mirrored(view: "DirectView", local: bool, quiet: bool) -> Iterator[None]:
     """What `DirectView.sync_imports` says."""
-    from .view import _import
+    from ..serialize._calls import import_names
 
     original = builtins.__import__
     block = sys._getframe()
@@ -106,7 +106,7 @@ def mirrored(view: "DirectView", local: bool, quiet: bool) -> Iterator[None]:
         places = names_given(frame.f_code, frame.f_lasti, name, fromlist)
         if not quiet:
             _tell(name, fromlist, places)
-        pending.append(view.apply_async(_import, name, fromlist, level, places))
+        pending.append(view.apply_async(import_names, name, fromlist, level, places))
         if not local:
             return _Nothing()
         return original(name, globals, locals, fromlist, level)

@@ -4,13 +4,18 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..serialize._calls import MapPart
 from . import map as maps
 from .asyncresult import AsyncMapResult
+from .submit import Call
 
 if TYPE_CHECKING:
     from .view import View
 
 __all__ = ["ParallelFunction", "RemoteFunction", "getname", "parallel", "remote"]
+
+
+_FEW = 32
 
 
 def getname(f: Any) -> str:
@@ -129,10 +134,10 @@ class ParallelFunction(RemoteFunction):
         length = min(len(one) for one in sized)
         if not each and any(len(one) != length for one in sized):
             raise ValueError("the sequences of a parallel function have one length")
-        from .view import LoadBalancedView, _MapPart
+        from .view import LoadBalancedView
 
         view = self.view
-        function = _MapPart(self.func) if each else self.func
+        function = MapPart(self.func) if each else self.func
         block = view.block if self.block is None else self.block
         with view.temp_flags(**self.flags):
             if isinstance(view, LoadBalancedView):
@@ -163,7 +168,7 @@ class ParallelFunction(RemoteFunction):
     def _direct(
         self, view: Any, function: Any, sized: Any, length: int
     ) -> tuple[list[Any], list[int]]:
-        _, numbers, _, _ = view._tasks(None)
+        _, numbers, uuids = view._where(None)
         count = len(numbers)
         # (The round-robin distribution gives every n-th item.)
         sizes = [
@@ -182,8 +187,13 @@ class ParallelFunction(RemoteFunction):
         ]
         if not calls:
             return [], []
-        _, _, tasks, known = view._tasks([numbers[n] for n in used])
-        futures = _submit(view, function, calls, tasks, known)
+        futures = view.client._ledger.submit(
+            Call("apply", "apply", function, len(calls) > 1),
+            view._fields(),
+            calls,
+            [numbers[n] for n in used],
+            uuids,
+        )
         view.history.extend(future.msg_id for future in futures)
         return futures, [sizes[n] for n in used]
 
@@ -203,15 +213,10 @@ class ParallelFunction(RemoteFunction):
 
 
 def _slice(sequence: Any, low: int, high: int) -> Any:
+    if type(sequence) is range and high - low <= _FEW:
+        # (A plain value; a range has to be pickled.)
+        return list(sequence[low:high])
     try:
         return sequence[low:high]
     except TypeError:
         return list(islice(sequence, low, high))
-
-
-def _submit(view: Any, f: Any, calls: Any, tasks: Any, known: Any) -> list[Any]:
-    from .submit import Call
-
-    call = Call("apply", "apply", f, len(tasks) > 1)
-    futures: list[Any] = view.client._ledger.submit(call, tasks, calls, known)
-    return futures

@@ -1,19 +1,17 @@
 """What a client has submitted: futures, metadata, and the messages that end them."""
 
 import itertools
-import json
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..controller.dependency import Dependency, ids_of
-from ..error import RemoteError, make
-from ..serialize import _functions
-from .futures import MessageFuture
-from .records import ExecuteReply, Metadata, moment
+from ..error import make
+from ..serialize import _calls, _functions
+from .futures import Batch, MessageFuture
+from .records import Metadata, moment
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -23,10 +21,27 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Ledger", "MetadataStore"]
 
 
+# So many tasks are sent together: engines begin while the others are made.
+_PIECE = 250
+
+# What the controller remembers of tasks, by the method that engines are to call.
+_METADATA = {
+    method: f'{{"method": "{method}"}}'.encode()
+    for method in ("apply", "execute", "clear")
+}
+
+
 class MetadataStore(dict[str, Metadata]):
     """Metadata by the ids of tasks; an id that is not there gets an empty one."""
 
+    def __init__(self, ledger: "Ledger") -> None:
+        super().__init__()
+        self.ledger = ledger
+
     def __missing__(self, key: str) -> Metadata:
+        future = self.ledger.find(key)
+        if future is not None:
+            return future.metadata
         made = self[key] = Metadata(msg_id=key)
         return made
 
@@ -79,18 +94,15 @@ class Ledger:
         self.link = link
         self.identity: str = link.welcome["identity"]
         self.lock = threading.Lock()
-        self.numbers = itertools.count(1)
+        self.next_number = 1
         self.requests: dict[int, Future[dict[str, Any]]] = {}
         self.parts: dict[int, dict[str, Any]] = {}
         self.request_numbers = itertools.count(1)
         self.history: list[str] = []
-        self.outstanding: set[str] = set()
-        self.outstanding_of: dict[str, set[str]] = {}
         self.results = ResultStore(self)
-        self.metadata = MetadataStore()
-        self.pending: dict[str, MessageFuture] = {}
-        # Futures that have ended, for as long as somebody has them.
-        self.ended: weakref.WeakValueDictionary[str, MessageFuture] = (
+        self.metadata = MetadataStore(self)
+        # The futures of tasks, for as long as somebody has them.
+        self.futures: weakref.WeakValueDictionary[str, MessageFuture] = (
             weakref.WeakValueDictionary()
         )
         # Those that nobody owns stay until they are purged.
@@ -108,99 +120,125 @@ class Ledger:
     # --- sending ---------------------------------------------------------------------
 
     def new_id(self) -> str:
-        return f"{self.identity}_{next(self.numbers)}"
+        return f"{self.identity}_{self._reserve(1)}"
+
+    def _reserve(self, count: int) -> int:
+        with self.lock:
+            first = self.next_number
+            self.next_number += count
+        return first
 
     def encode(self, what: Any, shared: bool) -> Any:
-        stream, buffers = _functions.dumps(what)
-        return self.link.encode((stream, buffers), shared)
+        """An object as it travels: plain as it is, or pickled."""
+        plain = self.link.encode_plain(what, shared)
+        if plain is not None:
+            return plain
+        return self.link.encode(_functions.dumps(what), shared)
+
+    def _encode_call(self, call: Call) -> Any:
+        if call.method == "apply":
+            named = _calls.by_name(call.what)
+            if named is not None:
+                plain = self.link.encode_plain(named, call.shared)
+                if plain is not None:
+                    return plain
+        return self.encode(call.what, call.shared)
 
     def submit(
         self,
         call: Call,
-        tasks: list[dict[str, Any]],
+        fields: dict[str, Any],
         args: list[Any] | None = None,
-        engines: Iterable[str | None] = (),
-        metadata: dict[str, Any] | None = None,
+        engines: list[int] | None = None,
+        uuids: dict[int, str | None] | None = None,
+        owned: bool = True,
     ) -> list[MessageFuture]:
-        """Send tasks that do the same thing: each with its own arguments, if given.
+        """Send tasks that do the same thing: one for each of `args`, or of `engines`.
 
-        `tasks` have the fields of the controller's tasks but id, kind and payloads;
-        `engines` the uuid of each one's engine, if that is settled.
+        `fields` are those of the controller's tasks that all of them share; `engines`
+        the numbers of each one's engine, if that is settled, `uuids` their uuids.
+        `owned`: somebody keeps the futures.
         """
         self.check()
-        payloads = [self.encode(call.what, call.shared)]
-        header = json.dumps({"method": call.method}).encode()
-        futures = []
-        known = list(engines) or [None] * len(tasks)
-        submitted = datetime.now(UTC)
-        for number, task in enumerate(tasks):
-            msg_id = self.new_id()
-            task |= {"id": msg_id, "kind": call.kind, "payload": 0, "metadata": header}
-            if args is not None:
-                task["args"] = len(payloads)
-                payloads.append(self.encode(args[number], False))
-            future = MessageFuture(msg_id, {"msg_id": msg_id, "msg_type": call.kind})
-            future.metadata = Metadata(metadata or {})
-            dict.update(
-                future.metadata,
-                msg_id=msg_id,
-                submitted=submitted,
-                label=task.get("label"),
-                engine_uuid=known[number],
-                engine_id=task["targets"][0]
-                if not task.get("balanced") and task["targets"]
-                else None,
-                after=(task.get("after") or {}).get("ids", []),
-                follow=(task.get("follow") or {}).get("ids", []),
-            )
-            futures.append(future)
-        with self.lock:
-            if self.gone is not None:
-                raise self._gone_error()
-            for future, uuid in zip(futures, known, strict=True):
-                self._expect(future, uuid)
-                self.history.append(future.msg_id)
+        link = self.link
+        payload = self._encode_call(call)
+        batch = Batch(call.kind, time.time(), fields, uuids or {})
+        common = (call.kind, _METADATA[call.method], fields, payload)
         try:
-            self.link.send("submit", {"tasks": tasks}, payloads)
+            if args is None:
+                count = len(engines) if engines is not None else 1
+                first = self._reserve(count)
+                tasks = link.submit(first, *common, None, engines)
+            else:
+                tasks = []
+                first = self._reserve(len(args))
+                for at in range(0, len(args), _PIECE):
+                    tasks += link.submit(
+                        first + at,
+                        *common,
+                        [self.encode(one, False) for one in args[at : at + _PIECE]],
+                        None if engines is None else engines[at : at + _PIECE],
+                    )
         except OSError as problem:
             self.fail_all(str(problem))
             raise self._gone_error() from None
         except BaseException:
-            with self.lock:
-                for future in futures:
-                    self._drop(future)
-                    self.history.remove(future.msg_id)
+            if args is not None and tasks:
+                # All or nothing.
+                self.ask("abort", {"ids": [task.id for task in tasks], "targets": None})
             raise
+        futures = [MessageFuture.of(link, task, batch) for task in tasks]
+        self._add(futures, owned)
+        self.history.extend([future.msg_id for future in futures])
         return futures
 
-    def _expect(self, future: MessageFuture, uuid: str | None) -> None:
-        self.pending[future.msg_id] = future
-        self.outstanding.add(future.msg_id)
-        self.metadata[future.msg_id] = future.metadata
-        if uuid is not None:
-            self.outstanding_of.setdefault(uuid, set()).add(future.msg_id)
-
-    def _drop(self, future: MessageFuture) -> None:
-        self.pending.pop(future.msg_id, None)
-        self.outstanding.discard(future.msg_id)
-        for waiting in self.outstanding_of.values():
-            waiting.discard(future.msg_id)
+    def _add(self, futures: list[MessageFuture], owned: bool) -> None:
+        for future in futures:
+            self.futures[future.msg_id] = future
+        if not owned:
+            for future in futures:
+                self.kept[future.msg_id] = future
+                self.metadata[future.msg_id] = future.metadata
 
     def expect(self, ids: Iterable[str]) -> list[MessageFuture]:
         """Futures of tasks that somebody else submitted. Their results are fetched."""
-        futures = []
-        with self.lock:
-            for msg_id in ids:
-                future = MessageFuture(msg_id)
-                future.metadata = Metadata(msg_id=msg_id)
-                self._expect(future, None)
-                futures.append(future)
+        tasks = self.link.expect(list(ids))
+        futures = [MessageFuture.of(self.link, task) for task in tasks]
+        self._add(futures, False)
         return futures
+
+    def drop(self, futures: list[MessageFuture]) -> None:
+        """Expect nothing of these: they could not be asked for."""
+        self.link.forget([one._task for one in futures if one._task is not None])
+        for future in futures:
+            self.metadata.pop(future.msg_id, None)
+            self.kept.pop(future.msg_id, None)
+
+    def own(self, futures: Iterable[MessageFuture]) -> None:
+        """Somebody keeps these from now on."""
+        for future in futures:
+            if self.kept.pop(future.msg_id, None) is not None:
+                self.metadata.pop(future.msg_id, None)
+                self.results.pop(future.msg_id, None)
 
     def find(self, msg_id: str) -> MessageFuture | None:
         """The future of a task, if it is here still."""
-        with self.lock:
-            return self.pending.get(msg_id) or self.ended.get(msg_id)
+        found = self.futures.get(msg_id)
+        if found is None:
+            for task in self.link.pending(msg_id):
+                found = MessageFuture.of(self.link, task)
+                self.futures[msg_id] = found
+        return found
+
+    def waiting(self) -> list[MessageFuture]:
+        """The futures of all tasks that have not ended."""
+        found = [self.find(task.id) for task in self.link.pending()]
+        return [future for future in found if future is not None]
+
+    @property
+    def outstanding(self) -> set[str]:
+        """The ids of all tasks that have not ended."""
+        return {task.id for task in self.link.pending()}
 
     def request(
         self, kind: str, fields: dict[str, Any], timeout: float = 60.0
@@ -255,15 +293,15 @@ class Ledger:
     # --- receiving -------------------------------------------------------------------
 
     def _receive(self) -> None:
-        reason = "the connection was closed"
-        try:
-            while (last := self._take()) is None:
-                pass
-            reason = last or reason
-        except OSError as problem:
-            reason = str(problem)
-        finally:
-            self.fail_all(reason)
+        while True:
+            try:
+                last = self._take()
+            except OSError as problem:
+                self.fail_all(str(problem))
+                return
+            if last is not None:
+                # What has ended by that is told before the link has nothing more.
+                self.fail_all(last or "the connection was closed")
 
     def _take(self) -> str | None:
         """Deal with the next messages; return the controller's last word, if one is.
@@ -276,8 +314,11 @@ class Ledger:
             self._handle(kind, fields, payloads)
         return None
 
-    def _handle(self, kind: str, fields: dict[str, Any], payloads: list[Any]) -> None:
+    def _handle(self, kind: str, fields: Any, payloads: list[Any]) -> None:
         try:
+            if kind == "ended":
+                fields()
+                return
             handle = getattr(self, f"_on_{kind}", None)
             if handle is not None:
                 handle(fields, payloads)
@@ -288,90 +329,9 @@ class Ledger:
             traceback.print_exc()
 
     def _on_result(self, fields: dict[str, Any], payloads: list[Any]) -> None:
-        msg_id = fields["id"]
-        with self.lock:
-            future = self.pending.get(msg_id)
-        if future is None:
-            for payload in payloads:
-                payload.forget()
-            return
-        metadata = future.metadata
-        told = json.loads(fields["metadata"]) if fields.get("metadata") else {}
-        times = {
-            key: moment(fields.get(key))
-            for key in ("submitted", "started", "completed")
-        }
-        # Of somebody else's task, the controller's times are the ones that tell.
-        asked_later = metadata["submitted"] is None
-        if not asked_later:
-            del times["submitted"]
-        dict.update(
-            metadata,
-            times,
-            received=moment(fields.get("received"))
-            if asked_later
-            else datetime.now(UTC),
-            engine_id=fields.get("engine_id"),
-            engine_uuid=fields.get("engine_uuid"),
-            status=fields["status"],
-        )
-        for key in ("stdout", "stderr"):
-            if fields.get(key) and not metadata[key]:
-                dict.__setitem__(metadata, key, fields[key])
-        if told.get("execute_input") is not None:
-            dict.__setitem__(metadata, "execute_input", told["execute_input"])
-        with self.lock:
-            self._drop(future)
-            self.ended[msg_id] = future
-            if msg_id in self.metadata:
-                self.kept[msg_id] = future
-        error = self._error_of(fields, told)
-        if error is not None:
-            dict.__setitem__(metadata, "error", error)
-            self._tell(future, "error", error)
-            future.fail(error)
-            return
-        payload = payloads[0] if payloads else None
-
-        def load() -> Any:
-            if payload is None:
-                return None
-            return finish(_functions.loads(*payload.load()))
-
-        finish = (
-            (lambda content: ExecuteReply(msg_id, content, metadata))
-            if told.get("method") == "execute"
-            else (lambda value: value)
-        )
-        future.deliver(load)
-
-    def _error_of(
-        self, fields: dict[str, Any], told: dict[str, Any]
-    ) -> RemoteError | None:
-        status = fields["status"]
-        problem = fields.get("error")
-        info = {}
-        if fields.get("engine_id") is not None:
-            info = {
-                "engine_id": fields["engine_id"],
-                "engine_uuid": fields.get("engine_uuid"),
-                "method": told.get("method", "apply"),
-            }
-        if status == "aborted":
-            text = (problem or {}).get("evalue") or "the task was aborted"
-            return make("TaskAborted", text, None, info)
-        if problem is not None:
-            return make(
-                problem["ename"], problem["evalue"], problem.get("traceback"), info
-            )
-        if status != "ok":
-            return make("EngineError", f"the task ended with status {status!r}")
-        if fields.get("gone"):
-            return make(
-                "KeyError",
-                f"the result of {fields['id']} is not kept any more by the controller",
-            )
-        return None
+        """Of a task that nobody waits for."""
+        for payload in payloads:
+            payload.forget()
 
     def _on_started(self, fields: dict[str, Any], payloads: list[Any]) -> None:
         future = self.find(fields["id"])
@@ -397,7 +357,7 @@ class Ledger:
         future = self.find(fields["id"])
         if future is None or not payloads:
             return
-        kind, what = _functions.loads(*payloads[0].load())
+        kind, what = payloads[0].loads()
         metadata = future.metadata
         if metadata["engine_id"] is None:
             dict.__setitem__(metadata, "engine_id", fields["engine_id"])
@@ -414,7 +374,7 @@ class Ledger:
         self._tell(future, kind, what)
 
     def _tell(self, future: MessageFuture, name: str, what: Any) -> None:
-        for watcher in list(future.watchers):
+        for watcher in list(future._watchers or ()):
             watcher(future, name, what)
 
     def _on_engines(self, fields: dict[str, Any], payloads: list[Any]) -> None:
@@ -451,25 +411,9 @@ class Ledger:
             if self.gone is None:
                 self.gone = reason
             reason = self.gone
-            futures = list(self.pending.values())
             requests = list(self.requests.values())
-            self.pending.clear()
             self.requests.clear()
-            self.outstanding.clear()
-            self.outstanding_of.clear()
-        now = datetime.now(UTC)
-        for future in futures:
-            metadata = future.metadata
-            error = make(
-                "EngineError",
-                f"no result of {future.msg_id} can come: {reason}",
-                None,
-                {"engine_id": metadata["engine_id"], "method": "wait"}
-                if metadata["engine_id"] is not None
-                else {},
-            )
-            dict.update(metadata, status="error", error=error, received=now)
-            future.fail(error)
+        self.link.lose(reason)
         for request in requests:
             if not request.done():
                 request.set_exception(self._gone_error())
@@ -479,6 +423,7 @@ class Ledger:
         with self.lock:
             if self.gone is None:
                 self.gone = reason
+        self.link.lose(reason)
         self.link.close()
         if threading.current_thread() is not self.thread and self.thread.is_alive():
             self.thread.join(5)
@@ -486,13 +431,13 @@ class Ledger:
 
     def forget(self, ids: Iterable[str]) -> None:
         """Keep nothing of tasks that have ended: who has their result has it."""
-        with self.lock:
-            for msg_id in ids:
-                if msg_id in self.outstanding:
-                    continue
-                self.metadata.pop(msg_id, None)
-                self.results.pop(msg_id, None)
-                self.kept.pop(msg_id, None)
+        for msg_id in ids:
+            future = self.kept.get(msg_id)
+            if future is not None and not future.done():
+                continue
+            self.metadata.pop(msg_id, None)
+            self.results.pop(msg_id, None)
+            self.kept.pop(msg_id, None)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Look until something holds. For what changes rarely and is told nowhere."""

@@ -3,12 +3,12 @@
 `DirectView` runs a call on each of its engines, `LoadBalancedView` on one that is free.
 """
 
-import builtins
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..serialize import _calls
 from . import map as maps
 from .asyncresult import AsyncMapResult, AsyncResult
 from .balanced import LazyMapIterator, LoadBalancedView, ViewExecutor
@@ -29,75 +29,6 @@ __all__ = [
 ]
 
 
-# --- what runs on engines, by name ----------------------------------------------------
-
-
-def _push(names: dict[str, Any]) -> None:
-    from ..serialize._functions import namespace
-
-    place = namespace()
-    for name, value in names.items():
-        if "." in name:
-            holder, _, attribute = name.rpartition(".")
-            setattr(eval(holder, place), attribute, value)
-        else:
-            place[name] = value
-
-
-def _pull(names: "str | list[str]") -> Any:
-    from ..serialize._functions import namespace
-
-    place = namespace()
-    if isinstance(names, str):
-        return eval(names, place)
-    return [eval(name, place) for name in names]
-
-
-def _push_part(name: str, part: Any, flatten: bool) -> None:
-    if flatten and len(part) == 1:
-        part = part[0]
-    _push({name: part})
-
-
-class _MapPart:
-    """One engine's part of a map: calls a function for each item."""
-
-    def __init__(self, f: Callable[..., Any]) -> None:
-        self.f = f
-
-    def __call__(self, *parts: Any) -> list[Any]:
-        return list(builtins.map(self.f, *parts))
-
-
-def _import(name: str, fromlist: tuple[str, ...], level: int, places: Any) -> None:
-    """Run the same import here: `places` are the names that it gives, and to what."""
-    import sys
-
-    from ..serialize._functions import namespace
-
-    place = namespace()
-    __import__(name)
-    if not fromlist:
-        for asname, what in places.items():
-            place[asname] = sys.modules[what]
-        return
-    module = __import__(name, fromlist=list(fromlist))
-    if fromlist == ("*",):
-        names = getattr(module, "__all__", None)
-        if names is None:
-            names = [one for one in vars(module) if not one.startswith("_")]
-        place.update({one: getattr(module, one) for one in names})
-        return
-    for asname, what in places.items():
-        place[asname] = getattr(module, what)
-
-
-def _use(mode: str) -> None:
-    from ..serialize._functions import set_mode
-
-    set_mode(mode)
-
-
 class DirectView(View):
     """One engine, or several: each call runs on every one of them.
 
@@ -115,17 +46,20 @@ class DirectView(View):
         super().__init__(client=client, socket=socket, **flags)
         self.targets = targets
 
-    def _tasks(
-        self, targets: Any, **fields: Any
-    ) -> tuple[bool, list[int], list[dict[str, Any]], list[str | None]]:
-        """Whether there is one engine, and a task for each."""
+    def _where(self, targets: Any) -> tuple[bool, list[int], dict[int, str | None]]:
+        """Whether that is one engine; the numbers of the engines, and their uuids."""
         if targets is None:
             targets = self.targets
-        _, numbers = self.client._build_targets(targets)
+        client = self.client
+        _, numbers = client._build_targets(targets)
+        known = client._engines
+        return isinstance(targets, int), numbers, {n: known.get(n) for n in numbers}
+
+    def _fields(self, **fields: Any) -> dict[str, Any]:
+        """What all tasks have that are submitted with the present flags."""
         if self.label is not None:
             fields["label"] = str(self.label)
-        tasks, known = self.client._direct_tasks(numbers, **fields)
-        return isinstance(targets, int), numbers, tasks, known
+        return fields
 
     def _send(
         self,
@@ -136,9 +70,11 @@ class DirectView(View):
         args: list[Any] | None = None,
         **fields: Any,
     ) -> Any:
-        single, numbers, tasks, known = self._tasks(targets, **fields)
+        single, numbers, uuids = self._where(targets)
         call.shared = len(numbers) > 1
-        futures = self.client._ledger.submit(call, tasks, args, known)
+        futures = self.client._ledger.submit(
+            call, self._fields(**fields), args, numbers, uuids
+        )
         result = self._took(
             AsyncResult(
                 self.client,
@@ -207,8 +143,8 @@ class DirectView(View):
             result = self._send(
                 call, targets, False, "execute", stop_on_error=not silent
             )
-        for metadata in result._metadata:
-            dict.__setitem__(metadata, "execute_input", code)
+        for child in result._children:
+            child._input = code
         if block:
             result.get()
         return result
@@ -241,7 +177,7 @@ class DirectView(View):
         for name in ns:
             _check_name(name)
         block = self.block if block is None else block
-        call = Call("push", "apply", (_push, (ns,), {}), True)
+        call = Call("push", "apply", (_calls.push, (ns,), {}), True)
         return self._send(call, targets, block, "_push")
 
     def pull(self, names: Any, targets: Any = None, block: bool | None = None) -> Any:
@@ -253,7 +189,7 @@ class DirectView(View):
             for name in names:
                 _check_name(name)
         block = self.block if block is None else block
-        call = Call("pull", "apply", (_pull, (names,), {}), True)
+        call = Call("pull", "apply", (_calls.pull, (names,), {}), True)
         return self._send(call, targets, block, "_pull")
 
     def update(self, ns: dict[str, Any]) -> Any:
@@ -290,13 +226,15 @@ class DirectView(View):
         mapping = _distribution(dist)
         if not hasattr(seq, "__len__"):
             seq = list(seq)
-        single, numbers, tasks, known = self._tasks(targets)
+        single, numbers, uuids = self._where(targets)
         parts: list[Any] = [
             ((key, mapping.getPartition(seq, n, len(numbers)), flatten), {})
             for n in range(len(numbers))
         ]
-        call = Call("scatter", "apply", _push_part, len(numbers) > 1)
-        futures = self.client._ledger.submit(call, tasks, parts, known)
+        call = Call("scatter", "apply", _calls.push_part, len(numbers) > 1)
+        futures = self.client._ledger.submit(
+            call, self._fields(), parts, numbers, uuids
+        )
         result = self._took(
             AsyncResult(
                 self.client,
@@ -320,9 +258,9 @@ class DirectView(View):
         _check_name(key)
         block = self.block if block is None else block
         mapping = _distribution(dist)
-        _, numbers, tasks, known = self._tasks(targets)
-        call = Call("gather", "apply", (_pull, (key,), {}), len(numbers) > 1)
-        futures = self.client._ledger.submit(call, tasks, None, known)
+        _, numbers, uuids = self._where(targets)
+        call = Call("gather", "apply", (_calls.pull, (key,), {}), len(numbers) > 1)
+        futures = self.client._ledger.submit(call, self._fields(), None, numbers, uuids)
         result = AsyncMapResult(self.client, futures, mapping, fname="gather")
         self._took(result)
         return result.get() if block else result
@@ -356,7 +294,7 @@ class DirectView(View):
         from ..serialize import _functions
 
         # Engines first: what tells them is sent as they still understand it.
-        result = self._really_apply(_use, (mode,), block=True)
+        result = self._really_apply(_calls.use, (mode,), block=True)
         _functions.set_mode(mode)
         return result
 

@@ -19,7 +19,7 @@ class Control:
         registered: dict[int, int] | None = None,
     ) -> None:
         from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
-        from ..client.client import _hello
+        from .._hello import hello
         from ..client.submit import Ledger
 
         path = _files.client_file(profile_dir, cluster_id)
@@ -27,7 +27,7 @@ class Control:
         address = info["socket"]
         if "://" not in address and not address.startswith("unix:"):
             address = f"unix:{address}"
-        link = ClusterLink.connect(address, info["token"], "client", _hello(), timeout)
+        link = ClusterLink.connect(address, info["token"], "client", hello(), timeout)
         self._ledger = Ledger(link)
         self._engines = {engine["id"] for engine in link.welcome["engines"]}
         # Every engine that has been there, with its process.

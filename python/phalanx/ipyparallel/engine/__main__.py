@@ -16,7 +16,7 @@ def main() -> int:
 
         return run_command("ipengine", sys.argv[1:])
     from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
-    from ..client.client import _hello
+    from .._hello import hello
 
     # Lines of text leave as they are complete, though nobody looks at a terminal.
     for stream in (sys.stdout, sys.stderr):
@@ -25,13 +25,13 @@ def main() -> int:
     # in.
     if "" not in sys.path:
         sys.path.insert(0, "")
-    hello = _hello()
+    told = hello()
     rank = os.environ.get("PMI_RANK", "")
     if named == "-1" and rank.isdecimal():
         # One of the ranks of a job has the number of its rank, if that is free.
         first = os.environ.pop("PHALANX_CLUSTER_FIRST", "0")
-        hello["number"] = int(first) + int(rank)
-    link = ClusterLink.inherited(int(named), hello)
+        told["number"] = int(first) + int(rank)
+    link = ClusterLink.inherited(int(named), told)
     from .engine import Engine
     from .startup import run_startup
 

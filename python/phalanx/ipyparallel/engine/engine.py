@@ -5,21 +5,17 @@ Everything runs in the main thread, one task after another, so that an interrupt
 the task. The namespace is that of the module ``__main__``, which is an empty one here.
 """
 
-import ast
-import functools
-import io
-import json
-import linecache
+# (What an engine needs before its first task only: all of them start at the same time.)
 import os
 import signal
 import sys
 import time
-import traceback
 from types import FrameType, ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..error import ImpossibleDependency, UnmetDependency
 from ..serialize import _functions
+from ..serialize._calls import made
 
 if TYPE_CHECKING:
     from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
@@ -30,7 +26,7 @@ __all__ = ["Engine", "running"]
 running: "Engine | None" = None
 
 # Kinds of tasks that call a function. (What else they are called is for the records.)
-_CALLS = {"apply", "push", "pull", "scatter", "gather"}
+_CALLS = frozenset(("apply", "push", "pull", "scatter", "gather"))
 
 # Frames of tracebacks that are ours, and say nothing about the task.
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -78,12 +74,13 @@ class Engine:
         long, so that others may run it. (In a frame of its own: what a task was given
         is not kept until the next one comes.)
         """
-        message = self.link.receive(None)
+        message = self.link.next_task()
         if message is None:
             return True
-        kind, fields, payloads = message
-        if kind == "run":
-            self._run(fields, payloads)
+        kind, task, payloads = message
+        if task:
+            self._run(task, kind, payloads)
+            return True
         return kind not in ("exit", "bye")
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
@@ -97,6 +94,8 @@ class Engine:
         AfterImport().add("IPython.core.display_functions", self._display_imported)
 
     def _display_imported(self, module: ModuleType) -> None:
+        import functools
+
         display = module.display
 
         @functools.wraps(display)
@@ -108,38 +107,56 @@ class Engine:
 
     # --- one task ---------------------------------------------------------------------
 
-    def _run(self, fields: dict[str, Any], payloads: list[Any]) -> None:
-        task, kind = fields["id"], fields["kind"]
-        started = time.time()
-        self.link.send("begin", {"id": task})
+    def _run(self, task: str, kind: str, payloads: list[Any]) -> None:
         told: dict[str, Any] = {}
-        status, error, value = "ok", None, None
         try:
             try:
                 self.current = task
-                value = self._do(kind, payloads, told)
+                if kind in _CALLS:
+                    function, args, kwargs = made(payloads)
+                    value = function(*args, **kwargs)
+                else:
+                    value = self._do(kind, payloads, told)
             finally:
                 self.current = None
         except UnmetDependency as problem:
-            status = (
-                "error" if isinstance(problem, ImpossibleDependency) else "rejected"
-            )
-            error = describe(problem)
+            impossible = isinstance(problem, ImpossibleDependency)
+            self._fail(task, "error" if impossible else "rejected", describe(problem))
+            return
         except _Failed as problem:
-            status, error = "error", problem.error
+            self._fail(task, "error", problem.error, told)
+            return
         except BaseException as problem:
-            status, error = "error", describe(problem)
+            self._fail(task, "error", describe(problem), told)
+            return
         completed = time.time()
-        results = []
-        if status == "ok":
-            try:
-                stream, buffers = _functions.dumps(value)
-                results = [self.link.encode((stream, buffers), False)]
-            except BaseException as problem:
-                status = "error"
-                error = describe(problem)
-                error["evalue"] = f"the result cannot be sent: {error['evalue']}"
+        try:
+            result = self.encode(value)
+        except BaseException as problem:
+            error = describe(problem)
+            error["evalue"] = f"the result cannot be sent: {error['evalue']}"
+            self._fail(task, "error", error, told, completed)
+            return
         value = None
+        _flush()
+        if told:
+            import json
+
+            done = {"id": task, "status": "ok", "metadata": json.dumps(told).encode()}
+            self.link.send("done", done, [result])
+        else:
+            self.link.finish(task, result)
+
+    def _fail(
+        self,
+        task: str,
+        status: str,
+        error: dict[str, Any],
+        told: dict[str, Any] | None = None,
+        completed: float | None = None,
+    ) -> None:
+        import json
+
         _flush()
         self.link.send(
             "done",
@@ -148,17 +165,20 @@ class Engine:
                 "status": status,
                 "error": error,
                 "metadata": json.dumps(told).encode() if told else b"",
-                "started": started,
                 "completed": completed,
             },
-            results,
         )
 
+    def encode(self, value: Any) -> Any:
+        """An object as it travels."""
+        plain = self.link.encode_plain(value)
+        if plain is not None:
+            return plain
+        return self.link.encode(_functions.dumps(value))
+
     def _do(self, kind: str, payloads: list[Any], told: dict[str, Any]) -> Any:
-        if kind in _CALLS:
-            return self._apply(payloads)
         if kind == "execute":
-            code, silent = _functions.loads(*payloads[0].load())
+            code, silent = payloads[0].loads()
             told.update(method="execute", execute_input=code)
             return self._execute(code, silent)
         if kind == "clear":
@@ -167,14 +187,6 @@ class Engine:
             self.clear()
             return None
         raise ValueError(f"this engine does not know tasks of kind {kind!r}")
-
-    def _apply(self, payloads: list[Any]) -> Any:
-        if len(payloads) == 1:
-            function, args, kwargs = _functions.loads(*payloads[0].load())
-        else:
-            function = _functions.loads(*payloads[0].load())
-            args, kwargs = _functions.loads(*payloads[1].load())
-        return function(*args, **kwargs)
 
     # --- code -------------------------------------------------------------------------
 
@@ -203,6 +215,9 @@ class Engine:
         self, code: str, silent: bool
     ) -> tuple[int, dict[str, Any] | None]:
         """Without IPython: Python's own statements, and the value of the last one."""
+        import ast
+        import linecache
+
         if not silent:
             self.count += 1
         name = f"<cell {self.count or 1} on engine {self.id}>"
@@ -233,11 +248,9 @@ class Engine:
         """Send something to whoever waits for the task that runs now."""
         if self.current is None:
             return
-        stream, buffers = _functions.dumps((kind, what))
+        shown = self.encode((kind, what))
         _flush()
-        self.link.send(
-            "output", {"id": self.current}, [self.link.encode((stream, buffers), False)]
-        )
+        self.link.send("output", {"id": self.current}, [shown])
 
     def clear(self) -> None:
         """Forget every name."""
@@ -283,6 +296,9 @@ def _without_ours(trace: TracebackType | None) -> TracebackType | None:
 
 def describe(problem: BaseException) -> dict[str, Any]:
     """An exception as the controller passes it on."""
+    import io
+    import traceback
+
     try:
         text = str(problem)
     except Exception:

@@ -64,6 +64,11 @@ def set_mode(mode: str) -> None:
     _mode = mode
 
 
+def mode() -> str:
+    """Who pickles in this process."""
+    return _mode
+
+
 # --- functions -----------------------------------------------------------------------
 
 
@@ -74,7 +79,7 @@ def _names_in(code: CodeType) -> Iterator[str]:
             yield from _names_in(constant)
 
 
-def _by_name(thing: Any) -> tuple[str, str] | None:
+def place_of(thing: Any) -> tuple[str, str] | None:
     """Module and name that this object can be imported by, if there are such."""
     module = getattr(thing, "__module__", None)
     name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
@@ -98,7 +103,7 @@ def _needed(function: FunctionType) -> dict[str, Any]:
             if value.__name__ not in _MAIN:
                 needed[name] = _Module(value.__name__)
         elif isinstance(value, (FunctionType, BuiltinFunctionType, type)):
-            place = _by_name(value)
+            place = place_of(value)
             if place is not None:
                 needed[name] = _Imported(*place)
             elif getattr(value, "__module__", None) in _MAIN:
@@ -217,13 +222,13 @@ def _cell(cell: CellType) -> Any:
 def _plain_annotations(function: FunctionType) -> dict[str, Any]:
     """Annotations, if all of them are strings or can be imported."""
     notes = function.__annotations__
-    good = all(isinstance(n, str) or _by_name(n) or n is None for n in notes.values())
+    good = all(isinstance(n, str) or place_of(n) or n is None for n in notes.values())
     return dict(notes) if good else {}
 
 
 def _reduce_function(function: FunctionType) -> Any:
     """How a function travels by its code; NotImplemented: by name."""
-    if function.__module__ in sys.modules and _by_name(function) is not None:
+    if function.__module__ in sys.modules and place_of(function) is not None:
         return NotImplemented
     closure = function.__closure__ or ()
     module = function.__module__

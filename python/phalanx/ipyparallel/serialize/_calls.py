@@ -1,0 +1,131 @@
+"""What engines run for the views, and calls of functions that both sides can import.
+
+Such a call names its function and is not pickled, if its arguments are plain.
+(Engines import this module; nothing of the client comes with it.)
+"""
+
+import sys
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+from . import _functions
+from ._functions import namespace, set_mode
+
+__all__ = [
+    "MapPart",
+    "by_name",
+    "import_names",
+    "made",
+    "pull",
+    "push",
+    "push_part",
+    "use",
+]
+
+
+def push(names: dict[str, Any]) -> None:
+    place = namespace()
+    for name, value in names.items():
+        if "." in name:
+            holder, _, attribute = name.rpartition(".")
+            setattr(eval(holder, place), attribute, value)
+        else:
+            place[name] = value
+
+
+def pull(names: "str | list[str]") -> Any:
+    place = namespace()
+    if isinstance(names, str):
+        return eval(names, place)
+    return [eval(name, place) for name in names]
+
+
+def push_part(name: str, part: Any, flatten: bool) -> None:
+    if flatten and len(part) == 1:
+        part = part[0]
+    push({name: part})
+
+
+class MapPart:
+    """One engine's part of a map: calls a function for each item."""
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        self.f = f
+
+    def __call__(self, *parts: Any) -> list[Any]:
+        return list(map(self.f, *parts))
+
+
+def import_names(name: str, fromlist: tuple[str, ...], level: int, places: Any) -> None:
+    """Run the same import here: `places` are the names that it gives, and to what."""
+    place = namespace()
+    __import__(name)
+    if not fromlist:
+        for asname, what in places.items():
+            place[asname] = sys.modules[what]
+        return
+    module = __import__(name, fromlist=list(fromlist))
+    if fromlist == ("*",):
+        names = getattr(module, "__all__", None)
+        if names is None:
+            names = [one for one in vars(module) if not one.startswith("_")]
+        place.update({one: getattr(module, one) for one in names})
+        return
+    for asname, what in places.items():
+        place[asname] = getattr(module, what)
+
+
+def use(mode: str) -> None:
+    set_mode(mode)
+
+
+# --- by name --------------------------------------------------------------------------
+
+
+def by_name(what: Any) -> tuple[Any, ...] | None:
+    """A call, or a function, without the function itself; None if that has to travel.
+
+    ``(module, name, args, kwargs)`` for ``(function, args, kwargs)``, ``(module,
+    name)`` for a function, ``(module, name, True)`` for a `MapPart` of one.
+    """
+    if _functions.mode() != "pickle":
+        return None
+    if type(what) is tuple:
+        place = _place(what[0])
+        return None if place is None else (*place, *what[1:])
+    if type(what) is MapPart:
+        place = _place(what.f)
+        return None if place is None else (*place, True)
+    return _place(what)
+
+
+def _place(function: Any) -> tuple[str, str] | None:
+    if type(function) is not FunctionType and type(function) is not BuiltinFunctionType:
+        return None
+    return _functions.place_of(function)
+
+
+def _named(module: str, name: str) -> Any:
+    found: Any = sys.modules.get(module)
+    if found is None:
+        __import__(module)
+        found = sys.modules[module]
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def made(payloads: list[Any]) -> tuple[Callable[..., Any], Any, Any]:
+    """What a task is to call, with which arguments: its payloads unpacked."""
+    call = payloads[0].loads()
+    if type(call) is tuple:
+        if type(call[0]) is not str:
+            function, args, kwargs = call
+            return function, args, kwargs
+        function = _named(call[0], call[1])
+        if len(call) == 4:
+            return function, call[2], call[3]
+        call = MapPart(function) if len(call) == 3 else function
+    args, kwargs = payloads[1].loads()
+    return call, args, kwargs
