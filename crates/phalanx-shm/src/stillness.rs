@@ -8,6 +8,10 @@
 
 use std::fs;
 
+/// What a thread of ours is called that never calls MPI and wakes nobody who waits in it, whatever it does meanwhile: the one
+/// that sees to the connection of an engine of an interactive cluster. It does not count among those that may do something.
+pub const ASIDE: &str = "phalanx-engine";
+
 /// What was seen of the other threads at the last look.
 #[derive(Debug, Default)]
 pub struct Stillness {
@@ -52,6 +56,9 @@ fn inert_others(mates: &[u32]) -> Option<Vec<Thread>> {
     for entry in fs::read_dir("/proc/self/task").ok()? {
         let number: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         if number == me || mates.contains(&number) {
+            continue;
+        }
+        if fs::read_to_string(format!("/proc/self/task/{number}/comm")).ok()?.trim_end() == ASIDE {
             continue;
         }
         let call = fs::read_to_string(format!("/proc/self/task/{number}/syscall")).ok()?;
@@ -141,6 +148,28 @@ mod tests {
         assert!(!sleeps_for_this_process("running"));
         assert!(!sleeps_for_this_process("0 0x3 0x7ffe 0x100 0x0 0x0 0x0 0x7ffe 0x7f00"), "it reads");
         assert!(!sleeps_for_this_process(""));
+    }
+
+    #[test]
+    fn a_thread_that_never_calls_mpi_does_not_count() {
+        let (end, wait) = mpsc::channel::<()>();
+        let (told, begun) = mpsc::channel();
+        let busy = move || {
+            let _ = told.send(this_thread());
+            while wait.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Timeout) {}
+        };
+        let thread = std::thread::Builder::new().name(ASIDE.to_owned()).spawn(busy).expect("a thread");
+        let number = begun.recv().expect("it runs");
+        // Other tests have threads meanwhile.
+        let others = |number: u32| {
+            let tasks = fs::read_dir("/proc/self/task").expect("a folder").flatten();
+            let number_of = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+            tasks.filter_map(number_of).filter(|other: &u32| *other != number).collect::<Vec<u32>>()
+        };
+        let seen = inert_others(&others(number));
+        assert!(seen.is_some_and(|threads| threads.iter().all(|thread| thread.number != number)));
+        drop(end);
+        thread.join().expect("it ends");
     }
 
     #[test]

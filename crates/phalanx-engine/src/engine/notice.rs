@@ -4,10 +4,13 @@
 //! ranks themselves. So a note says nothing that may become wrong while its thread sleeps, and it is taken back, in one
 //! store, before the thread does anything else.
 
+use std::collections::BTreeSet;
+
 use phalanx_shm::notes::{NOTE_BYTES, NOTES, Notes};
 use phalanx_shm::sleep::Token;
 use phalanx_shm::stillness::{Stillness, this_thread};
-use phalanx_waits::{Frame, Names, Snapshot, Wait, report, stuck, verdict};
+use phalanx_shm::{ProcId, SlotState, Universe};
+use phalanx_waits::{Frame, Names, Peers, Snapshot, Wait, report, stuck, verdict};
 
 use crate::boot::environment;
 use crate::error::{Error, ErrorClass, Result};
@@ -171,10 +174,6 @@ impl Written {
                 On::Messages => told.messages(&mut core),
                 On::Told(tell) => tell(&mut core, &mut told),
             }
-            // Where the job goes on without failed ranks, anybody may revoke a communicator, and with it this wait.
-            if core.keeps_going {
-                told.unknown();
-            }
             // What waits to be sent goes out when there is room, and what moves ends by itself.
             if !core.busy.is_empty() || !core.transfers.is_empty() || core.must_stay_awake() {
                 told.unknown();
@@ -184,6 +183,12 @@ impl Written {
                     Some(peers) => background = Some(peers),
                     None => told.unknown(),
                 }
+            }
+            // Where the job goes on without failed ranks, anybody may revoke a communicator, and with it this wait.
+            if core.keeps_going {
+                let others = background.iter().flat_map(|peers: &Peers| peers.below(core.universe.capacity()));
+                let slots: BTreeSet<u32> = others.chain(live(&core.universe)).collect();
+                background = Some(slots.into_iter().collect());
             }
         }
         let thread = this_thread();
@@ -238,6 +243,15 @@ fn deadlock(text: &str) -> Error {
     Error::new(ErrorClass::Other, text.strip_prefix("phalanx: ").unwrap_or(text).to_owned())
 }
 
+/// The processes of a job that may still do something.
+fn live(universe: &Universe) -> impl Iterator<Item = u32> {
+    (0..universe.claimed()).filter(|slot| {
+        let standing = universe.slot(ProcId(*slot)).standing();
+        let is_dead = || universe.process(ProcId(*slot)).is_none_or(|process| process.is_dead());
+        standing.state != SlotState::Finalized && !(standing.exit.is_some() && is_dead())
+    })
+}
+
 /// Milliseconds since the machine's start.
 fn now() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -249,7 +263,7 @@ struct OwnNames<'e>(&'e Engine);
 
 impl Names for OwnNames<'_> {
     fn rank(&self, slot: u32) -> String {
-        match self.0.world().group().rank_of(phalanx_shm::ProcId(slot)) {
+        match self.0.world().group().rank_of(ProcId(slot)) {
             Some(rank) => rank.to_string(),
             None => format!("in slot {slot}"),
         }

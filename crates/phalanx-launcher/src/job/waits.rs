@@ -60,7 +60,9 @@ impl Job {
         let universe = self.universe.universe();
         let snapshot = Snapshot::take(universe);
         let stuck = stuck(snapshot.standings());
-        if stuck.is_empty() || stuck == self.watch.told {
+        // Ranks to whose calls it was told may have gone on, and be in another one.
+        let is_told = stuck == self.watch.told && self.manner.on_deadlock != OnDeadlock::Raise;
+        if stuck.is_empty() || is_told {
             return;
         }
         if !snapshot.holds(universe, &stuck) {

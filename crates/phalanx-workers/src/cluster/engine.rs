@@ -63,8 +63,11 @@ impl Minder {
             Nap::Unborn => {
                 state.nap = Nap::Awake;
                 let (me, socket) = (Arc::downgrade(self), Arc::downgrade(socket));
+                // By its name it is known that it never calls MPI: a deadlock of engines that are ranks can be proved beside it.
                 // Without the thread, tasks are done one after the other all the same.
-                let _ = std::thread::Builder::new().name("phalanx-engine".to_owned()).spawn(move || mind(&me, &socket));
+                let _ = std::thread::Builder::new()
+                    .name(phalanx_shm::stillness::ASIDE.to_owned())
+                    .spawn(move || mind(&me, &socket));
             }
             Nap::Asleep => self.woken.notify_one(),
             Nap::Short if several => self.woken.notify_one(),

@@ -588,8 +588,8 @@ class MPIEngineSetLauncher(LocalEngineSetLauncher):
     def find_args(self) -> list[str]:
         command = self.mpi_cmd or [binary(), "run", "--keep-going"]
         if not self.mpi_cmd:
-            # A deadlock is told in the log; interrupting the engines ends it.
-            command += ["--on-deadlock", "report"]
+            # A deadlock is an error of the tasks that are in it, and the engines go on.
+            command += ["--on-deadlock", "raise"]
         ranks = ["-n", str(self.n)]
         return [*command, *self.mpi_args, *ranks, *super().find_args()]
 
