@@ -52,6 +52,11 @@ TIERS = {
             "waiting", "wrong programs are named, right ones are not", waiting.run_all
         ),
         Tier("cluster", "the interactive cluster", cluster.run_own),
+        Tier(
+            "shown",
+            "the cluster in notebooks, at prompts, on screens and in a browser",
+            cluster.run_shown,
+        ),
         Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
         Tier(
             "multiprocessing",

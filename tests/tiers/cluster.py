@@ -1,4 +1,4 @@
-"""The interactive cluster: our own tests, and those of ipyparallel.
+"""The interactive cluster: our own tests, what users see, and ipyparallel's tests.
 
 Its release is downloaded by pip, with a pinned hash, into ``build/cluster``; nothing of
 it is in this repository, and nothing but its tests is used. They run unmodified through
@@ -18,6 +18,7 @@ from pathlib import Path
 from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, Finished, run, run_unittests
 
 FOLDER = TESTS / "cluster"
+SHOWN = TESTS / "shown"
 REQUIREMENTS = TESTS / "requirements"
 WORK = ROOT / "build" / "cluster"
 SUITE = WORK / "ipyparallel" / "tests"
@@ -174,6 +175,21 @@ def run_own() -> Counts:
     """What we say about it ourselves."""
     counts = Counts()
     for path, here in run_unittests(PYTHON, sorted(FOLDER.glob("test_*.py")), 300, 1):
+        print(f"   {path.name}: {here.passed} passed, {here.skipped} skipped")
+        counts += here
+    return counts
+
+
+def run_shown() -> Counts:
+    """Notebooks, prompts, screens and pages: with IPython, a terminal, a browser."""
+    counts = Counts()
+    python = prepare(counts)
+    if python is None:
+        return counts
+    places = {"PHALANX_LAUNCHER": PHALANX, "PHALANX_TEST_PLAIN": PYTHON}
+    for path, here in run_unittests(
+        python, sorted(SHOWN.glob("test_*.py")), 300, 1, env=places
+    ):
         print(f"   {path.name}: {here.passed} passed, {here.skipped} skipped")
         counts += here
     return counts

@@ -140,7 +140,11 @@ def count_unittest(finished: Finished, what: str) -> Counts:
 
 
 def run_unittests(
-    python: str, files: Iterable[Path], seconds: float, together: int
+    python: str,
+    files: Iterable[Path],
+    seconds: float,
+    together: int,
+    env: dict[str, str] | None = None,
 ) -> Iterator[tuple[Path, Counts]]:
     """Run files of unittest cases, an interpreter each, some at a time; count each.
 
@@ -153,7 +157,7 @@ def run_unittests(
     def start(path: Path) -> Finished:
         command = [python, "-m", "unittest", "-q", path.stem]
         with timed(path.name):
-            return run(command, seconds, cwd=path.parent)
+            return run(command, seconds, cwd=path.parent, env=env)
 
     # The long ones first, so that none of them is left alone at the end.
     ordered = sorted(files, key=lambda path: path.stat().st_size, reverse=True)

@@ -186,7 +186,9 @@ notebooks (import phalanx.ipyparallel as ipp; ipp.Client()).
   stop        end them
   engines     start more engines
   list        the clusters that run
-  why         what each engine is doing, and what waits
+  top         a table of engines, tasks and errors that is kept up to date
+  why         what each engine is doing, in which line, and what waits
+  dashboard   the same as a page in a browser: prints its address
   clean       remove files that clusters have left, and their logs
   controller  a controller without engines (ipcontroller)
   engine      one engine for a controller that runs (ipengine)
@@ -203,7 +205,9 @@ notebooks (import phalanx.ipyparallel as ipp; ipp.Client()).
                       say all that happens, nothing, or in a file
   --all               stop, clean: all clusters; of all profiles
   --force             clean: also what running clusters need
-  -o json             list: for programs
+  -o json, --json     list, top, why: for programs
+  --port N            dashboard: the port of 127.0.0.1 (default: any)
+  --once, -d SECONDS  top: one table; how often it is renewed (default: 1)
   --signal N          stop: send this signal to the controller instead
   --file FILE, --timeout SECONDS, -c CODE, -s SCRIPT
                       engine: its connection file, how long it waits for that,
@@ -211,7 +215,8 @@ notebooks (import phalanx.ipyparallel as ipp; ipp.Client()).
 
 The connection files lie in the directory 'security' of the profile, which is
 ~/.ipython/profile_default if nothing else is said (IPYTHONDIR). No port is
-opened: the controller listens at a socket that only this user can reach.
+opened: the controller listens at a socket that only this user can reach. (The
+dashboard has one as long as its command runs, and a secret in its address.)
 PHALANX_CLUSTER_PYTHON is the Python that runs engines. Other flags of the
 original are accepted, and said to be ignored.
 ";

@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::agent::Bytes;
+use crate::overview::Overview;
 
 /// The number of this protocol, in the connection files and in [`Hello`]. It changes whenever a message does.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 /// Bytes of text in one [`ToClient::Stream`], at most.
 pub const TEXT: usize = 64 << 10;
 
@@ -322,6 +323,15 @@ pub enum FromClient {
     },
     /// Nothing but [`Parcel::taken`].
     Taken {},
+    /// What the cluster looks like.
+    Overview {
+        /// With where each engine is in its program.
+        #[serde(default)]
+        stacks: bool,
+        /// Answered under this number.
+        #[serde(default)]
+        request: Option<u64>,
+    },
 }
 
 /// The queue of one engine: names of tasks, not all of them where those are very many.
@@ -417,6 +427,8 @@ pub struct Reply {
     pub unassigned_count: u64,
     /// What is known of tasks.
     pub records: Vec<Record>,
+    /// What the cluster looks like.
+    pub overview: Option<Overview>,
 }
 
 /// How a task ended.

@@ -9,6 +9,7 @@ use crate::cluster::{
     Record, Reply, Role, Status, TaskSpec, ToClient, ToEngine,
 };
 use crate::frame::{Reader, Writer};
+use crate::overview::{EngineSeen, InHand, Mishap, Overview, Place, Seen};
 
 phalanx_fuzz::targets! {
     orders("wire-orders", "what an agent hears from its launcher", cost 1, seeds(&some_orders()));
@@ -201,6 +202,7 @@ fn some_requests() -> Vec<Parcel<FromClient>> {
         FromClient::Forget { ids: vec![name()] },
         FromClient::StartEngines { n: 2, request },
         FromClient::Taken {},
+        FromClient::Overview { stacks: true, request },
     ]
     .map(parcel)
     .into()
@@ -234,6 +236,15 @@ fn some_results() -> Vec<Parcel<FromEngine>> {
     .into()
 }
 
+fn an_overview() -> Overview {
+    let task = InHand { id: "c_1".to_owned(), kind: "apply".to_owned(), label: None, since: 1.5 };
+    let place = Place { file: "a.py".to_owned(), line: 3, function: "f".to_owned() };
+    let process = Seen { pid: 7, cpu: 10, resident: 1 << 20, stack: vec![place], ..Seen::default() };
+    let engine = EngineSeen { task: Some(task), done: 4, process, ..EngineSeen::default() };
+    let mishap = Mishap { at: 2.5, engine_id: Some(1), ename: "ValueError".to_owned(), ..Mishap::default() };
+    Overview { engines: vec![engine], mishaps: vec![mishap], ended: [1, 2, 3], ..Overview::default() }
+}
+
 fn some_answers() -> Vec<Parcel<ToClient>> {
     let id = || "6f1c".to_owned();
     let info = EngineInfo { id: 1, uuid: id(), pid: 7, host: "h".to_owned() };
@@ -255,6 +266,7 @@ fn some_answers() -> Vec<Parcel<ToClient>> {
         ToClient::Output { id: id(), engine_id: 1 },
         ToClient::Engines { joined: vec![info], left: vec![EngineLeft { id: 1, reason: id() }], starting: 0 },
         ToClient::Reply(Reply { request: 4, engines, records: vec![record], ..Reply::default() }),
+        ToClient::Reply(Reply { request: 5, overview: Some(an_overview()), ..Reply::default() }),
         ToClient::Bye { reason: "over".to_owned() },
         ToClient::Taken {},
     ]

@@ -5,6 +5,7 @@
 //! | [`frame`] | messages as frames over a stream of bytes: a greeting with versions, lengths, limits |
 //! | [`agent`] | the messages between a launcher and the agent that it has on each machine |
 //! | [`cluster`] | the messages between clients, controller and engines of an interactive cluster |
+//! | [`overview`] | what such a cluster looks like at one moment |
 //! | [`pulse`] | heartbeats: when the other end counts as lost |
 //!
 //! Nothing here touches a descriptor or a clock. Two streams of bytes, one in each direction, are all that a channel is:
@@ -16,4 +17,5 @@ pub mod cluster;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod overview;
 pub mod pulse;

@@ -12,6 +12,7 @@
 mod depend;
 mod dispatch;
 mod history;
+mod overview;
 mod requests;
 mod task;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use phalanx_wire::cluster::{
 
 use depend::Dependent;
 use history::History;
+use overview::Counted;
 use task::{Deadline, Ended, Phase, Tail, Task};
 
 /// A client.
@@ -102,6 +104,8 @@ struct Engine {
     /// The number of the last that it was given, counted from 1.
     sent: u64,
     completed: u64,
+    /// Those of them that have failed.
+    failed: u64,
     /// Since when it has been in its first task.
     since: f64,
     /// Seconds that recent tasks took, and how many those are; both fade.
@@ -127,6 +131,7 @@ pub struct Core<P> {
     /// In microseconds since the epoch.
     deadlines: BTreeSet<(u64, Key, Deadline)>,
     history: History<P>,
+    counted: Counted,
     /// Engines that have been started, and are not there yet.
     starting: u32,
     actions: Vec<Action<P>>,
@@ -170,6 +175,7 @@ impl<P: Object> Core<P> {
             dependents: HashMap::new(),
             deadlines: BTreeSet::new(),
             history: History::default(),
+            counted: Counted::default(),
             starting: 0,
             actions: Vec::new(),
             now: 0.0,
@@ -245,6 +251,7 @@ impl<P: Object> Core<P> {
     /// An engine that was being started never came.
     pub fn engine_failed(&mut self, id: u32, reason: &str) {
         self.starting = self.starting.saturating_sub(1);
+        self.counted.lost(id, &format!("never came: {reason}"), self.now);
         let starting = self.starting;
         let left = vec![EngineLeft { id, reason: reason.to_owned() }];
         self.tell_all(&ToClient::Engines { joined: Vec::new(), left, starting });
@@ -265,6 +272,7 @@ impl<P: Object> Core<P> {
             given: VecDeque::new(),
             sent: 0,
             completed: 0,
+            failed: 0,
             since: self.now,
             spent: (0.0, 0.0),
             quiet: QUIET,
@@ -284,6 +292,9 @@ impl<P: Object> Core<P> {
     /// An engine has gone. It had begun its tasks up to number `begun`.
     pub fn engine_left(&mut self, id: u32, reason: &str, begun: u64) {
         let Some(mut engine) = self.engines.remove(&id) else { return };
+        if !engine.leaving {
+            self.counted.lost(id, reason, self.now);
+        }
         let starting = self.starting;
         let left = vec![EngineLeft { id, reason: reason.to_owned() }];
         self.tell_all(&ToClient::Engines { joined: Vec::new(), left, starting });
@@ -663,6 +674,10 @@ impl<P: Object> Core<P> {
             self.actions.push(Action::Client(*client, ToClient::Result(outcome), end.payload.clone()));
         }
         let (status, engine) = (ended.status, ended.record.engine_id);
+        self.counted.ended(status, &ended.record, now);
+        if let Some(engine) = engine.filter(|_| status == Status::Error).and_then(|id| self.engines.get_mut(&id)) {
+            engine.failed += 1;
+        }
         for (old, ended) in self.history.add(key, ended, &self.limits) {
             self.forget_name(&ended.record.id, old);
         }

@@ -292,7 +292,10 @@ impl<P: Object> Core<P> {
         }
         let is_unassigned = |phase: Phase, balanced| phase == Phase::Waiting || (phase == Phase::Queued && balanced);
         let waiting = self.tasks.iter().filter(|(_, task)| is_unassigned(task.phase, task.balanced));
-        let (unassigned, unassigned_count) = names(&mut waiting.map(|(key, _)| *key));
+        let mut waiting: Vec<Key> = waiting.map(|(key, _)| *key).collect();
+        // In the order of submission.
+        waiting.sort_unstable();
+        let (unassigned, unassigned_count) = names(&mut waiting.into_iter());
         let unknown = targets.iter().flatten().find(|id| !self.engines.contains_key(id));
         let error = unknown.map(|id| format!("there is no engine {id}"));
         self.reply(client, Reply { request, error, engines, unassigned, unassigned_count, ..Reply::default() });

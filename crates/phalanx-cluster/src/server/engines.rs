@@ -527,6 +527,6 @@ fn reap(watch: &OwnedFd) -> Option<How> {
 }
 
 /// The name of this machine.
-fn host() -> String {
+pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -8,6 +8,7 @@ mod conn;
 mod engines;
 mod numbers;
 mod objects;
+mod overview;
 mod requests;
 mod text;
 mod watched;
@@ -17,10 +18,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use phalanx_shm::{Arena, ArenaConfig, OomKills};
 use phalanx_wire::cluster::{FromClient, FromEngine, Hello, PROTOCOL, Parcel, Payload, Role, ToClient};
+use phalanx_wire::overview::Seen;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
@@ -54,6 +57,10 @@ pub enum Weight {
 /// Where lines of the log go.
 pub type LogTo = Box<dyn FnMut(Weight, &str)>;
 
+/// Looks at a process of this machine, and where its Python is if that is wanted. It may take some milliseconds, and is done
+/// beside everything else.
+pub type Eye = Arc<dyn Fn(u32, bool) -> Seen + Send + Sync>;
+
 /// What a controller is started with.
 pub struct Options {
     /// Where it is connected to, in a directory of this user's.
@@ -76,6 +83,8 @@ pub struct Options {
     pub launcher: Box<dyn Launcher>,
     /// Where what happens is written.
     pub log: LogTo,
+    /// Looks at processes of this machine.
+    pub eye: Eye,
     /// Our version.
     pub version: &'static str,
 }
@@ -98,6 +107,9 @@ pub(crate) struct Server {
     python: Option<String>,
     launcher: Box<dyn Launcher>,
     log: LogTo,
+    eye: Eye,
+    /// Since when this runs, in seconds since the epoch.
+    since: f64,
     version: &'static str,
     oom: OomKills,
     room: Vec<u8>,
@@ -152,6 +164,8 @@ async fn serve(options: Options, arena: Arena) -> io::Result<String> {
             python: None,
             launcher: options.launcher,
             log: options.log,
+            eye: options.eye,
+            since: now(),
             version: options.version,
             oom: OomKills::watch(),
             room: vec![0; ROOM],
@@ -633,7 +647,8 @@ impl Server {
 }
 
 /// Whether two secrets are the same, in a time that does not depend on where they differ.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+#[must_use]
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     let differences = one.iter().zip(other).fold(0, |seen, (a, b)| seen | (a ^ b));
     one.len() == other.len() && differences == 0
 }

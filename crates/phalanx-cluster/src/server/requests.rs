@@ -33,6 +33,7 @@ impl Server {
                 let error = too_many.then(|| format!("{n} engines are too many at a time: {MOST} are the most"));
                 self.answer(client, request, Reply { error, started, ..Reply::default() });
             }
+            FromClient::Overview { stacks, request } => self.overview(client, stacks, request),
             _ => {}
         }
     }

@@ -19,6 +19,9 @@ pub(super) struct Asked {
     reader: Reader,
     writer: Writer,
     requests: u64,
+    patience: Duration,
+    /// The controller has ended, or said its last word.
+    over: bool,
 }
 
 impl Asked {
@@ -31,7 +34,7 @@ impl Asked {
             format!("its controller (process {}) does not listen at {}: {error}", reach.pid, reach.socket.display())
         })?;
         let writer = Writer::new(env!("CARGO_PKG_VERSION"));
-        let mut asked = Self { stream, reader: Reader::new(), writer, requests: 0 };
+        let mut asked = Self { stream, reader: Reader::new(), writer, requests: 0, patience: PATIENCE, over: false };
         let hello = Hello {
             protocol: PROTOCOL,
             role: Role::Command,
@@ -47,13 +50,27 @@ impl Asked {
         }
     }
 
+    /// The same, with another time in which answers have to come.
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Whether the controller is gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
     fn say<M: serde::Serialize>(&mut self, body: M) -> Result<(), String> {
         let parcel = Parcel { taken: 0, body, payloads: Vec::new() };
         self.writer.push(&parcel).map_err(|error| error.to_string())?;
         let written = self.stream.write_all(self.writer.unsent());
         let count = self.writer.unsent().len();
         self.writer.sent(count);
-        written.map_err(|error| format!("its controller is gone: {error}"))
+        written.map_err(|error| {
+            self.over = true;
+            // Its last word may have come before.
+            self.end().unwrap_or_else(|| format!("its controller is gone: {error}"))
+        })
     }
 
     fn hear(&mut self, until: Instant) -> Result<ToClient, String> {
@@ -68,10 +85,16 @@ impl Asked {
             }
             self.stream.set_read_timeout(Some(left)).map_err(|error| error.to_string())?;
             match self.stream.read(&mut room) {
-                Ok(0) => return Err("its controller has ended".to_owned()),
+                Ok(0) => {
+                    self.over = true;
+                    return Err("its controller has ended".to_owned());
+                }
                 Ok(count) => self.reader.take(&room[..count]),
                 Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(format!("its controller is gone: {error}")),
+                Err(error) => {
+                    self.over = true;
+                    return Err(format!("its controller is gone: {error}"));
+                }
             }
         }
     }
@@ -95,6 +118,16 @@ impl Asked {
         Ok(found)
     }
 
+    /// Takes what has come, without waiting for anything; why the controller has ended, if it has.
+    pub(super) fn end(&mut self) -> Option<String> {
+        let _ = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
+        match self.heard().map(|mut messages| messages.pop()) {
+            Err(problem) => Some(problem),
+            Ok(Some(ToClient::Bye { reason })) => Some(reason),
+            Ok(_) => None,
+        }
+    }
+
     /// Asks, and waits for the answer.
     ///
     /// # Errors
@@ -103,7 +136,7 @@ impl Asked {
         self.requests += 1;
         let number = self.requests;
         self.say(make(Some(number)))?;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         let mut records = Vec::new();
         loop {
             match self.hear(until)? {
@@ -117,7 +150,10 @@ impl Asked {
                         None => Ok(Reply { records, ..reply }),
                     };
                 }
-                ToClient::Bye { reason } => return Err(reason),
+                ToClient::Bye { reason } => {
+                    self.over = true;
+                    return Err(reason);
+                }
                 _ => {}
             }
         }

@@ -27,6 +27,11 @@ pub(super) struct Flags {
     pub(super) all: bool,
     pub(super) force: bool,
     pub(super) json: bool,
+    /// `top`: one table and no more; seconds from one look to the next.
+    pub(super) once: bool,
+    pub(super) delay: Option<String>,
+    /// `dashboard`: where it listens.
+    pub(super) port: Option<String>,
     pub(super) signal: Option<i32>,
     /// Seconds that `ipengine` waits for a controller.
     pub(super) timeout: Option<f64>,
@@ -45,11 +50,9 @@ const IGNORED_VALUES: &[&str] = &[
     "config",
     "log-level",
     "log-url",
-    "delay",
     "engines",
     "controller",
     "ports",
-    "port",
     "transport",
     "ssh",
     "enginessh",
@@ -136,6 +139,11 @@ impl Flags {
                 "all" => flags.all = true,
                 "force" => flags.force = true,
                 "json" => flags.json = true,
+                "once" => flags.once = true,
+                // The original has it for the start of engines, which need none.
+                // For the original's controller, it is where that listens.
+                "port" => flags.port = Some(word_of()?),
+                "d" | "delay" => flags.delay = Some(word_of()?),
                 "o" | "output" | "IPClusterList.output_format" => flags.json = word_of()? == "json",
                 "signal" | "IPClusterStop.signal" => {
                     let given = word_of()?;
@@ -167,7 +175,7 @@ impl Flags {
                 }
                 name if IGNORED_VALUES.contains(&name) => {
                     let given = word_of()?;
-                    let says_nothing = matches!(name, "log-level" | "delay" | "ping" | "ident" | "user" | "keyfile")
+                    let says_nothing = matches!(name, "log-level" | "ping" | "ident" | "user" | "keyfile")
                         || given.eq_ignore_ascii_case("local");
                     if !says_nothing {
                         flags.ignored.push(format!("{typed}={given}"));

@@ -8,14 +8,23 @@
 //! | `ask.rs` | asking a controller that runs |
 //! | `start.rs` | a controller, in this process or behind it, and the engines that it starts |
 //! | `engine.rs` | one engine, for a controller that runs |
-//! | `others.rs` | stop, list, engines, clean, why |
+//! | `others.rs` | stop, list, engines, clean |
+//! | `sight.rs` | what the controller sees of its engines' processes |
+//! | `seen.rs` | what a cluster looks like: rates, rows, JSON |
+//! | `top.rs`, `why.rs` | the commands that show it |
+//! | `dashboard/` | the same as a page in a browser |
 
 mod ask;
+mod dashboard;
 mod engine;
 mod files;
 mod flags;
 mod others;
+mod seen;
+mod sight;
 mod start;
+mod top;
+mod why;
 
 use std::ffi::OsString;
 
@@ -31,7 +40,8 @@ pub const PYTHON: &str = "PHALANX_CLUSTER_PYTHON";
 /// The number of an engine's end of its connection.
 pub const CONNECTION: &str = "PHALANX_CLUSTER_FD";
 
-const COMMANDS: &[&str] = &["start", "stop", "list", "engines", "clean", "why", "controller", "engine"];
+const COMMANDS: &[&str] =
+    &["start", "stop", "list", "engines", "clean", "why", "top", "dashboard", "controller", "engine"];
 
 fn usage(problem: impl Into<String>) -> LaunchError {
     LaunchError::Usage { command: "cluster", problem: problem.into() }
@@ -55,7 +65,9 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         "list" => run(rest, others::list),
         "engines" => run(rest, others::engines),
         "clean" => run(rest, others::clean),
-        "why" => run(rest, others::why),
+        "why" => run(rest, why::command),
+        "top" => run(rest, top::command),
+        "dashboard" => run(rest, dashboard::command),
         "-h" | "--help" | "help" | "--help-all" => {
             output::print(help::CLUSTER);
             Ok(0)

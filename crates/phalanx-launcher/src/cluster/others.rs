@@ -1,10 +1,10 @@
-//! Clusters that run, from outside: stop, list, engines, clean, why.
+//! Clusters that run, from outside: stop, list, engines, clean.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use phalanx_wire::cluster::{FromClient, Record};
+use phalanx_wire::cluster::FromClient;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
@@ -137,12 +137,26 @@ pub(super) fn list(flags: Flags) -> Result<u8, LaunchError> {
     Ok(0)
 }
 
+/// What to do where there is no cluster.
+pub(super) const START: &str = "start one with: phalanx cluster start -n 4";
+
 /// The connection to the cluster that flags name.
-fn asked(flags: &Flags) -> Result<Asked, LaunchError> {
+///
+/// # Errors
+/// When there is none, and when it does not answer.
+pub(super) fn asked(flags: &Flags) -> Result<Asked, LaunchError> {
     let place = Place::of(flags);
     let reach = place.read("client")?;
-    Asked::connect(&reach)
-        .map_err(|problem| LaunchError::Install(format!("the cluster {} does not answer: {problem}", place.words())))
+    if !lives(reach.pid) {
+        let problem = format!("its controller (process {}) has ended; {START}", reach.pid);
+        return Err(LaunchError::Install(format!("no cluster {} is running: {problem}", place.words())));
+    }
+    Asked::connect(&reach).map_err(|problem| silent(&place, &problem))
+}
+
+/// A cluster does not answer.
+pub(super) fn silent(place: &Place, problem: &str) -> LaunchError {
+    LaunchError::Install(format!("the cluster {} does not answer: {problem}", place.words()))
 }
 
 /// `engines`.
@@ -182,55 +196,4 @@ pub(super) fn clean(flags: Flags) -> Result<u8, LaunchError> {
         }
     }
     Ok(0)
-}
-
-/// `why`.
-///
-/// # Errors
-/// When there is no such cluster, or it does not answer.
-pub(super) fn why(flags: Flags) -> Result<u8, LaunchError> {
-    let mut asked = asked(&flags)?;
-    let status =
-        asked.ask(|request| FromClient::QueueStatus { targets: None, request }).map_err(LaunchError::Install)?;
-    let running: Vec<String> = status.engines.values().filter_map(|queue| queue.tasks.first().cloned()).collect();
-    let waiting: Vec<String> = status.unassigned.iter().take(5).cloned().collect();
-    let ids = running.iter().chain(&waiting).cloned().collect();
-    let records =
-        asked.ask(|request| FromClient::Records { ids: Some(ids), request }).map_err(LaunchError::Install)?.records;
-    let record = |id: &String| records.iter().find(|record| record.id == *id);
-    let mut queues: Vec<(u32, _)> = status.engines.iter().map(|(id, queue)| (id.parse().unwrap_or(0), queue)).collect();
-    queues.sort_unstable_by_key(|(id, _)| *id);
-    let mut text = String::new();
-    for (id, queue) in queues {
-        let (queued, given, completed) = queue.counts;
-        let doing = match queue.tasks.first().and_then(record) {
-            Some(record) => format!("runs {}", words(record)),
-            None => "has nothing to do".to_owned(),
-        };
-        text.push_str(&format!("engine {id}: {doing}\n"));
-        let behind = queued + given.saturating_sub(1);
-        text.push_str(&format!("  {behind} more wait for it, {completed} done\n"));
-    }
-    if status.engines.is_empty() {
-        text.push_str("no engine is there\n");
-    }
-    if status.unassigned_count > 0 {
-        text.push_str(&format!("{} tasks wait for any engine, or for other tasks:\n", status.unassigned_count));
-        for record in waiting.iter().filter_map(record) {
-            let others = record.after.len() + record.follow.len();
-            let why = if record.status == "waiting" { format!(", waits for {others} tasks") } else { String::new() };
-            text.push_str(&format!("  {}{why}\n", words(record)));
-        }
-    }
-    output::print(&text);
-    Ok(0)
-}
-
-/// A task in words.
-fn words(record: &Record) -> String {
-    let label = record.label.as_ref().map(|label| format!(" '{label}'")).unwrap_or_default();
-    let since = record.started.unwrap_or(record.submitted);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let id: String = record.id.chars().take(20).collect();
-    format!("{} {id}{label}, for {:.1} s", record.kind, (now - since).max(0.0))
 }

@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use phalanx_cluster::core::Limits;
 use phalanx_cluster::server::{self, Launched, Launcher, Options};
 
 use super::files::{Place, lives, read_connection};
 use super::flags::Flags;
-use super::{CONNECTION, PYTHON, usage};
+use super::{CONNECTION, PYTHON, sight, usage};
 use crate::error::LaunchError;
 use crate::install::{self, Doors, Opened};
 use crate::process::{self, Spawn, Stdin};
@@ -143,6 +144,7 @@ fn serve(
         signals,
         launcher: Box::new(launcher),
         log: logger(log, flags.debug, flags.quiet),
+        eye: Arc::new(sight::of),
         version: env!("CARGO_PKG_VERSION"),
     };
     server::run(options).map(drop).map_err(|error| LaunchError::system("the controller", error))
@@ -252,7 +254,7 @@ fn remove_dead(directory: &Path) {
 }
 
 /// A secret of 256 bits.
-fn token() -> Result<String, LaunchError> {
+pub(super) fn token() -> Result<String, LaunchError> {
     let mut bytes = [0u8; 32];
     let mut filled = 0;
     while filled < bytes.len() {

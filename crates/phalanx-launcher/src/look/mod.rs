@@ -33,9 +33,9 @@ use serde::{Deserialize, Serialize};
 use crate::process::Ended;
 
 pub(crate) use json::{as_json, jobs_as_json, string};
-pub(crate) use process::{look_at, tree};
+pub(crate) use process::{look_at, tree, used};
 pub(crate) use report::{age, heading, report, source, tame};
-pub(crate) use verdict::{glimpse, glimpse_of, of_number};
+pub(crate) use verdict::{glimpse, glimpse_of, is_own, of_number};
 
 /// What a job is, and how it fares at large.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,6 +271,12 @@ pub(crate) fn doing<'l>(look: &'l Look, rank: &'l RankSeen) -> (String, &'l [Fra
             (seen.words, seen.frames)
         }
     }
+}
+
+/// What a process is doing, in words, and the stack of the thread that does it.
+pub(crate) fn doing_of(process: &Process) -> (String, &[Frame]) {
+    let seen = verdict::activity(process);
+    (seen.words, seen.frames)
 }
 
 /// The innermost frame of a stack that is the program's own.

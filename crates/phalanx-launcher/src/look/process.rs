@@ -17,6 +17,11 @@ const DESCENDANTS: usize = 64;
 const SMALL: u64 = 16 << 10;
 const COMMAND: usize = 160;
 
+/// CPU time in milliseconds and bytes of memory that a process has used. `None` when there is none.
+pub(crate) fn used(pid: u32) -> Option<(u64, u64)> {
+    stat(&format!("/proc/{pid}/stat")).map(|stat| (stat.cpu, stat.resident))
+}
+
 /// Looks at a process. `None` when there is none, or none that could be doing something.
 pub(crate) fn look_at(pid: u32) -> Option<Process> {
     let stat = stat(&format!("/proc/{pid}/stat"))?;

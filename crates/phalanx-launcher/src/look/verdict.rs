@@ -86,7 +86,7 @@ pub(super) fn own_frame(frames: &[Frame]) -> usize {
 }
 
 /// Whether a frame is neither the standard library's nor this package's.
-pub(super) fn is_own(frame: &Frame) -> bool {
+pub(crate) fn is_own(frame: &Frame) -> bool {
     let file = &frame.file;
     let of_library = file.contains("/lib/python3.") && !file.contains("-packages/");
     !of_library && !file.contains("/site-packages/phalanx/") && !file.starts_with("<frozen")

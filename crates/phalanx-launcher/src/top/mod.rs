@@ -9,12 +9,13 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod rows;
-mod screen;
+pub(crate) mod screen;
 
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use self::rows::{Kind, Order, Sample, table, totals};
+pub(crate) use self::rows::{short, time};
 use self::screen::{Event, Screen};
 use crate::error::LaunchError;
 use crate::help;

@@ -233,7 +233,7 @@ fn row(sample: &Sample, rank: &RankSeen) -> Row {
 }
 
 /// A number with a letter for thousands: 1.5k, 20M.
-fn short(number: f64) -> String {
+pub(crate) fn short(number: f64) -> String {
     let mut rest = number;
     for letter in ["", "k", "M", "G", "T"] {
         if rest < 1000.0 {
@@ -249,7 +249,7 @@ fn short(number: f64) -> String {
 }
 
 /// A time in milliseconds, in eight columns.
-fn time(milliseconds: u64) -> String {
+pub(crate) fn time(milliseconds: u64) -> String {
     match milliseconds {
         0..100_000 => format!("{:.1} s", milliseconds as f64 / 1000.0),
         _ => look::age(milliseconds).replace(" min ", "m").replace(" h ", "h").replace(" d ", "d").replace(" s", "s"),

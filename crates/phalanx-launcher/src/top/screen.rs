@@ -13,10 +13,10 @@ use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize,
 
 use crate::sys;
 
-pub(super) const UP: char = '\u{f700}';
-pub(super) const DOWN: char = '\u{f701}';
-pub(super) const PAGE_UP: char = '\u{f702}';
-pub(super) const PAGE_DOWN: char = '\u{f703}';
+pub(crate) const UP: char = '\u{f700}';
+pub(crate) const DOWN: char = '\u{f701}';
+pub(crate) const PAGE_UP: char = '\u{f702}';
+pub(crate) const PAGE_DOWN: char = '\u{f703}';
 /// A sequence that means nothing here.
 const UNKNOWN: char = '\u{f7ff}';
 
@@ -28,7 +28,7 @@ const SIGNALS: &[i32] =
     &[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP, libc::SIGCONT, libc::SIGWINCH];
 
 /// The terminal, while it is ours.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     before: Termios,
     signals: OwnedFd,
     /// Bytes that were typed and are no keys yet.
@@ -37,7 +37,7 @@ pub(super) struct Screen {
 
 /// What has happened.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Nothing, for so long.
     Time,
     /// The screen is to be written again.
@@ -50,12 +50,12 @@ pub(super) enum Event {
 
 impl Screen {
     /// Whether there is a terminal to type at and to show something in.
-    pub(super) fn is_possible() -> bool {
+    pub(crate) fn is_possible() -> bool {
         isatty(stdin()) && isatty(stdout())
     }
 
     /// Takes the terminal.
-    pub(super) fn enter() -> io::Result<Screen> {
+    pub(crate) fn enter() -> io::Result<Screen> {
         let signals = sys::signal_descriptor(SIGNALS)?;
         let before = tcgetattr(stdin())?;
         let screen = Screen { before, signals, typed: Vec::new() };
@@ -77,7 +77,7 @@ impl Screen {
     }
 
     /// Columns and lines.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         match tcgetwinsize(stdout()) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
             _ => (80, 24),
@@ -85,7 +85,7 @@ impl Screen {
     }
 
     /// Writes a page of lines. None may be wider than the screen but by letters that are not shown.
-    pub(super) fn show(&self, page: &[String]) {
+    pub(crate) fn show(&self, page: &[String]) {
         let (columns, lines) = self.size();
         let mut text = String::from("\x1b[H");
         for (at, line) in page.iter().take(lines).enumerate() {
@@ -107,7 +107,7 @@ impl Screen {
     }
 
     /// Waits for something to happen, for so long at most.
-    pub(super) fn wait(&mut self, longest: Duration) -> Event {
+    pub(crate) fn wait(&mut self, longest: Duration) -> Event {
         if let Some(key) = key(&mut self.typed) {
             return Event::Key(key);
         }
@@ -175,7 +175,7 @@ impl Drop for Screen {
 const REVERSED: char = '\u{f7fe}';
 
 /// A line that is shown so.
-pub(super) fn reversed(line: &str) -> String {
+pub(crate) fn reversed(line: &str) -> String {
     format!("{REVERSED}{line}")
 }
 
