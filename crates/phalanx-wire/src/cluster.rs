@@ -428,7 +428,7 @@ pub struct Reply {
     /// What is known of tasks.
     pub records: Vec<Record>,
     /// What the cluster looks like.
-    pub overview: Option<Overview>,
+    pub overview: Option<Box<Overview>>,
 }
 
 /// How a task ended.

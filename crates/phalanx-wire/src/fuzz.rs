@@ -266,7 +266,7 @@ fn some_answers() -> Vec<Parcel<ToClient>> {
         ToClient::Output { id: id(), engine_id: 1 },
         ToClient::Engines { joined: vec![info], left: vec![EngineLeft { id: 1, reason: id() }], starting: 0 },
         ToClient::Reply(Reply { request: 4, engines, records: vec![record], ..Reply::default() }),
-        ToClient::Reply(Reply { request: 5, overview: Some(an_overview()), ..Reply::default() }),
+        ToClient::Reply(Reply { request: 5, overview: Some(Box::new(an_overview())), ..Reply::default() }),
         ToClient::Bye { reason: "over".to_owned() },
         ToClient::Taken {},
     ]

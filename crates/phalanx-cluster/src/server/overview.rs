@@ -39,7 +39,7 @@ impl Server {
             }
             let Some(server) = me.upgrade() else { return };
             let mut server = server.borrow_mut();
-            server.core.reply(client, Reply { request, overview: Some(seen), ..Reply::default() });
+            server.core.reply(client, Reply { request, overview: Some(Box::new(seen)), ..Reply::default() });
             server.turn();
         });
     }

@@ -29,7 +29,7 @@ impl Sample {
     pub(super) fn ask(asked: &mut Asked, before: Option<&Sample>) -> Result<Sample, String> {
         let reply = asked.ask(|request| FromClient::Overview { stacks: false, request })?;
         let seen = reply.overview.ok_or("its controller does not say what it looks like")?;
-        Ok(Sample::new(seen, before.map(|before| &before.seen)))
+        Ok(Sample::new(*seen, before.map(|before| &before.seen)))
     }
 
     pub(super) fn new(seen: Overview, before: Option<&Overview>) -> Sample {

@@ -43,7 +43,7 @@ pub(super) fn command(flags: Flags) -> Result<u8, LaunchError> {
 
 fn overview(asked: &mut Asked) -> Result<Overview, String> {
     let reply = asked.ask(|request| FromClient::Overview { stacks: true, request })?;
-    reply.overview.ok_or_else(|| "its controller does not say what it looks like".to_owned())
+    reply.overview.map(|seen| *seen).ok_or_else(|| "its controller does not say what it looks like".to_owned())
 }
 
 /// What there is to say.
