@@ -17,7 +17,6 @@ FACTS = Path(__file__).parents[1] / "parity" / "cluster.tsv"
 DIFFERENT = {
     "MultipleInstanceError": "is traitlets'",
     "ViewExecutor.shutdown": "takes cancel_futures, as executors do",
-    "load_jupyter_server_extension": "there is no server extension yet",
     "ParallelMagics.magics": "set for each object",
     "Client.profile": "set for each object",
     "Client.curve_publickey": "there is nothing of ZeroMQ's",

@@ -79,6 +79,7 @@ __all__ = sorted(
         *_HOME,
         *error.__all__,
         "bind_kernel",
+        "load_jupyter_server_extension",
         "register_joblib_backend",
         "version_info",
     }
@@ -119,3 +120,19 @@ def bind_kernel(**kwargs: "Any") -> None:
     from .engine import bind_kernel as bind
 
     bind(**kwargs)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    """What Jupyter's server loads when it is told to load this module."""
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(app: "Any") -> None:
+    """Let front ends of Jupyter's list, start and stop clusters: the path
+    ``/ipyparallel/clusters`` of its server. Needs the package `jupyter_server`."""
+    from ._jupyter import load
+
+    load(app)
+
+
+load_jupyter_server_extension = _load_jupyter_server_extension

@@ -18,9 +18,10 @@ def main() -> int:
     from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
     from .._hello import hello
 
-    # Lines of text leave as they are complete, though nobody looks at a terminal.
+    # Lines of text leave as they are complete, though nobody looks at a terminal, and
+    # not in pieces, though PYTHONUNBUFFERED is set.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     # What tasks import from where they are: the directory that the engine was started
     # in.
     if "" not in sys.path:

@@ -88,7 +88,12 @@ class EngineShell(InteractiveShell):  # type: ignore[misc,unused-ignore]
 
         self.last_error = None
         count = self.execution_count
-        result = self.run_cell(code, store_history=not silent, silent=silent)
+        # What a cell displays is this shell's, also beside a kernel's (`bind_kernel`).
+        before, InteractiveShell._instance = InteractiveShell._instance, self
+        try:
+            result = self.run_cell(code, store_history=not silent, silent=silent)
+        finally:
+            InteractiveShell._instance = before
         problem = result.error_before_exec or result.error_in_exec
         if problem is None:
             return count, None
@@ -104,7 +109,7 @@ class EngineShell(InteractiveShell):  # type: ignore[misc,unused-ignore]
 
 def make_shell(engine: "Engine") -> EngineShell:
     """The shell of this process, over the engine's namespace."""
-    EngineShell.clear_instance()
+    InteractiveShell.clear_instance()
     shell: EngineShell = EngineShell.instance(
         user_module=engine.module, displayhook_class=_Hook, display_pub_class=_Publisher
     )
