@@ -140,7 +140,7 @@ def wait_for_connection(
     Raises OSError with what to do when there is none after `timeout` seconds.
     """
     until = time.monotonic() + max(timeout, 0)
-    pause = 0.005
+    pause = 0.001
     stale = None
     while True:
         chosen = path
@@ -157,7 +157,7 @@ def wait_for_connection(
         if time.monotonic() >= until:
             break
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
+        pause = min(pause * 1.25, 0.1)
     if stale is not None:
         raise OSError(
             f"the controller of {path.parent.parent.name} (process {stale.get('pid')}) "

@@ -6,6 +6,7 @@
 
 mod conn;
 mod engines;
+mod look;
 mod numbers;
 mod objects;
 mod overview;
@@ -97,6 +98,7 @@ pub(crate) struct Server {
     next_conn: u64,
     /// Those that have something to write.
     dirty: Vec<u64>,
+    look: look::Look,
     processes: BTreeMap<u32, Process>,
     numbers: Numbers,
     token: String,
@@ -155,6 +157,7 @@ async fn serve(options: Options, arena: Arena) -> io::Result<String> {
             conns: BTreeMap::new(),
             next_conn: 1,
             dirty: Vec::new(),
+            look: look::Look::default(),
             processes: BTreeMap::new(),
             numbers: Numbers::default(),
             token: options.token,
@@ -225,6 +228,7 @@ async fn attend(server: Rc<RefCell<Server>>, id: u64, stream: Rc<UnixStream>) {
             break;
         }
         let mut server = server.borrow_mut();
+        server.look.came();
         let read = stream.try_io(Interest::READABLE, || server.read(id));
         match read {
             Ok(true) => server.heard(id),
@@ -234,6 +238,7 @@ async fn attend(server: Rc<RefCell<Server>>, id: u64, stream: Rc<UnixStream>) {
                 return;
             }
         }
+        look::look_on(&mut server, id);
         if !server.conns.contains_key(&id) {
             return;
         }

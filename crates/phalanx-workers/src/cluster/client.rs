@@ -252,6 +252,32 @@ impl ClusterLink {
         }
     }
 
+    /// load_all(tasks: list[ClusterTask]) -> list[object] | None
+    ///
+    /// What `load` gives of each of these. None if one of them has no result, or one that tells something about itself.
+    fn load_all<'py>(&self, py: Python<'py>, tasks: &Bound<'py, PyList>) -> PyResult<Option<Bound<'py, PyList>>> {
+        let values = PyList::empty(py);
+        for task in tasks.iter() {
+            let task = task.cast::<ClusterTask>()?.get();
+            if !task.ok() || !task.metadata().is_empty() {
+                return Ok(None);
+            }
+            values.append(task.load(py)?)?;
+        }
+        Ok(Some(values))
+    }
+
+    /// release(tasks: list[ClusterTask]) -> None
+    ///
+    /// Let go of the memory of their results: who has loaded them has them.
+    #[expect(clippy::unused_self, reason = "beside `load_all`")]
+    fn release(&self, tasks: &Bound<'_, PyList>) -> PyResult<()> {
+        for task in tasks.iter() {
+            task.cast::<ClusterTask>()?.get().forget();
+        }
+        Ok(())
+    }
+
     /// watch(tasks: list[ClusterTask], what: object) -> bool
     ///
     /// Have `receive_all` give ("ended", what, []) when all of these have ended. False when they have, and it will not.

@@ -13,10 +13,12 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use phalanx_shm::sleep::Next;
 use phalanx_wire::cluster::{FromClient, Outcome, ToClient};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
+use super::pause::pace;
 use super::payload::Held;
 use super::socket::{Gone, Message, Socket};
 
@@ -240,8 +242,8 @@ fn silence(bell: &OwnedFd) {
     let _ = rustix::io::read(bell, &mut [0_u8; 8][..]);
 }
 
-/// Waits until something comes, the bell rings, or a signal comes (`Err`).
-fn wait_for(socket: &Socket, bell: &OwnedFd, limit: Duration) -> Result<(), Errno> {
+/// Waits until something comes, the bell rings, or a signal comes (`Err`); false when the time is over.
+fn wait_for(socket: &Socket, bell: &OwnedFd, limit: Duration) -> Result<bool, Errno> {
     let mut descriptors = [PollFd::new(socket, PollFlags::IN), PollFd::new(bell, PollFlags::IN)];
     let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
     let found = poll(&mut descriptors, Some(&limit));
@@ -250,8 +252,9 @@ fn wait_for(socket: &Socket, bell: &OwnedFd, limit: Duration) -> Result<(), Errn
     }
     match found {
         Err(Errno::INTR) => Err(Errno::INTR),
+        Ok(count) => Ok(count > 0),
         // An error of the socket shows when it is read.
-        Ok(_) | Err(_) => Ok(()),
+        Err(_) => Ok(true),
     }
 }
 
@@ -460,17 +463,26 @@ impl<W> Collector<W> {
     }
 
     fn lead(&self, socket: &Socket, slots: &[Arc<Slot>], from: &mut usize, end: Instant) -> Result<(), Errno> {
+        let mut pace = pace();
         loop {
             self.collect(socket, true);
             if all_ended(slots, from) {
+                pace.learn();
                 return Ok(());
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
+            if pace.step() == Next::Look {
+                continue;
+            }
             let limit = self.before_sleep(socket, left);
-            wait_for(socket, &self.to_leader, limit)?;
+            if wait_for(socket, &self.to_leader, limit)? {
+                pace.woken();
+            } else {
+                pace.slept_in_vain();
+            }
         }
     }
 

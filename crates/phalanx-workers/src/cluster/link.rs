@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use phalanx_object::detached;
+use phalanx_shm::sleep::Next;
 use phalanx_shm::{Arena, Block, Handle};
 use phalanx_wire::cluster::{FromClient, FromEngine, Hello, PROTOCOL, Role, TaskSpec, ToClient, ToEngine};
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
@@ -16,6 +17,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::collector::{Collector, Word};
 use super::engine::Minder;
 use super::fields;
+use super::pause::pace;
 use super::payload::{Held, Payload};
 use super::socket::{Message, Socket, Waited};
 use crate::codec::By;
@@ -352,7 +354,7 @@ impl ClusterLink {
     /// Waits until a message has come to an engine; whether one has.
     fn wait_for_message(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let until = deadline(timeout)?;
-        let mut first = true;
+        let (mut first, mut pace) = (true, pace());
         loop {
             self.look_whether_ours()?;
             if self.socket.has_next() {
@@ -372,7 +374,20 @@ impl ClusterLink {
             let slice = left.map_or(SLICE, |left| left.min(SLICE));
             // Until it can be written, or something comes: looked at in turn.
             let slice = if flushed { slice } else { slice.min(Duration::from_millis(5)) };
-            if detached(py, || self.socket.wait(false, Some(slice))) != Waited::Ready {
+            let waited = detached(py, || {
+                while pace.step() == Next::Look {
+                    let read = self.socket.read();
+                    if read.is_err() || self.socket.has_next() {
+                        pace.learn();
+                        return Waited::Ready;
+                    }
+                }
+                self.socket.wait(false, Some(slice))
+            });
+            if waited == Waited::Ready {
+                pace.learn();
+            } else {
+                pace.slept_in_vain();
                 py.check_signals()?;
             }
         }
@@ -582,6 +597,28 @@ impl ClusterLink {
     #[pyo3(signature = (object, shared = false))]
     fn encode_plain(&self, object: &Bound<'_, PyAny>, shared: bool) -> PyResult<Option<Payload>> {
         Payload::plain(self.arena, object, shared)
+    }
+
+    /// new_block(nbytes: int) -> tuple[int, memoryview]
+    ///
+    /// A piece of the cluster's memory, and the number by which others open it: they may write into it. It goes back when
+    /// nobody has a view of it. What is in it at first is undefined. Raises MemoryError.
+    fn new_block<'py>(&self, py: Python<'py>, nbytes: usize) -> PyResult<(u64, Bound<'py, PyAny>)> {
+        self.look_whether_ours()?;
+        let block = crate::codec::new_block(py, self.arena, nbytes)?;
+        Ok((block.handle().to_u64(), crate::codec::view_of(py, block, nbytes)?))
+    }
+
+    /// open_block(number: int) -> memoryview
+    ///
+    /// A view of what `new_block` has made in another process. Raises ValueError when nobody has it any more.
+    fn open_block<'py>(&self, py: Python<'py>, number: u64) -> PyResult<Bound<'py, PyAny>> {
+        self.look_whether_ours()?;
+        let block = self.arena.open(Handle::from_u64(number)).map_err(|error| {
+            PyValueError::new_err(format!("open_block: nobody has this piece of memory any more ({error})"))
+        })?;
+        let length = block.len();
+        crate::codec::view_of(py, block, length)
     }
 
     /// next_task() -> tuple[str, str, list[Payload]] | None

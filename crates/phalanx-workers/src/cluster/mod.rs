@@ -15,6 +15,7 @@ mod collector;
 mod engine;
 mod fields;
 mod link;
+mod pause;
 mod payload;
 mod socket;
 

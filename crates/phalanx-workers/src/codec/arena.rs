@@ -23,7 +23,7 @@ use std::sync::Arc;
 use phalanx_object::frame::{self, Place, Plan, Rule};
 use phalanx_object::place::{self, Arrived, FramePart, Outgoing};
 use phalanx_object::{Keeper, Part, View, Written, damaged, detached, tag};
-use phalanx_shm::{Block, BlockKind, Handle, PrivateView};
+use phalanx_shm::{Arena, Block, BlockKind, Handle, PrivateView};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -217,6 +217,25 @@ fn allocate(py: Python<'_>, memory: Memory, bytes: usize) -> PyResult<Block> {
         detached(py, || arena.alloc(bytes, BlockKind::Plain))
     };
     block.map_err(|error| family::refused(&error))
+}
+
+/// A block of this size in some arena.
+///
+/// # Errors
+/// `MemoryError` when that is full.
+pub(crate) fn new_block(py: Python<'_>, arena: Arena, bytes: usize) -> PyResult<Block> {
+    allocate(py, Memory::Other(arena), bytes)
+}
+
+/// So many bytes of a block as a buffer, which holds it.
+///
+/// # Errors
+/// What Python raises; `ValueError` when it is not so long.
+pub(crate) fn view_of(py: Python<'_>, block: Block, bytes: usize) -> PyResult<Bound<'_, PyAny>> {
+    if bytes > block.len() {
+        return Err(damaged());
+    }
+    Part::view(py, Arc::new(Shared(block)), 0, bytes)
 }
 
 /// Makes a message of one `str` or `bytes`, whose bytes are these.

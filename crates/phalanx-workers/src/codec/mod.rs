@@ -24,6 +24,7 @@ use smallvec::SmallVec;
 
 use crate::family;
 
+pub(crate) use arena::{new_block, view_of};
 pub(crate) use phalanx_object::encode_small;
 pub(crate) use sharing::Sharing;
 

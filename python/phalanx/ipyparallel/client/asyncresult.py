@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..error import Remote, collect_exceptions, compose
 from .display import display_outputs, show_display, show_stream
-from .futures import LateFuture, MessageFuture
+from .futures import LateFuture, MessageFuture, Submitted
 from .map import Map
 from .records import METADATA_KEYS, Metadata
 
 if TYPE_CHECKING:
+    from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
     from .client import Client
 
 __all__ = [
@@ -67,16 +68,29 @@ class AsyncResult(LateFuture):
         chunk_sizes: dict[str, int] | None = None,
     ) -> None:
         self._single_result = isinstance(children, (Future, str))
-        several = [children] if self._single_result else list(children)
         self._client = client
-        self._children: list[MessageFuture] = [
-            client._future(child) if isinstance(child, str) and client else child
-            for child in several
-        ]
+        self._children: Sequence[MessageFuture] | Submitted
+        self._tasks: list[Any] | None = None
+        if isinstance(children, Submitted):
+            self._children = children
+            self._link: ClusterLink | None = children.link
+            self._tasks = children.tasks
+            self.msg_ids = list(children.ids)
+        else:
+            several = [children] if self._single_result else list(children)
+            self._children = [
+                client._future(child) if isinstance(child, str) and client else child
+                for child in several
+            ]
+            self.msg_ids = [child.msg_id for child in self._children]
+            # The tasks, if the end of all of them is told at one place.
+            link = self._children[0]._link if self._children else None
+            self._link = link
+            if link is not None and all(one._link is link for one in self._children):
+                self._tasks = [child._task for child in self._children]
         self._fname = fname
         self._targets = targets
         self.owner = owner
-        self.msg_ids = [child.msg_id for child in self._children]
         self._return_exceptions = return_exceptions
         self._chunk_sizes = chunk_sizes or {}
         self._streams: list[_Stream] = []
@@ -85,19 +99,19 @@ class AsyncResult(LateFuture):
             client._own(self._children)
         # Those before this one have ended.
         self._next = 0
-        # The tasks, if the end of all of them is told at one place.
-        link = self._children[0]._link if self._children else None
-        self._link = link
-        self._tasks: list[Any] | None = None
-        if link is not None and all(child._link is link for child in self._children):
-            self._tasks = [child._task for child in self._children]
 
     def _all_done(self) -> bool:
-        children, at = self._children, self._next
-        while at < len(children) and children[at].done():
-            at += 1
+        at = self._next
+        if self._tasks is not None:
+            tasks, count = self._tasks, len(self._tasks)
+            while at < count and tasks[at].done:
+                at += 1
+        else:
+            count = len(self._children)
+            while at < count and self._children[at].done():
+                at += 1
         self._next = at
-        return at == len(children)
+        return at == count
 
     def _watch(self) -> bool:
         if self._tasks is not None and self._link is not None:
@@ -168,11 +182,16 @@ class AsyncResult(LateFuture):
         self._pump()
         if not self._all_done():
             return False
-        for child in self._children:
-            if child._metadata is not None:
-                # Who has it sees that it has ended.
-                child._complete(child._metadata)
+        if self._has_futures():
+            for child in self._children:
+                if child._metadata is not None:
+                    # Who has it sees that it has ended.
+                    child._complete(child._metadata)
         return True
+
+    def _has_futures(self) -> bool:
+        children = self._children
+        return not isinstance(children, Submitted) or children.are_made()
 
     def _wait_for(self, timeout: float | None, return_when: str) -> None:
         """Wait for as many children; meanwhile show what is streamed."""
@@ -231,7 +250,18 @@ class AsyncResult(LateFuture):
 
     def _outcomes(self) -> list[Any]:
         """What each child gave, or its error. All have ended."""
+        if isinstance(self._children, Submitted):
+            values = self._children.values()
+            if values is not None:
+                return list(values)
         return [child.outcome() for child in self._children]
+
+    def _wait_outcomes(self) -> list[Any]:
+        """The outcomes, when all are there; errors are raised."""
+        self._wait_all(None)
+        outcomes = self._outcomes()
+        self._raise(outcomes)
+        return outcomes
 
     def _result_of(self, child: MessageFuture) -> Any:
         value = child.outcome()
@@ -446,10 +476,12 @@ class AsyncResult(LateFuture):
     @property
     def progress(self) -> int:
         """How many results have arrived (of a map: of how many items)."""
-        return sum(self._size(child) for child in self._children if child.done())
+        if not self._has_futures() and self._all_done():
+            return sum(map(self._size, self.msg_ids))
+        return sum(self._size(one.msg_id) for one in self._children if one.done())
 
-    def _size(self, child: MessageFuture) -> int:
-        return self._chunk_sizes.get(child.msg_id, 1)
+    def _size(self, msg_id: str) -> int:
+        return self._chunk_sizes.get(msg_id, 1)
 
     @property
     def elapsed(self) -> float:
@@ -589,7 +621,7 @@ class _Sent:
 class _Stream:
     """Output of tasks, on its way from the client's thread to the one that shows it."""
 
-    def __init__(self, children: Sequence[MessageFuture]) -> None:
+    def __init__(self, children: Sequence[MessageFuture] | Submitted) -> None:
         self.arrived: queue.SimpleQueue[tuple[MessageFuture, str, Any]] = (
             queue.SimpleQueue()
         )
@@ -666,15 +698,16 @@ class AsyncMapResult(AsyncResult):
         self._single_result = False
 
     def __len__(self) -> int:
-        return sum(self._size(child) for child in self._children)
+        return sum(map(self._size, self.msg_ids))
 
     def _put_together(self, outcomes: list[Any]) -> Any:
-        parts: list[Any] = []
-        for child, one in zip(self._children, outcomes, strict=True):
-            if isinstance(one, Remote):
-                # An error stands for every item of its part.
-                one = [one] * self._size(child)
-            parts.append(one)
+        parts = outcomes
+        if any(isinstance(one, Remote) for one in outcomes):
+            # An error stands for every item of its part.
+            parts = [
+                [one] * self._size(msg_id) if isinstance(one, Remote) else one
+                for msg_id, one in zip(self.msg_ids, outcomes, strict=True)
+            ]
         return self._mapObject.joinPartitions(parts)
 
     def _flat(self) -> list[Any]:
@@ -685,7 +718,7 @@ class AsyncMapResult(AsyncResult):
         for child in self._in_order() if self.ordered else self._as_they_end():
             part = self._result_of(child)
             if isinstance(part, Remote):
-                for _ in range(self._size(child)):
+                for _ in range(self._size(child.msg_id)):
                     yield part
             else:
                 yield from part

@@ -98,11 +98,11 @@ class LoadBalancedView(View):
         )
         return result.get() if block else result
 
-    def _call_many(self, f: Any, name: str, calls: list[Any]) -> list[Any]:
+    def _call_many(self, f: Any, name: str, calls: list[Any]) -> Any:
         """A task for each of the arguments of one function, which is sent once."""
         shared = Call("apply", "apply", f, len(calls) > 1)
         futures = self.client._ledger.submit(shared, self._fields(), calls)
-        self.history.extend([future.msg_id for future in futures])
+        self.history.extend(futures.ids)
         return futures
 
     def map(

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import CancelledError, Future, wait
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "LateFuture",
     "MessageFuture",
+    "Submitted",
     "future_add_done_callback",
     "future_set_exc_info",
     "future_set_result_unless_cancelled",
@@ -117,7 +118,6 @@ class MessageFuture(LateFuture):
         self.msg_id = msg_id
         self._header = header
         self.track = track
-        self._loading = threading.Lock()
 
     @classmethod
     def of(
@@ -189,31 +189,29 @@ class MessageFuture(LateFuture):
         return self._make() if value is _EMPTY else value
 
     def _make(self) -> Any:
-        with self._loading:
-            if self._value is not _EMPTY:
-                return self._value
-            task = self._task
-            if task is None:
-                error = super().exception(0)
-                self._failed = error is not None
-                self._value = super().result(0) if error is None else error
-                return self._value
-            if task.ok:
-                try:
-                    value: Any = task.load()
-                except Exception as problem:
-                    value = _unreadable(problem)
-                    self._failed = True
-                else:
-                    told = task.metadata
-                    if told and json.loads(told).get("method") == "execute":
-                        value = ExecuteReply(self.msg_id, value, self.metadata)
-            else:
-                value = self._error()
+        task = self._task
+        if task is None:
+            error = super().exception(0)
+            self._failed = error is not None
+            self._value = super().result(0) if error is None else error
+            return self._value
+        if task.ok:
+            try:
+                value: Any = task.load()
+            except Exception as problem:
+                value = _unreadable(problem)
                 self._failed = True
-            # (An interrupt may come between any two of these lines.)
-            self._value = value
-            task.forget()
+            else:
+                told = task.metadata
+                if told and json.loads(told).get("method") == "execute":
+                    value = ExecuteReply(self.msg_id, value, self.metadata)
+        else:
+            value = self._error()
+            self._failed = True
+        # An interrupt may come between any two of these lines, and another thread do
+        # the same: what is stored first stands, and then its memory is let go of.
+        value = self.__dict__.setdefault("_value", value)
+        task.forget()
         if self._metadata is not None:
             self._complete(self._metadata)
         return value
@@ -355,6 +353,74 @@ class MessageFuture(LateFuture):
             "KeyError",
             f"the result of {fields['id']} is not kept any more by the controller",
         )
+
+
+class Submitted:
+    """The futures of tasks that were submitted together, made when they are asked for.
+
+    Who wants the values only gets them without: futures that are made later have them.
+    """
+
+    def __init__(
+        self,
+        link: "ClusterLink",
+        tasks: "list[ClusterTask]",
+        batch: Batch,
+        known: MutableMapping[str, MessageFuture],
+    ) -> None:
+        self.link = link
+        self.tasks = tasks
+        self.batch = batch
+        # Where they are found that somebody keeps without this.
+        self.known = known
+        self.ids = [task.id for task in tasks]
+        self._futures: list[MessageFuture] | None = None
+        self._values: list[Any] | None = None
+
+    def made(self) -> list[MessageFuture]:
+        """The futures."""
+        if self._futures is None:
+            made = [MessageFuture.of(self.link, one, self.batch) for one in self.tasks]
+            with _making:
+                if self._futures is None:
+                    for future, value in zip(made, self._values or (), strict=False):
+                        future._value = value
+                    self.known.update(zip(self.ids, made, strict=True))
+                    self._futures = made
+        return self._futures
+
+    def are_made(self) -> bool:
+        """Whether somebody has asked for the futures."""
+        return self._futures is not None
+
+    def values(self) -> list[Any] | None:
+        """The values, if all tasks have ended and have one; None: ask the futures."""
+        if self._values is None and self._futures is None:
+            try:
+                values = self.link.load_all(self.tasks)
+            except Exception:
+                # Of which one that was, its future says.
+                return None
+            if values is None:
+                return None
+            with _making:
+                if self._values is None:
+                    self._values = values
+                    futures: list[MessageFuture] = self._futures or []
+                    for future, value in zip(futures, values, strict=False):
+                        future.__dict__.setdefault("_value", value)
+            # (Others may have loaded them as well; what was stored first stands.)
+            self.link.release(self.tasks)
+        return self._values
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, place: int) -> MessageFuture:
+        return self.made()[place]
+
+    def __iter__(self) -> Iterator[MessageFuture]:
+        return iter(self.made())
 
 
 class _Unreadable(Remote):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..serialize._calls import MapPart
 from . import map as maps
 from .asyncresult import AsyncMapResult
+from .futures import Submitted
 from .submit import Call
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = ["ParallelFunction", "RemoteFunction", "getname", "parallel", "remote"
 
 
 _FEW = 32
+_PLAIN = (list, tuple, range)
 
 
 def getname(f: Any) -> str:
@@ -141,7 +143,7 @@ class ParallelFunction(RemoteFunction):
         block = view.block if self.block is None else self.block
         with view.temp_flags(**self.flags):
             if isinstance(view, LoadBalancedView):
-                futures, sizes = self._balanced(view, function, sized, length)
+                futures, sizes = self._balanced(view, function, sized, length, each)
             else:
                 futures, sizes = self._direct(view, function, sized, length)
         result = AsyncMapResult(
@@ -151,9 +153,7 @@ class ParallelFunction(RemoteFunction):
             fname=self.__name__,
             ordered=self.ordered,
             return_exceptions=self.return_exceptions,
-            chunk_sizes={
-                future.msg_id: size for future, size in zip(futures, sizes, strict=True)
-            },
+            chunk_sizes=_larger(futures, sizes),
         )
         if not block:
             return result
@@ -167,7 +167,7 @@ class ParallelFunction(RemoteFunction):
 
     def _direct(
         self, view: Any, function: Any, sized: Any, length: int
-    ) -> tuple[list[Any], list[int]]:
+    ) -> tuple[Any, list[int]]:
         _, numbers, uuids = view._where(None)
         count = len(numbers)
         # (The round-robin distribution gives every n-th item.)
@@ -194,15 +194,23 @@ class ParallelFunction(RemoteFunction):
             [numbers[n] for n in used],
             uuids,
         )
-        view.history.extend(future.msg_id for future in futures)
+        view.history.extend(futures.ids)
         return futures, [sizes[n] for n in used]
 
     def _balanced(
-        self, view: Any, function: Any, sized: Any, length: int
-    ) -> tuple[list[Any], list[int]]:
+        self, view: Any, function: Any, sized: Any, length: int, each: bool
+    ) -> tuple[Any, list[int]]:
         size = self.chunksize or 1
         sizes: list[int] = []
         calls: list[Any] = []
+        if each and size == 1 and all(type(one) in _PLAIN for one in sized):
+            # (Tuples of one: plain values where items are.)
+            items = zip(*sized, strict=False)
+            calls = [(tuple([(one,) for one in item]), {}) for item in items]
+            sizes = [1] * length
+            return (
+                view._call_many(function, self.__name__, calls) if calls else []
+            ), sizes
         for low in range(0, length, size):
             high = min(low + size, length)
             sizes.append(high - low)
@@ -212,10 +220,18 @@ class ParallelFunction(RemoteFunction):
         return view._call_many(function, self.__name__, calls), sizes
 
 
+def _larger(futures: Any, sizes: list[int]) -> dict[str, int]:
+    """How many items tasks have that have not one, by their ids."""
+    if all(size == 1 for size in sizes):
+        return {}
+    ids = futures.ids if isinstance(futures, Submitted) else []
+    return dict(zip(ids, sizes, strict=True))
+
+
 def _slice(sequence: Any, low: int, high: int) -> Any:
     if type(sequence) is range and high - low <= _FEW:
         # (A plain value; a range has to be pickled.)
-        return list(sequence[low:high])
+        return tuple(sequence[low:high])
     try:
         return sequence[low:high]
     except TypeError:

@@ -1,5 +1,6 @@
 """What a client has submitted: futures, metadata, and the messages that end them."""
 
+import bisect
 import itertools
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..controller.dependency import Dependency, ids_of
 from ..error import make
 from ..serialize import _calls, _functions
-from .futures import Batch, MessageFuture
+from .futures import Batch, MessageFuture, Submitted
 from .records import Metadata, moment
 
 if TYPE_CHECKING:
@@ -101,7 +102,14 @@ class Ledger:
         self.history: list[str] = []
         self.results = ResultStore(self)
         self.metadata = MetadataStore(self)
-        # The futures of tasks, for as long as somebody has them.
+        # What was submitted, and futures of other tasks, as long as somebody has them.
+        # (By the number of its first task; `firsts` are all such numbers, in order.)
+        self.submitted: weakref.WeakValueDictionary[int, Submitted] = (
+            weakref.WeakValueDictionary()
+        )
+        self.firsts: list[int] = []
+        # Held while tasks are on their way and not known here yet.
+        self.submitting = threading.RLock()
         self.futures: weakref.WeakValueDictionary[str, MessageFuture] = (
             weakref.WeakValueDictionary()
         )
@@ -152,59 +160,64 @@ class Ledger:
         engines: list[int] | None = None,
         uuids: dict[int, str | None] | None = None,
         owned: bool = True,
-    ) -> list[MessageFuture]:
+    ) -> Submitted:
         """Send tasks that do the same thing: one for each of `args`, or of `engines`.
 
         `fields` are those of the controller's tasks that all of them share; `engines`
         the numbers of each one's engine, if that is settled, `uuids` their uuids.
-        `owned`: somebody keeps the futures.
+        `owned`: somebody keeps what comes back.
         """
         self.check()
         link = self.link
         payload = self._encode_call(call)
         batch = Batch(call.kind, time.time(), fields, uuids or {})
         common = (call.kind, _METADATA[call.method], fields, payload)
-        try:
-            if args is None:
-                count = len(engines) if engines is not None else 1
-                first = self._reserve(count)
-                tasks = link.submit(first, *common, None, engines)
-            else:
-                tasks = []
-                first = self._reserve(len(args))
-                for at in range(0, len(args), _PIECE):
-                    tasks += link.submit(
-                        first + at,
-                        *common,
-                        [self.encode(one, False) for one in args[at : at + _PIECE]],
-                        None if engines is None else engines[at : at + _PIECE],
-                    )
-        except OSError as problem:
-            self.fail_all(str(problem))
-            raise self._gone_error() from None
-        except BaseException:
-            if args is not None and tasks:
-                # All or nothing.
-                self.ask("abort", {"ids": [task.id for task in tasks], "targets": None})
-            raise
-        futures = [MessageFuture.of(link, task, batch) for task in tasks]
-        self._add(futures, owned)
-        self.history.extend([future.msg_id for future in futures])
-        return futures
+        count = len(engines) if engines is not None else 1
+        first = self._reserve(count if args is None else len(args))
+        tasks: list[Any] = []
+        with self.submitting:
+            try:
+                if args is None:
+                    tasks = link.submit(first, *common, None, engines)
+                else:
+                    for at in range(0, len(args), _PIECE):
+                        tasks += link.submit(
+                            first + at,
+                            *common,
+                            [
+                                self.encode((one, kwargs or None), False)
+                                for one, kwargs in args[at : at + _PIECE]
+                            ],
+                            None if engines is None else engines[at : at + _PIECE],
+                        )
+            except OSError as problem:
+                self.fail_all(str(problem))
+                raise self._gone_error() from None
+            except BaseException:
+                if tasks:
+                    # All or nothing.
+                    ids = [task.id for task in tasks]
+                    self.ask("abort", {"ids": ids, "targets": None})
+                raise
+            submitted = Submitted(link, tasks, batch, self.futures)
+            self.history.extend(submitted.ids)
+            self.submitted[first] = submitted
+            bisect.insort(self.firsts, first)
+        if not owned:
+            self._keep(submitted.made())
+        return submitted
 
-    def _add(self, futures: list[MessageFuture], owned: bool) -> None:
+    def _keep(self, futures: list[MessageFuture]) -> None:
         for future in futures:
             self.futures[future.msg_id] = future
-        if not owned:
-            for future in futures:
-                self.kept[future.msg_id] = future
-                self.metadata[future.msg_id] = future.metadata
+            self.kept[future.msg_id] = future
+            self.metadata[future.msg_id] = future.metadata
 
     def expect(self, ids: Iterable[str]) -> list[MessageFuture]:
         """Futures of tasks that somebody else submitted. Their results are fetched."""
         tasks = self.link.expect(list(ids))
         futures = [MessageFuture.of(self.link, task) for task in tasks]
-        self._add(futures, False)
+        self._keep(futures)
         return futures
 
     def drop(self, futures: list[MessageFuture]) -> None:
@@ -216,6 +229,8 @@ class Ledger:
 
     def own(self, futures: Iterable[MessageFuture]) -> None:
         """Somebody keeps these from now on."""
+        if not self.kept or isinstance(futures, Submitted):
+            return
         for future in futures:
             if self.kept.pop(future.msg_id, None) is not None:
                 self.metadata.pop(future.msg_id, None)
@@ -224,7 +239,16 @@ class Ledger:
     def find(self, msg_id: str) -> MessageFuture | None:
         """The future of a task, if it is here still."""
         found = self.futures.get(msg_id)
-        if found is None:
+        if found is not None:
+            return found
+        with self.submitting:
+            mine, _, number = msg_id.rpartition("_")
+            if mine == self.identity and number.isdecimal():
+                at = bisect.bisect_right(self.firsts, int(number)) - 1
+                first = self.firsts[at] if at >= 0 else 0
+                submitted = self.submitted.get(first)
+                if submitted is not None and int(number) - first < len(submitted):
+                    return submitted[int(number) - first]
             for task in self.link.pending(msg_id):
                 found = MessageFuture.of(self.link, task)
                 self.futures[msg_id] = found

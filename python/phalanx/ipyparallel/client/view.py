@@ -13,6 +13,7 @@ from . import map as maps
 from .asyncresult import AsyncMapResult, AsyncResult
 from .balanced import LazyMapIterator, LoadBalancedView, ViewExecutor
 from .base import View, check_callable
+from .gather import Gathered
 from .remotefunction import ParallelFunction, getname
 from .submit import Call
 
@@ -259,9 +260,27 @@ class DirectView(View):
         block = self.block if block is None else block
         mapping = _distribution(dist)
         _, numbers, uuids = self._where(targets)
-        call = Call("gather", "apply", (_calls.pull, (key,), {}), len(numbers) > 1)
-        futures = self.client._ledger.submit(call, self._fields(), None, numbers, uuids)
-        result = AsyncMapResult(self.client, futures, mapping, fname="gather")
+        function: Callable[..., Any] = _calls.pull
+
+        def submit(function: Any, args: Any, calls: Any) -> AsyncMapResult:
+            what = function if calls is not None else (function, args, {})
+            call = Call("gather", "apply", what, len(numbers) > 1)
+            futures = self.client._ledger.submit(
+                call, self._fields(), calls, numbers, uuids
+            )
+            return AsyncMapResult(self.client, futures, mapping, fname="gather")
+
+        if block and dist == "b":
+            # (Later, names may have other values: who does not wait is sent them.)
+            function = _calls.part
+            mapping = Gathered(
+                self.client._ledger,
+                key,
+                numbers,
+                lambda calls: submit(_calls.fill, None, calls)._wait_outcomes(),
+                lambda: self.gather(key, dist, numbers, False).get(),
+            )
+        result = submit(function, (key,), None)
         self._took(result)
         return result.get() if block else result
 

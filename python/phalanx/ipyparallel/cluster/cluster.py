@@ -4,7 +4,6 @@ import atexit
 import json
 import logging
 import os
-import secrets
 import string
 import sys
 import time
@@ -33,7 +32,7 @@ _LETTERS = string.ascii_lowercase + string.digits
 
 
 def _suffix() -> str:
-    return "".join(secrets.choice(_LETTERS) for _ in range(4))
+    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in os.urandom(4))
 
 
 def _cpu_count() -> int:

@@ -6,6 +6,7 @@ children: an engine set here is a number of them, under one name.
 
 import logging
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -96,8 +97,22 @@ class Process:
         while self.is_running():
             if until is not None and time.monotonic() >= until:
                 raise TimeoutError(f"process {self.pid} runs on after {timeout:g} s")
-            time.sleep(0.01)
+            self._sleep(0.1 if until is None else min(0.1, until - time.monotonic()))
         return self.returncode
+
+    def _sleep(self, seconds: float) -> None:
+        """Until it ends, at most so long. (In slices: another thread may wait too.)"""
+        try:
+            watch = os.pidfd_open(self.pid)
+        except OSError:
+            time.sleep(min(max(seconds, 0), 0.01))
+            return
+        try:
+            poll = select.poll()
+            poll.register(watch, select.POLLIN)
+            poll.poll(max(seconds, 0) * 1000)
+        finally:
+            os.close(watch)
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it is there."""

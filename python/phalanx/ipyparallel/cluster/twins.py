@@ -1,7 +1,6 @@
 """Methods that are coroutines, each with a twin that waits: ``stop()``,
 ``stop_sync()``."""
 
-import asyncio
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -26,6 +25,8 @@ def with_twins(*names: str) -> Callable[[T], T]:
 def _add(cls: type, name: str, function: Callable[..., Any]) -> None:
     @functools.wraps(function)
     async def later(self: Any, *args: Any, **kwargs: Any) -> Any:
+        import asyncio
+
         # What it waits for is waited for beside the loop, which goes on.
         return await asyncio.to_thread(getattr(self, f"_{name}"), *args, **kwargs)
 

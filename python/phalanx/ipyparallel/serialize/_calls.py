@@ -13,10 +13,13 @@ from . import _functions
 from ._functions import namespace, set_mode
 
 __all__ = [
+    "LargePart",
     "MapPart",
     "by_name",
+    "fill",
     "import_names",
     "made",
+    "part",
     "pull",
     "push",
     "push_part",
@@ -80,12 +83,61 @@ def use(mode: str) -> None:
     set_mode(mode)
 
 
+# --- large arrays, joined -------------------------------------------------------------
+
+
+# From so many bytes on, parts of an array are written straight into the whole of it.
+_LARGE = 1 << 20
+
+
+class LargePart:
+    """Stands for an engine's part of an array that is better not sent."""
+
+    def __init__(self, dtype: Any, shape: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+
+
+def part(name: str) -> Any:
+    """The value of a name, or what kind of large array it is."""
+    value = pull(name)
+    numpy = sys.modules.get("numpy")
+    if numpy is None or type(value) is not numpy.ndarray or value.nbytes < _LARGE:
+        return value
+    if value.ndim == 0 or value.dtype.hasobject:
+        return value
+    return LargePart(value.dtype, value.shape)
+
+
+def fill(
+    name: str, number: int, offset: int, dtype: Any, shape: tuple[int, ...]
+) -> bool:
+    """Write an array into a piece of memory that a client has; whether it was that."""
+    import numpy
+
+    from ..engine import current
+
+    value, engine = pull(name), current()
+    if engine is None or type(value) is not numpy.ndarray:
+        return False
+    if value.dtype != dtype or value.shape != shape:
+        return False
+    try:
+        memory = engine.link.open_block(number)
+    except (OSError, ValueError):
+        return False
+    flat = numpy.frombuffer(memory, dtype, value.size, offset)
+    numpy.copyto(flat.reshape(shape), value)
+    return True
+
+
 # --- by name --------------------------------------------------------------------------
 
 
 def by_name(what: Any) -> tuple[Any, ...] | None:
     """A call, or a function, without the function itself; None if that has to travel.
 
+    (No keywords are None: plain values have few containers that others refer to.)
     ``(module, name, args, kwargs)`` for ``(function, args, kwargs)``, ``(module,
     name)`` for a function, ``(module, name, True)`` for a `MapPart` of one.
     """
@@ -93,7 +145,7 @@ def by_name(what: Any) -> tuple[Any, ...] | None:
         return None
     if type(what) is tuple:
         place = _place(what[0])
-        return None if place is None else (*place, *what[1:])
+        return None if place is None else (*place, what[1], what[2] or None)
     if type(what) is MapPart:
         place = _place(what.f)
         return None if place is None else (*place, True)
@@ -125,7 +177,7 @@ def made(payloads: list[Any]) -> tuple[Callable[..., Any], Any, Any]:
             return function, args, kwargs
         function = _named(call[0], call[1])
         if len(call) == 4:
-            return function, call[2], call[3]
+            return function, call[2], call[3] or {}
         call = MapPart(function) if len(call) == 3 else function
     args, kwargs = payloads[1].loads()
-    return call, args, kwargs
+    return call, args, kwargs or {}
