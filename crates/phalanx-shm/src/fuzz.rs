@@ -335,12 +335,17 @@ fn board(bytes: &[u8]) {
 
 fn ways_seeds() -> Vec<Vec<u8>> {
     let table = "ping 50.0\ncycle 131072 6.80 30.50\ncycle 262144 6.30 30.70\ncycle 524288 6.80 30.80\ncycle 1048576 10.70 31.80\n\
-                 cycle 2097152 12.70 32.30\ncycle 4194304 12.80 33.20\nalone 12.40\nlast-level 33554432\n";
+                 cycle 2097152 12.70 32.30\ncycle 4194304 12.80 33.20\nmessage 32768 6.20 0.00 8.50\n\
+                 message 65536 7.40 0.00 10.90\nmessage 131072 8.10 0.00 11.70\nmessage 262144 10.60 0.00 11.70\n\
+                 message 524288 11.20 0.00 11.10\nmessage 1048576 12.30 11.50 8.40\nmessage 8388608 9.00 9.90 8.00\n\
+                 last-level 33554432\n";
+    let form = kept::FORM;
+    assert_eq!(kept::of_text(&format!("{form} this\n{table}"), "this").map(|tables| tables.len()), Some(1));
     [
         "take=512K,alone=never".to_owned(),
         "take=4M,pipe=256K,alone=64K,exchange=never,stream=32M".to_owned(),
-        format!("phalanx-ways-2 this\n{table}"),
-        format!("phalanx-ways-2 this\n{table}\n{}", table.replace("50.0", "201.0")),
+        format!("{form} this\n{table}"),
+        format!("{form} this\n{table}\n{}", table.replace("50.0", "201.0")),
     ]
     .map(String::into_bytes)
     .to_vec()

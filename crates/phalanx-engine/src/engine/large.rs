@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use phalanx_shm::single_copy;
 use phalanx_shm::transfer::{TransferReceiver, TransferSender};
-use phalanx_shm::{Offset, ProcId, ProcessTag, ShmError};
+use phalanx_shm::{Offset, ProcId, ProcessTag, ShmError, Ways};
 
 use crate::error::{Error, ErrorClass, Result};
 use crate::status::Status;
@@ -301,7 +301,7 @@ impl Core {
         let ways = self.universe.ways();
         let exchanging = self.offered > 0;
         let is_for_one = if exchanging && self.crowded && !self.transfers.is_empty() {
-            end >= ways.pipe as u64
+            end >= Ways::LEAST_PIPE as u64
         } else if exchanging {
             end >= ways.exchange as u64
         } else {

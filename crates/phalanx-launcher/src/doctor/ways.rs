@@ -44,6 +44,14 @@ fn head(text: &mut String, what: &str, sizes: impl Iterator<Item = usize>) {
     }
 }
 
+/// A rate under a size, marked if it is that of what is chosen; where there is none, what is said instead.
+fn cell(rate: f64, none: &str, chosen: bool) -> String {
+    match rate {
+        0.0 => format!("{none:>7}{}", if chosen { '*' } else { ' ' }),
+        rate => format!("{rate:7.1}{}", if chosen { '*' } else { ' ' }),
+    }
+}
+
 /// In words that lines can be broken between.
 fn in_words(ways: &Ways) -> String {
     ways.to_string().replace(',', ", ")
@@ -58,23 +66,23 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
         text.push_str(&format!("\n{name:22}"));
         for cycle in &table.cycles {
             let rate = if take { cycle.take } else { cycle.read };
-            let mark = if take == (cycle.bytes <= ways.take) { '*' } else { ' ' };
-            text.push_str(&format!("{rate:7.1}{mark}"));
+            text.push_str(&cell(rate, "", take == (cycle.bytes <= ways.take)));
         }
     }
-    let alone = match table.alone {
-        0.0 => "refused".to_owned(),
-        rate => format!("{rate:7.1}"),
-    };
-    text.push_str(&format!("\n{:22}{alone}\n\n", "one copy by the kernel"));
+    text.push_str("\n\n");
     head(&mut text, "GB/s, one message:", table.messages.iter().map(|message| message.bytes));
-    for (name, is_alone) in [("both, through a pipe", false), ("the receiver alone", true)] {
-        text.push_str(&format!("\n{name:22}"));
+    for (pipe, bytes) in Table::PIPES.into_iter().enumerate() {
+        text.push_str(&format!("\n{:22}", format!("through a pipe of {}", spelled(bytes))));
         for message in &table.messages {
-            let rate = if is_alone { message.alone } else { message.pipe };
-            let mark = if is_alone == ways.is_for_one(message.bytes as u64) { '*' } else { ' ' };
-            text.push_str(&format!("{rate:7.1}{mark}"));
+            // Short messages go the same way through any pipe, and were measured through the first.
+            let chosen = bytes == ways.pipe || pipe == 0 && message.bytes < Table::BY_PIPE;
+            let measured = pipe == 0 || message.bytes >= Table::BY_PIPE;
+            text.push_str(&cell(message.pipes[pipe], "", chosen && measured && !ways.is_for_one(message.bytes as u64)));
         }
+    }
+    text.push_str(&format!("\n{:22}", "the receiver alone"));
+    for message in &table.messages {
+        text.push_str(&cell(message.alone, "refused", ways.is_for_one(message.bytes as u64)));
     }
     text.push_str("\n\n");
     text.push_str(&format!("chosen (*)\n  {ways}\n"));
@@ -110,13 +118,14 @@ mod tests {
     #[test]
     fn the_longest_line_fits_eighty_columns() {
         let cycle = |bytes| Cycle { bytes, read: 2.0, take: 8.0 };
-        let message = |bytes, pipe| Message { bytes, pipe, alone: 11.0 };
-        let messages = vec![message(128 << 10, 2.0), message(4 << 20, 12.0)];
+        let message = |bytes, pipe| Message { bytes, pipes: [pipe; 2], alone: 11.0 };
+        let sizes = [32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 8 << 20];
+        let messages = sizes.map(|bytes| message(bytes, if bytes == 8 << 20 { 12.0 } else { 2.0 })).to_vec();
         let cycles = vec![cycle(128 << 10), cycle(256 << 10)];
-        let table = Table { ping: 205.0, cycles, messages, alone: 11.0, last_level: 260 << 20 };
+        let table = Table { ping: 205.0, cycles, messages, last_level: 260 << 20 };
         let text = text(&table, [0, 1], None);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        assert!(text.contains("lines are taken, one copy from 128K to 4M\n"), "{text}");
+        assert!(text.contains("large messages  pipe of 1M, one copy from 32K to 4M\n"), "{text}");
     }
 
     #[test]
@@ -124,10 +133,10 @@ mod tests {
         let cycle = |bytes, read, take| Cycle { bytes, read, take };
         let cycles = vec![cycle(128 << 10, 8.0, 25.0), cycle(256 << 10, 9.0, 26.0), cycle(512 << 10, 30.0, 20.0)];
         let messages = vec![
-            Message { bytes: 64 << 10, pipe: 4.5, alone: 3.5 },
-            Message { bytes: 4 << 20, pipe: 12.5, alone: 7.5 },
+            Message { bytes: 64 << 10, pipes: [4.5, 0.0], alone: 3.5 },
+            Message { bytes: 8 << 20, pipes: [9.5, 12.5], alone: 0.0 },
         ];
-        let table = Table { ping: 55.4, cycles, messages, alone: 0.0, last_level: 32 << 20 };
+        let table = Table { ping: 55.4, cycles, messages, last_level: 32 << 20 };
         let text = text(&table, [0, 1], None);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         for said in [
@@ -135,8 +144,9 @@ mod tests {
             "25.0*   26.0*   20.0",
             "8.0     9.0    30.0*",
             "refused",
-            "4.5*   12.5*",
-            "3.5     7.5 ",
+            "pipe of 256K    4.5*    9.5 ",
+            "pipe of 1M             12.5*",
+            "3.5 refused",
             "take=256K",
             "not kept",
         ] {

@@ -2,7 +2,7 @@
 //!
 //! The same copy differs by a factor of ten between machines, and on a virtual one between two placements of the same two
 //! CPUs (`docs/decisions/0011`). So nothing that depends on the machine is a constant of the program: the launcher
-//! [measures](measure) a few milliseconds once per machine and boot, [keeps](kept) the [`Table`] with the user's files,
+//! [measures](measure) some fifty milliseconds once per machine and boot, [keeps](kept) the [`Table`] with the user's files,
 //! and writes what it has [chosen](Table::choose) into the segment, where all processes of the job find the same.
 
 pub mod kept;
@@ -63,6 +63,9 @@ impl Default for Ways {
 const PIPES: (usize, usize) = (256 << 10, 8 << 20);
 
 impl Ways {
+    /// The smallest block of a pipe.
+    pub const LEAST_PIPE: usize = PIPES.0;
+
     /// Whether the receiver of a message of so many bytes copies it alone.
     #[inline]
     pub fn is_for_one(&self, bytes: u64) -> bool {

@@ -3,7 +3,7 @@
 //! ```text
 //! cargo run --release -p phalanx-shm --example measure -- latency
 //! cargo run --release -p phalanx-shm --example measure -- copies
-//! cargo run --release -p phalanx-shm --example measure -- ways
+//! cargo run --release -p phalanx-shm --example measure -- ways [TIMES]
 //! cargo run --release -p phalanx-shm --example measure -- choice [unpinned]
 //! ```
 //!
@@ -13,9 +13,10 @@
 //! `latency` prints half the round trip of a
 //! ping-pong and the time per record of a one-way stream; `copies` compares
 //! ways to move a large message from one process's private memory to another's.
-//! `ways` is what the launcher measures, five times. `choice` moves messages in the way that is chosen by such a
-//! measurement and in all others, in turns, and compares the chosen one with the best for each size.
+//! `ways` is what the launcher measures, five times or as often as said. `choice` judges what is chosen by such a measurement.
 #![expect(unsafe_code, reason = "it forks and hands its own buffers to the copy routines")]
+
+mod choice;
 
 use std::hint::spin_loop;
 use std::process::ExitCode;
@@ -24,7 +25,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use phalanx_shm::single_copy::{self, RemoteMem};
-use phalanx_shm::ways::spelled;
 use phalanx_shm::{
     ConstMem, Envelope, MutMem, Offset, Part, ProcId, TransferReceiver, TransferSender, Universe, UniverseConfig, Ways,
 };
@@ -37,7 +37,10 @@ fn main() -> ExitCode {
         Some("latency") => latency(),
         Some("copies") => copies(),
         Some("ways") => ways(),
-        Some("choice") => choice(std::env::args().nth(2).as_deref() != Some("unpinned")),
+        Some("choice") => {
+            PINNED.store(std::env::args().nth(2).as_deref() != Some("unpinned"), Ordering::Relaxed);
+            return choice::judge();
+        }
         _ => {
             eprintln!("usage: measure latency|copies|ways|choice [unpinned]");
             return ExitCode::from(2);
@@ -48,7 +51,8 @@ fn main() -> ExitCode {
 
 /// What the launcher measures, as often as it takes to see how much it varies.
 fn ways() {
-    for _ in 0..5 {
+    let times = std::env::args().nth(2).and_then(|times| times.parse().ok()).unwrap_or(5);
+    for _ in 0..times {
         let start = Instant::now();
         let Some(table) = phalanx_shm::ways::measure::table() else {
             println!("one CPU only, or a busy one");
@@ -62,52 +66,6 @@ fn ways() {
         });
     }
 }
-
-/// What is chosen on this machine beside what would have been the best.
-fn choice(pinned: bool) {
-    PINNED.store(pinned, Ordering::Relaxed);
-    let Some(table) = phalanx_shm::ways::measure::table() else {
-        println!("one CPU only, or a busy one");
-        return;
-    };
-    let chosen = table.choose();
-    println!(
-        "{} CPUs, a line takes {:.0} ns; chosen: {chosen}",
-        if pinned { "pinned" } else { "unpinned" },
-        table.ping
-    );
-    let mut candidates = vec![chosen];
-    for pipe in [256 << 10, 512 << 10, 1 << 20, 2 << 20] {
-        for take in [0, 8 << 20] {
-            candidates.push(Ways { take, pipe, alone: usize::MAX, ..chosen });
-        }
-    }
-    if table.alone > 0.0 {
-        candidates.push(Ways { alone: 0, together: usize::MAX, ..chosen });
-    }
-    println!("{:>8}  {:>11}  {:>11}  {:>5}  the best", "KiB", "chosen GB/s", "best GB/s", "ratio");
-    for size in [64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20] {
-        let mut rates = vec![Vec::new(); candidates.len()];
-        for _ in 0..ROUNDS {
-            for (rates, ways) in rates.iter_mut().zip(&candidates) {
-                let method = if ways.is_for_one(size as u64) { Method::Read } else { Method::Transfer };
-                rates.push(measure(*ways, method, size));
-            }
-        }
-        let medians: Vec<f64> = rates.into_iter().map(median).collect();
-        let best = (0..candidates.len()).max_by(|a, b| medians[*a].total_cmp(&medians[*b])).unwrap_or(0);
-        let name = match candidates[best] {
-            _ if best == 0 => "the chosen one".to_owned(),
-            Ways { alone: 0, .. } => "the receiver alone".to_owned(),
-            ways => format!("pipe={}, take={}", spelled(ways.pipe), spelled(ways.take)),
-        };
-        let ratio = medians[0] / medians[best];
-        println!("{:8}  {:11.1}  {:11.1}  {ratio:5.2}  {name}", size >> 10, medians[0], medians[best]);
-    }
-}
-
-/// How often each way is measured for `choice`: the placement of the CPUs changes meanwhile.
-const ROUNDS: usize = 5;
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
