@@ -247,7 +247,7 @@ fn array(size: usize, value: u8) -> Vec<u8> {
 
 /// Whether the data of the message at this place of a run is written before it is sent.
 fn is_written(time: u64) -> bool {
-    time % 2 == 0
+    time.is_multiple_of(2)
 }
 
 fn wait(word: &AtomicU64, n: u64) {
