@@ -103,7 +103,11 @@ fn live(place: &Place, mut asked: Asked, first: Sample, every: Duration) -> Resu
         match screen.wait(next.saturating_duration_since(Instant::now())) {
             Event::Time => {
                 next = Instant::now() + every;
-                match Sample::ask(&mut asked, Some(&sample)) {
+                let asked_again = match &mut view {
+                    View::Why(all, _) => why::report(&mut asked).map(|text| *all = lines_of(&text)),
+                    View::Table => Ok(()),
+                };
+                match asked_again.and_then(|()| Sample::ask(&mut asked, Some(&sample))) {
                     Ok(new) => (sample, problem) = (new, None),
                     Err(_) if asked.is_over() => {
                         return Ok(Some(format!("the cluster {} has ended; {}", place.words(), others::START)));
@@ -123,7 +127,7 @@ fn live(place: &Place, mut asked: Asked, first: Sample, every: Duration) -> Resu
                 (View::Why(..), _) => {}
                 (View::Table, 'q' | '\u{1b}') => return Ok(None),
                 (View::Table, 'w' | '\r') => match why::report(&mut asked) {
-                    Ok(text) => view = View::Why(text.lines().map(str::to_owned).collect(), 0),
+                    Ok(text) => view = View::Why(lines_of(&text), 0),
                     Err(silence) => problem = Some(silence),
                 },
                 (View::Table, screen::DOWN | 'j') => top += 1,
@@ -134,4 +138,8 @@ fn live(place: &Place, mut asked: Asked, first: Sample, every: Duration) -> Resu
             },
         }
     }
+}
+
+fn lines_of(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
 }
