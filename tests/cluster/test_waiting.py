@@ -74,7 +74,9 @@ class Waiting(Home):
                             result.get()
                             several.get()
                             waited = True
-                            time.sleep(10)
+                            # (An interrupt just before a sleep does not shorten it.)
+                            while True:
+                                time.sleep(0.01)
                         finally:
                             seen = waited
                     except KeyboardInterrupt:
