@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import _files
 from ..error import EngineError
-from .commands import binary, environment
+from .commands import binary, command, environment
 from .config import Configured
 from .twins import with_twins
 
@@ -435,7 +435,11 @@ class LocalControllerLauncher(LocalProcessLauncher, ControllerLauncher):
     name = "ipcontroller"
 
     def find_args(self) -> list[str]:
-        return [*self.controller_cmd, *self.cluster_args, *self.controller_args]
+        start = self.controller_cmd
+        if start == ipcontroller_cmd_argv:
+            # What that Python would become: one less to start.
+            start = command("ipcontroller")
+        return [*start, *self.cluster_args, *self.controller_args]
 
 
 class EngineLauncher(BaseLauncher):
