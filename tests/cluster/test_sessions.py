@@ -360,6 +360,37 @@ class Large(Home):
             view.scatter("part", array, block=True)
             np.testing.assert_array_equal(view.gather("part", block=True), array)
 
+    def test_large_arrays_are_gathered_into_one(self) -> None:
+        import numpy as np
+
+        with ipp.Cluster(n=3, log_level=40) as rc:
+            view = rc[:]
+            link = rc._ledger.link
+            plain = np.arange(600_000.0)
+            table = np.arange(900_000).reshape(-1, 3)
+            for array in (plain, table, plain.astype("f4")[::2], plain > 7, plain[:9]):
+                view.scatter("part", array, block=True)
+                whole = view.gather("part", block=True)
+                np.testing.assert_array_equal(whole, array)
+                self.assertEqual(whole.dtype, array.dtype)
+                whole[0] = whole[1]  # it is the caller's
+                np.testing.assert_array_equal(view.gather("part").get(), array)
+            # Parts of several kinds, with gaps, of one engine that has none.
+            code = "import numpy as np; part = np.ones((200_000, 2), {})[:, ::2]"
+            rc[0].execute(code.format("'f4'"), block=True)
+            rc[1:].execute(code.format("'f8'"), block=True)
+            whole = view.gather("part", block=True)
+            self.assertEqual((whole.dtype, whole.shape), (np.float64, (600_000, 1)))
+            view.execute(code.format("'f8'"), block=True)
+            self.assertEqual(view.gather("part", block=True).sum(), 600_000)
+            rc[2].execute("del part", block=True)
+            with self.assertRaises(ipp.CompositeError):
+                view.gather("part", block=True)
+            with self.assertRaisesRegex(ValueError, "nobody has"):
+                link.open_block(1 << 40)
+            del whole
+            view.apply_sync(len, "")
+
     def test_nothing_is_kept_of_what_nobody_has_any_more(self) -> None:
         """Blocks go back when a result is dropped, not when garbage is collected."""
         import gc
