@@ -163,7 +163,10 @@ class Waiting(Home):
             concurrent.futures.FIRST_EXCEPTION,
         )
         self.assertEqual((len(ended), len(left)), (1, 1))
-        self.client.send_signal("SIGINT", block=True)
+        # It may not have begun: then the interrupt is nobody's.
+        while not slow.ready():
+            self.client.send_signal("SIGINT", block=True)
+            slow.wait(0.1)
         with self.assertRaises(ipp.RemoteError):
             slow.get(timeout=30)
 

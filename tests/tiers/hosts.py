@@ -69,6 +69,7 @@ def run_all() -> Counts:
         return _skipped(why)
     counts = _run(["test_running"], 4, 600)
     counts += _run(["test_looking", "test_failures", "test_lost"], 2, 900)
+    counts += _run(["test_cluster"], 2, 900)
     if intel := _intel(counts):
         print("    on Intel MPI:")
         counts += _run(["test_failures", "test_lost"], 2, 900, INTEL=intel)
@@ -88,6 +89,6 @@ def run_slurm() -> Counts:
         return _skipped(why)
     counts = Counts()
     more = {"SRUN_INTEL": _intel(counts)}
-    files = ["test_slurm", "test_srun", "test_slurm_lost"]
+    files = ["test_slurm", "test_srun", "test_cluster_slurm", "test_slurm_lost"]
     counts += _run(files, 2, 900, str(FOLDER / "slurm.sh"), **more)
     return counts

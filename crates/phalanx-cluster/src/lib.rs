@@ -4,6 +4,10 @@
 //! |---|---|
 //! | [`core`] | who runs which task: a state machine without input, output and clock |
 //! | [`server`] | the process around it: connections, engines, what they print
+//! | [`gateway`] | what engines and clients of other machines are connected to there
+//! | [`far`] | what those two have in common: an encrypted stream of messages and blocks
 
 pub mod core;
+pub mod far;
+pub mod gateway;
 pub mod server;

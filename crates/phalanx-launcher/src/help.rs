@@ -211,12 +211,17 @@ notebooks (import phalanx.ipyparallel as ipp; ipp.Client()).
   --signal N          stop: send this signal to the controller instead
   --file FILE, --timeout SECONDS, -c CODE, -s SCRIPT
                       engine: its connection file, how long it waits for that,
-                      what it runs first
+                      what it runs first; with -n so many of them, for a
+                      controller on another machine
+  --ip ADDRESS        other machines may connect, at this address of this one
+                      ('*': all of them); --port N, --location NAME
 
 The connection files lie in the directory 'security' of the profile, which is
 ~/.ipython/profile_default if nothing else is said (IPYTHONDIR). No port is
-opened: the controller listens at a socket that only this user can reach. (The
-dashboard has one as long as its command runs, and a secret in its address.)
+opened without --ip: the controller listens at a socket that only this user can
+reach. Over a network everything is encrypted (TLS 1.3), and whoever connects
+needs the secret of the connection file. (The dashboard has a port as long as
+its command runs, and a secret in its address.)
 PHALANX_CLUSTER_PYTHON is the Python that runs engines. Other flags of the
 original are accepted, and said to be ignored.
 ";

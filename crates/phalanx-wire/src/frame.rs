@@ -4,6 +4,9 @@
 //! come frames: the length of a message (4 bytes, little-endian), and the message as postcard writes it. What stands before
 //! the greeting (a remote shell's start files may print something) is kept apart as [`Reader::noise`], up to a limit.
 //!
+//! Bytes that are no message, of blocks of memory, travel beside messages as *chunks*: the length with its highest bit set,
+//! the number of what they belong to (4 bytes), and the bytes.
+//!
 //! A reader takes any bytes: an error is final, allocations are bounded by [`LONGEST`] and by what was received.
 
 use serde::Serialize;
@@ -19,6 +22,8 @@ pub const LONGEST: usize = 16 << 20;
 pub const NOISE: usize = 64 << 10;
 /// The longest version, in bytes.
 const VERSION: usize = 64;
+/// The bit of a length that marks a chunk.
+const IS_CHUNK: u32 = 1 << 31;
 
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +57,15 @@ pub fn greeting(version: &str) -> Vec<u8> {
     bytes.push(u8::try_from(text.len()).unwrap_or(0));
     bytes.extend(text);
     bytes
+}
+
+/// What a stream is made of.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a, T> {
+    /// A message.
+    Message(T),
+    /// Bytes of what has this number.
+    Chunk(u32, &'a [u8]),
 }
 
 /// Takes bytes as they come, and gives messages.
@@ -98,33 +112,57 @@ impl Reader {
     /// # Errors
     /// What makes the stream unreadable, and the same again from then on.
     pub fn read<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+        match self.read_frame()? {
+            None => Ok(None),
+            Some(Frame::Message(message)) => Ok(Some(message)),
+            Some(Frame::Chunk(..)) => Err(self.fail(WireError::Nonsense)),
+        }
+    }
+
+    /// The next message or chunk; `None` until all of it has come.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_frame<T: DeserializeOwned>(&mut self) -> Result<Option<Frame<'_, T>>, WireError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let found = self.try_next();
-        if let Err(error) = &found {
-            self.failed = Some(error.clone());
-        }
-        found
+        let found = self.try_next().map_err(|error| self.fail(error))?;
+        Ok(found.map(|found| match found {
+            Found::Message(message) => Frame::Message(message),
+            Found::Chunk(number, place) => Frame::Chunk(number, &self.bytes[place]),
+        }))
     }
 
-    fn try_next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, WireError> {
+    fn fail(&mut self, error: WireError) -> WireError {
+        self.failed = Some(error.clone());
+        error
+    }
+
+    fn try_next<T: DeserializeOwned>(&mut self) -> Result<Option<Found<T>>, WireError> {
         if self.version.is_none() && !self.greet()? {
             return Ok(None);
         }
         let rest = &self.bytes[self.at..];
         let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        let length = u32::from_le_bytes(*length) as usize;
+        let word = u32::from_le_bytes(*length);
+        let length = (word & !IS_CHUNK) as usize;
         if length > LONGEST {
             return Err(WireError::TooLong(length));
         }
-        let Some(message) = rest.get(..length) else { return Ok(None) };
-        let message = match postcard::take_from_bytes(message) {
-            Ok((message, [])) => message,
-            _ => return Err(WireError::Nonsense),
+        let Some(frame) = rest.get(..length) else { return Ok(None) };
+        let start = self.at + 4;
+        let found = if word & IS_CHUNK != 0 {
+            let (number, _) = frame.split_first_chunk::<4>().ok_or(WireError::Nonsense)?;
+            Found::Chunk(u32::from_le_bytes(*number), start + 4..start + length)
+        } else {
+            match postcard::take_from_bytes(frame) {
+                Ok((message, [])) => Found::Message(message),
+                _ => return Err(WireError::Nonsense),
+            }
         };
-        self.at += 4 + length;
-        Ok(Some(message))
+        self.at = start + length;
+        Ok(Some(found))
     }
 
     /// Reads the greeting: whether it was there.
@@ -153,6 +191,12 @@ impl Reader {
         self.version = Some(version);
         Ok(true)
     }
+}
+
+/// As [`Frame`], with the place of the bytes.
+enum Found<T> {
+    Message(T),
+    Chunk(u32, std::ops::Range<usize>),
 }
 
 /// Holds what is to be written, until the stream takes it.
@@ -184,6 +228,28 @@ impl Writer {
         self.bytes.extend(length.to_le_bytes());
         self.bytes.extend(message);
         Ok(())
+    }
+
+    /// Adds a chunk of so many bytes, which `fill` writes.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`], and nothing is added; what `fill` says, and nothing is added either.
+    pub fn push_chunk<E: From<WireError>>(
+        &mut self,
+        number: u32,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let all = u32::try_from(length + 4).ok().filter(|length| *length as usize <= LONGEST);
+        let all = all.ok_or(WireError::TooLong(length))?;
+        self.bytes.drain(..self.at);
+        self.at = 0;
+        let before = self.bytes.len();
+        self.bytes.extend((all | IS_CHUNK).to_le_bytes());
+        self.bytes.extend(number.to_le_bytes());
+        let start = self.bytes.len();
+        self.bytes.resize(start + length, 0);
+        fill(&mut self.bytes[start..]).inspect_err(|_| self.bytes.truncate(before))
     }
 
     /// What is to be written next.
@@ -250,12 +316,12 @@ mod tests {
         let mut other = greeting("9.9");
         other[MAGIC.len()] += 1;
         let mut long = greeting("1");
-        long.extend(u32::MAX.to_le_bytes());
+        long.extend((IS_CHUNK - 1).to_le_bytes());
         let mut left_over = stream(&[]);
         left_over.extend([3, 0, 0, 0, 1, b'x', b'y']);
         for (bytes, expected) in [
             (other, WireError::Protocol { theirs: PROTOCOL + 1, version: "9.9".to_owned() }),
-            (long, WireError::TooLong(u32::MAX as usize)),
+            (long, WireError::TooLong(IS_CHUNK as usize - 1)),
             (left_over, WireError::Nonsense),
         ] {
             let mut reader = Reader::new();
@@ -264,6 +330,41 @@ mod tests {
             reader.take(&stream(&["x"]));
             assert_eq!(reader.read::<String>(), Err(expected));
         }
+    }
+
+    #[test]
+    fn chunks_travel_beside_messages() {
+        let mut writer = Writer::new("1");
+        writer.push(&"before").unwrap();
+        let fill = |bytes: &mut [u8]| -> Result<(), WireError> {
+            bytes.fill(7);
+            Ok(())
+        };
+        writer.push_chunk(5, 300, fill).unwrap();
+        assert_eq!(writer.push_chunk(6, 1, |_| Err(WireError::Nonsense)), Err(WireError::Nonsense));
+        assert_eq!(writer.push_chunk(6, LONGEST, fill), Err(WireError::TooLong(LONGEST)));
+        writer.push(&"behind").unwrap();
+        let bytes = writer.unsent().to_vec();
+        for size in [1, 7, 4096] {
+            let (mut reader, mut found) = (Reader::new(), Vec::new());
+            for piece in bytes.chunks(size) {
+                reader.take(piece);
+                while let Some(frame) = reader.read_frame::<String>().unwrap() {
+                    found.push(match frame {
+                        Frame::Message(text) => text,
+                        Frame::Chunk(number, bytes) => {
+                            assert!(bytes.iter().all(|byte| *byte == 7));
+                            format!("{number}: {}", bytes.len())
+                        }
+                    });
+                }
+            }
+            assert_eq!(found, ["before", "5: 300", "behind"], "{size}");
+        }
+        let mut reader = Reader::new();
+        reader.take(&bytes);
+        assert_eq!(reader.read::<String>(), Ok(Some("before".to_owned())));
+        assert_eq!(reader.read::<String>(), Err(WireError::Nonsense), "who expects messages alone");
     }
 
     #[test]

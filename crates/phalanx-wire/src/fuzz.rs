@@ -8,7 +8,9 @@ use crate::cluster::{
     Dependency, EngineInfo, EngineLeft, Failure, FromClient, FromEngine, Hello, Outcome, Parcel, Payload, Queue,
     Record, Reply, Role, Status, TaskSpec, ToClient, ToEngine,
 };
-use crate::frame::{Reader, Writer};
+use crate::far::{Blob, FromGateway, Known, Object, Said, ToGateway};
+use crate::frame::{Frame, Reader, WireError, Writer};
+use crate::object;
 use crate::overview::{EngineSeen, InHand, Mishap, Overview, Place, Seen};
 
 phalanx_fuzz::targets! {
@@ -19,6 +21,9 @@ phalanx_fuzz::targets! {
     engines("wire-engines", "what a controller hears from engines", cost 1, seeds(&some_results()));
     answers("wire-answers", "what a client hears from its controller", cost 1, seeds(&some_answers()));
     tasks("wire-tasks", "what an engine hears from its controller", cost 1, seeds(&some_tasks()));
+    gateways("wire-gateways", "what a controller hears from gateways", cost 1, seeds(&some_words_of_gateways()));
+    far_orders("wire-far-orders", "what a gateway hears from its controller", cost 1, seeds(&some_words_to_gateways()));
+    objects("wire-objects", "handles in encoded objects", cost 1, some_objects());
 }
 
 fn orders(bytes: &[u8]) {
@@ -49,15 +54,36 @@ fn tasks(bytes: &[u8]) {
     read::<Parcel<ToEngine>>(bytes);
 }
 
+fn gateways(bytes: &[u8]) {
+    read::<FromGateway>(bytes);
+}
+
+fn far_orders(bytes: &[u8]) {
+    read::<ToGateway>(bytes);
+}
+
+/// Handles are where they are said to be: renamed and renamed back, an object is what it was.
+fn objects(bytes: &[u8]) {
+    let _ = object::inner(bytes);
+    let mut wire = bytes.to_vec();
+    if object::rename(&mut wire, |old| Some(!old)).is_ok() {
+        let places = object::handles(&wire).expect("they were there");
+        assert_eq!((&wire[..places.start], &wire[places.end..]), (&bytes[..places.start], &bytes[places.end..]));
+        object::rename(&mut wire, |old| Some(!old)).expect("they were there");
+        assert_eq!(wire, bytes);
+    }
+}
+
 /// What is read in one piece is read in several, and is written and read as the same.
 fn read<T: Serialize + DeserializeOwned + std::fmt::Debug>(bytes: &[u8]) {
     let messages = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-        let (mut reader, mut found) = (Reader::new(), Vec::<T>::new());
+        let (mut reader, mut found) = (Reader::new(), Vec::<Piece<T>>::new());
         for piece in pieces {
             reader.take(piece);
             loop {
-                match reader.read() {
-                    Ok(Some(message)) => found.push(message),
+                match reader.read_frame() {
+                    Ok(Some(Frame::Message(message))) => found.push(Piece::Message(message)),
+                    Ok(Some(Frame::Chunk(number, bytes))) => found.push(Piece::Chunk(number, bytes.to_vec())),
                     Ok(None) => break,
                     Err(error) => {
                         assert_eq!(reader.read::<T>().err(), Some(error));
@@ -69,14 +95,30 @@ fn read<T: Serialize + DeserializeOwned + std::fmt::Debug>(bytes: &[u8]) {
         found
     };
     // Compared as text: a number that is none is not equal to itself.
-    let text = |found: &[T]| format!("{found:?}");
+    let text = |found: &[Piece<T>]| format!("{found:?}");
     let found = messages(&mut std::iter::once(bytes));
     assert_eq!(text(&messages(&mut bytes.chunks(7))), text(&found));
     let mut writer = Writer::new("0");
-    for message in &found {
-        writer.push(message).expect("it was short enough");
+    for piece in &found {
+        match piece {
+            Piece::Message(message) => writer.push(message).expect("it was short enough"),
+            Piece::Chunk(number, bytes) => {
+                let fill = |out: &mut [u8]| -> Result<(), WireError> {
+                    out.copy_from_slice(bytes);
+                    Ok(())
+                };
+                writer.push_chunk(*number, bytes.len(), fill).expect("it was short enough");
+            }
+        }
     }
     assert_eq!(text(&messages(&mut std::iter::once(writer.unsent()))), text(&found));
+}
+
+/// As [`Frame`], with bytes of its own.
+#[derive(Debug)]
+enum Piece<T> {
+    Message(T),
+    Chunk(u32, Vec<u8>),
 }
 
 fn seeds<T: Serialize>(messages: &[T]) -> Vec<Vec<u8>> {
@@ -293,4 +335,47 @@ fn some_tasks() -> Vec<Parcel<ToEngine>> {
     ]
     .map(parcel)
     .into()
+}
+
+fn some_said() -> Said {
+    let blob = Blob { handle: 1 << 34, number: 5, bytes: 100 };
+    let object = Object { wire: bytes("\u{b}12345678x"), blobs: vec![blob], shared: true };
+    Said { channel: 3, message: bytes("x"), objects: vec![object, Object::default()] }
+}
+
+fn some_words_of_gateways() -> Vec<FromGateway> {
+    let text = || "x".to_owned();
+    vec![
+        FromGateway::Hello { protocol: 1, token: text(), host: text(), pid: 7 },
+        FromGateway::Open { channel: 3, hello: Hello::default(), known: Some(Known { id: 1, uuid: text() }) },
+        FromGateway::Said(some_said()),
+        FromGateway::Text { channel: 3, is_error: true, text: text() },
+        FromGateway::Ended { channel: 3, reason: text(), begun: 9 },
+        FromGateway::Failed { id: 1, reason: text() },
+        FromGateway::Beat {},
+    ]
+}
+
+fn some_words_to_gateways() -> Vec<ToGateway> {
+    let text = || "x".to_owned();
+    vec![
+        ToGateway::Welcome { cluster_id: text(), beat: 1000 },
+        ToGateway::Said(some_said()),
+        ToGateway::Signal { channel: 3, signal: 2 },
+        ToGateway::Kill { channel: 3 },
+        ToGateway::Start { id: 1 },
+        ToGateway::Close { channel: 3 },
+        ToGateway::Bye { reason: text() },
+        ToGateway::Beat {},
+    ]
+}
+
+fn some_objects() -> Vec<Vec<u8>> {
+    let handles = [7u64.to_le_bytes(), 9u64.to_le_bytes()].concat();
+    vec![
+        [&[13, 1, 0, 0, 2, 0, 0, 0][..], &100u64.to_le_bytes(), &handles, b"frame"].concat(),
+        [&[12][..], &handles].concat(),
+        [&[14, 0, 0, 0, 0, 0, 0, 0][..], &handles].concat(),
+        vec![4, 1, 2],
+    ]
 }

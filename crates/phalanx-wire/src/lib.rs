@@ -5,6 +5,8 @@
 //! | [`frame`] | messages as frames over a stream of bytes: a greeting with versions, lengths, limits |
 //! | [`agent`] | the messages between a launcher and the agent that it has on each machine |
 //! | [`cluster`] | the messages between clients, controller and engines of an interactive cluster |
+//! | [`far`] | the messages between the controller of such a cluster and its gateways on other machines |
+//! | [`object`] | which blocks of memory an encoded object names |
 //! | [`overview`] | what such a cluster looks like at one moment |
 //! | [`pulse`] | heartbeats: when the other end counts as lost |
 //!
@@ -14,8 +16,10 @@
 
 pub mod agent;
 pub mod cluster;
+pub mod far;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod object;
 pub mod overview;
 pub mod pulse;

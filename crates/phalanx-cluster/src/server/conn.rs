@@ -33,9 +33,23 @@ pub(crate) enum Kind {
     Engine(u32),
 }
 
+/// Where what is said goes.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// A process of this machine.
+    Here(Rc<UnixStream>),
+    /// A channel of a gateway.
+    Far {
+        /// The gateway.
+        gateway: u64,
+        /// The channel.
+        channel: u32,
+    },
+}
+
 /// One connection.
 pub(crate) struct Conn {
-    pub(crate) stream: Rc<UnixStream>,
+    pub(crate) end: End,
     pub(crate) kind: Kind,
     /// The process at the other end, if its number means something here.
     pub(crate) pid: u32,
@@ -56,9 +70,9 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(stream: Rc<UnixStream>, kind: Kind, pid: u32, version: &str) -> Self {
+    pub(crate) fn new(end: End, kind: Kind, pid: u32, version: &str) -> Self {
         Self {
-            stream,
+            end,
             kind,
             pid,
             reader: Reader::new(),
@@ -70,6 +84,14 @@ impl Conn {
             dirty: false,
             waits: false,
             descriptors: Vec::new(),
+        }
+    }
+
+    /// The socket, of one that has one.
+    pub(crate) fn socket(&self) -> rustix::io::Result<&UnixStream> {
+        match &self.end {
+            End::Here(stream) => Ok(stream),
+            End::Far { .. } => Err(Errno::NOTSOCK),
         }
     }
 
@@ -119,7 +141,9 @@ impl Conn {
             let received = if self.kind == Kind::New {
                 self.receive_first(room)
             } else {
-                rustix::net::recv(self.stream.as_fd(), &mut *room, RecvFlags::DONTWAIT).map(|(_, count)| count)
+                self.socket()
+                    .and_then(|socket| rustix::net::recv(socket.as_fd(), &mut *room, RecvFlags::DONTWAIT))
+                    .map(|(_, count)| count)
             };
             match received {
                 Ok(0) => return Ok(false),
@@ -140,7 +164,7 @@ impl Conn {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let mut parts = [IoSliceMut::new(room)];
-        let count = rustix::net::recvmsg(self.stream.as_fd(), &mut parts, &mut control, flags)?.bytes;
+        let count = rustix::net::recvmsg(self.socket()?.as_fd(), &mut parts, &mut control, flags)?.bytes;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
                 // More than an engine sends are closed again.
@@ -169,7 +193,7 @@ impl Conn {
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
         while !self.writer.unsent().is_empty() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match rustix::net::send(self.stream.as_fd(), self.writer.unsent(), flags) {
+            match rustix::net::send(self.socket()?.as_fd(), self.writer.unsent(), flags) {
                 Ok(count) => self.writer.sent(count),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(false),
@@ -191,7 +215,7 @@ impl Conn {
         control.push(SendAncillaryMessage::ScmRights(&fds));
         let parts = [IoSlice::new(self.writer.unsent())];
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let count = rustix::net::sendmsg(self.stream.as_fd(), &parts, &mut control, flags)?;
+        let count = rustix::net::sendmsg(self.socket()?.as_fd(), &parts, &mut control, flags)?;
         self.writer.sent(count);
         Ok(())
     }

@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use phalanx_shm::{Block, BlockKind};
+use phalanx_shm::{Block, BlockKind, OomKills};
 use phalanx_wire::cluster::{EngineInfo, FromEngine, Hello, PROTOCOL, Parcel, TEXT, ToEngine};
+use phalanx_wire::far::ToGateway;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use tokio::io::unix::AsyncFd;
@@ -57,7 +58,13 @@ pub(crate) struct Process {
     watch: Option<Rc<AsyncFd<OwnedFd>>>,
     streams: [Option<Stream>; 2],
     /// Its first word is the number of the task that it has begun last.
-    note: Block,
+    note: Option<Block>,
+    /// Its gateway and channel there, of one on another machine.
+    far: Option<(u64, u32)>,
+    /// The machine that it runs on.
+    host: String,
+    /// The number of the task that it had begun last, as its gateway says.
+    begun: u64,
     /// We have started it, and learn how it ends.
     is_child: bool,
     /// It has said that it is ready.
@@ -73,6 +80,67 @@ pub(crate) struct Process {
     why: Option<String>,
     /// A wait for the word which task its text belongs to has begun.
     waits: bool,
+}
+
+impl Process {
+    fn new(pid: u32, host: String) -> Self {
+        let mut bytes = [0u8; 16];
+        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+        Self {
+            pid,
+            conn: None,
+            uuid: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            watch: None,
+            streams: [None, None],
+            note: None,
+            far: None,
+            host,
+            begun: 0,
+            is_child: false,
+            is_there: false,
+            since: now(),
+            again: false,
+            leaving: false,
+            words: String::new(),
+            why: None,
+            waits: false,
+        }
+    }
+
+    /// That of an engine on another machine.
+    pub(crate) fn far(gateway: u64, channel: u32, conn: u64, pid: u32, host: String) -> Self {
+        Self { far: Some((gateway, channel)), conn: Some(conn), ..Self::new(pid, host) }
+    }
+
+    /// One that was here before, under this name, and is ready.
+    pub(crate) fn known(self, uuid: String) -> Self {
+        Self { uuid, is_there: true, ..self }
+    }
+
+    pub(crate) fn is_of(&self, gateway: u64, channel: u32) -> bool {
+        self.far == Some((gateway, channel))
+    }
+
+    /// Its gateway and channel, of one on another machine.
+    pub(crate) fn place(&self) -> Option<(u64, u32)> {
+        self.far
+    }
+
+    /// As clients know it.
+    pub(crate) fn info(&self, id: u32) -> EngineInfo {
+        EngineInfo { id, uuid: self.uuid.clone(), pid: self.pid, host: self.host.clone() }
+    }
+
+    /// Its gateway says how it has ended.
+    pub(crate) fn has_ended(&mut self, reason: String, begun: u64) {
+        self.why = Some(reason);
+        self.begun = begun;
+    }
+
+    /// Its name, if it may come back: nobody wanted it to end.
+    pub(crate) fn name_if_wanted(&self) -> Option<String> {
+        (self.is_there && !self.leaving).then(|| self.uuid.clone())
+    }
 }
 
 /// Something that becomes readable when a process ends.
@@ -126,25 +194,8 @@ impl Server {
             Some((stdout, stderr)) => [Some(Stream::new(stdout)?), Some(Stream::new(stderr)?)],
             None => [None, None],
         };
-        let mut bytes = [0u8; 16];
-        let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-        let uuid: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Process {
-            pid,
-            conn: None,
-            uuid,
-            watch: watch(pid).map(Rc::new),
-            streams,
-            note,
-            is_child,
-            is_there: false,
-            since: now(),
-            again: false,
-            leaving: false,
-            words: String::new(),
-            why: None,
-            waits: false,
-        })
+        let watch = watch(pid).map(Rc::new);
+        Ok(Process { watch, streams, note: Some(note), is_child, ..Process::new(pid, host()) })
     }
 
     /// Waits for the end of a process, and for what it prints.
@@ -178,7 +229,7 @@ impl Server {
     /// An engine has connected that we have not started.
     pub(crate) fn engine_connected(&mut self, conn: u64, hello: Hello) {
         if let Some(problem) = self.mismatch(&hello.python, "the Python of this engine") {
-            return self.dismiss(conn, &problem);
+            return self.refuse_engine(conn, &problem);
         }
         let Some(pid) = self.conns.get(&conn).map(|conn| conn.pid) else { return };
         let id = self.numbers.take(hello.number);
@@ -194,17 +245,24 @@ impl Server {
                 self.attend_process(id);
                 self.welcome_engine(id, conn);
             }
-            Err(error) => self.dismiss(conn, &format!("the controller cannot take one more engine: {error}")),
+            Err(error) => self.refuse_engine(conn, &format!("the controller cannot take one more engine: {error}")),
         }
     }
 
-    fn welcome_engine(&mut self, id: u32, conn: u64) {
+    /// Hangs up on somebody who would be an engine, with a word.
+    pub(crate) fn refuse_engine(&mut self, conn: u64, problem: &str) {
+        self.push(conn, ToEngine::Bye { reason: problem.to_owned() }, Vec::new(), Vec::new());
+        self.flush();
+        self.hung_up(conn, problem);
+    }
+
+    pub(crate) fn welcome_engine(&mut self, id: u32, conn: u64) {
         let Some(process) = self.processes.get(&id) else { return };
         let welcome = ToEngine::Welcome {
             identity: process.uuid.clone(),
             engine_id: id,
             cluster_id: self.cluster_id.clone(),
-            note: process.note.handle().to_u64(),
+            note: process.note.as_ref().map_or(0, |note| note.handle().to_u64()),
             pid: std::process::id(),
             version: self.version.to_owned(),
             more: Default::default(),
@@ -248,7 +306,7 @@ impl Server {
         let Some(process) = self.processes.get_mut(&id).filter(|process| !process.is_there) else { return };
         process.is_there = true;
         process.words.clear();
-        let info = EngineInfo { id, uuid: process.uuid.clone(), pid: process.pid, host: host() };
+        let info = process.info(id);
         self.note(&format!("engine {id} is ready (pid {})", info.pid));
         self.core.engine_joined(info, true);
     }
@@ -267,7 +325,7 @@ impl Server {
     }
 
     /// What an engine said of itself at its start.
-    fn python_is(&mut self, version: &str) {
+    pub(crate) fn python_is(&mut self, version: &str) {
         if self.python.is_none() && !version.is_empty() {
             self.python = Some(version.to_owned());
         }
@@ -349,7 +407,10 @@ impl Server {
 
     /// Signals an engine's process.
     pub(crate) fn signal_engine(&mut self, id: u32, signal: Signal) {
-        if let Some(watch) = self.processes.get(&id).and_then(|process| process.watch.as_ref()) {
+        let Some(process) = self.processes.get(&id) else { return };
+        if let Some((gateway, channel)) = process.far {
+            self.tell_gateway(gateway, &ToGateway::Signal { channel, signal: signal.as_raw() });
+        } else if let Some(watch) = &process.watch {
             let _ = rustix::process::pidfd_send_signal(watch.get_ref(), signal);
         }
     }
@@ -357,6 +418,9 @@ impl Server {
     /// Kills an engine, with what it has started.
     pub(crate) fn kill_engine(&mut self, id: u32) {
         let Some(process) = self.processes.get(&id) else { return };
+        if let Some((gateway, channel)) = process.far {
+            return self.tell_gateway(gateway, &ToGateway::Kill { channel });
+        }
         let pid = Pid::from_raw(process.pid.cast_signed());
         match pid.filter(|_| process.is_child) {
             // Its number is its own until it is reaped, and its group has the same.
@@ -428,19 +492,9 @@ impl Server {
         self.drain_text(id);
         self.tell_text(id);
         let Some(process) = self.processes.remove(&id) else { return };
-        let how = process.watch.as_ref().filter(|_| process.is_child).and_then(|watch| reap(watch.get_ref()));
-        if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| process.is_child) {
-            // What it has left behind in its group.
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-        }
-        let starved = matches!(how, Some(How::Signal(9))) && process.why.is_none() && self.oom.explain();
-        let reason = match (&process.why, how) {
-            (Some(why), _) => why.clone(),
-            (None, _) if starved => "was killed by the kernel, since memory ran out".to_owned(),
-            (None, Some(how)) => how.words(),
-            (None, None) => "ended".to_owned(),
-        };
-        let begun = process.note.word64(0).load(std::sync::atomic::Ordering::Acquire);
+        let child = process.watch.as_ref().filter(|_| process.is_child);
+        let reason = ending(pid, child.map(|watch| watch.get_ref()), process.why.as_deref(), &mut self.oom);
+        let begun = process.note.as_ref().map_or(process.begun, begun);
         if let Some(conn) = process.conn {
             self.conns.remove(&conn);
         }
@@ -459,11 +513,16 @@ impl Server {
             self.say(&format!("engine {id} never came: {reason}"));
             self.core.engine_failed(id, &reason);
         }
-        self.arena.sweep_process(pid);
+        if process.far.is_none() {
+            self.arena.sweep_process(pid);
+        }
         let soon = !process.is_there || now() - process.since < SOON;
         if self.over.is_none() && (process.again || (self.restart && !process.leaving && !soon)) {
             self.core.engines_starting(1);
-            self.start_engine(id);
+            match process.far {
+                Some((gateway, _)) => self.start_far(id, gateway),
+                None => self.start_engine(id),
+            }
         }
         self.engine_is_gone(id);
         self.turn();
@@ -483,6 +542,26 @@ impl Server {
             self.end_all(&format!("the controller was ended by signal {number}"));
         }
         true
+    }
+}
+
+/// The number of the task that an engine has begun last, as it has noted it.
+pub(crate) fn begun(note: &Block) -> u64 {
+    note.word64(0).load(std::sync::atomic::Ordering::Acquire)
+}
+
+/// How a process has ended, in words: of a child of ours, which is reaped, with what it has left behind in its group.
+pub(crate) fn ending(pid: u32, child: Option<&OwnedFd>, why: Option<&str>, oom: &mut OomKills) -> String {
+    let how = child.and_then(reap);
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| child.is_some()) {
+        let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+    }
+    let starved = matches!(how, Some(How::Signal(9))) && why.is_none() && oom.explain();
+    match (why, how) {
+        (Some(why), _) => why.to_owned(),
+        (None, _) if starved => "was killed by the kernel, since memory ran out".to_owned(),
+        (None, Some(how)) => how.words(),
+        (None, None) => "ended".to_owned(),
     }
 }
 

@@ -4,18 +4,19 @@
 //! something to say is written to once: a round trip wakes each process once. Tasks of the runtime only wait; what they
 //! have waited for is handled in one borrow of the [`Server`], never across a wait.
 
-mod conn;
-mod engines;
+pub(crate) mod conn;
+pub(crate) mod engines;
+mod far;
 mod look;
 mod numbers;
-mod objects;
+pub(crate) mod objects;
 mod overview;
 mod requests;
-mod text;
-mod watched;
+pub(crate) mod text;
+pub(crate) mod watched;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -31,12 +32,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::core::{Action, Core, Limits};
-use conn::{Conn, Kind};
+use conn::{Conn, End, Kind};
 use engines::Process;
+use far::Gateway;
 use numbers::Numbers;
 use objects::Held;
 
 pub use engines::{Launched, Launcher};
+pub use far::Far;
 
 /// Who connects has so long to say who he is, and may say so much.
 const HELLO: Duration = Duration::from_secs(10);
@@ -66,6 +69,8 @@ pub type Eye = Arc<dyn Fn(u32, bool) -> Seen + Send + Sync>;
 pub struct Options {
     /// Where it is connected to, in a directory of this user's.
     pub listener: std::os::unix::net::UnixListener,
+    /// Where gateways of other machines connect to, if they may.
+    pub far: Option<Far>,
     /// What who connects has to know.
     pub token: String,
     /// The cluster's name.
@@ -100,6 +105,11 @@ pub(crate) struct Server {
     dirty: Vec<u64>,
     look: look::Look,
     processes: BTreeMap<u32, Process>,
+    gateways: BTreeMap<u64, Gateway>,
+    /// Engines of gateways whose connection broke, with their names: they may come back.
+    away: HashMap<u32, String>,
+    /// Engines that gateways were asked to start again, with the numbers that they are to have.
+    again: BTreeSet<u32>,
     numbers: Numbers,
     token: String,
     cluster_id: String,
@@ -159,6 +169,9 @@ async fn serve(options: Options, arena: Arena) -> io::Result<String> {
             dirty: Vec::new(),
             look: look::Look::default(),
             processes: BTreeMap::new(),
+            gateways: BTreeMap::new(),
+            away: HashMap::new(),
+            again: BTreeSet::new(),
             numbers: Numbers::default(),
             token: options.token,
             cluster_id: options.cluster_id,
@@ -183,11 +196,14 @@ async fn serve(options: Options, arena: Arena) -> io::Result<String> {
     });
     spawn_local(accept(server.clone(), listener));
     spawn_local(heed_signals(server.clone(), signals));
+    if let Some(far) = options.far {
+        far::listen(&server, far)?;
+    }
     server.borrow_mut().start_engines(options.engines);
     ended.notified().await;
-    let mut server = server.borrow_mut();
-    let reason = server.over.clone().unwrap_or_default();
-    server.farewell(&reason);
+    let reason = server.borrow().over.clone().unwrap_or_default();
+    server.borrow_mut().farewell(&reason);
+    far::last_words(&server).await;
     Ok(reason)
 }
 
@@ -292,7 +308,7 @@ impl Server {
         let id = self.next_conn;
         self.next_conn += 1;
         let stream = Rc::new(stream);
-        self.conns.insert(id, Conn::new(stream.clone(), kind, pid, self.version));
+        self.conns.insert(id, Conn::new(End::Here(stream.clone()), kind, pid, self.version));
         if let Some(server) = self.own() {
             spawn_local(attend(server, id, stream));
         }
@@ -352,7 +368,7 @@ impl Server {
     fn take(&mut self, id: u64, payloads: Vec<Payload>) -> Vec<Option<Held>> {
         let has_blocks = payloads.iter().any(|payload| !payload.blocks.is_empty());
         let held = payloads.into_iter().map(|payload| Held::take(self.arena, payload)).collect();
-        if has_blocks && let Some(conn) = self.conns.get_mut(&id) {
+        if has_blocks && let Some(conn) = self.conns.get_mut(&id).filter(|conn| matches!(conn.end, End::Here(_))) {
             conn.taken += 1;
             if conn.taken == conn.told + 1 {
                 self.later(TAKEN, move |server| server.tell_taken(id));
@@ -413,9 +429,12 @@ impl Server {
         self.watch_client(pid);
     }
 
-    /// The first word to somebody, with the arena.
+    /// The first word to somebody, with the arena to who can map it.
     fn welcome<M: serde::Serialize>(&mut self, id: u64, message: M) {
         self.push(id, message, Vec::new(), Vec::new());
+        if self.conns.get(&id).is_some_and(|conn| matches!(conn.end, End::Far { .. })) {
+            return;
+        }
         let arena = self.arena.fd();
         let sent = self.conns.get_mut(&id).map(|conn| conn.flush_with(arena));
         if let Some(Err(error)) = sent {
@@ -490,6 +509,9 @@ impl Server {
     /// Adds a message for a connection.
     fn push<M: serde::Serialize>(&mut self, id: u64, message: M, payloads: Vec<Payload>, held: Vec<Held>) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
+        if let End::Far { gateway, channel } = conn.end {
+            return self.say_far(gateway, channel, &message, payloads);
+        }
         let was_dirty = conn.dirty;
         match conn.push(message, payloads, held) {
             Ok(()) if was_dirty => {}
@@ -548,11 +570,12 @@ impl Server {
 
     fn flush_one(&mut self, id: u64) {
         let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.waits) else { return };
+        let End::Here(stream) = conn.end.clone() else { return };
         match conn.flush() {
             Ok(true) => {}
             Ok(false) => {
                 conn.waits = true;
-                let (stream, me) = (conn.stream.clone(), self.me.clone());
+                let me = self.me.clone();
                 spawn_local(async move {
                     loop {
                         let ready = stream.writable().await;
@@ -620,13 +643,18 @@ impl Server {
     /// A connection is over.
     fn hung_up(&mut self, id: u64, problem: &str) {
         let Some(conn) = self.conns.remove(&id) else { return };
-        let _ = rustix::net::shutdown(conn.stream.as_fd(), rustix::net::Shutdown::Both);
+        match conn.end {
+            End::Here(stream) => drop(rustix::net::shutdown(stream.as_fd(), rustix::net::Shutdown::Both)),
+            End::Far { gateway, channel } => self.close_far(gateway, channel),
+        }
         self.core.at(now());
         match conn.kind {
             Kind::New => {}
             Kind::Client => {
                 self.core.client_left(id);
-                self.arena.sweep_process(conn.pid);
+                if conn.pid != 0 {
+                    self.arena.sweep_process(conn.pid);
+                }
             }
             Kind::Engine(engine) | Kind::Child(engine) => self.engine_hung_up(engine, problem),
         }

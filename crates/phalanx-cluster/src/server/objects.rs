@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use phalanx_shm::{Arena, Block, Handle};
-use phalanx_wire::cluster::Payload;
+use phalanx_wire::cluster::{Bytes, Payload};
 
 use crate::core::Object;
 
@@ -27,6 +27,17 @@ impl Held {
         // What the sender says of it is not believed.
         payload.bytes = payload.wire.0.len() as u64 + blocks.iter().map(|block| block.len() as u64).sum::<u64>();
         Some(Self(Rc::new(Inner { payload, _blocks: blocks })))
+    }
+
+    /// One whose blocks are ours.
+    pub(crate) fn of(wire: Vec<u8>, shared: bool, blocks: Vec<Block>) -> Self {
+        let payload = Payload {
+            bytes: wire.len() as u64 + blocks.iter().map(|block| block.len() as u64).sum::<u64>(),
+            wire: Bytes(wire),
+            blocks: blocks.iter().map(|block| block.handle().to_u64()).collect(),
+            shared,
+        };
+        Self(Rc::new(Inner { payload, _blocks: blocks }))
     }
 
     /// As it is sent on; `shared`: others may read the same blocks.

@@ -12,11 +12,11 @@ use phalanx_wire::cluster::{EngineInfo, ToClient};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::CONNECTION;
 use super::ask::Asked;
 use super::files::{Place, Reach, lives, read_connection};
 use super::flags::Flags;
 use super::start::{MODULE, environment, python};
+use super::{CONNECTION, far, usage};
 use crate::error::LaunchError;
 use crate::{output, sys};
 
@@ -35,28 +35,50 @@ const SIGNALS: &[i32] = &[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCH
 /// When there is no controller, or no Python.
 pub(super) fn command(flags: Flags) -> Result<u8, LaunchError> {
     let place = Place::of(&flags);
-    let path = flags.file.clone().unwrap_or_else(|| place.connection("engine"));
-    let until = Instant::now() + Duration::from_secs_f64(flags.timeout.unwrap_or(10.0).min(86_400.0));
+    let reach = find(&flags, &place)?;
+    if let Some(directory) = &flags.work_dir {
+        std::env::set_current_dir(directory)
+            .map_err(|error| LaunchError::system(format!("--work-dir {}", directory.display()), error))?;
+    }
+    if let Some(far) = reach.far.clone().filter(|_| !reach.is_here()) {
+        return far::engines(&flags, &place, far);
+    }
+    if flags.n.is_some_and(|n| n != 1) {
+        return Err(usage(
+            "-n: engines of the controller's own machine are started one by one here, or by 'engines -n'",
+        ));
+    }
     let gone = |problem: String| LaunchError::Install(format!("no cluster {} is running: {problem}", place.words()));
-    let reach = loop {
+    let mut asked = Asked::connect(&reach).map_err(gone)?;
+    let failed = |error: io::Error| LaunchError::system("starting the engine", error);
+    let signals = sys::signal_descriptor(SIGNALS).map_err(failed)?;
+    let engine = start(&flags, &place, &reach).map_err(failed)?;
+    Ok(attend(engine, &signals, &mut asked))
+}
+
+/// How the controller is reached, once its connection file is there.
+fn find(flags: &Flags, place: &Place) -> Result<Reach, LaunchError> {
+    let path = flags.file.clone().unwrap_or_else(|| place.connection("engine"));
+    let gone = |problem: String| LaunchError::Install(format!("no cluster {} is running: {problem}", place.words()));
+    if path.as_os_str() == "-" {
+        return far::read_stdin().map_err(gone);
+    }
+    let until = Instant::now() + patience(flags);
+    loop {
         match read_connection(&path) {
-            Ok(reach) if lives(reach.pid) => break reach,
+            Ok(reach) if reach.far.is_some() || lives(reach.pid) => return Ok(reach),
             Ok(reach) if Instant::now() >= until => {
                 return Err(gone(format!("{}: its controller (process {}) has ended", path.display(), reach.pid)));
             }
             Err(problem) if Instant::now() >= until => return Err(gone(problem)),
             _ => std::thread::sleep(Duration::from_millis(20)),
         }
-    };
-    if let Some(directory) = &flags.work_dir {
-        std::env::set_current_dir(directory)
-            .map_err(|error| LaunchError::system(format!("--work-dir {}", directory.display()), error))?;
     }
-    let mut asked = Asked::connect(&reach).map_err(gone)?;
-    let failed = |error: io::Error| LaunchError::system("starting the engine", error);
-    let signals = sys::signal_descriptor(SIGNALS).map_err(failed)?;
-    let engine = start(&flags, &place, &reach).map_err(failed)?;
-    Ok(attend(engine, &signals, &mut asked))
+}
+
+/// So long a controller is looked for.
+pub(super) fn patience(flags: &Flags) -> Duration {
+    Duration::from_secs_f64(flags.timeout.unwrap_or(10.0).min(86_400.0))
 }
 
 fn start(flags: &Flags, place: &Place, reach: &Reach) -> io::Result<Pid> {

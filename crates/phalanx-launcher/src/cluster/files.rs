@@ -3,8 +3,10 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use phalanx_cluster::gateway;
 use phalanx_wire::cluster::PROTOCOL;
 use serde_json::{Value, json};
 
@@ -91,7 +93,12 @@ impl Place {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn write_connections(&self, reach: Option<(&Path, &str)>, location: &str) -> Result<(), LaunchError> {
+    pub(super) fn write_connections(
+        &self,
+        reach: Option<(&Path, &str)>,
+        far: Option<&(Vec<String>, String)>,
+        location: &str,
+    ) -> Result<(), LaunchError> {
         for kind in ["client", "engine"] {
             let mut about = json!({
                 "phalanx": PROTOCOL,
@@ -103,6 +110,10 @@ impl Place {
             if let Some((socket, token)) = reach {
                 about["socket"] = json!(socket.to_string_lossy());
                 about["token"] = json!(token);
+            }
+            if let (Some(_), Some((addresses, certificate))) = (reach, far) {
+                about["addresses"] = json!(addresses);
+                about["certificate"] = json!(certificate);
             }
             write(&self.connection(kind), &about)?;
         }
@@ -167,6 +178,15 @@ pub(super) struct Reach {
     pub(super) socket: PathBuf,
     pub(super) token: String,
     pub(super) pid: u32,
+    /// How it is reached from other machines, if it is.
+    pub(super) far: Option<gateway::Reach>,
+}
+
+impl Reach {
+    /// Whether it runs on this machine: its socket is here, and somebody listens.
+    pub(super) fn is_here(&self) -> bool {
+        UnixStream::connect(&self.socket).is_ok()
+    }
 }
 
 /// What a connection file says.
@@ -175,14 +195,39 @@ pub(super) struct Reach {
 /// In words, when it is not one.
 pub(super) fn read_connection(path: &Path) -> Result<Reach, String> {
     let about = read_json(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    understand(&about, path)
+}
+
+/// What a connection file says, once it has been read.
+///
+/// # Errors
+/// As [`read_connection`].
+pub(super) fn understand(about: &Value, path: &Path) -> Result<Reach, String> {
     let text = |name: &str| about.get(name).and_then(Value::as_str).map(str::to_owned);
     if about.get("phalanx").is_none() {
         return Err(format!("{} was written by a controller of another ipyparallel", path.display()));
     }
-    match (text("socket"), text("token"), owner(&about)) {
-        (Some(socket), Some(token), Some(pid)) => Ok(Reach { socket: socket.into(), token, pid }),
+    let addresses = about.get("addresses").and_then(Value::as_array).into_iter().flatten();
+    let addresses: Vec<String> = addresses.filter_map(Value::as_str).map(str::to_owned).collect();
+    let certificate = text("certificate").and_then(|digits| unhex(&digits));
+    let certificate = certificate.filter(|_| !addresses.is_empty());
+    match (text("socket"), text("token"), owner(about)) {
+        (socket, Some(token), Some(pid)) if socket.is_some() || certificate.is_some() => {
+            let far = certificate.map(|certificate| gateway::Reach { addresses, certificate, token: token.clone() });
+            Ok(Reach { socket: socket.unwrap_or_default().into(), token, pid, far })
+        }
         _ => Err(format!("{}: the controller is only starting", path.display())),
     }
+}
+
+/// Bytes as digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// The process that wrote a file.

@@ -30,12 +30,18 @@ pub(super) struct Flags {
     /// `top`: one table and no more; seconds from one look to the next.
     pub(super) once: bool,
     pub(super) delay: Option<String>,
-    /// `dashboard`: where it listens.
-    pub(super) port: Option<String>,
     pub(super) signal: Option<i32>,
     /// Seconds that `ipengine` waits for a controller.
     pub(super) timeout: Option<f64>,
     pub(super) location: Option<String>,
+    /// Where other machines may connect to (`--ip`): `*`, an address, or a name of this machine.
+    pub(super) ip: Option<String>,
+    /// Where `--ip` and the dashboard listen.
+    pub(super) port: Option<u16>,
+    /// The number that the first engine would like to have.
+    pub(super) first: Option<u32>,
+    /// A gateway's: the number of its client's end of the connection.
+    pub(super) fd: Option<i32>,
     pub(super) records: Option<usize>,
     /// For engines: what they are to run first, and options that mean something to them.
     pub(super) engine_args: Vec<OsString>,
@@ -142,7 +148,6 @@ impl Flags {
                 "once" => flags.once = true,
                 // The original has it for the start of engines, which need none.
                 // For the original's controller, it is where that listens.
-                "port" => flags.port = Some(word_of()?),
                 "d" | "delay" => flags.delay = Some(word_of()?),
                 "o" | "output" | "IPClusterList.output_format" => flags.json = word_of()? == "json",
                 "signal" | "IPClusterStop.signal" => {
@@ -157,14 +162,20 @@ impl Flags {
                     flags.timeout =
                         Some(seconds.ok_or_else(|| usage(format!("{typed}: '{given}' is not a number of seconds")))?);
                 }
-                "ip" | "location" => {
-                    let given = word_of()?;
-                    if bare == "location" {
-                        flags.location = Some(given);
-                    } else if !matches!(given.as_str(), "" | "127.0.0.1" | "localhost") {
-                        flags.ignored.push(format!("--ip={given} (clusters are reached on their own machine only)"));
-                    }
+                "location" | "IPController.location" => flags.location = Some(word_of()?),
+                "ip" | "IPController.ip" | "HubFactory.ip" => {
+                    // As by default, that is this machine alone: no port is open.
+                    flags.ip = Some(word_of()?).filter(|ip| !matches!(ip.as_str(), "" | "127.0.0.1" | "localhost"));
                 }
+                "port" | "IPController.port" => {
+                    let given = word_of()?;
+                    let port = given
+                        .parse()
+                        .map_err(|_| usage(format!("{typed} takes a number from 0 to 65535, not '{given}'")));
+                    flags.port = Some(port?);
+                }
+                "fd" => flags.fd = word_of()?.parse().ok(),
+                "first" => flags.first = word_of()?.parse().ok(),
                 "nodb" => flags.records = Some(0),
                 "DictDB.record_limit" => flags.records = word_of()?.parse().ok(),
                 // Short flags of `ipengine`, for the engine.

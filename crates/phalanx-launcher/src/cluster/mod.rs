@@ -8,6 +8,7 @@
 //! | `ask.rs` | asking a controller that runs |
 //! | `start.rs` | a controller, in this process or behind it, and the engines that it starts |
 //! | `engine.rs` | one engine, for a controller that runs |
+//! | `far.rs` | other machines: where a controller is reached, and gateways |
 //! | `others.rs` | stop, list, engines, clean |
 //! | `sight.rs` | what the controller sees of its engines' processes |
 //! | `seen.rs` | what a cluster looks like: rates, rows, JSON |
@@ -17,6 +18,7 @@
 mod ask;
 mod dashboard;
 mod engine;
+mod far;
 mod files;
 mod flags;
 mod others;
@@ -61,6 +63,7 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
         "start" => run(rest, start::cluster),
         "controller" => controller(rest),
         "engine" => engine(rest),
+        "gateway" => run(rest, far::client),
         "stop" => run(rest, others::stop),
         "list" => run(rest, others::list),
         "engines" => run(rest, others::engines),

@@ -12,16 +12,16 @@ use std::sync::Arc;
 use phalanx_cluster::core::Limits;
 use phalanx_cluster::server::{self, Launched, Launcher, Options};
 
-use super::files::{Place, lives, read_connection};
+use super::files::{Place, hex, lives, read_connection};
 use super::flags::Flags;
-use super::{CONNECTION, PYTHON, sight, usage};
+use super::{CONNECTION, PYTHON, far, sight, usage};
 use crate::error::LaunchError;
 use crate::install::{self, Doors, Opened};
 use crate::process::{self, Spawn, Stdin};
 use crate::{jobs, output, sys};
 
 /// Signals that end a controller. Others that would are left as they are.
-const SIGNALS: &[i32] = &[libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+pub(super) const SIGNALS: &[i32] = &[libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
 /// `start`: a controller and engines.
 ///
@@ -108,7 +108,9 @@ fn serve(
 ) -> Result<(), LaunchError> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let location = flags.location.clone().unwrap_or(host);
-    place.write_connections(None, &location)?;
+    place.write_connections(None, None, &location)?;
+    let far = flags.ip.as_deref().map(|ip| far::listen(ip, flags.port.unwrap_or(0), &location)).transpose()?;
+    let (far, reached) = far.unzip();
     let python = python()?;
     let (listener, socket) = listen()?;
     let socket = Removed(socket);
@@ -127,7 +129,7 @@ fn serve(
     if is_cluster {
         place.write_cluster(engines, &log_path)?;
     }
-    place.write_connections(Some((&socket.0, &token)), &location)?;
+    place.write_connections(Some((&socket.0, &token)), reached.as_ref(), &location)?;
     if let Some(tell) = ready.take() {
         let _ = rustix::io::write(&tell, b"ready");
     }
@@ -135,6 +137,7 @@ fn serve(
     let records = flags.records.unwrap_or(Limits::default().records);
     let options = Options {
         listener,
+        far,
         token,
         cluster_id: place.id.clone(),
         engines,
@@ -151,7 +154,7 @@ fn serve(
 }
 
 /// Writes what happens: to a file all of it; to standard error what is not routine, unless all is wanted.
-fn logger(file: Option<File>, debug: bool, quiet: bool) -> server::LogTo {
+pub(super) fn logger(file: Option<File>, debug: bool, quiet: bool) -> server::LogTo {
     match file {
         Some(mut file) => Box::new(move |_, line| {
             let _ = file.write_all(format!("{} {line}\n", crate::timestamp::now()).as_bytes());
@@ -188,10 +191,10 @@ pub(super) fn environment(place: &Place) -> Vec<(OsString, OsString)> {
 /// What an engine is, for Python.
 pub(super) const MODULE: &str = "phalanx.ipyparallel.engine";
 
-struct Engines {
-    python: PathBuf,
-    args: Vec<OsString>,
-    env: Vec<(OsString, OsString)>,
+pub(super) struct Engines {
+    pub(super) python: PathBuf,
+    pub(super) args: Vec<OsString>,
+    pub(super) env: Vec<(OsString, OsString)>,
 }
 
 impl Launcher for Engines {
@@ -261,5 +264,5 @@ pub(super) fn token() -> Result<String, LaunchError> {
         let got = rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
         filled += got.map_err(|error| LaunchError::system("making the secret of the cluster", error))?;
     }
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }

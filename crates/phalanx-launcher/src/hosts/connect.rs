@@ -27,6 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Problems that are told.
 const MOST: usize = 8;
 
+/// From one heartbeat between machines to the next.
+///
+/// # Errors
+/// When what the environment says is no number of seconds.
+pub(crate) fn heartbeat() -> Result<Duration, LaunchError> {
+    match std::env::var_os(HEARTBEAT) {
+        Some(value) if !value.is_empty() => cli::seconds(HEARTBEAT, &value),
+        _ => Ok(phalanx_wire::pulse::EVERY),
+    }
+}
+
 /// The agents of a job, in the order of its hosts, and what they have found.
 pub(crate) struct Agents {
     pub(crate) hosts: Vec<(String, Channel, Found)>,
@@ -71,10 +82,7 @@ pub(crate) struct Connecting {
 /// When a remote shell cannot be started.
 pub(crate) fn connect(layout: Layout, shell: &Shell, mark: &str, needs: &Needs) -> Result<Connecting, LaunchError> {
     let exe = install::executable().ok_or_else(|| LaunchError::Install("this binary cannot find itself".to_owned()))?;
-    let beat = match std::env::var_os(HEARTBEAT) {
-        Some(value) if !value.is_empty() => cli::seconds(HEARTBEAT, &value)?,
-        _ => phalanx_wire::pulse::EVERY,
-    };
+    let beat = heartbeat()?;
     let bytes = |path: &Path| Bytes(path.as_os_str().to_owned().into_vec());
     let directory = std::env::current_dir().map_err(|e| LaunchError::system("the current directory", e))?;
     let check = Check {

@@ -407,6 +407,9 @@ pub(super) fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
 
 /// A socket that is connected to a controller of this user.
 fn reach(py: Python<'_>, address: &str, until: Instant) -> PyResult<OwnedFd> {
+    if let Some(number) = address.strip_prefix("fd:").and_then(|number| number.parse().ok()) {
+        return take_over(number);
+    }
     let Some(path) = address.strip_prefix("unix:") else {
         return Err(PyValueError::new_err(format!("address: '{address}' is not of the form unix:PATH")));
     };
@@ -427,6 +430,17 @@ fn reach(py: Python<'_>, address: &str, until: Instant) -> PyResult<OwnedFd> {
         return Err(gone(format!("what answers at {path} is not a process of this user")));
     }
     Ok(socket)
+}
+
+/// A socket that this process has under a number, which it has no more then.
+fn take_over(number: i32) -> PyResult<OwnedFd> {
+    let copy = phalanx_shm::inherit::duplicate(number).map_err(|error| PyOSError::new_err(error.to_string()))?;
+    let kind = rustix::fs::fstat(&copy).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
+    if kind.ok() != Some(rustix::fs::FileType::Socket) {
+        return Err(PyOSError::new_err(format!("descriptor {number} is no socket of a controller's")));
+    }
+    phalanx_shm::inherit::close_original(number, copy.as_fd());
+    Ok(copy)
 }
 
 /// What the command `ipengine` leaves for the engine that it starts: where to connect to, the secret, and the descriptors
@@ -450,8 +464,8 @@ fn left_by_ipengine(py: Python<'_>) -> PyResult<Option<(String, String, Vec<Owne
 impl ClusterLink {
     /// connect(address: str, token: str, role: str, hello: dict[str, Any], timeout: float) -> ClusterLink
     ///
-    /// Connect to the controller at an address ("unix:PATH"), as a "client", a "command" or an "engine" that it has not
-    /// started. Blocks, without the interpreter lock, until the controller has answered, at most `timeout` seconds. Raises
+    /// Connect to the controller at an address ("unix:PATH", or "fd:NUMBER" for a socket that is connected, and is taken over),
+    /// as a "client", a "command" or an "engine" that it has not started. Blocks, without the interpreter lock, until the controller has answered, at most `timeout` seconds. Raises
     /// ClusterGone, with the reason, when it refuses, does not answer or is not there.
     #[staticmethod]
     fn connect(
@@ -492,14 +506,8 @@ impl ClusterLink {
             let hello = hello_of(hello, Role::Engine, &token)?;
             return Self::begin(py, reach(py, &address, until)?, hello, &streams, until);
         }
-        let copy = phalanx_shm::inherit::duplicate(fd).map_err(|error| PyOSError::new_err(error.to_string()))?;
-        let kind = rustix::fs::fstat(&copy).map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
-        if kind.ok() != Some(rustix::fs::FileType::Socket) {
-            return Err(PyOSError::new_err(format!("descriptor {fd} is no socket of a controller's")));
-        }
-        phalanx_shm::inherit::close_original(fd, copy.as_fd());
         let hello = hello_of(hello, Role::Engine, "")?;
-        Self::begin(py, copy, hello, &[], until)
+        Self::begin(py, take_over(fd)?, hello, &[], until)
     }
 
     /// welcome: dict[str, Any]

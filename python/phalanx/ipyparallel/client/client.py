@@ -22,8 +22,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .. import _files
-from .._hello import hello
+from .. import _files, _reach
 from ..controller.dependency import ids_of
 from .asyncresult import AsyncResult
 from .engines import EnginesByNumber, EnginesOfClient
@@ -111,8 +110,8 @@ class Client(EnginesOfClient, History):
             return
         if sshserver:
             raise ValueError(
-                "sshserver= needs a controller that listens on a port; this one is "
-                "reached on its own machine only"
+                "sshserver= is not needed: start the controller with --ip='*', and use "
+                "its connection file; what goes over the network is encrypted"
             )
         self._closed = True
         self.block = False
@@ -127,14 +126,7 @@ class Client(EnginesOfClient, History):
         self._file = named
         self._info = info
         self._check_location(info)
-        from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
-
-        address = info["socket"]
-        if "://" not in address and not address.startswith("unix:"):
-            address = f"unix:{address}"
-        link = ClusterLink.connect(
-            address, info["token"], "client", hello(), max(float(timeout), 1.0)
-        )
+        link = _reach.connect(info, max(float(timeout), 1.0))
         self._ledger = Ledger(link, debug)
         self.session = Session(self._ledger.identity, info["token"])
         self._cluster_id: str = link.welcome.get("cluster_id", "")
@@ -167,9 +159,11 @@ class Client(EnginesOfClient, History):
         timeout: float,
     ) -> tuple[Path | None, dict[str, Any]]:
         if isinstance(connection_info, dict):
-            if "socket" not in connection_info or "token" not in connection_info:
+            ways = {"socket", "addresses"} & connection_info.keys()
+            if not ways or "token" not in connection_info:
                 raise ValueError(
-                    "connection_info needs 'socket' and 'token', as in a file"
+                    "connection_info needs 'socket' or 'addresses' and 'certificate', "
+                    "and 'token', as in a file"
                 )
             return None, connection_info
         named = connection_info if connection_info is not None else url_file
@@ -182,10 +176,13 @@ class Client(EnginesOfClient, History):
 
     def _check_location(self, info: dict[str, Any]) -> None:
         location = info.get("location")
+        if info.get("addresses"):
+            return
         if location and location != socket.gethostname() and not is_local_ip(location):
             warnings.warn(
                 f"the controller of this connection file runs on {location}, and this "
-                f"is {socket.gethostname()}: it can be reached on its own machine only",
+                f"is {socket.gethostname()}: it can be reached on its own machine "
+                "only; start it with --ip='*' for others",
                 RuntimeWarning,
                 stacklevel=3,
             )

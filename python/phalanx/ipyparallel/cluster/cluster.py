@@ -205,8 +205,12 @@ class Cluster(Configured):
             Path(self.profile_dir, name).mkdir(parents=True, exist_ok=True, mode=0o700)
         made = self._launcher(self.controller_launcher_class, **kwargs)
         args = list(made.controller_args)
-        for option in ("ip", "location"):
-            value = getattr(self, f"controller_{option}")
+        ip = self.controller_ip  # type: ignore[attr-defined]
+        if not ip and getattr(self.engine_launcher_class, "needs_network", False):
+            # Engines of other machines are to reach it.
+            ip = "*"
+        location = self.controller_location  # type: ignore[attr-defined]
+        for option, value in (("ip", ip), ("location", location)):
             if value:
                 args.append(f"--{option}={value}")
         made.controller_args = [*args, *self.controller_args]
@@ -306,7 +310,7 @@ class Cluster(Configured):
         return next(iter(self.engines.values()), None)
 
     def _crashed(self) -> str | None:
-        """Why no engine of this cluster can come any more; None if some can."""
+        """Why engines of this cluster cannot come any more; None if they may."""
         if not self.engines or self.controller is None:
             return None
         poll = getattr(self.controller, "poll", None)
@@ -315,7 +319,7 @@ class Cluster(Configured):
         control = self._control()
         for one in self.engines.values():
             why: str | None = getattr(one, "why_ended", lambda: None)()
-            if why is not None and not control.engines():
+            if why is not None:
                 return why
         ids = [number for one in self.engines.values() for number in one.ids]
         if control.starting or control.engines():

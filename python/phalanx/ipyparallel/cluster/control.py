@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .. import _files
+from .. import _files, _reach
 
 __all__ = ["Control"]
 
@@ -18,16 +18,11 @@ class Control:
         timeout: float = 10,
         registered: dict[int, int] | None = None,
     ) -> None:
-        from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
-        from .._hello import hello
         from ..client.submit import Ledger
 
         path = _files.client_file(profile_dir, cluster_id)
         _, info = _files.wait_for_connection(Path(path), timeout)
-        address = info["socket"]
-        if "://" not in address and not address.startswith("unix:"):
-            address = f"unix:{address}"
-        link = ClusterLink.connect(address, info["token"], "client", hello(), timeout)
+        link = _reach.connect(info, timeout)
         self._ledger = Ledger(link)
         self._engines = {engine["id"] for engine in link.welcome["engines"]}
         # Every engine that has been there, with its process.

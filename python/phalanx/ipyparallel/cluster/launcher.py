@@ -34,7 +34,6 @@ __all__ = [
     "MPIEngineSetLauncher",
     "NotRunning",
     "ProcessStateError",
-    "SGEEngineSetLauncher",
     "abbreviate_launcher_class",
     "find_launcher_class",
     "ipcontroller_cmd_argv",
@@ -302,15 +301,7 @@ class LocalProcessLauncher(BaseLauncher):
         else:
             output = path.open("ab")
         try:
-            child = subprocess.Popen(
-                self.args,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self.get_env(),
-                cwd=self.work_dir,
-                start_new_session=True,
-            )
+            child = self._popen(stdin=subprocess.DEVNULL, stdout=output)
         except OSError as problem:
             raise LauncherError(f"{self.arg_str}: {problem}") from None
         finally:
@@ -320,6 +311,16 @@ class LocalProcessLauncher(BaseLauncher):
         self.pid = child.pid
         self.notify_start(self.pid)
         return self.pid
+
+    def _popen(self, **options: Any) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            self.args,
+            stderr=subprocess.STDOUT,
+            env=self.get_env(),
+            cwd=self.work_dir,
+            start_new_session=True,
+            **options,
+        )
 
     def poll(self) -> int | None:
         """None while it runs, else its exit status; notes its end."""
@@ -561,26 +562,127 @@ class LocalEngineSetLauncher(EngineLauncher):
         return made
 
 
-class _NotHere(EngineLauncher):
-    """Known by name only."""
+class JobEngineSetLauncher(LocalEngineSetLauncher):
+    """Engines that other processes bring: each connects to the controller by itself,
+    under one of the numbers that the set has reserved. Subclasses start the jobs."""
 
-    WHY = ""
+    def __init__(self, work_dir: str = ".", config: Any = None, **kwargs: Any) -> None:
+        self.jobs: list[Any] = []
+        super().__init__(work_dir=work_dir, config=config, **kwargs)
 
-    def _start(self, n: int = 1) -> Any:
-        raise LauncherError(self.WHY)
+    def _job(
+        self, name: str, command: list[str], env: dict[str, str]
+    ) -> "LocalProcessLauncher":
+        """A process of this machine, not started yet."""
+        return LocalProcessLauncher(
+            work_dir=self.work_dir,
+            parent=self.parent,
+            log=self.log,
+            cluster_id=self.cluster_id,
+            profile_dir=self.profile_dir,
+            name=name,
+            cmd_and_args=command,
+            environment={**self.environment, **env},  # type: ignore[attr-defined]
+        )
+
+    def _start_jobs(self, first: int) -> None:
+        """Start what brings `self.n` engines, to be numbered from `first` on."""
+        raise NotImplementedError
+
+    def _start(self, n: int = 1) -> list[int]:
+        if self.state != "before":
+            raise ProcessStateError(f"this engine set is in state {self.state!r}")
+        self.n = n
+        known = [*self._control().registered]
+        for other in getattr(self.parent, "engines", {}).values():
+            known += other.ids
+        first = max(known, default=-1) + 1
+        try:
+            self._start_jobs(first)
+        except BaseException:
+            self._stop_jobs(asked=False)
+            raise
+        self.ids = list(range(first, first + self.n))
+        self.notify_start(self.ids)
+        return self.ids
+
+    def why_ended(self) -> str | None:
+        """Why some of its engines cannot come any more; None if all may."""
+        control = self._control()
+        ended = [job for job in self.jobs if job.poll() is not None]
+        if len(ended) == len(self.jobs):
+            lost = [] if control.engines() else ended
+        else:
+            # One of several that has ended before its engines came.
+            known = control.registered
+            ids = [getattr(job, "ids", []) for job in ended]
+            pairs = zip(ended, ids, strict=True)
+            lost = [
+                job for job, own in pairs if own and not any(i in known for i in own)
+            ]
+        if not lost:
+            return None
+        said = {job.get_output().strip() or str(job.stop_data) for job in lost}
+        return f"what brings engines has ended: {'; '.join(sorted(said))}"
+
+    def signal(self, sig: int) -> None:
+        if self._alive():
+            super().signal(sig)
+        else:
+            for job in self.jobs:
+                job.signal(sig)
 
     def _stop(self) -> Any:
-        return None
+        if self.state != "running":
+            return self.stop_data
+        asked = bool(self._alive()) if self._reachable() else False
+        data = super()._stop()
+        self._stop_jobs(asked)
+        return data
+
+    def _stop_jobs(self, asked: bool) -> None:
+        """End the jobs. `asked`: their engines leave already, and then they end."""
+        for job in self.jobs:
+            try:
+                job._join(job.stop_seconds_until_kill if asked else 0)
+            except TimeoutError:
+                job._stop()
+
+    def _reachable(self) -> bool:
+        try:
+            return bool(self._control().open)
+        except (OSError, EngineError, LauncherError):
+            return False
 
     def _join(self, timeout: float | None = None) -> None:
-        return None
+        for job in self.jobs:
+            job._join(timeout)
+
+    def get_output(self, remove: bool = False) -> str:
+        said = [job.get_output(remove) for job in self.jobs]
+        return "".join([super().get_output(remove), *said])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "jobs": [job.to_dict() for job in self.jobs]}
+
+    @classmethod
+    def _job_from_dict(cls, d: dict[str, Any], parent: Any) -> Any:
+        return LocalProcessLauncher.from_dict(d, parent=parent)
+
+    @classmethod
+    def from_dict(
+        cls, d: dict[str, Any], *, config: Any = None, parent: Any = None, **kwargs: Any
+    ) -> Any:
+        made = super().from_dict(d, config=config, parent=parent, **kwargs)
+        made.jobs = [cls._job_from_dict(job, parent) for job in d.get("jobs", [])]
+        return made
 
 
 class MPIControllerLauncher(LocalControllerLauncher):
     """A controller, which is no rank: the same as a local one."""
 
 
-class MPIEngineSetLauncher(LocalEngineSetLauncher):
+class MPIEngineSetLauncher(JobEngineSetLauncher):
     """Engines that are the ranks of one job: ``from mpi4py import MPI`` in a task.
 
     Rank k is the k-th engine of the set. An engine that dies leaves the others alone.
@@ -591,18 +693,6 @@ class MPIEngineSetLauncher(LocalEngineSetLauncher):
 
     mpi_cmd: list[str]
     mpi_args: list[str]
-    job: LocalProcessLauncher | None = None
-
-    def _job(self) -> LocalProcessLauncher:
-        job = LocalProcessLauncher(
-            work_dir=self.work_dir,
-            parent=self.parent,
-            log=self.log,
-            cluster_id=self.cluster_id,
-            profile_dir=self.profile_dir,
-        )
-        job.name = "ipengine-mpi"
-        return job
 
     def find_args(self) -> list[str]:
         command = self.mpi_cmd or [binary(), "run", "--keep-going"]
@@ -612,83 +702,37 @@ class MPIEngineSetLauncher(LocalEngineSetLauncher):
         ranks = ["-n", str(self.n)]
         return [*command, *self.mpi_args, *ranks, *super().find_args()]
 
-    def _start(self, n: int = 1) -> list[int]:
-        if self.state != "before":
-            raise ProcessStateError(f"this engine set is in state {self.state!r}")
-        self.n = n
-        known = [*self._control().registered]
-        for other in getattr(self.parent, "engines", {}).values():
-            known += other.ids
-        first = max(known, default=-1) + 1
-        self.ids = list(range(first, first + n))
-        self.job = self._job()
-        self.job.cmd_and_args = self.find_args()
-        self.job.environment = {  # type: ignore[attr-defined]
-            **self.environment,  # type: ignore[attr-defined]
-            "PHALANX_CLUSTER_FIRST": str(first),
-        }
-        self.job._start()
-        self.notify_start(self.ids)
-        return self.ids
-
-    def why_ended(self) -> str | None:
-        """Why none of its engines can come any more; None if they may."""
-        if self.job is None or self.job.poll() is None:
-            return None
-        text = self.job.get_output().strip() or str(self.job.stop_data)
-        return f"the job of the engines has ended: {text}"
-
-    def signal(self, sig: int) -> None:
-        if self._alive():
-            super().signal(sig)
-        elif self.job is not None:
-            self.job.signal(sig)
-
-    def _stop(self) -> Any:
-        if self.state != "running":
-            return self.stop_data
-        asked = bool(self._alive()) if self._reachable() else False
-        data = super()._stop()
-        if self.job is not None:
-            try:
-                # Its ranks leave when they are asked to; then it ends.
-                self.job._join(self.job.stop_seconds_until_kill if asked else 0)
-            except TimeoutError:
-                self.job._stop()
-        return data
-
-    def _reachable(self) -> bool:
-        try:
-            return bool(self._control().open)
-        except (OSError, EngineError, LauncherError):
-            return False
-
-    def _join(self, timeout: float | None = None) -> None:
-        if self.job is not None:
-            self.job._join(timeout)
-
-    def get_output(self, remove: bool = False) -> str:
-        text = self.job.get_output(remove) if self.job is not None else ""
-        return super().get_output(remove) + text
-
-    def to_dict(self) -> dict[str, Any]:
-        job = {} if self.job is None else {"job": self.job.to_dict()}
-        return {**super().to_dict(), **job}
-
-    @classmethod
-    def from_dict(
-        cls, d: dict[str, Any], *, config: Any = None, parent: Any = None, **kwargs: Any
-    ) -> Any:
-        made = super().from_dict(d, config=config, parent=parent, **kwargs)
-        if "job" in d:
-            made.job = LocalProcessLauncher.from_dict(d["job"], parent=parent)
-        return made
+    def _start_jobs(self, first: int) -> None:
+        env = {"PHALANX_CLUSTER_FIRST": str(first)}
+        job = self._job("ipengine-mpi", self.find_args(), env)
+        self.jobs = [job]
+        job._start()
 
 
-class SGEEngineSetLauncher(_NotHere):
-    """Engines as jobs of SGE: starting them raises `LauncherError`."""
+# Modules whose launchers are imported when somebody asks for one.
+_ELSEWHERE = {"ssh": "remote"} | dict.fromkeys(
+    ("batch", "slurm", "pbs", "lsf", "sge", "htcondor"), "batch"
+)
+_CLASSES = {
+    "ssh": "SSHEngineSetLauncher",
+    "batch": "BatchEngineSetLauncher",
+    "slurm": "SlurmEngineSetLauncher",
+    "pbs": "PBSEngineSetLauncher",
+    "lsf": "LSFEngineSetLauncher",
+    "sge": "SGEEngineSetLauncher",
+    "htcondor": "HTCondorEngineSetLauncher",
+}
 
-    WHY = "batch systems are not supported yet: start local engines (engines='local')"
+
+def __getattr__(name: str) -> Any:
+    if name.endswith("Launcher"):
+        from importlib import import_module
+
+        for module in sorted(set(_ELSEWHERE.values())):
+            found = getattr(import_module(f".{module}", __package__), name, None)
+            if found is not None:
+                return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 _KNOWN: dict[tuple[str, str], type[BaseLauncher]] = {
@@ -696,7 +740,6 @@ _KNOWN: dict[tuple[str, str], type[BaseLauncher]] = {
     ("controller", "mpi"): MPIControllerLauncher,
     ("engine", "local"): LocalEngineSetLauncher,
     ("engine", "mpi"): MPIEngineSetLauncher,
-    ("engine", "sge"): SGEEngineSetLauncher,
 }
 
 
@@ -713,6 +756,9 @@ def find_launcher_class(name: str, kind: str) -> type[BaseLauncher]:
     found = _KNOWN.get((kind, name.lower()))
     if found is not None:
         return found
+    if kind == "engine" and name.lower() in _CLASSES:
+        elsewhere: type[BaseLauncher] = __getattr__(_CLASSES[name.lower()])
+        return elsewhere
     from importlib import import_module
     from importlib.metadata import entry_points
 
@@ -727,7 +773,8 @@ def find_launcher_class(name: str, kind: str) -> type[BaseLauncher]:
             module = f"{_PACKAGE}.{module.partition('.')[2]}"
         loaded = getattr(import_module(module), attribute)
         return loaded
-    names = ", ".join(sorted(known for of, known in _KNOWN if of == kind))
+    short = {known for of, known in _KNOWN if of == kind}
+    names = ", ".join(sorted(short | (set(_CLASSES) if kind == "engine" else set())))
     raise KeyError(f"no {kind} launcher {name!r}; there are {names}")
 
 
@@ -735,5 +782,8 @@ def abbreviate_launcher_class(cls: type) -> str:
     """The short name of a launcher class, or its full one."""
     for (_, name), known in _KNOWN.items():
         if known is cls:
+            return name
+    for name, known_as in _CLASSES.items():
+        if cls.__name__ == known_as and cls.__module__.startswith(f"{__package__}."):
             return name
     return f"{cls.__module__}.{cls.__qualname__}"

@@ -22,7 +22,7 @@ use super::ask::Asked;
 use super::files::Place;
 use super::flags::Flags;
 use super::seen::{Sample, heading};
-use super::{others, start, usage};
+use super::{others, start};
 use crate::error::LaunchError;
 use crate::output;
 
@@ -40,9 +40,7 @@ const FAREWELL: Duration = Duration::from_millis(300);
 pub(super) fn command(flags: Flags) -> Result<u8, LaunchError> {
     let place = Place::of(&flags);
     let asked = others::asked(&flags)?.patient(PATIENCE);
-    let port = flags.port.as_deref().map_or(Ok(0), |given| {
-        given.parse::<u16>().map_err(|_| usage(format!("--port takes a number from 0 to 65535, not '{given}'")))
-    })?;
+    let port = flags.port.unwrap_or(0);
     let failed = |error| LaunchError::system(format!("listening at port {port} of 127.0.0.1"), error);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
