@@ -2,6 +2,7 @@
 
 import bisect
 import itertools
+import os
 import threading
 import time
 import weakref
@@ -94,6 +95,7 @@ class Ledger:
     def __init__(self, link: "ClusterLink", debug: bool = False) -> None:
         self.link = link
         self.identity: str = link.welcome["identity"]
+        self.pid = os.getpid()
         self.lock = threading.Lock()
         self.next_number = 1
         self.requests: dict[int, Future[dict[str, Any]]] = {}
@@ -426,6 +428,12 @@ class Ledger:
 
     def check(self) -> None:
         """Raise OSError when the controller is gone or the client closed."""
+        if os.getpid() != self.pid:
+            # (Before any lock: a thread that is not here may have held it.)
+            raise ConnectionError(
+                f"this client belongs to process {self.pid}, of which this is a fork; "
+                "connect a client here"
+            )
         if self.gone is not None:
             raise self._gone_error()
 
