@@ -78,6 +78,17 @@ TIERS = {
             "cluster-suite",
             "ipyparallel's own tests through the door",
             cluster.run_suite,
+        ),
+        Tier(
+            "crossing-rest",
+            "mpi4py's own tests at the other numbers of ranks",
+            crossing.run_rest,
+            True,
+        ),
+        Tier(
+            "executors",
+            "CPython's own cases for concurrent.futures",
+            multiprocessing.run_futures,
             True,
         ),
         Tier("pythons", "the wheel under the other CPythons", python.run_others, True),

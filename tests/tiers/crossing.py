@@ -19,6 +19,7 @@ import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from . import parity
@@ -39,6 +40,9 @@ SUITE = RELEASE / "test" / "main.py"
 REQUIREMENTS = TESTS / "requirements"
 RANKS = (1, 2, 3, 4, 5)
 FEW = RANKS[:3]
+# Of the pairs other than our binding on our library, what `make test` runs: two ranks
+# find what is between a binding and a library; the rest runs from `.ci/run`.
+ONE_OF_OTHERS = (2,)
 SECONDS = 600.0  # until a job counts as hung
 
 
@@ -63,9 +67,13 @@ GROUPS = {
 }
 GROUPED = [name for group in GROUPS.values() for name in group]
 
-# Of these, what no other rank takes part in, and what takes minutes with many ranks:
-# at more than a few, our binding on our library only, but in the long tier.
-OURS_IF_MANY = ("local", "memory")
+# Of these, what no other rank takes part in: each does the same as one rank does, so
+# `make test` runs it at one.
+LOCAL = ("local",)
+
+# What takes minutes with many ranks: at more than a few, our binding on our library
+# only, but in the long tier.
+OURS_IF_MANY = (*LOCAL, "memory")
 
 # Files that our binding cannot run, those that MPICH cannot, and those that nobody can
 # here, each with its reason.
@@ -183,26 +191,50 @@ class Job:
         return count_unittest(done, what)
 
 
-def jobs_of(crossing: Crossing, whole: bool) -> list[Job]:
-    """Every file of the suite that a crossing runs, at every number of ranks."""
+class Extent(Enum):
+    """How much of the suite runs."""
+
+    FIRST = "what finds most in the least time"
+    REST = "all the other numbers of ranks"
+    WHOLE = "all of it, with every type in every job"
+
+
+def jobs_of(crossing: Crossing, extent: Extent) -> list[Job]:
+    """Every file of the suite that a crossing runs, at the numbers of ranks."""
     own_library = "PHALANX_MPI" not in crossing.env
     ours = own_library and not crossing.original
     groups = {"quick": (*QUICK, *(ORIGINAL if crossing.original else ())), **GROUPS}
     if own_library:
         groups |= {name: (name,) for name in NOT_MPICH}
+
+    def is_first(title: str, ranks: int) -> bool:
+        if ours:
+            return ranks == 1 or (ranks in FEW and title not in LOCAL)
+        return ranks in ONE_OF_OTHERS and title not in LOCAL
+
+    def is_in(title: str, ranks: int) -> bool:
+        many = ranks not in FEW and title in OURS_IF_MANY and not ours
+        match extent:
+            case Extent.FIRST:
+                return is_first(title, ranks)
+            case Extent.REST:
+                return not is_first(title, ranks) and not many
+            case Extent.WHOLE:
+                return True
+
     return [
-        Job(crossing, title, names, n, whole or n == 1)
+        Job(crossing, title, names, n, extent is Extent.WHOLE or n == 1)
         for n in RANKS
         for title, names in groups.items()
-        if whole or ours or n in FEW or title not in OURS_IF_MANY
+        if is_in(title, n)
     ]
 
 
-def run_suite(whole: bool = False) -> Counts:
+def run_suite(extent: Extent) -> Counts:
     """Jobs of one rank run two at a time, others alone."""
     counts = Counts()
     for crossing in prepare(counts) or ():
-        jobs = jobs_of(crossing, whole)
+        jobs = jobs_of(crossing, extent)
         start = time.monotonic()
         with ThreadPoolExecutor(2) as threads:
             parts = list(threads.map(Job.run, [job for job in jobs if job.ranks == 1]))
@@ -261,7 +293,7 @@ def check_excepted() -> Counts:
 
 
 def run_all() -> Counts:
-    counts = run_suite()
+    counts = run_suite(Extent.FIRST)
     counts += run_futures()
     counts += check_excepted()
     counts += check_lists(SUITE.parent)
@@ -276,5 +308,9 @@ def run_all() -> Counts:
     return counts
 
 
+def run_rest() -> Counts:
+    return run_suite(Extent.REST)
+
+
 def run_whole() -> Counts:
-    return run_suite(whole=True)
+    return run_suite(Extent.WHOLE)
