@@ -1,4 +1,4 @@
-# make test    the wheel in a virtual environment, and every test tier
+# make test    the wheel in a virtual environment, and its tests; .ci/run has more
 # make lint    formatters, linters and type checks, without changing a file
 # make bench   against mpi4py on MPICH and on Open MPI, in the same run
 # make bench-pools   pools, queues and locks against six others, in the same run
