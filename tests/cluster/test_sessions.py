@@ -13,6 +13,7 @@ from pathlib import Path
 
 import phalanx.ipyparallel as ipp
 from phalanx.ipyparallel.cluster.commands import binary
+from phalanx.ipyparallel.serialize import _calls
 
 SECONDS = 60  # until something counts as hung
 
@@ -388,8 +389,13 @@ class Large(Home):
                 view.gather("part", block=True)
             with self.assertRaisesRegex(ValueError, "nobody has"):
                 link.open_block(1 << 40)
-            del whole
-            view.apply_sync(len, "")
+            # An engine of another machine has other memory under that number.
+            number, memory = link.new_block(4096)
+            place = ("part", number, 4000, b"another's token", 0, "f8", (10,))
+            view.execute("part = np.ones(10)", block=True)
+            before = bytes(memory)
+            self.assertEqual(view.apply_sync(_calls.fill, *place), [False] * 3)
+            self.assertEqual(bytes(memory), before)
 
     def test_nothing_is_kept_of_what_nobody_has_any_more(self) -> None:
         """Blocks go back when a result is dropped, not when garbage is collected."""

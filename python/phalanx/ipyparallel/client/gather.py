@@ -5,6 +5,7 @@ memory that nobody has touched yet. Here the client asks for the shapes first, a
 engines write into one piece of the cluster's memory, all at the same time.
 """
 
+import os
 from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -54,15 +55,17 @@ class Gathered(Map):
 
         size = first.dtype.itemsize * prod(first.shape[1:])
         rows = sum(one.shape[0] for one in large)
+        end, token = rows * size, os.urandom(16)
         try:
-            number, memory = self.ledger.link.new_block(rows * size)
+            number, memory = self.ledger.link.new_block(end + len(token))
         except MemoryError:
             return self.again()
+        memory[end : end + len(token)] = token
         calls: list[Any] = []
         before = 0
         for one in large:
-            place = (self.name, number, before * size, one.dtype, one.shape)
-            calls.append((place, {}))
+            place = (self.name, number, end, token, before * size)
+            calls.append(((*place, one.dtype, one.shape), {}))
             before += one.shape[0]
         if not all(self.fill(calls)):
             return self.again()

@@ -110,9 +110,19 @@ def part(name: str) -> Any:
 
 
 def fill(
-    name: str, number: int, offset: int, dtype: Any, shape: tuple[int, ...]
+    name: str,
+    number: int,
+    end: int,
+    token: bytes,
+    offset: int,
+    dtype: Any,
+    shape: tuple[int, ...],
 ) -> bool:
-    """Write an array into a piece of memory that a client has; whether it was that."""
+    """Write an array into a piece of memory that a client has; whether it was that.
+
+    (The token is what the client has written behind the `end`: an engine of another
+    machine has other memory, in which the number may mean something else.)
+    """
     import numpy
 
     from ..engine import current
@@ -125,6 +135,8 @@ def fill(
     try:
         memory = engine.link.open_block(number)
     except (OSError, ValueError):
+        return False
+    if bytes(memory[end : end + len(token)]) != token:
         return False
     flat = numpy.frombuffer(memory, dtype, value.size, offset)
     numpy.copyto(flat.reshape(shape), value)
