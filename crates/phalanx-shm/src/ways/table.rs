@@ -8,7 +8,7 @@ pub(super) const CYCLES: [usize; 6] = [128 << 10, 256 << 10, 512 << 10, 1 << 20,
 /// Sizes of messages that are measured: from those that are short beside the start of a pipe to those that are in no cache of one CPU.
 pub(super) const MESSAGES: [usize; 7] = [32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 8 << 20];
 
-/// Sizes of pipes through which they are measured. What is between and beyond them was never a tenth better than both.
+/// Sizes of pipes through which they are measured. What is between and beyond them was better than both in single rows only.
 pub(super) const THROUGH: [usize; 2] = [PIPES.0, 1 << 20];
 
 /// Bytes of a message that goes round a pipe many times: what that costs tells the pipes apart, and not the memory that one happens
