@@ -194,6 +194,9 @@ notebooks (import phalanx.ipyparallel as ipp; ipp.Client()).
   engine      one engine for a controller that runs (ipengine)
 
   -n N                how many engines (default: as many as CPUs)
+  --engines WHAT      start: engines by 'ssh', 'slurm', 'pbs', 'lsf', 'sge',
+                      'htcondor', 'batch', or as ranks of one job: 'mpi';
+                      --Class.option=VALUE configures it
   --daemonize         start in the background
   --restart           engines that die are started again
   --profile NAME      the profile (default: 'default'), --profile-dir DIR its

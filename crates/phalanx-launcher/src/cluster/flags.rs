@@ -45,6 +45,10 @@ pub(super) struct Flags {
     pub(super) records: Option<usize>,
     /// For engines: what they are to run first, and options that mean something to them.
     pub(super) engine_args: Vec<OsString>,
+    /// What starts the engines, if that is not the controller: `ssh`, `slurm`, or the name of a class.
+    pub(super) by: Option<String>,
+    /// Options of classes, as `--Class.option=value`: for what starts the engines.
+    pub(super) options: Vec<String>,
     /// What was accepted and has no meaning here.
     pub(super) ignored: Vec<String>,
     pub(super) help: bool,
@@ -176,14 +180,18 @@ impl Flags {
                 }
                 "fd" => flags.fd = word_of()?.parse().ok(),
                 "first" => flags.first = word_of()?.parse().ok(),
+                "engines" | "Cluster.engine_launcher_class" | "IPClusterStart.engine_launcher_class" => {
+                    let is_own =
+                        |by: &String| by.eq_ignore_ascii_case("local") || by.ends_with("LocalEngineSetLauncher");
+                    flags.by = Some(word_of()?).filter(|by| !is_own(by));
+                }
                 "nodb" => flags.records = Some(0),
                 "DictDB.record_limit" => flags.records = word_of()?.parse().ok(),
                 // Short flags of `ipengine`, for the engine.
                 "c" | "s" => flags.engine_args.extend([word.clone(), value()?]),
                 name if name.starts_with("IPEngine") => flags.engine_args.push(word.clone()),
-                name if IGNORED.contains(&name) || name.contains('.') => {
-                    flags.ignored.push(word.to_string_lossy().into_owned());
-                }
+                name if name.contains('.') => flags.options.push(word.to_string_lossy().into_owned()),
+                name if IGNORED.contains(&name) => flags.ignored.push(word.to_string_lossy().into_owned()),
                 name if IGNORED_VALUES.contains(&name) => {
                     let given = word_of()?;
                     let says_nothing = matches!(name, "log-level" | "ping" | "ident" | "user" | "keyfile")
@@ -225,10 +233,16 @@ mod tests {
             parse(&["-n", "4", "--profile=x", "--cluster-id", "id", "--daemonize=True", "--ping=250", "--dictdb"]);
         let flags = flags.expect("they are known");
         assert_eq!((flags.n, flags.profile.as_deref(), flags.cluster_id.as_deref()), (Some(4), Some("x"), Some("id")));
-        assert!(flags.daemonize && flags.ignored == ["--dictdb"]);
+        assert!(flags.daemonize && flags.ignored == ["--dictdb"] && flags.by.is_none());
         let flags =
             parse(&["-c", "a = 5", "--IPEngine.startup_script=x.py", "--HeartMonitor.period=5"]).expect("known");
         assert_eq!(flags.engine_args, ["-c", "a = 5", "--IPEngine.startup_script=x.py"]);
+        let flags = parse(&["--engines=slurm", "--SlurmEngineSetLauncher.queue=short"]).expect("known");
+        assert_eq!(
+            (flags.by.as_deref(), &flags.options[..]),
+            (Some("slurm"), &["--SlurmEngineSetLauncher.queue=short".to_owned()][..])
+        );
+        assert_eq!(parse(&["--engines", "local"]).expect("known").by, None);
     }
 
     #[test]

@@ -42,8 +42,11 @@ pub(super) fn controller(flags: Flags) -> Result<u8, LaunchError> {
     begin(flags, engines, false)
 }
 
-fn begin(flags: Flags, engines: u32, is_cluster: bool) -> Result<u8, LaunchError> {
+fn begin(mut flags: Flags, engines: u32, is_cluster: bool) -> Result<u8, LaunchError> {
     let place = Place::of(&flags);
+    if !is_cluster || flags.by.is_none() {
+        flags.ignored.append(&mut flags.options);
+    }
     place.make()?;
     if let Ok(reach) = read_connection(&place.connection("client"))
         && lives(reach.pid)
@@ -69,7 +72,10 @@ fn begin(flags: Flags, engines: u32, is_cluster: bool) -> Result<u8, LaunchError
             sys::Daemon::Child(tell) => ready = Some(tell),
         }
     }
-    let ended = serve(&flags, &place, engines, is_cluster, &mut ready);
+    let ended = match flags.by.as_deref().filter(|_| is_cluster) {
+        Some(by) => Err(become_python(&flags, &place, engines, by, ready.as_ref())),
+        None => serve(&flags, &place, engines, is_cluster, &mut ready),
+    };
     place.remove(std::process::id());
     match ended {
         Ok(()) => Ok(0),
@@ -80,6 +86,37 @@ fn begin(flags: Flags, engines: u32, is_cluster: bool) -> Result<u8, LaunchError
             Err(error)
         }
     }
+}
+
+/// Becomes the `Cluster` of Python's that starts the controller and has others start the engines: over ssh, by a batch system.
+/// Why it could not.
+fn become_python(flags: &Flags, place: &Place, engines: u32, by: &str, ready: Option<&OwnedFd>) -> LaunchError {
+    use std::os::unix::process::CommandExt;
+    let python = match python() {
+        Ok(python) => python,
+        Err(problem) => return problem,
+    };
+    if let Some(tell) = ready {
+        // It says so when the cluster has begun.
+        let _ = rustix::io::fcntl_setfd(tell, rustix::io::FdFlags::empty());
+    }
+    let settings = serde_json::json!({
+        "engines": by,
+        "n": engines,
+        "profile_dir": place.profile.to_string_lossy(),
+        "cluster_id": place.id,
+        "controller_ip": flags.ip,
+        "controller_location": flags.location,
+        "options": flags.options,
+        "quiet": flags.quiet,
+        "ready": ready.map(AsRawFd::as_raw_fd),
+    });
+    let mut command = std::process::Command::new(&python);
+    command.args(["-m", "phalanx.ipyparallel.cluster.foreground", &settings.to_string()]);
+    if let Some(phalanx) = install::executable() {
+        command.env("PHALANX_LAUNCHER", phalanx);
+    }
+    LaunchError::system(format!("starting {}", python.display()), command.exec())
 }
 
 /// Waits until a controller in the background has begun; the process in the foreground then ends.
