@@ -180,6 +180,9 @@ class Cluster(Configured):
 
     def _control(self) -> Control:
         """The connection by which engines are started and ended."""
+        poll = getattr(self.controller, "poll", None)
+        if poll is not None and poll() is not None:
+            raise ConnectionError("the controller of this cluster has ended")
         if self._requests is None or not self._requests.open:
             self._requests = Control(
                 self.profile_dir, self.cluster_id, registered=self._registered
