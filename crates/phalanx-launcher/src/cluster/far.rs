@@ -21,7 +21,7 @@ use crate::hosts::connect;
 use crate::sys;
 
 /// So long engines wait for a controller that was there and is not reached.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Listens for other machines: with what, and under which addresses and certificate the connection files have that.
 ///
