@@ -14,6 +14,7 @@ import textwrap
 import time
 import unittest
 
+from test_far import FarCase
 from test_faults import SECONDS, ClusterCase, until
 
 CLUSTERS = int(os.environ.get("PHALANX_TEST_CLUSTER_CHAOS", "12"))
@@ -37,7 +38,7 @@ def work(path, seconds, data=None):
     return data
 
 rc = ipp.Client(url_file=url_file)
-rc.wait_for_engines(2)
+rc.wait_for_engines(2, timeout=60)
 balanced, direct = rc.load_balanced_view(), rc[:]
 once, several = [], []
 open(os.path.join(folder, "begun"), "w").close()
@@ -79,19 +80,26 @@ print(json.dumps(ends))
 
 
 class TestChaos(ClusterCase):
+    victims = VICTIMS
+    # Those that are stopped for a while, and nothing may be lost.
+    patient = ("stopped engine", "stopped controller")
+
     def setUp(self) -> None:
         # Each round has a cluster of its own.
         pass
+
+    def begin(self) -> None:
+        ClusterCase.setUp(self)
 
     def test_clusters(self) -> None:
         seed = random.randrange(1 << 32)
         dice = random.Random(seed)
         ended = {"ok": 0, "failed": 0}
         for number in range(CLUSTERS):
-            victim = dice.choice(VICTIMS)
+            victim = dice.choice(self.victims)
             which = f"cluster {number} of seed {seed}, {victim}"
             with self.subTest(which):
-                ClusterCase.setUp(self)
+                self.begin()
                 for kind, count in self.one(dice, victim, which).items():
                     ended[kind] = ended.get(kind, 0) + count
                 self.doCleanups()
@@ -126,25 +134,44 @@ class TestChaos(ClusterCase):
         ends: dict[str, int] = json.loads(out)
         wrong = {kind: ends.pop(kind) for kind in ("pending", "twice", "lost")}
         self.assertEqual(set(wrong.values()), {0}, f"{which}: {wrong}")
-        if victim.startswith("stopped"):
+        if victim in self.patient:
             self.assertEqual(ends["failed"], 0, which)
         return ends
 
     def hurt(self, dice: random.Random, victim: str, client: int) -> None:
         if victim == "client":
             pid = client
+        elif victim.endswith("gateway"):
+            pid = dice.choice(self.gateways).pid
         elif victim.endswith("controller"):
             pid = self.pid
         else:
             link = self.link()
             pid = dice.choice(link.welcome["engines"])["pid"]
             link.close()
-        if victim.startswith("stopped"):
+        if "stopped" in victim:
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(dice.uniform(0.1, 1.0))
+            # For longer than the heartbeats that may be missed, or not.
+            time.sleep(5 if victim.startswith("long") else dice.uniform(0.1, 1.0))
             os.kill(pid, signal.SIGCONT)
         else:
             os.kill(pid, signal.SIGKILL)
+
+
+class TestFarChaos(TestChaos, FarCase):
+    """The same over the network: two gateways with an engine each, and a far client."""
+
+    victims = (
+        *VICTIMS,
+        *("gateway", "stopped gateway", "long stopped gateway"),
+        "long stopped controller",
+    )
+    patient = ("stopped engine", "stopped controller", "stopped gateway")
+    gateways: list[subprocess.Popen[str]] = []  # noqa: RUF012
+
+    def begin(self) -> None:
+        FarCase.setUp(self)
+        self.gateways = [self.add_engines(), self.add_engines()]
 
 
 if __name__ == "__main__":

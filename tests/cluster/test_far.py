@@ -49,6 +49,10 @@ class FarCase(ClusterCase):
         info["location"] = "elsewhere"
         self.file.write_text(json.dumps(info))
 
+    def link(self, **other):
+        near = json.loads(self.near.read_text())["socket"]
+        return super().link(**{"socket": near, **other})
+
     def near_client(self) -> ipp.Client:
         client = ipp.Client(str(self.near), timeout=20)
         self.addCleanup(client.close)
