@@ -258,6 +258,17 @@ impl Writer {
         &self.bytes[self.at..]
     }
 
+    /// Moves all of [`Writer::unsent`] into an empty buffer, whose room is used from then on: nothing is copied.
+    pub fn take_unsent(&mut self, into: &mut Vec<u8>) {
+        if self.at == 0 && into.is_empty() {
+            std::mem::swap(&mut self.bytes, into);
+        } else {
+            into.extend_from_slice(self.unsent());
+            self.bytes.clear();
+        }
+        self.at = 0;
+    }
+
     /// So many bytes of [`Writer::unsent`] have been written.
     pub fn sent(&mut self, count: usize) {
         self.at = (self.at + count).min(self.bytes.len());
@@ -377,6 +388,15 @@ mod tests {
         writer.push(&"x").unwrap();
         assert_eq!(writer.unsent().len(), before - 3 + 6);
         writer.sent(usize::MAX / 2);
+        assert!(writer.unsent().is_empty());
+        writer.push(&"abc").unwrap();
+        writer.sent(1);
+        let (whole, mut taken) = (writer.unsent().to_vec(), Vec::new());
+        writer.take_unsent(&mut taken);
+        writer.push(&"d").unwrap();
+        let before = taken.len();
+        writer.take_unsent(&mut taken);
+        assert_eq!((&taken[..before], &taken[before..]), (&whole[..], &[2, 0, 0, 0, 1, b'd'][..]));
         assert!(writer.unsent().is_empty());
     }
 }

@@ -152,12 +152,12 @@ impl<M: Routed> Link<M> {
         Ok(())
     }
 
-    /// Bytes to be written next, if there are any: messages, then a chunk.
+    /// Moves the bytes to be written next, if there are any, into an empty buffer: messages, then a chunk.
     ///
     /// # Errors
     /// When memory cannot be read.
-    pub(crate) fn unsent(&mut self) -> Result<&[u8], LinkError> {
-        while self.writer.unsent().is_empty()
+    pub(crate) fn fill(&mut self, out: &mut Vec<u8>) -> Result<(), LinkError> {
+        if self.writer.unsent().is_empty()
             && let Some(Leaving { number, block, at }) = self.leaving.front_mut()
         {
             let length = CHUNK.min(block.len() - *at);
@@ -168,12 +168,8 @@ impl<M: Routed> Link<M> {
                 self.leaving.pop_front();
             }
         }
-        Ok(self.writer.unsent())
-    }
-
-    /// So many bytes of [`Link::unsent`] have been written.
-    pub(crate) fn sent(&mut self, count: usize) {
-        self.writer.sent(count);
+        self.writer.take_unsent(out);
+        Ok(())
     }
 
     /// Whether nothing waits to be written.
@@ -352,20 +348,21 @@ mod tests {
             to.trust();
             let mut expected: HashMap<u32, Vec<(usize, u8)>> = HashMap::new();
             let mut got: HashMap<u32, Vec<(usize, u8)>> = HashMap::new();
-            let mut rest = sent.iter();
+            let (mut rest, mut unsent) = (sent.iter(), Vec::new());
             loop {
                 for (channel, length, byte) in rest.by_ref().take(at_a_time) {
                     let (payload, _block) = object(here, &vec![*byte; *length]);
                     from.say(*channel, &(*length as u64, *byte), vec![payload], ToGateway::Said).expect("room");
                     expected.entry(*channel).or_default().push((*length, *byte));
                 }
-                let unsent = from.unsent().expect("readable").to_vec();
+                if unsent.is_empty() {
+                    from.fill(&mut unsent).expect("readable");
+                }
                 if unsent.is_empty() {
                     break;
                 }
-                let now = &unsent[..piece.min(unsent.len())];
-                to.take(now).expect("as it was written");
-                from.sent(now.len());
+                let now = unsent.split_off(piece.min(unsent.len()));
+                to.take(&std::mem::replace(&mut unsent, now)).expect("as it was written");
                 while let Some((message, objects)) = to.next() {
                     let ToGateway::Said(said) = message else { panic!("something else") };
                     let (length, byte): (u64, u8) = postcard::from_bytes(&said.message.0).expect("ours");
@@ -386,7 +383,9 @@ mod tests {
         let (payload, _block) = object(here, b"x");
         from.say(1, &1u8, vec![payload], ToGateway::Said).expect("room");
         let mut to: Link<ToGateway> = Link::new(there, "1");
-        assert_eq!(to.take(from.unsent().expect("readable")), Err(LinkError::Stray));
+        let mut bytes = Vec::new();
+        from.fill(&mut bytes).expect("readable");
+        assert_eq!(to.take(&bytes), Err(LinkError::Stray));
     }
 
     #[test]

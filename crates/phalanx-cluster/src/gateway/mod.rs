@@ -328,12 +328,8 @@ impl Gateway {
 
     fn unsent(&mut self, generation: u64, bytes: &mut Vec<u8>) -> bool {
         let Some(link) = self.link.as_mut().filter(|_| self.generation == generation) else { return false };
-        match link.unsent() {
-            Ok(unsent) => {
-                bytes.extend_from_slice(unsent);
-                link.sent(bytes.len());
-                true
-            }
+        match link.fill(bytes) {
+            Ok(()) => true,
             Err(error) => {
                 self.lost(generation, &error.to_string());
                 false

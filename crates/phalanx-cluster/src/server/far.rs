@@ -174,12 +174,8 @@ impl Server {
     /// What is to be written to a gateway; whether it is still there.
     fn for_gateway(&mut self, id: u64, bytes: &mut Vec<u8>) -> bool {
         let Some(gateway) = self.gateways.get_mut(&id) else { return false };
-        match gateway.link.unsent() {
-            Ok(unsent) => {
-                bytes.extend_from_slice(unsent);
-                gateway.link.sent(bytes.len());
-                !(gateway.closing && bytes.is_empty())
-            }
+        match gateway.link.fill(bytes) {
+            Ok(()) => !(gateway.closing && bytes.is_empty()),
             Err(error) => {
                 self.gateway_lost(id, &error.to_string());
                 false
