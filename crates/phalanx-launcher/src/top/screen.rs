@@ -66,7 +66,8 @@ impl Screen {
     fn take(&self) -> io::Result<()> {
         let mut raw = self.before.clone();
         raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Flush, &raw)?;
+        // What was typed meanwhile is for us.
+        tcsetattr(stdin(), OptionalActions::Now, &raw)?;
         write(ENTER);
         Ok(())
     }
