@@ -48,13 +48,22 @@ impl Identity {
     }
 }
 
+/// The cryptography of both ends: AES with keys of 128 bits first, which has ten rounds instead of fourteen and is as far from
+/// being broken.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    let first = ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != first.suite());
+    Arc::new(provider)
+}
+
 /// For a controller.
 ///
 /// # Errors
 /// When the identity is none.
 pub(crate) fn acceptor(identity: &Identity) -> io::Result<TlsAcceptor> {
     let key = PrivatePkcs8KeyDer::from(identity.key.clone());
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(io::Error::other)?
         .with_no_client_auth()
@@ -70,7 +79,7 @@ pub(crate) fn acceptor(identity: &Identity) -> io::Result<TlsAcceptor> {
 /// # Errors
 /// When the system's cryptography is not what it should be.
 pub(crate) fn connector(certificate: &[u8]) -> io::Result<(TlsConnector, ServerName<'static>)> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = provider();
     let pinned = Pinned { certificate: certificate.to_vec(), provider: provider.clone() };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use super::Reach;
-use crate::far::stream::prepare;
+use crate::far::stream::{Stream, prepare};
 use crate::far::tls;
 
 /// One address has so long to answer.
@@ -21,7 +21,7 @@ const REFUSED: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// In words: where it was looked for, and what was found there.
-pub(super) async fn dial(reach: &Reach, until: Instant, was_there: bool) -> Result<TlsStream<TcpStream>, String> {
+pub(super) async fn dial(reach: &Reach, until: Instant, was_there: bool) -> Result<Stream, String> {
     let (connector, name) = tls::connector(&reach.certificate).map_err(|error| error.to_string())?;
     let mut refused_since = None;
     loop {
@@ -31,8 +31,7 @@ pub(super) async fn dial(reach: &Reach, until: Instant, was_there: bool) -> Resu
             let limit = ADDRESS.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(50));
             let attempt = async {
                 let stream = TcpStream::connect(address).await?;
-                prepare(&stream);
-                connector.connect(name.clone(), stream).await
+                connector.connect(name.clone(), prepare(stream)).await
             };
             match tokio::time::timeout(limit, attempt).await {
                 Ok(Ok(stream)) => return Ok(TlsStream::Client(stream)),

@@ -24,9 +24,8 @@ use phalanx_wire::cluster::{FromClient, Hello, PROTOCOL, Parcel, Payload, ToClie
 use phalanx_wire::far::{FromGateway, Said, ToGateway};
 use phalanx_wire::pulse::Pulse;
 use tokio::io::Interest;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
-use tokio_rustls::TlsStream;
 
 use crate::far::link::{Arrived, Link};
 use crate::far::stream::{self, BEATS};
@@ -204,7 +203,7 @@ async fn find(
     reach: &Reach,
     limit: Duration,
     was_there: bool,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<stream::Stream> {
     let (found, stirred) = (Rc::new(RefCell::new(None)), gateway.borrow().stirred.clone());
     let looking = spawn_local({
         let (found, stirred, reach) = (found.clone(), stirred.clone(), reach.clone());
@@ -293,7 +292,7 @@ impl Gateway {
     }
 
     /// Takes a stream to the controller into use.
-    fn attach(gateway: &Rc<RefCell<Gateway>>, stream: TlsStream<TcpStream>, token: &str) {
+    fn attach(gateway: &Rc<RefCell<Gateway>>, stream: stream::Stream, token: &str) {
         let (reader, writer) = tokio::io::split(stream);
         let wake = Rc::new(tokio::sync::Notify::new());
         let generation = {

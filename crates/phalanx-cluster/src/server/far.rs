@@ -93,7 +93,7 @@ async fn greet(
     from: SocketAddr,
     beat: Duration,
 ) {
-    stream::prepare(&stream);
+    let stream = stream::prepare(stream);
     let until = tokio::time::Instant::now() + HELLO;
     let problem = match tokio::time::timeout_at(until, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
@@ -126,7 +126,7 @@ pub(crate) async fn last_words(server: &Rc<RefCell<Server>>) {
 impl Server {
     fn gateway_connected(
         server: &Rc<RefCell<Server>>,
-        stream: TlsStream<TcpStream>,
+        stream: stream::Stream,
         from: SocketAddr,
         beat: Duration,
     ) -> u64 {
