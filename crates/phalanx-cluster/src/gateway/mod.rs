@@ -225,18 +225,8 @@ async fn find(
 }
 
 async fn heed_signals(gateway: Rc<RefCell<Gateway>>, signals: tokio::io::unix::AsyncFd<OwnedFd>) {
-    loop {
-        let Ok(mut ready) = signals.readable().await else { return };
-        // struct signalfd_siginfo: 128 bytes, of which the first four are the number.
-        let mut record = [0u8; 128];
-        match rustix::io::read(signals.get_ref(), &mut record[..]) {
-            Ok(count) if count == record.len() => {
-                let number = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
-                let reason = format!("it was ended by signal {number}");
-                gateway.borrow_mut().end(Ended::Well(reason));
-            }
-            _ => ready.clear_ready(),
-        }
+    while let Some(number) = watched::next_signal(&signals).await {
+        gateway.borrow_mut().end(Ended::Well(format!("it was ended by signal {number}")));
     }
 }
 
@@ -625,32 +615,9 @@ impl Gateway {
 
     /// Writes what waits for somebody.
     fn flush(&mut self, channel: u32) {
-        let Some(local) = self.locals.get_mut(&channel).filter(|local| !local.conn.waits) else { return };
-        let End::Here(stream) = local.conn.end.clone() else { return };
-        // One that is gone is seen by who reads it.
-        if !matches!(local.conn.flush(), Ok(false)) {
-            return;
+        if let Some(local) = self.locals.get_mut(&channel) {
+            local.conn.write_out(&self.me, move |gateway| Some(&mut gateway.locals.get_mut(&channel)?.conn));
         }
-        local.conn.waits = true;
-        let me = self.me.clone();
-        spawn_local(async move {
-            loop {
-                let ready = stream.writable().await;
-                let Some(gateway) = me.upgrade() else { return };
-                let mut gateway = gateway.borrow_mut();
-                let Some(local) = gateway.locals.get_mut(&channel) else { return };
-                let done = ready.and_then(|()| {
-                    stream.try_io(Interest::WRITABLE, || match local.conn.flush() {
-                        Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
-                        other => other,
-                    })
-                });
-                if !done.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                    local.conn.waits = false;
-                    return;
-                }
-            }
-        });
     }
 
     /// Everybody has gone.

@@ -1,9 +1,10 @@
 //! One connection: frames in both directions, and who holds the blocks of what has been sent.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use phalanx_wire::cluster::{Parcel, Payload};
 use phalanx_wire::frame::{Reader, WireError, Writer};
@@ -11,7 +12,9 @@ use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
+use tokio::io::Interest;
 use tokio::net::UnixStream;
+use tokio::task::spawn_local;
 
 use super::objects::Held;
 
@@ -202,6 +205,40 @@ impl Conn {
         }
         self.dirty = false;
         Ok(true)
+    }
+
+    /// Writes what can be written now, and the rest once it can be: `find` finds the connection again. One that is gone is seen by
+    /// who reads it.
+    pub(crate) fn write_out<T: 'static>(
+        &mut self,
+        owner: &Weak<RefCell<T>>,
+        find: impl Fn(&mut T) -> Option<&mut Conn> + 'static,
+    ) {
+        let End::Here(stream) = &self.end else { return };
+        let stream = stream.clone();
+        if self.waits || !matches!(self.flush(), Ok(false)) {
+            return;
+        }
+        self.waits = true;
+        let owner = owner.clone();
+        spawn_local(async move {
+            loop {
+                let ready = stream.writable().await;
+                let Some(owner) = owner.upgrade() else { return };
+                let mut owner = owner.borrow_mut();
+                let Some(conn) = find(&mut owner) else { return };
+                let done = ready.and_then(|()| {
+                    stream.try_io(Interest::WRITABLE, || match conn.flush() {
+                        Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
+                        other => other,
+                    })
+                });
+                if !done.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                    conn.waits = false;
+                    return;
+                }
+            }
+        });
     }
 
     /// Writes what waits, which nothing has been written of before, with a descriptor beside it.

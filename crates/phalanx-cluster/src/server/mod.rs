@@ -223,17 +223,8 @@ async fn accept(server: Rc<RefCell<Server>>, listener: UnixListener) {
 
 async fn heed_signals(server: Rc<RefCell<Server>>, signals: AsyncFd<OwnedFd>) {
     let mut seen = 0;
-    loop {
-        let Ok(mut ready) = signals.readable().await else { return };
-        // struct signalfd_siginfo: 128 bytes, of which the first four are the number.
-        let mut record = [0u8; 128];
-        match rustix::io::read(signals.get_ref(), &mut record[..]) {
-            Ok(count) if count == record.len() => {
-                let number = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
-                seen += i32::from(server.borrow_mut().signalled(number, seen > 0));
-            }
-            _ => ready.clear_ready(),
-        }
+    while let Some(number) = watched::next_signal(&signals).await {
+        seen += i32::from(server.borrow_mut().signalled(number, seen > 0));
     }
 }
 
@@ -569,39 +560,8 @@ impl Server {
     }
 
     fn flush_one(&mut self, id: u64) {
-        let Some(conn) = self.conns.get_mut(&id).filter(|conn| !conn.waits) else { return };
-        let End::Here(stream) = conn.end.clone() else { return };
-        match conn.flush() {
-            Ok(true) => {}
-            Ok(false) => {
-                conn.waits = true;
-                let me = self.me.clone();
-                spawn_local(async move {
-                    loop {
-                        let ready = stream.writable().await;
-                        let Some(server) = me.upgrade() else { return };
-                        let mut server = server.borrow_mut();
-                        let Some(conn) = server.conns.get_mut(&id) else { return };
-                        let done = ready.and_then(|()| {
-                            stream.try_io(Interest::WRITABLE, || match conn.flush() {
-                                Ok(true) => Ok(()),
-                                Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
-                                Err(error) => Err(error),
-                            })
-                        });
-                        match done {
-                            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                            // One that is gone is seen by who reads it.
-                            Ok(()) | Err(_) => {
-                                conn.waits = false;
-                                return;
-                            }
-                        }
-                    }
-                });
-            }
-            // One that is gone is seen by who reads it.
-            Err(_) => {}
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.write_out(&self.me, move |server| server.conns.get_mut(&id));
         }
     }
 

@@ -16,3 +16,18 @@ pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     let found = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
     found.map_err(|error| error.into_parts().1)
 }
+
+/// The number of the next signal that a `signalfd` tells; nothing when there will be none.
+pub(crate) async fn next_signal(signals: &AsyncFd<OwnedFd>) -> Option<i32> {
+    loop {
+        let mut ready = signals.readable().await.ok()?;
+        // struct signalfd_siginfo: 128 bytes, of which the first four are the number.
+        let mut record = [0u8; 128];
+        match rustix::io::read(signals.get_ref(), &mut record[..]) {
+            Ok(count) if count == record.len() => {
+                return Some(i32::from_ne_bytes([record[0], record[1], record[2], record[3]]));
+            }
+            _ => ready.clear_ready(),
+        }
+    }
+}
