@@ -87,7 +87,6 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             "program_and_args": shlex.join(command),
             "arguments": shlex.join(command[1:]),
             "output_file": self.output_file or str(log / f"{self.batch_file_name}.out"),
-            "environment_json": "",
             **{name: getattr(self, name, "") for _, name, _ in self.added},
             **self.namespace,
         }

@@ -571,10 +571,15 @@ class JobEngineSetLauncher(LocalEngineSetLauncher):
         super().__init__(work_dir=work_dir, config=config, **kwargs)
 
     def _job(
-        self, name: str, command: list[str], env: dict[str, str]
-    ) -> "LocalProcessLauncher":
-        """A process of this machine, not started yet."""
-        return LocalProcessLauncher(
+        self,
+        name: str,
+        command: list[str],
+        env: dict[str, str],
+        kind: type[LocalProcessLauncher] = LocalProcessLauncher,
+        **more: Any,
+    ) -> Any:
+        """A process of this machine, of a kind of launcher; it is not started yet."""
+        return kind(
             work_dir=self.work_dir,
             parent=self.parent,
             log=self.log,
@@ -583,6 +588,7 @@ class JobEngineSetLauncher(LocalEngineSetLauncher):
             name=name,
             cmd_and_args=command,
             environment={**self.environment, **env},  # type: ignore[attr-defined]
+            **more,
         )
 
     def _start_jobs(self, first: int) -> None:
@@ -709,10 +715,8 @@ class MPIEngineSetLauncher(JobEngineSetLauncher):
         job._start()
 
 
-# Modules whose launchers are imported when somebody asks for one.
-_ELSEWHERE = {"ssh": "remote"} | dict.fromkeys(
-    ("batch", "slurm", "pbs", "lsf", "sge", "htcondor"), "batch"
-)
+# Launchers that are imported when somebody asks for one: where, and their names.
+_MODULES = ("batch", "remote")
 _CLASSES = {
     "ssh": "SSHEngineSetLauncher",
     "batch": "BatchEngineSetLauncher",
@@ -728,7 +732,7 @@ def __getattr__(name: str) -> Any:
     if name.endswith("Launcher"):
         from importlib import import_module
 
-        for module in sorted(set(_ELSEWHERE.values())):
+        for module in _MODULES:
             found = getattr(import_module(f".{module}", __package__), name, None)
             if found is not None:
                 return found

@@ -126,16 +126,8 @@ class SSHEngineSetLauncher(JobEngineSetLauncher):
         self.n = sum(count for _, count, _ in hosts)
         for host, count, args in hosts:
             command = self._command(host, count, first, args)
-            job = _Fed(
-                work_dir=self.work_dir,
-                parent=self.parent,
-                log=self.log,
-                cluster_id=self.cluster_id,
-                profile_dir=self.profile_dir,
-                name=f"ipengine-{host}",
-                cmd_and_args=command,
-                fed=json.dumps(info).encode() + b"\n",
-            )
+            fed = json.dumps(info).encode() + b"\n"
+            job = self._job(f"ipengine-{host}", command, {}, _Fed, fed=fed)
             job.ids = list(range(first, first + count))
             self.jobs.append(job)
             job._start()
