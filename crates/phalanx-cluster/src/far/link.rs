@@ -278,6 +278,23 @@ impl<M: Routed> Link<M> {
     }
 }
 
+/// Objects that have come, as they are given on. What has no memory here, or is damaged, is missed by who needs it.
+pub(crate) fn payloads(objects: &[Arrived]) -> Vec<Payload> {
+    let missing = || Payload { blocks: vec![u64::MAX], ..Payload::default() };
+    objects.iter().map(|object| object.as_ref().map_or_else(missing, |held| held.payload(false))).collect()
+}
+
+/// What is said on a channel.
+///
+/// # Errors
+/// In words, when it is no message.
+pub(crate) fn message<M: serde::de::DeserializeOwned>(said: &Said) -> Result<M, String> {
+    match postcard::take_from_bytes(&said.message.0) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(WireError::Nonsense.to_string()),
+    }
+}
+
 /// An object in our memory.
 fn land(object: &Object, blocks: Vec<(u64, u32, Option<Block>)>) -> Arrived {
     let known = |old: u64| {

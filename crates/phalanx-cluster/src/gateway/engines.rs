@@ -14,8 +14,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 
-use super::{Gateway, given, read};
-use crate::far::link::Arrived;
+use super::{Gateway, given};
+use crate::far::link::{Arrived, message};
 use crate::server::Launcher;
 use crate::server::conn::Kind;
 use crate::server::engines::{begun, ending, watch};
@@ -192,7 +192,7 @@ impl Gateway {
     /// When it is no message.
     pub(super) fn engine_told(&mut self, said: &Said, objects: Vec<Arrived>) -> Result<(), String> {
         let channel = said.channel;
-        let message: ToEngine = read(&said.message.0)?;
+        let message: ToEngine = message(said)?;
         let Some(local) = self.locals.get_mut(&channel) else { return Ok(()) };
         let Some(engine) = local.engine.as_mut() else { return Ok(()) };
         match message {

@@ -27,7 +27,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::far::link::{Arrived, Link};
+use crate::far::link::{Arrived, Link, message, payloads};
 use crate::far::stream::{self, BEATS};
 use crate::server::conn::{Conn, End, Kind};
 use crate::server::engines::{host, watch};
@@ -574,7 +574,7 @@ impl Gateway {
     }
 
     fn client_told(&mut self, said: &Said, objects: Vec<Arrived>) -> Result<(), String> {
-        let message: ToClient = read(&said.message.0)?;
+        let message: ToClient = message(said)?;
         let Some(local) = self.locals.get_mut(&said.channel) else { return Ok(()) };
         let is_welcome = matches!(message, ToClient::Welcome { .. });
         let (payloads, held) = given(objects);
@@ -667,16 +667,6 @@ impl Gateway {
 
 /// Objects that have come, as they are given on, and what holds their memory.
 fn given(objects: Vec<Arrived>) -> (Vec<Payload>, Vec<Held>) {
-    // What has no memory here is missed by who loads it.
-    let missing = || Payload { blocks: vec![u64::MAX], ..Payload::default() };
-    let payloads = objects.iter().map(|object| object.as_ref().map_or_else(missing, |held| held.payload(false)));
-    let payloads = payloads.collect();
+    let payloads = payloads(&objects);
     (payloads, objects.into_iter().flatten().filter(Held::has_blocks).collect())
-}
-
-fn read<M: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<M, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((message, [])) => Ok(message),
-        _ => Err("the controller said something that is no message of Phalanx's".to_owned()),
-    }
 }

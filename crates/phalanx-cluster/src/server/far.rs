@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use phalanx_wire::cluster::{FromClient, FromEngine, Hello, PROTOCOL, Parcel, Payload, Role};
+use phalanx_wire::cluster::{Hello, PROTOCOL, Parcel, Payload, Role};
 use phalanx_wire::far::{FromGateway, Known, Said, ToGateway};
 use phalanx_wire::pulse::Pulse;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use super::conn::{Conn, End, Kind};
 use super::engines::Process;
 use super::{HELLO, HELLO_BYTES, Server, is_same, now};
-use crate::far::link::{Arrived, Link};
+use crate::far::link::{Arrived, Link, message, payloads};
 use crate::far::stream::{self, BEATS};
 use crate::far::tls::{self, Identity};
 
@@ -367,17 +367,14 @@ impl Server {
     }
 
     fn far_said(&mut self, conn: u64, said: &Said, objects: Vec<Arrived>) -> Result<(), String> {
-        // What has no memory here, or is damaged, is missed by who needs it.
-        let missing = || Payload { blocks: vec![u64::MAX], ..Payload::default() };
-        let payloads = objects.iter().map(|object| object.as_ref().map_or_else(missing, |held| held.payload(false)));
-        let payloads: Vec<Payload> = payloads.collect();
+        let payloads = payloads(&objects);
         match self.conns.get(&conn).map(|conn| conn.kind) {
             Some(Kind::Engine(engine)) => {
-                let body = read::<FromEngine>(&said.message.0)?;
+                let body = message(said)?;
                 self.reported(engine, conn, Parcel { taken: 0, body, payloads });
             }
             Some(Kind::Client) => {
-                let body = read::<FromClient>(&said.message.0)?;
+                let body = message(said)?;
                 self.asked(conn, Parcel { taken: 0, body, payloads });
             }
             _ => {}
@@ -468,12 +465,5 @@ impl Server {
             gateway.closing = true;
             gateway.wake.notify_one();
         }
-    }
-}
-
-fn read<M: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<M, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((message, [])) => Ok(message),
-        _ => Err("bytes that are no message of Phalanx's".to_owned()),
     }
 }
