@@ -158,7 +158,18 @@ class TestBlock(BlockCase):
         self.assertRegex(
             block, r"ranks 0-.*: Recv from rank 17, tag \d+[^:]*more\s+like it"
         )
-        self.assert_fits(block, 36)
+        self.assert_fits(block)
+
+    def test_ranks_that_raise_in_many_places_fit_on_a_screen(self):
+        lines = "".join(
+            f"    if me % 16 == {line}:\n        raise IndexError({line})\n"
+            for line in range(16)
+        )
+        script = f"    if me % 3 == 0:\n        wait_for_ever()\n{lines}"
+        ended, block = self.block(48, script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assertEqual(block.count("Traceback"), 1, block)
+        self.assert_fits(block)
 
     def test_a_hook_of_the_program_shows_it_and_the_block_says_where(self):
         script = """

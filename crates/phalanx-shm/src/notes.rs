@@ -77,13 +77,22 @@ impl<'a> Notes<'a> {
     /// Writes a note, as its thread, awake. Of more than [`NOTE_BYTES`] bytes nothing is written, and nobody sees a note.
     pub fn write(&self, at: usize, content: &[u8]) {
         let note = self.note(at);
-        self.awake(at);
+        self.clear(at);
         let serial = (note[SAID].load(Ordering::Relaxed) as u32).wrapping_add(1);
         let len = if content.len() <= NOTE_BYTES { content.len() as u64 } else { 0 };
-        note[SAID].store(len << 32 | u64::from(serial), Ordering::Relaxed);
         if len > 0 {
             store(&note[HEAD..HEAD + CONTENT], content);
         }
+        // SYNC POINT said: Release, who sees the length sees the content.
+        note[SAID].store(len << 32 | u64::from(serial), Ordering::Release);
+    }
+
+    /// Takes a note back whose wait is over, as its thread.
+    pub fn clear(&self, at: usize) {
+        let said = &self.note(at)[SAID];
+        said.store(u64::from(said.load(Ordering::Relaxed) as u32), Ordering::Relaxed);
+        // SYNC POINT said: the fence in it lies between the length that is gone and the next content.
+        self.awake(at);
     }
 
     /// Says that the thread goes to sleep, its word being in state `token`.
@@ -121,6 +130,19 @@ impl<'a> Notes<'a> {
         // SYNC POINT note: acquire side, the second look at the epoch comes after the content.
         fence(Ordering::SeqCst);
         self.holds(at, stamp).then_some((stamp, content))
+    }
+
+    /// What a thread waits for, also while it is awake between two sleeps of one wait. For telling: it may have found by now
+    /// what it waits for.
+    pub fn said(&self, at: usize) -> Option<Vec<u8>> {
+        let note = self.note(at);
+        // SYNC POINT said: Acquire, pairs with `write`.
+        let said = note[SAID].load(Ordering::Acquire);
+        let len = usize::try_from(said >> 32).ok().filter(|len| (1..=NOTE_BYTES).contains(len))?;
+        let content = load(&note[HEAD..HEAD + CONTENT], len);
+        // SYNC POINT said: acquire side, the second look comes after the content.
+        fence(Ordering::SeqCst);
+        (note[SAID].load(Ordering::Relaxed) == said).then_some(content)
     }
 
     /// Whether the thread has slept all the time since the note was read.
@@ -195,6 +217,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_waited_for_is_said_until_the_wait_is_over() {
+        let room = room();
+        let notes = Notes::over(&room);
+        assert_eq!(notes.said(1), None);
+        notes.write(1, b"a wait");
+        notes.asleep(1, 5);
+        notes.awake(1);
+        assert!(notes.read(1).is_none());
+        assert_eq!(notes.said(1).as_deref(), Some(&b"a wait"[..]));
+        notes.clear(1);
+        assert_eq!(notes.said(1), None);
+        notes.asleep(1, 6);
+        assert!(notes.read(1).is_none());
+    }
+
+    #[test]
     fn a_verdict_is_for_one_content() {
         let room = room();
         let notes = Notes::over(&room);
@@ -222,6 +260,8 @@ mod tests {
     fn nonsense_is_no_note() {
         let room: Vec<AtomicU64> = (0..NOTES_WORDS).map(|_| AtomicU64::new(0xfefe_fefe_fefe_fefe)).collect();
         let notes = Notes::over(&room);
-        assert!((0..NOTES).all(|at| notes.read(at).is_none() && notes.verdict(at).is_none()));
+        assert!(
+            (0..NOTES).all(|at| notes.read(at).is_none() && notes.said(at).is_none() && notes.verdict(at).is_none())
+        );
     }
 }

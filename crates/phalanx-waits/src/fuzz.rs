@@ -1,8 +1,9 @@
 //! What ranks have left in the segment, with any bytes in it: see `phalanx-fuzz`.
 
 use crate::finding::{Class, Finding, Found};
+use crate::fold::{Manner, fold};
 use crate::found::Findings;
-use crate::report::{Names, ranks, reason, report, said, summary, verdict};
+use crate::report::{Names, ranks, reason, report, said, verdict};
 use crate::snapshot::Snapshot;
 use crate::wait::{Collective, Frame, Item, Kind, Need, Peers, Wait};
 
@@ -111,7 +112,10 @@ fn notes(bytes: &[u8]) {
             tamed(&text);
         }
     }
-    tamed(&summary(&snapshot, |slot| slot != 3, 2, &Numbers));
+    let manner = Manner { indent: "  ", one: ": something else", more: ": something else each" };
+    let folded = fold(&crate::waits(&snapshot, |slot| slot != 3, &Numbers), 7, manner, &Numbers);
+    tamed(&folded);
+    assert!(folded.lines().count() <= 7);
     let named: Vec<u32> = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).take(64).collect();
     let _ = ranks(&named, &Numbers);
 }

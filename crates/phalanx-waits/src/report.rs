@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::fold::Told;
 use crate::snapshot::{Snapshot, Thread};
 use crate::wait::{Collective, Frame, Kind, Wait, main_frame};
 
@@ -16,6 +17,8 @@ pub trait Names {
 
 /// Columns of a line.
 const WIDTH: usize = 80;
+/// Waits that are told apart even where only their words differ.
+const APART: usize = 6;
 /// Ranks that are named one by one.
 const NAMED: usize = 8;
 
@@ -103,28 +106,28 @@ pub fn table(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool, names: &dyn Name
     tame(text)
 }
 
-/// The same in no more than `most` entries, those of the most processes; the others are counted.
+/// The same for whoever has little room: what differs in nothing but its words is one group, where there are many.
 #[must_use]
-pub fn summary(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool, most: usize, names: &dyn Names) -> String {
+pub fn waits(snapshot: &Snapshot, chosen: impl Fn(u32) -> bool, names: &dyn Names) -> Vec<Told> {
     let mut entries = entries(snapshot, chosen);
-    if entries.len() > most {
+    if entries.len() > APART {
         entries = merged(entries);
     }
-    let mut sizes: Vec<usize> = (0..entries.len()).collect();
-    sizes.sort_by_key(|at| std::cmp::Reverse(entries[*at].slots.len()));
-    let (shown, rest) = sizes.split_at(most.min(sizes.len()));
-    let mut text = String::new();
-    for (_, entry) in entries.iter().enumerate().filter(|(at, _)| shown.contains(at)) {
-        write_entry(&mut text, entry, names);
-    }
-    let mut others: Vec<u32> = rest.iter().flat_map(|at| entries[*at].slots.iter().copied()).collect();
-    others.sort_unstable();
-    others.dedup();
-    if !others.is_empty() {
-        let calls = if rest.len() == 1 { "another call".to_owned() } else { format!("{} other calls", rest.len()) };
-        wrapped(&mut text, "  ", &format!("{}: in {calls}", ranks(&others, names)));
-    }
-    tame(text)
+    let told = |entry: Entry<'_>| Told {
+        said: tame(format!(": {}", entry.said)),
+        place: tame(place(&entry, names)),
+        brief: entry.place.map(brief).unwrap_or_default(),
+        slots: entry.slots,
+    };
+    entries.into_iter().map(told).collect()
+}
+
+/// "script.py:7"
+#[must_use]
+pub fn brief(frame: &Frame) -> String {
+    let file = frame.file.rsplit('/').next().unwrap_or_default();
+    let line = if frame.line == 0 { String::new() } else { format!(":{}", frame.line) };
+    tame(format!("{file}{line}")).replace('\n', "?")
 }
 
 /// What is said, where, and by whom.
@@ -186,12 +189,19 @@ fn merged<'s>(entries: Vec<Entry<'s>>) -> Vec<Entry<'s>> {
 
 fn write_entry(text: &mut String, entry: &Entry<'_>, names: &dyn Names) {
     wrapped(text, "  ", &format!("{}: {}", ranks(&entry.slots, names), entry.said));
+    text.push_str(&place(entry, names));
+}
+
+/// The lines for where an entry is.
+fn place(entry: &Entry<'_>, names: &dyn Names) -> String {
+    let mut text = String::new();
     if let Some(frame) = entry.place {
-        located(text, "at", frame, names);
+        located(&mut text, "at", frame, names);
     }
     if let Some(frame) = entry.inner {
-        located(text, "which is in", frame, names);
+        located(&mut text, "which is in", frame, names);
     }
+    text
 }
 
 /// The lines for a place: `how` it stands to what was said, and its source.

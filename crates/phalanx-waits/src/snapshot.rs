@@ -45,6 +45,25 @@ impl Snapshot {
         taken
     }
 
+    /// With what those processes wait for all of whose threads were awake just then, between two sleeps of one wait: ten times a
+    /// second each, and for long where CPUs are scarce. For telling; nothing is proved from them.
+    #[must_use]
+    pub fn with_awake(mut self, universe: &Universe) -> Snapshot {
+        for slot in (0..universe.claimed()).filter(|slot| is_running(universe, *slot)) {
+            if self.threads.iter().any(|thread| thread.slot == slot) {
+                continue;
+            }
+            let Some(notes) = universe.notes(ProcId(slot)) else { continue };
+            let thread = |at| {
+                let wait = Wait::decode(&notes.said(at)?)?;
+                Some(Thread { slot, at, stamp: Stamp::default(), wait })
+            };
+            self.threads.extend((0..NOTES).filter_map(thread));
+        }
+        self.threads.sort_by_key(|thread| thread.slot);
+        self
+    }
+
     /// What so many processes would have said.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_waits(processes: u32, mut waits: Vec<(u32, Wait)>) -> Snapshot {

@@ -124,7 +124,9 @@ impl Notice {
 impl Drop for Notice {
     fn drop(&mut self) {
         let Some(written) = &self.0 else { return };
-        self.awake();
+        if let Some(notes) = written.notes() {
+            notes.clear(written.at);
+        }
         written.engine.noted().threads[written.at] = None;
     }
 }

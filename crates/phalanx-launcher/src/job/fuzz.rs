@@ -5,12 +5,12 @@ use std::cell::OnceCell;
 use phalanx_fuzz::{Scribbled, patch};
 use phalanx_shm::{Offset, ProcId, SlotState, Universe, UniverseConfig, Ways};
 use phalanx_waits::{
-    Class, Finding, Findings, Found, Frame, Item, Kind, Need, Peers, Snapshot, Wait, headline, reason, report, stuck,
-    summary, verdict,
+    Class, Finding, Findings, Found, Frame, Item, Kind, Manner, Need, Peers, Snapshot, Wait, fold, headline, reason,
+    report, stuck, verdict, waits,
 };
 
+use super::block::{write_place, write_traceback};
 use super::desk::Message;
-use super::postmortem::{write_place, write_traceback};
 use super::waits::RankNames;
 use crate::process::Ended;
 use crate::universe::JobUniverse;
@@ -137,7 +137,9 @@ pub(crate) fn segment(bytes: &[u8]) {
             }
             snapshot.judge(universe, &slots, "it can never go on");
         }
-        assert!(summary(&snapshot, |_| true, 6, &names).len() < 1 << 20);
+        let manner = Manner { indent: "  ", one: ": something else", more: ": something else each" };
+        let told = waits(&snapshot.with_awake(universe), |_| true, &names);
+        assert!(fold(&told, 9, manner, &names).lines().count() <= 9);
         let found = Findings::of(universe).told(&names);
         assert!(found.chars().all(|c| c == '\n' || !c.is_control()) && found.len() < 1 << 20);
         for slot in [0, 1, 3, u32::MAX] {

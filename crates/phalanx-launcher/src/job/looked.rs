@@ -220,6 +220,9 @@ impl Job {
             }
             snapshot = self.snapshot();
         }
+        if !self.manner.foreign {
+            snapshot = snapshot.with_awake(self.universe.universe());
+        }
         let about = About { deadlock: proved.is_some(), ..self.about(&snapshot) };
         let waits: Vec<(u32, Wait)> =
             snapshot.threads().iter().map(|thread| (thread.slot, thread.wait.clone())).collect();

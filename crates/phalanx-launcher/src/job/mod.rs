@@ -6,6 +6,7 @@
 //! ranks tell besides, [`terminal`] hands the terminal to one of them, [`postmortem`] says how it ended,
 //! [`far`] has ranks on other machines, [`looked`] tells who asks, [`trace`] makes a timeline of what ranks have recorded.
 
+mod block;
 mod check;
 mod desk;
 mod ending;

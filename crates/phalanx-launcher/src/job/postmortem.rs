@@ -4,30 +4,24 @@
 //! all ranks have ended, or half a second after the failure, so that ranks that fail together are told together. A rank
 //! that fails because another one has is no failure of its own: it was doing what it was doing when the first one failed.
 
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use phalanx_shm::{OomKills, SlotState};
-use phalanx_waits::{Frame, Names, Snapshot, summary, tame, wrapped};
+use phalanx_waits::{Frame, Snapshot, tame, wrapped};
 
 use super::Job;
+use super::block::{Crew, Failure, Group, block, describe, groups, interrupted, write_headline, write_traceback};
 use super::desk::Exception;
 use super::waits::RankNames;
 use crate::failure::Cause;
-use crate::look::{glimpse, of_number};
+use crate::look::glimpse;
 
 /// From a failure to its report, at most.
 const WITHIN: Duration = Duration::from_millis(500);
 /// For so long, the stacks of ranks are looked at that wait for nobody.
 const LOOKING: Duration = Duration::from_millis(200);
-/// Different waits that are told.
-const WAITS: usize = 6;
-/// Exceptions that are told, besides the first.
+/// Exceptions that are told of a job that was ended for another reason.
 const EXCEPTIONS: usize = 3;
-/// Lines of a traceback that are told.
-const TRACEBACK: usize = 100;
-/// Columns of a line.
-const WIDTH: usize = 80;
 
 /// What is known of the end of the job, and not told yet.
 pub(super) struct PostMortem {
@@ -55,11 +49,11 @@ struct First {
 
 /// What ranks were doing at one moment.
 #[derive(Clone, Default)]
-struct Scene {
+pub(super) struct Scene {
     /// What blocked ranks said then.
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// What the others were doing, as far as the snapshot does not know.
-    doing: Vec<(usize, Doing)>,
+    pub(super) doing: Vec<(usize, Doing)>,
 }
 
 /// What a rank was doing, in words about one, and where in its program.
@@ -95,14 +89,6 @@ impl PostMortem {
         if (crashed || alike) && first.index != index {
             self.also.push((index, cause));
         }
-    }
-}
-
-/// What a rank did, as the end of a sentence that begins with its name.
-fn describe(cause: Cause) -> String {
-    match cause {
-        Cause::Signal(libc::SIGKILL) => "was killed by SIGKILL".to_owned(),
-        _ => cause.describe(),
     }
 }
 
@@ -145,7 +131,11 @@ impl Job {
         let Some(at) = self.post.raised.iter().position(|(other, _)| *other == index) else { return };
         let mut text = String::new();
         let exception = self.post.raised[at].1.clone();
-        self.headline(&mut text, index, &format!("raised {}; a debugger looks at it (--pdb)", exception.class));
+        write_headline(
+            &mut text,
+            &self.name_of(index),
+            &format!("raised {}; a debugger looks at it (--pdb)", exception.class),
+        );
         write_traceback(&mut text, &exception);
         self.post.raised[at].1.is_shown = true;
         self.say(text.trim_end());
@@ -193,7 +183,11 @@ impl Job {
 
     /// What all are doing now.
     fn look_around(&self) -> Scene {
-        let snapshot = if self.manner.foreign { Snapshot::default() } else { Snapshot::take(self.universe.universe()) };
+        let universe = self.universe.universe();
+        let snapshot = match self.manner.foreign {
+            true => Snapshot::default(),
+            false => Snapshot::take(universe).with_awake(universe),
+        };
         let (mut doing, began) = (Vec::new(), Instant::now());
         for (other, rank) in self.ranks.iter().enumerate().filter(|(_, rank)| !rank.discarded) {
             if rank.ended.is_some() {
@@ -226,13 +220,7 @@ impl Job {
                     .into_iter()
                     .filter(|(_, exception)| !exception.is_echo)
                     .partition(|(_, exception)| self.course.is_interrupted() && exception.class == "KeyboardInterrupt");
-                if !interrupts.is_empty() {
-                    text.push_str("phalanx: interrupted (KeyboardInterrupt); where the ranks were:\n");
-                    for group in &groups(interrupts.iter()) {
-                        wrapped(&mut text, "  ", &format!("{}:", self.called(&group.indices)));
-                        write_place(&mut text, group.exception);
-                    }
-                }
+                text += &interrupted(interrupts.iter(), &self.crew());
                 for (at, group) in groups(others.iter()).iter().enumerate() {
                     let late = first.as_ref().is_some_and(|first| first.index != group.indices[0]);
                     let when = if late || self.course.is_ending() { " while the job was ended" } else { "" };
@@ -251,135 +239,33 @@ impl Job {
 
     /// The block of a job that has failed.
     fn block(&self, first: &First, raised: &[(usize, Exception)], also: &[(usize, Cause)]) -> String {
-        let mut text = String::new();
-        let own = raised.iter().find(|(index, _)| *index == first.index).map(|(_, exception)| exception);
-        let others = || raised.iter().filter(|(index, exception)| *index != first.index && !exception.is_echo);
-        let mut spoken: Vec<usize> = vec![first.index];
-        match own {
-            Some(own) => {
-                self.headline(&mut text, first.index, &format!("raised {}; the job ended with it", own.class));
-                write_traceback(&mut text, own);
-                let alike = |other: &Exception| (&other.class, &other.place) == (&own.class, &own.place);
-                let (same, otherwise): (Vec<_>, Vec<_>) =
-                    others().filter(|(_, other)| alike(other)).partition(|(_, other)| other.text == own.text);
-                for (list, how) in [(same, "the same"), (otherwise, "the same there, in other words")] {
-                    let indices: Vec<usize> = list.iter().map(|(index, _)| *index).collect();
-                    if let Some((_, example)) = list.first() {
-                        let words =
-                            if example.text == own.text { String::new() } else { format!(": {}", example.text) };
-                        wrapped(&mut text, "phalanx: ", &format!("{} raised {how}{words}", self.called(&indices)));
-                    }
-                    spoken.extend(indices);
-                }
-                self.write_others(&mut text, others().filter(|(_, other)| !alike(other)), &mut spoken);
-            }
-            None => {
-                let how = first.how.map_or_else(|| "failed".to_owned(), describe);
-                self.headline(&mut text, first.index, &format!("{how}; the job ended with it"));
-                if first.how == Some(Cause::Signal(libc::SIGKILL)) {
-                    wrapped(&mut text, "    ", sender(first.starved));
-                }
-                if let Some(words) = self.last_words(first.index) {
-                    wrapped(&mut text, "    ", &format!("its last words on stderr: {words}"));
-                }
-                self.write_others(&mut text, others(), &mut spoken);
-            }
-        }
-        let mut causes: Vec<(Cause, Vec<usize>)> = Vec::new();
-        for (index, cause) in also.iter().filter(|(index, _)| !spoken.contains(index)) {
-            match causes.iter_mut().find(|(other, _)| other == cause) {
-                Some((_, indices)) => indices.push(*index),
-                None => causes.push((*cause, vec![*index])),
-            }
-        }
-        for (cause, indices) in &causes {
-            // It stands behind one name or several.
-            let what = describe(*cause);
-            let what = what.strip_prefix("was killed").map(|rest| format!("killed{rest}")).unwrap_or(what);
-            let what = match what.strip_prefix("was lost with its") {
-                Some(rest) if indices.len() > 1 => format!("were lost with their{rest}"),
-                _ => what,
-            };
-            wrapped(&mut text, "phalanx: ", &format!("{} {what}, too", self.called(indices)));
-            spoken.extend(indices);
-        }
-        self.write_doings(&mut text, first, &spoken);
-        text
+        let crew = self.crew();
+        block(
+            &Failure {
+                index: first.index,
+                name: &self.name_of(first.index),
+                how: first.how,
+                sender: (first.how == Some(Cause::Signal(libc::SIGKILL))).then(|| sender(first.starved)),
+                last_words: self.last_words(first.index).as_deref(),
+                raised,
+                also,
+                scene: &first.scene,
+            },
+            &crew,
+        )
     }
 
-    fn headline(&self, text: &mut String, index: usize, what: &str) {
-        let name = self.name_of(index);
-        // A long name must not tear what follows.
-        let gap = if "phalanx:  ".len() + name.chars().count() + what.chars().count() > WIDTH { "\n    " } else { " " };
-        let _ = writeln!(text, "phalanx: {name}{gap}{what}");
-    }
-
-    /// Exceptions besides the first.
-    fn write_others<'e>(
-        &self,
-        text: &mut String,
-        others: impl Iterator<Item = &'e (usize, Exception)>,
-        spoken: &mut Vec<usize>,
-    ) {
-        let groups = groups(others);
-        for group in groups.iter().take(EXCEPTIONS) {
-            let said = group.exception.said();
-            wrapped(text, "phalanx: ", &format!("{} raised {said}", self.called(&group.indices)));
-            write_place(text, group.exception);
-        }
-        let rest: Vec<usize> = groups.iter().skip(EXCEPTIONS).flat_map(|group| group.indices.iter().copied()).collect();
-        if !rest.is_empty() {
-            wrapped(text, "phalanx: ", &format!("{} raised other exceptions", self.called(&rest)));
-        }
-        spoken.extend(groups.iter().flat_map(|group| group.indices.iter().copied()));
+    fn crew(&self) -> Crew<RankNames<'_>> {
+        let slots = self.ranks.iter().map(|rank| (!rank.discarded).then_some(rank.slot)).collect();
+        Crew { slots, names: RankNames(&self.ranks) }
     }
 
     fn write_exception(&self, text: &mut String, group: &Group<'_>, what: &str) {
         match group.indices[..] {
-            [index] => self.headline(text, index, what),
-            _ => wrapped(text, "phalanx: ", &format!("{} {what}", self.called(&group.indices))),
+            [index] => write_headline(text, &self.name_of(index), what),
+            _ => wrapped(text, "phalanx: ", &format!("{} {what}", self.crew().called(&group.indices))),
         }
         write_traceback(text, group.exception);
-    }
-
-    /// What those were doing that did not fail.
-    fn write_doings(&self, text: &mut String, first: &First, spoken: &[usize]) {
-        let others: Vec<usize> =
-            (0..self.ranks.len()).filter(|index| !spoken.contains(index) && !self.ranks[*index].discarded).collect();
-        let slots: Vec<u32> = others.iter().map(|index| self.ranks[*index].slot).collect();
-        let mut doings = summary(&first.scene.snapshot, |slot| slots.contains(&slot), WAITS, &RankNames(&self.ranks));
-        let mut kinds: Vec<(&Doing, Vec<usize>)> = Vec::new();
-        for (index, what) in first.scene.doing.iter().filter(|(index, _)| others.contains(index)) {
-            match kinds.iter_mut().find(|(kind, _)| *kind == what) {
-                Some((_, indices)) => indices.push(*index),
-                None => kinds.push((what, vec![*index])),
-            }
-        }
-        kinds.sort_by_key(|(_, indices)| std::cmp::Reverse(indices.len()));
-        let rest = kinds.split_off(kinds.len().min(WAITS));
-        for ((what, place), indices) in &kinds {
-            let what = of_number(what, indices.len());
-            wrapped(&mut doings, "  ", &format!("{}: {what}", self.called(indices)));
-            if let Some(frame) = place {
-                let source = RankNames(&self.ranks).source(frame).unwrap_or_default();
-                write_frame(&mut doings, frame, &source);
-            }
-        }
-        let mut rest: Vec<usize> = rest.into_iter().flat_map(|(_, indices)| indices).collect();
-        rest.sort_unstable();
-        if !rest.is_empty() {
-            wrapped(&mut doings, "  ", &format!("{}: something else each", self.called(&rest)));
-        }
-        if !doings.is_empty() {
-            text.push_str("phalanx: what the others were doing then:\n");
-            text.push_str(&doings);
-        }
-    }
-
-    /// "rank 3", "ranks 0-3, 7".
-    fn called(&self, indices: &[usize]) -> String {
-        let slots: Vec<u32> = indices.iter().map(|index| self.ranks[*index].slot).collect();
-        phalanx_waits::ranks(&slots, &RankNames(&self.ranks))
     }
 
     /// The last line that a rank wrote to stderr, in a job of several.
@@ -389,68 +275,6 @@ impl Job {
         let is_own = !words.is_empty() && !words.starts_with("phalanx: ");
         (self.ranks.len() > 1 && is_own).then(|| tame(words.to_owned()))
     }
-}
-
-impl Exception {
-    /// Its last line, as Python shows it.
-    pub(super) fn said(&self) -> String {
-        let text = tame(self.text.lines().next().unwrap_or_default().to_owned());
-        if text.is_empty() { self.class.clone() } else { format!("{}: {text}", self.class) }
-    }
-}
-
-/// Ranks that raised the same in the same place.
-struct Group<'e> {
-    exception: &'e Exception,
-    indices: Vec<usize>,
-}
-
-fn groups<'e>(raised: impl Iterator<Item = &'e (usize, Exception)>) -> Vec<Group<'e>> {
-    let mut groups: Vec<Group<'e>> = Vec::new();
-    for (index, exception) in raised {
-        let alike = |group: &&mut Group<'_>| {
-            (&group.exception.class, &group.exception.place) == (&exception.class, &exception.place)
-        };
-        match groups.iter_mut().find(alike) {
-            Some(group) => group.indices.push(*index),
-            None => groups.push(Group { exception, indices: vec![*index] }),
-        }
-    }
-    groups
-}
-
-pub(super) fn write_traceback(text: &mut String, exception: &Exception) {
-    if exception.is_shown {
-        wrapped(text, "    ", &exception.said());
-        return write_place(text, exception);
-    }
-    let lines: Vec<&str> = exception.traceback.trim_end().lines().collect();
-    let left_out = lines.len().saturating_sub(TRACEBACK);
-    for (at, line) in lines.iter().enumerate() {
-        let (before, behind) = (TRACEBACK / 4, TRACEBACK / 4 + left_out);
-        if left_out > 0 && at == before {
-            let _ = writeln!(text, "  [{left_out} lines are left out here]");
-        }
-        if left_out == 0 || at < before || at >= behind {
-            let _ = writeln!(text, "{line}");
-        }
-    }
-}
-
-pub(super) fn write_place(text: &mut String, exception: &Exception) {
-    write_frame(text, &exception.place, &exception.source);
-}
-
-fn write_frame(text: &mut String, frame: &Frame, source: &str) {
-    let mut place = String::new();
-    if !frame.file.is_empty() {
-        let _ = writeln!(place, "      at {}:{}, in {}", frame.file, frame.line, frame.function);
-    }
-    let source: String = source.trim().chars().take(WIDTH - 9).collect();
-    if !source.is_empty() {
-        let _ = writeln!(place, "         {source}");
-    }
-    text.push_str(&tame(place));
 }
 
 /// What a process is doing that is not known to wait for other ranks. `closely`: in which line, too.
@@ -474,45 +298,6 @@ fn activity(pid: u32, state: SlotState, closely: bool) -> Doing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn exception(class: &str, line: u32, text: &str) -> Exception {
-        Exception {
-            is_echo: false,
-            is_shown: false,
-            class: class.into(),
-            text: text.into(),
-            place: Frame { file: "a.py".into(), line, function: "f".into() },
-            source: "raise".into(),
-            traceback: "Traceback\n".repeat(300),
-        }
-    }
-
-    #[test]
-    fn exceptions_of_one_place_are_one_group() {
-        let raised = [
-            (0, exception("ValueError", 3, "a")),
-            (1, exception("ValueError", 4, "a")),
-            (2, exception("ValueError", 3, "b")),
-            (3, exception("KeyError", 3, "a")),
-        ];
-        let groups: Vec<Vec<usize>> = groups(raised.iter()).into_iter().map(|group| group.indices).collect();
-        assert_eq!(groups, [vec![0, 2], vec![1], vec![3]]);
-    }
-
-    #[test]
-    fn a_long_traceback_loses_its_middle_and_says_so() {
-        let mut text = String::new();
-        write_traceback(&mut text, &exception("ValueError", 3, "a"));
-        assert_eq!(text.lines().count(), TRACEBACK + 1);
-        assert!(text.contains("[200 lines are left out here]"));
-    }
-
-    #[test]
-    fn a_shown_exception_is_not_shown_again() {
-        let mut text = String::new();
-        write_traceback(&mut text, &Exception { is_shown: true, ..exception("ValueError", 3, "x\x1b[2J") });
-        assert_eq!(text, "    ValueError: x?[2J\n      at a.py:3, in f\n         raise\n");
-    }
 
     #[test]
     fn the_activity_of_a_process_is_seen() {
