@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 from tiers import TIERS, Counts, Tier
-from tiers.process import PARTS, Part
+from tiers.process import PARTS, REPEATED, Part
 
 LONGEST = 15  # files and jobs that are named with their seconds
 # Of a whole run, what may fail at first and pass when it runs alone. A crowded machine
@@ -140,7 +140,9 @@ def main() -> int:
         print(f"FAILED {wrong}")
     for one in ran:
         for failure in one.counts.failures:
-            print(f"FAILED {one.name}: {failure}")
+            print(f"FAILED {one.name}: {failure.what}")
+            for line in failure.lines[:REPEATED]:
+                print(f"    {line}")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
     return 1 if total.failed else 0
 

@@ -7,16 +7,39 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 PYTHON = sys.executable
 PHALANX = str(Path(sysconfig.get_path("scripts")) / "phalanx")
+
+
+# What unittest says first of a case that failed, and where a program's own story ends.
+WRONG_CASE = re.compile(r"^(?:\[?\d*\]?\s*)(?:FAIL|ERROR): ", re.MULTILINE)
+SHOWN = 60  # lines of a failure where it happens
+REPEATED = 20  # lines of it after the tables, where somebody looks first
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What failed, and the lines of its output that tell most."""
+
+    what: str
+    lines: list[str]
+
+    @classmethod
+    def of(cls, what: str, output: str) -> "Failure":
+        """From the first case that unittest names on; else the end of the output."""
+        case = WRONG_CASE.search(output)
+        if case:
+            return cls(what, output[case.start() :].splitlines()[:SHOWN])
+        return cls(what, output.splitlines()[-SHOWN:])
 
 
 @dataclass
@@ -29,7 +52,7 @@ class Counts:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
 
     def __iadd__(self, other: "Counts") -> "Counts":
@@ -41,11 +64,12 @@ class Counts:
         return self
 
     def fail(self, what: str, output: str = "") -> None:
-        """Count one failure and show the end of what the process printed."""
+        """Count one failure and show what the process printed of it."""
         self.failed += 1
-        self.failures.append(what)
+        failure = Failure.of(what, output)
+        self.failures.append(failure)
         print(f"FAILED {what}")
-        for line in output.splitlines()[-60:]:
+        for line in failure.lines:
             print(f"    {line}")
         sys.stdout.flush()
 
@@ -119,7 +143,7 @@ UNITTEST_RAN = re.compile(r"^(?:\[?\d*\]?\s*)Ran (\d+) tests? in", re.MULTILINE)
 UNITTEST_END = re.compile(
     r"^(?:\[?\d*\]?\s*)(OK|FAILED)(?: \((.*)\))?\s*$", re.MULTILINE
 )
-UNITTEST_WRONG = re.compile(r"^(?:FAIL|ERROR): (\w+)", re.MULTILINE)
+UNITTEST_WRONG = re.compile(r"^(?:\[?\d*\]?\s*)(?:FAIL|ERROR): (\w+)", re.MULTILINE)
 
 
 def count_unittest(finished: Finished, what: str) -> Counts:
@@ -139,6 +163,28 @@ def count_unittest(finished: Finished, what: str) -> Counts:
     return counts
 
 
+def count_with_second(
+    what: str, first: Finished, start: Callable[[], Finished]
+) -> Counts:
+    """Count one unittest run, of which a case may fail once for reasons of time.
+
+    Unless something hung or crashed, it starts once more: what the first run printed is
+    shown, the second counts, and `Counts.again` names the cases, since a fault that
+    shows seldom looks the same.
+    """
+    hung = first.code is None or "hung" in first.output
+    wrong = dict.fromkeys(UNITTEST_WRONG.findall(first.output))
+    if first.code == 0 or hung or not wrong:
+        return count_unittest(first, what)
+    print(f"   {what} runs once more; the first time:")
+    for line in Failure.of(what, first.output).lines:
+        print(f"    {line}")
+    counts = count_unittest(start(), what)
+    if not counts.failed:
+        counts.again.append(f"{what} ({', '.join(wrong)})")
+    return counts
+
+
 def run_unittests(
     python: str,
     files: Iterable[Path],
@@ -148,9 +194,7 @@ def run_unittests(
 ) -> Iterator[tuple[Path, Counts]]:
     """Run files of unittest cases, an interpreter each, some at a time; count each.
 
-    A file that fails beside others runs once more, alone, unless something in it hung:
-    what the first run printed is shown, the second counts, and `Counts.again` names the
-    cases, since a fault that shows seldom looks the same. Where one file runs at a
+    A file that fails beside others runs once more, alone. Where one file runs at a
     time, what fails has failed.
     """
 
@@ -164,15 +208,7 @@ def run_unittests(
     with ThreadPoolExecutor(together) as threads:
         ended = list(zip(ordered, threads.map(start, ordered), strict=True))
     for path, done in ended:
-        hung = done.code is None or "hung" in done.output
-        if done.code == 0 or hung or together == 1:
+        if together == 1:
             yield path, count_unittest(done, path.name)
-            continue
-        print(f"   {path.name} runs once more, alone; the first time:")
-        for line in done.output.splitlines()[-60:]:
-            print(f"    {line}")
-        wrong = dict.fromkeys(UNITTEST_WRONG.findall(done.output))
-        counts = count_unittest(start(path), path.name)
-        if not counts.failed:
-            counts.again.append(f"{path.name} ({', '.join(wrong) or 'no case named'})")
-        yield path, counts
+        else:
+            yield path, count_with_second(path.name, done, partial(start, path))
