@@ -4,10 +4,9 @@
 //! object (or message on its way) of any process.
 
 use std::ffi::c_int;
-use std::ptr;
 
 use phalanx_object::detached;
-use phalanx_shm::{Block, BlockKind};
+use phalanx_shm::{Block, BlockKind, ConstMem, MutMem, ways};
 use pyo3::exceptions::{PyBufferError, PyMemoryError, PyOverflowError, PyValueError};
 use pyo3::ffi;
 use pyo3::intern;
@@ -31,15 +30,13 @@ pub(crate) fn copy_in(py: Python<'_>, block: &Block, offset: usize, from: *const
         return Ok(());
     }
     let to = block.as_ptr().wrapping_add(offset);
-    let copy = || {
-        // SAFETY: the caller holds what `from` is the memory of, for `length` bytes; the block is as long as checked
-        // above, and is another piece of memory unless somebody sends a view of a block that is about to be made.
-        unsafe { ptr::copy_nonoverlapping(from, to, length) }
-    };
+    // SAFETY: the caller holds what `from` is the memory of, for `length` bytes; the block is as long as checked above, and is
+    // another piece of memory, since nobody knows it yet.
+    let (from, to) = unsafe { (ConstMem::new(from, length), MutMem::new(to, length)) };
     if length < DETACHED {
-        copy()
+        from.copy_to_mem(to);
     } else {
-        detached(py, copy)
+        detached(py, || ways::fill(from, to));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! [measures](measure) some fifty milliseconds once per machine and boot, [keeps](kept) the [`Table`] with the user's files,
 //! and writes what it has [chosen](Table::choose) into the segment, where all processes of the job find the same.
 
+mod filling;
 pub mod kept;
 pub mod measure;
 mod reading;
@@ -13,6 +14,7 @@ mod table;
 use std::fmt;
 use std::str::FromStr;
 
+pub use filling::fill;
 pub use reading::Reading;
 pub use table::{Cycle, Message, Table};
 

@@ -10,7 +10,7 @@ use super::Ways;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The smallest second-level cache that machines of today have.
-const LITTLE: usize = 256 << 10;
+pub(super) const LITTLE: usize = 256 << 10;
 
 /// Up to how many bytes a reader takes the cache lines over that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Reading {
 }
 
 /// Bytes of the second-level cache of the first CPU.
-fn own_cache() -> Option<usize> {
+pub(super) fn own_cache() -> Option<usize> {
     let said = |what: &str| fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index2/{what}")).ok();
     if said("level")?.trim() != "2" {
         return None;
