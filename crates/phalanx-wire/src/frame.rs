@@ -22,6 +22,8 @@ pub const LONGEST: usize = 16 << 20;
 pub const NOISE: usize = 64 << 10;
 /// The longest version, in bytes.
 const VERSION: usize = 64;
+/// Bytes of a chunk before those that it is of.
+pub const CHUNK_HEAD: usize = 8;
 /// The bit of a length that marks a chunk.
 const IS_CHUNK: u32 = 1 << 31;
 
@@ -64,7 +66,7 @@ pub fn greeting(version: &str) -> Vec<u8> {
 pub enum Frame<'a, T> {
     /// A message.
     Message(T),
-    /// Bytes of what has this number.
+    /// Bytes of what has this number: a chunk, or what has come of it since the last piece.
     Chunk(u32, &'a [u8]),
 }
 
@@ -74,6 +76,8 @@ pub struct Reader {
     bytes: Vec<u8>,
     /// So many of them have been read.
     at: usize,
+    /// The chunk of which not all has come: of what it is, and how many bytes are still to come.
+    open: Option<(u32, usize)>,
     noise: Vec<u8>,
     version: Option<String>,
     failed: Option<WireError>,
@@ -119,7 +123,8 @@ impl Reader {
         }
     }
 
-    /// The next message or chunk; `None` until all of it has come.
+    /// The next message, once all of it has come, or what has come of a chunk: who copies that away at once needs no room
+    /// for whole ones.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -134,6 +139,18 @@ impl Reader {
         }))
     }
 
+    /// Whether bytes that have come belong to a chunk: of what it is, and how many of them it has. They count as read, and are not
+    /// to be given to [`Reader::take`]: who knows at once where they belong copies them there, and not here first.
+    pub fn pass(&mut self, bytes: &[u8]) -> Option<(u32, usize)> {
+        if self.failed.is_some() || self.at < self.bytes.len() || bytes.is_empty() {
+            return None;
+        }
+        let (number, left) = self.open?;
+        let count = left.min(bytes.len());
+        self.open = (count < left).then_some((number, left - count));
+        Some((number, count))
+    }
+
     fn fail(&mut self, error: WireError) -> WireError {
         self.failed = Some(error.clone());
         error
@@ -144,25 +161,32 @@ impl Reader {
             return Ok(None);
         }
         let rest = &self.bytes[self.at..];
+        if let Some((number, left)) = self.open.filter(|_| !rest.is_empty()) {
+            let (start, count) = (self.at, left.min(rest.len()));
+            self.at += count;
+            self.open = (count < left).then_some((number, left - count));
+            return Ok(Some(Found::Chunk(number, start..self.at)));
+        }
         let Some((length, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let word = u32::from_le_bytes(*length);
         let length = (word & !IS_CHUNK) as usize;
         if length > LONGEST {
             return Err(WireError::TooLong(length));
         }
+        if word & IS_CHUNK != 0 {
+            let left = length.checked_sub(4).ok_or(WireError::Nonsense)?;
+            let Some((number, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+            let (number, count) = (u32::from_le_bytes(*number), left.min(rest.len()));
+            let start = self.at + 8;
+            self.at = start + count;
+            self.open = (count < left).then_some((number, left - count));
+            // Nothing of it has come yet, which is no piece.
+            return Ok((count > 0 || left == 0).then_some(Found::Chunk(number, start..start + count)));
+        }
         let Some(frame) = rest.get(..length) else { return Ok(None) };
-        let start = self.at + 4;
-        let found = if word & IS_CHUNK != 0 {
-            let (number, _) = frame.split_first_chunk::<4>().ok_or(WireError::Nonsense)?;
-            Found::Chunk(u32::from_le_bytes(*number), start + 4..start + length)
-        } else {
-            match postcard::take_from_bytes(frame) {
-                Ok((message, [])) => Found::Message(message),
-                _ => return Err(WireError::Nonsense),
-            }
-        };
-        self.at = start + length;
-        Ok(Some(found))
+        let Ok((message, [])) = postcard::take_from_bytes(frame) else { return Err(WireError::Nonsense) };
+        self.at += 4 + length;
+        Ok(Some(Found::Message(message)))
     }
 
     /// Reads the greeting: whether it was there.
@@ -202,16 +226,33 @@ enum Found<T> {
 /// Holds what is to be written, until the stream takes it.
 #[derive(Debug)]
 pub struct Writer {
+    /// Room, of which the first `end` bytes are in use: what is used again is not filled with zeros again.
     bytes: Vec<u8>,
     /// So many of them have been written.
     at: usize,
+    end: usize,
 }
 
 impl Writer {
     /// A writer whose stream begins with the greeting of this version.
     #[must_use]
     pub fn new(version: &str) -> Self {
-        Self { bytes: greeting(version), at: 0 }
+        let bytes = greeting(version);
+        Self { at: 0, end: bytes.len(), bytes }
+    }
+
+    /// Room for so many bytes behind what waits.
+    fn room(&mut self, count: usize) -> &mut [u8] {
+        if self.at > 0 {
+            self.bytes.copy_within(self.at..self.end, 0);
+            self.end -= self.at;
+            self.at = 0;
+        }
+        let end = self.end + count;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[self.end..end]
     }
 
     /// Adds a message.
@@ -223,10 +264,10 @@ impl Writer {
         let message = postcard::to_allocvec(message).map_err(|_| WireError::Nonsense)?;
         let length = u32::try_from(message.len()).ok().filter(|length| *length as usize <= LONGEST);
         let Some(length) = length else { return Err(WireError::TooLong(message.len())) };
-        self.bytes.drain(..self.at);
-        self.at = 0;
-        self.bytes.extend(length.to_le_bytes());
-        self.bytes.extend(message);
+        let room = self.room(4 + message.len());
+        room[..4].copy_from_slice(&length.to_le_bytes());
+        room[4..].copy_from_slice(&message);
+        self.end += 4 + message.len();
         Ok(())
     }
 
@@ -242,39 +283,26 @@ impl Writer {
     ) -> Result<(), E> {
         let all = u32::try_from(length + 4).ok().filter(|length| *length as usize <= LONGEST);
         let all = all.ok_or(WireError::TooLong(length))?;
-        self.bytes.drain(..self.at);
-        self.at = 0;
-        let before = self.bytes.len();
-        self.bytes.extend((all | IS_CHUNK).to_le_bytes());
-        self.bytes.extend(number.to_le_bytes());
-        let start = self.bytes.len();
-        self.bytes.resize(start + length, 0);
-        fill(&mut self.bytes[start..]).inspect_err(|_| self.bytes.truncate(before))
+        let room = self.room(8 + length);
+        room[..4].copy_from_slice(&(all | IS_CHUNK).to_le_bytes());
+        room[4..8].copy_from_slice(&number.to_le_bytes());
+        fill(&mut room[8..])?;
+        self.end += 8 + length;
+        Ok(())
     }
 
     /// What is to be written next.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
-        &self.bytes[self.at..]
-    }
-
-    /// Moves all of [`Writer::unsent`] into an empty buffer, whose room is used from then on: nothing is copied.
-    pub fn take_unsent(&mut self, into: &mut Vec<u8>) {
-        if self.at == 0 && into.is_empty() {
-            std::mem::swap(&mut self.bytes, into);
-        } else {
-            into.extend_from_slice(self.unsent());
-            self.bytes.clear();
-        }
-        self.at = 0;
+        &self.bytes[self.at..self.end]
     }
 
     /// So many bytes of [`Writer::unsent`] have been written.
     pub fn sent(&mut self, count: usize) {
-        self.at = (self.at + count).min(self.bytes.len());
-        if self.at == self.bytes.len() {
-            self.bytes.clear();
+        self.at = self.at.saturating_add(count).min(self.end);
+        if self.at == self.end {
             self.at = 0;
+            self.end = 0;
         }
     }
 }
@@ -357,21 +385,42 @@ mod tests {
         writer.push(&"behind").unwrap();
         let bytes = writer.unsent().to_vec();
         for size in [1, 7, 4096] {
-            let (mut reader, mut found) = (Reader::new(), Vec::new());
+            let (mut reader, mut found, mut of_chunk) = (Reader::new(), Vec::new(), 0);
             for piece in bytes.chunks(size) {
                 reader.take(piece);
                 while let Some(frame) = reader.read_frame::<String>().unwrap() {
-                    found.push(match frame {
-                        Frame::Message(text) => text,
+                    match frame {
+                        Frame::Message(text) => found.push(format!("{text} {of_chunk}")),
                         Frame::Chunk(number, bytes) => {
-                            assert!(bytes.iter().all(|byte| *byte == 7));
-                            format!("{number}: {}", bytes.len())
+                            assert_eq!((number, bytes), (5, &vec![7; bytes.len()][..]));
+                            assert!((1..=size).contains(&bytes.len()), "a piece of what has come");
+                            of_chunk += bytes.len();
                         }
-                    });
+                    }
                 }
             }
-            assert_eq!(found, ["before", "5: 300", "behind"], "{size}");
+            assert_eq!(found, ["before 0", "behind 300"], "{size}");
         }
+        let (mut reader, mut of_chunk) = (Reader::new(), 0);
+        let mut rest = bytes.chunks(7);
+        for piece in &mut rest {
+            match reader.pass(piece) {
+                None => reader.take(piece),
+                Some((number, count)) => {
+                    assert_eq!((number, &piece[..count]), (5, &[7u8; 7][..count]));
+                    of_chunk += count;
+                    reader.take(&piece[count..]);
+                }
+            }
+            while let Some(frame) = reader.read_frame::<String>().unwrap() {
+                match frame {
+                    Frame::Message(_) => {}
+                    Frame::Chunk(_, bytes) => of_chunk += bytes.len(),
+                }
+            }
+        }
+        assert_eq!(of_chunk, 300);
+        assert_eq!(reader.pass(b"x"), None, "that is no part of a chunk");
         let mut reader = Reader::new();
         reader.take(&bytes);
         assert_eq!(reader.read::<String>(), Ok(Some("before".to_owned())));
@@ -391,12 +440,9 @@ mod tests {
         assert!(writer.unsent().is_empty());
         writer.push(&"abc").unwrap();
         writer.sent(1);
-        let (whole, mut taken) = (writer.unsent().to_vec(), Vec::new());
-        writer.take_unsent(&mut taken);
         writer.push(&"d").unwrap();
-        let before = taken.len();
-        writer.take_unsent(&mut taken);
-        assert_eq!((&taken[..before], &taken[before..]), (&whole[..], &[2, 0, 0, 0, 1, b'd'][..]));
+        assert_eq!(writer.unsent(), [0, 0, 0, 3, b'a', b'b', b'c', 2, 0, 0, 0, 1, b'd']);
+        writer.sent(13);
         assert!(writer.unsent().is_empty());
     }
 }

@@ -83,7 +83,11 @@ fn read<T: Serialize + DeserializeOwned + std::fmt::Debug>(bytes: &[u8]) {
             loop {
                 match reader.read_frame() {
                     Ok(Some(Frame::Message(message))) => found.push(Piece::Message(message)),
-                    Ok(Some(Frame::Chunk(number, bytes))) => found.push(Piece::Chunk(number, bytes.to_vec())),
+                    // A chunk comes in as many pieces as its bytes.
+                    Ok(Some(Frame::Chunk(number, bytes))) => match found.last_mut() {
+                        Some(Piece::Chunk(before, all)) if *before == number => all.extend_from_slice(bytes),
+                        _ => found.push(Piece::Chunk(number, bytes.to_vec())),
+                    },
                     Ok(None) => break,
                     Err(error) => {
                         assert_eq!(reader.read::<T>().err(), Some(error));

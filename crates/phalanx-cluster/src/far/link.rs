@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use phalanx_shm::{Arena, Block, BlockKind, Handle, ShmError};
 use phalanx_wire::cluster::{Bytes, Payload};
 use phalanx_wire::far::{Blob, CHUNK, Object, Routed, Said};
-use phalanx_wire::frame::{Frame, Reader, WireError, Writer};
+use phalanx_wire::frame::{CHUNK_HEAD, Frame, Reader, WireError, Writer};
 use phalanx_wire::object::{inner, rename};
 
 use crate::server::objects::Held;
@@ -57,6 +57,20 @@ struct Arriving {
     bytes: u64,
     at: u64,
     channel: u32,
+}
+
+impl Arriving {
+    /// The next bytes of it have come; whether that is all.
+    fn write(&mut self, bytes: &[u8]) -> Result<bool, LinkError> {
+        if bytes.is_empty() || bytes.len() as u64 > self.bytes - self.at {
+            return Err(LinkError::Stray);
+        }
+        if let Some(block) = &self.block {
+            block.bytes().write(usize::try_from(self.at).unwrap_or(usize::MAX), bytes)?;
+        }
+        self.at += bytes.len() as u64;
+        Ok(self.at == self.bytes)
+    }
 }
 
 /// An object of which all has come; nothing where there was no memory for it, or it is damaged.
@@ -152,15 +166,16 @@ impl<M: Routed> Link<M> {
         Ok(())
     }
 
-    /// Moves the bytes to be written next, if there are any, into an empty buffer: messages, then a chunk.
+    /// Sees to it that what is to be written next, if anything is, is in [`Link::unsent`]: messages, then a chunk.
     ///
     /// # Errors
     /// When memory cannot be read.
-    pub(crate) fn fill(&mut self, out: &mut Vec<u8>) -> Result<(), LinkError> {
+    pub(crate) fn fill(&mut self) -> Result<(), LinkError> {
         if self.writer.unsent().is_empty()
             && let Some(Leaving { number, block, at }) = self.leaving.front_mut()
         {
-            let length = CHUNK.min(block.len() - *at);
+            // With its head it is a whole number of records.
+            let length = (CHUNK - CHUNK_HEAD).min(block.len() - *at);
             let bytes = block.bytes();
             self.writer.push_chunk(*number, length, |out| bytes.read(*at, out).map_err(LinkError::from))?;
             *at += length;
@@ -168,8 +183,17 @@ impl<M: Routed> Link<M> {
                 self.leaving.pop_front();
             }
         }
-        self.writer.take_unsent(out);
         Ok(())
+    }
+
+    /// What is to be written next.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        self.writer.unsent()
+    }
+
+    /// So many bytes of [`Link::unsent`] have been written.
+    pub(crate) fn sent(&mut self, count: usize) {
+        self.writer.sent(count);
     }
 
     /// Whether nothing waits to be written.
@@ -181,33 +205,26 @@ impl<M: Routed> Link<M> {
     ///
     /// # Errors
     /// When it cannot be read: what was complete before comes from [`Link::next`] all the same.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+    pub(crate) fn take(&mut self, mut bytes: &[u8]) -> Result<(), LinkError> {
+        while let Some((number, count)) = self.reader.pass(bytes) {
+            let (piece, rest) = bytes.split_at(count);
+            if self.arriving.get_mut(&number).ok_or(LinkError::Stray)?.write(piece)? {
+                self.complete(number);
+            }
+            bytes = rest;
+        }
         self.reader.take(bytes);
         loop {
-            // What a chunk is of, its bytes are written to at once.
-            let number = match self.reader.read_frame::<M>()? {
+            match self.reader.read_frame::<M>()? {
                 None => return Ok(()),
-                Some(Frame::Message(message)) => {
-                    self.arrived(message)?;
-                    continue;
-                }
+                Some(Frame::Message(message)) => self.arrived(message)?,
                 Some(Frame::Chunk(number, bytes)) => {
+                    // What it is of, its bytes are written to at once.
                     let arriving = self.arriving.get_mut(&number).ok_or(LinkError::Stray)?;
-                    if bytes.is_empty() || bytes.len() as u64 > arriving.bytes - arriving.at {
-                        return Err(LinkError::Stray);
+                    if arriving.write(bytes)? {
+                        self.complete(number);
                     }
-                    if let Some(block) = &arriving.block {
-                        block.bytes().write(usize::try_from(arriving.at).unwrap_or(usize::MAX), bytes)?;
-                    }
-                    arriving.at += bytes.len() as u64;
-                    if arriving.at < arriving.bytes {
-                        continue;
-                    }
-                    number
                 }
-            };
-            if let Some(done) = self.arriving.remove(&number) {
-                self.complete(number, done);
             }
         }
     }
@@ -250,7 +267,8 @@ impl<M: Routed> Link<M> {
     }
 
     /// All of a block has come.
-    fn complete(&mut self, number: u32, done: Arriving) {
+    fn complete(&mut self, number: u32) {
+        let Some(done) = self.arriving.remove(&number) else { return };
         let Some(queue) = self.waiting.get_mut(&done.channel) else { return };
         let is_it =
             |waiting: &&mut Waiting<M>| waiting.blocks.iter().flatten().any(|(_, announced, _)| *announced == number);
@@ -365,21 +383,20 @@ mod tests {
             to.trust();
             let mut expected: HashMap<u32, Vec<(usize, u8)>> = HashMap::new();
             let mut got: HashMap<u32, Vec<(usize, u8)>> = HashMap::new();
-            let (mut rest, mut unsent) = (sent.iter(), Vec::new());
+            let mut rest = sent.iter();
             loop {
                 for (channel, length, byte) in rest.by_ref().take(at_a_time) {
                     let (payload, _block) = object(here, &vec![*byte; *length]);
                     from.say(*channel, &(*length as u64, *byte), vec![payload], ToGateway::Said).expect("room");
                     expected.entry(*channel).or_default().push((*length, *byte));
                 }
-                if unsent.is_empty() {
-                    from.fill(&mut unsent).expect("readable");
-                }
-                if unsent.is_empty() {
+                from.fill().expect("readable");
+                if from.unsent().is_empty() {
                     break;
                 }
-                let now = unsent.split_off(piece.min(unsent.len()));
-                to.take(&std::mem::replace(&mut unsent, now)).expect("as it was written");
+                let count = piece.min(from.unsent().len());
+                to.take(&from.unsent()[..count]).expect("as it was written");
+                from.sent(count);
                 while let Some((message, objects)) = to.next() {
                     let ToGateway::Said(said) = message else { panic!("something else") };
                     let (length, byte): (u64, u8) = postcard::from_bytes(&said.message.0).expect("ours");
@@ -400,9 +417,8 @@ mod tests {
         let (payload, _block) = object(here, b"x");
         from.say(1, &1u8, vec![payload], ToGateway::Said).expect("room");
         let mut to: Link<ToGateway> = Link::new(there, "1");
-        let mut bytes = Vec::new();
-        from.fill(&mut bytes).expect("readable");
-        assert_eq!(to.take(&bytes), Err(LinkError::Stray));
+        from.fill().expect("readable");
+        assert_eq!(to.take(from.unsent()), Err(LinkError::Stray));
     }
 
     #[test]

@@ -8,15 +8,17 @@ use std::io;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::server::NoServerSessionStorage;
-use tokio_rustls::rustls::version::TLS13;
-use tokio_rustls::rustls::{
+use rustls::client::UnbufferedClientConnection;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
+use rustls::version::TLS13;
+use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, PeerIncompatible, ServerConfig, SignatureScheme,
 };
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::stream::Tls;
 
 /// The name in certificates: what counts is the certificate.
 const NAME: &str = "phalanx-controller";
@@ -57,11 +59,26 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
+/// What those who connect to a controller are spoken to with.
+#[derive(Clone)]
+pub(crate) struct Acceptor(Arc<ServerConfig>);
+
+impl Acceptor {
+    /// Our end of a connection.
+    ///
+    /// # Errors
+    /// When the system's cryptography is not what it should be.
+    pub(crate) fn accept(&self) -> io::Result<Tls> {
+        let tls = UnbufferedServerConnection::new(self.0.clone()).map_err(io::Error::other)?;
+        Ok(Tls::Server(Box::new(tls)))
+    }
+}
+
 /// For a controller.
 ///
 /// # Errors
 /// When the identity is none.
-pub(crate) fn acceptor(identity: &Identity) -> io::Result<TlsAcceptor> {
+pub(crate) fn acceptor(identity: &Identity) -> io::Result<Acceptor> {
     let key = PrivatePkcs8KeyDer::from(identity.key.clone());
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
@@ -71,14 +88,29 @@ pub(crate) fn acceptor(identity: &Identity) -> io::Result<TlsAcceptor> {
     let mut config = config.map_err(io::Error::other)?;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Acceptor(Arc::new(config)))
 }
 
-/// For who connects to the controller that has this certificate, and the name to give.
+/// What a controller is connected to with.
+pub(crate) struct Connector(Arc<ClientConfig>);
+
+impl Connector {
+    /// Our end of a connection.
+    ///
+    /// # Errors
+    /// When the system's cryptography is not what it should be.
+    pub(crate) fn connect(&self) -> io::Result<Tls> {
+        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+        let tls = UnbufferedClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
+        Ok(Tls::Client(Box::new(tls)))
+    }
+}
+
+/// For who connects to the controller that has this certificate.
 ///
 /// # Errors
 /// When the system's cryptography is not what it should be.
-pub(crate) fn connector(certificate: &[u8]) -> io::Result<(TlsConnector, ServerName<'static>)> {
+pub(crate) fn connector(certificate: &[u8]) -> io::Result<Connector> {
     let provider = provider();
     let pinned = Pinned { certificate: certificate.to_vec(), provider: provider.clone() };
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -87,9 +119,8 @@ pub(crate) fn connector(certificate: &[u8]) -> io::Result<(TlsConnector, ServerN
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(pinned))
         .with_no_client_auth();
-    config.resumption = tokio_rustls::rustls::client::Resumption::disabled();
-    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-    Ok((TlsConnector::from(Arc::new(config)), name))
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Connector(Arc::new(config)))
 }
 
 /// Takes one certificate, and who has its key.

@@ -4,10 +4,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
 
 use super::Reach;
-use crate::far::stream::{Stream, prepare};
+use crate::far::stream::Stream;
 use crate::far::tls;
 
 /// One address has so long to answer.
@@ -22,7 +21,7 @@ const REFUSED: Duration = Duration::from_secs(2);
 /// # Errors
 /// In words: where it was looked for, and what was found there.
 pub(super) async fn dial(reach: &Reach, until: Instant, was_there: bool) -> Result<Stream, String> {
-    let (connector, name) = tls::connector(&reach.certificate).map_err(|error| error.to_string())?;
+    let connector = tls::connector(&reach.certificate).map_err(|error| error.to_string())?;
     let mut refused_since = None;
     loop {
         let mut problems = Vec::new();
@@ -31,10 +30,10 @@ pub(super) async fn dial(reach: &Reach, until: Instant, was_there: bool) -> Resu
             let limit = ADDRESS.min(until.saturating_duration_since(Instant::now())).max(Duration::from_millis(50));
             let attempt = async {
                 let stream = TcpStream::connect(address).await?;
-                connector.connect(name.clone(), prepare(stream)).await
+                Stream::agree(stream, connector.connect()?).await
             };
             match tokio::time::timeout(limit, attempt).await {
-                Ok(Ok(stream)) => return Ok(TlsStream::Client(stream)),
+                Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                     return Err(format!(
                         "what answers at {address} is not the controller of the connection file ({error}): is that file an \

@@ -352,7 +352,7 @@ impl Gateway {
         if engine.known.is_none() {
             self.say(&format!("an engine never came: it {reason}"));
         }
-        let is_told = self.welcome && self.link.is_some() && engine.known.is_some();
+        let is_told = self.welcome && self.line.is_some() && engine.known.is_some();
         if is_told {
             // It says whether that was to be expected: it has us start another one, or hangs up.
             self.tell(&FromGateway::Ended { channel, reason, begun });

@@ -27,8 +27,10 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::far::link::{Arrived, Link, message, payloads};
-use crate::far::stream::{self, BEATS};
+use crate::far::line::{self, Line, Owner};
+use crate::far::link::{Arrived, Link, LinkError, message, payloads};
+use crate::far::stream::{BEATS, Stream};
+use crate::look::{Look, Looks, Party, look_on};
 use crate::server::conn::{Conn, End, Kind};
 use crate::server::engines::{host, watch};
 use crate::server::objects::Held;
@@ -103,12 +105,12 @@ struct Gateway {
     arena: Arena,
     version: &'static str,
     /// The stream, while there is one.
-    link: Option<Link<ToGateway>>,
+    line: Option<Line<ToGateway>>,
     /// The controller has answered on it.
     welcome: bool,
     /// Counts streams.
     generation: u64,
-    wake: Rc<tokio::sync::Notify>,
+    look: Look,
     pulse: Pulse,
     beat: Duration,
     locals: BTreeMap<u32, Local>,
@@ -150,10 +152,10 @@ async fn serve(options: Options, arena: Arena) -> io::Result<Ended> {
         RefCell::new(Gateway {
             arena,
             version: options.version,
-            link: None,
+            line: None,
             welcome: false,
             generation: 0,
-            wake: Rc::default(),
+            look: Look::default(),
             pulse: Pulse::new(Instant::now(), WELCOME),
             beat: WELCOME,
             locals: BTreeMap::new(),
@@ -187,7 +189,7 @@ async fn serve(options: Options, arena: Arena) -> io::Result<Ended> {
     }
     while let Some(stream) = found {
         Gateway::attach(&gateway, stream, &options.reach.token);
-        while gateway.borrow().link.is_some() && gateway.borrow().over.is_none() {
+        while gateway.borrow().line.is_some() && gateway.borrow().over.is_none() {
             stirred.notified().await;
         }
         found = find(&gateway, &options.reach, options.patience, true).await;
@@ -198,12 +200,7 @@ async fn serve(options: Options, arena: Arena) -> io::Result<Ended> {
 }
 
 /// A stream to the controller; nothing when there is none, or everything is to end.
-async fn find(
-    gateway: &Rc<RefCell<Gateway>>,
-    reach: &Reach,
-    limit: Duration,
-    was_there: bool,
-) -> Option<stream::Stream> {
+async fn find(gateway: &Rc<RefCell<Gateway>>, reach: &Reach, limit: Duration, was_there: bool) -> Option<Stream> {
     let (found, stirred) = (Rc::new(RefCell::new(None)), gateway.borrow().stirred.clone());
     let looking = spawn_local({
         let (found, stirred, reach) = (found.clone(), stirred.clone(), reach.clone());
@@ -250,11 +247,13 @@ async fn attend(gateway: Rc<RefCell<Gateway>>, channel: u32, stream: Rc<UnixStre
             break;
         }
         let mut gateway = gateway.borrow_mut();
+        gateway.look.came();
         match stream.try_io(Interest::READABLE, || gateway.read(channel)) {
             Ok(true) => gateway.heard(channel),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(false) | Err(_) => return gateway.hung_up(channel, ""),
         }
+        look_on(&mut *gateway, Party::Here(channel.into()));
         if !gateway.locals.contains_key(&channel) {
             return;
         }
@@ -282,18 +281,15 @@ impl Gateway {
     }
 
     /// Takes a stream to the controller into use.
-    fn attach(gateway: &Rc<RefCell<Gateway>>, stream: stream::Stream, token: &str) {
-        let (reader, writer) = tokio::io::split(stream);
-        let wake = Rc::new(tokio::sync::Notify::new());
+    fn attach(gateway: &Rc<RefCell<Gateway>>, stream: Stream, token: &str) {
         let generation = {
             let mut gateway = gateway.borrow_mut();
             let mut link = Link::new(gateway.arena, gateway.version);
             // Its certificate was looked at.
             link.trust();
-            gateway.link = Some(link);
+            gateway.line = Some(Line::new(link, stream));
             gateway.welcome = false;
             gateway.generation += 1;
-            gateway.wake = wake.clone();
             gateway.pulse = Pulse::new(Instant::now(), WELCOME);
             let hello = FromGateway::Hello {
                 protocol: PROTOCOL,
@@ -304,33 +300,14 @@ impl Gateway {
             gateway.tell(&hello);
             gateway.generation
         };
-        let reading = gateway.clone();
-        spawn_local(async move {
-            let why = stream::read(reader, |bytes| reading.borrow_mut().told(generation, bytes)).await;
-            reading.borrow_mut().lost(generation, &why);
-        });
-        let writing = gateway.clone();
-        spawn_local(async move {
-            stream::write(writer, &wake, |bytes| writing.borrow_mut().unsent(generation, bytes)).await;
-        });
-    }
-
-    fn unsent(&mut self, generation: u64, bytes: &mut Vec<u8>) -> bool {
-        let Some(link) = self.link.as_mut().filter(|_| self.generation == generation) else { return false };
-        match link.fill(bytes) {
-            Ok(()) => true,
-            Err(error) => {
-                self.lost(generation, &error.to_string());
-                false
-            }
-        }
+        line::attend(gateway, generation);
     }
 
     /// Tells the controller something, if there is one.
     fn tell(&mut self, message: &FromGateway) {
-        let Some(link) = &mut self.link else { return };
-        let pushed = link.push(message);
-        self.wake.notify_one();
+        let Some(line) = &mut self.line else { return };
+        let pushed = line.link.push(message);
+        line.stir();
         if let Err(error) = pushed {
             self.lost(self.generation, &error.to_string());
         }
@@ -338,26 +315,24 @@ impl Gateway {
 
     /// Tells the controller what somebody has said.
     fn pass_on<B: serde::Serialize>(&mut self, channel: u32, body: &B, payloads: Vec<Payload>) {
-        let Some(link) = self.link.as_mut().filter(|_| self.welcome) else { return };
-        let pushed = link.say(channel, body, payloads, FromGateway::Said);
-        self.wake.notify_one();
+        let Some(line) = self.line.as_mut().filter(|_| self.welcome) else { return };
+        let pushed = line.link.say(channel, body, payloads, FromGateway::Said);
+        line.stir();
         if let Err(error) = pushed {
             self.lost(self.generation, &error.to_string());
         }
     }
 
-    /// Something has come from the controller; whether more may.
-    fn told(&mut self, generation: u64, bytes: &[u8]) -> bool {
-        let Some(link) = self.link.as_mut().filter(|_| self.generation == generation) else { return false };
+    /// Something has come from the controller.
+    fn told(&mut self, generation: u64, taken: Result<(), LinkError>) {
         self.pulse.heard();
-        let taken = link.take(bytes);
-        while let Some((message, objects)) = self.link.as_mut().and_then(Link::next) {
+        while let Some((message, objects)) = self.line(generation).and_then(|line| line.link.next()) {
             self.hear(message, objects);
         }
         if let Err(error) = taken {
             self.lost(generation, &error.to_string());
         }
-        self.link.is_some() && self.generation == generation
+        line::write_now(self, generation);
     }
 
     fn hear(&mut self, message: ToGateway, objects: Vec<Arrived>) {
@@ -418,7 +393,7 @@ impl Gateway {
     }
 
     fn beats(&mut self, generation: u64) -> bool {
-        if self.generation != generation || self.link.is_none() {
+        if self.generation != generation || self.line.is_none() {
             return false;
         }
         self.pulse.beat(Instant::now());
@@ -442,10 +417,9 @@ impl Gateway {
 
     /// The stream to the controller is of no use any more.
     fn lost(&mut self, generation: u64, why: &str) {
-        if self.generation != generation || self.link.take().is_none() {
+        if self.generation != generation || self.line.take().is_none() {
             return;
         }
-        self.wake.notify_one();
         self.stirred.notify_one();
         if self.over.is_some() {
             return;
@@ -525,6 +499,8 @@ impl Gateway {
             self.hung_up(channel, &problem);
         }
         self.flush(channel);
+        // What does not go out now, who attends to the line writes.
+        line::write_now(self, self.generation);
     }
 
     fn next<M: serde::de::DeserializeOwned>(&mut self, channel: u32) -> Result<Option<Parcel<M>>, String> {
@@ -653,15 +629,54 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let until = Instant::now() + LAST;
-        let unsent = || gateway.borrow().link.as_ref().is_some_and(|link| !link.is_flushed());
+        let unsent = || gateway.borrow().line.as_ref().is_some_and(|line| !line.is_flushed());
         while unsent() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // The writer has what was left.
-        tokio::task::yield_now().await;
-        gateway.borrow_mut().link = None;
-        gateway.borrow().wake.notify_one();
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        let line = gateway.borrow_mut().line.take();
+        if let Some(mut line) = line {
+            line.close();
+        }
+    }
+}
+
+impl Owner for Gateway {
+    type Message = ToGateway;
+
+    fn line(&mut self, generation: u64) -> Option<&mut Line<ToGateway>> {
+        self.line.as_mut().filter(|_| self.generation == generation)
+    }
+
+    fn came(&mut self, generation: u64, taken: Result<(), LinkError>) {
+        self.told(generation, taken);
+    }
+
+    fn broke(&mut self, generation: u64, why: &str) {
+        self.lost(generation, why);
+    }
+}
+
+impl Looks for Gateway {
+    fn look(&mut self) -> &mut Look {
+        &mut self.look
+    }
+
+    fn listen(&mut self, to: Party) -> bool {
+        match to {
+            Party::Here(channel) => {
+                let Ok(channel) = u32::try_from(channel) else { return false };
+                let any = matches!(self.read(channel), Ok(true));
+                if any {
+                    self.heard(channel);
+                }
+                any
+            }
+            Party::Far(generation) => matches!(line::read_now(self, generation), Ok(true)),
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| !line.is_flushed())
     }
 }
 

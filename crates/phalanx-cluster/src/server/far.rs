@@ -13,14 +13,14 @@ use phalanx_wire::pulse::Pulse;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
-use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::conn::{Conn, End, Kind};
 use super::engines::Process;
 use super::{HELLO, HELLO_BYTES, Server, is_same, now};
-use crate::far::link::{Arrived, Link, message, payloads};
-use crate::far::stream::{self, BEATS};
-use crate::far::tls::{self, Identity};
+use crate::far::line::{self, Line, Owner};
+use crate::far::link::{Arrived, Link, LinkError, message, payloads};
+use crate::far::stream::{BEATS, Stream};
+use crate::far::tls::{self, Acceptor, Identity};
 
 /// So many may be about to say who they are.
 const STRANGERS: usize = 64;
@@ -39,8 +39,7 @@ pub struct Far {
 
 /// A gateway that has connected.
 pub(crate) struct Gateway {
-    link: Link<FromGateway>,
-    wake: Rc<tokio::sync::Notify>,
+    pub(super) line: Line<FromGateway>,
     pulse: Pulse,
     beat: Duration,
     /// How it is called in the log: its machine, once it has said that.
@@ -48,8 +47,6 @@ pub(crate) struct Gateway {
     /// It has shown the token.
     known: bool,
     channels: BTreeMap<u32, u64>,
-    /// It is hung up on once everything has been written.
-    closing: bool,
 }
 
 /// Begins to take connections of other machines.
@@ -64,7 +61,7 @@ pub(crate) fn listen(server: &Rc<RefCell<Server>>, far: Far) -> io::Result<()> {
     Ok(())
 }
 
-async fn accept(server: Rc<RefCell<Server>>, listener: TcpListener, acceptor: TlsAcceptor, beat: Duration) {
+async fn accept(server: Rc<RefCell<Server>>, listener: TcpListener, acceptor: Acceptor, beat: Duration) {
     let strangers = std::sync::Arc::new(Semaphore::new(STRANGERS));
     loop {
         // While too many say nothing, others wait; each of those has HELLO seconds.
@@ -86,18 +83,12 @@ async fn accept(server: Rc<RefCell<Server>>, listener: TcpListener, acceptor: Tl
 }
 
 /// Has somebody show who he is.
-async fn greet(
-    server: Rc<RefCell<Server>>,
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    from: SocketAddr,
-    beat: Duration,
-) {
-    let stream = stream::prepare(stream);
+async fn greet(server: Rc<RefCell<Server>>, acceptor: Acceptor, stream: TcpStream, from: SocketAddr, beat: Duration) {
     let until = tokio::time::Instant::now() + HELLO;
-    let problem = match tokio::time::timeout_at(until, acceptor.accept(stream)).await {
+    let agreed = async { Stream::agree(stream, acceptor.accept()?).await };
+    let problem = match tokio::time::timeout_at(until, agreed).await {
         Ok(Ok(stream)) => {
-            let id = Server::gateway_connected(&server, TlsStream::Server(stream), from, beat);
+            let id = Server::gateway_connected(&server, stream, from, beat);
             // It counts as a stranger until it has shown the token.
             while tokio::time::Instant::now() < until {
                 if server.borrow().gateways.get(&id).is_none_or(|gateway| gateway.known) {
@@ -124,41 +115,23 @@ pub(crate) async fn last_words(server: &Rc<RefCell<Server>>) {
 }
 
 impl Server {
-    fn gateway_connected(
-        server: &Rc<RefCell<Server>>,
-        stream: stream::Stream,
-        from: SocketAddr,
-        beat: Duration,
-    ) -> u64 {
-        let (reader, writer) = tokio::io::split(stream);
-        let wake = Rc::new(tokio::sync::Notify::new());
+    fn gateway_connected(server: &Rc<RefCell<Server>>, stream: Stream, from: SocketAddr, beat: Duration) -> u64 {
         let id = {
             let mut server = server.borrow_mut();
             let id = server.next_conn;
             server.next_conn += 1;
             let gateway = Gateway {
-                link: Link::new(server.arena, server.version),
-                wake: wake.clone(),
+                line: Line::new(Link::new(server.arena, server.version), stream),
                 pulse: Pulse::new(Instant::now(), beat),
                 beat,
                 name: from.to_string(),
                 known: false,
                 channels: BTreeMap::new(),
-                closing: false,
             };
             server.gateways.insert(id, gateway);
             id
         };
-        let reading = server.clone();
-        spawn_local(async move {
-            let why = stream::read(reader, |bytes| reading.borrow_mut().gateway_said(id, bytes)).await;
-            reading.borrow_mut().gateway_lost(id, &why);
-        });
-        let writing = server.clone();
-        spawn_local(async move {
-            stream::write(writer, &wake, |bytes| writing.borrow_mut().for_gateway(id, bytes)).await;
-            writing.borrow_mut().gateway_lost(id, "");
-        });
+        line::attend(server, id);
         let beating = server.clone();
         spawn_local(async move {
             loop {
@@ -169,18 +142,6 @@ impl Server {
             }
         });
         id
-    }
-
-    /// What is to be written to a gateway; whether it is still there.
-    fn for_gateway(&mut self, id: u64, bytes: &mut Vec<u8>) -> bool {
-        let Some(gateway) = self.gateways.get_mut(&id) else { return false };
-        match gateway.link.fill(bytes) {
-            Ok(()) => !(gateway.closing && bytes.is_empty()),
-            Err(error) => {
-                self.gateway_lost(id, &error.to_string());
-                false
-            }
-        }
     }
 
     /// A beat, of a gateway; whether it is still there.
@@ -199,14 +160,14 @@ impl Server {
         true
     }
 
-    /// Something has come from a gateway; whether more may.
-    fn gateway_said(&mut self, id: u64, bytes: &[u8]) -> bool {
+    /// Something has come from a gateway.
+    fn gateway_said(&mut self, id: u64, taken: Result<(), LinkError>) {
         self.core.at(now());
-        let Some(gateway) = self.gateways.get_mut(&id) else { return false };
+        let Some(gateway) = self.gateways.get_mut(&id) else { return };
         gateway.pulse.heard();
-        let mut taken = gateway.link.take(bytes).map_err(|error| error.to_string());
+        let mut taken = taken.map_err(|error| error.to_string());
         while let Some(gateway) = self.gateways.get_mut(&id) {
-            let Some((message, objects)) = gateway.link.next() else { break };
+            let Some((message, objects)) = gateway.line.link.next() else { break };
             if let Err(problem) = self.gateway_says(id, message, objects) {
                 taken = Err(problem);
                 break;
@@ -214,7 +175,7 @@ impl Server {
         }
         if let Some(gateway) = self.gateways.get(&id)
             && !gateway.known
-            && gateway.link.noise() > HELLO_BYTES
+            && gateway.line.link.noise() > HELLO_BYTES
         {
             taken = Err("it sent too much before it said who it is".to_owned());
         }
@@ -222,7 +183,6 @@ impl Server {
             self.dismiss_gateway(id, &problem);
         }
         self.turn();
-        self.gateways.contains_key(&id)
     }
 
     fn gateway_says(&mut self, id: u64, message: FromGateway, objects: Vec<Arrived>) -> Result<(), String> {
@@ -274,7 +234,7 @@ impl Server {
             return Err(format!("it speaks protocol {protocol}, the controller {PROTOCOL}"));
         }
         gateway.known = true;
-        gateway.link.trust();
+        gateway.line.link.trust();
         // Names go to the log and to users: in one line.
         let host: String = host.chars().filter(|letter| !letter.is_control()).take(255).collect();
         let from = std::mem::replace(&mut gateway.name, host);
@@ -288,8 +248,9 @@ impl Server {
     /// Adds a message to a gateway.
     pub(crate) fn tell_gateway(&mut self, id: u64, message: &ToGateway) {
         let Some(gateway) = self.gateways.get_mut(&id) else { return };
-        let pushed = gateway.link.push(message);
-        gateway.wake.notify_one();
+        let pushed = gateway.line.link.push(message);
+        gateway.line.stir();
+        self.stirred.insert(id);
         if let Err(error) = pushed {
             self.gateway_lost(id, &error.to_string());
         }
@@ -298,8 +259,9 @@ impl Server {
     /// Says something to who is on a channel.
     pub(crate) fn say_far<M: serde::Serialize>(&mut self, id: u64, channel: u32, message: &M, payloads: Vec<Payload>) {
         let Some(gateway) = self.gateways.get_mut(&id) else { return };
-        let pushed = gateway.link.say(channel, message, payloads, ToGateway::Said);
-        gateway.wake.notify_one();
+        let pushed = gateway.line.link.say(channel, message, payloads, ToGateway::Said);
+        gateway.line.stir();
+        self.stirred.insert(id);
         if let Err(error) = pushed {
             self.gateway_lost(id, &error.to_string());
         }
@@ -414,9 +376,8 @@ impl Server {
     fn dismiss_gateway(&mut self, id: u64, problem: &str) {
         let Some(gateway) = self.gateways.get_mut(&id) else { return };
         let line = format!("{} is hung up on: {problem}", gateway.name);
-        let _ = gateway.link.push(&ToGateway::Bye { reason: problem.to_owned() });
-        gateway.closing = true;
-        gateway.wake.notify_one();
+        let _ = gateway.line.link.push(&ToGateway::Bye { reason: problem.to_owned() });
+        gateway.line.close_soon();
         self.say(&line);
         self.part_with(id, problem);
         // Whoever does not read it is hung up on all the same.
@@ -426,9 +387,8 @@ impl Server {
     /// A gateway is gone: its engines may come back, their tasks are lost.
     fn gateway_lost(&mut self, id: u64, why: &str) {
         let Some(gateway) = self.gateways.get_mut(&id) else { return };
-        gateway.wake.notify_one();
         let why = if why.is_empty() { "its connection has ended" } else { why };
-        let line = (!gateway.closing).then(|| format!("{}: {why}", gateway.name));
+        let line = (!gateway.line.is_closing()).then(|| format!("{}: {why}", gateway.name));
         if let Some(line) = line {
             self.say(&line);
         }
@@ -462,8 +422,23 @@ impl Server {
     /// Hangs up on all gateways, after what they are still to be told.
     fn close_gateways(&mut self) {
         for gateway in self.gateways.values_mut() {
-            gateway.closing = true;
-            gateway.wake.notify_one();
+            gateway.line.close_soon();
         }
+    }
+}
+
+impl Owner for Server {
+    type Message = FromGateway;
+
+    fn line(&mut self, id: u64) -> Option<&mut Line<FromGateway>> {
+        self.gateways.get_mut(&id).map(|gateway| &mut gateway.line)
+    }
+
+    fn came(&mut self, id: u64, taken: Result<(), LinkError>) {
+        self.gateway_said(id, taken);
+    }
+
+    fn broke(&mut self, id: u64, why: &str) {
+        self.gateway_lost(id, why);
     }
 }

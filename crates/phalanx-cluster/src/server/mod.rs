@@ -7,7 +7,6 @@
 pub(crate) mod conn;
 pub(crate) mod engines;
 mod far;
-mod look;
 mod numbers;
 pub(crate) mod objects;
 mod overview;
@@ -32,6 +31,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::core::{Action, Core, Limits};
+use crate::far::line;
+use crate::look::{Look, Looks, Party, look_on};
 use conn::{Conn, End, Kind};
 use engines::Process;
 use far::Gateway;
@@ -103,9 +104,11 @@ pub(crate) struct Server {
     next_conn: u64,
     /// Those that have something to write.
     dirty: Vec<u64>,
-    look: look::Look,
+    look: Look,
     processes: BTreeMap<u32, Process>,
     gateways: BTreeMap<u64, Gateway>,
+    /// Those that are to be told something.
+    stirred: BTreeSet<u64>,
     /// Engines of gateways whose connection broke, with their names: they may come back.
     away: HashMap<u32, String>,
     /// Engines that gateways were asked to start again, with the numbers that they are to have.
@@ -167,9 +170,10 @@ async fn serve(options: Options, arena: Arena) -> io::Result<String> {
             conns: BTreeMap::new(),
             next_conn: 1,
             dirty: Vec::new(),
-            look: look::Look::default(),
+            look: Look::default(),
             processes: BTreeMap::new(),
             gateways: BTreeMap::new(),
+            stirred: BTreeSet::new(),
             away: HashMap::new(),
             again: BTreeSet::new(),
             numbers: Numbers::default(),
@@ -245,7 +249,7 @@ async fn attend(server: Rc<RefCell<Server>>, id: u64, stream: Rc<UnixStream>) {
                 return;
             }
         }
-        look::look_on(&mut server, id);
+        look_on(&mut *server, Party::Here(id));
         if !server.conns.contains_key(&id) {
             return;
         }
@@ -557,6 +561,10 @@ impl Server {
         for id in std::mem::take(&mut self.dirty) {
             self.flush_one(id);
         }
+        // What does not go out now, who attends to the line writes.
+        for id in std::mem::take(&mut self.stirred) {
+            line::write_now(self, id);
+        }
     }
 
     fn flush_one(&mut self, id: u64) {
@@ -636,6 +644,29 @@ impl Server {
             self.over = Some(reason.to_owned());
             self.ended.notify_one();
         }
+    }
+}
+
+impl Looks for Server {
+    fn look(&mut self) -> &mut Look {
+        &mut self.look
+    }
+
+    fn listen(&mut self, to: Party) -> bool {
+        match to {
+            Party::Here(id) => {
+                let any = matches!(self.read(id), Ok(true));
+                if any {
+                    self.heard(id);
+                }
+                any
+            }
+            Party::Far(id) => matches!(line::read_now(self, id), Ok(true)),
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.gateways.values().any(|gateway| !gateway.line.is_flushed())
     }
 }
 
