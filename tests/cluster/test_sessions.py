@@ -14,6 +14,7 @@ from pathlib import Path
 import phalanx.ipyparallel as ipp
 from phalanx.ipyparallel.cluster.commands import binary
 from phalanx.ipyparallel.serialize import _calls
+from phalanx.multiprocessing._placement import usable_cpus
 
 SECONDS = 60  # until something counts as hung
 
@@ -342,6 +343,22 @@ class Ranks(Home):
         self.addCleanup(delattr, cluster.engine_launcher_class, "mpi_args")
         with self.assertRaisesRegex(Exception, "no-such-flag"):
             cluster.start_and_connect_sync()
+
+
+class Shares(Home):
+    def test_threads_of_libraries_share_the_cpus(self) -> None:
+        named = [name for name in os.environ if name.endswith("_NUM_THREADS")]
+        kept = {name: os.environ.pop(name) for name in named}
+        self.addCleanup(os.environ.update, kept)
+        share = str(max(1, usable_cpus() // 3))
+        script = "import os; told = os.environ.get('OMP_NUM_THREADS')"
+        for said, expected in ((None, share), ("5", "5")):
+            if said is not None:
+                os.environ["OMP_NUM_THREADS"] = said
+                self.addCleanup(os.environ.pop, "OMP_NUM_THREADS")
+            with self.subTest(said=said), ipp.Cluster(n=3, log_level=40) as client:
+                client[:].execute(script).get(SECONDS)
+                self.assertEqual(client[:].pull("told").get(SECONDS), [expected] * 3)
 
 
 class Large(Home):

@@ -79,19 +79,25 @@ impl Gateway {
     ) -> io::Result<()> {
         self.launcher = Some(launcher);
         for index in 0..count {
-            self.start_engine(first.map(|first| first.saturating_add(index)))?;
+            self.start_engine(first.map(|first| first.saturating_add(index)), count)?;
         }
         Ok(())
     }
 
-    /// Starts an engine, which would like to have this number.
-    pub(super) fn start_engine(&mut self, number: Option<u32>) -> io::Result<()> {
+    /// Starts again the engine of this number.
+    pub(super) fn start_engine_again(&mut self, number: u32) -> io::Result<()> {
+        let others = self.locals.values().filter(|local| local.engine.is_some()).count();
+        self.start_engine(Some(number), u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1))
+    }
+
+    /// Starts an engine, which would like to have this number, one of so many.
+    fn start_engine(&mut self, number: Option<u32>, engines: u32) -> io::Result<()> {
         let Some(launcher) = &mut self.launcher else {
             return Err(io::Error::other("this is the gateway of a client"));
         };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let launched = launcher.start(number.unwrap_or(0), theirs.as_fd())?;
+        let launched = launcher.start(number.unwrap_or(0), engines, theirs.as_fd())?;
         drop(theirs);
         let note =
             self.arena.alloc_zeroed(64, BlockKind::Plain).map_err(|error| io::Error::other(error.to_string()))?;

@@ -352,7 +352,7 @@ impl Gateway {
             ToGateway::Signal { channel, signal } => self.signal_engine(channel, signal),
             ToGateway::Kill { channel } => self.kill_engine(channel),
             ToGateway::Start { id } => {
-                if let Err(error) = self.start_engine(Some(id)) {
+                if let Err(error) = self.start_engine_again(id) {
                     self.tell(&FromGateway::Failed { id, reason: format!("could not be started again: {error}") });
                 }
             }

@@ -43,11 +43,11 @@ pub struct Launched {
 
 /// Starts engines.
 pub trait Launcher {
-    /// Starts the engine of this number, which inherits its end of the connection.
+    /// Starts the engine of this number, which inherits its end of the connection; `engines`: so many share this machine then.
     ///
     /// # Errors
     /// What the system says.
-    fn start(&mut self, id: u32, connection: BorrowedFd<'_>) -> io::Result<Launched>;
+    fn start(&mut self, id: u32, engines: u32, connection: BorrowedFd<'_>) -> io::Result<Launched>;
 }
 
 /// An engine's process.
@@ -155,15 +155,22 @@ impl Server {
     pub(crate) fn start_engines(&mut self, count: u32) -> Vec<u32> {
         let ids: Vec<u32> = (0..count).map(|_| self.numbers.take(None)).collect();
         self.core.engines_starting(count);
+        let engines = self.engines_here().saturating_add(count);
         for id in &ids {
-            self.start_engine(*id);
+            self.start_engine(*id, engines);
         }
         self.turn();
         ids
     }
 
-    fn start_engine(&mut self, id: u32) {
-        if let Err(error) = self.try_start(id) {
+    /// Engines on this machine.
+    fn engines_here(&self) -> u32 {
+        let here = self.processes.values().filter(|process| process.place().is_none());
+        u32::try_from(here.count()).unwrap_or(u32::MAX)
+    }
+
+    fn start_engine(&mut self, id: u32, engines: u32) {
+        if let Err(error) = self.try_start(id, engines) {
             let reason = format!("could not be started: {error}");
             self.say(&format!("engine {id} {reason}"));
             self.core.at(now());
@@ -171,10 +178,10 @@ impl Server {
         }
     }
 
-    fn try_start(&mut self, id: u32) -> io::Result<()> {
+    fn try_start(&mut self, id: u32, engines: u32) -> io::Result<()> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let launched = self.launcher.start(id, theirs.as_fd())?;
+        let launched = self.launcher.start(id, engines, theirs.as_fd())?;
         drop(theirs);
         let process = self.process(launched.pid, true, Some((launched.stdout, launched.stderr)))?;
         self.note(&format!("engine {id} started (pid {})", launched.pid));
@@ -521,7 +528,7 @@ impl Server {
             self.core.engines_starting(1);
             match process.far {
                 Some((gateway, _)) => self.start_far(id, gateway),
-                None => self.start_engine(id),
+                None => self.start_engine(id, self.engines_here().saturating_add(1)),
             }
         }
         self.engine_is_gone(id);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use phalanx_cluster::core::Limits;
 use phalanx_cluster::server::{self, Launched, Launcher, Options};
+use phalanx_shm::CpuBudget;
 
 use super::files::{Place, hex, lives, read_connection};
 use super::flags::Flags;
@@ -235,10 +236,11 @@ pub(super) struct Engines {
 }
 
 impl Launcher for Engines {
-    fn start(&mut self, _id: u32, connection: BorrowedFd<'_>) -> io::Result<Launched> {
+    fn start(&mut self, _id: u32, engines: u32, connection: BorrowedFd<'_>) -> io::Result<Launched> {
         let mut args: Vec<OsString> = vec!["-m".into(), MODULE.into()];
         args.extend(self.args.iter().cloned());
         let mut env = self.env.clone();
+        env.extend(threads(engines, CpuBudget::detect(1).cpus, |name| std::env::var_os(name)));
         env.push((CONNECTION.into(), connection.as_raw_fd().to_string().into()));
         let started = process::start(Spawn {
             program: &self.python,
@@ -255,6 +257,17 @@ impl Launcher for Engines {
             stderr: started.stderr.ok_or_else(missing)?,
         })
     }
+}
+
+/// What tells numerical libraries how many threads to have: those of several engines share the CPUs, where each would else have as
+/// many threads as there are CPUs, and start them with the first import. Nothing if the user has said something about that.
+fn threads(engines: u32, cpus: f64, said: impl Fn(&str) -> Option<OsString>) -> Vec<(OsString, OsString)> {
+    const NAMES: [&str; 4] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"];
+    if engines < 2 || NAMES.iter().any(|name| said(name).is_some()) {
+        return Vec::new();
+    }
+    let each = (cpus / f64::from(engines)).floor().max(1.0);
+    NAMES.iter().map(|name| (name.into(), format!("{each}").into())).collect()
 }
 
 /// A file that goes with this.
@@ -302,4 +315,21 @@ pub(super) fn token() -> Result<String, LaunchError> {
         filled += got.map_err(|error| LaunchError::system("making the secret of the cluster", error))?;
     }
     Ok(hex(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_share_the_cpus_unless_the_user_has_said_how_many_threads_there_are() {
+        let nothing = |_: &str| None;
+        let each = |engines, cpus| threads(engines, cpus, nothing).first().map(|(_, threads)| threads.clone());
+        assert_eq!(each(1, 8.0), None, "it has the machine for itself");
+        assert_eq!(each(2, 8.0), Some("4".into()));
+        assert_eq!(each(3, 3.5), Some("1".into()));
+        assert_eq!(each(200, 2.0), Some("1".into()));
+        let said = |name: &str| (name == "MKL_NUM_THREADS").then(|| "3".into());
+        assert_eq!(threads(4, 8.0, said), []);
+    }
 }

@@ -2,7 +2,6 @@
 them."""
 
 import os
-import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -17,6 +16,9 @@ def binary() -> str:
     for path in (named, beside):
         if path and os.access(path, os.X_OK):
             return path
+    # (It is slow to import, and seldom needed.)
+    import shutil
+
     found = shutil.which("phalanx")
     if found is None:
         raise FileNotFoundError(
