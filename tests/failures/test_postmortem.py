@@ -72,7 +72,9 @@ class TestBlock(BlockCase):
         self.assert_fits(block)
 
     def test_the_same_exception_in_64_ranks_is_told_once(self):
-        ended, block = self.block(64, '    raise KeyError("no such option")\n')
+        # So many interpreters take their time to end where CPUs are scarce.
+        script = '    raise KeyError("no such option")\n'
+        ended, block = self.block(64, script, "--grace", "30")
         self.assertEqual(ended.status, 1, ended.text)
         self.assertEqual(ended.err.count("Traceback (most recent"), 1, ended.text)
         self.assertEqual(ended.err.count("KeyError: 'no such option'"), 1, ended.text)
@@ -153,7 +155,7 @@ class TestBlock(BlockCase):
         raise RuntimeError("enough")
     comm.recv(source=17, tag=me)
 """
-        ended, block = self.block(64, script)
+        ended, block = self.block(64, script, "--grace", "30")
         self.assertEqual(ended.status, 1, ended.text)
         self.assertRegex(
             block, r"ranks 0-.*: Recv from rank 17, tag \d+[^:]*more\s+like it"
@@ -166,7 +168,7 @@ class TestBlock(BlockCase):
             for line in range(16)
         )
         script = f"    if me % 3 == 0:\n        wait_for_ever()\n{lines}"
-        ended, block = self.block(48, script)
+        ended, block = self.block(48, script, "--grace", "30")
         self.assertEqual(ended.status, 1, ended.text)
         self.assertEqual(block.count("Traceback"), 1, block)
         self.assert_fits(block)

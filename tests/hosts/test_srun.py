@@ -80,7 +80,9 @@ class Step(HostsTest):
         self.ends(self.begin("raise ValueError('no')"), "ValueError: no")
 
     def test_exit(self):
-        # Other libraries finalize, and wait, before anybody sees the status.
+        self.ends(self.begin("sys.exit(3)"), "exits with status 3: the job ends")
+
+    def test_exit_under_our_own_runner(self):
         self.ends(self.begin("sys.exit(3)", by=("-m", "phalanx.run")))
 
     def test_killed(self):

@@ -103,6 +103,26 @@ def run_executors(library: Library, counts: Counts) -> None:
     counts.expect(good, f"a killed worker ends {library.name}'s job", done.output)
 
 
+# What a rank that leaves does to the others, under the library's own launcher
+
+
+def run_leaving(library: Library, counts: Counts) -> None:
+    launcher = str(library.home / "bin" / "mpiexec")
+    program = str(PROGRAMS / "leaves.py")
+    for ranks in (2, 3):
+        for how, code, said in (
+            ("exits", 3, "exits with status 3: the job ends"),
+            ("raises", 1, "ValueError: wrong"),
+            ("caught", 0, "well"),
+            ("finalized", 4, ""),
+        ):
+            command = [launcher, "-n", str(ranks), PYTHON, program, how]
+            done = run(command, SECONDS, env=library.env)
+            good = done.code == code and said in done.output
+            what = f"a rank leaves ({how}) of {library.name}'s mpiexec -n {ranks}"
+            counts.expect(good, what, f"status {done.code}: {done.output}")
+
+
 # What a library gets wrong
 
 
@@ -188,6 +208,7 @@ def run_all() -> Counts:
                 done = run(command, SECONDS, env=library.env)
                 here += count_unittest(done, f"{library.name} at {ranks} ranks")
             run_executors(library, here)
+            run_leaving(library, here)
             run_flaws(library, here)
         if library.name == "mpich" and not here.failures:
             run_plain(library.file, here)

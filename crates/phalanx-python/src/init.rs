@@ -284,6 +284,7 @@ extern "C" fn at_exit() {
         // SAFETY: MPI is active and no other thread of this process uses it any more.
         unsafe { extras::abort(status, TOLD.load(Relaxed)) };
     }
+    status::watch_at_the_end();
     if !status::decides() {
         finish();
     }
@@ -402,7 +403,7 @@ fn end_soon(status: c_int) {
             limit.as_secs_f64()
         );
         // SAFETY: may be called by any thread: MPI is active until this process has ended.
-        unsafe { MPI_Abort(MPI_COMM_WORLD, status) };
+        unsafe { extras::abort(status, true) };
     };
     if std::thread::Builder::new().spawn(abort).is_err() {
         // SAFETY: MPI is active (the caller looked).

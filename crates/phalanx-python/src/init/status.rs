@@ -28,9 +28,17 @@ fn is_launched() -> bool {
 }
 
 /// Lets the exit status decide from here on, where others may wait for this process: nobody else looks at it, or it would not
-/// come to its end. (Under other launchers, other libraries finalize before whatever else runs when the process ends.)
+/// come to its end. (Other libraries under other launchers: see [`watch_at_the_end`].)
 pub(super) fn watch() {
     if extras::is_embedded() != is_launched() && super::has_peers() && !decides() {
+        DECIDES.store(register(), Relaxed);
+    }
+}
+
+/// The same of other libraries under other launchers, when Python is gone. What they have registered to run when the process ends takes
+/// away what `MPI_Finalize` needs. What is registered last runs first; nothing comes between Python's end and that of the process.
+pub(super) fn watch_at_the_end() {
+    if !extras::is_embedded() && !is_launched() && super::has_peers() && !decides() {
         DECIDES.store(register(), Relaxed);
     }
 }
