@@ -6,8 +6,9 @@ the wire beside mpi4py on the same library, in one run.
 WHAT is `start`, `wire`, or `scale`: start, memory and connections at 1, 2, 4 ... hosts.
 
 Hosts are those of `HOSTS`, reached by the remote shell `RSH`, as `tests/hosts/up.sh`
-makes them; anything else that sets these two does as well. Engines take turns, and a
-figure is the median over the rounds.
+makes them; anything else that sets these two does as well. Engines take turns, and the
+one that begins does; a figure is the median over the rounds. Behind the ratio of the
+medians are the quartiles of the ratios of single rounds.
 """
 
 import argparse
@@ -192,7 +193,10 @@ def run(words: list[str], env: dict[str, str]) -> tuple[float, str]:
 
 def told(name: str, ours: list[float], theirs: list[float]) -> None:
     a, b = statistics.median(ours), statistics.median(theirs)
-    print(f"{name:<28} {a * 1e6:12.1f} {b * 1e6:12.1f} {b / a:8.2f}", flush=True)
+    ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    figures = f"{a * 1e6:10.1f} {b * 1e6:10.1f} {b / a:7.2f}"
+    print(f"{name:<26} {figures}  {low:.2f}-{high:.2f}", flush=True)
 
 
 def main() -> None:
@@ -212,7 +216,8 @@ def main() -> None:
     machine = this_machine()
     print(f"{machine.cpu}, {machine.cpus} CPUs")
     print(
-        f"{'microseconds (medians)':<28} {'Phalanx':>12} {'the other':>12} {'ratio':>8}"
+        f"{'microseconds (medians)':<26} {'Phalanx':>10} {'the other':>10} {'ratio':>7}"
+        "  quartiles"
     )
     if "start" in options.what:
         two = ",".join(f"{host}:2" for host in hosts)
@@ -234,11 +239,13 @@ def main() -> None:
     if "wire" in options.what:
         found = {"ours": defaultdict(list), "mpi4py": defaultdict(list)}
         job = [*phalanx, "--host", ",".join(hosts)]
-        for _ in range(max(3, options.rounds // 3)):
-            for name, words in (
-                ("ours", [*job, str(wire)]),
-                ("mpi4py", [*job, "--doors", "none", str(peers / "python"), str(wire)]),
-            ):
+        turns = [
+            ("ours", [*job, str(wire)]),
+            ("mpi4py", [*job, "--doors", "none", str(peers / "python"), str(wire)]),
+        ]
+        for _ in range(options.rounds):
+            turns.reverse()
+            for name, words in turns:
                 # mpi4py's wheel takes the same release's libmpi.so.12.
                 told_by = run(words, {"PHALANX_MPI": library})[1]
                 for row, seconds in json.loads(told_by).items():
