@@ -173,6 +173,8 @@ impl Log {
         let to = (end + PIECE).min(len).next_multiple_of(4096).min(len);
         let is_there = end <= from || self.segment.commit(from, to - from, "a log").is_ok();
         if is_there && end > from {
+            // A page fault costs more than what goes into the page.
+            self.segment.populate(from, to - from);
             self.reserved.store(to, Ordering::Release);
         }
         self.is_reserving.store(false, Ordering::Release);
@@ -204,6 +206,15 @@ impl Log {
         if let Some(first) = record.first() {
             self.of_record(at, 0).store(*first, Ordering::Release);
         }
+    }
+
+    /// Writes a record once more, but for some of its words that are to stay; the first one last.
+    #[inline]
+    pub fn complete<const N: usize>(&self, at: u32, record: [u64; N], kept: std::ops::Range<usize>) {
+        for (word, value) in record.iter().enumerate().skip(1).filter(|(word, _)| !kept.contains(word)) {
+            self.of_record(at, word).store(*value, Ordering::Relaxed);
+        }
+        self.of_record(at, 0).store(record[0], Ordering::Release);
     }
 
     /// Changes a word of a record.
@@ -264,9 +275,10 @@ mod tests {
         let two = writer.take(2).expect("room");
         writer.write(two, [9, 1, 2, 3, 4, 5, 6, 7]);
         writer.set(at, 2, 20);
+        writer.complete(two, [10, 1, 2, 3, 4, 50, 60, 70], 1..6);
         assert_eq!((at, two), (2, 3));
         assert_eq!(reader.all()[OWNER], u64::from(std::process::id()));
-        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [7, 1, 20, 3, 10, 1, 2, 3, 4, 5, 60, 70]);
     }
 
     #[test]

@@ -133,6 +133,16 @@ impl Segment {
         Ok(())
     }
 
+    /// Makes pages that are reserved ready for writing at once, where the kernel can; else each is when it is first written.
+    pub(crate) fn populate(&self, at: u64, len: u64) {
+        let (Ok(at), Ok(len)) = (usize::try_from(at), usize::try_from(len)) else { return };
+        if at.checked_add(len).is_some_and(|end| end <= self.len) {
+            let start = self.base.as_ptr().wrapping_add(at).cast();
+            // SAFETY: the pages are this mapping's; what they hold stays.
+            let _ = unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxPopulateWrite) };
+        }
+    }
+
     /// Leaves the segment out of core dumps: most of its range is empty.
     pub(crate) fn keep_from_dumps(&self) {
         // SAFETY: advice about our own mapping that changes no contents. A refusal only makes dumps larger.
