@@ -15,6 +15,17 @@ BINARY = re.compile(
 CARGO = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 
 
+# The crates that have examples in their documentation.
+DOCUMENTED = (
+    "phalanx-engine",
+    "phalanx-fuzz",
+    "phalanx-mpi-macros",
+    "phalanx-pmi",
+    "phalanx-pool",
+    "phalanx-shm",
+)
+
+
 def count_cargo(output: str, counts: Counts) -> int:
     """Add up the result lines of `cargo test`; return how many failed."""
     failed = 0
@@ -55,8 +66,7 @@ def run_crates() -> Counts:
 def run_docs() -> Counts:
     """The examples in the documentation, which nextest does not run."""
     counts = Counts()
-    crates = ("phalanx-shm", "phalanx-engine", "phalanx-pool")
-    command = ["cargo", "test", "--doc", *(f"--package={name}" for name in crates)]
+    command = ["cargo", "test", "--doc", *(f"--package={name}" for name in DOCUMENTED)]
     with timed("examples in the documentation"):
         done = run(command, 600)
     count_cargo(done.output, counts)
