@@ -14,7 +14,10 @@ pub const MISSED: u32 = 3;
 /// What one end knows of the other.
 #[derive(Debug, Clone)]
 pub struct Pulse {
+    /// A beat, or a part of one.
     every: Duration,
+    /// So many of them are a beat.
+    parts: u32,
     due: Instant,
     missed: u32,
     /// The other end has said that it will be silent.
@@ -25,7 +28,14 @@ impl Pulse {
     /// Begins to count.
     #[must_use]
     pub fn new(now: Instant, every: Duration) -> Self {
-        Self { every, due: now + every, missed: 0, suspended: false }
+        Self::finely(now, every, 1)
+    }
+
+    /// Begins to count parts of beats: the other end is lost four beats after its last word, or up to a part of one before.
+    #[must_use]
+    pub fn finely(now: Instant, every: Duration, parts: u32) -> Self {
+        let every = every / parts.max(1);
+        Self { every, parts: parts.max(1), due: now + every, missed: 0, suspended: false }
     }
 
     /// The other end has said something.
@@ -55,10 +65,17 @@ impl Pulse {
         true
     }
 
+    /// Whether more than a beat has passed without a word. Who speaks on then has it lie in the network, and of a connection with
+    /// four messages under way the system doubles the pauses before it sends them again.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.missed > self.parts
+    }
+
     /// Whether the other end is lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.missed > MISSED
+        self.missed >= (MISSED + 1) * self.parts
     }
 }
 
@@ -81,6 +98,19 @@ mod tests {
             assert!(pulse.beat(start + beat * n));
         }
         assert!(pulse.is_lost());
+    }
+
+    #[test]
+    fn parts_of_beats_are_counted_as_well() {
+        let (start, half) = (Instant::now(), EVERY / 2);
+        let mut pulse = Pulse::finely(start, EVERY, 2);
+        for n in 1..=7 {
+            assert!(pulse.beat(start + half * n) && !pulse.is_lost(), "{n}");
+            assert_eq!(pulse.is_silent(), n > 2, "{n}");
+        }
+        assert!(pulse.beat(start + half * 8) && pulse.is_lost());
+        pulse.heard();
+        assert!(!pulse.is_lost() && !pulse.is_silent());
     }
 
     #[test]

@@ -370,7 +370,7 @@ impl Gateway {
         }
         self.welcome = true;
         self.beat = beat;
-        self.pulse = Pulse::new(Instant::now(), beat);
+        self.pulse = Pulse::finely(Instant::now(), beat, BEATS);
         if self.generation > 1 {
             self.say("the controller is there again");
         }
@@ -403,7 +403,9 @@ impl Gateway {
             self.lost(generation, &why);
             return false;
         }
-        self.tell(&FromGateway::Beat {});
+        if !self.pulse.is_silent() {
+            self.tell(&FromGateway::Beat {});
+        }
         true
     }
 

@@ -122,7 +122,7 @@ impl Server {
             server.next_conn += 1;
             let gateway = Gateway {
                 line: Line::new(Link::new(server.arena, server.version), stream),
-                pulse: Pulse::new(Instant::now(), beat),
+                pulse: Pulse::finely(Instant::now(), beat, BEATS),
                 beat,
                 name: from.to_string(),
                 known: false,
@@ -154,7 +154,7 @@ impl Server {
             self.gateway_lost(id, &why);
             return false;
         }
-        if gateway.known {
+        if gateway.known && !gateway.pulse.is_silent() {
             self.tell_gateway(id, &ToGateway::Beat {});
         }
         true
