@@ -5,10 +5,11 @@ What happens, happens to the second host, and to rank 2 of four.
 
 import os
 import signal
+import sys
 import time
 import unittest
 
-from hosts import FOUR, FailureTest, Job
+from hosts import FOUR, INTEL, WAITS, FailureTest, Job
 
 
 class Failures(FailureTest):
@@ -21,6 +22,15 @@ class Failures(FailureTest):
     def test_killed(self):
         job = self.job("os.kill(os.getpid(), 9)")
         self.ends(job, 137, "rank 2 on h2 .*killed by SIGKILL", "others were doing")
+
+    def test_killed_on_one_machine(self):
+        script = self.script(
+            WAITS.format(how="os.kill(os.getpid(), 9)", folder=str(self.folder))
+        )
+        mpich = os.path.join(sys.prefix, "lib", "libmpi_abi.so.1")
+        library = {} if INTEL else {"PHALANX_MPI": mpich}
+        job = Job("-n", "3", "--oversubscribe", script, **library)
+        self.ends(job, 137, r"rank 2 \(.*killed by SIGKILL")
 
     def test_crash(self):
         job = self.job("os.kill(os.getpid(), 11)")

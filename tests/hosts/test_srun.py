@@ -33,6 +33,7 @@ class Step(HostsTest):
     """One step of four tasks."""
 
     where = ("-N2", "-n4", "--ntasks-per-node=2")
+    memory_is_left = True
 
     def setUp(self) -> None:
         super().setUp()
@@ -112,6 +113,8 @@ class Step(HostsTest):
 class Intel(Step):
     """The same on Intel MPI."""
 
+    memory_is_left = False
+
     def setUp(self) -> None:
         super().setUp()
         intel = os.environ.get("SRUN_INTEL", "")
@@ -130,6 +133,7 @@ class Embedded(Step):
     """The same on one node, where ranks look at the lives of their peers."""
 
     where = ("-N1", "-n4")
+    memory_is_left = False
 
     def setUp(self) -> None:
         super().setUp()

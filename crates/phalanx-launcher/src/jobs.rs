@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::LaunchError;
 use crate::look::{About, Look, read_at_most};
+use crate::process;
 
 /// Another directory for the sockets of jobs.
 pub const DIRECTORY: &str = "PHALANX_RUNTIME_DIR";
@@ -227,7 +228,7 @@ fn connect(path: &Path) -> Result<(OwnedFd, u32), Errno> {
     if !is_own(socket.as_fd()) {
         return Err(Errno::PERM);
     }
-    Ok((socket, peer.pid.as_raw_nonzero().get().unsigned_abs()))
+    Ok((socket, process::number(peer.pid)))
 }
 
 impl Found {

@@ -37,6 +37,7 @@ pub mod hosts;
 pub mod install;
 pub mod job;
 pub mod jobs;
+mod leftovers;
 mod look;
 pub mod output;
 pub mod pmi;

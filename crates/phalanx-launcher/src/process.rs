@@ -20,6 +20,7 @@ use phalanx_wire::pulse::Pulse;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use crate::leftovers::Leftovers;
 use crate::sys;
 
 /// Marks every process of a job, in its environment.
@@ -242,6 +243,11 @@ fn children_by_scan(parent: Pid) -> Vec<Pid> {
     found
 }
 
+/// The number of a process as `/proc` has it.
+pub(crate) fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
 /// Kills every descendant but `spare`. What they leave becomes our child, and the next call finds it.
 pub(crate) fn kill_descendants(spare: Option<Pid>) {
     for pid in descendants() {
@@ -423,6 +429,7 @@ fn kill_marked(wanted: &[u8]) {
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
             if environment.split(|byte| *byte == 0).any(|variable| variable == wanted) {
                 any = true;
+                Leftovers::take_from([&pid]);
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
         }

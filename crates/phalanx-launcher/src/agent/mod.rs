@@ -24,6 +24,7 @@ use rustix::process::{Pid, Signal};
 use crate::error::LaunchError;
 use crate::hosts::look;
 use crate::job::Desk;
+use crate::leftovers::Leftovers;
 use crate::output;
 use crate::pmi::Service;
 use crate::process::{self, Guard};
@@ -114,6 +115,7 @@ struct Agent {
     /// Output is not read.
     held: bool,
     course: Course,
+    leftovers: Leftovers,
     scratch: Vec<u8>,
 }
 
@@ -162,6 +164,7 @@ impl Agent {
             outstanding: 0,
             held: false,
             course: Course::Open,
+            leftovers: Leftovers::default(),
             scratch: vec![0; 64 * 1024],
         };
         let watching = |e| LaunchError::system("watching its channel", e);
@@ -318,6 +321,7 @@ impl Agent {
     /// Sends a signal to the group of every rank that runs.
     fn signal_ranks(&mut self, signal: i32) {
         let Some(signal) = Signal::from_named_raw(signal) else { return };
+        self.leftovers.note(self.by_pid.keys());
         for pid in self.by_pid.keys() {
             process::signal_group(*pid, signal);
         }
@@ -328,6 +332,7 @@ impl Agent {
     }
 
     fn kill_everything(&mut self) {
+        Leftovers::take_from(self.by_pid.keys());
         self.signal_ranks(Signal::KILL.as_raw());
         process::kill_descendants(self.spared());
     }
@@ -389,6 +394,7 @@ impl Agent {
         if matches!(self.course, Course::Closing(_)) && !self.send_the_rest() {
             return None;
         }
+        self.leftovers.remove();
         if let Some(mut guard) = self.guard.take() {
             guard.retire();
         }
@@ -442,7 +448,7 @@ impl Agent {
             let Some(pid) = rank.pid else { continue };
             let (id, stage) = (rank.id, rank.client.stage.into());
             let (mut processes, mut bytes) = (Vec::new(), 0);
-            for pid in crate::look::tree(pid.as_raw_nonzero().get().unsigned_abs()) {
+            for pid in crate::look::tree(process::number(pid)) {
                 let seen = (Instant::now() < until).then(|| crate::look::look_at(pid)).flatten();
                 let Some(seen) = seen.and_then(|seen| postcard::to_allocvec(&seen).ok()) else { continue };
                 bytes += seen.len();

@@ -148,7 +148,7 @@ impl Agent {
                 }
             }
         }
-        let (id, pid) = (rank.id, started.pid.as_raw_nonzero().get().unsigned_abs());
+        let (id, pid) = (rank.id, process::number(started.pid));
         self.report(&Report::Started { id, pid });
         Ok(())
     }

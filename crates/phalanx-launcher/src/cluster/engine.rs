@@ -18,7 +18,7 @@ use super::flags::Flags;
 use super::start::{MODULE, environment, python};
 use super::{CONNECTION, far, usage};
 use crate::error::LaunchError;
-use crate::{output, sys};
+use crate::{output, process, sys};
 
 /// Where an engine connects to that no controller has started, and with which secret.
 pub(super) const ADDRESS: &str = "PHALANX_CLUSTER_ADDRESS";
@@ -143,7 +143,7 @@ fn wait(signals: &OwnedFd, asked: &Asked, is_connected: bool) -> (bool, bool) {
 /// Says that the engine is there, as the original does.
 fn tell(message: &ToClient, engine: Pid) {
     let ToClient::Engines { joined, .. } = message else { return };
-    let is_it = |info: &&EngineInfo| info.pid == engine.as_raw_nonzero().get().unsigned_abs();
+    let is_it = |info: &&EngineInfo| info.pid == process::number(engine);
     if let Some(info) = joined.iter().find(is_it) {
         output::say(&format!("Completed registration with id {}", info.id));
     }

@@ -252,7 +252,7 @@ impl Launcher for Engines {
         })?;
         let missing = || io::Error::other("it has no output");
         Ok(Launched {
-            pid: started.pid.as_raw_nonzero().get().unsigned_abs(),
+            pid: process::number(started.pid),
             stdout: started.stdout.ok_or_else(missing)?,
             stderr: started.stderr.ok_or_else(missing)?,
         })

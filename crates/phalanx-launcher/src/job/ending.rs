@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use super::{Job, Rank};
 use crate::failure::{self, Cause};
+use crate::leftovers::Leftovers;
 use crate::output::Sink;
 use crate::pmi::Stage;
 use crate::process::{self, Ended};
@@ -209,6 +210,7 @@ impl Job {
         self.course.ending = true;
         self.course.ask_at = None;
         self.end_turns();
+        Leftovers::take_from(self.by_pid.keys());
         self.signal_ranks(Signal::KILL);
         self.end_controllers(Signal::KILL);
         match self.far {
@@ -298,6 +300,7 @@ impl Job {
         let guard = self.guard.pid;
         self.course.kill_at = None;
         self.course.note_at = None;
+        self.leftovers.remove();
         if self.far.is_some() {
             self.tell_end();
             return self.dismiss_agents();

@@ -39,6 +39,7 @@ use rustix::process::{Pid, Signal};
 use crate::error::LaunchError;
 use crate::failure::Cause;
 use crate::jobs::Door;
+use crate::leftovers::Leftovers;
 use crate::output::{self, Read, Sink, Stream};
 use crate::pmi::{Client, Service};
 use crate::process::{self, Ended, Guard, Stdin};
@@ -247,6 +248,7 @@ pub(crate) struct Job {
     course: ending::Course,
     watch: waits::Watch,
     looked: looked::Looked,
+    leftovers: Leftovers,
     scratch: Vec<u8>,
     started: Instant,
     began: trace::Began,
@@ -303,6 +305,7 @@ impl Job {
             far: None,
             input: input::Input::default(),
             partial_at: None,
+            leftovers: Leftovers::default(),
             scratch: vec![0; 64 * 1024],
             started,
             began: trace::Began::now(),
@@ -494,6 +497,7 @@ impl Job {
 
     /// Sends a signal to the group of every rank that runs.
     fn signal_ranks(&mut self, signal: Signal) {
+        self.leftovers.note(self.by_pid.keys());
         for pid in self.by_pid.keys() {
             process::signal_group(*pid, signal);
         }

@@ -15,6 +15,7 @@ use super::desk::Exception;
 use super::waits::RankNames;
 use crate::failure::Cause;
 use crate::look::glimpse;
+use crate::process;
 
 /// From a failure to its report, at most.
 const WITHIN: Duration = Duration::from_millis(500);
@@ -196,7 +197,7 @@ impl Job {
                 let state = if self.manner.foreign { SlotState::Empty } else { self.universe.state(rank.slot) };
                 // What those of other machines are doing is told by their agents.
                 let Some(pid) = rank.pid else { continue };
-                let pid = pid.as_raw_nonzero().get().unsigned_abs();
+                let pid = process::number(pid);
                 doing.push((other, activity(pid, state, began.elapsed() < LOOKING)));
             }
         }

@@ -175,7 +175,7 @@ impl Job {
         let connection = self.connections.len();
         let client = Client::of(world, rank);
         let starting = Rank::starting((world, rank), planned.label(), (slot, plan.expendable), connection, traced);
-        let number = started.pid.as_raw_nonzero().get().unsigned_abs();
+        let number = process::number(started.pid);
         self.ranks.push(Rank { pid: Some(started.pid), number, ..starting });
         let watched = watch(&self.epoll, &ours, Source::Connection(connection));
         self.connections.push(Connection { descriptor: Some(ours), far: false, client, rank: Some(index) });

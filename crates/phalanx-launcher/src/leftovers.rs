@@ -1,0 +1,122 @@
+//! Memory that an MPI library leaves behind when its ranks are killed.
+//!
+//! Ours has no name, and goes with the last process that has it. MPICH gives what the ranks of one machine share a name in
+//! `/dev/shm`, and takes it away in `MPI_Finalize`, which a rank that is killed or aborts never reaches; Intel MPI and UCX take theirs
+//! away as soon as all have it, and leave it when they are killed before. So what ranks have mapped is noted before they are
+//! signalled, and removed when they have ended. What no rank has mapped, and any other name, is somebody else's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Pid;
+
+use crate::look::tree;
+use crate::process::number;
+
+const FOLDER: &str = "/dev/shm";
+/// How such names begin.
+const NAMES: [&str; 3] = ["mpich_shm_", "Intel_MPI_", "ucx_shm_posix_"];
+
+/// Files that ranks have mapped, with their inodes.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers(BTreeMap<PathBuf, u64>);
+
+impl Leftovers {
+    /// Notes what ranks, and what they have started, have mapped now.
+    pub(crate) fn note<'a>(&mut self, ranks: impl IntoIterator<Item = &'a Pid>) {
+        // Most jobs have nothing of the kind, and there is nothing to look for then.
+        if !fs::read_dir(FOLDER).into_iter().flatten().flatten().any(|entry| is_known(&entry.path())) {
+            return;
+        }
+        for pid in ranks.into_iter().flat_map(|rank| tree(number(*rank))) {
+            // Paths may be any bytes.
+            let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+            self.0.extend(String::from_utf8_lossy(&maps).lines().filter_map(mapped));
+        }
+    }
+
+    /// Removes what ranks have mapped, before they are killed: who kills them may be killed meanwhile.
+    pub(crate) fn take_from<'a>(ranks: impl IntoIterator<Item = &'a Pid>) {
+        let mut found = Self::default();
+        found.note(ranks);
+        found.remove();
+    }
+
+    /// Removes what was noted, unless something else has its name now.
+    pub(crate) fn remove(&mut self) {
+        for (path, inode) in std::mem::take(&mut self.0) {
+            if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == inode) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn is_known(path: &Path) -> bool {
+    let name = path.strip_prefix(FOLDER).ok().and_then(Path::to_str);
+    name.is_some_and(|name| NAMES.iter().any(|known| name.starts_with(known)) && !name.contains('/'))
+}
+
+/// The file of a line of `/proc/PID/maps` ("range rights offset device inode path"), if it is one of those.
+fn mapped(line: &str) -> Option<(PathBuf, u64)> {
+    let at = line.find(FOLDER)?;
+    let inode = line[..at].split_whitespace().nth(4)?.parse().ok()?;
+    let path = PathBuf::from(&line[at..]);
+    is_known(&path).then_some((path, inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_maps_are_read() {
+        let line = "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/mpich_shm_2a705afb_0";
+        assert_eq!(mapped(line), Some((PathBuf::from("/dev/shm/mpich_shm_2a705afb_0"), 77)));
+        for other in [
+            "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/psm_2a705afb",
+            "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/mpich_shm_x/../../etc/passwd",
+            "7f0c8000-7f0c9000 rw-p 00000000 00:00 0 ",
+            "/dev/shm/mpich_shm_1",
+            "nonsense /dev/shm/mpich_shm_1",
+        ] {
+            assert_eq!(mapped(other), None, "{other}");
+        }
+    }
+
+    #[expect(unsafe_code, reason = "a mapping that is to be found")]
+    fn map(file: &fs::File) {
+        use rustix::mm::{MapFlags, ProtFlags};
+        // SAFETY: a new mapping, in which nobody looks, and which stays until the process ends.
+        unsafe { rustix::mm::mmap(std::ptr::null_mut(), 4096, ProtFlags::READ, MapFlags::SHARED, file, 0) }
+            .expect("a mapping");
+    }
+
+    #[test]
+    fn what_a_process_has_mapped_is_removed_and_nothing_else() {
+        let path = |what: &str| PathBuf::from(format!("{FOLDER}/mpich_shm_test_{}_{what}", std::process::id()));
+        let (ours, replaced, others) = (path("ours"), path("replaced"), path("others"));
+        for path in [&ours, &replaced, &others] {
+            let file = fs::File::options().read(true).write(true).create_new(true).open(path).expect("a file");
+            file.set_len(4096).expect("a page");
+            if path != &others {
+                map(&file);
+            }
+        }
+        let mut found = Leftovers::default();
+        found.note([&rustix::process::getpid()]);
+        // Kept until the other is there, whose inode has to be another one.
+        let kept = fs::File::open(&replaced).expect("the first");
+        fs::remove_file(&replaced).expect("away");
+        fs::write(&replaced, "another").expect("another");
+        drop(kept);
+        found.remove();
+        let left: Vec<bool> = [&ours, &replaced, &others].map(|path| path.exists()).to_vec();
+        for path in [&replaced, &others] {
+            let _ = fs::remove_file(path);
+        }
+        assert_eq!(left, [false, true, true]);
+    }
+}
