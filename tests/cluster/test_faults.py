@@ -92,6 +92,7 @@ class ClusterCase(unittest.TestCase):
         line = [PHALANX, *(str(arg) for arg in args)]
         ran = subprocess.run(
             line,
+            cwd=self.place,
             env=self.environment,
             capture_output=True,
             text=True,

@@ -1,8 +1,12 @@
 """An interactive cluster whose engines are a job of Slurm's."""
 
+import contextlib
+import os
 import subprocess
 import time
 import unittest
+from pathlib import Path
+from unittest import mock
 
 from hosts import until
 from phalanx import ipyparallel as ipp
@@ -11,6 +15,10 @@ from test_cluster import ClusterTest, where
 
 class Slurm(ClusterTest):
     def make(self) -> ipp.Cluster:
+        # Its script, and what its job prints, come into the working directory.
+        self.enterContext(contextlib.chdir(self.folder))
+        here = {"PYTHONPATH": str(Path(__file__).parent)}
+        self.enterContext(mock.patch.dict(os.environ, here))
         config = {"SlurmEngineSetLauncher": {"options": "-N2 --ntasks-per-node=2"}}
         return ipp.Cluster(
             engines="slurm",
@@ -18,7 +26,6 @@ class Slurm(ClusterTest):
             profile_dir=str(self.folder / "profile"),
             config=config,
             shutdown_atexit=False,
-            work_dir=str(self.folder),
         )
 
     def jobs(self) -> list[str]:
