@@ -5,11 +5,12 @@
 //! away as soon as all have it, and leave it when they are killed before. So what ranks have mapped is noted before they are
 //! signalled, and removed when they have ended. What no rank has mapped, and any other name, is somebody else's.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
 
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::process::Pid;
 
 use crate::look::tree;
@@ -19,21 +20,41 @@ const FOLDER: &str = "/dev/shm";
 /// How such names begin.
 const NAMES: [&str; 3] = ["mpich_shm_", "Intel_MPI_", "ucx_shm_posix_"];
 
-/// Files that ranks have mapped, with their inodes.
+/// Files that ranks have mapped.
 #[derive(Debug, Default)]
-pub(crate) struct Leftovers(BTreeMap<PathBuf, u64>);
+pub(crate) struct Leftovers(Vec<File>);
+
+#[derive(Debug)]
+struct File {
+    /// The folder as the rank sees it, which may be in a container.
+    folder: Rc<OwnedFd>,
+    name: String,
+    inode: u64,
+}
 
 impl Leftovers {
     /// Notes what ranks, and what they have started, have mapped now.
     pub(crate) fn note<'a>(&mut self, ranks: impl IntoIterator<Item = &'a Pid>) {
-        // Most jobs have nothing of the kind, and there is nothing to look for then.
-        if !fs::read_dir(FOLDER).into_iter().flatten().flatten().any(|entry| is_known(&entry.path())) {
-            return;
-        }
         for pid in ranks.into_iter().flat_map(|rank| tree(number(*rank))) {
             // Paths may be any bytes.
             let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-            self.0.extend(String::from_utf8_lossy(&maps).lines().filter_map(mapped));
+            let maps = String::from_utf8_lossy(&maps);
+            let mut found: Vec<(&str, u64)> = maps.lines().filter_map(mapped).collect();
+            found.sort_unstable();
+            found.dedup();
+            if found.is_empty() {
+                continue;
+            }
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let Ok(folder) = rustix::fs::open(format!("/proc/{pid}/root{FOLDER}"), flags, Mode::empty()) else {
+                continue;
+            };
+            let folder = Rc::new(folder);
+            self.0.extend(found.into_iter().map(|(name, inode)| File {
+                folder: folder.clone(),
+                name: name.into(),
+                inode,
+            }));
         }
     }
 
@@ -46,35 +67,33 @@ impl Leftovers {
 
     /// Removes what was noted, unless something else has its name now.
     pub(crate) fn remove(&mut self) {
-        for (path, inode) in std::mem::take(&mut self.0) {
-            if fs::symlink_metadata(&path).is_ok_and(|there| there.ino() == inode) {
-                let _ = fs::remove_file(path);
+        for File { folder, name, inode } in self.0.drain(..) {
+            let there = rustix::fs::statat(&*folder, &name, AtFlags::SYMLINK_NOFOLLOW);
+            if there.is_ok_and(|there| there.st_ino == inode) {
+                let _ = rustix::fs::unlinkat(&*folder, &name, AtFlags::empty());
             }
         }
     }
 }
 
-fn is_known(path: &Path) -> bool {
-    let name = path.strip_prefix(FOLDER).ok().and_then(Path::to_str);
-    name.is_some_and(|name| NAMES.iter().any(|known| name.starts_with(known)) && !name.contains('/'))
-}
-
 /// The file of a line of `/proc/PID/maps` ("range rights offset device inode path"), if it is one of those.
-fn mapped(line: &str) -> Option<(PathBuf, u64)> {
-    let at = line.find(FOLDER)?;
-    let inode = line[..at].split_whitespace().nth(4)?.parse().ok()?;
-    let path = PathBuf::from(&line[at..]);
-    is_known(&path).then_some((path, inode))
+fn mapped(line: &str) -> Option<(&str, u64)> {
+    let (before, path) = line.split_at(line.find(FOLDER)?);
+    let name = Path::new(path).strip_prefix(FOLDER).ok()?.to_str()?;
+    let is_known = NAMES.iter().any(|known| name.starts_with(known)) && !name.contains('/');
+    is_known.then_some((name, before.split_whitespace().nth(4)?.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
     fn lines_of_maps_are_read() {
         let line = "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/mpich_shm_2a705afb_0";
-        assert_eq!(mapped(line), Some((PathBuf::from("/dev/shm/mpich_shm_2a705afb_0"), 77)));
+        assert_eq!(mapped(line), Some(("mpich_shm_2a705afb_0", 77)));
         for other in [
             "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/psm_2a705afb",
             "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/mpich_shm_x/../../etc/passwd",

@@ -321,7 +321,9 @@ impl Agent {
     /// Sends a signal to the group of every rank that runs.
     fn signal_ranks(&mut self, signal: i32) {
         let Some(signal) = Signal::from_named_raw(signal) else { return };
-        self.leftovers.note(self.by_pid.keys());
+        if !matches!(signal, Signal::STOP | Signal::CONT) {
+            self.leftovers.note(self.by_pid.keys());
+        }
         for pid in self.by_pid.keys() {
             process::signal_group(*pid, signal);
         }
