@@ -137,6 +137,7 @@ class TestFar(FarCase):
         near.wait_for_engines(1, timeout=60)
         self.run_engine_here()
         far = self.far_client(2)
+        near.wait_for_engines(2, timeout=60)
         for client in (near, far):
             self.assertEqual(client[:].apply_sync(abs, -3), [3, 3])
         array = np.arange(1_000_000.0)

@@ -79,6 +79,8 @@ class ClusterCase(unittest.TestCase):
             "IPYTHONDIR": str(self.place / "ipython"),
             "PHALANX_RUNTIME_DIR": str(self.place / "run"),
             "PHALANX_CLUSTER_PYTHON": sys.executable,
+            # Engines run elsewhere, and call functions of this module.
+            "PYTHONPATH": str(Path(__file__).parent),
         }
         for name in ("IPP_PROFILE_DIR", "IPP_CLUSTER_ID"):
             self.environment.pop(name, None)
