@@ -339,10 +339,12 @@ impl Guard {
                     "the agent there (pid {agent}) {how}; its ranks on {host} are killed, too"
                 ));
             }
+            // Its ranks end with the agent, and what they have mapped is to be seen before.
+            kill_marked(wanted.as_bytes());
             if how == STOPPED && rustix::process::getppid() == Some(agent) {
                 let _ = rustix::process::kill_process(agent, Signal::KILL);
+                kill_marked(wanted.as_bytes());
             }
-            kill_marked(wanted.as_bytes());
         })?;
         Ok(Self { pid: Some(pid), alive })
     }
