@@ -67,6 +67,8 @@ struct Written {
     engine: Engine,
     at: usize,
     stillness: Stillness,
+    /// What that said of the other threads at the last look, which is no sooner than a sleep in vain after the one before.
+    still: bool,
     since: u64,
     place: Vec<Frame>,
     content: Vec<u8>,
@@ -84,8 +86,18 @@ impl Notice {
         }
         let Some(written) = &mut self.0 else { return Ok(()) };
         written.judged(what)?;
+        let mates = engine.noted().mates(this_thread());
+        written.still = written.stillness.look(&mates);
         written.renew(what);
         Ok(())
+    }
+
+    /// Brings the note up to date before the next sleep: something may have come since the last one that did not end the wait. Who
+    /// reads of a message that is awaited, and has come, might see a deadlock where there is none.
+    pub(super) fn refresh(&mut self, what: &Waiting<'_>) {
+        if let Some(written) = &mut self.0 {
+            written.renew(what);
+        }
     }
 
     /// Fails if somebody has found out meanwhile that the wait can never end.
@@ -144,6 +156,7 @@ impl Written {
             engine: engine.clone(),
             at,
             stillness: Stillness::default(),
+            still: false,
             since: now(),
             place: engine.place(),
             content: Vec::new(),
@@ -166,7 +179,7 @@ impl Written {
     }
 
     /// `None` when it is not known what would end the wait.
-    fn describe(&mut self, what: &Waiting<'_>) -> Option<Wait> {
+    fn describe(&self, what: &Waiting<'_>) -> Option<Wait> {
         let mut told = Told::new();
         let mut background = None;
         {
@@ -195,7 +208,7 @@ impl Written {
         }
         let thread = this_thread();
         let mates = self.engine.noted().mates(thread);
-        let alone = told.whole && self.stillness.look(&mates);
+        let alone = told.whole && self.still;
         Some(Wait {
             thread,
             mates,

@@ -242,7 +242,7 @@ impl Engine {
                 Next::Sleep if !std::mem::replace(&mut has_looked, true) && self.core().knows_failures.get() => {
                     self.look_for_ended(&what, &mut watch, missing)?;
                 }
-                Next::Sleep => match self.sleep(&mut ready, &notice, &what)? {
+                Next::Sleep => match self.sleep(&mut ready, &mut notice, &what)? {
                     Slept::Ready(outcome) => return outcome,
                     Slept::Woken => {
                         pace.woken();
@@ -274,7 +274,7 @@ impl Engine {
     fn sleep<T>(
         &self,
         ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
-        notice: &Notice,
+        notice: &mut Notice,
         what: &Waiting<'_>,
     ) -> Result<Slept<T>> {
         let token = self.sleepers().announce(WAITING);
@@ -295,6 +295,8 @@ impl Engine {
             }
             core.sleepers += 1;
         }
+        // What comes from here on changes the word of the token.
+        notice.refresh(what);
         let noted = notice.asleep(token, what);
         let woken = noted.is_ok().then(|| self.sleepers().sleep(token, Some(SLICE)));
         notice.awake();
