@@ -1,8 +1,7 @@
 //! `--trace`: each call of this process, with its place and what it is about, written into a log that the launcher has made.
 //!
 //! A call comes here before its body, where [`entry`](crate::entry) looks at what may be called at all, and is made *again* from
-//! here, so that its body exists once: the second time it is let through. What a call is about that begins by sending is looked at
-//! when its message is on its way, since the other side waits for that. Where it is made, a Python program says by its code
+//! here, so that its body exists once: the second time it is let through. Where it is made, a Python program says by its code
 //! object and instruction ([`extras`]), which are looked up by number once; a program in C by an address on its stack.
 
 use std::cell::Cell;
@@ -16,11 +15,11 @@ use phalanx_engine::engine::{Frame, TraceEvent, Traced, Tracer};
 use phalanx_shm::log::Clock;
 use phalanx_shm::{Log, ProcId, inherit};
 use phalanx_trace::record::{self, Begun, Event, Half, Object};
-use phalanx_trace::{Place, number, sends};
+use phalanx_trace::{Place, number};
 
 use crate::entry::ErrorObject;
 use crate::extras::{self, Spot};
-use crate::handle::{RawComm, RawType};
+use crate::handle::RawType;
 use crate::place;
 use crate::{comm, datatype, io, win};
 
@@ -47,7 +46,6 @@ static RECORDER: OnceLock<Arc<Recorder>> = OnceLock::new();
 static NAMES: AtomicU32 = AtomicU32::new(1);
 
 /// What a call is about, as C passes it.
-#[derive(Clone, Copy)]
 pub(crate) struct Arguments {
     pub(crate) object: ErrorObject,
     pub(crate) peer: Option<c_int>,
@@ -74,16 +72,11 @@ struct Here {
     thread: Cell<u32>,
     /// The record of the call.
     call: Cell<u32>,
-    /// How long it has waited, by the log's clock.
     waited: Cell<u64>,
-    /// What it is about, if that has not been recorded.
-    untold: Cell<Option<(u16, Arguments)>>,
     /// The next call is the one that has been looked at.
     passes: Cell<bool>,
     near: [Cell<(Spot, u32)>; NEAR],
     told: [Cell<(Option<Object>, u32)>; TOLD],
-    /// Communicators whose names this thread knows to have been told.
-    known: [Cell<(RawComm, u32)>; TOLD],
 }
 
 thread_local! {
@@ -92,11 +85,9 @@ thread_local! {
             thread: Cell::new(u32::MAX),
             call: Cell::new(0),
             waited: Cell::new(0),
-            untold: Cell::new(None),
             passes: Cell::new(false),
             near: [const { Cell::new(([0; 2], NOWHERE)) }; NEAR],
             told: [const { Cell::new((None, 0)) }; TOLD],
-            known: [const { Cell::new((RawComm::NULL, 0)) }; TOLD],
         }
     };
 }
@@ -173,41 +164,19 @@ pub(crate) fn call(function: u16, arguments: &Arguments, again: impl FnOnce() ->
         return again();
     };
     let outer = HERE.try_with(|here| {
-        // A name has to be told before it is used.
-        let is_later = sends(function) && here.knows(arguments.object);
-        let begun = match is_later {
-            true => {
-                Begun { function, thread: recorder.thread(here), at: recorder.log.clock().now(), ..Begun::default() }
-            }
-            false => recorder.look_at(here, function, arguments),
-        };
-        let at = recorder.begins(begun);
+        let at = recorder.begins(recorder.look_at(here, function, arguments));
         here.passes.set(true);
-        let untold = is_later.then_some((function, *arguments));
-        (here.call.replace(at), here.waited.replace(0), here.untold.replace(untold))
+        (here.call.replace(at), here.waited.replace(0))
     });
     let code = again();
     let _ = HERE.try_with(|here| {
         recorder.ends(here.call.get(), here.waited.get());
-        recorder.tell_rest(here);
-        if let Ok((call, waited, untold)) = outer {
+        if let Ok((call, waited)) = outer {
             here.call.set(call);
             here.waited.set(waited);
-            here.untold.set(untold);
         }
     });
     code
-}
-
-impl Here {
-    fn known(&self, comm: RawComm) -> &Cell<(RawComm, u32)> {
-        &self.known[(comm.0 >> 2 ^ comm.0) % TOLD]
-    }
-
-    /// Whether the name of an object has been told, and is none that has been changed.
-    fn knows(&self, object: ErrorObject) -> bool {
-        matches!(object, ErrorObject::Comm(raw) if self.known(raw).get() == (raw, NAMES.load(Ordering::Relaxed)))
-    }
 }
 
 impl Recorder {
@@ -229,16 +198,6 @@ impl Recorder {
         let (thread, tag) = (self.thread(here), arguments.tag);
         // The time comes last: what has been looked at until now is no part of the call.
         Begun { function, thread, at: self.log.clock().now(), place, object, peer: peer.map(|peer| peer.0), tag, bytes }
-    }
-
-    /// Records what the call is about that this thread is in, unless that has been done.
-    fn tell_rest(&self, here: &Here) {
-        let Some((function, arguments)) = here.untold.take() else { return };
-        let at = here.call.get();
-        if at != 0 {
-            let record = record::call(&self.look_at(here, function, &arguments));
-            self.log.complete(at, record, record::TIMES);
-        }
     }
 
     /// The record of a call that begins; 0 where there is no room for it.
@@ -270,14 +229,11 @@ impl Recorder {
         match arguments.object {
             ErrorObject::Comm(raw) => {
                 let Ok(found) = comm::find(raw) else { return (None, None) };
-                let (object, names) = (Object::Comm(found.comm.ctx()), NAMES.load(Ordering::Relaxed));
-                let is_told = self.tell(here, object, || match found.comm.name() {
+                let object = Object::Comm(found.comm.ctx());
+                self.tell(here, object, || match found.comm.name() {
                     name if name.is_empty() => found.comm.title(),
                     name => name,
                 });
-                if is_told {
-                    here.known(raw).set((raw, names));
-                }
                 (Some(object), peer.and_then(|peer| found.comm.peers().get(peer)))
             }
             ErrorObject::Win(raw) => {
@@ -296,21 +252,19 @@ impl Recorder {
         }
     }
 
-    /// Says how an object is called, unless that has been said. Whether it has been.
-    fn tell(&self, here: &Here, object: Object, name: impl FnOnce() -> String) -> bool {
+    /// Says how an object is called, unless that has been said.
+    fn tell(&self, here: &Here, object: Object, name: impl FnOnce() -> String) {
         let (number, names) = (object.number() as usize >> 2, NAMES.load(Ordering::Relaxed));
         let told = &here.told[number % TOLD];
         if told.get() == (Some(object), names) {
-            return true;
+            return;
         }
         let name = name();
         let mut all = locked(&self.names);
-        let is_told = all.get(&object) == Some(&name) || self.write(&record::name(object, &name));
-        if is_told {
+        if all.get(&object) == Some(&name) || self.write(&record::name(object, &name)) {
             all.insert(object, name);
             told.set((Some(object), names));
         }
-        is_told
     }
 
     /// The number of the place that calls.
@@ -413,13 +367,7 @@ impl Tracer for Recorder {
         self.log.set(record, record::TAKEN_BACK, 1);
     }
 
-    fn waits(&self) -> u64 {
-        let _ = HERE.try_with(|here| self.tell_rest(here));
-        self.log.clock().now()
-    }
-
-    fn waited(&self, since: u64) {
-        let waited = self.log.clock().now().saturating_sub(since);
-        let _ = HERE.try_with(|here| here.waited.set(here.waited.get() + waited));
+    fn waited(&self, nanoseconds: u64) {
+        let _ = HERE.try_with(|here| here.waited.set(here.waited.get() + nanoseconds));
     }
 }

@@ -208,15 +208,6 @@ impl Log {
         }
     }
 
-    /// Writes a record once more, but for some of its words that are to stay; the first one last.
-    #[inline]
-    pub fn complete<const N: usize>(&self, at: u32, record: [u64; N], kept: std::ops::Range<usize>) {
-        for (word, value) in record.iter().enumerate().skip(1).filter(|(word, _)| !kept.contains(word)) {
-            self.of_record(at, word).store(*value, Ordering::Relaxed);
-        }
-        self.of_record(at, 0).store(record[0], Ordering::Release);
-    }
-
     /// Changes a word of a record.
     #[inline]
     pub fn set(&self, at: u32, word: usize, value: u64) {
@@ -275,10 +266,9 @@ mod tests {
         let two = writer.take(2).expect("room");
         writer.write(two, [9, 1, 2, 3, 4, 5, 6, 7]);
         writer.set(at, 2, 20);
-        writer.complete(two, [10, 1, 2, 3, 4, 50, 60, 70], 1..6);
         assert_eq!((at, two), (2, 3));
         assert_eq!(reader.all()[OWNER], u64::from(std::process::id()));
-        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [7, 1, 20, 3, 10, 1, 2, 3, 4, 5, 60, 70]);
+        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
     }
 
     #[test]

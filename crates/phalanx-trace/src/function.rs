@@ -297,35 +297,6 @@ const fn order(a: &[u8], b: &[u8]) -> i8 {
     }
 }
 
-/// Functions that begin by sending: what they are about is of no interest to the others before that.
-const SENDERS: [&str; 10] = [
-    "MPI_Bsend",
-    "MPI_Ibsend",
-    "MPI_Irsend",
-    "MPI_Isend",
-    "MPI_Issend",
-    "MPI_Rsend",
-    "MPI_Send",
-    "MPI_Sendrecv",
-    "MPI_Sendrecv_replace",
-    "MPI_Ssend",
-];
-
-/// Whether the function of a number begins by sending.
-#[must_use]
-pub fn sends(number: u16) -> bool {
-    const NUMBERS: [u16; SENDERS.len()] = {
-        let mut numbers = [0; SENDERS.len()];
-        let mut at = 0;
-        while at < SENDERS.len() {
-            numbers[at] = self::number(SENDERS[at]);
-            at += 1;
-        }
-        numbers
-    };
-    NUMBERS.contains(&number)
-}
-
 /// The function of a number.
 pub(crate) fn function(number: u16) -> Option<(&'static str, Class)> {
     FUNCTIONS.get(usize::from(number).checked_sub(1)?).copied()
@@ -343,16 +314,6 @@ mod tests {
         }
         assert_eq!((number("MPI_Comm_rank"), number(""), number("MPI_Zzz")), (0, 0, 0));
         assert_eq!((function(0), function(u16::MAX)), (None, None));
-    }
-
-    #[test]
-    fn functions_that_send_first_are_known() {
-        for (name, _) in FUNCTIONS {
-            let bare = name.trim_start_matches("MPI_").to_lowercase();
-            let sends = bare.contains("send") && !bare.contains("_init") && !bare.starts_with("isendrecv");
-            assert_eq!(super::sends(number(name)), sends, "{name}");
-        }
-        assert!(!super::sends(0));
     }
 
     /// What is neither recorded nor only asks or sets something here has been forgotten.

@@ -19,6 +19,6 @@ mod read;
 pub mod record;
 pub mod report;
 
-pub use function::{number, sends};
+pub use function::number;
 pub use model::{Call, Class, End, Message, Place, PlaceId, Rank, Trace};
 pub use read::{Job, Log, read};

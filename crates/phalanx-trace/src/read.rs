@@ -184,19 +184,14 @@ fn high(word: u64) -> u32 {
 impl Reader<'_> {
     /// A time since the job began.
     fn time(&self, at: u64) -> u64 {
-        self.nanoseconds(at.saturating_sub(self.began))
-    }
-
-    /// How long so much of the logs' clock is.
-    fn nanoseconds(&self, ticks: u64) -> u64 {
-        let ticks = ticks.min(self.ticks);
+        let ticks = at.saturating_sub(self.began).min(self.ticks);
         let time = u128::from(ticks) * u128::from(self.lasted) / u128::from(self.ticks);
         u64::try_from(time).unwrap_or(self.lasted)
     }
 
     fn parts(&self, places: &mut Places) -> Parts {
         let mut parts = Parts::default();
-        let own_places = self.places(places);
+        let mut own_places: HashMap<u32, PlaceId> = HashMap::new();
         let mut names: HashMap<(u32, u32), String> = HashMap::new();
         let words = &self.log.words;
         let mut at = record::HEAD;
@@ -213,7 +208,13 @@ impl Reader<'_> {
                 record::SENT if rest[record::TAKEN_BACK] != 0 => {}
                 record::SENT => parts.sent.extend(self.half(rest)),
                 record::MATCHED => parts.matched.extend(self.half(rest)),
-                record::PLACE => granules = record::read_text(rest).map_or(1, |(_, length)| length),
+                record::PLACE => {
+                    if let Some((text, length)) = record::read_text(rest) {
+                        let id = place(&text).and_then(|place| places.id(place));
+                        own_places.extend(id.map(|id| (low(rest[1]), id)));
+                        granules = length;
+                    }
+                }
                 record::NAME => {
                     if let Some((text, length)) = record::read_text(rest) {
                         // Each call of the object has a copy.
@@ -227,15 +228,6 @@ impl Reader<'_> {
             at += granules;
         }
         parts
-    }
-
-    /// The places of this log, by their numbers there. (No granule within a record looks like the beginning of another one.)
-    fn places(&self, places: &mut Places) -> HashMap<u32, PlaceId> {
-        let words = &self.log.words;
-        let starts = (record::HEAD * GRANULE..words.len()).step_by(GRANULE);
-        let records = starts.filter_map(|at| words.get(at..).filter(|rest| rest[0] as u8 == record::PLACE));
-        let told = |rest: &[u64]| Some((low(*rest.get(1)?), places.id(place(&record::read_text(rest)?.0)?)?));
-        records.filter_map(told).collect()
     }
 
     fn call(
@@ -258,7 +250,7 @@ impl Reader<'_> {
             class,
             began_ns,
             ended_ns,
-            waited_ns: self.nanoseconds(record[record::WAITED]).min(ended_ns - began_ns),
+            waited_ns: record[record::WAITED].min(ended_ns - began_ns),
             returned,
             place: has(HAS_PLACE).then(|| places.get(&high(record[GRANULE])).copied()).flatten(),
             object: has(HAS_OBJECT).then(|| names.get(&(kind, low(record[5]))).cloned()).flatten(),
@@ -365,22 +357,6 @@ mod tests {
         assert_eq!(trace.places, [place]);
         let last = &trace.ranks[0].calls[1];
         assert_eq!((last.began_ns, last.ended_ns, last.returned, last.object.is_none()), (800, 8000, false, true));
-    }
-
-    #[test]
-    fn a_place_may_be_told_behind_a_call_and_waits_are_by_the_clock() {
-        let mut writer = Writer::new();
-        let begun = Begun { function: number("MPI_Send"), at: 3000, place: Some(1), ..Begun::default() };
-        let at = writer.add(&record::call(&begun)) as usize * GRANULE;
-        (writer.0[at + record::ENDED], writer.0[at + record::WAITED]) = (5000, 1000);
-        let place = Place { file: "a.py".to_owned(), line: 7, function: "f".to_owned() };
-        writer.add(&record::place(1, &place));
-        // Two ticks are a nanosecond.
-        let job = Job { lasted_ns: 4000, ..job() };
-        let trace = read(job, &[writer.log(0)]);
-        let call = &trace.ranks[0].calls[0];
-        assert_eq!((call.began_ns, call.ended_ns, call.waited_ns), (1000, 2000, 500));
-        assert_eq!((call.place, &trace.places[..]), (Some(PlaceId(0)), &[place][..]));
     }
 
     #[test]

@@ -21,8 +21,7 @@
 //! | | unused, unused |
 //! | | then granules of kind "more" 8 and 31 bytes of the text |
 //!
-//! A call is named by the granule in which its record begins, and 0 is none. Times, waits too, are by the log's clock. The record of a place may
-//! stand behind calls made there.
+//! A call is named by the granule in which its record begins, and 0 is none. Times are those of the log's clock; waits are nanoseconds.
 //!
 //! A message has no number of its own. The standard's order gives it one: messages of one sender to one receiver with the same
 //! context and tag are received in the order in which they were sent, so the n-th that was matched is the n-th that was sent. A
@@ -141,9 +140,6 @@ pub fn call(begun: &Begun) -> [u64; 8] {
         begun.bytes.unwrap_or(0),
     ]
 }
-
-/// The words of a call's record that hold its times; what it is about may be written later.
-pub const TIMES: std::ops::Range<usize> = 1..4;
 
 /// What happened to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

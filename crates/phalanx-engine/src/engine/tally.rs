@@ -87,26 +87,13 @@ const TRACED: u8 = 2;
 /// The time of one wait, from here to the drop.
 pub(super) struct Stopwatch<'a> {
     blocked: &'a Blocked,
-    since: Option<Since>,
-}
-
-/// When a wait began, for each who wants to know how long it lasts.
-struct Since {
-    counted: Option<Instant>,
-    traced: Option<u64>,
+    since: Option<Instant>,
 }
 
 impl Blocked {
     #[inline]
     pub(super) fn begin(&self) -> Stopwatch<'_> {
-        let wanted = self.wanted.load(Ordering::Relaxed);
-        Stopwatch { blocked: self, since: (wanted != 0).then(|| self.since(wanted)) }
-    }
-
-    #[cold]
-    fn since(&self, wanted: u8) -> Since {
-        let traced = self.tracer.get().map(|tracer| tracer.waits());
-        Since { counted: (wanted & COUNTED != 0).then(Instant::now), traced }
+        Stopwatch { blocked: self, since: (self.wanted.load(Ordering::Relaxed) != 0).then(Instant::now) }
     }
 
     fn want(&self, who: u8, on: bool) {
@@ -124,12 +111,13 @@ impl Blocked {
     }
 
     #[cold]
-    fn add(&self, since: &Since) {
-        if let (Some(tracer), Some(since)) = (self.tracer.get(), since.traced) {
-            tracer.waited(since);
+    fn add(&self, since: Instant) {
+        let nanoseconds = since.elapsed().as_nanos() as u64;
+        if self.wanted.load(Ordering::Relaxed) & COUNTED != 0 {
+            self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
         }
-        if let Some(since) = since.counted {
-            self.nanoseconds.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        if let Some(tracer) = self.tracer.get() {
+            tracer.waited(nanoseconds);
         }
     }
 }
@@ -137,7 +125,7 @@ impl Blocked {
 impl Drop for Stopwatch<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(since) = &self.since {
+        if let Some(since) = self.since {
             self.blocked.add(since);
         }
     }

@@ -54,10 +54,8 @@ pub trait Tracer: Send + Sync {
     fn completed(&self, record: u32);
     /// A message that was sent has been taken back: nobody receives it.
     fn taken_back(&self, record: u32);
-    /// This thread begins to wait. The time, by a clock of the recorder's own. (Without the lock.)
-    fn waits(&self) -> u64;
-    /// It has waited since then. (Without the lock.)
-    fn waited(&self, since: u64);
+    /// This thread has waited for so many nanoseconds. (Without the lock.)
+    fn waited(&self, nanoseconds: u64);
 }
 
 /// What is known of an operation.
