@@ -20,8 +20,8 @@ PYTHON = sys.executable
 PHALANX = str(Path(sysconfig.get_path("scripts")) / "phalanx")
 
 
-# What unittest says first of a case that failed, and where a program's own story ends.
-WRONG_CASE = re.compile(r"^(?:\[?\d*\]?\s*)(?:FAIL|ERROR): ", re.MULTILINE)
+# What unittest says first of a case that failed, behind the rank if there are several.
+UNITTEST_WRONG = re.compile(r"^(?:\[?\d*\]?\s*)(?:FAIL|ERROR): (\w+)", re.MULTILINE)
 SHOWN = 60  # lines of a failure where it happens
 REPEATED = 20  # lines of it after the tables, where somebody looks first
 
@@ -36,7 +36,7 @@ class Failure:
     @classmethod
     def of(cls, what: str, output: str) -> "Failure":
         """From the first case that unittest names on; else the end of the output."""
-        case = WRONG_CASE.search(output)
+        case = UNITTEST_WRONG.search(output)
         if case:
             return cls(what, output[case.start() :].splitlines()[:SHOWN])
         return cls(what, output.splitlines()[-SHOWN:])
@@ -143,7 +143,6 @@ UNITTEST_RAN = re.compile(r"^(?:\[?\d*\]?\s*)Ran (\d+) tests? in", re.MULTILINE)
 UNITTEST_END = re.compile(
     r"^(?:\[?\d*\]?\s*)(OK|FAILED)(?: \((.*)\))?\s*$", re.MULTILINE
 )
-UNITTEST_WRONG = re.compile(r"^(?:\[?\d*\]?\s*)(?:FAIL|ERROR): (\w+)", re.MULTILINE)
 
 
 def count_unittest(finished: Finished, what: str) -> Counts:

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use crate::look::tree;
 use crate::process::number;
@@ -33,8 +33,19 @@ struct File {
 }
 
 impl Leftovers {
+    /// Before ranks get a signal: notes what they have mapped, and if they are killed removes it at once, since who kills them may be
+    /// killed meanwhile.
+    pub(crate) fn before<'a>(&mut self, signal: Signal, ranks: impl IntoIterator<Item = &'a Pid>) {
+        if !matches!(signal, Signal::STOP | Signal::CONT) {
+            self.note(ranks);
+        }
+        if signal == Signal::KILL {
+            self.remove();
+        }
+    }
+
     /// Notes what ranks, and what they have started, have mapped now.
-    pub(crate) fn note<'a>(&mut self, ranks: impl IntoIterator<Item = &'a Pid>) {
+    fn note<'a>(&mut self, ranks: impl IntoIterator<Item = &'a Pid>) {
         for pid in ranks.into_iter().flat_map(|rank| tree(number(*rank))) {
             // Paths may be any bytes.
             let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
@@ -56,13 +67,6 @@ impl Leftovers {
                 inode,
             }));
         }
-    }
-
-    /// Removes what ranks have mapped, before they are killed: who kills them may be killed meanwhile.
-    pub(crate) fn take_from<'a>(ranks: impl IntoIterator<Item = &'a Pid>) {
-        let mut found = Self::default();
-        found.note(ranks);
-        found.remove();
     }
 
     /// Removes what was noted, unless something else has its name now.

@@ -343,6 +343,7 @@ impl Guard {
             kill_marked(wanted.as_bytes());
             if how == STOPPED && rustix::process::getppid() == Some(agent) {
                 let _ = rustix::process::kill_process(agent, Signal::KILL);
+                // It may not have stood still until now.
                 kill_marked(wanted.as_bytes());
             }
         })?;
@@ -431,7 +432,7 @@ fn kill_marked(wanted: &[u8]) {
             let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
             if environment.split(|byte| *byte == 0).any(|variable| variable == wanted) {
                 any = true;
-                Leftovers::take_from([&pid]);
+                Leftovers::default().before(Signal::KILL, [&pid]);
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
         }

@@ -96,21 +96,9 @@ fn counted(groups: &[Told], at: &[usize], manner: Manner, names: &dyn Names) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Frame;
+    use crate::report::Numbers;
 
     const MANNER: Manner = Manner { indent: "  ", one: ": something else", more: ": something else each" };
-
-    struct Numbers;
-
-    impl Names for Numbers {
-        fn rank(&self, slot: u32) -> String {
-            slot.to_string()
-        }
-
-        fn source(&self, _: &Frame) -> Option<String> {
-            None
-        }
-    }
 
     fn group(slots: impl IntoIterator<Item = u32>, line: u32) -> Told {
         Told {

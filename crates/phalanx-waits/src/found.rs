@@ -139,18 +139,8 @@ fn count(number: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Numbers;
     use crate::wait::Frame;
-
-    struct Numbers;
-
-    impl Names for Numbers {
-        fn rank(&self, slot: u32) -> String {
-            slot.to_string()
-        }
-        fn source(&self, frame: &Frame) -> Option<String> {
-            Some(format!("line {}", frame.line))
-        }
-    }
 
     fn finding(class: Class, line: u32) -> Finding {
         let place = Frame { file: "a.py".into(), line, function: "main".into() };

@@ -366,3 +366,17 @@ pub fn cut(line: &str, width: usize) -> String {
         false => line.to_owned(),
     }
 }
+/// Ranks that are called by their slots, in tests.
+#[cfg(test)]
+pub(crate) struct Numbers;
+
+#[cfg(test)]
+impl Names for Numbers {
+    fn rank(&self, slot: u32) -> String {
+        slot.to_string()
+    }
+
+    fn source(&self, frame: &Frame) -> Option<String> {
+        Some(format!("line {}", frame.line))
+    }
+}

@@ -34,8 +34,9 @@ impl Pulse {
     /// Begins to count parts of beats: the other end is lost four beats after its last word, or up to a part of one before.
     #[must_use]
     pub fn finely(now: Instant, every: Duration, parts: u32) -> Self {
-        let every = every / parts.max(1);
-        Self { every, parts: parts.max(1), due: now + every, missed: 0, suspended: false }
+        let parts = parts.max(1);
+        let every = every / parts;
+        Self { every, parts, due: now + every, missed: 0, suspended: false }
     }
 
     /// The other end has said something.
@@ -70,6 +71,12 @@ impl Pulse {
     #[must_use]
     pub fn is_silent(&self) -> bool {
         self.missed > self.parts
+    }
+
+    /// How long the other end has been silent when it is lost.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.every * self.parts * (MISSED + 1)
     }
 
     /// Whether the other end is lost.

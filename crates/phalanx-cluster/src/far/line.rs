@@ -6,8 +6,10 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use phalanx_wire::far::Routed;
+use phalanx_wire::pulse::{EVERY, Pulse};
 use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -15,6 +17,10 @@ use tokio::task::spawn_local;
 use super::link::{Link, LinkError};
 use super::stream::{ROOM, Stream};
 use crate::look::{Looks, Party, look_on};
+
+/// An end says so often that it is there in the time that counts as one heartbeat: of a cable that is cut for two of those, the
+/// other end is to hear again before three are over.
+const BEATS: u32 = 2;
 
 /// Whoever has lines.
 pub(crate) trait Owner: Looks + Sized + 'static {
@@ -26,6 +32,12 @@ pub(crate) trait Owner: Looks + Sized + 'static {
 
     /// Something has come on a line, or nothing can any more.
     fn came(&mut self, id: u64, taken: Result<(), LinkError>);
+
+    /// The other end of a line is told that this one is there.
+    fn is_here(&mut self, id: u64);
+
+    /// Nothing has come on a line for so long that its other end counts as lost.
+    fn silent(&mut self, id: u64, since: Duration);
 
     /// A line has ended: why, in words, or nothing where everybody knows.
     fn broke(&mut self, id: u64, why: &str);
@@ -48,6 +60,7 @@ pub(crate) enum Unsent {
 pub(crate) struct Line<M> {
     pub(crate) link: Link<M>,
     stream: Stream,
+    pulse: Pulse,
     wake: Rc<Notify>,
     closing: bool,
 }
@@ -55,7 +68,8 @@ pub(crate) struct Line<M> {
 impl<M: Routed> Line<M> {
     /// A line over which nothing has gone but a handshake.
     pub(crate) fn new(link: Link<M>, stream: Stream) -> Self {
-        Self { link, stream, wake: Rc::default(), closing: false }
+        let pulse = Pulse::new(Instant::now(), EVERY);
+        Self { link, stream, pulse, wake: Rc::default(), closing: false }
     }
 
     /// Has the task that writes look: something is to be written, or the line is of no use any more.
@@ -117,6 +131,7 @@ impl<M: Routed> Line<M> {
     fn receive(&mut self) -> io::Result<(bool, Result<(), LinkError>)> {
         let mut taken = Ok(());
         let more = self.stream.receive(|bytes| take(&mut self.link, bytes, &mut taken))?;
+        self.pulse.heard();
         Ok((more, taken))
     }
 }
@@ -161,6 +176,30 @@ pub(crate) fn write_now<T: Owner>(owner: &mut T, id: u64) -> Unsent {
             Unsent::Over
         }
     }
+}
+
+/// Has both ends of a line say that they are there, from one heartbeat to the next.
+pub(crate) fn beat<T: Owner>(owner: &Rc<RefCell<T>>, id: u64, every: Duration) {
+    let Some(()) = owner.borrow_mut().line(id).map(|line| line.pulse = Pulse::finely(Instant::now(), every, BEATS))
+    else {
+        return;
+    };
+    let owner = owner.clone();
+    spawn_local(async move {
+        loop {
+            tokio::time::sleep(every / BEATS).await;
+            let mut owner = owner.borrow_mut();
+            let Some(line) = owner.line(id) else { return };
+            line.pulse.beat(Instant::now());
+            if line.pulse.is_lost() {
+                let since = line.pulse.patience();
+                return owner.silent(id, since);
+            }
+            if !line.pulse.is_silent() {
+                owner.is_here(id);
+            }
+        }
+    });
 }
 
 /// Has a line read and written until it is over. What came behind its handshake is dealt with first.

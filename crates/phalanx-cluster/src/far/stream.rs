@@ -18,10 +18,6 @@ use tokio::net::TcpStream;
 /// Bytes read at a time, and encrypted at a time.
 pub(crate) const ROOM: usize = 256 << 10;
 
-/// An end says so often that it is there in the time that counts as one heartbeat: of a cable that is cut for two of those, the
-/// other end is to hear again before three are over.
-pub(crate) const BEATS: u32 = 2;
-
 /// One end of the cryptography.
 pub(crate) enum Tls {
     /// Who connects.

@@ -22,14 +22,13 @@ use std::time::{Duration, Instant};
 use phalanx_shm::{Arena, ArenaConfig, OomKills};
 use phalanx_wire::cluster::{FromClient, Hello, PROTOCOL, Parcel, Payload, ToClient, ToEngine};
 use phalanx_wire::far::{FromGateway, Said, ToGateway};
-use phalanx_wire::pulse::Pulse;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::far::line::{self, Line, Owner};
 use crate::far::link::{Arrived, Link, LinkError, message, payloads};
-use crate::far::stream::{BEATS, Stream};
+use crate::far::stream::Stream;
 use crate::look::{Look, Looks, Party, look_on};
 use crate::server::conn::{Conn, End, Kind};
 use crate::server::engines::{host, watch};
@@ -111,8 +110,6 @@ struct Gateway {
     /// Counts streams.
     generation: u64,
     look: Look,
-    pulse: Pulse,
-    beat: Duration,
     locals: BTreeMap<u32, Local>,
     next: u32,
     launcher: Option<Box<dyn Launcher>>,
@@ -156,8 +153,6 @@ async fn serve(options: Options, arena: Arena) -> io::Result<Ended> {
             welcome: false,
             generation: 0,
             look: Look::default(),
-            pulse: Pulse::new(Instant::now(), WELCOME),
-            beat: WELCOME,
             locals: BTreeMap::new(),
             next: 1,
             launcher: None,
@@ -290,7 +285,6 @@ impl Gateway {
             gateway.line = Some(Line::new(link, stream));
             gateway.welcome = false;
             gateway.generation += 1;
-            gateway.pulse = Pulse::new(Instant::now(), WELCOME);
             let hello = FromGateway::Hello {
                 protocol: PROTOCOL,
                 token: token.to_owned(),
@@ -300,6 +294,14 @@ impl Gateway {
             gateway.tell(&hello);
             gateway.generation
         };
+        // Engines that it knew before wait for it.
+        if generation == 1 {
+            gateway.borrow().later(WELCOME, |gateway| {
+                if gateway.generation == 1 && !gateway.welcome {
+                    gateway.lost(1, &format!("the controller has not answered for {} s", WELCOME.as_secs()));
+                }
+            });
+        }
         line::attend(gateway, generation);
     }
 
@@ -325,7 +327,6 @@ impl Gateway {
 
     /// Something has come from the controller.
     fn told(&mut self, generation: u64, taken: Result<(), LinkError>) {
-        self.pulse.heard();
         while let Some((message, objects)) = self.line(generation).and_then(|line| line.link.next()) {
             self.hear(message, objects);
         }
@@ -369,8 +370,6 @@ impl Gateway {
             return;
         }
         self.welcome = true;
-        self.beat = beat;
-        self.pulse = Pulse::finely(Instant::now(), beat, BEATS);
         if self.generation > 1 {
             self.say("the controller is there again");
         }
@@ -381,32 +380,9 @@ impl Gateway {
         }
         if let Some(me) = self.own() {
             let generation = self.generation;
-            spawn_local(async move {
-                loop {
-                    tokio::time::sleep(beat / BEATS).await;
-                    if !me.borrow_mut().beats(generation) {
-                        return;
-                    }
-                }
-            });
+            // Whoever calls has us borrowed.
+            spawn_local(async move { line::beat(&me, generation, beat) });
         }
-    }
-
-    fn beats(&mut self, generation: u64) -> bool {
-        if self.generation != generation || self.line.is_none() {
-            return false;
-        }
-        self.pulse.beat(Instant::now());
-        if self.pulse.is_lost() {
-            let silent = self.beat * (phalanx_wire::pulse::MISSED + 1);
-            let why = format!("the controller has not been heard from for {:.1} s", silent.as_secs_f64());
-            self.lost(generation, &why);
-            return false;
-        }
-        if !self.pulse.is_silent() {
-            self.tell(&FromGateway::Beat {});
-        }
-        true
     }
 
     /// Tells the controller that somebody has connected.
@@ -651,6 +627,15 @@ impl Owner for Gateway {
 
     fn came(&mut self, generation: u64, taken: Result<(), LinkError>) {
         self.told(generation, taken);
+    }
+
+    fn is_here(&mut self, _: u64) {
+        self.tell(&FromGateway::Beat {});
+    }
+
+    fn silent(&mut self, generation: u64, since: Duration) {
+        let why = format!("the controller has not been heard from for {:.1} s", since.as_secs_f64());
+        self.lost(generation, &why);
     }
 
     fn broke(&mut self, generation: u64, why: &str) {

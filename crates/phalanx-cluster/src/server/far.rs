@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use phalanx_wire::cluster::{Hello, PROTOCOL, Parcel, Payload, Role};
 use phalanx_wire::far::{FromGateway, Known, Said, ToGateway};
-use phalanx_wire::pulse::Pulse;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
@@ -19,7 +18,7 @@ use super::engines::Process;
 use super::{HELLO, HELLO_BYTES, Server, is_same, now};
 use crate::far::line::{self, Line, Owner};
 use crate::far::link::{Arrived, Link, LinkError, message, payloads};
-use crate::far::stream::{BEATS, Stream};
+use crate::far::stream::Stream;
 use crate::far::tls::{self, Acceptor, Identity};
 
 /// So many may be about to say who they are.
@@ -40,7 +39,6 @@ pub struct Far {
 /// A gateway that has connected.
 pub(crate) struct Gateway {
     pub(super) line: Line<FromGateway>,
-    pulse: Pulse,
     beat: Duration,
     /// How it is called in the log: its machine, once it has said that.
     name: String,
@@ -122,7 +120,6 @@ impl Server {
             server.next_conn += 1;
             let gateway = Gateway {
                 line: Line::new(Link::new(server.arena, server.version), stream),
-                pulse: Pulse::finely(Instant::now(), beat, BEATS),
                 beat,
                 name: from.to_string(),
                 known: false,
@@ -132,39 +129,13 @@ impl Server {
             id
         };
         line::attend(server, id);
-        let beating = server.clone();
-        spawn_local(async move {
-            loop {
-                tokio::time::sleep(beat / BEATS).await;
-                if !beating.borrow_mut().gateway_beats(id) {
-                    return;
-                }
-            }
-        });
+        line::beat(server, id, beat);
         id
-    }
-
-    /// A beat, of a gateway; whether it is still there.
-    fn gateway_beats(&mut self, id: u64) -> bool {
-        let Some(gateway) = self.gateways.get_mut(&id) else { return false };
-        gateway.pulse.beat(Instant::now());
-        if gateway.pulse.is_lost() {
-            let silent = gateway.beat * (phalanx_wire::pulse::MISSED + 1);
-            let why = format!("has not been heard from for {:.1} s", silent.as_secs_f64());
-            self.gateway_lost(id, &why);
-            return false;
-        }
-        if gateway.known && !gateway.pulse.is_silent() {
-            self.tell_gateway(id, &ToGateway::Beat {});
-        }
-        true
     }
 
     /// Something has come from a gateway.
     fn gateway_said(&mut self, id: u64, taken: Result<(), LinkError>) {
         self.core.at(now());
-        let Some(gateway) = self.gateways.get_mut(&id) else { return };
-        gateway.pulse.heard();
         let mut taken = taken.map_err(|error| error.to_string());
         while let Some(gateway) = self.gateways.get_mut(&id) {
             let Some((message, objects)) = gateway.line.link.next() else { break };
@@ -436,6 +407,16 @@ impl Owner for Server {
 
     fn came(&mut self, id: u64, taken: Result<(), LinkError>) {
         self.gateway_said(id, taken);
+    }
+
+    fn is_here(&mut self, id: u64) {
+        if self.gateways.get(&id).is_some_and(|gateway| gateway.known) {
+            self.tell_gateway(id, &ToGateway::Beat {});
+        }
+    }
+
+    fn silent(&mut self, id: u64, since: Duration) {
+        self.gateway_lost(id, &format!("has not been heard from for {:.1} s", since.as_secs_f64()));
     }
 
     fn broke(&mut self, id: u64, why: &str) {

@@ -321,9 +321,7 @@ impl Agent {
     /// Sends a signal to the group of every rank that runs.
     fn signal_ranks(&mut self, signal: i32) {
         let Some(signal) = Signal::from_named_raw(signal) else { return };
-        if !matches!(signal, Signal::STOP | Signal::CONT) {
-            self.leftovers.note(self.by_pid.keys());
-        }
+        self.leftovers.before(signal, self.by_pid.keys());
         for pid in self.by_pid.keys() {
             process::signal_group(*pid, signal);
         }
@@ -334,7 +332,6 @@ impl Agent {
     }
 
     fn kill_everything(&mut self) {
-        Leftovers::take_from(self.by_pid.keys());
         self.signal_ranks(Signal::KILL.as_raw());
         process::kill_descendants(self.spared());
     }

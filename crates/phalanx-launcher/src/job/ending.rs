@@ -11,7 +11,6 @@ use rustix::process::Signal;
 
 use super::{Job, Rank};
 use crate::failure::{self, Cause};
-use crate::leftovers::Leftovers;
 use crate::output::Sink;
 use crate::pmi::Stage;
 use crate::process::{self, Ended};
@@ -210,7 +209,6 @@ impl Job {
         self.course.ending = true;
         self.course.ask_at = None;
         self.end_turns();
-        Leftovers::take_from(self.by_pid.keys());
         self.signal_ranks(Signal::KILL);
         self.end_controllers(Signal::KILL);
         match self.far {

@@ -497,9 +497,7 @@ impl Job {
 
     /// Sends a signal to the group of every rank that runs.
     fn signal_ranks(&mut self, signal: Signal) {
-        if !matches!(signal, Signal::STOP | Signal::CONT) {
-            self.leftovers.note(self.by_pid.keys());
-        }
+        self.leftovers.before(signal, self.by_pid.keys());
         for pid in self.by_pid.keys() {
             process::signal_group(*pid, signal);
         }
