@@ -98,7 +98,8 @@ def run_all() -> Counts:
     counts += _run(files)
     # A cable that is cut for two seconds leaves one more for the system's next try to
     # send, before the machine counts as lost.
-    counts += _run([_File("test_cluster", 2)], together=1)
+    clusters = ("test_cluster", "test_cluster_ranks")
+    counts += _run([_File(name, 2) for name in clusters], together=1)
     return counts
 
 

@@ -3,7 +3,9 @@
 //! Ours has no name, and goes with the last process that has it. MPICH gives what the ranks of one machine share a name in
 //! `/dev/shm`, and takes it away in `MPI_Finalize`, which a rank that is killed or aborts never reaches; Intel MPI and UCX take theirs
 //! away as soon as all have it, and leave it when they are killed before. So what ranks have mapped is noted before they are
-//! signalled, and removed when they have ended. What no rank has mapped, and any other name, is somebody else's.
+//! signalled, and removed when they have ended. Ranks that somebody else ends, one after the other, in a job that goes on
+//! (`--keep-going`) are looked at once while they run, and when another one has ended. What no rank has mapped, and any other
+//! name, is somebody else's.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -45,7 +47,7 @@ impl Leftovers {
     }
 
     /// Notes what ranks, and what they have started, have mapped now.
-    fn note<'a>(&mut self, ranks: impl IntoIterator<Item = &'a Pid>) {
+    pub(crate) fn note<'a>(&mut self, ranks: impl IntoIterator<Item = &'a Pid>) {
         for pid in ranks.into_iter().flat_map(|rank| tree(number(*rank))) {
             // Paths may be any bytes.
             let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
@@ -53,6 +55,7 @@ impl Leftovers {
             let mut found: Vec<(&str, u64)> = maps.lines().filter_map(mapped).collect();
             found.sort_unstable();
             found.dedup();
+            found.retain(|(name, inode)| !self.0.iter().any(|file| file.inode == *inode && file.name == *name));
             if found.is_empty() {
                 continue;
             }

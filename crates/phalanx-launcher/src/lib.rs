@@ -99,6 +99,7 @@ fn dispatch(args: &[OsString]) -> Result<u8, LaunchError> {
         "ipengine" => cluster::engine(rest),
         "spawn-server" => run::spawn_server(rest),
         "agent" => agent::command(rest),
+        "layout" => run::layout(rest),
         "-h" | "--help" | "help" => {
             output::print(match rest.first().and_then(|a| a.to_str()) {
                 Some("run") => help::RUN,

@@ -158,6 +158,23 @@ pub fn command(args: &[OsString]) -> Result<u8, LaunchError> {
     Ok(job.run())
 }
 
+/// `phalanx layout ARGS`: where the ranks of `phalanx run ARGS` would be, as JSON, for whoever has to know it before it starts
+/// such a job (the launcher of a cluster's engines). Nothing is started, and nothing looked at on other machines.
+///
+/// # Errors
+/// As [`command`], as far as the command line and the allocation have a say.
+pub fn layout(args: &[OsString]) -> Result<u8, LaunchError> {
+    let mut options = cli::parse(args)?;
+    let allocation = if options.hosts.is_empty() { Allocation::find()? } else { None };
+    let is_said = allocation.is_some() || !options.hosts.is_empty() || options.apps.iter().all(|app| app.counted);
+    let far = layout::decide(&mut options, allocation)?;
+    let ranks = options.apps.iter().try_fold(0u32, |sum, app| sum.checked_add(app.ranks)).filter(|_| is_said);
+    // No hosts: this machine.
+    let hosts = far.map(|layout| layout.hosts).unwrap_or_default();
+    output::print(&format!("{}\n", serde_json::json!({ "ranks": ranks, "hosts": hosts })));
+    Ok(0)
+}
+
 /// Starts the agents of a job on several machines: none of its ranks runs yet.
 fn far(
     options: &RunOptions,

@@ -16,7 +16,7 @@ use rustix::process::Pid;
 use super::{Agent, Source};
 use crate::cli::Binding;
 use crate::job::{self, DESK, usable_cpus};
-use crate::pmi::{Client, Service};
+use crate::pmi::{Client, Service, Stage};
 use crate::process::{self, Ended, Spawn, Stdin};
 
 /// Variables that are of a machine, or of a login there: the agent's own are passed on, and not the launcher's.
@@ -43,6 +43,8 @@ pub(super) struct Rank {
     /// Its process, while it runs.
     pub(super) pid: Option<Pid>,
     pub(super) client: Client,
+    /// What it has mapped was looked at since it has begun MPI.
+    noted: bool,
     /// Our end of its PMI socket.
     pub(super) socket: Option<OwnedFd>,
     /// Standard output and error.
@@ -130,6 +132,7 @@ impl Agent {
             id: rank.id,
             pid: Some(started.pid),
             client: Client::of(world, rank.rank),
+            noted: false,
             socket: Some(ours),
             streams: [out, err],
             input: started.stdin,
@@ -259,6 +262,14 @@ impl Agent {
         }
     }
 
+    /// Looks once at what ranks that have begun MPI have mapped: nobody may be asked before they end.
+    pub(super) fn note_mapped(&mut self) {
+        for rank in self.ranks.iter_mut().filter(|rank| !rank.noted && rank.client.stage == Stage::Initialised) {
+            rank.noted = true;
+            self.leftovers.note(&rank.pid);
+        }
+    }
+
     /// Collects children that ended.
     pub(super) fn reap(&mut self) {
         // They told of exceptions before they ended.
@@ -273,6 +284,10 @@ impl Agent {
             self.ranks[index].pid = None;
             // What it said last comes before what is said about it.
             self.read_pmi(index);
+            if self.ranks[index].client.stage == Stage::Initialised {
+                // It will not take away what it shared with the others.
+                self.leftovers.note(self.by_pid.keys());
+            }
             self.drain(index);
             let how = match ended {
                 Ended::Exit(status) => How::Exit(status),

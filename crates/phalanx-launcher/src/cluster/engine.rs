@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::ask::Asked;
-use super::files::{Place, Reach, lives, read_connection};
+use super::files::{Place, Reach, lives, read_connection, understand};
 use super::flags::Flags;
 use super::start::{MODULE, environment, python};
 use super::{CONNECTION, far, usage};
@@ -24,6 +25,11 @@ use crate::{output, process, sys};
 pub(super) const ADDRESS: &str = "PHALANX_CLUSTER_ADDRESS";
 /// The same.
 pub(super) const TOKEN: &str = "PHALANX_CLUSTER_TOKEN";
+/// What a connection file for engines says, for those who do not have the file (the original's name for it). It goes no
+/// further than to `ipengine`.
+pub(super) const INFO: &str = "IPP_CONNECTION_INFO";
+/// The number of the engine that is rank 0 of its job.
+pub(super) const FIRST: &str = "PHALANX_CLUSTER_FIRST";
 /// The numbers of the descriptors from which what it prints is read.
 pub(super) const STREAMS: &str = "PHALANX_CLUSTER_STREAMS";
 
@@ -60,6 +66,13 @@ pub(super) fn command(flags: Flags) -> Result<u8, LaunchError> {
 fn find(flags: &Flags, place: &Place) -> Result<Reach, LaunchError> {
     let path = flags.file.clone().unwrap_or_else(|| place.connection("engine"));
     let gone = |problem: String| LaunchError::Install(format!("no cluster {} is running: {problem}", place.words()));
+    if let Some(text) = std::env::var_os(INFO).filter(|text| !text.is_empty() && flags.file.is_none()) {
+        let about = serde_json::from_slice(text.as_encoded_bytes());
+        return about
+            .map_err(|error| format!("{INFO}: {error}"))
+            .and_then(|about| understand(&about, Path::new(INFO)))
+            .map_err(gone);
+    }
     if path.as_os_str() == "-" {
         return far::read_stdin().map_err(gone);
     }
@@ -91,6 +104,10 @@ fn start(flags: &Flags, place: &Place, reach: &Reach) -> io::Result<Pid> {
     command.env(CONNECTION, "-1").env(TOKEN, &reach.token);
     command.env(ADDRESS, format!("unix:{}", reach.socket.display()));
     command.env(STREAMS, format!("{},{}", out.as_raw_fd(), err.as_raw_fd()));
+    command.env_remove(INFO);
+    if let Some(first) = flags.first {
+        command.env(FIRST, first.to_string());
+    }
     command.stdin(Stdio::null()).stdout(out_end).stderr(err_end);
     let setup = sys::ChildSetup {
         keep: vec![out.as_raw_fd(), err.as_raw_fd()],

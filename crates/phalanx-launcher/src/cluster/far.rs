@@ -11,7 +11,7 @@ use phalanx_cluster::far::tls::Identity;
 use phalanx_cluster::gateway::{self, Behind, Ended, Options};
 use phalanx_cluster::server::{Far, Weight};
 
-use super::engine::patience;
+use super::engine::{FIRST, patience};
 use super::files::{Place, Reach, hex, read_connection, understand};
 use super::flags::Flags;
 use super::start::{Engines, SIGNALS, environment, logger, python};
@@ -95,7 +95,7 @@ pub(super) fn engines(flags: &Flags, place: &Place, reach: gateway::Reach) -> Re
     let count = flags.n.unwrap_or(1);
     // A rank of a job would like to have the number of its rank.
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
-    let first = flags.first.or_else(|| number("PHALANX_CLUSTER_FIRST"));
+    let first = flags.first.or_else(|| number(FIRST));
     let rank = number("PMI_RANK").or_else(|| number("SLURM_PROCID")).filter(|_| count == 1);
     let first = first.map(|first| first + rank.unwrap_or(0)).or(rank);
     let launcher = Engines { python: python()?, args: flags.engine_args.clone(), env: environment(place) };

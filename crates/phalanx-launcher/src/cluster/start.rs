@@ -13,6 +13,7 @@ use phalanx_cluster::core::Limits;
 use phalanx_cluster::server::{self, Launched, Launcher, Options};
 use phalanx_shm::CpuBudget;
 
+use super::engine::INFO;
 use super::files::{Place, hex, lives, read_connection};
 use super::flags::Flags;
 use super::{CONNECTION, PYTHON, far, sight, usage};
@@ -74,7 +75,7 @@ fn begin(mut flags: Flags, engines: u32, is_cluster: bool) -> Result<u8, LaunchE
         }
     }
     let ended = match flags.by.as_deref().filter(|_| is_cluster) {
-        Some(by) => Err(become_python(&flags, &place, engines, by, ready.as_ref())),
+        Some(by) => Err(become_python(&flags, &place, by, ready.as_ref())),
         None => serve(&flags, &place, engines, is_cluster, &mut ready),
     };
     place.remove(std::process::id());
@@ -91,7 +92,7 @@ fn begin(mut flags: Flags, engines: u32, is_cluster: bool) -> Result<u8, LaunchE
 
 /// Becomes the `Cluster` of Python's that starts the controller and has others start the engines: over ssh, by a batch system.
 /// Why it could not.
-fn become_python(flags: &Flags, place: &Place, engines: u32, by: &str, ready: Option<&OwnedFd>) -> LaunchError {
+fn become_python(flags: &Flags, place: &Place, by: &str, ready: Option<&OwnedFd>) -> LaunchError {
     use std::os::unix::process::CommandExt;
     let python = match python() {
         Ok(python) => python,
@@ -103,7 +104,8 @@ fn become_python(flags: &Flags, place: &Place, engines: u32, by: &str, ready: Op
     }
     let settings = serde_json::json!({
         "engines": by,
-        "n": engines,
+        // Without it, as many as the hosts or the allocation have room for.
+        "n": flags.n,
         "profile_dir": place.profile.to_string_lossy(),
         "cluster_id": place.id,
         "controller_ip": flags.ip,
@@ -246,6 +248,7 @@ impl Launcher for Engines {
             program: &self.python,
             args,
             env,
+            unset: &[INFO],
             stdin: Stdin::Null,
             keep: vec![connection.as_fd()],
             ..Spawn::default()

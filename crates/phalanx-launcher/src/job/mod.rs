@@ -527,6 +527,9 @@ impl Job {
             let cause = self.judge(index, ended);
             if cause.is_some() {
                 self.keep_scene();
+                if self.manner.foreign && self.manner.keep_going {
+                    self.leftovers.note(self.by_pid.keys());
+                }
             }
             self.tell_of_end(index);
             failed.extend(cause.map(|cause| (cause, index)));

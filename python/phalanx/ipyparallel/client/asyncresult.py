@@ -5,6 +5,7 @@ printed arrives before its result.
 """
 
 import builtins
+import math
 import queue
 import sys
 import threading
@@ -40,6 +41,9 @@ __all__ = [
 ]
 
 TimeoutError = builtins.TimeoutError
+
+# When an engine has ended, the others have so many seconds before that is told.
+SHORT = 3.0
 
 
 def _limit(timeout: float | None) -> float | None:
@@ -95,6 +99,8 @@ class AsyncResult(LateFuture):
         self._chunk_sizes = chunk_sizes or {}
         self._streams: list[_Stream] = []
         self._asked = time.time()
+        # Since when one of several is known to have lost its engine.
+        self._short_since: float | None = None
         if owner and client is not None:
             client._own(self._children)
         # Those before this one have ended.
@@ -197,10 +203,14 @@ class AsyncResult(LateFuture):
         """Wait for as many children; meanwhile show what is streamed."""
         until = None if timeout is None else time.monotonic() + timeout
         wait = self._waiter(return_when)
+        several = len(self._children) > 1
         while True:
             self._pump()
-            # (A stream asks to be looked at; there is nothing to wake for otherwise.)
-            slice_ = 0.05 if self._streams else None
+            if several:
+                self._tell_of_lost_engines()
+            # (A stream asks to be looked at, and so does an engine that may have ended;
+            # there is nothing to wake for otherwise.)
+            slice_ = 0.05 if self._streams else 1.0 if several else None
             if until is not None:
                 left = until - time.monotonic()
                 slice_ = left if slice_ is None else min(slice_, left)
@@ -209,6 +219,36 @@ class AsyncResult(LateFuture):
             if until is not None and time.monotonic() >= until:
                 break
         self._pump()
+        if several:
+            self._tell_of_lost_engines()
+
+    def _tell_of_lost_engines(self) -> None:
+        """Say, once, that engines have ended, where others are still at it seconds
+        later: they may wait for those, and nobody would know."""
+        if self._short_since == math.inf:
+            return
+        if self._tasks is None:
+            return
+        left = sum(not task.done for task in self._tasks)
+        failed = [at for at, one in enumerate(self._tasks) if one.done and not one.ok]
+        if not failed or not left:
+            return
+        outcomes = [self._children[at].outcome() for at in failed]
+        lost = [one for one in outcomes if getattr(one, "ename", "") == "EngineError"]
+        if not lost:
+            return
+        now = time.monotonic()
+        self._short_since = self._short_since or now
+        if now - self._short_since < SHORT:
+            return
+        self._short_since = math.inf
+        others = "1 other runs on" if left == 1 else f"{left} others run on"
+        whys = "; ".join(str(one.evalue) for one in lost[:4])
+        print(
+            f"phalanx: {self._fname}: {whys}; {others} (rc.send_signal('SIGINT') "
+            "interrupts engines)",
+            file=sys.stderr,
+        )
 
     def _waiter(self, return_when: str) -> Callable[[float | None], bool]:
         """What waits for as many children; whether so many have ended, it says."""

@@ -14,6 +14,7 @@ from string import Formatter
 from typing import Any
 
 from .launcher import JobEngineSetLauncher, LauncherError
+from .ranks import ranks_command
 
 __all__ = [
     "BatchEngineSetLauncher",
@@ -202,7 +203,8 @@ class BatchEngineSetLauncher(BatchSystemLauncher):
 
 
 class SlurmEngineSetLauncher(BatchSystemLauncher):
-    """Engines as the tasks of one job of Slurm."""
+    """Engines as the tasks of one job of Slurm; with `ranks`, as the ranks of one MPI
+    job on its nodes, which ``phalanx run`` starts there."""
 
     OPTIONS = {  # noqa: RUF012
         "submit_command": ["sbatch"],
@@ -213,12 +215,15 @@ class SlurmEngineSetLauncher(BatchSystemLauncher):
         "qos": "",
         "timelimit": "",
         "options": "",
+        "ranks": False,
     }
+
+    ranks: bool
 
     default_template = """\
 #!/bin/sh
 #SBATCH --job-name=ipengine
-srun {program_and_args}
+{start} {program_and_args}
 """
     added = (
         (r"#SBATCH\W+(?:--ntasks|-n)\W+", "n", "#SBATCH --ntasks={n}"),
@@ -229,6 +234,10 @@ srun {program_and_args}
         (r"#SBATCH\W+(?:--output|-o)\W+", "output_file", "#SBATCH -o {output_file}"),
         (r"^\0", "options", "#SBATCH {options}"),
     )
+
+    def _context(self, first: int) -> dict[str, Any]:
+        start = shlex.join(ranks_command()) if self.ranks else "srun"
+        return {"start": start, **super()._context(first)}
 
 
 class PBSEngineSetLauncher(BatchSystemLauncher):

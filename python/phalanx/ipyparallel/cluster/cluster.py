@@ -209,8 +209,7 @@ class Cluster(Configured):
         made = self._launcher(self.controller_launcher_class, **kwargs)
         args = list(made.controller_args)
         ip = self.controller_ip  # type: ignore[attr-defined]
-        if not ip and getattr(self.engine_launcher_class, "needs_network", False):
-            # Engines of other machines are to reach it.
+        if not ip and self._engines_are_elsewhere():
             ip = "*"
         location = self.controller_location  # type: ignore[attr-defined]
         for option, value in (("ip", ip), ("location", location)):
@@ -230,6 +229,14 @@ class Cluster(Configured):
             self.controller = None
             raise
         self.update_cluster_file()
+
+    def _engines_are_elsewhere(self) -> bool:
+        """Whether engines of other machines are to reach the controller."""
+        says = getattr(self.engine_launcher_class, "needs_network", False)
+        if isinstance(says, bool):
+            return says
+        # It goes by what is configured.
+        return bool(self._launcher(self.engine_launcher_class).needs_network)
 
     def _controller_stopped(self, stop_data: Any = None) -> None:
         if self.controller is not None:
@@ -259,14 +266,15 @@ class Cluster(Configured):
             while engine_set_id in self.engines:
                 count += 1
                 engine_set_id = f"{base}-{count}"
-        n = n or self.n or _cpu_count()
         made = self._launcher(self.engine_launcher_class, **kwargs)
         made.engine_set_id = engine_set_id
+        room = getattr(made, "room", lambda: None)
+        n = n or self.n or room() or _cpu_count()
         self.log.info("Starting %d engines", n)
         made.start_sync(n)
         self.engines[engine_set_id] = made
         if self.n is None:
-            self.n = n
+            self.n = made.n
         self.update_cluster_file()
         return engine_set_id
 

@@ -4,6 +4,7 @@ The controller is a process of its own, which starts the engines of this machine
 children: an engine set here is a number of them, under one name.
 """
 
+import json
 import logging
 import os
 import select
@@ -17,7 +18,7 @@ from typing import Any
 
 from .. import _files
 from ..error import EngineError
-from .commands import binary, command, environment
+from .commands import command, environment
 from .config import Configured
 from .twins import with_twins
 
@@ -31,7 +32,6 @@ __all__ = [
     "LocalEngineSetLauncher",
     "LocalProcessLauncher",
     "MPIControllerLauncher",
-    "MPIEngineSetLauncher",
     "NotRunning",
     "ProcessStateError",
     "abbreviate_launcher_class",
@@ -451,8 +451,15 @@ class EngineLauncher(BaseLauncher):
     name = "ipengine"
     engine_set_id = ""
     n = 1
+    # Its engines reach the controller over the network.
+    needs_network: Any = False
     engine_args: list[str]
     engine_cmd: list[str]
+
+    def room(self) -> int | None:
+        """How many engines there are to be where nobody has said it; None if that is
+        not for this launcher to say."""
+        return None
 
 
 class LocalEngineLauncher(LocalProcessLauncher, EngineLauncher):
@@ -562,6 +569,10 @@ class LocalEngineSetLauncher(EngineLauncher):
         return made
 
 
+class MPIControllerLauncher(LocalControllerLauncher):
+    """A controller, which is no rank: the same as a local one."""
+
+
 class JobEngineSetLauncher(LocalEngineSetLauncher):
     """Engines that other processes bring: each connects to the controller by itself,
     under one of the numbers that the set has reserved. Subclasses start the jobs."""
@@ -594,6 +605,17 @@ class JobEngineSetLauncher(LocalEngineSetLauncher):
     def _start_jobs(self, first: int) -> None:
         """Start what brings `self.n` engines, to be numbered from `first` on."""
         raise NotImplementedError
+
+    def _connection_info(self) -> dict[str, Any]:
+        """What engines on other machines have to know of the controller."""
+        info = json.loads(Path(self.connection_files["engine"]).read_text())
+        if not info.get("addresses"):
+            raise LauncherError(
+                "the controller is reached on its own machine only: start it with "
+                "controller_ip='*' (or --ip='*')"
+            )
+        found: dict[str, Any] = info
+        return found
 
     def _start(self, n: int = 1) -> list[int]:
         if self.state != "before":
@@ -684,40 +706,10 @@ class JobEngineSetLauncher(LocalEngineSetLauncher):
         return made
 
 
-class MPIControllerLauncher(LocalControllerLauncher):
-    """A controller, which is no rank: the same as a local one."""
-
-
-class MPIEngineSetLauncher(JobEngineSetLauncher):
-    """Engines that are the ranks of one job: ``from mpi4py import MPI`` in a task.
-
-    Rank k is the k-th engine of the set. An engine that dies leaves the others alone.
-    `mpi_cmd` is Phalanx's own launcher unless it is configured.
-    """
-
-    OPTIONS = {"mpi_cmd": [], "mpi_args": []}  # noqa: RUF012
-
-    mpi_cmd: list[str]
-    mpi_args: list[str]
-
-    def find_args(self) -> list[str]:
-        command = self.mpi_cmd or [binary(), "run", "--keep-going"]
-        if not self.mpi_cmd:
-            # A deadlock is an error of the tasks that are in it, and the engines go on.
-            command += ["--on-deadlock", "raise"]
-        ranks = ["-n", str(self.n)]
-        return [*command, *self.mpi_args, *ranks, *super().find_args()]
-
-    def _start_jobs(self, first: int) -> None:
-        env = {"PHALANX_CLUSTER_FIRST": str(first)}
-        job = self._job("ipengine-mpi", self.find_args(), env)
-        self.jobs = [job]
-        job._start()
-
-
 # Launchers that are imported when somebody asks for one: where, and their names.
-_MODULES = ("batch", "remote")
+_MODULES = ("batch", "ranks", "remote")
 _CLASSES = {
+    "mpi": "MPIEngineSetLauncher",
     "ssh": "SSHEngineSetLauncher",
     "batch": "BatchEngineSetLauncher",
     "slurm": "SlurmEngineSetLauncher",
@@ -743,7 +735,6 @@ _KNOWN: dict[tuple[str, str], type[BaseLauncher]] = {
     ("controller", "local"): LocalControllerLauncher,
     ("controller", "mpi"): MPIControllerLauncher,
     ("engine", "local"): LocalEngineSetLauncher,
-    ("engine", "mpi"): MPIEngineSetLauncher,
 }
 
 

@@ -102,6 +102,9 @@ class SSHEngineSetLauncher(JobEngineSetLauncher):
             )
         return hosts
 
+    def room(self) -> int:
+        return sum(count for _, count, _ in self._hosts())
+
     def _command(self, host: str, count: int, first: int, args: list[str]) -> list[str]:
         python = self.remote_python or sys.executable
         engine = [python, "-m", "phalanx.ipyparallel.engine", "-n", str(count)]
@@ -117,13 +120,8 @@ class SSHEngineSetLauncher(JobEngineSetLauncher):
 
     def _start_jobs(self, first: int) -> None:
         hosts = self._hosts()
-        info = json.loads(Path(self.connection_files["engine"]).read_text())
-        if not info.get("addresses"):
-            raise LauncherError(
-                "the controller is reached on its own machine only: start it with "
-                "controller_ip='*' (or --ip='*')"
-            )
-        self.n = sum(count for _, count, _ in hosts)
+        info = self._connection_info()
+        self.n = self.room()
         for host, count, args in hosts:
             command = self._command(host, count, first, args)
             fed = json.dumps(info).encode() + b"\n"

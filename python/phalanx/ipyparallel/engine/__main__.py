@@ -27,7 +27,7 @@ def main() -> int:
     if "" not in sys.path:
         sys.path.insert(0, "")
     told = hello()
-    rank = os.environ.get("PMI_RANK", "")
+    rank = os.environ.get("PMI_RANK") or os.environ.get("SLURM_PROCID", "")
     if named == "-1" and rank.isdecimal():
         # One of the ranks of a job has the number of its rank, if that is free.
         first = os.environ.pop("PHALANX_CLUSTER_FIRST", "0")

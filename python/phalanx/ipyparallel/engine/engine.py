@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..error import ImpossibleDependency, UnmetDependency
 from ..serialize import _functions
 from ..serialize._calls import made
+from . import stuck
 
 if TYPE_CHECKING:
     from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
@@ -45,6 +46,8 @@ class Engine:
         self.names = self.module.__dict__
         self.current: str | None = None
         self.count = 0
+        # So many have come while there was a task.
+        self.interrupts = 0
         self.shell: EngineShell | None = None
         self.shell_failed = False
 
@@ -55,6 +58,8 @@ class Engine:
         global running
         running = self
         signal.signal(signal.SIGINT, self._interrupt)
+        if stuck.is_needed():
+            stuck.watch(self)
         self._watch_imports()
         self.link.send("ready", {})
         while True:
@@ -85,6 +90,7 @@ class Engine:
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.current is not None:
+            self.interrupts += 1
             raise KeyboardInterrupt
 
     def _watch_imports(self) -> None:
