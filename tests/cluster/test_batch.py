@@ -53,7 +53,7 @@ class TestScripts(unittest.TestCase):
         command = f"{sys.executable} -m phalanx.ipyparallel.engine"
         for name, lines in {
             "slurm": ["#SBATCH --ntasks=4", "#SBATCH --partition=short", "srun "],
-            "pbs": ["#PBS -t 1-4", "#PBS -q short"],
+            "pbs": ["#PBS -J 1-4", "#PBS -q short", 'cd "${PBS_O_WORKDIR:-.}"'],
             "lsf": ["#BSUB -J ipengine[1-4]", "#BSUB -q short"],
             "sge": ["#$ -t 1-4", "#$ -q short"],
         }.items():
@@ -61,20 +61,31 @@ class TestScripts(unittest.TestCase):
             self.assertTrue(text.startswith("#!/bin/sh\n"), text)
             for line in [*lines, command, "--cluster-id=id", "--first 7"]:
                 self.assertIn(line, text, name)
-        text = self.script("htcondor")
+            # What is printed comes into the profile.
+            self.assertIn(f" {self.place}/profile/log/", text)
+        # An array of one task is none.
+        self.assertNotIn("-J", self.script("pbs", n=1))
+        text = self.script("htcondor", engine_args=["--with 'a' \"word\" of $HOME"])
         self.assertIn("queue 4", text)
-        self.assertIn(f"executable = {sys.executable}", text)
+        self.assertIn(f"executable = {sys.executable}\n", text)
+        word = "'--with ''a'' \"\"word\"\" of $(DOLLAR)HOME'"
+        self.assertIn(word, text)
 
     def test_a_template_keeps_what_it_says(self) -> None:
         text = self.script(
             "slurm",
             queue="short",
             timelimit="1:00:00",
-            batch_template="#!/bin/bash\n#SBATCH -p long\nX=${X}; {extra} {n}\n",
+            batch_template=(
+                "#!/bin/bash\n#SBATCH -p long\n"
+                "X=${X:-${n}}; {extra} {n:03d} {{n}} ${a[0]} {unknown}\n"
+            ),
             namespace={"extra": "more"},
         )
         self.assertNotIn("short", text)
-        self.assertIn("#SBATCH --time=1:00:00\n#SBATCH -p long\nX=${X}; more 4", text)
+        self.assertIn("#SBATCH --time=1:00:00\n", text)
+        self.assertIn("\n#SBATCH -p long\n", text)
+        self.assertIn("\nX=${X:-$4}; more 004 {n} ${a[0]} {unknown}\n", text)
         path = self.place / "template"
         path.write_text("of a file {n}")
         self.assertIn("of a file 4", self.script("pbs", batch_template_file=str(path)))
@@ -88,8 +99,67 @@ class TestScripts(unittest.TestCase):
         ):
             made = find_launcher_class(name, "engine")(work_dir=str(self.place))
             self.assertEqual(made.parse_job_id(said), job)
+        warned = "4 job(s) submitted to cluster 13.\nWARNING: the rest is not for us.\n"
+        made = find_launcher_class("htcondor", "engine")(work_dir=str(self.place))
+        self.assertEqual(made.parse_job_id(warned), "13")
         with self.assertRaisesRegex(LauncherError, r"sbatch did not say .*: no$"):
             batch.SlurmEngineSetLauncher().parse_job_id("no")
+
+    def test_what_is_said_of_a_job(self) -> None:
+        """As the systems have printed it; LSF and PBS as their manuals show it."""
+        sge = (
+            "job-ID  prior   name       user         state submit/start at     queue\n"
+            "-----------------------------------------------------------------------\n"
+            "     17 0.50000 ipengine   me           r     11/30/2026 11:19:56 all.q@h1"
+            "                           1 1\n"
+            "     17 0.50000 ipengine   me           Eqw   11/30/2026 11:19:56         "
+            "                           1 2\n"
+            "    171 0.50000 ipengine   me           qw    11/30/2026 11:19:56         "
+            "                           1 2\n"
+        )
+        pbs = (
+            "Job id            Name             User              Time Use S Queue\n"
+            "----------------  ---------------- ----------------  -------- - -----\n"
+            "17[].server       ipengine         me                       0 {} short\n"
+        )
+        lsf = (
+            "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME\n"
+            "17      me      PEND  short      h0                      ipengine[1]\n"
+            "17      me      EXIT  short      h0          h1          ipengine[2]\n"
+        )
+        for name, status, said, states in (
+            ("sge", 0, sge, ["r", "Eqw"]),
+            ("sge", 0, "", []),
+            ("sge", 1, "error: unable to send message to qmaster", None),
+            ("pbs", 0, pbs.format("Q"), ["Q"]),
+            ("pbs", 0, pbs.format("C"), []),
+            ("pbs", 153, "qstat: Unknown Job Id Error 17[].server", []),
+            ("pbs", 35, "qstat: 17[].server Job has finished, use -x or -H", []),
+            ("pbs", 111, "Connection refused", None),
+            ("lsf", 0, lsf, ["PEND"]),
+            ("lsf", 255, "Job <17> is not found", []),
+            ("lsf", 255, "LSF is down. Please wait ...", None),
+            ("slurm", 0, "PENDING (Resources)\n", ["PENDING (Resources)"]),
+            ("slurm", 0, "COMPLETING (None)\n", []),
+            ("slurm", 1, "slurm_load_jobs error: Invalid job id specified", []),
+            ("slurm", 1, "slurm_load_jobs error: Unable to contact", None),
+            ("htcondor", 0, "idle\nheld: no file\n", ["idle", "held: no file"]),
+            ("htcondor", 0, "removed\n", []),
+            ("htcondor", 0, "", []),
+        ):
+            script = self.place / "status"
+            script.write_text(
+                f"#!/bin/sh\ncat >&{1 + (status > 0)} <<'E'\n{said}\nE\nexit {status}\n"
+            )
+            script.chmod(0o700)
+            made = find_launcher_class(name, "engine")(
+                work_dir=str(self.place), status_command=[str(script)]
+            )
+            self.assertIsNone(made.states())
+            made.job_id = "17[]" if name == "pbs" else "17"
+            self.assertEqual(made.states(), states, (name, status, said))
+        made.status_command = [str(self.place / "nowhere")]
+        self.assertIsNone(made.states())
 
 
 class TestJobs(ClusterCase):

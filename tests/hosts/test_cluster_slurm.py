@@ -1,4 +1,4 @@
-"""An interactive cluster whose engines are a job of Slurm's."""
+"""Interactive clusters whose engines are ranks in allocations of Slurm's."""
 
 import contextlib
 import os
@@ -11,18 +11,16 @@ from unittest import mock
 
 from hosts import SECONDS, HostsTest, until
 from phalanx import ipyparallel as ipp
-from test_cluster import ClusterTest, where
+from test_cluster import ClusterTest
 
 
-class SlurmTest(ClusterTest):
-    options: dict[str, object] = {}  # noqa: RUF012
-
+class Ranks(ClusterTest):
     def make(self) -> ipp.Cluster:
-        # Its script, and what its job prints, come into the working directory.
+        # Its script comes into the working directory.
         self.enterContext(contextlib.chdir(self.folder))
         here = {"PYTHONPATH": str(Path(__file__).parent)}
         self.enterContext(mock.patch.dict(os.environ, here))
-        options = {"options": "-N2 --ntasks-per-node=2", **self.options}
+        options = {"options": "-N2 --ntasks-per-node=2", "ranks": True}
         config = {"SlurmEngineSetLauncher": options}
         return ipp.Cluster(
             engines="slurm",
@@ -38,30 +36,6 @@ class SlurmTest(ClusterTest):
             listed, capture_output=True, text=True, check=True, timeout=60
         )
         return done.stdout.split()
-
-
-class Tasks(SlurmTest):
-    def test_engines_are_its_tasks(self):
-        client = self.client
-        self.assertEqual(client.ids, [0, 1, 2, 3])
-        found = [host for host, _ in client[:].apply_sync(where)]
-        self.assertEqual(found, ["h1", "h1", "h2", "h2"])
-        self.assertEqual(self.jobs(), [self.cluster.engine_set.job_id])
-        self.cluster.stop_engines_sync()
-        until(lambda: not self.jobs(), "the job is out of the queue")
-
-    def test_a_job_that_is_cancelled(self):
-        client = self.client
-        result = client[:].apply_async(time.sleep, 1000)
-        until(lambda: client.queue_status(0)["tasks"], "the task has begun")
-        subprocess.run(["scancel", self.jobs()[0]], check=True, timeout=60)
-        with self.assertRaises(ipp.error.CompositeError):
-            result.get(60)
-        until(lambda: not client.ids, "the engines are gone")
-
-
-class Ranks(SlurmTest):
-    options = {"ranks": True}  # noqa: RUF012
 
     def nothing_of_it_is_left(self) -> None:
         super().nothing_of_it_is_left()

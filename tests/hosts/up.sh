@@ -8,6 +8,7 @@
 #   HOSTS  h1,...,hN
 #   RSH    a remote shell ("$RSH h1 command"); it speaks TCP over that network, so that a cut cable cuts it, too
 #   NET    a folder with hN.pid, the number of the host's first process as h0 sees it: its end is the end of the host
+# All hosts see usr of the folder UNPACKED, if that is set, as part of their /usr: programs that are not installed here.
 # Needs root, iproute2, util-linux and python3.
 set -u
 here=$(dirname "$(readlink -f "$0")")
@@ -21,6 +22,7 @@ mount -t tmpfs -o mode=755 hosts /mnt || die "cannot mount"
 export NET=/mnt/net PYTHON=${PYTHON:-python3} SCRIPTS=$here; mkdir $NET
 mount -t proc proc /proc && mount -t tmpfs -o mode=1777 tmp /tmp && mount -t tmpfs -o mode=1777 shm /dev/shm || die "cannot mount"
 mount -t tmpfs -o mode=755 run /run
+[ -z "${UNPACKED-}" ] || mount -t overlay -o "lowerdir=$UNPACKED/usr:/usr" usr /usr || die "cannot mount"
 { echo "127.0.0.1 localhost"; for ((i = 0; i <= n; i++)); do echo "10.77.0.$((i + 1)) h$i"; done; } >$NET/hosts
 mount --bind $NET/hosts /etc/hosts || die "cannot mount"
 hostname h0; ip link set lo up

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import (
+    batch,
     bench,
     c_programs,
     cluster,
@@ -48,6 +49,7 @@ TIERS = {
         ),
         Tier("hosts", "jobs on 1, 2 and 4 hosts of namespaces", hosts.run_all),
         Tier("slurm", "jobs in allocations of a small Slurm", hosts.run_slurm),
+        Tier("batch", "clusters as jobs of other batch systems", batch.run_all),
         Tier(
             "waiting", "wrong programs are named, right ones are not", waiting.run_all
         ),

@@ -11,12 +11,13 @@ from .process import PYTHON, TESTS, Counts, Finished, count_unittest, run, timed
 
 FOLDER = TESTS / "hosts"
 UP = str(FOLDER / "up.sh")
+SLURM = str(FOLDER / "slurm.sh")
 SECONDS = 900.0  # until a file counts as hung
 TOGETHER = 3
 LIBRARY = Path(PYTHON).parent.parent / "lib/libmpi_abi.so.1"
 
 
-def _missing() -> str:
+def missing() -> str:
     """Why no hosts can be made here; nothing if they can."""
     if os.geteuid() != 0:
         return "hosts are made of namespaces, which needs root"
@@ -47,7 +48,7 @@ def _intel(counts: Counts) -> str:
 
 
 @dataclass(frozen=True)
-class _File:
+class HostsFile:
     """A file of cases, and hosts with a network of their own on which it runs."""
 
     name: str
@@ -65,11 +66,11 @@ class _File:
             return what, run(command, SECONDS, cwd=FOLDER, env=env)
 
 
-def _run(files: list[_File], together: int = TOGETHER) -> Counts:
+def run_files(files: list[HostsFile], together: int = TOGETHER) -> Counts:
     """Several at once: most of the time they wait, for heartbeats that do not come."""
     counts = Counts()
     with ThreadPoolExecutor(together) as threads:
-        for what, done in threads.map(_File.run, files):
+        for what, done in threads.map(HostsFile.run, files):
             here = count_unittest(done, what)
             print(f"    {what}: {here.passed} passed, {here.failed} failed")
             for line in done.output.splitlines():
@@ -79,44 +80,46 @@ def _run(files: list[_File], together: int = TOGETHER) -> Counts:
     return counts
 
 
-def _skipped(why: str) -> Counts:
+def skipped(why: str) -> Counts:
     print(f"skipped: {why}")
     return Counts(skipped=1)
 
 
 def run_all() -> Counts:
-    why = _missing() or _library()
+    why = missing() or _library()
     if why:
-        return _skipped(why)
+        return skipped(why)
     counts = Counts()
     lost = ["test_failures", "test_lost"]  # of hosts and ranks, on each library
-    files = [_File("test_running", 4)]
-    files += [_File(name, 2) for name in (*lost, "test_looking")]
+    files = [HostsFile("test_running", 4)]
+    files += [HostsFile(name, 2) for name in (*lost, "test_looking")]
     if intel := _intel(counts):
         env = {"INTEL": intel}
-        files += [_File(name, 2, env=env, library="Intel MPI") for name in lost]
-    counts += _run(files)
+        files += [HostsFile(name, 2, env=env, library="Intel MPI") for name in lost]
+    counts += run_files(files)
     # A cable that is cut for two seconds leaves one more for the system's next try to
     # send, before the machine counts as lost.
     clusters = ("test_cluster", "test_cluster_ranks")
-    counts += _run([_File(name, 2) for name in clusters], together=1)
+    counts += run_files([HostsFile(name, 2) for name in clusters], together=1)
     return counts
+
+
+def no_slurm() -> str:
+    """Why Slurm cannot be run here; nothing if it can."""
+    for tool in ("slurmctld", "slurmd", "srun", "munged"):
+        if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            return f"there is no {tool} (Debian: slurmctld slurmd slurm-client munge)"
+    return ""
 
 
 def run_slurm() -> Counts:
     """No system package is installed for it."""
-    why = _missing() or _library()
-    for tool in ("slurmctld", "slurmd", "srun", "munged"):
-        if (
-            not why
-            and shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") is None
-        ):
-            why = f"there is no {tool} (Debian: slurmctld slurmd slurm-client munge)"
+    why = missing() or _library() or no_slurm()
     if why:
-        return _skipped(why)
+        return skipped(why)
     counts = Counts()
-    env = {"SRUN_INTEL": _intel(counts)}
-    slurm = (str(FOLDER / "slurm.sh"),)
-    names = ("test_slurm", "test_srun", "test_cluster_slurm", "test_slurm_lost")
-    counts += _run([_File(name, 2, slurm, env) for name in names])
+    env = {"SRUN_INTEL": _intel(counts), "BATCH": "slurm"}
+    names = ["test_slurm", "test_srun", "test_slurm_lost"]
+    names += ["test_cluster_slurm", "test_cluster_batch"]
+    counts += run_files([HostsFile(name, 2, (SLURM,), env) for name in names])
     return counts

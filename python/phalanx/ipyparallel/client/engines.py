@@ -200,7 +200,9 @@ class EnginesOfClient:
         future.add_done_callback(lambda _: timer.cancel())
 
     def _too_few(self, n: int, timeout: float) -> TimeoutError:
-        return TimeoutError(f"{len(self._ids)} of {n} engines after {timeout:g} s")
+        waits = getattr(self.cluster, "_waits_for", lambda: "")()
+        text = f"{len(self._ids)} of {n} engines after {timeout:g} s"
+        return TimeoutError(f"{text}; {waits}" if waits else text)
 
     def _wait_interactively(
         self,

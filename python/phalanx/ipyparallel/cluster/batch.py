@@ -2,15 +2,22 @@
 
 A system is what its templates and commands say. The script of a job is written into
 the working directory, so that one sees what was submitted, and may be replaced whole by
-`batch_template` or `batch_template_file`. Machines share the home directory, by which
-engines find the connection file, and reach the controller over the network.
+`batch_template` or `batch_template_file`. What a job prints comes into the folder `log`
+of the profile. Machines share the home directory, by which engines find the connection
+file, and reach the controller over the network.
+
+While engines are waited for, the system is asked seldom what it says of the job: a user
+sees why it waits, and that it has ended.
 """
 
 import re
 import shlex
 import subprocess
+import time
+from collections import Counter
+from glob import escape
+from logging import DEBUG, WARNING
 from pathlib import Path
-from string import Formatter
 from typing import Any
 
 from .launcher import JobEngineSetLauncher, LauncherError
@@ -27,13 +34,22 @@ __all__ = [
 ]
 
 
-class _Lenient(Formatter):
-    """Fills in what is known; other braces stay (those of a shell's variables)."""
+# Seconds between two looks at a job: others ask the system as well.
+_FIRST_LOOK, _LAST_PACE = 1.0, 30.0
 
-    def get_value(self, key: Any, args: Any, kwargs: Any) -> Any:
-        if isinstance(key, str):
-            return kwargs.get(key, "{" + key + "}")
-        return "{" + str(key) + "}"
+_FIELD = re.compile(r"\{\{|\}\}|\{(\w+)(?::([^{}]*))?\}")
+
+
+def _fill(template: str, context: dict[str, Any]) -> str:
+    """Fill in what is known; other braces stay (those of a shell's variables)."""
+
+    def fill(found: "re.Match[str]") -> str:
+        name = found[1]
+        if name is None:
+            return found[0][0]
+        return format(context[name], found[2] or "") if name in context else found[0]
+
+    return _FIELD.sub(fill, template)
 
 
 class BatchSystemLauncher(JobEngineSetLauncher):
@@ -43,6 +59,9 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         "submit_command": [],
         "delete_command": [],
         "signal_command": [],
+        "status_command": [],
+        "status_regexp": "",
+        "ended_regexp": "",
         "job_id_regexp": r"\d+",
         "job_id_regexp_group": 0,
         "batch_template": "",
@@ -59,10 +78,18 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     default_template = ""
     # Lines that a template without them gets: what they look like, and the lines.
     added: tuple[tuple[str, str, str], ...] = ()
+    # What the system replaces in the name of the file for output, and what ends it.
+    output_suffix = ".out"
 
     submit_command: list[str]
     delete_command: list[str]
     signal_command: list[str]
+    # Prints a line for each task of the job, or some of them; {job} is its number.
+    status_command: list[str]
+    # What such a line looks like, with the task's state as its group.
+    status_regexp: str
+    # States of tasks that have ended, and what is said of a job that is not there.
+    ended_regexp: str
     job_id_regexp: Any
     job_id_regexp_group: int
     batch_template: str
@@ -72,14 +99,20 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     output_file: str
     namespace: dict[str, Any]
     job_id = ""
+    # When the job is looked at again, and how long after that; what was seen last, and
+    # how often the job was not there.
+    _look_at = 0.0
+    _pace = _FIRST_LOOK
+    _seen = ""
+    _misses = 0
 
     def _engine_args(self, first: int) -> list[str]:
         return [*self.find_args(), "--first", str(first)]
 
     def _context(self, first: int) -> dict[str, Any]:
         command = self._engine_args(first)
-        log = Path(self.profile_dir) / "log"
         return {
+            **{name: getattr(self, name, "") for _, name, _ in self.added},
             "n": self.n,
             "queue": self.queue,
             "profile_dir": self.profile_dir,
@@ -87,10 +120,16 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             "program": shlex.quote(command[0]),
             "program_and_args": shlex.join(command),
             "arguments": shlex.join(command[1:]),
-            "output_file": self.output_file or str(log / f"{self.batch_file_name}.out"),
-            **{name: getattr(self, name, "") for _, name, _ in self.added},
+            "output_file": self.output_file or self._output_base() + self._suffix(),
             **self.namespace,
         }
+
+    def _output_base(self) -> str:
+        name = f"{self.batch_file_name}-{self.cluster_id}".rstrip("-")
+        return str(Path(self.profile_dir).absolute() / "log" / name)
+
+    def _suffix(self) -> str:
+        return self.output_suffix
 
     def _template(self) -> str:
         if self.batch_template_file:
@@ -115,7 +154,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         if not head.startswith("#!"):
             head, rest = "", template
         whole = "\n".join([*([head] if head else []), *lines, rest])
-        text = _Lenient().format(whole, **context)
+        text = _fill(whole, context)
         path = Path(self.work_dir) / self.batch_file_name
         path.write_text(text)
         path.chmod(0o700)
@@ -131,9 +170,11 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             )
         return found.group(self.job_id_regexp_group)
 
-    def _run(self, command: list[str]) -> str:
+    def _call(
+        self, command: list[str], timeout: float
+    ) -> "subprocess.CompletedProcess[str]":
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -141,10 +182,13 @@ class BatchSystemLauncher(JobEngineSetLauncher):
                 cwd=self.work_dir,
                 env=self.get_env(),
                 check=False,
-                timeout=120,
+                timeout=timeout,
             )
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise LauncherError(f"{shlex.join(command)}: {problem}") from None
+
+    def _run(self, command: list[str]) -> str:
+        done = self._call(command, 120)
         if done.returncode != 0:
             raise LauncherError(
                 f"{shlex.join(command)} ended with status {done.returncode}: "
@@ -159,19 +203,98 @@ class BatchSystemLauncher(JobEngineSetLauncher):
                 "submitted; it is not set"
             )
         Path(self.profile_dir, "log").mkdir(parents=True, exist_ok=True)
-        self.write_batch_script(self.n, first)
-        said = self._run([*self.submit_command, f"./{self.batch_file_name}"])
-        self.job_id = self.parse_job_id(said)
+        self.job_id = self.parse_job_id(self._submit(first))
+        self._look_at = time.monotonic() + _FIRST_LOOK
         self.log.info("Submitted job %s", self.job_id)
 
+    def _submit(self, first: int) -> str:
+        """Give the system the job; what it says to that."""
+        self.write_batch_script(self.n, first)
+        return self._run([*self.submit_command, f"./{self.batch_file_name}"])
+
+    def states(self) -> list[str] | None:
+        """What the system says of the job's tasks that have not ended, in its own words
+        (perhaps one for several). None when it cannot be asked. Blocks, 10 s at most.
+        """
+        if not self.job_id or not self.status_command:
+            return None
+        number = self.job_id.partition("[")[0]
+        command = [word.replace("{job}", self.job_id) for word in self.status_command]
+        try:
+            done = self._call(command, 10)
+        except LauncherError as problem:
+            self.log.debug("%s", problem)
+            return None
+        wanted = self.status_regexp.replace("{job}", re.escape(number))
+        ended = re.compile(self.ended_regexp or r"(?!)", re.IGNORECASE)
+        found = re.findall(wanted, done.stdout, re.MULTILINE)
+        if found and done.returncode == 0:
+            return [state.strip() for state in found if not ended.search(state)]
+        gone = done.returncode == 0 or ended.search(done.stdout + done.stderr)
+        return [] if gone else None
+
+    def _look(self) -> None:
+        """See what has become of the job, if the time for it has come; tell news."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        states = self.states()
+        self._pace = min(2 * self._pace, _LAST_PACE)
+        if states is None:
+            pass
+        elif states:
+            self._misses = 0
+            seen = ", ".join(f"{n} {state}" for state, n in Counter(states).items())
+            if seen != self._seen:
+                self.log.info("Job %s: %s", self.job_id, seen)
+            self._seen = seen
+        else:
+            # A system may be a moment late in knowing a new job.
+            self._misses += 1
+            self._pace = _FIRST_LOOK
+        self._look_at = time.monotonic() + self._pace
+
+    def _missing(self) -> list[int]:
+        known = self._control().registered
+        return [number for number in self.ids if number not in known]
+
+    def why_ended(self) -> str | None:
+        if self.state != "running" or not self._missing():
+            return None
+        self._look()
+        missing = self._missing()
+        if self._misses < 2 or not missing:
+            return None
+        found = [path.read_text(errors="replace") for path in self._output_files()]
+        texts = sorted({text.strip() for text in found} - {""})
+        said = "\n".join(text[-1000:] for text in texts[:4])
+        return (
+            f"job {self.job_id} has ended, and {len(missing)} of its {self.n} engines "
+            f"never came; {f'it printed: {said}' if said else 'it printed nothing'}"
+        )
+
+    def waits_for(self) -> str:
+        """What the system says of a job whose engines are waited for; may be empty."""
+        if self.state != "running" or not self._missing():
+            return ""
+        self._look_at = 0.0
+        self._look()
+        return f"job {self.job_id}: {self._seen}" if self._seen else ""
+
     def _stop_jobs(self, asked: bool) -> None:
-        """Take the job out of the queue. (One whose engines have left has ended, or is
-        about to, which is no problem.)"""
+        """Take the job out of the queue, and the files into which nothing was printed.
+        (One whose engines have left has ended, or is about to, which is no problem.)"""
         if self.job_id and self.delete_command:
             try:
                 self._run([*self.delete_command, self.job_id])
             except LauncherError as problem:
-                self.log.debug("%s", problem)
+                states = self.states()
+                there = not asked if states is None else bool(states)
+                self.log.log(WARNING if there else DEBUG, "%s", problem)
+        if not self.output_file:
+            for path in self._output_files():
+                if path.stat().st_size == 0:
+                    path.unlink(missing_ok=True)
 
     def signal(self, sig: int) -> None:
         if self._alive() or not self.signal_command:
@@ -180,11 +303,20 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             self._run([*self.signal_command, str(int(sig)), self.job_id])
 
     def get_output(self, remove: bool = False) -> str:
-        path = Path(self._context(0)["output_file"])
-        text = path.read_text(errors="replace") if path.is_file() else ""
-        if remove:
-            path.unlink(missing_ok=True)
-        return super().get_output(remove) + text
+        text = super().get_output(remove)
+        for path in self._output_files():
+            text += path.read_text(errors="replace")
+            if remove:
+                path.unlink(missing_ok=True)
+        return text
+
+    def _output_files(self) -> list[Path]:
+        """Where the job has printed to, as far as that has come here."""
+        if self.output_file:
+            path = Path(self.work_dir, self.output_file).expanduser()
+            return [path] if path.is_file() else []
+        base = Path(self._output_base())
+        return sorted(base.parent.glob(f"{escape(base.name)}*"))
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "job_id": self.job_id}
@@ -210,6 +342,9 @@ class SlurmEngineSetLauncher(BatchSystemLauncher):
         "submit_command": ["sbatch"],
         "delete_command": ["scancel"],
         "signal_command": ["scancel", "-s"],
+        "status_command": ["squeue", "-h", "-j", "{job}", "-o", "%T (%r)"],
+        "status_regexp": r"^(\S.*)$",
+        "ended_regexp": r"^COMPLET|Invalid job id",
         "batch_file_name": "slurm_engine.sbatch",
         "account": "",
         "qos": "",
@@ -220,6 +355,7 @@ class SlurmEngineSetLauncher(BatchSystemLauncher):
 
     ranks: bool
 
+    output_suffix = "-%j.out"
     default_template = """\
 #!/bin/sh
 #SBATCH --job-name=ipengine
@@ -241,12 +377,19 @@ class SlurmEngineSetLauncher(BatchSystemLauncher):
 
 
 class PBSEngineSetLauncher(BatchSystemLauncher):
-    """Engines as a job array of PBS or Torque."""
+    """Engines as a job array of OpenPBS, PBS Professional or Torque.
+
+    Of one engine, it is an ordinary job. The first two say ``-J`` for an array, Torque
+    says ``-t``: that is tried when `qsub` does not know the other.
+    """
 
     OPTIONS = {  # noqa: RUF012
         "submit_command": ["qsub"],
         "delete_command": ["qdel"],
         "signal_command": ["qsig", "-s"],
+        "status_command": ["qstat", "{job}"],
+        "status_regexp": r"^{job}\b.*\s(\w)\s+\S+\s*$",
+        "ended_regexp": r"^[CFX]$|Unknown Job|has finished",
         "job_id_regexp": r"\d+(\[\])?",
         "batch_file_name": "pbs_engines",
     }
@@ -255,13 +398,31 @@ class PBSEngineSetLauncher(BatchSystemLauncher):
 #!/bin/sh
 #PBS -V
 #PBS -N ipengine
+cd "${PBS_O_WORKDIR:-.}"
 {program_and_args}
 """
     added = (
-        (r"#PBS\W+-[tJ]\W+", "n", "#PBS -t 1-{n}"),
+        (r"#PBS\W+-[tJ]\W+", "array", "#PBS {array} 1-{n}"),
         (r"#PBS\W+-q\W+", "queue", "#PBS -q {queue}"),
         (r"#PBS\W+-o\W+", "output_file", "#PBS -j oe\n#PBS -o {output_file}"),
     )
+    _array = "-J"
+
+    def _context(self, first: int) -> dict[str, Any]:
+        array = self._array if self.n > 1 else ""
+        return {**super()._context(first), "array": array, **self.namespace}
+
+    def _suffix(self) -> str:
+        return "-^array_index^.out" if self.n > 1 else ".out"
+
+    def _submit(self, first: int) -> str:
+        try:
+            return super()._submit(first)
+        except LauncherError as problem:
+            if self._array == "-t" or "invalid option" not in str(problem):
+                raise
+            self._array = "-t"
+            return super()._submit(first)
 
 
 class LSFEngineSetLauncher(BatchSystemLauncher):
@@ -271,9 +432,13 @@ class LSFEngineSetLauncher(BatchSystemLauncher):
         "submit_command": ["bsub"],
         "delete_command": ["bkill"],
         "signal_command": ["bkill", "-s"],
+        "status_command": ["bjobs", "{job}"],
+        "status_regexp": r"^{job}\s+\S+\s+(\S+)",
+        "ended_regexp": r"^(?:DONE|EXIT)$|is not found",
         "batch_file_name": "lsf_engines",
     }
 
+    output_suffix = "-%J.%I.out"
     default_template = """\
 #!/bin/sh
 {program_and_args}
@@ -298,9 +463,13 @@ class SGEEngineSetLauncher(BatchSystemLauncher):
     OPTIONS = {  # noqa: RUF012
         "submit_command": ["qsub"],
         "delete_command": ["qdel"],
+        # (With the number of a job, it says everything but its state.)
+        "status_command": ["qstat", "-g", "d"],
+        "status_regexp": r"^\s*{job}\s+\S+\s+\S+\s+\S+\s+(\w+)\s",
         "batch_file_name": "sge_engines",
     }
 
+    output_suffix = "-$JOB_ID.$TASK_ID.out"
     default_template = """\
 #!/bin/sh
 #$ -V
@@ -316,17 +485,29 @@ class SGEEngineSetLauncher(BatchSystemLauncher):
     )
 
 
+# A job's state as a word, and why it is held.
+_CONDOR_STATE = (
+    'strcat({"unexpanded", "idle", "running", "removed", "completed", "held", '
+    '"transferring output", "suspended"}[JobStatus], '
+    'JobStatus == 5 ? strcat(": ", HoldReason) : "")'
+)
+
+
 class HTCondorEngineSetLauncher(BatchSystemLauncher):
     """Engines as one cluster of jobs of HTCondor."""
 
     OPTIONS = {  # noqa: RUF012
         "submit_command": ["condor_submit"],
         "delete_command": ["condor_rm"],
-        "job_id_regexp": r"(\d+)\.$",
+        "status_command": ["condor_q", "{job}", "-af", _CONDOR_STATE],
+        "status_regexp": r"^(\S.*)$",
+        "ended_regexp": r"^(?:removed|completed)$",
+        "job_id_regexp": r"submitted to cluster (\d+)",
         "job_id_regexp_group": 1,
         "batch_file_name": "htcondor_engines",
     }
 
+    output_suffix = "-$(Cluster).$(Process).out"
     default_template = """\
 universe = vanilla
 executable = {program}
@@ -337,3 +518,11 @@ output = {output_file}
 error = {output_file}
 queue {n}
 """
+
+    def _context(self, first: int) -> dict[str, Any]:
+        program, *words = self._engine_args(first)
+        # In its own quotes, of which those in a word are doubled.
+        quoted = ["'" + word.replace("'", "''") + "'" for word in words]
+        line = " ".join(quoted).replace('"', '""').replace("$", "$(DOLLAR)")
+        known = {"program": program, "arguments": line}
+        return {**super()._context(first), **known, **self.namespace}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import _files
+from ..error import EngineError
 from .config import Config, Configured, load_profile_config
 from .control import Control
 from .launcher import (
@@ -340,6 +341,16 @@ class Cluster(Configured):
         whys = "; ".join(f"engine {n}: {control.left[n]}" for n in ids[:4])
         return f"all {len(ids)} engines have ended: {whys}"
 
+    def _waits_for(self) -> str:
+        """What engines that have not come wait for, where a batch system says it."""
+        whys = []
+        for one in self.engines.values():
+            try:
+                whys.append(getattr(one, "waits_for", lambda: "")())
+            except (OSError, EngineError, LauncherError):
+                continue
+        return "; ".join(why for why in whys if why)
+
     # --- the whole --------------------------------------------------------------------
 
     def _start_cluster(self, n: int | None = None) -> "Cluster":
@@ -390,7 +401,11 @@ class Cluster(Configured):
             count = n or self.n
             if count:
                 limit = self.engine_timeout if self.engine_timeout else -1
-                client.wait_for_engines(count, timeout=limit)
+                try:
+                    client.wait_for_engines(count, timeout=limit)
+                except TimeoutError as problem:
+                    more = "Cluster(engine_timeout=...) waits longer"
+                    raise TimeoutError(f"{problem}; {more}") from None
         except BaseException:
             self._stop_cluster()
             raise

@@ -11,8 +11,10 @@ import signal
 import sys
 from typing import Any
 
+from ..error import EngineError
 from .cluster import Cluster
 from .config import Config
+from .launcher import LauncherError
 
 __all__ = ["main"]
 
@@ -39,6 +41,28 @@ def _end(number: int, frame: Any) -> None:
     raise _Ended
 
 
+def _wait(cluster: Cluster) -> None:
+    """Until the controller ends. What keeps engines from coming is said, once."""
+    process = cluster.controller.process
+    ids = [number for one in cluster.engines.values() for number in one.ids]
+    coming = True
+    while coming:
+        try:
+            process.wait(1)
+            return
+        except TimeoutError:
+            pass
+        try:
+            why = cluster._crashed()
+            known = cluster._control().registered
+        except (OSError, EngineError, LauncherError):
+            break
+        if why:
+            print(f"phalanx cluster: {why}", file=sys.stderr, flush=True)
+        coming = not why and any(number not in known for number in ids)
+    process.wait()
+
+
 def main() -> int:
     """Start a cluster, wait for its end or for a signal, and end what is left of it."""
     said = json.loads(sys.argv[1])
@@ -63,7 +87,7 @@ def main() -> int:
             os.write(ready, b"ready")
             os.close(ready)
             ready = None
-        cluster.controller.process.wait()
+        _wait(cluster)
     except _Ended:
         pass
     except Exception as error:
