@@ -62,6 +62,23 @@ def sleep_long():
     time.sleep(1000)
 
 
+# A module whose import waits, once somebody wants it.
+LOADS = """
+import pathlib, time
+here = pathlib.Path(__file__).parent
+with open(here / "begun", "a") as file:
+    file.write("x")
+while (here / "wait").exists():
+    time.sleep(0.01)
+
+def for_ever():
+    time.sleep(1000)
+
+def answer():
+    return 42
+"""
+
+
 class ClusterCase(unittest.TestCase):
     """A cluster in a profile of its own, of which nothing is left in the end."""
 
@@ -157,6 +174,45 @@ class TestEnds(ClusterCase):
                 one.get(timeout=SECONDS)
             self.assertIn("SIGKILL", str(caught.exception))
         self.assertEqual(list(balanced.get(timeout=SECONDS)), list(range(50)))
+
+    def test_an_interrupt_leaves_no_half_of_a_module(self):
+        """It waits until what a call needs is imported; another one does not."""
+        (self.place / "loads.py").write_text(LOADS)
+        (self.place / "begun").touch()
+        sys.path.insert(0, str(self.place))
+        self.addCleanup(sys.path.remove, str(self.place))
+        self.addCleanup(sys.modules.pop, "loads")
+        import loads
+
+        client = self.client()
+        client[:].apply_sync(sys.path.insert, 0, str(self.place))
+        wait, begun = self.place / "wait", self.place / "begun"
+
+        def interrupted(engine: int):
+            wait.touch()
+            result = client[engine].apply_async(loads.for_ever)
+            until(lambda: begun.read_text() == "x" * (engine + 2), "it is imported")
+            client.send_signal(signal.SIGINT, engine, block=True)
+            return result
+
+        first = interrupted(0)
+        self.assertFalse(first.wait(0.2))
+        wait.unlink()
+        with self.assertRaisesRegex(ipp.error.RemoteError, "KeyboardInterrupt"):
+            first.get(timeout=SECONDS)
+        self.assertEqual(client[0].apply_sync(loads.answer), 42)
+        self.assertEqual(begun.read_text(), "xx", "imported once here, once there")
+        second = interrupted(1)
+
+        def another() -> bool:
+            client.send_signal(signal.SIGINT, 1, block=True)
+            return second.wait(0.1)
+
+        until(another, "the task is interrupted in the middle of an import")
+        with self.assertRaisesRegex(ipp.error.RemoteError, "KeyboardInterrupt"):
+            second.get(timeout=SECONDS)
+        wait.unlink()
+        self.assertEqual(client[1].apply_sync(loads.answer), 42)
 
     def engine_pid(self, client: ipp.Client, number: int) -> int:
         link = self.link()

@@ -48,6 +48,10 @@ class Engine:
         self.count = 0
         # So many have come while there was a task.
         self.interrupts = 0
+        # What a task is given is being unpacked, which may import modules: not all can
+        # be imported again after half of it. So an interrupt waits, one at most.
+        self.unpacking = False
+        self.held = False
         self.shell: EngineShell | None = None
         self.shell_failed = False
 
@@ -91,7 +95,10 @@ class Engine:
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.current is not None:
             self.interrupts += 1
-            raise KeyboardInterrupt
+            if self.unpacking and not self.held:
+                self.held = True
+            else:
+                raise KeyboardInterrupt
 
     def _watch_imports(self) -> None:
         """A task that displays something without having executed code has a shell."""
@@ -119,12 +126,17 @@ class Engine:
             try:
                 self.current = task
                 if kind in _CALLS:
+                    self.unpacking = True
                     function, args, kwargs = made(payloads)
+                    self.unpacking = False
+                    if self.held:
+                        raise KeyboardInterrupt
                     value = function(*args, **kwargs)
                 else:
                     value = self._do(kind, payloads, told)
             finally:
                 self.current = None
+                self.unpacking = self.held = False
         except UnmetDependency as problem:
             impossible = isinstance(problem, ImpossibleDependency)
             self._fail(task, "error" if impossible else "rejected", describe(problem))
