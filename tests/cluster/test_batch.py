@@ -105,6 +105,38 @@ class TestScripts(unittest.TestCase):
         with self.assertRaisesRegex(LauncherError, r"sbatch did not say .*: no$"):
             batch.SlurmEngineSetLauncher().parse_job_id("no")
 
+    def test_a_job_knows_what_it_has_printed(self) -> None:
+        """And takes away nothing of other jobs, nor of other clusters."""
+        log = self.place / "profile" / "log"
+        log.mkdir(parents=True)
+        for name, mine, others in (
+            ("slurm", ["slurm_engine.sbatch--7.out"], ["-id-7.out", "--17.out"]),
+            ("sge", ["sge_engines--7.1.out"], ["-id-7.1.out", "--8.1.out"]),
+            ("lsf", ["lsf_engines--7.1.out"], ["-id-7.1.out", "--8.1.out"]),
+            ("htcondor", ["htcondor_engines--7.0.out"], ["-id-7.0.out", "--8.0.out"]),
+            # OpenPBS replaces the field, Torque does not and adds the number.
+            (
+                "pbs",
+                ["pbs_engines--4-2.out", "pbs_engines--4-^array_index^.out-1"],
+                ["-id-4-1.out", "--0-1.out"],
+            ),
+        ):
+            made = find_launcher_class(name, "engine")(
+                work_dir=str(self.place), profile_dir=str(self.place / "profile")
+            )
+            made.n, made._first, made.job_id = 2, 4, "7"
+            made.delete_command = []
+            stem = made.batch_file_name
+            kept = [f"{stem}{end}" for end in others]
+            for file in (*mine, *kept):
+                (log / file).touch()
+            (log / mine[0]).write_text("said")
+            self.assertEqual([path.name for path in made._output_files()], mine)
+            self.assertEqual(made._printed()[0], "said", name)
+            made._stop_jobs(asked=False)
+            left = sorted(path.name for path in log.glob(f"{stem}*"))
+            self.assertEqual(left, sorted([mine[0], *kept]))
+
     def test_what_is_said_of_a_job(self) -> None:
         """As the systems have printed it; LSF and PBS as their manuals show it."""
         sge = (

@@ -78,8 +78,11 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     default_template = ""
     # Lines that a template without them gets: what they look like, and the lines.
     added: tuple[tuple[str, str, str], ...] = ()
-    # What the system replaces in the name of the file for output, and what ends it.
+    # How the names of the files for output end, and what of that the system replaces by
+    # the numbers of the job and of the task.
     output_suffix = ".out"
+    job_field = ""
+    task_field = ""
 
     submit_command: list[str]
     delete_command: list[str]
@@ -105,6 +108,8 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     _pace = _FIRST_LOOK
     _seen = ""
     _misses = 0
+    # The number of the first engine.
+    _first = 0
 
     def _engine_args(self, first: int) -> list[str]:
         return [*self.find_args(), "--first", str(first)]
@@ -125,7 +130,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         }
 
     def _output_base(self) -> str:
-        name = f"{self.batch_file_name}-{self.cluster_id}".rstrip("-")
+        name = f"{self.batch_file_name}-{self.cluster_id}"
         return str(Path(self.profile_dir).absolute() / "log" / name)
 
     def _suffix(self) -> str:
@@ -142,7 +147,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         A template that does not say the queue, the number of tasks or where output
         goes gets the lines for it behind its first one.
         """
-        self.n = n
+        self.n, self._first = n, first
         template = self._template()
         context = self._context(first)
         lines = [
@@ -265,8 +270,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         missing = self._missing()
         if self._misses < 2 or not missing:
             return None
-        found = [path.read_text(errors="replace") for path in self._output_files()]
-        texts = sorted({text.strip() for text in found} - {""})
+        texts = sorted({text.strip() for text in self._printed()} - {""})
         said = "\n".join(text[-1000:] for text in texts[:4])
         return (
             f"job {self.job_id} has ended, and {len(missing)} of its {self.n} engines "
@@ -292,8 +296,8 @@ class BatchSystemLauncher(JobEngineSetLauncher):
                 there = not asked if states is None else bool(states)
                 self.log.log(WARNING if there else DEBUG, "%s", problem)
         if not self.output_file:
-            for path in self._output_files():
-                if path.stat().st_size == 0:
+            for path, text in zip(self._output_files(), self._printed(), strict=False):
+                if not text:
                     path.unlink(missing_ok=True)
 
     def signal(self, sig: int) -> None:
@@ -303,10 +307,9 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             self._run([*self.signal_command, str(int(sig)), self.job_id])
 
     def get_output(self, remove: bool = False) -> str:
-        text = super().get_output(remove)
-        for path in self._output_files():
-            text += path.read_text(errors="replace")
-            if remove:
+        text = super().get_output(remove) + "".join(self._printed())
+        if remove:
+            for path in self._output_files():
                 path.unlink(missing_ok=True)
         return text
 
@@ -315,8 +318,22 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         if self.output_file:
             path = Path(self.work_dir, self.output_file).expanduser()
             return [path] if path.is_file() else []
-        base = Path(self._output_base())
-        return sorted(base.parent.glob(f"{escape(base.name)}*"))
+        base, suffix = Path(self._output_base()), self._suffix()
+        number = self.job_id.partition("[")[0]
+        for field, value in ((self.job_field, number), (self.task_field, "*")):
+            suffix = suffix.replace(field, value) if field else suffix
+        # Torque adds the number of a task at the end.
+        return sorted(base.parent.glob(f"{escape(base.name)}{suffix}*"))
+
+    def _printed(self) -> list[str]:
+        """What is in these files. (One may be gone meanwhile.)"""
+        texts = []
+        for path in self._output_files():
+            try:
+                texts.append(path.read_text(errors="replace"))
+            except OSError:
+                texts.append("")
+        return texts
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "job_id": self.job_id}
@@ -327,6 +344,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     ) -> Any:
         made = super().from_dict(d, config=config, parent=parent, **kwargs)
         made.job_id = str(d.get("job_id", ""))
+        made._first = min(made.ids, default=0)
         return made
 
 
@@ -356,6 +374,7 @@ class SlurmEngineSetLauncher(BatchSystemLauncher):
     ranks: bool
 
     output_suffix = "-%j.out"
+    job_field = "%j"
     default_template = """\
 #!/bin/sh
 #SBATCH --job-name=ipengine
@@ -406,6 +425,7 @@ cd "${PBS_O_WORKDIR:-.}"
         (r"#PBS\W+-q\W+", "queue", "#PBS -q {queue}"),
         (r"#PBS\W+-o\W+", "output_file", "#PBS -j oe\n#PBS -o {output_file}"),
     )
+    task_field = "^array_index^"
     _array = "-J"
 
     def _context(self, first: int) -> dict[str, Any]:
@@ -413,7 +433,7 @@ cd "${PBS_O_WORKDIR:-.}"
         return {**super()._context(first), "array": array, **self.namespace}
 
     def _suffix(self) -> str:
-        return "-^array_index^.out" if self.n > 1 else ".out"
+        return f"-{self._first}{f'-{self.task_field}' if self.n > 1 else ''}.out"
 
     def _submit(self, first: int) -> str:
         try:
@@ -439,6 +459,7 @@ class LSFEngineSetLauncher(BatchSystemLauncher):
     }
 
     output_suffix = "-%J.%I.out"
+    job_field, task_field = "%J", "%I"
     default_template = """\
 #!/bin/sh
 {program_and_args}
@@ -470,6 +491,7 @@ class SGEEngineSetLauncher(BatchSystemLauncher):
     }
 
     output_suffix = "-$JOB_ID.$TASK_ID.out"
+    job_field, task_field = "$JOB_ID", "$TASK_ID"
     default_template = """\
 #!/bin/sh
 #$ -V
@@ -508,6 +530,7 @@ class HTCondorEngineSetLauncher(BatchSystemLauncher):
     }
 
     output_suffix = "-$(Cluster).$(Process).out"
+    job_field, task_field = "$(Cluster)", "$(Process)"
     default_template = """\
 universe = vanilla
 executable = {program}
@@ -526,3 +549,10 @@ queue {n}
         line = " ".join(quoted).replace('"', '""').replace("$", "$(DOLLAR)")
         known = {"program": program, "arguments": line}
         return {**super()._context(first), **known, **self.namespace}
+
+    def _submit(self, first: int) -> str:
+        if self.queue:
+            self.log.warning(
+                "HTCondor has no queues: %r says nothing to it", self.queue
+            )
+        return super()._submit(first)
