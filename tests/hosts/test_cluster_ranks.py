@@ -198,7 +198,42 @@ class AtWork(RanksTest):
         self.assertEqual(client[:].apply_sync(abs, -1), [1, 1, 1])
 
 
-class Starts(HostsTest):
+class CableCut(RanksTest):
+    def test_a_host_that_is_cut_off_is_lost_with_its_ranks(self):
+        client = self.client
+        self.ranks_work(4)
+        result = client[[2, 3]].apply_async(sleep_long, str(self.folder))
+        self.has_begun(2, 3)
+        self.cable("h2", "down")
+        try:
+            with self.assertRaises(ipp.CompositeError) as caught:
+                result.get(SECONDS)
+            for name, why, *_ in caught.exception.elist:
+                self.assertEqual(name, "EngineError")
+                self.assertIn("h2: has not been heard from", why)
+            there = int((NET / "h2.pid").read_text())
+            children = f"/proc/{there}/task/{there}/children"
+
+            def have_ended() -> bool:
+                with open(children) as file:
+                    return not any(is_alive(pid) for pid in file.read().split())
+
+            until(have_ended, "its ranks end there, without being told")
+        finally:
+            self.cable("h2", "up")
+        self.assertEqual(client.ids, [0, 1])
+        pair = "found = world.sendrecv(world.rank, dest=1 - world.rank)"
+        client[:].execute(f"{IMPORT}; {pair}").get(SECONDS)
+        self.assertEqual(client[:]["found"], [1, 0])
+
+
+def is_alive(pid: str) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    return False
+
+
+class FromOutside(HostsTest):
     def test_the_command_and_a_configuration_file(self):
         profile = self.folder / "profile"
         profile.mkdir()
@@ -216,9 +251,28 @@ class Starts(HostsTest):
         client.wait_for_engines(3, timeout=SECONDS)
         client[:].execute(f"{IMPORT}; all = world.allgather(world.rank)").get(SECONDS)
         self.assertEqual(client[:]["all"], [[0, 1, 2]] * 3)
+        line = f"open('{self.folder}/there-2', 'w').close(); import time"
+        client[2].execute(f"{line}\ntime.sleep(1000)")
+        until((self.folder / "there-2").exists, "engine 2 is in its task")
         client.close()
-        stop = [PHALANX, "ipcluster", "stop", *flags]
-        subprocess.run(stop, check=True, timeout=SECONDS, env=ENVIRONMENT)
+
+        # Other machines than the controller's look at it, and end it.
+        def there(command: str, *more: str) -> str:
+            line = " ".join([PHALANX, "cluster", command, *more])
+            done = subprocess.run(
+                [ENVIRONMENT["PHALANX_SSH"], "h2", line],
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+            )
+            self.assertEqual(done.stderr, "")
+            return done.stdout
+
+        file = profile / "security" / "ipcontroller-ranks-client.json"
+        self.assertRegex(there("top", "--once", *flags), "2 h2 .* runs .* execute")
+        self.assertIn("engine 2 ", there("why", "--file", str(file)))
+        self.assertEqual(there("clean", *flags), "")
+        self.assertEqual(there("stop", *flags), "")
         self.nothing_is_left()
         left = [path.name for path in (profile / "security").iterdir()]
         self.assertEqual(left, [])

@@ -215,7 +215,8 @@ notebooks (import phalanx.ipyparallel as ipp; ipp.Client()).
   --file FILE, --timeout SECONDS, -c CODE, -s SCRIPT
                       engine: its connection file, how long it waits for that,
                       what it runs first; with -n so many of them, for a
-                      controller on another machine
+                      controller on another machine. --file is also the file
+                      for clients of stop, top, why, engines and dashboard
   --ip ADDRESS        other machines may connect, at this address of this one
                       ('*': all of them); --port N, --location NAME
 

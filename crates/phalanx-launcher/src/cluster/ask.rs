@@ -1,4 +1,4 @@
-//! Asking a controller that runs: one request after the other, over its socket.
+//! Asking a controller that runs: one request after the other, over its socket, or through a gateway to another machine.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use phalanx_wire::cluster::{FromClient, Hello, PROTOCOL, Parcel, Reply, Role, ToClient};
 use phalanx_wire::frame::{Reader, Writer};
 
+use super::far;
 use super::files::Reach;
 
 /// How long a controller may take to answer.
@@ -30,9 +31,14 @@ impl Asked {
     /// # Errors
     /// In words, when nobody answers, or not as one should.
     pub(super) fn connect(reach: &Reach) -> Result<Self, String> {
-        let stream = UnixStream::connect(&reach.socket).map_err(|error| {
-            format!("its controller (process {}) does not listen at {}: {error}", reach.pid, reach.socket.display())
-        })?;
+        let stream = match (UnixStream::connect(&reach.socket), &reach.far) {
+            (Ok(stream), _) => stream,
+            (Err(_), Some(far)) if reach.is_elsewhere() => far::join(far, PATIENCE)?,
+            (Err(error), _) => {
+                let (pid, socket) = (reach.pid, reach.socket.display());
+                return Err(format!("its controller (process {pid}) does not listen at {socket}: {error}"));
+            }
+        };
         let writer = Writer::new(env!("CARGO_PKG_VERSION"));
         let mut asked = Self { stream, reader: Reader::new(), writer, requests: 0, patience: PATIENCE, over: false };
         let hello = Hello {
@@ -43,7 +49,9 @@ impl Asked {
             ..Hello::default()
         };
         asked.say(hello)?;
-        match asked.hear(Instant::now() + PATIENCE)? {
+        // A gateway says, when its time is up, why there is no controller.
+        let until = Instant::now() + PATIENCE + Duration::from_secs(1);
+        match asked.hear(until)? {
             ToClient::Welcome { .. } => Ok(asked),
             ToClient::Bye { reason } => Err(reason),
             _ => Err("its controller does not answer as one should".to_owned()),

@@ -1,8 +1,9 @@
 //! Clusters of several machines: where a controller is reached from others, and gateways, which reach one.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use phalanx_cluster::far::tls::Identity;
 use phalanx_cluster::gateway::{self, Behind, Ended, Options};
 use phalanx_cluster::server::{Far, Weight};
+use phalanx_wire::cluster::PROTOCOL;
 
 use super::engine::{FIRST, patience};
 use super::files::{Place, Reach, hex, read_connection, understand};
@@ -18,7 +20,8 @@ use super::start::{Engines, SIGNALS, environment, logger, python};
 use super::usage;
 use crate::error::LaunchError;
 use crate::hosts::connect;
-use crate::sys;
+use crate::process::{self, Spawn, Stdin};
+use crate::{install, sys};
 
 /// So long engines wait for a controller that was there and is not reached.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -132,6 +135,37 @@ pub(super) fn client(flags: Flags) -> Result<u8, LaunchError> {
     // Its words go to the client.
     run(&Flags { quiet: true, ..flags }, reach, behind, None)?;
     Ok(0)
+}
+
+/// A connection to a controller on another machine, through a gateway, which is a child of this process and ends with the
+/// connection. Whether the controller is there is heard over it; the gateway looks for it for so long.
+///
+/// # Errors
+/// In words, when the gateway cannot be started.
+pub(super) fn join(reach: &gateway::Reach, within: Duration) -> Result<UnixStream, String> {
+    let failed = |error: io::Error| format!("starting a gateway to its machine: {error}");
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let exe = install::executable().ok_or_else(|| failed(io::Error::other("this binary cannot find itself")))?;
+    let (fd, seconds) = (theirs.as_raw_fd().to_string(), within.as_secs().to_string());
+    let args = ["cluster", "gateway", "--fd", &fd, "--file", "-", "--timeout", &seconds];
+    let started = process::start(Spawn {
+        program: &exe,
+        args: args.map(OsString::from).to_vec(),
+        stdin: Stdin::Pipe,
+        keep: vec![theirs.as_fd()],
+        ..Spawn::default()
+    });
+    let input = started.map_err(failed)?.stdin.ok_or_else(|| failed(io::Error::other("it has no input")))?;
+    let about = serde_json::json!({
+        "phalanx": PROTOCOL,
+        "token": reach.token,
+        "addresses": reach.addresses,
+        "certificate": hex(&reach.certificate),
+        "pid": std::process::id(),
+    });
+    // A pipe holds it.
+    rustix::io::write(&input, format!("{about}\n").as_bytes()).map_err(|error| failed(error.into()))?;
+    Ok(ours)
 }
 
 fn run(flags: &Flags, reach: gateway::Reach, behind: Behind, leash: Option<OwnedFd>) -> Result<Ended, LaunchError> {

@@ -180,6 +180,8 @@ pub(super) struct Reach {
     pub(super) pid: u32,
     /// How it is reached from other machines, if it is.
     pub(super) far: Option<gateway::Reach>,
+    /// The machine that it says it is on.
+    pub(super) location: String,
 }
 
 impl Reach {
@@ -187,6 +189,21 @@ impl Reach {
     pub(super) fn is_here(&self) -> bool {
         UnixStream::connect(&self.socket).is_ok()
     }
+
+    /// Whether it may run: its process lives, or is on another machine, where it can be reached.
+    pub(super) fn may_run(&self) -> bool {
+        lives(self.pid) || self.is_elsewhere()
+    }
+
+    /// Whether it is on another machine, where it can be reached.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.far.is_some() && self.location != host()
+    }
+}
+
+/// What this machine is called.
+pub(super) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// What a connection file says.
@@ -214,7 +231,8 @@ pub(super) fn understand(about: &Value, path: &Path) -> Result<Reach, String> {
     match (text("socket"), text("token"), owner(about)) {
         (socket, Some(token), Some(pid)) if socket.is_some() || certificate.is_some() => {
             let far = certificate.map(|certificate| gateway::Reach { addresses, certificate, token: token.clone() });
-            Ok(Reach { socket: socket.unwrap_or_default().into(), token, pid, far })
+            let location = text("location").unwrap_or_default();
+            Ok(Reach { socket: socket.unwrap_or_default().into(), token, pid, far, location })
         }
         _ => Err(format!("{}: the controller is only starting", path.display())),
     }

@@ -1,7 +1,7 @@
 //! Clusters that run, from outside: stop, list, engines, clean.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use phalanx_wire::cluster::FromClient;
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use super::ask::Asked;
-use super::files::{Place, lives, named, owner, profile_name, profiles, read_connection, read_json};
+use super::files::{Place, Reach, lives, named, owner, profile_name, profiles, read_connection, read_json};
 use super::flags::Flags;
 use super::usage;
 use crate::error::LaunchError;
@@ -53,8 +53,14 @@ pub(super) fn stop(flags: Flags) -> Result<u8, LaunchError> {
         return Ok(0);
     }
     let place = Place::of(&flags);
+    if let Ok(reach) = found(&flags, &place)
+        && reach.is_elsewhere()
+        && !reach.is_here()
+    {
+        return stop_elsewhere(&flags, &place, &reach);
+    }
     let of_file = || read_json(&place.cluster()).ok().and_then(|about| owner(&about));
-    let pid = read_connection(&place.connection("client")).ok().map(|reach| reach.pid).or_else(of_file);
+    let pid = found(&flags, &place).ok().map(|reach| reach.pid).or_else(of_file);
     match pid.filter(|pid| lives(*pid)) {
         Some(pid) => end(&place, pid, &flags)?,
         None => {
@@ -63,6 +69,47 @@ pub(super) fn stop(flags: Flags) -> Result<u8, LaunchError> {
         }
     }
     Ok(0)
+}
+
+/// Ends a cluster whose controller is on another machine, and waits for its end.
+fn stop_elsewhere(flags: &Flags, place: &Place, reach: &Reach) -> Result<u8, LaunchError> {
+    if flags.signal.is_some() {
+        return Err(usage(format!(
+            "--signal: the controller is on {}, and signals stay on their machine",
+            reach.location
+        )));
+    }
+    let silent = |problem: String| silent(place, &problem);
+    let mut asked = Asked::connect(reach).map_err(silent)?;
+    let told = asked.ask(|request| FromClient::Shutdown { targets: None, controller: true, restart: false, request });
+    if let Err(problem) = told
+        && !asked.is_over()
+    {
+        return Err(silent(problem));
+    }
+    let until = Instant::now() + PATIENCE;
+    // Its end is the connection's.
+    while asked.end().is_none() {
+        if Instant::now() > until {
+            let (host, within) = (&reach.location, PATIENCE.as_secs());
+            return Err(silent(format!(
+                "it was told to end, and is there after {within} s; on {host}, 'stop' kills it"
+            )));
+        }
+    }
+    if flags.file.is_none() {
+        // Copies, or files in a directory that machines share.
+        place.remove(reach.pid);
+    }
+    Ok(0)
+}
+
+/// How the cluster is reached that flags name, by its place or by a connection file.
+fn found(flags: &Flags, place: &Place) -> Result<Reach, LaunchError> {
+    match &flags.file {
+        Some(path) => read_connection(path).map_err(LaunchError::Install),
+        None => place.read("client"),
+    }
 }
 
 /// Ends a cluster, and waits for its end.
@@ -146,8 +193,8 @@ pub(super) const START: &str = "start one with: phalanx cluster start -n 4";
 /// When there is none, and when it does not answer.
 pub(super) fn asked(flags: &Flags) -> Result<Asked, LaunchError> {
     let place = Place::of(flags);
-    let reach = place.read("client")?;
-    if !lives(reach.pid) {
+    let reach = found(flags, &place)?;
+    if !reach.may_run() {
         let problem = format!("its controller (process {}) has ended; {START}", reach.pid);
         return Err(LaunchError::Install(format!("no cluster {} is running: {problem}", place.words())));
     }
@@ -170,6 +217,15 @@ pub(super) fn engines(flags: Flags) -> Result<u8, LaunchError> {
     Ok(0)
 }
 
+/// Whether a file is of a cluster that may run on another machine: nobody here knows whether it does.
+fn elsewhere(path: &Path) -> bool {
+    let of_cluster = || {
+        let name = path.file_name()?.to_str()?.strip_prefix("cluster")?.strip_suffix(".json")?;
+        Some(path.with_file_name(format!("ipcontroller{name}-client.json")))
+    };
+    read_connection(&of_cluster().unwrap_or_else(|| path.to_owned())).is_ok_and(|reach| reach.is_elsewhere())
+}
+
 /// `clean`.
 ///
 /// # Errors
@@ -181,7 +237,7 @@ pub(super) fn clean(flags: Flags) -> Result<u8, LaunchError> {
         let mut is_used = false;
         for path in files {
             let lives = read_json(&path).ok().and_then(|about| owner(&about)).is_some_and(lives);
-            if lives && !flags.force {
+            if (lives || elsewhere(&path)) && !flags.force {
                 is_used = true;
             } else {
                 let _ = fs::remove_file(path);

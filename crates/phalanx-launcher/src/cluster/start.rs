@@ -14,7 +14,7 @@ use phalanx_cluster::server::{self, Launched, Launcher, Options};
 use phalanx_shm::CpuBudget;
 
 use super::engine::INFO;
-use super::files::{Place, hex, lives, read_connection};
+use super::files::{Place, hex, host, lives, read_connection};
 use super::flags::Flags;
 use super::{CONNECTION, PYTHON, far, sight, usage};
 use crate::error::LaunchError;
@@ -146,8 +146,7 @@ fn serve(
     is_cluster: bool,
     ready: &mut Option<OwnedFd>,
 ) -> Result<(), LaunchError> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let location = flags.location.clone().unwrap_or(host);
+    let location = flags.location.clone().unwrap_or_else(host);
     place.write_connections(None, None, &location)?;
     let far = flags.ip.as_deref().map(|ip| far::listen(ip, flags.port.unwrap_or(0), &location)).transpose()?;
     let (far, reached) = far.unzip();

@@ -8,7 +8,7 @@ use phalanx_wire::cluster::{FromClient, Record};
 use phalanx_wire::overview::{EngineSeen, Overview};
 
 use super::ask::Asked;
-use super::files::Place;
+use super::files::{Place, host};
 use super::flags::Flags;
 use super::seen::state;
 use super::{others, sight};
@@ -153,6 +153,10 @@ struct Ranks {
 /// Engines that are ranks, by their processes: the launcher of their job knows what they wait for.
 fn ranks(seen: &Overview) -> Ranks {
     let mut found = Ranks::default();
+    if seen.host != host() {
+        // Processes of another machine have the numbers of others here.
+        return found;
+    }
     let is_engine =
         |pid: u32| seen.engines.iter().any(|engine| engine.info.pid == pid && engine.info.host == seen.host);
     // One that does not answer is not what was asked for.
