@@ -4,7 +4,7 @@
 //! `/dev/shm`, and takes it away in `MPI_Finalize`, which a rank that is killed or aborts never reaches; Intel MPI and UCX take theirs
 //! away as soon as all have it, and leave it when they are killed before. So what ranks have mapped is noted before they are
 //! signalled, and removed when they have ended. Ranks that somebody else ends, one after the other, in a job that goes on
-//! (`--keep-going`) are looked at once while they run, and when another one has ended. What no rank has mapped, and any other
+//! (`--keep-going`) are looked at now and then while they run, and when another one has ended. What no rank has mapped, and any other
 //! name, is somebody else's.
 
 use std::fs;

@@ -43,8 +43,8 @@ pub(super) struct Rank {
     /// Its process, while it runs.
     pub(super) pid: Option<Pid>,
     pub(super) client: Client,
-    /// What it has mapped was looked at since it has begun MPI.
-    noted: bool,
+    /// Heartbeats since it has begun MPI, and has last met the others by way of the launcher.
+    pub(super) beats: u32,
     /// Our end of its PMI socket.
     pub(super) socket: Option<OwnedFd>,
     /// Standard output and error.
@@ -132,7 +132,7 @@ impl Agent {
             id: rank.id,
             pid: Some(started.pid),
             client: Client::of(world, rank.rank),
-            noted: false,
+            beats: 0,
             socket: Some(ours),
             streams: [out, err],
             input: started.stdin,
@@ -262,11 +262,14 @@ impl Agent {
         }
     }
 
-    /// Looks once at what ranks that have begun MPI have mapped: nobody may be asked before they end.
+    /// Looks at what ranks that use MPI have mapped, more and more seldom: nobody may be asked before they end. (They map it while
+    /// they begin, in which they meet each other.)
     pub(super) fn note_mapped(&mut self) {
-        for rank in self.ranks.iter_mut().filter(|rank| !rank.noted && rank.client.stage == Stage::Initialised) {
-            rank.noted = true;
-            self.leftovers.note(&rank.pid);
+        for rank in self.ranks.iter_mut().filter(|rank| rank.client.stage == Stage::Initialised) {
+            rank.beats = rank.beats.saturating_add(1);
+            if rank.beats.is_power_of_two() {
+                self.leftovers.note(&rank.pid);
+            }
         }
     }
 
