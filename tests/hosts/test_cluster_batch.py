@@ -24,6 +24,7 @@ class System:
     remove: str
     waits: str  # of a task that waits
     refuses: str = ""  # a queue that is not there
+    fails: str = ""  # a task whose output has no place
     options: dict[str, str] = field(default_factory=dict)
 
 
@@ -34,10 +35,10 @@ SYSTEM = {
         "scancel",
         r"PENDING \(\w+\)",
         "invalid partition specified: nowhere",
-        {"options": "-N2 --ntasks-per-node=2"},
+        options={"options": "-N2 --ntasks-per-node=2"},
     ),
-    "sge": System(4, "qdel", r"\bqw\b", 'job requests unknown queue "nowhere"'),
-    "htcondor": System(4, "condor_rm", "idle"),
+    "sge": System(4, "qdel", r"\bqw\b", 'unknown queue "nowhere"', "2 Eqw"),
+    "htcondor": System(4, "condor_rm", "idle", fails="held: .*Failed to open"),
     "pbs": System(8, "qdel", r"\bQ\b", "invalid partition specified: nowhere"),
 }[NAME]
 
@@ -163,6 +164,12 @@ class NotAtWork(Batch):
         found = (self.folder / "profile" / "log").glob(f"{NAME}*")
         if NAME != "pbs":
             self.assertIn("what went wrong", "".join(p.read_text() for p in found))
+
+    @unittest.skipUnless(SYSTEM.fails, "no such state")
+    def test_a_job_that_the_system_cannot_start(self):
+        says = rf"job \d+ will not start \(.*{SYSTEM.fails}.*2 of its 2 engines never"
+        with self.assertRaisesRegex(ipp.error.EngineError, says):
+            self.started(self.made(2, output_file="/nowhere/at/all"))
 
 
 if __name__ == "__main__":

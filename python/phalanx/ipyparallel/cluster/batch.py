@@ -62,6 +62,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         "status_command": [],
         "status_regexp": "",
         "ended_regexp": "",
+        "failed_regexp": "",
         "job_id_regexp": r"\d+",
         "job_id_regexp_group": 0,
         "batch_template": "",
@@ -93,6 +94,8 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     status_regexp: str
     # States of tasks that have ended, and what is said of a job that is not there.
     ended_regexp: str
+    # States of tasks that stay as they are until somebody does something about it.
+    failed_regexp: str
     job_id_regexp: Any
     job_id_regexp_group: int
     batch_template: str
@@ -103,7 +106,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     namespace: dict[str, Any]
     job_id = ""
     # When the job is looked at again, and how long after that; what was seen last, and
-    # how often the job was not there.
+    # how often nothing could come of it any more.
     _look_at = 0.0
     _pace = _FIRST_LOOK
     _seen = ""
@@ -247,16 +250,18 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         self._pace = min(2 * self._pace, _LAST_PACE)
         if states is None:
             pass
-        elif states:
-            self._misses = 0
+        else:
             seen = ", ".join(f"{n} {state}" for state, n in Counter(states).items())
-            if seen != self._seen:
+            if seen and seen != self._seen:
                 self.log.info("Job %s: %s", self.job_id, seen)
             self._seen = seen
-        else:
-            # A system may be a moment late in knowing a new job.
-            self._misses += 1
-            self._pace = _FIRST_LOOK
+            failed = re.compile(self.failed_regexp or r"(?!)")
+            if all(failed.search(state) for state in states):
+                # A system may be a moment late in knowing a new job.
+                self._misses += 1
+                self._pace = _FIRST_LOOK
+            else:
+                self._misses = 0
         self._look_at = time.monotonic() + self._pace
 
     def _missing(self) -> list[int]:
@@ -272,8 +277,9 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             return None
         texts = sorted({text.strip() for text in self._printed()} - {""})
         said = "\n".join(text[-1000:] for text in texts[:4])
+        became = f"will not start ({self._seen})" if self._seen else "has ended"
         return (
-            f"job {self.job_id} has ended, and {len(missing)} of its {self.n} engines "
+            f"job {self.job_id} {became}, and {len(missing)} of its {self.n} engines "
             f"never came; {f'it printed: {said}' if said else 'it printed nothing'}"
         )
 
@@ -487,6 +493,7 @@ class SGEEngineSetLauncher(BatchSystemLauncher):
         # (With the number of a job, it says everything but its state.)
         "status_command": ["qstat", "-g", "d"],
         "status_regexp": r"^\s*{job}\s+\S+\s+\S+\s+\S+\s+(\w+)\s",
+        "failed_regexp": r"^E",
         "batch_file_name": "sge_engines",
     }
 
@@ -524,6 +531,8 @@ class HTCondorEngineSetLauncher(BatchSystemLauncher):
         "status_command": ["condor_q", "{job}", "-af", _CONDOR_STATE],
         "status_regexp": r"^(\S.*)$",
         "ended_regexp": r"^(?:removed|completed)$",
+        # (Unless its user has held it.)
+        "failed_regexp": r"^held(?!: via condor_hold)",
         "job_id_regexp": r"submitted to cluster (\d+)",
         "job_id_regexp_group": 1,
         "batch_file_name": "htcondor_engines",
