@@ -54,7 +54,7 @@ class TestScripts(unittest.TestCase):
         for name, lines in {
             "slurm": ["#SBATCH --ntasks=4", "#SBATCH --partition=short", "srun "],
             "pbs": ["#PBS -J 1-4", "#PBS -q short", 'cd "${PBS_O_WORKDIR:-.}"'],
-            "lsf": ["#BSUB -J ipengine[1-4]", "#BSUB -q short"],
+            "lsf": ['#BSUB -J "ipengine[1-4]"', "#BSUB -q short"],
             "sge": ["#$ -t 1-4", "#$ -q short"],
         }.items():
             text = self.script(name, queue="short")

@@ -35,10 +35,13 @@ class _System:
     packages: tuple[str, ...]
     slurm: bool = False
 
+    def unpacked(self) -> dict[str, str]:
+        """What has hosts see it, if it is not installed."""
+        there = Path(self.program).exists()
+        return {} if there else {"UNPACKED": str(UNPACKED / self.name)}
+
     def file(self) -> HostsFile:
-        env = {"BATCH": self.name}
-        if not Path(self.program).exists():
-            env["UNPACKED"] = str(UNPACKED / self.name)
+        env = {"BATCH": self.name, **self.unpacked()}
         return HostsFile("test_cluster_batch", 2, (self.starts,), env, self.name)
 
 
@@ -96,6 +99,7 @@ def run_all() -> Counts:
     counts, files = Counts(), []
     for system in SYSTEMS:
         why = (no_slurm() if system.slurm else "") or _unpack(system)
+        why = why or missing(system.unpacked())
         if why:
             counts += skipped(f"{system.name}: {why}")
         else:

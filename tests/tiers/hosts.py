@@ -17,14 +17,14 @@ TOGETHER = 3
 LIBRARY = Path(PYTHON).parent.parent / "lib/libmpi_abi.so.1"
 
 
-def missing() -> str:
-    """Why no hosts can be made here; nothing if they can."""
+def missing(env: dict[str, str] | None = None) -> str:
+    """Why no hosts can be made here, with these variables; nothing if they can."""
     if os.geteuid() != 0:
         return "hosts are made of namespaces, which needs root"
     for tool in ("unshare", "nsenter", "ip"):
         if shutil.which(tool) is None:
             return f"hosts are made of namespaces, and there is no {tool}"
-    tried = run([UP, "1", "true"], 60)
+    tried = run([UP, "1", "true"], 60, env=env)
     if tried.code != 0:
         last = tried.output.strip().splitlines()[-1:] or ["no reason given"]
         return f"namespaces are forbidden here: {last[0]}"

@@ -471,7 +471,7 @@ class LSFEngineSetLauncher(BatchSystemLauncher):
 {program_and_args}
 """
     added = (
-        (r"#BSUB\s+-J", "n", "#BSUB -J ipengine[1-{n}]"),
+        (r"#BSUB\s+-J", "n", '#BSUB -J "ipengine[1-{n}]"'),
         (r"#BSUB\s+-q\s+", "queue", "#BSUB -q {queue}"),
         (r"#BSUB\s+-oo?\s+", "output_file", "#BSUB -o {output_file}"),
     )
