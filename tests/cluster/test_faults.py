@@ -1,5 +1,7 @@
 """Clusters whose processes are killed or stopped, and strangers at their socket."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -54,6 +56,14 @@ def kill_myself(number=9):
     import os
 
     os.kill(os.getpid(), number)
+
+
+def kill_or_sleep(pid):
+    import os
+
+    if os.getpid() == pid:
+        os.kill(pid, 9)
+    sleep_long()
 
 
 def sleep_long():
@@ -174,6 +184,37 @@ class TestEnds(ClusterCase):
                 one.get(timeout=SECONDS)
             self.assertIn("SIGKILL", str(caught.exception))
         self.assertEqual(list(balanced.get(timeout=SECONDS)), list(range(50)))
+
+    def test_a_call_on_several_says_that_an_engine_has_ended(self):
+        client = self.client()
+        result = client[:].apply_async(kill_or_sleep, self.engine_pid(client, 0))
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            self.assertFalse(result.wait(6))
+        told = r"kill_or_sleep: .*engine 0 .*SIGKILL.*; 1 other runs on"
+        self.assertRegex(said.getvalue(), told)
+        client.send_signal("SIGINT", block=True)
+        with self.assertRaisesRegex(ipp.CompositeError, "KeyboardInterrupt"):
+            result.get(SECONDS)
+
+    def test_an_engine_that_is_told_of_its_cluster_by_the_environment(self):
+        client = self.client()
+        about = (self.security / "ipcontroller-engine.json").read_text()
+        elsewhere = {"IPYTHONDIR": str(self.place / "nothing")}
+        told = {**self.environment, **elsewhere, "IPP_CONNECTION_INFO": about}
+        engine = subprocess.Popen(
+            [PHALANX, "ipengine"], cwd=self.place, env=told, stdout=subprocess.DEVNULL
+        )
+        self.addCleanup(engine.wait, SECONDS)
+        self.addCleanup(engine.kill)
+        client.wait_for_engines(3, timeout=SECONDS)
+        # The secret goes no further.
+        names = client[2].apply_sync(lambda: sorted(__import__("os").environ))
+        self.assertIn("IPYTHONDIR", names)
+        self.assertNotIn("IPP_CONNECTION_INFO", names)
+        self.environment["IPP_CONNECTION_INFO"] = "{"
+        said = self.phalanx("ipengine", status=1)
+        del self.environment["IPP_CONNECTION_INFO"]
+        self.assertIn("IPP_CONNECTION_INFO: EOF while parsing", said)
 
     def test_an_interrupt_leaves_no_half_of_a_module(self):
         """It waits until what a call needs is imported; another one does not."""
