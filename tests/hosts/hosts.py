@@ -131,9 +131,6 @@ def until(condition, what: str):
 class HostsTest(unittest.TestCase):
     """A test with a folder that all hosts see; nothing may be left of its jobs."""
 
-    # Of MPICH, where nobody takes it away: it counts as gone.
-    memory_is_left = False
-
     def setUp(self) -> None:
         SHARED.mkdir(exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=SHARED, prefix="hosts-")
@@ -150,9 +147,6 @@ class HostsTest(unittest.TestCase):
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
             left = processes(str(self.folder)) + processes(f"{PHALANX} agent")
-            if not left and self.memory_is_left:
-                for path in memory():
-                    path.unlink()
             if not left and not memory():
                 return
             time.sleep(0.05)

@@ -78,8 +78,6 @@ class Failures(FailureTest):
         self.ends(job, -9, "was killed; its ranks were killed, too")
 
     def test_agent_killed(self):
-        # Its ranks end with it, before anybody can look what they have mapped.
-        self.memory_is_left = True
         job = self.waiting()
         os.kill(self.agent("h2"), signal.SIGKILL)
         self.ends(job, 1, "host h2 is lost", "rank 2 on h2 .*was lost with its host")

@@ -33,7 +33,6 @@ class Step(HostsTest):
     """One step of four tasks."""
 
     where = ("-N2", "-n4", "--ntasks-per-node=2")
-    memory_is_left = True
 
     def setUp(self) -> None:
         super().setUp()
@@ -113,8 +112,6 @@ class Step(HostsTest):
 class Intel(Step):
     """The same on Intel MPI."""
 
-    memory_is_left = False
-
     def setUp(self) -> None:
         super().setUp()
         intel = os.environ.get("SRUN_INTEL", "")
@@ -133,8 +130,6 @@ class Embedded(Step):
     """The same on one node, where ranks look at the lives of their peers."""
 
     where = ("-N1", "-n4")
-    memory_is_left = False
-
     def setUp(self) -> None:
         super().setUp()
         self.library = {}

@@ -2,25 +2,21 @@
 //!
 //! Ours has no name, and goes with the last process that has it. MPICH gives what the ranks of one machine share a name in
 //! `/dev/shm`, and takes it away in `MPI_Finalize`, which a rank that is killed or aborts never reaches; Intel MPI and UCX take theirs
-//! away as soon as all have it, and leave it when they are killed before. So what ranks have mapped is noted before they are
-//! signalled, and removed when they have ended. Ranks that somebody else ends, one after the other, in a job that goes on
-//! (`--keep-going`) are looked at now and then while they run, and when another one has ended. What no rank has mapped, and any other
-//! name, is somebody else's.
+//! away as soon as all have it, and leave it when they are killed before. (Python's ranks take MPICH's away themselves once all have
+//! it, see `init/names.rs` of the binding: C programs do not, nor does who is killed earlier.) So what ranks have mapped is noted
+//! before they are signalled, and removed when they have ended. Ranks that somebody else ends, one after the other, in a job that goes
+//! on (`--keep-going`) are looked at when another one has ended. What no rank has mapped, and any other name, is somebody else's.
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::rc::Rc;
 
+use phalanx_pmi::memory::{self, FOLDER};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::process::{Pid, Signal};
 
 use crate::look::tree;
 use crate::process::number;
-
-const FOLDER: &str = "/dev/shm";
-/// How such names begin.
-const NAMES: [&str; 3] = ["mpich_shm_", "Intel_MPI_", "ucx_shm_posix_"];
 
 /// Files that ranks have mapped.
 #[derive(Debug, Default)]
@@ -52,7 +48,7 @@ impl Leftovers {
             // Paths may be any bytes.
             let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
             let maps = String::from_utf8_lossy(&maps);
-            let mut found: Vec<(&str, u64)> = maps.lines().filter_map(mapped).collect();
+            let mut found: Vec<(&str, u64)> = maps.lines().filter_map(memory::mapped).collect();
             found.sort_unstable();
             found.dedup();
             found.retain(|(name, inode)| !self.0.iter().any(|file| file.inode == *inode && file.name == *name));
@@ -83,34 +79,11 @@ impl Leftovers {
     }
 }
 
-/// The file of a line of `/proc/PID/maps` ("range rights offset device inode path"), if it is one of those.
-fn mapped(line: &str) -> Option<(&str, u64)> {
-    let (before, path) = line.split_at(line.find(FOLDER)?);
-    let name = Path::new(path).strip_prefix(FOLDER).ok()?.to_str()?;
-    let is_known = NAMES.iter().any(|known| name.starts_with(known)) && !name.contains('/');
-    is_known.then_some((name, before.split_whitespace().nth(4)?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use super::*;
-
-    #[test]
-    fn lines_of_maps_are_read() {
-        let line = "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/mpich_shm_2a705afb_0";
-        assert_eq!(mapped(line), Some(("mpich_shm_2a705afb_0", 77)));
-        for other in [
-            "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/psm_2a705afb",
-            "7f0c8000-7f0c9000 rw-s 00000000 00:1a 77                /dev/shm/mpich_shm_x/../../etc/passwd",
-            "7f0c8000-7f0c9000 rw-p 00000000 00:00 0 ",
-            "/dev/shm/mpich_shm_1",
-            "nonsense /dev/shm/mpich_shm_1",
-        ] {
-            assert_eq!(mapped(other), None, "{other}");
-        }
-    }
 
     #[expect(unsafe_code, reason = "a mapping that is to be found")]
     fn map(file: &fs::File) {

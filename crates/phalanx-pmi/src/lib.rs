@@ -7,6 +7,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod launchers;
+pub mod memory;
 
 use std::fmt::Write as _;
 

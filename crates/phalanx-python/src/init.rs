@@ -14,6 +14,7 @@ use crate::extras;
 use crate::ffi::*;
 use crate::orphans;
 
+pub(crate) mod names;
 mod status;
 
 /// Whether MPI is finalized at exit.
@@ -224,6 +225,7 @@ fn prepare() -> PyResult<()> {
         return Ok(());
     }
     PROCESS.store(std::process::id(), Relaxed);
+    names::take_away();
     Python::attach(extras::install_interrupt_hook);
     refuse_jobs_of_one()?;
     status::watch();

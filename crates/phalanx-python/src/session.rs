@@ -11,6 +11,7 @@ use crate::gil;
 use crate::group::Group;
 use crate::handle::{self, Handle, HandleCell, Raw as _, handle_methods};
 use crate::info::Info;
+use crate::init::names;
 use crate::memory;
 use crate::request::{Keep, Request};
 use crate::text::{self, Text};
@@ -57,6 +58,7 @@ impl Session {
         errhandler: Option<&Bound<'py, Errhandler>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (info, errhandler) = (handle::raw_or_null(info), errhandler::argument(errhandler));
+        names::session_begins();
         // SAFETY: the result pointer is valid for the write.
         handle::create_blocking::<Session>(cls, |out| unsafe { MPI_Session_init(info, errhandler, out) })
     }
