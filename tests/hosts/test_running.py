@@ -231,6 +231,20 @@ class Operations(HostsTest):
         )
 
 
+    def test_a_session_before_ranks_that_come_late(self):
+        # Who begins by a session does not wait for the other ranks of its host, which
+        # have yet to find the library's shared memory by its name.
+        script = self.script(
+            "import os, time\nimport mpi4py\nmpi4py.rc.initialize = False\n"
+            "from mpi4py import MPI\n"
+            "time.sleep(int(os.environ['PMI_RANK']) / 2)\n"
+            "session = MPI.Session.Init()\nMPI.Init()\n"
+            "total = MPI.COMM_WORLD.allreduce(1)\nMPI.Finalize()\n"
+            "session.Finalize()\nif os.environ['PMI_RANK'] == '0': print(total)\n"
+        )
+        self.assertEqual(self.good(run("--host", "h1:2,h2:2", script)), "4\n")
+
+
 class Pools(HostsTest):
     """The executors of `mpi4py.futures`, whose workers are on all hosts."""
 
