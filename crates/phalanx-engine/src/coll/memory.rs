@@ -3,6 +3,7 @@
 
 use phalanx_shm::SharedBytes;
 use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::ways::fill;
 
 use crate::datatype::Datatype;
 use crate::engine::memory::of_mut;
@@ -86,7 +87,7 @@ pub(super) fn copy_typed(from: &Src, to: &Dst) -> Result<()> {
     }
     match (from.ty.is_contiguous(), to.ty.is_contiguous()) {
         (true, true) => {
-            dense(from.mem, &from.ty, 0, bytes).copy_to_mem(dense_mut(to.mem, &to.ty, 0, bytes));
+            fill(dense(from.mem, &from.ty, 0, bytes), dense_mut(to.mem, &to.ty, 0, bytes));
         }
         _ => {
             let mut stage = [0; STAGE];

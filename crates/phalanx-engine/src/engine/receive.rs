@@ -1,6 +1,7 @@
 //! Incoming messages: matched to posted receives, or kept until somebody asks.
 
 use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::ways::fill;
 use phalanx_shm::{Envelope, ProcId, Record};
 use smallvec::SmallVec;
 
@@ -501,7 +502,7 @@ impl Core {
         let (target, ctx) = (recv.target.clone(), recv.ctx);
         let n = bytes.min(target.room() as usize);
         if ty.is_contiguous() && target.ty.is_contiguous() {
-            mem.at(0, n).copy_to_mem(target.mem.at(0, n));
+            fill(mem.at(0, n), target.mem.at(0, n));
         } else {
             let mut staged = std::mem::take(&mut self.scratch);
             staged.resize(n.min(super::large::STAGE), 0);

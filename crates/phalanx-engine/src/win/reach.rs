@@ -4,6 +4,7 @@ use phalanx_shm::ShmError;
 use phalanx_shm::errand::ERRAND_MOST;
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::single_copy::{self, OpenedMemory, RemoteMem};
+use phalanx_shm::ways::fill;
 use smallvec::{SmallVec, smallvec};
 
 use crate::datatype::Datatype;
@@ -152,7 +153,7 @@ impl Reach<'_, '_> {
             Place::Here(_) => {
                 let Some(to) = self.here() else { return Ok(()) };
                 if from.ty.is_contiguous() && self.ty.is_contiguous() {
-                    dense(from.mem, from.ty, 0, bytes).copy_to_mem(dense_mut(to, self.ty, 0, bytes));
+                    fill(dense(from.mem, from.ty, 0, bytes), dense_mut(to, self.ty, 0, bytes));
                     return Ok(());
                 }
                 let (mut stage, mut to) = ([0; STAGE], to);
@@ -196,7 +197,7 @@ impl Reach<'_, '_> {
             Place::Here(_) => {
                 let Some(from) = self.here().map(|memory| memory.as_const()) else { return Ok(()) };
                 if to.ty.is_contiguous() && self.ty.is_contiguous() {
-                    dense(from, self.ty, 0, bytes).copy_to_mem(dense_mut(to.mem, to.ty, 0, bytes));
+                    fill(dense(from, self.ty, 0, bytes), dense_mut(to.mem, to.ty, 0, bytes));
                     return Ok(());
                 }
                 let mut stage = [0; STAGE];

@@ -1,6 +1,7 @@
-//! How memory that nobody uses yet is filled with much at a time, in pools and clusters.
+//! How memory that nobody uses yet is filled with much at a time: in pools and clusters, and with a rank's own block in a
+//! collective.
 //!
-//! Nobody launches there, so nothing is measured before (as for [`Reading`](super::Reading)). But what is much takes long enough
+//! Nothing is measured before (in pools nobody launches, as for [`Reading`](super::Reading)). But what is much takes long enough
 //! to be timed: the first copies of a size go in turns through the caches and past them, later ones the way that was faster, and
 //! the other way is tried again now and then. A copy may be slow for other reasons (pages that are touched for the first time,
 //! neighbours), and is never fast by accident: so a shorter time counts at once, and a longer one a little.
@@ -15,8 +16,10 @@ use crate::mem::copy::copy_streaming_wide;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{ConstMem, MutMem};
 
-/// So many times what a CPU has as a cache of its own is much.
+/// So many times what a CPU has as a cache of its own is much,
 const MUCH: usize = 8;
+/// but never less than this.
+const LEAST: usize = 1 << 20;
 /// From which sizes on copies are judged apart: doubled each time, from 1 MiB on.
 const SIZES: usize = 16;
 /// Each way is tried so often at first,
@@ -72,7 +75,7 @@ fn limits() -> (usize, usize) {
     static KNOWN: AtomicU64 = AtomicU64::new(0);
     let mut known = KNOWN.load(Ordering::Relaxed);
     if known == 0 {
-        let much = own_cache().unwrap_or(LITTLE).max(1).saturating_mul(MUCH).max(1 << 20);
+        let much = own_cache().unwrap_or(LITTLE).max(1).saturating_mul(MUCH).max(LEAST);
         let said = std::env::var(VARIABLE).is_ok_and(|said| !said.is_empty());
         let said = said.then(|| Ways::of_this_machine(false).unwrap_or_default().stream.max(1).ilog2() + 1);
         known = u64::from(much.ilog2()) << 8 | u64::from(said.unwrap_or(0));
@@ -83,15 +86,21 @@ fn limits() -> (usize, usize) {
 }
 
 /// Copies `min(from.len(), to.len())` bytes, by the way that has been the fastest here for so much; returns how many. Nobody else
-/// uses `to` yet, and the ranges do not overlap.
+/// uses `to` yet.
+#[inline]
 pub fn fill(from: ConstMem, to: MutMem) -> usize {
-    static LEARNED: [Learned; SIZES] = [const { Learned::new() }; SIZES];
     let bytes = from.len().min(to.len());
+    if bytes < LEAST { from.copy_to_mem(to) } else { fill_much(from, to, bytes) }
+}
+
+fn fill_much(from: ConstMem, to: MutMem, bytes: usize) -> usize {
+    static LEARNED: [Learned; SIZES] = [const { Learned::new() }; SIZES];
     let (much, said) = limits();
-    if said > 0 && bytes >= said {
+    let overlap = from.as_ptr().addr().abs_diff(to.as_ptr().addr()) < bytes;
+    if said > 0 && bytes >= said && !overlap {
         return copy_streaming_wide(from, to);
     }
-    if said > 0 || bytes < much {
+    if said > 0 || bytes < much || overlap {
         return from.copy_to_mem(to);
     }
     let learned = &LEARNED[((bytes >> 20).max(1).ilog2() as usize).min(SIZES - 1)];
@@ -136,6 +145,20 @@ mod tests {
         after(&learned, [100, 80], 2 * TRIES as usize);
         learned.learn(Way::Past, 300);
         assert_eq!(learned.next(), Way::Past);
+    }
+
+    #[test]
+    fn what_overlaps_is_moved() {
+        let (bytes, by) = (40 << 20, 4096);
+        let mut memory: Vec<u8> = (0..bytes + by).map(|at| (at >> 12) as u8).collect();
+        for _ in 0..2 * TRIES {
+            let expected = memory[..bytes].to_vec();
+            let at = memory.as_mut_ptr();
+            // SAFETY: both lie within the vector, which is not otherwise used meanwhile.
+            let (from, to) = unsafe { (ConstMem::new(at, bytes), MutMem::new(at.add(by), bytes)) };
+            assert_eq!(fill(from, to), bytes);
+            assert!(memory[by..] == expected);
+        }
     }
 
     #[test]
