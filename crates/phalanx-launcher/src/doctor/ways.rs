@@ -1,7 +1,7 @@
 //! How memory moves between processes here: what was measured, and what is chosen by it.
 
 use phalanx_shm::Ways;
-use phalanx_shm::ways::{Table, VARIABLE, kept, measure as ways, spelled};
+use phalanx_shm::ways::{Table, VARIABLE, kept, measure as ways, said, spelled};
 
 use super::Finding;
 use crate::error::LaunchError;
@@ -11,7 +11,7 @@ use crate::output;
 pub(super) fn finding() -> Finding {
     let name = "memory path";
     let known = kept::table(false).is_some();
-    match (Ways::of_this_machine(false), std::env::var_os(VARIABLE)) {
+    match (Ways::of_this_machine(false), said()) {
         (Err(wrong), _) => Finding::wrong(name, wrong, "correct it, or unset it"),
         (Ok(ways), Some(_)) => Finding::note(name, format!("{}, as {VARIABLE} says", in_words(&ways)), ""),
         (Ok(ways), None) if known => Finding::ok(name, format!("{}, as measured on this machine", in_words(&ways))),
@@ -122,7 +122,7 @@ mod tests {
         let sizes = [32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 8 << 20];
         let messages = sizes.map(|bytes| message(bytes, if bytes == 8 << 20 { 12.0 } else { 2.0 })).to_vec();
         let cycles = vec![cycle(128 << 10), cycle(256 << 10)];
-        let table = Table { ping: 205.0, cycles, messages, last_level: 260 << 20 };
+        let table = Table { ping: 205.0, cycles, pipes: Vec::new(), messages, last_level: 260 << 20 };
         let text = text(&table, [0, 1], None);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.contains("large messages  pipe of 1M, one copy from 32K to 4M\n"), "{text}");
@@ -136,7 +136,7 @@ mod tests {
             Message { bytes: 64 << 10, pipes: [4.5, 0.0], alone: 3.5 },
             Message { bytes: 8 << 20, pipes: [9.5, 12.5], alone: 0.0 },
         ];
-        let table = Table { ping: 55.4, cycles, messages, last_level: 32 << 20 };
+        let table = Table { ping: 55.4, cycles, pipes: Vec::new(), messages, last_level: 32 << 20 };
         let text = text(&table, [0, 1], None);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         for said in [

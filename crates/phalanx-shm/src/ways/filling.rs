@@ -10,8 +10,8 @@
 
 use std::time::Instant;
 
+use super::Ways;
 use super::reading::{LITTLE, own_cache};
-use super::{VARIABLE, Ways};
 use crate::mem::copy::copy_streaming_wide;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{ConstMem, MutMem};
@@ -76,8 +76,7 @@ fn limits() -> (usize, usize) {
     let mut known = KNOWN.load(Ordering::Relaxed);
     if known == 0 {
         let much = own_cache().unwrap_or(LITTLE).max(1).saturating_mul(MUCH).max(LEAST);
-        let said = std::env::var(VARIABLE).is_ok_and(|said| !said.is_empty());
-        let said = said.then(|| Ways::of_this_machine(false).unwrap_or_default().stream.max(1).ilog2() + 1);
+        let said = super::said().map(|_| Ways::of_this_machine(false).unwrap_or_default().stream.max(1).ilog2() + 1);
         known = u64::from(much.ilog2()) << 8 | u64::from(said.unwrap_or(0));
         KNOWN.store(known, Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use super::{Table, measure};
 
 /// The first word of a file, with the version of its form.
-pub(crate) const FORM: &str = "phalanx-ways-4";
+pub(crate) const FORM: &str = "phalanx-ways-5";
 
 /// Tables that are kept at most: virtual CPUs were seen as threads of one core, on one cache, and on two.
 const PLACES: usize = 4;
@@ -117,7 +117,7 @@ mod tests {
     fn of_ping(ping: f64) -> Table {
         let cycles = CYCLES.map(|bytes| Cycle { bytes, read: ping, take: 10.0 });
         let messages = MESSAGES.map(|bytes| Message { bytes, pipes: [10.0, 11.0], alone: 8.0 });
-        Table { ping, cycles: cycles.to_vec(), messages: messages.to_vec(), last_level: 32 << 20 }
+        Table { ping, cycles: cycles.to_vec(), pipes: Vec::new(), messages: messages.to_vec(), last_level: 32 << 20 }
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Ways {
     ///
     /// What is wrong with the variable.
     pub fn of_this_machine(measure: bool) -> Result<Ways, String> {
-        if let Ok(spelled) = std::env::var(VARIABLE) {
+        if let Some(spelled) = said() {
             return spelled.parse().map_err(|wrong| format!("{VARIABLE}={spelled}: {wrong}"));
         }
         let table = kept::table(measure);
@@ -114,6 +114,11 @@ impl fmt::Display for Ways {
         let [exchange, stream] = [exchange, stream].map(spelled);
         write!(f, "take={take},pipe={pipe},alone={alone},together={together},exchange={exchange},stream={stream}")
     }
+}
+
+/// What the user's [variable](VARIABLE) says, if anything.
+pub fn said() -> Option<String> {
+    std::env::var(VARIABLE).ok().filter(|said| !said.is_empty())
 }
 
 /// A size as people write it.

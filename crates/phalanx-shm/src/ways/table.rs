@@ -12,7 +12,7 @@ pub(super) const MESSAGES: [usize; 7] = [32 << 10, 64 << 10, 128 << 10, 256 << 1
 pub(super) const THROUGH: [usize; 2] = [PIPES.0, 1 << 20];
 
 /// Bytes of a message that goes round a pipe many times: what that costs tells the pipes apart, and not the memory that one happens
-/// to have. Of shorter ones only the first pipe is measured: they go the same way through any.
+/// to have.
 pub(super) const LONG: usize = 8 << 20;
 
 /// Bytes of a message that two CPUs share for so long that it is worth to them what they wait for each other.
@@ -85,6 +85,8 @@ pub struct Table {
     pub ping: f64,
     /// By bytes, from few to many.
     pub cycles: Vec<Cycle>,
+    /// Long messages through pipes of so many bytes, both ways: of those whose lines would be taken by what the cycles say.
+    pub pipes: Vec<Cycle>,
     /// By bytes, from few to many.
     pub messages: Vec<Message>,
     /// Bytes of the last-level cache; 0 when the machine does not tell.
@@ -95,13 +97,14 @@ impl Table {
     /// Bytes of the pipes through which messages were measured, as [`Message::pipes`] has them.
     pub const PIPES: [usize; 2] = THROUGH;
 
-    /// Bytes of a message from which all of these were measured, and not the first alone.
-    pub const BY_PIPE: usize = LONG;
+    /// Bytes of a message from which all of these were measured, and not the first alone: shorter ones go the same way through any.
+    pub const BY_PIPE: usize = 512 << 10;
 
     /// The right ways for the machine.
     ///
     /// - Lines are taken over where that is clearly faster at several sizes, up to the first size at which it is slower by more
-    ///   than the risk of not doing it allows: more memory leaves the reader's cache by itself.
+    ///   than the risk of not doing it allows: more memory leaves the reader's cache by itself. No more than the pipes through which
+    ///   long messages are not clearly slower by it.
     /// - A pipe is long, so that a side that stops for a moment does not stop the other one, unless long messages are clearly faster
     ///   through a shorter one, as between two threads of one core, which have their caches in common.
     /// - The receiver copies alone from one size to another: those between which that gains most, all their sizes together. Each size by
@@ -117,7 +120,7 @@ impl Table {
         let pipe = self.pipe();
         let (alone, together) = self.where_one_gains(pipe);
         let exchange = self.where_exchanges_gain(pipe).min(alone);
-        Ways { take: take(&self.cycles), pipe: THROUGH[pipe], alone, together, exchange, stream }
+        Ways { take: limited(take(&self.cycles), &self.pipes), pipe: THROUGH[pipe], alone, together, exchange, stream }
     }
 
     /// The right pipe, by its place in [`THROUGH`].
@@ -177,6 +180,9 @@ impl Table {
         for Cycle { bytes, read, take } in &self.cycles {
             text.push_str(&format!("cycle {bytes} {read:.2} {take:.2}\n"));
         }
+        for Cycle { bytes, read, take } in &self.pipes {
+            text.push_str(&format!("pipe {bytes} {read:.2} {take:.2}\n"));
+        }
         for Message { bytes, pipes, alone } in &self.messages {
             let pipes = pipes.map(|rate| format!("{rate:.2}")).join(" ");
             text.push_str(&format!("message {bytes} {pipes} {alone:.2}\n"));
@@ -187,13 +193,14 @@ impl Table {
 
     /// The table in lines of text; `None` if there is anything else in them.
     pub(super) fn from_text(text: &str) -> Option<Table> {
-        let mut table = Table { ping: 0.0, cycles: Vec::new(), messages: Vec::new(), last_level: 0 };
+        let mut table = Table { ping: 0.0, cycles: Vec::new(), pipes: Vec::new(), messages: Vec::new(), last_level: 0 };
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["ping", ns] => table.ping = rate(ns)?,
-                ["cycle", bytes, read, take] => {
-                    table.cycles.push(Cycle { bytes: bytes.parse().ok()?, read: rate(read)?, take: rate(take)? });
+                [kind @ ("cycle" | "pipe"), bytes, read, take] => {
+                    let cycle = Cycle { bytes: bytes.parse().ok()?, read: rate(read)?, take: rate(take)? };
+                    if kind == "cycle" { &mut table.cycles } else { &mut table.pipes }.push(cycle);
                 }
                 ["message", bytes, ref pipes @ .., alone] => {
                     let pipes = pipes.iter().map(|pipe| rate(pipe)).collect::<Option<Vec<_>>>()?.try_into().ok()?;
@@ -206,12 +213,13 @@ impl Table {
             }
         }
         let is_whole = table.cycles.iter().map(|cycle| cycle.bytes).eq(CYCLES)
+            && THROUGH.iter().take(table.pipes.len()).eq(table.pipes.iter().map(|pipe| &pipe.bytes))
             && table.messages.iter().map(|message| message.bytes).eq(MESSAGES);
         (table.ping > 0.0 && is_whole).then_some(table)
     }
 }
 
-/// Up to how much memory lines are taken over.
+/// Up to how much memory lines are taken over, by cycles alone.
 pub(super) fn take(cycles: &[Cycle]) -> usize {
     let ratios = || cycles.iter().map(|cycle| cycle.take / cycle.read);
     // All sizes up to one, together.
@@ -223,6 +231,14 @@ pub(super) fn take(cycles: &[Cycle]) -> usize {
         .any(|gains| gains);
     let taken = cycles.iter().take_while(|cycle| gains && cycle.take * RISK > cycle.read);
     taken.last().map_or(0, |cycle| cycle.bytes)
+}
+
+/// The same, where long messages went through pipes both ways: no more than the longest of those that did not lose by it.
+pub(super) fn limited(take: usize, pipes: &[Cycle]) -> usize {
+    match pipes.iter().position(|pipe| pipe.read > pipe.take * CLEARLY) {
+        Some(loses) => pipes[..loses].last().map_or(0, |pipe| pipe.bytes).min(take),
+        None => take,
+    }
 }
 
 fn rate(text: &str) -> Option<f64> {
@@ -248,7 +264,7 @@ mod tests {
             true => Message { bytes, pipes: [3.0; THROUGH.len()], alone: alone.min(1.0) },
             false => Message { bytes, pipes, alone },
         });
-        Table { ping, cycles, messages: messages.to_vec(), last_level: 32 << 20 }
+        Table { ping, cycles, pipes: Vec::new(), messages: messages.to_vec(), last_level: 32 << 20 }
     }
 
     /// The table with these rates of messages, from few bytes to many: by both, through each pipe, and by the receiver alone.
@@ -387,6 +403,18 @@ mod tests {
         let mut table = xeon();
         table.cycles[4] = Cycle { take: 2.0 * table.cycles[4].read, ..table.cycles[4] };
         assert_eq!(table.choose().take, 0);
+    }
+
+    #[test]
+    fn lines_are_left_alone_from_the_first_pipe_on_that_loses_by_their_taking() {
+        let taken = |rates: [[f64; 2]; 2]| {
+            let pipes = THROUGH.into_iter().zip(rates).map(|(bytes, [read, take])| Cycle { bytes, read, take });
+            Table { pipes: pipes.collect(), ..near() }.choose().take
+        };
+        assert_eq!(taken([[10.0, 9.5], [10.0, 30.0]]), 4 << 20);
+        assert_eq!(taken([[10.0, 9.5], [10.0, 9.0]]), 256 << 10);
+        // As cycles of the Xeon once seemed to say; at 64 MiB it cost half of the rate.
+        assert_eq!(taken([[9.0, 4.6], [9.9, 4.7]]), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::super::table::{LONG, MESSAGES, Message, THROUGH};
+use super::super::table::{Cycle, LONG, MESSAGES, Message, THROUGH, Table};
 use super::both::{Line, Meeting, Shared, Side, apart};
 use crate::mem::MutMem;
 use crate::single_copy::{self, RemoteMem};
@@ -25,8 +25,15 @@ const RUN_OF_LONG: u64 = 2;
 /// Sets of memory between which messages move. What one gets from the kernel is chance, and worth a tenth.
 const SETS: usize = 4;
 
+/// So many more where two ways are within this factor of each other, so that the memory of a few sets may decide.
+const SETS_AGAIN: usize = 6;
+const LEVEL: f64 = 1.25;
+
 /// Sets of pipes for long messages, whose own memory is many pages, and so no such chance.
 const SETS_OF_PIPES: usize = 2;
+
+/// The same for pipes whose lines are taken and left alone.
+const SETS_OF_LINES: usize = 3;
 
 /// Bytes of the longest of the others.
 const SHORT: usize = MESSAGES[MESSAGES.len() - 2];
@@ -44,7 +51,7 @@ struct Set {
     turns: Vec<Turn>,
 }
 
-/// What moves: messages of a size by their place in [`MESSAGES`], through a pipe by its place in [`THROUGH`] or by the receiver alone.
+/// What moves: messages of a size by their place in [`MESSAGES`], through a pipe by its place in its set or by the receiver alone.
 #[derive(Clone, Copy)]
 struct Turn {
     size: usize,
@@ -64,23 +71,27 @@ struct Step {
     pipe: AtomicU64,
 }
 
+/// What was measured of each size of [`MESSAGES`], in GB/s: through each pipe of [`THROUGH`], and of the receiver alone.
+type Rates = [[Vec<f64>; THROUGH.len() + 1]; MESSAGES.len()];
+
 /// GB/s of all of them, where pipes of up to `take` bytes are read with their lines. `None` when others use the two CPUs.
 pub(super) fn messages(take: usize) -> Option<Vec<Message>> {
-    let sets = [(SETS, false), (SETS_OF_PIPES, true)].into_iter().flat_map(|(n, is_long)| (0..n).map(move |_| is_long));
-    let set = |(number, is_long): (usize, bool)| {
-        let pipes = THROUGH.iter().map(|bytes| universe(*bytes, take)).collect::<Option<Vec<_>>>()?;
-        Some(Set { pipes, is_long, turns: turns(is_long, number) })
+    let pipes = THROUGH.map(|bytes| (bytes, take));
+    let mut rates = Rates::default();
+    let mut add = |turns: Vec<Vec<Turn>>| {
+        for (turn, rate) in measure(&pipes, turns)? {
+            rates[turn.size][turn.pipe.unwrap_or(THROUGH.len())].push(rate);
+        }
+        let level = |size: &usize| is_level(*size, &rates[*size]);
+        Some((0..MESSAGES.len()).filter(level).collect::<Vec<_>>())
     };
-    let sets = sets.enumerate().map(set).collect::<Option<Vec<_>>>()?;
-    let (meeting, step) = (Shared::<Meeting>::new()?, Shared::<Step>::new()?);
-    // SAFETY: the sender maps memory, copies, and waits.
-    let measured = unsafe {
-        apart(&meeting, |side, sender| receive(side, &step, &sets, sender), |side| send(side, &step, &sets))
-    }?;
-    let mut rates = vec![[const { Vec::new() }; THROUGH.len() + 1]; MESSAGES.len()];
-    for (turn, [unchanged, written]) in measured {
-        let rate = MESSAGES[turn.size] as f64 / (unchanged * written).sqrt().max(1.0);
-        rates[turn.size][turn.pipe.unwrap_or(THROUGH.len())].push(rate);
+    let sets = |short: usize, long: usize| (0..short).map(|n| (n, false)).chain((0..long).map(|n| (n, true)));
+    let level = add(sets(SETS, SETS_OF_PIPES).map(|(number, is_long)| turns(is_long, number)).collect())?;
+    if !level.is_empty() {
+        let again = |(number, is_long): (usize, bool)| {
+            turns(is_long, number).into_iter().filter(|turn| level.contains(&turn.size)).collect::<Vec<_>>()
+        };
+        add(sets(SETS_AGAIN, SETS_OF_PIPES).map(again).filter(|turns| !turns.is_empty()).collect())?;
     }
     let message = |(bytes, rates): (usize, [Vec<f64>; THROUGH.len() + 1])| {
         let [pipes @ .., alone] = rates.map(|rates| if rates.is_empty() { 0.0 } else { median(rates) });
@@ -89,11 +100,61 @@ pub(super) fn messages(take: usize) -> Option<Vec<Message>> {
     Some(MESSAGES.into_iter().zip(rates).map(message).collect())
 }
 
+/// GB/s of long messages through each pipe of up to `take` bytes, read with its lines and without.
+pub(super) fn pipes(take: usize) -> Option<Vec<Cycle>> {
+    let lengths = || THROUGH.into_iter().filter(|bytes| *bytes <= take);
+    let pipes: Vec<_> = lengths().flat_map(|bytes| [(bytes, 0), (bytes, take)]).collect();
+    let size = MESSAGES.iter().position(|bytes| *bytes >= LONG)?;
+    let turns = (0..SETS_OF_LINES).map(|number| {
+        let mut turns: Vec<_> =
+            (0..pipes.len()).map(|pipe| Turn { size, pipe: Some(pipe), run: RUN_OF_LONG }).collect();
+        turns.rotate_left(number % pipes.len().max(1));
+        turns
+    });
+    let mut rates = vec![Vec::new(); pipes.len()];
+    for (turn, rate) in measure(&pipes, turns.collect())? {
+        rates[turn.pipe?].push(rate);
+    }
+    let mut rates = rates.into_iter().map(median);
+    lengths().map(|bytes| Some(Cycle { bytes, read: rates.next()?, take: rates.next()? })).collect()
+}
+
+/// Whether two ways of a size are to be measured again: the receiver alone and a pipe where those are level, and the shorter pipe
+/// where that would be chosen by little.
+fn is_level(size: usize, rates: &[Vec<f64>; THROUGH.len() + 1]) -> bool {
+    let [pipes @ .., alone] = rates.each_ref().map(|rates| if rates.is_empty() { 0.0 } else { median(rates.clone()) });
+    if MESSAGES[size] < LONG {
+        pipes.iter().any(|pipe| *pipe > 0.0 && (alone / pipe).ln().abs() < LEVEL.ln())
+    } else {
+        (1.0..LEVEL).contains(&(pipes[0] / pipes[1]))
+    }
+}
+
+/// The rates of turns, those of each set in memory of their own, through pipes of which each has so many bytes and is read with its
+/// lines if it has no more than so many.
+fn measure(pipes: &[(usize, usize)], turns: Vec<Vec<Turn>>) -> Option<Vec<(Turn, f64)>> {
+    let set = |turns: Vec<Turn>| {
+        let pipes = pipes.iter().map(|(bytes, take)| universe(*bytes, *take)).collect::<Option<Vec<_>>>()?;
+        let is_long = turns.iter().any(|turn| MESSAGES[turn.size] >= LONG);
+        Some(Set { pipes, is_long, turns })
+    };
+    let sets = turns.into_iter().map(set).collect::<Option<Vec<_>>>()?;
+    let (meeting, step) = (Shared::<Meeting>::new()?, Shared::<Step>::new()?);
+    // SAFETY: the sender maps memory, copies, and waits.
+    let measured = unsafe {
+        apart(&meeting, |side, sender| receive(side, &step, &sets, sender), |side| send(side, &step, &sets))
+    }?;
+    let rate = |(turn, [unchanged, written]): (Turn, [f64; 2])| {
+        (turn, MESSAGES[turn.size] as f64 / (unchanged * written).sqrt().max(1.0))
+    };
+    Some(measured.into_iter().map(rate).collect())
+}
+
 /// All that is measured in a set, in its order: each set begins with another way, since what was there before is worth something.
 /// Of long messages those of the receiver alone go first, and their memory is in use by then.
 fn turns(is_long: bool, set: usize) -> Vec<Turn> {
     let ways = |bytes: usize| {
-        let pipes = if bytes < LONG { 1 } else { THROUGH.len() };
+        let pipes = if bytes < Table::BY_PIPE { 1 } else { THROUGH.len() };
         let mut ways: Vec<_> = [None].into_iter().chain((0..pipes).map(Some)).collect();
         let rotated = if is_long { &mut ways[1..] } else { &mut ways[..] };
         let first = set % rotated.len();

@@ -45,8 +45,10 @@ pub fn cpus() -> Option<[usize; 2]> {
 pub fn table() -> Option<Table> {
     let ping = ping()?;
     let cycles = cycles()?;
-    let messages = messages::messages(table::take(&cycles))?;
-    Some(Table { ping, cycles, messages, last_level: last_level().unwrap_or(0) })
+    let take = table::take(&cycles);
+    let pipes = if take > 0 { messages::pipes(take)? } else { Vec::new() };
+    let messages = messages::messages(table::limited(take, &pipes))?;
+    Some(Table { ping, cycles, pipes, messages, last_level: last_level().unwrap_or(0) })
 }
 
 /// Nanoseconds that a cache line takes from one CPU to the other, as [`Table::ping`].
