@@ -4,7 +4,7 @@
 
 Writes `docs/bench.svg`, the parts of `README.md` between `<!-- bench: ... -->` and
 `<!-- end -->`, and `bench/results/README.md`, which has every row. A time is that
-of the newest run, a ratio that of the named runs.
+of the newest run, a ratio that of the last three runs of each machine that have it.
 """
 
 import re
@@ -19,6 +19,7 @@ from report import geometric_mean, time_text
 from tables import Column
 
 ROOT = Path(__file__).resolve().parents[1]
+LAST = 3  # runs of each machine that count for a row: older ones are of older builds
 NAMED = 12  # rows that the README names; the rest is in bench/results/README.md
 POOLS = {
     "tasks/s, fork": "no-op tasks per second, chunk size 1",
@@ -91,7 +92,7 @@ def engines_table(records: list[Record], what: dict[str, str], title: str) -> st
         f"| {title} | Phalanx | the best other one | times faster | worst run |",
         "|---|---|---|---|---|",
     ]
-    by_row = {spread.row: spread for spread in record.spreads(records)}
+    by_row = {spread.row: spread for spread in record.spreads(records, last=LAST)}
     for row, words in what.items():
         if row not in by_row:
             continue
@@ -119,15 +120,15 @@ def cell(column: Column, figure: float) -> str:
 
 def mpi_text(records: list[Record]) -> str:
     """The README's account of the MPI rows: the picture, and where we are behind."""
-    spreads = record.spreads(records)
+    spreads = record.spreads(records, last=LAST)
     behind = sorted((s for s in spreads if s.behind), key=lambda s: s.median)
     mean = geometric_mean(s.median for s in spreads)
     count = len(spreads) - len(behind)
     lines = [
         wrapped(
-            f"Of {len(spreads)} rows, Phalanx was ahead in {count} in every recorded "
-            f"run; the geometric mean of the medians is {mean:.2g} times faster than "
-            f"the better of the two others. Seen on: {machines(records)}."
+            f"Of {len(spreads)} rows, Phalanx was ahead in {count} in every run; the "
+            f"geometric mean of the medians is {mean:.2g} times faster than the "
+            f"better of the two others. Seen on: {machines(records)}."
         ),
     ]
     if behind:
@@ -154,7 +155,8 @@ def every_row() -> str:
         "# Recorded runs",
         "Made by `make figures` from the files beside it. A figure says how many times",
         "faster Phalanx was than the best of the others, in the worst, the median and",
-        "the best run. [bench/README.md](../README.md) says what the rows are.",
+        f"the best of the last {LAST} runs of each machine that have the row.",
+        "[bench/README.md](../README.md) says what the rows are.",
     ]
     for kind in ("mpi", "pools", "cluster", "start"):
         records = quiet(kind)
@@ -168,8 +170,9 @@ def every_row() -> str:
                 "| times faster | worst | median | best |",
                 "|---|---|---|---|",
             ]
-            parts += [ratio_line(spread) for spread in record.spreads(records)]
-            if bare := record.spreads(records, figure=Record.bare):
+            spreads = record.spreads(records, last=LAST)
+            parts += [ratio_line(spread) for spread in spreads]
+            if bare := record.spreads(records, figure=Record.bare, last=LAST):
                 parts += [
                     "",
                     "| part of the time that bare interpreters take "

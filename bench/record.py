@@ -188,16 +188,22 @@ def spreads(
     records: Iterable[Record],
     wanted: Callable[[str], bool] = lambda row: True,
     figure: Callable[[Record, str], float | None] = Record.ratio,
+    last: int | None = None,
 ) -> list[Spread]:
-    """For each row that has such a figure, in the order of the records."""
-    by_row: dict[str, list[tuple[float, Record]]] = {}
+    """For each row that has such a figure, in the order of the records.
+
+    `last`: of each machine, only so many of the newest runs that have the row.
+    """
+    by_row: dict[str, dict[str, list[tuple[float, Record]]]] = {}
     for record in records:
         for row in record.rows:
             ratio = figure(record, row)
             if wanted(row) and ratio is not None:
-                by_row.setdefault(row, []).append((ratio, record))
+                by_machine = by_row.setdefault(row, {})
+                by_machine.setdefault(record.key, []).append((ratio, record))
     found = []
-    for row, seen in by_row.items():
+    for row, by_machine in by_row.items():
+        seen = [one for runs in by_machine.values() for one in runs[-(last or 0) :]]
         ratios = [ratio for ratio, _ in seen]
         worst, where = min(seen, key=lambda one: one[0])
         middle = statistics.median(ratios)

@@ -366,6 +366,7 @@ pub fn cut(line: &str, width: usize) -> String {
         false => line.to_owned(),
     }
 }
+
 /// Ranks that are called by their slots, in tests.
 #[cfg(test)]
 pub(crate) struct Numbers;
