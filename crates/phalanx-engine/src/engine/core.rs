@@ -148,6 +148,16 @@ pub struct Core {
     pub(crate) undelivered: Vec<String>,
 }
 
+/// Whether messages of a context are a program's own, between ranks.
+pub(crate) fn is_users(ctx: u32) -> bool {
+    ctx.is_multiple_of(4) && ctx & PARTITIONED == 0
+}
+
+/// Whether messages of a context are those of collective operations.
+pub(crate) fn is_collective(ctx: u32) -> bool {
+    !ctx.is_multiple_of(4) && ctx & PARTITIONED == 0
+}
+
 /// The context that a communicator has given to all the contexts of its own.
 pub(crate) fn base_of(ctx: u32) -> u32 {
     ctx & !(PARTITIONED | 3)

@@ -25,7 +25,7 @@ use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::{ANY_SOURCE, ANY_TAG, Status};
 
 use super::Engine;
-use super::core::{Core, base_of};
+use super::core::{Core, base_of, is_collective};
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Owner, RawOp, RecvOp, SendOp};
 use super::wait::Waiting;
@@ -487,7 +487,7 @@ impl Core {
     /// A message of a collective in which a process of another job was that has been killed. Others of the collective are told
     /// of that and leave it; who waits for one of them would not be.
     fn lost_with_a_job(&self, op: RawOp, ctx: u32) -> Option<Lost> {
-        if self.abroad.is_empty() || ctx.is_multiple_of(4) || ctx & PARTITIONED != 0 {
+        if self.abroad.is_empty() || !is_collective(ctx) {
             return None;
         }
         let comm = self.comm_of(ctx)?;

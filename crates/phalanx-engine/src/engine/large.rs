@@ -44,7 +44,7 @@ use phalanx_shm::{Offset, ProcId, ProcessTag, ShmError, Ways};
 use crate::error::{Error, ErrorClass, Result};
 use crate::status::Status;
 
-use super::core::Core;
+use super::core::{Core, is_collective};
 use super::kind;
 use super::memory;
 use super::ops::{Data, RawOp, RecvStage, SendStage, Target};
@@ -299,7 +299,8 @@ impl Core {
             .map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
-        let exchanging = self.offered > 0;
+        // In a collective what counts is the work of all, too: a root that copies into no pipe is done earlier.
+        let exchanging = self.offered > 0 || is_collective(matched.ctx);
         let is_for_one = if exchanging && self.crowded && !self.transfers.is_empty() {
             end >= Ways::LEAST_PIPE as u64
         } else if exchanging {

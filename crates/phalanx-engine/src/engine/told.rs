@@ -8,7 +8,7 @@ use crate::group::Group;
 use crate::pt2pt::partitioned::PARTITIONED;
 use crate::status::{ANY_SOURCE, ANY_TAG};
 
-use super::core::{Core, base_of};
+use super::core::{Core, base_of, is_collective, is_users};
 use super::ended::peers;
 use super::matching::Pattern;
 use super::ops::{Body, Owner, RawOp, RecvStage, SendStage};
@@ -176,11 +176,6 @@ fn ranks(absent: &[(usize, ProcId)]) -> String {
     }
 }
 
-/// Whether messages of a context are a program's own, between ranks.
-fn is_users(ctx: u32) -> bool {
-    ctx.is_multiple_of(4) && ctx & PARTITIONED == 0
-}
-
 fn kind_in(ctx: u32, kind: Kind) -> Kind {
     if is_users(ctx) || ctx & PARTITIONED != 0 { kind } else { Kind::Collective }
 }
@@ -206,7 +201,6 @@ impl Core {
     pub(crate) fn collective_under_way(&self) -> Option<Collective> {
         let raw = self.ops.under_way().filter(|(_, entry)| entry.owner == Owner::Raw);
         let mut contexts = raw.filter_map(|(_, entry)| entry.context());
-        let is_collective = |ctx: u32| !ctx.is_multiple_of(4) && ctx & PARTITIONED == 0;
         let first = contexts.next().filter(|first| is_collective(*first)).map(base_of)?;
         let is_only = contexts.all(|ctx| is_collective(ctx) && base_of(ctx) == first);
         let comm = self.comm_of(first).filter(|comm| is_only && comm.remote.is_none())?;

@@ -10,10 +10,9 @@ use std::sync::{Arc, OnceLock};
 
 use phalanx_shm::ProcId;
 
-use crate::pt2pt::partitioned::PARTITIONED;
-
 use super::Engine;
 use super::core::Core;
+use super::core::is_users;
 use super::kind;
 use super::ops::RawOp;
 use super::send::Outgoing;
@@ -77,11 +76,6 @@ pub(crate) struct Trace {
 
 /// The tracer, for waits.
 pub(super) type Waits = OnceLock<Arc<dyn Tracer>>;
-
-/// Whether a context is that of messages of the program.
-fn is_users(ctx: u32) -> bool {
-    ctx.is_multiple_of(4) && ctx & PARTITIONED == 0
-}
 
 impl Engine {
     /// Lets everything be recorded from now on.

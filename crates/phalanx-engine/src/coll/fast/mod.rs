@@ -303,6 +303,9 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
 /// messages.
 const PIECE: usize = 4096;
 
+/// Bytes of a block from which the second copy of a scatter takes the root longer than its messages.
+const SCATTERED: usize = 128 << 10;
+
 /// Where data goes that does not fit into cells.
 fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Way> {
     let n = comm.size() as usize;
@@ -326,6 +329,8 @@ fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Way>
         Kind::ReduceScatter | Kind::ReduceScatterBlock if large.pair_share() >= PIECE.max(element) => {
             (small.share(), usize::MAX)
         }
+        // The root has to copy all blocks into the area before anybody reads, or none into messages.
+        Kind::Scatter => (small.share(), large.share().min(exchanged.max(SCATTERED))),
         Kind::Alltoall => (small.pair_share(), moving::alltoall_limit(large).min(exchanged)),
         _ => (small.share(), large.share()),
     };
