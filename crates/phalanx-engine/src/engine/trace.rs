@@ -11,8 +11,7 @@ use std::sync::{Arc, OnceLock};
 use phalanx_shm::ProcId;
 
 use super::Engine;
-use super::core::Core;
-use super::core::is_users;
+use super::core::{Core, is_users};
 use super::kind;
 use super::ops::RawOp;
 use super::send::Outgoing;
