@@ -299,8 +299,9 @@ impl Core {
             .map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
-        // In a collective what counts is the work of all, too: a root that copies into no pipe is done earlier.
-        let exchanging = self.offered > 0 || is_collective(matched.ctx);
+        // In a collective what counts is the work of all, too: a root that copies into no pipe is done earlier. Who receives from several
+        // has the most to do itself.
+        let exchanging = self.offered > 0 || is_collective(matched.ctx) && self.transfers.is_empty();
         let is_for_one = if exchanging && self.crowded && !self.transfers.is_empty() {
             end >= Ways::LEAST_PIPE as u64
         } else if exchanging {
