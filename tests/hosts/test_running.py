@@ -230,7 +230,6 @@ class Operations(HostsTest):
             "assert rank or names == ['h1', 'h1', 'h2', 'h2'], names\nc.Disconnect()"
         )
 
-
     def test_a_session_before_ranks_that_come_late(self):
         # Who begins by a session does not wait for the other ranks of its host, which
         # have yet to find the library's shared memory by its name.

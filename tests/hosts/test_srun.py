@@ -130,6 +130,7 @@ class Embedded(Step):
     """The same on one node, where ranks look at the lives of their peers."""
 
     where = ("-N1", "-n4")
+
     def setUp(self) -> None:
         super().setUp()
         self.library = {}
