@@ -103,6 +103,15 @@ class TestRecord(unittest.TestCase):
         self.assertTrue(spread.behind)
         self.assertEqual(record.spreads(runs, lambda row: row == "b"), [])
 
+    def test_the_last_runs_of_a_machine_are_those_that_have_the_row(self):
+        rows = [{"a": {"Phalanx": 10, "MPICH": mpich}} for mpich in (1, 30, 20)]
+        runs = [run_of(str(n), row) for n, row in enumerate(rows)]
+        runs.append(run_of("3", {"b": {"Phalanx": 1, "MPICH": 1}}))
+        (spread, _) = record.spreads(runs, last=2)
+        self.assertEqual((spread.worst, spread.median, spread.best), (2, 2.5, 3))
+        (spread, _) = record.spreads(runs)
+        self.assertEqual(spread.worst, 0.1)
+
     def test_three_digits_are_kept(self):
         digits = [record.three_digits(x) for x in (123456.0, 100.4, 99.96, 0.012345)]
         self.assertEqual(digits, [123000, 100, 100, 0.0123])
