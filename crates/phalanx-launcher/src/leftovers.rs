@@ -5,7 +5,8 @@
 //! away as soon as all have it, and leave it when they are killed before. (Python's ranks take MPICH's away themselves once all have
 //! it, see `init/names.rs` of the binding: C programs do not, nor does who is killed earlier.) So what ranks have mapped is noted
 //! before they are signalled, and removed when they have ended. Ranks that somebody else ends, one after the other, in a job that goes
-//! on (`--keep-going`) are looked at when another one has ended. What no rank has mapped, and any other name, is somebody else's.
+//! on (`--keep-going`) are looked at now and then while they run, and when another one has ended. What no rank has mapped, and any other
+//! name, is somebody else's.
 
 use std::fs;
 use std::os::fd::OwnedFd;

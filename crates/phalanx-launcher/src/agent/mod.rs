@@ -355,6 +355,7 @@ impl Agent {
         let now = Instant::now();
         if self.pulse.beat(now) {
             self.report(&Report::Beat);
+            self.note_mapped();
             if let Some(guard) = &self.guard {
                 guard.beat();
             }

@@ -98,6 +98,7 @@ impl Agent {
     /// All ranks of a world have met.
     pub(super) fn met(&mut self, world: u32, pairs: Vec<Pair>) {
         if let Some(Action::ReplyAll(world, line)) = self.service.met(world as usize, pairs) {
+            self.ranks.iter_mut().filter(|rank| rank.client.world == world).for_each(|rank| rank.beats = 0);
             self.reply_all(world, &line);
         }
     }

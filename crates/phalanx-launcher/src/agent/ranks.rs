@@ -43,6 +43,8 @@ pub(super) struct Rank {
     /// Its process, while it runs.
     pub(super) pid: Option<Pid>,
     pub(super) client: Client,
+    /// Heartbeats since it has begun MPI, and has last met the others by way of the launcher.
+    pub(super) beats: u32,
     /// Our end of its PMI socket.
     pub(super) socket: Option<OwnedFd>,
     /// Standard output and error.
@@ -130,6 +132,7 @@ impl Agent {
             id: rank.id,
             pid: Some(started.pid),
             client: Client::of(world, rank.rank),
+            beats: 0,
             socket: Some(ours),
             streams: [out, err],
             input: started.stdin,
@@ -256,6 +259,17 @@ impl Agent {
         let id = rank.id;
         if count > 0 {
             self.report(&Report::Read { id, count });
+        }
+    }
+
+    /// Looks at what ranks that use MPI have mapped, more and more seldom: nobody may be asked before they end. (They map it while
+    /// they begin, in which they meet each other.)
+    pub(super) fn note_mapped(&mut self) {
+        for rank in self.ranks.iter_mut().filter(|rank| rank.client.stage == Stage::Initialised) {
+            rank.beats = rank.beats.saturating_add(1);
+            if rank.beats.is_power_of_two() {
+                self.leftovers.note(&rank.pid);
+            }
         }
     }
 
