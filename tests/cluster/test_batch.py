@@ -132,7 +132,7 @@ class TestScripts(unittest.TestCase):
                 (log / file).touch()
             (log / mine[0]).write_text("said")
             self.assertEqual([path.name for path in made._output_files()], mine)
-            self.assertEqual(made._printed()[0], "said", name)
+            self.assertEqual(made._printed()[log / mine[0]], "said", name)
             made._stop_jobs(asked=False)
             left = sorted(path.name for path in log.glob(f"{stem}*"))
             self.assertEqual(left, sorted([mine[0], *kept]))

@@ -96,6 +96,21 @@ class RanksTest(ClusterTest):
             until(path.exists, f"engine {engine} is in its task")
         time.sleep(0.5)
 
+    def tasks_on_h2(self):
+        """The result of tasks there that last longer than the host."""
+        self.ranks_work(4)
+        result = self.client[[2, 3]].apply_async(sleep_long, str(self.folder))
+        self.has_begun(2, 3)
+        return result
+
+    def are_lost(self, result, why: str) -> None:
+        """Each of its tasks ends in an error that says why."""
+        with self.assertRaises(ipp.CompositeError) as caught:
+            result.get(SECONDS)
+        for name, said, *_ in caught.exception.elist:
+            self.assertEqual(name, "EngineError")
+            self.assertIn(why, said)
+
     def ends_by_interrupts(self, result, *engines: int) -> None:
         """The first is told not to reach the task, and another ends the engine."""
         self.client.send_signal(signal.SIGINT, list(engines), block=True)
@@ -201,16 +216,10 @@ class AtWork(RanksTest):
 class CableCut(RanksTest):
     def test_a_host_that_is_cut_off_is_lost_with_its_ranks(self):
         client = self.client
-        self.ranks_work(4)
-        result = client[[2, 3]].apply_async(sleep_long, str(self.folder))
-        self.has_begun(2, 3)
+        result = self.tasks_on_h2()
         self.cable("h2", "down")
         try:
-            with self.assertRaises(ipp.CompositeError) as caught:
-                result.get(SECONDS)
-            for name, why, *_ in caught.exception.elist:
-                self.assertEqual(name, "EngineError")
-                self.assertIn("h2: has not been heard from", why)
+            self.are_lost(result, "h2: has not been heard from")
             there = int((NET / "h2.pid").read_text())
             children = f"/proc/{there}/task/{there}/children"
 
@@ -300,17 +309,11 @@ class HostLost(RanksTest):
 
     def test_host_that_is_gone(self):
         client = self.client
-        self.ranks_work(4)
-        result = client[[2, 3]].apply_async(sleep_long, str(self.folder))
-        self.has_begun(2, 3)
+        result = self.tasks_on_h2()
         began = time.monotonic()
         os.kill(int((NET / "h2.pid").read_text()), signal.SIGKILL)
-        with self.assertRaises(ipp.CompositeError) as caught:
-            result.get(SECONDS)
+        self.are_lost(result, "h2: ")
         self.assertLess(time.monotonic() - began, SILENCE + BUSY)
-        for name, why, *_ in caught.exception.elist:
-            self.assertEqual(name, "EngineError")
-            self.assertIn("h2: ", why)
         self.assertEqual(client.ids, [0, 1])
         self.assertEqual(client[:].apply_sync(abs, -1), [1, 1])
         pair = "found = world.sendrecv(world.rank, dest=1 - world.rank)"

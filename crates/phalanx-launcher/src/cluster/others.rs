@@ -53,14 +53,12 @@ pub(super) fn stop(flags: Flags) -> Result<u8, LaunchError> {
         return Ok(0);
     }
     let place = Place::of(&flags);
-    if let Ok(reach) = found(&flags, &place)
-        && reach.is_elsewhere()
-        && !reach.is_here()
-    {
-        return stop_elsewhere(&flags, &place, &reach);
+    let reach = found(&flags, &place).ok();
+    if let Some(reach) = reach.as_ref().filter(|reach| reach.is_elsewhere() && !reach.is_here()) {
+        return stop_elsewhere(&flags, &place, reach);
     }
     let of_file = || read_json(&place.cluster()).ok().and_then(|about| owner(&about));
-    let pid = found(&flags, &place).ok().map(|reach| reach.pid).or_else(of_file);
+    let pid = reach.map(|reach| reach.pid).or_else(of_file);
     match pid.filter(|pid| lives(*pid)) {
         Some(pid) => end(&place, pid, &flags)?,
         None => {

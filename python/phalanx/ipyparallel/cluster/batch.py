@@ -10,6 +10,7 @@ While engines are waited for, the system is asked seldom what it says of the job
 sees why it waits, and that it has ended.
 """
 
+import contextlib
 import re
 import shlex
 import subprocess
@@ -73,9 +74,6 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         "namespace": {},
     }
 
-    # Its engines reach the controller over the network.
-    needs_network = True
-
     default_template = ""
     # Lines that a template without them gets: what they look like, and the lines.
     added: tuple[tuple[str, str, str], ...] = ()
@@ -113,6 +111,9 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     _misses = 0
     # The number of the first engine.
     _first = 0
+
+    def needs_network(self) -> bool:
+        return True
 
     def _engine_args(self, first: int) -> list[str]:
         return [*self.find_args(), "--first", str(first)]
@@ -248,9 +249,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             return
         states = self.states()
         self._pace = min(2 * self._pace, _LAST_PACE)
-        if states is None:
-            pass
-        else:
+        if states is not None:
             seen = ", ".join(f"{n} {state}" for state, n in Counter(states).items())
             if seen and seen != self._seen:
                 self.log.info("Job %s: %s", self.job_id, seen)
@@ -275,7 +274,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         missing = self._missing()
         if self._misses < 2 or not missing:
             return None
-        texts = sorted({text.strip() for text in self._printed()} - {""})
+        texts = sorted({text.strip() for text in self._printed().values()} - {""})
         said = "\n".join(text[-1000:] for text in texts[:4])
         became = f"will not start ({self._seen})" if self._seen else "has ended"
         return (
@@ -302,7 +301,7 @@ class BatchSystemLauncher(JobEngineSetLauncher):
                 there = not asked if states is None else bool(states)
                 self.log.log(WARNING if there else DEBUG, "%s", problem)
         if not self.output_file:
-            for path, text in zip(self._output_files(), self._printed(), strict=False):
+            for path, text in self._printed().items():
                 if not text:
                     path.unlink(missing_ok=True)
 
@@ -313,9 +312,10 @@ class BatchSystemLauncher(JobEngineSetLauncher):
             self._run([*self.signal_command, str(int(sig)), self.job_id])
 
     def get_output(self, remove: bool = False) -> str:
-        text = super().get_output(remove) + "".join(self._printed())
+        printed = self._printed()
+        text = super().get_output(remove) + "".join(printed.values())
         if remove:
-            for path in self._output_files():
+            for path in printed:
                 path.unlink(missing_ok=True)
         return text
 
@@ -331,14 +331,12 @@ class BatchSystemLauncher(JobEngineSetLauncher):
         # Torque adds the number of a task at the end.
         return sorted(base.parent.glob(f"{escape(base.name)}{suffix}*"))
 
-    def _printed(self) -> list[str]:
-        """What is in these files. (One may be gone meanwhile.)"""
-        texts = []
+    def _printed(self) -> dict[Path, str]:
+        """What is in each of these files. (One may be gone meanwhile.)"""
+        texts = {}
         for path in self._output_files():
-            try:
-                texts.append(path.read_text(errors="replace"))
-            except OSError:
-                texts.append("")
+            with contextlib.suppress(OSError):
+                texts[path] = path.read_text(errors="replace")
         return texts
 
     def to_dict(self) -> dict[str, Any]:

@@ -210,7 +210,8 @@ class Cluster(Configured):
         made = self._launcher(self.controller_launcher_class, **kwargs)
         args = list(made.controller_args)
         ip = self.controller_ip  # type: ignore[attr-defined]
-        if not ip and self._engines_are_elsewhere():
+        if not ip and self._launcher(self.engine_launcher_class).needs_network():
+            # Engines of other machines are to reach it.
             ip = "*"
         location = self.controller_location  # type: ignore[attr-defined]
         for option, value in (("ip", ip), ("location", location)):
@@ -230,14 +231,6 @@ class Cluster(Configured):
             self.controller = None
             raise
         self.update_cluster_file()
-
-    def _engines_are_elsewhere(self) -> bool:
-        """Whether engines of other machines are to reach the controller."""
-        says = getattr(self.engine_launcher_class, "needs_network", False)
-        if isinstance(says, bool):
-            return says
-        # It goes by what is configured.
-        return bool(self._launcher(self.engine_launcher_class).needs_network)
 
     def _controller_stopped(self, stop_data: Any = None) -> None:
         if self.controller is not None:
@@ -269,8 +262,7 @@ class Cluster(Configured):
                 engine_set_id = f"{base}-{count}"
         made = self._launcher(self.engine_launcher_class, **kwargs)
         made.engine_set_id = engine_set_id
-        room = getattr(made, "room", lambda: None)
-        n = n or self.n or room() or _cpu_count()
+        n = n or self.n or made.room() or _cpu_count()
         self.log.info("Starting %d engines", n)
         made.start_sync(n)
         self.engines[engine_set_id] = made
@@ -330,7 +322,7 @@ class Cluster(Configured):
             return f"the controller has ended: {self.controller.stop_data}"
         control = self._control()
         for one in self.engines.values():
-            why: str | None = getattr(one, "why_ended", lambda: None)()
+            why: str | None = one.why_ended()
             if why is not None:
                 return why
         ids = [number for one in self.engines.values() for number in one.ids]
@@ -346,7 +338,7 @@ class Cluster(Configured):
         whys = []
         for one in self.engines.values():
             try:
-                whys.append(getattr(one, "waits_for", lambda: "")())
+                whys.append(one.waits_for())
             except (OSError, EngineError, LauncherError):
                 continue
         return "; ".join(why for why in whys if why)

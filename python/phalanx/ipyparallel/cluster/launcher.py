@@ -451,15 +451,25 @@ class EngineLauncher(BaseLauncher):
     name = "ipengine"
     engine_set_id = ""
     n = 1
-    # Its engines reach the controller over the network.
-    needs_network: Any = False
     engine_args: list[str]
     engine_cmd: list[str]
+
+    def needs_network(self) -> bool:
+        """Whether its engines reach the controller over the network."""
+        return False
 
     def room(self) -> int | None:
         """How many engines there are to be where nobody has said it; None if that is
         not for this launcher to say."""
         return None
+
+    def why_ended(self) -> str | None:
+        """Why some of its engines cannot come any more; None if all may."""
+        return None
+
+    def waits_for(self) -> str:
+        """What engines that have not come wait for; empty if that is not known."""
+        return ""
 
 
 class LocalEngineLauncher(LocalProcessLauncher, EngineLauncher):

@@ -94,9 +94,7 @@ class MPIEngineSetLauncher(JobEngineSetLauncher):
         layout: dict[str, Any] = json.loads(done.stdout)
         return layout
 
-    @property
     def needs_network(self) -> bool:
-        """Whether some of its engines are on other machines than this."""
         return bool(self._layout(getattr(self.parent, "n", None))["hosts"])
 
     def room(self) -> int | None:

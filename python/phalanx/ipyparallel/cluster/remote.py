@@ -71,9 +71,6 @@ class SSHEngineSetLauncher(JobEngineSetLauncher):
         "remote_profile_dir": "",
     }
 
-    # Its engines reach the controller over the network.
-    needs_network = True
-
     engines: dict[str, Any]
     ssh_cmd: list[str]
     ssh_args: list[str]
@@ -101,6 +98,9 @@ class SSHEngineSetLauncher(JobEngineSetLauncher):
                 "SSHEngineSetLauncher.engines, as in {'h1': 2, 'me@h2': 4}"
             )
         return hosts
+
+    def needs_network(self) -> bool:
+        return True
 
     def room(self) -> int:
         return sum(count for _, count, _ in self._hosts())
