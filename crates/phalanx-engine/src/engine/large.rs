@@ -15,9 +15,9 @@
 //! ```
 //! The pipe is the fastest way on most machines (decision 0001) and needs both sides. A receiver that would have to sleep
 //! because the sender has not opened the pipe copies alone instead, if the kernel allows; where the pipe is known to be
-//! slower (`phalanx_shm::Ways`), it does so at once; so too in an exchange among ranks that share CPUs, when it has a pipe
-//! under way already, since many pipes do not stay in the caches, and each waits for a turn of its other side. Without
-//! memory for a pipe it answers STREAM, and the data comes through the ring in DATA records.
+//! slower (`phalanx_shm::Ways`), it does so at once, from fewer bytes on in exchanges and collectives; so too in an exchange
+//! among ranks that share CPUs, when it has a pipe under way already, since many pipes do not stay in the caches, and each waits
+//! for a turn of its other side. Without memory for a pipe it answers STREAM, and the data comes through the ring in DATA records.
 //!
 //! A sender that has opened the pipe and does not come back (others compute on its CPU, or it does itself) stops nobody
 //! either: the receiver goes ahead, piece by piece from the sender's memory, until the sender catches up

@@ -168,7 +168,8 @@ pub(super) const CONTROLS: &[Control] = &[
     constant(
         "alone_in_exchange_from",
         "copies",
-        "The same for a receiver that has a large message of its own under way (exchange in PHALANX_WAYS).",
+        "The same for a receiver that has a large message of its own under way, or receives its first one in a collective \
+         (exchange in PHALANX_WAYS).",
         |engine| bytes(engine.universe().ways().exchange),
     ),
     constant(

@@ -45,7 +45,8 @@ pub struct Ways {
     /// Bytes of a message from which both copy again: two CPUs reach more of a memory that is in no cache than one;
     /// `usize::MAX`: never.
     pub together: usize,
-    /// As `alone`, for a receiver that has a large message of its own under way: where both sides have to do, what counts
+    /// As `alone`, for a receiver that has a large message of its own under way, and for the first one that a rank receives in a
+    /// collective: where both sides have to do, what counts
     /// is the work of all and not what goes on at the same time. Never above `alone`.
     pub exchange: usize,
     /// Bytes of a message from which copies out of a pipe go past the caches; `usize::MAX`: never.
