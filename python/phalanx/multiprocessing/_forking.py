@@ -9,9 +9,11 @@ while a worker is forked, and the worker gets new buffers for its standard strea
 
 from __future__ import annotations
 
+# Not `signal`, which makes enumerations of all that these functions return: around a
+# fork, where each page that is touched is copied first, that is a part of its cost.
+import _signal as signal  # type: ignore[import-not-found]
 import io
 import os
-import signal
 import sys
 import threading
 import time

@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
 from multiprocessing import pool as _std
 from multiprocessing import util
 from queue import SimpleQueue
@@ -124,6 +123,7 @@ class Crew:
         self._watcher = threading.Thread(
             target=self._watch, name="phalanx-pool", daemon=True
         )
+        self._is_watched = False
         self._caller: threading.Thread | None = None
 
     @property
@@ -134,10 +134,9 @@ class Crew:
     # Workers
 
     def start(self) -> None:
-        """Start all workers and then the thread that watches them."""
+        """Start all workers."""
         try:
             self.fill(len(self._slots))
-            self.watch()
         except BaseException:
             self.state = TERMINATE
             self.supervisor.terminate()
@@ -145,9 +144,26 @@ class Crew:
             raise
 
     def watch(self) -> None:
-        """Start the thread that watches the workers, if it does not run yet."""
-        if self._watcher.ident is None:
-            self._watcher.start()
+        """Start the thread that replaces workers, if it does not run yet.
+
+        Not before something is asked of the workers: until then nobody misses one, and
+        the thread would want a CPU while they start.
+        """
+        if not self._is_watched:
+            self._start_watcher()
+
+    def _start_watcher(self) -> None:
+        with self._lock:
+            if self._is_watched:
+                return
+            try:
+                self._watcher.start()
+            except RuntimeError as error:
+                # When the interpreter ends, Python 3.12 starts none. The workers that
+                # are there do what is asked for.
+                if "shutdown" not in str(error):
+                    raise
+            self._is_watched = True
 
     def fill(self, count: int = 0) -> None:
         """Have so many workers run, or as many as were wanted before if that is more.
@@ -156,13 +172,24 @@ class Crew:
         """
         with self._lock:
             self._wanted = max(self._wanted, count)
-            for slot, process in enumerate(self._slots):
-                if len(self.workers) >= self._wanted:
-                    break
-                if process is None and self.state != TERMINATE:
-                    self._start(slot)
+            if self.state == TERMINATE:
+                return
+            free = [slot for slot, process in enumerate(self._slots) if process is None]
+            missing = free[: max(0, self._wanted - len(self.workers))]
+            new = [(slot, self._make(slot)) for slot in missing]
+            # Each fork makes all memory be copied as it is touched, here and there:
+            # as little as possible is done between two of them. Others take longer to
+            # start, and are watched one by one.
+            forks = all(
+                getattr(process, "_start_method", "fork") == "fork"
+                for _, process in new
+            )
+            for batch in [new] if forks else [[one] for one in new]:
+                if batch and self.state != TERMINATE:
+                    self._start(batch)
 
-    def _start(self, slot: int) -> None:
+    def _make(self, slot: int) -> Any:
+        """Make the process object of a worker that is to be started in a slot."""
         process = self._process(
             target=work,
             args=(
@@ -174,27 +201,45 @@ class Crew:
         process.name = process.name.replace("Process", "PoolWorker")
         process.daemon = self._daemon
         process._is_pool_worker = True
-        if getattr(process, "_start_method", "fork") != "fork":
+        return process
+
+    def _start(self, new: list[tuple[int, Any]]) -> None:
+        """Start the workers of some slots, and have them watched."""
+        if any(getattr(p, "_start_method", "fork") != "fork" for _, p in new):
             from multiprocessing import resource_tracker
 
             resource_tracker.ensure_running()  # It unblocks interrupts when it starts.
+        begun: list[tuple[int, Any]] = []
         # The worker takes interrupts when it is ready for them.
         with uninterrupted():
-            with without_loggers():
-                process.start()
+            try:
+                with without_loggers():
+                    for slot, process in new:
+                        process.start()
+                        begun.append((slot, process))
+            finally:
+                self._have_watched(begun)
+
+    def _have_watched(self, begun: list[tuple[int, Any]]) -> None:
+        """Tell the supervisor of workers that have just started, all or none."""
+        for slot, process in begun:
+            self._slots[slot] = process
+            self.workers.append(process)
+        for done, (slot, process) in enumerate(begun):
             try:
                 self.supervisor.started(slot, process.pid)
             except BaseException:
-                # Nobody would watch it, and it may have begun with a task.
-                process.kill()
-                process.join()
-                self.supervisor.reaped(slot, process.pid, process.exitcode)
+                # Nobody would watch them, and they may have begun with a task.
+                for slot, process in begun[done:]:
+                    self._slots[slot] = None
+                    self.workers.remove(process)
+                    process.kill()
+                    process.join()
+                    self.supervisor.reaped(slot, process.pid, process.exitcode)
                 raise
-            self._slots[slot] = process
-            self.workers.append(process)
             if self._ends_by_hand:
                 process._when_ended_by_hand = self._ended_by_hand
-        util.debug("added worker")
+            util.debug("added worker")
 
     def _ended_by_hand(self) -> None:
         if self.state != TERMINATE and self.pid == os.getpid():
@@ -231,11 +276,6 @@ class Crew:
         """Start missing workers; try for a while if the system has no room for them."""
         if util.is_exiting():
             return
-        # What says that a worker is lost brings `logging`. If another thread imported
-        # that while this one forks, its handlers of forks would run by half.
-        with suppress(RuntimeError):  # The interpreter is about to end.
-            from . import _lost  # noqa: F401
-
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -338,6 +378,7 @@ class Crew:
         if self.state == RUN:
             self.state = CLOSE
             self.supervisor.close()
+            self.watch()
 
     def join(self) -> None:
         """Wait for the end of the threads and of the workers."""

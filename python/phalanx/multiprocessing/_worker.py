@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+# See `_forking` for why not `signal`.
+import _signal as signal  # type: ignore[import-not-found]
 import pickle
-import signal
 from multiprocessing.reduction import ForkingPickler
 
 import phalanx._workers as _workers
@@ -83,7 +84,7 @@ def work(
     # parent's loop, and others could keep `terminate` from ending this process.
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # The crew blocked it: an interrupt is for tasks, not for what is around them.
     try:

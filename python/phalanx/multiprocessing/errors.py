@@ -7,6 +7,7 @@ and `MaybeEncodingError`, for a result that does not pickle, are the standard li
 """
 
 import builtins
+import sys
 from multiprocessing import (
     AuthenticationError,
     BufferTooShort,
@@ -14,14 +15,19 @@ from multiprocessing import (
     TimeoutError,
 )
 
+from .._opening import AfterImport
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing.pool import (  # type: ignore[attr-defined]
         MaybeEncodingError,
         RemoteTraceback,
     )
-
-    from ._lost import InitializerError, WorkerLostError
+    from types import ModuleType
+else:
+    # Until its module is imported: see `_derive`.
+    BrokenProcessPool = RuntimeError
 
 __all__ = [
     "AuthenticationError",
@@ -85,17 +91,72 @@ class TaskMemoryError(_TaskError, MemoryError):
     """A worker used more than `memory_limit` during a task; it was replaced."""
 
 
+class WorkerLostError(_TaskError, BrokenProcessPool):
+    """A worker ended before its task did; the worker was replaced.
+
+    It costs the one task that it was in. Every other task is done, by another
+    worker if need be.
+
+    Attributes
+    ----------
+    exitcode : int or None
+        As in `Process.exitcode`: the exit status, or minus the signal.
+    """
+
+    exitcode: int | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        index: int | None = None,
+        function: str | None = None,
+        pid: int | None = None,
+        exitcode: int | None = None,
+    ) -> None:
+        super().__init__(message, index=index, function=function, pid=pid)
+        self.exitcode = exitcode
+
+
+class InitializerError(ProcessError, BrokenProcessPool):
+    """The initializer of a pool failed, so that no worker can start."""
+
+
+# `concurrent.futures` brings `logging`, whose import takes longer than all that is
+# between a worker's end and the error that says so. Who has not imported it has no name
+# by which to catch its exceptions: the classes derive from those that are there, and
+# from the others as soon as somebody imports them. Each module imports the one before.
+_BASES = {
+    "concurrent.futures._base": "BrokenExecutor",
+    "concurrent.futures.process": "BrokenProcessPool",
+}
+
+
+def _derive(module: "ModuleType") -> None:
+    """Make what says that a pool lost something an exception of this module."""
+    base = getattr(module, _BASES[module.__name__])
+    for kind in (WorkerLostError, InitializerError):
+        if not issubclass(kind, base):
+            kind.__bases__ = (kind.__bases__[0], base)
+
+
+def _derive_when_imported() -> None:
+    hook = AfterImport()
+    for name in _BASES:
+        if name in sys.modules:
+            __import__(name)  # Another thread may be at it: wait for that.
+        hook.add(name, _derive)
+
+
+_derive_when_imported()
+
+
 def __getattr__(name: str) -> object:
-    # What needs modules that a program without failures never imports.
-    if name in ("InitializerError", "WorkerLostError"):
-        from . import _lost
-
-        value = getattr(_lost, name)
-    elif name in ("MaybeEncodingError", "RemoteTraceback"):
-        from multiprocessing import pool
-
-        value = getattr(pool, name)
-    else:
+    # What needs a module that a program without such failures never imports.
+    if name not in ("MaybeEncodingError", "RemoteTraceback"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from multiprocessing import pool
+
+    value: object = getattr(pool, name)
     globals()[name] = value
     return value

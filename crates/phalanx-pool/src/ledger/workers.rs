@@ -6,8 +6,9 @@ impl Ledger {
     /// A worker was started in a slot.
     pub fn worker_started(&mut self, slot: u32, pid: u32) {
         if let Some(worker) = self.workers.get_mut(slot as usize) {
-            let stats = WorkerStats { pid, starts: worker.stats.starts + 1, ..worker.stats };
-            *worker = Worker { ready: false, stopped: None, stats };
+            // Whether it is ready may have been heard of before this: it is not said again.
+            worker.stopped = None;
+            worker.stats = WorkerStats { pid, starts: worker.stats.starts + 1, ..worker.stats };
         }
     }
 

@@ -30,6 +30,10 @@ const SPIN_MICROS: u32 = 150;
 const BURIAL: Duration = Duration::from_secs(2);
 const BURIAL_LOOK: Duration = Duration::from_micros(100);
 
+/// How long a worker's replacement leaves the interpreter lock to the threads that wait for what the worker was doing:
+/// the fork holds it for a millisecond or more, and by now they have been told.
+const HEAD_START: Duration = Duration::from_micros(200);
+
 /// Supervisor(workers: int, *, timeout: float | None = None, retries: int = 0, memory_limit: int | None = None,
 ///     maxtasksperchild: int | None = None)
 ///
@@ -309,6 +313,9 @@ impl Supervisor {
             }
             drop(engine);
             phalanx_object::detached(py, || std::thread::sleep(BURIAL_LOOK));
+        }
+        if !self.shared.over.load(Ordering::Relaxed) {
+            phalanx_object::detached(py, || std::thread::sleep(HEAD_START));
         }
         Ok(())
     }

@@ -193,9 +193,9 @@ fn bury(shared: &Arc<Shared>, process: &Process, end: End, kills: &mut OomKills)
     shared.end_if_over(&mut engine);
     let events = engine.ledger().has_events();
     drop(engine);
-    shared.arena.sweep_process(process.pid);
     // Whoever waits looks again: what the worker had is lost, or handed to others.
     shared.board.doorbell().notify();
     shared.tell(events);
     shared.call_collector(true);
+    shared.arena.sweep_process(process.pid);
 }
