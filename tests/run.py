@@ -4,15 +4,20 @@
 
 Without names, every tier of `make test` runs; `--all` adds the long ones.
 Each tier is a function in `tests/tiers/`; it returns counts and never hangs:
-every process it starts has a time limit.
+every process it starts has a time limit. Tiers in places of their own, which mostly
+wait, run beside the others; what they print follows when they have ended.
 """
 
 import argparse
+import multiprocessing
+import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 from tiers import TIERS, Counts, Tier
 from tiers.process import PARTS, REPEATED, Part
@@ -56,7 +61,59 @@ def run_tier(tier: Tier) -> Ran:
     return Ran(tier.name, counts, seconds, cpu, list(PARTS))
 
 
-def print_tables(ran: list[Ran]) -> None:
+class Beside:
+    """Tiers that run in a process of their own, one after the other."""
+
+    def __init__(self, tiers: list[Tier]) -> None:
+        self.tiers = tiers
+        for tier in tiers:
+            tier.prepare()
+        print(f"== beside the next: {', '.join(tier.name for tier in tiers)}")
+        sys.stdout.flush()
+        self.printed = tempfile.TemporaryFile("w+", errors="replace")
+        fork = multiprocessing.get_context("fork")
+        self.ran, ended = fork.Pipe(duplex=False)
+        self.process = fork.Process(target=self._run, args=(ended,), daemon=True)
+        self.process.start()
+        ended.close()
+
+    def _run(self, ended: Connection) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(self.printed.fileno(), stream.fileno())
+        for tier in self.tiers:
+            ended.send(run_tier(tier))
+
+    def end(self) -> list[Ran]:
+        """Wait for them, and print what they have printed."""
+        ran: list[Ran] = []
+        try:
+            while len(ran) < len(self.tiers):
+                ran.append(self.ran.recv())
+        except EOFError:
+            counts = Counts()
+            counts.fail(f"{self.tiers[len(ran)].name} ended without its counts")
+            ran.append(Ran(self.tiers[len(ran)].name, counts, 0.0, 0.0, []))
+        self.process.join()
+        self.printed.seek(0)
+        print(self.printed.read(), end="", flush=True)
+        return ran
+
+
+def run_tiers(chosen: list[Tier]) -> list[Ran]:
+    """Run them in their order, those that are apart beside those that come later."""
+    last = max((at for at, tier in enumerate(chosen) if not tier.apart), default=0)
+    apart = [tier for tier in chosen[:last] if tier.apart]
+    ran: list[Ran] = []
+    beside: Beside | None = None
+    for tier in chosen:
+        if tier not in apart:
+            ran.append(run_tier(tier))
+        elif beside is None:
+            beside = Beside(apart)
+    return ran + (beside.end() if beside else [])
+
+
+def print_tables(ran: list[Ran], wall: float) -> None:
     print(
         f"\n{'tier':15} {'passed':>7} {'failed':>7} {'skipped':>8} "
         f"{'seconds':>8} {'compiling':>10} {'CPU':>7}"
@@ -71,6 +128,7 @@ def print_tables(ran: list[Ran]) -> None:
         f"{'':15} {'':7} {'':7} {'':8} {sum(one.seconds for one in ran):8.1f} "
         f"{sum(one.compiling for one in ran):10.1f} {sum(one.cpu for one in ran):7.1f}"
     )
+    print(f"{'from start to end':40} {wall:8.1f}")
     parts = [(part.seconds, one.name, part.what) for one in ran for part in one.parts]
     if parts:
         print("\nthe longest of them")
@@ -130,8 +188,9 @@ def main() -> int:
     # The same for hang-ups, in a run that outlives its terminal (nohup).
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-    ran = [run_tier(tier) for tier in chosen]
-    print_tables(ran)
+    begun = time.monotonic()
+    ran = run_tiers(chosen)
+    print_tables(ran, time.monotonic() - begun)
     total = Counts()
     for one in ran:
         total += one.counts

@@ -27,12 +27,19 @@ from .process import Counts
 
 @dataclass(frozen=True)
 class Tier:
-    """One kind of test: `run` does it and returns what it counted."""
+    """One kind of test: `run` does it and returns what it counted.
+
+    One that is `apart` shares no folder, name or process with the others, and mostly
+    waits: it runs beside those that come after it, once `prepare` has installed what
+    it needs and others see.
+    """
 
     name: str
     summary: str
     run: Callable[[], Counts]
     long: bool = False
+    apart: bool = False
+    prepare: Callable[[], object] = lambda: None
 
 
 TIERS = {
@@ -47,9 +54,26 @@ TIERS = {
         Tier(
             "failures", "jobs that fail, are killed, or get bad input", failures.run_all
         ),
-        Tier("hosts", "jobs on 1, 2 and 4 hosts of namespaces", hosts.run_all),
-        Tier("slurm", "jobs in allocations of a small Slurm", hosts.run_slurm),
-        Tier("batch", "clusters as jobs of other batch systems", batch.run_all),
+        Tier(
+            "hosts",
+            "jobs on 1, 2 and 4 hosts of namespaces",
+            hosts.run_all,
+            apart=True,
+            prepare=hosts.prepare,
+        ),
+        Tier(
+            "slurm",
+            "jobs in allocations of a small Slurm",
+            hosts.run_slurm,
+            apart=True,
+            prepare=hosts.prepare,
+        ),
+        Tier(
+            "batch",
+            "clusters as jobs of other batch systems",
+            batch.run_all,
+            apart=True,
+        ),
         Tier(
             "waiting", "wrong programs are named, right ones are not", waiting.run_all
         ),

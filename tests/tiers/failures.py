@@ -6,11 +6,13 @@ They wait most of their time, so several files run beside each other.
 from .process import PYTHON, TESTS, Counts, run_unittests
 
 TOGETHER = 3
+# They are short, and wait for what they start.
+LONG = ("test_ways", "test_chaos", "test_ended", "test_deadlocks", "test_mismatches")
 
 
 def run_all() -> Counts:
     counts = Counts()
     files = (TESTS / "failures").glob("test_*.py")
-    for _, here in run_unittests(PYTHON, files, 400, TOGETHER):
+    for _, here in run_unittests(PYTHON, files, 400, TOGETHER, first=LONG):
         counts += here
     return counts

@@ -47,6 +47,13 @@ def _intel(counts: Counts) -> str:
     return str(intel.home) if libraries.install(intel, counts) else ""
 
 
+def prepare() -> None:
+    """Install what hosts have in common with other tiers, if hosts can be made."""
+    if not missing():
+        _library()
+        _intel(Counts())
+
+
 @dataclass(frozen=True)
 class HostsFile:
     """A file of cases, and hosts with a network of their own on which it runs."""

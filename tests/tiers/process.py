@@ -190,11 +190,12 @@ def run_unittests(
     seconds: float,
     together: int,
     env: dict[str, str] | None = None,
+    first: tuple[str, ...] = (),
 ) -> Iterator[tuple[Path, Counts]]:
     """Run files of unittest cases, an interpreter each, some at a time; count each.
 
     A file that fails beside others runs once more, alone. Where one file runs at a
-    time, what fails has failed.
+    time, what fails has failed. Those named `first` take longer than they look.
     """
 
     def start(path: Path) -> Finished:
@@ -203,7 +204,9 @@ def run_unittests(
             return run(command, seconds, cwd=path.parent, env=env)
 
     # The long ones first, so that none of them is left alone at the end.
-    ordered = sorted(files, key=lambda path: path.stat().st_size, reverse=True)
+    ordered = sorted(
+        files, key=lambda path: (path.stem not in first, -path.stat().st_size)
+    )
     with ThreadPoolExecutor(together) as threads:
         ended = list(zip(ordered, threads.map(start, ordered), strict=True))
     for path, done in ended:
