@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import libraries
-from .process import PYTHON, TESTS, Counts, Finished, count_unittest, run, timed
+from .process import PYTHON, TESTS, Counts, Finished, count_with_second, run, timed
 
 FOLDER = TESTS / "hosts"
 UP = str(FOLDER / "up.sh")
@@ -64,22 +64,29 @@ class HostsFile:
     env: dict[str, str] = field(default_factory=dict)
     library: str = "MPICH"
 
-    def run(self) -> tuple[str, Finished]:
+    @property
+    def what(self) -> str:
+        return f"{self.name} on {self.hosts} hosts, {self.library}"
+
+    def run(self) -> Finished:
         command = [UP, str(self.hosts), *self.wrapper]
         command += [PYTHON, "-m", "unittest", "-q", self.name]
-        what = f"{self.name} on {self.hosts} hosts, {self.library}"
-        with timed(what):
+        with timed(self.what):
             env = {"PYTHON": PYTHON, **self.env}
-            return what, run(command, SECONDS, cwd=FOLDER, env=env)
+            return run(command, SECONDS, cwd=FOLDER, env=env)
 
 
 def run_files(files: list[HostsFile], together: int = TOGETHER) -> Counts:
-    """Several at once: most of the time they wait, for heartbeats that do not come."""
+    """Several at once: most of the time they wait, for heartbeats that do not come.
+
+    Other tiers run beside them, so one that fails runs once more.
+    """
     counts = Counts()
     with ThreadPoolExecutor(together) as threads:
-        for what, done in threads.map(HostsFile.run, files):
-            here = count_unittest(done, what)
-            print(f"    {what}: {here.passed} passed, {here.failed} failed")
+        ended = zip(files, threads.map(HostsFile.run, files), strict=True)
+        for file, done in ended:
+            here = count_with_second(file.what, done, file.run)
+            print(f"    {file.what}: {here.passed} passed, {here.failed} failed")
             for line in done.output.splitlines():
                 if line.startswith("test_"):
                     print(f"    {line}")
