@@ -16,8 +16,8 @@
 //!
 //! A persistent operation keeps its tag for all of its rounds: its messages have the same order each time.
 
-use phalanx_shm::ProcId;
 use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::{ProcId, Ways};
 use smallvec::SmallVec;
 
 use crate::comm::Comm;
@@ -194,6 +194,17 @@ impl Plan {
         !self.steps.iter().any(|s| matches!(s, Step::Send { .. } | Step::Recv { .. }))
     }
 
+    /// Whether this rank receives no more messages than it sends among those that are under way together with that of a step, or
+    /// one only.
+    fn is_exchange(&self, step: usize) -> bool {
+        let fence = |s: &Step| matches!(s, Step::Fence);
+        let first = self.steps[..step].iter().rposition(fence).map_or(0, |at| at + 1);
+        let messages = || self.steps[first..].iter().take_while(|s| !fence(s));
+        let received = messages().filter(|s| matches!(s, Step::Recv { .. })).count();
+        let sent = messages().filter(|s| matches!(s, Step::Send { .. })).count();
+        received <= sent.max(1)
+    }
+
     /// Runs a plan without messages.
     ///
     /// # Errors
@@ -235,7 +246,9 @@ impl Run {
                 core.isend_typed(peer.ctx, peer.proc, self.tag, SendBuf::raw(data.mem, count, &data.ty))?
             }
             Step::Recv { peer, data } => {
-                core.irecv_typed(peer.ctx, peer.proc, self.tag, RecvBuf::raw(data.mem, data.count, &data.ty))?
+                let buf = RecvBuf::raw(data.mem, data.count, &data.ty);
+                let in_exchange = data.bytes() >= Ways::LEAST_PIPE && self.plan.is_exchange(step);
+                core.irecv_planned(peer.ctx, peer.proc, self.tag, buf, in_exchange)?
             }
             _ => return Ok(()),
         };

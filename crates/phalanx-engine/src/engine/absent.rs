@@ -204,7 +204,8 @@ impl Core {
                 // The data stays where it is until the operation is over: see `Receiving`.
                 let target =
                     Target { mem: memory::of_mut(&mut data), count: data.len(), ty: bytes().clone(), grow: None };
-                let receive = RecvOp { ctx, pattern: Pattern { source, tag }, target, stage: RecvStage::Posted };
+                let (pattern, stage) = (Pattern { source, tag }, RecvStage::Posted);
+                let receive = RecvOp { ctx, pattern, target, stage, in_exchange: false };
                 let op = self.ops.add(Owner::User, Body::Recv(receive));
                 let signature = matched.signature;
                 self.absentees.all[at].fetched = Some(Fetched { op, from, source, tag, signature, data });

@@ -487,8 +487,21 @@ impl Core {
     /// # Errors
     /// When memory for the operation is short.
     pub fn irecv_typed(&mut self, ctx: u32, source: ProcId, tag: i32, buf: RecvBuf<'static, '_>) -> Result<RawOp> {
+        self.irecv_planned(ctx, source, tag, buf, false)
+    }
+
+    /// The same as a part of an operation in which, or not, this rank has no more to receive than others have from it.
+    pub(crate) fn irecv_planned(
+        &mut self,
+        ctx: u32,
+        source: ProcId,
+        tag: i32,
+        buf: RecvBuf<'static, '_>,
+        in_exchange: bool,
+    ) -> Result<RawOp> {
         let pattern = Pattern { source: source.0 as i32, tag };
-        self.recv_start(&Incoming { ctx, pattern, mem: buf.mem, count: buf.count, ty: buf.ty, grow: None }, Owner::Raw)
+        let RecvBuf { mem, count, ty, .. } = buf;
+        self.recv_start(&Incoming { ctx, pattern, mem, count, ty, grow: None, in_exchange }, Owner::Raw)
     }
 
     /// The outcome of an operation if it is done (which frees it), else `None`.

@@ -286,7 +286,7 @@ impl Core {
             return;
         };
         recv.target.fit(matched.bytes);
-        let target = recv.target.clone();
+        let (target, in_exchange) = (recv.target.clone(), recv.in_exchange);
         let end = matched.bytes.min(target.room());
         if end == 0 {
             let outcome = self.outcome(matched, target.room(), &target.ty);
@@ -299,9 +299,10 @@ impl Core {
             .map_or([0; 3], |w| [STATE, ADDRESS, LISTED].map(|at| w[at].load(Ordering::Relaxed)));
         let offer = Offer { from, remote, block, claimed, told: [address, listed], matched, end };
         let ways = self.universe.ways();
-        // In a collective what counts is the work of all, too: a root that copies into no pipe is done earlier. Who receives from several
-        // has the most to do itself.
-        let exchanging = self.offered > 0 || is_collective(matched.ctx) && self.transfers.is_empty();
+        // What counts in a collective is the work of all: a root that copies into no pipe is done earlier. Who receives from several and
+        // sends nothing has the most to do itself, and leaves half of all but the first message to its senders.
+        let first = is_collective(matched.ctx) && self.transfers.is_empty();
+        let exchanging = self.offered > 0 || in_exchange || first;
         let is_for_one = if exchanging && self.crowded && !self.transfers.is_empty() {
             end >= Ways::LEAST_PIPE as u64
         } else if exchanging {

@@ -133,6 +133,8 @@ pub(crate) struct RecvOp {
     pub(crate) pattern: Pattern,
     pub(crate) target: Target,
     pub(crate) stage: RecvStage,
+    /// See [`Incoming`](super::receive::Incoming).
+    pub(crate) in_exchange: bool,
 }
 
 /// Where a message is to be put.

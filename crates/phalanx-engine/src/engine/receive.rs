@@ -58,11 +58,16 @@ pub(crate) struct Incoming<'t> {
     pub(crate) ty: &'t Datatype,
     /// For bytes: where more of them go than fit.
     pub(crate) grow: Option<Grow>,
+    /// It belongs to an operation in which this rank has no more to receive than others have from it.
+    pub(crate) in_exchange: bool,
 }
 
 impl Incoming<'_> {
-    fn target(&self) -> Target {
-        Target { mem: self.mem, count: self.count, ty: self.ty.clone(), grow: self.grow }
+    /// The operation that it becomes.
+    fn posted(&self) -> Body {
+        let target = Target { mem: self.mem, count: self.count, ty: self.ty.clone(), grow: self.grow };
+        let (ctx, pattern, in_exchange) = (self.ctx, self.pattern, self.in_exchange);
+        Body::Recv(RecvOp { ctx, pattern, target, stage: RecvStage::Posted, in_exchange })
     }
 
     /// The same with room for a message of so many bytes, where that can be made.
@@ -192,10 +197,7 @@ impl Core {
             }
             return Ok(op);
         }
-        let op = self.ops.add(
-            owner,
-            Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
-        );
+        let op = self.ops.add(owner, m.posted());
         self.contexts.entry(m.ctx).or_default().posted.push(m.pattern, op);
         self.posted += 1;
         if self.attentive {
@@ -224,10 +226,7 @@ impl Core {
                 Ok(self.ops.add_complete(owner, outcome))
             }
             Content::Local(send) => {
-                let op = self.ops.add(
-                    owner,
-                    Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
-                );
+                let op = self.ops.add(owner, m.posted());
                 if let Some(body) = self.ops.send(send) {
                     let data = std::mem::replace(&mut body.data, Data::Owned(Vec::new()));
                     match &data {
@@ -243,10 +242,7 @@ impl Core {
                 Ok(op)
             }
             Content::Offered { op: remote, block } => {
-                let op = self.ops.add(
-                    owner,
-                    Body::Recv(RecvOp { ctx: m.ctx, pattern: m.pattern, target: m.target(), stage: RecvStage::Posted }),
-                );
+                let op = self.ops.add(owner, m.posted());
                 self.begin_large(op, stored.from, remote, block, matched);
                 Ok(op)
             }

@@ -352,7 +352,15 @@ impl Comm {
             return Ok(None);
         };
         buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
-        let m = Incoming { ctx: self.ctx(), pattern, mem: buf.mem, count: buf.count, ty: buf.ty, grow: None };
+        let m = Incoming {
+            ctx: self.ctx(),
+            pattern,
+            mem: buf.mem,
+            count: buf.count,
+            ty: buf.ty,
+            grow: None,
+            in_exchange: false,
+        };
         Ok(Some((m, from)))
     }
 }

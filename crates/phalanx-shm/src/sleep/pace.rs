@@ -12,12 +12,14 @@
 //! is scheduled within microseconds of its wake-up, since it has used less than its share. How long a yield took tells
 //! the two machines apart, so every yield is timed. One that took long ends the polling of its wait; two in a row, by
 //! any threads of the process, say that neighbours are busy, and from then on its waits sleep after the first looks. Now
-//! and then one yield is tried again, so seldom that it costs at most a fiftieth of the time even if it is as long again.
+//! and then one yield is tried again: soon at first, and more seldom each time that it was as long again, until that costs
+//! a fiftieth of the time at most.
 //!
 //! **Kin.** Where ranks share CPUs, a yield may be long because other ranks of the job used the CPU, to copy much data or
 //! to compute: they are waited for, and no neighbours. So after one long yield the ranks' CPU time is read around the
 //! next ones. Since a process that wants to run seldom waits where a CPU is idle, a long yield had all CPUs busy; when
-//! the ranks, in the mean of the last ones, had clearly more than all CPUs but one, nobody else took part.
+//! the ranks, in the mean of the last ones, had clearly more than all CPUs but one, nobody else took part; and if they had
+//! all of them in this one, nobody else does now.
 //!
 //! **Patience.** How long a wait polls follows from how long waits were: one that ended within [`MOST`] or so was served by
 //! polling, or would have been, and doubles the time; a longer one was not worth it, and halves it.
@@ -60,8 +62,12 @@ const KNOWN: u32 = 4;
 /// Yields after which what they tell of kin counts for a third.
 const LATELY: u64 = 8;
 
-/// A yield that may be as long as the last one is tried once in so many times its length.
-const SELDOM: u64 = 50;
+/// A yield that may be as long as the last one is tried once in so many times its length, when neighbours have been busy for
+/// long.
+const SELDOM: u32 = 50;
+
+/// The same at first: what was met may have been somebody who computed for a moment.
+const SOON: u32 = 8;
 
 /// The processes that wait for each other, where they share CPUs.
 struct Kin {
@@ -77,9 +83,14 @@ impl std::fmt::Debug for Kin {
 }
 
 impl Kin {
-    /// Whether those who used `time` while a yield took so long were the only ones that computed.
+    /// Whether those who used `time` while yields took so long were the only ones that computed.
     fn were_alone(&self, time: Duration, took: Duration) -> bool {
         time.as_secs_f64() >= (self.cpus - 0.9) * took.as_secs_f64()
+    }
+
+    /// Whether they left nothing of the CPUs for anybody else.
+    fn had_all(&self, time: Duration, took: Duration) -> bool {
+        time.as_secs_f64() >= (self.cpus - 0.2) * took.as_secs_f64()
     }
 }
 
@@ -298,6 +309,14 @@ impl<'a> Pace<'a> {
     }
 }
 
+/// Who had the CPU during a long yield.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Kin,
+    Unknown,
+    Strangers,
+}
+
 /// Whether others compute on this process's CPUs, as its last yields have shown.
 #[derive(Debug)]
 struct Neighbours {
@@ -312,6 +331,8 @@ struct Neighbours {
     used: AtomicU64,
     /// Until when no yield is tried.
     busy: AtomicU64,
+    /// How many times the length of a long yield that is.
+    pause: AtomicU32,
 }
 
 static NEIGHBOURS: Neighbours = Neighbours::new();
@@ -320,7 +341,7 @@ impl Neighbours {
     const fn new() -> Neighbours {
         let [suspected, took, used, busy] = [const { AtomicU64::new(0) }; 4];
         let [in_a_row, known] = [const { AtomicU32::new(0) }; 2];
-        Neighbours { suspected, in_a_row, known, took, used, busy }
+        Neighbours { suspected, in_a_row, known, took, used, busy, pause: AtomicU32::new(SOON) }
     }
 
     /// Yields at `now`, and says how long it took; `None` without a yield when neighbours are busy.
@@ -340,6 +361,8 @@ impl Neighbours {
         } else if suspected {
             self.suspected.store(0, Ordering::Relaxed);
             self.busy.store(0, Ordering::Relaxed);
+            let pause = self.pause.load(Ordering::Relaxed);
+            self.pause.store((pause / 2).max(SOON), Ordering::Relaxed);
         }
         Some(took)
     }
@@ -347,25 +370,37 @@ impl Neighbours {
     /// A yield took long, and kin used so much CPU time meanwhile, if that is known.
     #[cold]
     fn was_long(&self, now: u64, took: Duration, used: Option<(&Kin, Duration)>) {
-        let pause = took.as_nanos() as u64 * SELDOM;
-        let recent = now < self.suspected.swap(now + 2 * pause, Ordering::Relaxed);
-        let row = if recent { self.in_a_row.load(Ordering::Relaxed).saturating_add(1) } else { 1 };
+        let length = took.as_nanos() as u64;
+        let recent = now < self.suspected.swap(now + 2 * length * u64::from(SELDOM), Ordering::Relaxed);
+        let whose = used.map_or(Whose::Strangers, |(kin, used)| self.whose(kin, took, used));
+        let row = match whose {
+            Whose::Kin => 0,
+            _ if recent => self.in_a_row.load(Ordering::Relaxed).saturating_add(1),
+            _ => 1,
+        };
         self.in_a_row.store(row, Ordering::Relaxed);
-        let strangers = used.is_none_or(|(kin, used)| {
-            let known = self.known.load(Ordering::Relaxed).saturating_add(1);
-            self.known.store(known, Ordering::Relaxed);
-            let sum = |word: &AtomicU64, more: Duration| {
-                let before = word.load(Ordering::Relaxed);
-                let sum = (before - before / LATELY).saturating_add(more.as_nanos() as u64);
-                word.store(sum, Ordering::Relaxed);
-                Duration::from_nanos(sum)
-            };
-            let (took, used) = (sum(&self.took, took), sum(&self.used, used));
-            known >= KNOWN && !kin.were_alone(used, took)
-        });
-        let strangers = strangers && row >= ENOUGH;
-        if strangers {
-            self.busy.store(now + pause, Ordering::Relaxed);
+        if whose == Whose::Strangers && row >= ENOUGH {
+            let pause = self.pause.load(Ordering::Relaxed);
+            self.busy.store(now + length * u64::from(pause), Ordering::Relaxed);
+            self.pause.store((pause * 2).min(SELDOM), Ordering::Relaxed);
+        }
+    }
+
+    /// Whose a long yield was, in which kin used so much CPU time. Of those before it, the long ones count most.
+    fn whose(&self, kin: &Kin, took: Duration, used: Duration) -> Whose {
+        let known = self.known.load(Ordering::Relaxed).saturating_add(1);
+        self.known.store(known, Ordering::Relaxed);
+        let sum = |word: &AtomicU64, more: Duration| {
+            let before = word.load(Ordering::Relaxed);
+            let sum = (before - before / LATELY).saturating_add(more.as_nanos() as u64);
+            word.store(sum, Ordering::Relaxed);
+            Duration::from_nanos(sum)
+        };
+        let (all_took, all_used) = (sum(&self.took, took), sum(&self.used, used));
+        match kin.had_all(used, took) {
+            true => Whose::Kin,
+            _ if known < KNOWN || kin.were_alone(all_used, all_took) => Whose::Unknown,
+            _ => Whose::Strangers,
         }
     }
 }
@@ -439,6 +474,13 @@ mod tests {
             })
         };
         assert_eq!(busy_after(2 * long), None);
+        // Strangers had it for long; now nobody but kin has.
+        let neighbours = Neighbours::new();
+        (0..10).for_each(|at| neighbours.was_long(start + at * 1000, 10 * long, Some((&kin, long))));
+        let busy = neighbours.busy.swap(0, Ordering::Relaxed);
+        assert!(busy > start + 10 * long.as_nanos() as u64 * u64::from(SOON), "longer than at first");
+        neighbours.was_long(start + 20_000, long, Some((&kin, 2 * long)));
+        assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
         assert_eq!(busy_after(long), Some(u64::from(KNOWN)));
     }
 
@@ -466,7 +508,7 @@ mod tests {
         assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0, "one may have been an accident");
         neighbours.was_long(start + 1000, long, None);
         let busy = neighbours.busy.load(Ordering::Relaxed);
-        assert_eq!(busy, start + 1000 + 1_000_000 * SELDOM);
+        assert_eq!(busy, start + 1000 + 1_000_000 * u64::from(SOON));
         assert_eq!(neighbours.give_way(clock(), Duration::MAX, None), None);
         // The time is over: the next yield counts.
         neighbours.busy.store(1, Ordering::Relaxed);
@@ -474,7 +516,7 @@ mod tests {
         assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
         // Long yields far from each other are accidents.
         neighbours.was_long(start, long, None);
-        neighbours.was_long(start + 3 * 1_000_000 * SELDOM, long, None);
+        neighbours.was_long(start + 3 * 1_000_000 * u64::from(SELDOM), long, None);
         assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
     }
 }
