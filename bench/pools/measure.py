@@ -67,7 +67,8 @@ def start_and_end(make: Callable) -> list[float]:
 def lost_worker(make: Callable) -> list[float] | str:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "pid")
-        get = make().later(tasks.sleep_under_pid, path, LOST_LIMIT)
+        pool = make()  # Kept: one that is dropped is ended first.
+        get = pool.later(tasks.sleep_under_pid, path, LOST_LIMIT)
         while not os.path.exists(path):
             time.sleep(0.001)
         with open(path) as file:
