@@ -378,7 +378,8 @@ class Crew:
         if self.state == RUN:
             self.state = CLOSE
             self.supervisor.close()
-            self.watch()
+            if self.workers and self.pid == os.getpid():
+                self.watch()  # They end now.
 
     def join(self) -> None:
         """Wait for the end of the threads and of the workers."""
