@@ -41,6 +41,12 @@ class PromptCase(JobCase):
         """The terminal is as it was before the job."""
         self.assertEqual(termios.tcgetattr(job.descriptor), self.modes, job.text)
 
+    def why(self, job: Terminal) -> str:
+        """What is said of the job, in one line."""
+        command = [PHALANX, "why", str(job.pid)]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=WATCHDOG)
+        return " ".join((asked.stdout + asked.stderr).split())
+
     def end_keeping(self, job: Terminal) -> int:
         """Wait for the end of the job; its terminal stays for a look."""
         deadline = time.monotonic() + WATCHDOG
@@ -74,6 +80,7 @@ class TestBreakpoint(PromptCase):
         job.wait_for("[rank 1] (Pdb) ")
         # The others wait in a call for far longer than a proof takes.
         time.sleep(1)
+        self.assertRegex(self.why(job), r"is at a prompt of pdb at\s+script.py:")
         job.type("x = 7\n")
         job.wait_for("[rank 1] (Pdb) ")
         job.type("c\n")
@@ -418,6 +425,7 @@ class TestPostMortem(PromptCase):
         job.type("p wanted\n")
         job.wait_for("21")
         job.wait_for("[rank 2] (Pdb) ")
+        self.assertIn("is at a prompt of pdb after an exception", self.why(job))
         job.type("q\n")
         job.wait_for("raised ValueError; the job ended with it")
         job.wait_for("ranks 0, 1: Recv from rank 2")

@@ -38,7 +38,12 @@ pub(super) fn activity(process: &Process) -> Activity<'_> {
         return Activity { kind: DoingKind::Stdin, words, frames };
     }
     if rests && frames.iter().any(|frame| frame.file.ends_with("/pdb.py")) {
-        return Activity { kind: DoingKind::Traced, words: "is at a prompt of pdb".to_owned(), frames };
+        // After an exception, nothing of the program is on the stack any more.
+        let (words, frames) = match frames.iter().any(is_own) {
+            true => ("is at a prompt of pdb", frames),
+            false => ("is at a prompt of pdb after an exception", &[][..]),
+        };
+        return Activity { kind: DoingKind::Traced, words: words.to_owned(), frames };
     }
     Activity { kind, words, frames }
 }
@@ -89,7 +94,8 @@ pub(super) fn own_frame(frames: &[Frame]) -> usize {
 pub(crate) fn is_own(frame: &Frame) -> bool {
     let file = &frame.file;
     let of_library = file.contains("/lib/python3.") && !file.contains("-packages/");
-    !of_library && !file.contains("/site-packages/phalanx/") && !file.starts_with("<frozen")
+    let of_package = file.contains("/site-packages/phalanx/") || file.ends_with("/_phalanx_doors.py");
+    !of_library && !of_package && !file.starts_with("<frozen")
 }
 
 /// Words about one, as they are said of several.
@@ -287,11 +293,12 @@ mod tests {
         let frame = |file: &str| Frame { file: file.to_owned(), line: 1, function: "f".to_owned() };
         let stack = [
             frame("/usr/lib/python3.11/threading.py"),
+            frame("/x/lib/python3.11/site-packages/_phalanx_doors.py"),
             frame("/x/lib/python3.11/site-packages/phalanx/util/pool.py"),
             frame("/x/lib/python3.11/site-packages/numpy/linalg.py"),
             frame("/home/you/a.py"),
         ];
-        assert_eq!(own_frame(&stack), 2);
+        assert_eq!(own_frame(&stack), 3);
         assert_eq!(own_frame(&stack[..1]), 0);
         assert_eq!(own_frame(&[]), 0);
     }
