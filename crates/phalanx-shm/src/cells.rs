@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! ```text
-//! head        one line          word 0: how many ranks wait for long   the others: the user's
+//! head        two lines         word 0: how many ranks wait for long   the second line: the user's
 //! rank 0      CELLS cells       each: tag, two words that say what the rank does, data of up to INLINE bytes
 //! rank 1      CELLS cells
 //! ...
@@ -48,6 +48,10 @@ pub const INLINE: usize = (CELL - DATA) * 8;
 /// Words in a line.
 const LINE: usize = 8;
 
+/// Words in the head. Ranks that wait for long change the first of its lines, and each operation looks at the second, which
+/// stays in every cache.
+const HEAD: usize = if cfg!(loom) { LINE } else { 2 * LINE };
+
 /// Words in a cell: two lines, of which few bytes need the first only.
 const CELL: usize = if cfg!(loom) { DATA + 1 } else { 2 * LINE };
 
@@ -68,7 +72,7 @@ pub struct Waiter<'a>(&'a AtomicU64);
 impl<'a> Cells<'a> {
     /// Words that the cells of so many ranks take.
     pub const fn words(ranks: usize) -> usize {
-        LINE + ranks * CELLS * CELL
+        HEAD + ranks * CELLS * CELL
     }
 
     /// The cells in memory that was zero before the first step; `None` when it is too short.
@@ -79,12 +83,12 @@ impl<'a> Cells<'a> {
 
     /// The words of the head that are the user's.
     pub fn head(&self) -> &'a [AtomicU64] {
-        &self.words[1..LINE]
+        &self.words[HEAD - LINE + 1..HEAD]
     }
 
     #[inline]
     fn at(rank: usize, step: u64) -> usize {
-        LINE + (rank * CELLS + step as usize % CELLS) * CELL
+        HEAD + (rank * CELLS + step as usize % CELLS) * CELL
     }
 
     /// The memory for a rank's data in a step: [`INLINE`] bytes.
