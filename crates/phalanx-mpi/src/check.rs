@@ -39,7 +39,7 @@ fn made_now() -> MutexGuard<'static, BTreeMap<usize, Made>> {
 }
 
 #[inline]
-fn is_on() -> bool {
+pub(crate) fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 

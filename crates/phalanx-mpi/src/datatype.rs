@@ -117,6 +117,11 @@ pub(crate) fn find(raw: RawType) -> Result<TypeRef, Failure> {
     Err(bad_type(raw))
 }
 
+/// Bytes of a predefined type.
+pub(crate) fn predefined_size(raw: RawType) -> Option<usize> {
+    numbers::basic(raw.0).filter(|_| raw.0 < 0x1000).map(|basic| Datatype::predefined(basic).size())
+}
+
 #[cold]
 fn bad_type(raw: RawType) -> Failure {
     let text = if raw == RawType::NULL {

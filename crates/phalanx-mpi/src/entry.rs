@@ -10,7 +10,7 @@ use crate::consts;
 use crate::errors::{self, Handler};
 use crate::handle::{RawComm, RawFile, RawSession, RawWin};
 use crate::state;
-use crate::trace;
+use crate::trace::{self, Entering};
 
 /// When a function may be called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,11 +99,11 @@ pub(crate) fn run(
     arguments: impl FnOnce() -> trace::Arguments,
     again: impl FnOnce() -> c_int,
 ) -> c_int {
-    if when == When::WhileRunning
-        && !state::is_plain()
-        && let Some(code) = look_closely(name, number, arguments, again)
-    {
-        return code;
+    if when == When::WhileRunning && !state::is_plain() {
+        std::hint::cold_path();
+        if let Some(code) = look_closely(name, number, arguments, again) {
+            return code;
+        }
     }
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => consts::SUCCESS,
@@ -127,8 +127,7 @@ pub(crate) fn run_tool(body: impl FnOnce() -> Done) -> c_int {
 }
 
 /// What there is to do before a call while the program is traced or checked; the error code of one that is over, or cannot be
-/// made.
-#[cold]
+/// made. (Not marked as cold: it would be compiled to be short, and a traced program goes through it at each call.)
 #[inline(never)]
 fn look_closely(
     name: &'static str,
@@ -136,11 +135,14 @@ fn look_closely(
     arguments: impl FnOnce() -> trace::Arguments,
     again: impl FnOnce() -> c_int,
 ) -> Option<c_int> {
-    if state::is_running() && trace::enters(number) {
-        Some(trace::call(number, &arguments(), again))
-    } else {
-        look(name)
+    if state::is_running() {
+        match trace::enters(number) {
+            Entering::Recorded(recorder) => return Some(trace::call(recorder, number, &arguments(), again)),
+            Entering::Again if !crate::check::is_on() => return None,
+            Entering::Again | Entering::Unrecorded => {}
+        }
     }
+    look(name)
 }
 
 #[cold]

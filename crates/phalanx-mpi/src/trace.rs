@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use phalanx_engine::Engine;
 use phalanx_engine::engine::{Frame, TraceEvent, Traced, Tracer};
-use phalanx_shm::log::Clock;
+use phalanx_shm::log::{Clock, Part};
 use phalanx_shm::{Log, ProcId, inherit};
-use phalanx_trace::record::{self, Begun, Event, Half, Object};
+use phalanx_trace::record::{self, About, Event, FORMS, Form, Half, Object};
 use phalanx_trace::{Place, number};
 
 use crate::entry::ErrorObject;
@@ -37,6 +37,9 @@ const PLACES: usize = 1 << 16;
 /// Frames that may belong to the package before one that does not.
 const DEPTH: usize = 32;
 
+/// In the number of a message's record: it stands in that of its call.
+const OF_CALL: u32 = 1 << 31;
+
 /// A place that belongs to no program.
 const NOWHERE: u32 = 0;
 
@@ -55,13 +58,17 @@ pub(crate) struct Arguments {
     pub(crate) ty: Option<RawType>,
 }
 
-struct Recorder {
+pub(crate) struct Recorder {
     log: Log,
     /// In a forked child, nothing is written.
     forks: u32,
     /// There was no room for a message: no more are recorded.
     ends_messages: AtomicBool,
+    /// Messages so far. Changed under the engine's lock alone.
+    messages: AtomicU32,
     threads: AtomicU32,
+    /// Forms of calls so far.
+    forms: AtomicU32,
     places: Mutex<HashMap<Spot, u32>>,
     names: Mutex<HashMap<Object, String>>,
 }
@@ -73,10 +80,58 @@ struct Here {
     /// The record of the call.
     call: Cell<u32>,
     waited: Cell<u64>,
+    /// The call whose message may stand in its record; 0 for none. Then what that message has to be.
+    lone: Cell<u32>,
+    about: [Cell<u64>; 2],
+    bytes: Cell<u64>,
     /// The next call is the one that has been looked at.
     passes: Cell<bool>,
-    near: [Cell<(Spot, u32)>; NEAR],
+    /// Its part of the log.
+    part: Cell<Part>,
+    near: [Near; NEAR],
+    /// Of calls whose place is not known.
+    nowhere: Near,
     told: [Cell<(Option<Object>, u32)>; TOLD],
+}
+
+/// What is no message.
+const NOTHING: About = [u64::MAX; 2];
+
+/// A place, and the call that was made there last. (Each word is a cell of its own: what is stored by words and loaded in larger pieces at
+/// once has to wait.)
+struct Near {
+    spot: Cell<Spot>,
+    place: Cell<u32>,
+    /// The number of that call's form.
+    form: Cell<u32>,
+    /// What it was made with: see [`key`].
+    key: [Cell<u64>; 4],
+    about: [Cell<u64>; 2],
+    /// Bytes of what was counted; 0 where that may change.
+    size: Cell<u64>,
+}
+
+impl Near {
+    /// No place.
+    const fn new() -> Near {
+        Near {
+            spot: Cell::new([0; 2]),
+            place: Cell::new(NOWHERE),
+            form: Cell::new(0),
+            key: [const { Cell::new(0) }; 4],
+            about: [const { Cell::new(0) }; 2],
+            size: Cell::new(0),
+        }
+    }
+
+    #[inline]
+    fn is_for(&self, key: &[u64; 4]) -> bool {
+        self.key.iter().zip(key).all(|(own, key)| own.get() == *key)
+    }
+
+    fn set_key(&self, key: [u64; 4]) {
+        self.key.iter().zip(key).for_each(|(own, key)| own.set(key));
+    }
 }
 
 thread_local! {
@@ -85,8 +140,13 @@ thread_local! {
             thread: Cell::new(u32::MAX),
             call: Cell::new(0),
             waited: Cell::new(0),
+            lone: Cell::new(0),
+            about: [const { Cell::new(0) }; 2],
+            bytes: Cell::new(0),
             passes: Cell::new(false),
-            near: [const { Cell::new(([0; 2], NOWHERE)) }; NEAR],
+            part: Cell::new(Part::NONE),
+            near: [const { Near::new() }; NEAR],
+            nowhere: Near::new(),
             told: [const { Cell::new((None, 0)) }; TOLD],
         }
     };
@@ -108,7 +168,9 @@ pub(crate) fn begin(engine: &Engine) {
         log,
         forks: phalanx_shm::fork::generation(),
         ends_messages: AtomicBool::new(false),
+        messages: AtomicU32::new(0),
         threads: AtomicU32::new(0),
+        forms: AtomicU32::new(0),
         places: Mutex::default(),
         names: Mutex::default(),
     });
@@ -126,10 +188,10 @@ pub(crate) fn is_on() -> bool {
 pub(crate) fn initialized(name: &'static str, began: Began) {
     if let Some(recorder) = RECORDER.get() {
         let at = if recorder.log.clock() == Clock::Counter { began.1 } else { began.0 };
-        let begun = Begun { function: number(name), at, ..Begun::default() };
         let _ = HERE.try_with(|here| {
-            let at = recorder.begins(Begun { thread: recorder.thread(here), ..begun });
-            recorder.ends(at, 0);
+            let form = Form { function: number(name), thread: recorder.thread(here), ..Form::default() };
+            let (form, _) = recorder.form(here, &form);
+            recorder.ends(recorder.begins(here, form, at, 0), 0);
         });
     }
 }
@@ -148,35 +210,63 @@ pub(crate) fn renamed() {
     NAMES.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Whether a call of a function is to be recorded: if so, it goes to [`call`].
-pub(crate) fn enters(function: u16) -> bool {
-    if function == 0 || !is_on() {
-        return false;
-    }
+/// What there is to do with a call while the program is traced or checked.
+pub(crate) enum Entering {
+    /// It goes to [`call`].
+    Recorded(&'static Recorder),
+    /// It has been there, and is the one that is made again.
+    Again,
+    /// Nothing.
+    Unrecorded,
+}
+
+/// What there is to do with a call of a function.
+#[inline]
+pub(crate) fn enters(function: u16) -> Entering {
+    let Some(recorder) = RECORDER.get().filter(|_| function != 0) else { return Entering::Unrecorded };
     // A thread that is past its end has no place to keep what it is in.
-    HERE.try_with(|here| !here.passes.replace(false)).unwrap_or(false)
+    match HERE.try_with(|here| here.passes.replace(false)) {
+        Ok(true) => Entering::Again,
+        Ok(false) if recorder.forks == phalanx_shm::fork::generation() => Entering::Recorded(recorder),
+        _ => Entering::Unrecorded,
+    }
 }
 
 /// Records a call, which `again` makes.
-pub(crate) fn call(function: u16, arguments: &Arguments, again: impl FnOnce() -> c_int) -> c_int {
-    let Some(recorder) = RECORDER.get().filter(|recorder| recorder.forks == phalanx_shm::fork::generation()) else {
-        let _ = HERE.try_with(|here| here.passes.set(true));
-        return again();
-    };
-    let outer = HERE.try_with(|here| {
-        let at = recorder.begins(recorder.look_at(here, function, arguments));
+pub(crate) fn call(recorder: &Recorder, function: u16, arguments: &Arguments, again: impl FnOnce() -> c_int) -> c_int {
+    // `enters` has found it.
+    HERE.with(|here| {
+        let at = recorder.enter(here, function, arguments);
         here.passes.set(true);
-        (here.call.replace(at), here.waited.replace(0))
-    });
-    let code = again();
-    let _ = HERE.try_with(|here| {
-        recorder.ends(here.call.get(), here.waited.get());
-        if let Ok((call, waited)) = outer {
-            here.call.set(call);
-            here.waited.set(waited);
-        }
-    });
-    code
+        let (call, waited) = (here.call.replace(at), here.waited.replace(0));
+        let code = again();
+        recorder.ends(at, here.waited.replace(waited));
+        here.call.set(call);
+        code
+    })
+}
+
+/// What a call is made with, but for its place and how much it moves: where it is the same, so is what the call is about, as long as
+/// no object has been made or given a name.
+#[inline]
+fn key(function: u16, arguments: &Arguments, names: u32) -> [u64; 4] {
+    let (kind, raw) = match arguments.object {
+        ErrorObject::None => (1, 0),
+        ErrorObject::Comm(raw) => (2, raw.0),
+        ErrorObject::Win(raw) => (3, raw.0),
+        ErrorObject::File(raw) => (4, raw.0),
+        ErrorObject::Session(raw) => (5, raw.0),
+    };
+    let known = u64::from(arguments.peer.is_some())
+        | u64::from(arguments.tag.is_some()) << 1
+        | u64::from(arguments.count.is_some()) << 2;
+    let number = |of: Option<c_int>| u64::from(of.unwrap_or(0) as u32);
+    [
+        u64::from(names) | u64::from(function) << 32 | kind << 48 | known << 56,
+        raw as u64,
+        number(arguments.peer) | number(arguments.tag) << 32,
+        arguments.ty.map_or(0, |ty| ty.0) as u64,
+    ]
 }
 
 impl Recorder {
@@ -187,39 +277,97 @@ impl Recorder {
         here.thread.get()
     }
 
-    /// What is known of a call before it is made.
-    fn look_at(&self, here: &Here, function: u16, arguments: &Arguments) -> Begun {
-        let place = self.place(here);
-        let (object, peer) = self.object(here, arguments);
-        let bytes = arguments.count.and_then(|count| u64::try_from(count).ok()).and_then(|count| match arguments.ty {
-            Some(ty) => count.checked_mul(datatype::find(ty).ok()?.size() as u64),
-            None => Some(count),
-        });
-        let (thread, tag) = (self.thread(here), arguments.tag);
-        // The time comes last: what has been looked at until now is no part of the call.
-        Begun { function, thread, at: self.log.clock().now(), place, object, peer: peer.map(|peer| peer.0), tag, bytes }
-    }
-
-    /// The record of a call that begins; 0 where there is no room for it.
-    fn begins(&self, begun: Begun) -> u32 {
-        let Some(at) = self.log.take(record::CALL_GRANULES) else {
-            self.log.lose();
-            return 0;
+    /// A call begins. Its record; 0 where there is no room for it.
+    #[inline]
+    fn enter(&self, here: &Here, function: u16, arguments: &Arguments) -> u32 {
+        let key = key(function, arguments, NAMES.load(Ordering::Relaxed));
+        let near = self.place(here).unwrap_or(&here.nowhere);
+        if !near.is_for(&key) {
+            self.look_at(here, function, arguments, near, key);
+        }
+        let size = match (near.size.get(), arguments.ty) {
+            // What is not predefined may have been freed, and its handle given to another type.
+            (0, Some(ty)) => datatype::find(ty).map_or(0, |found| found.size() as u64),
+            (size, _) => size,
         };
-        self.log.write(at, record::call(&begun));
+        let count = arguments.count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
+        let bytes = count.saturating_mul(size);
+        // The time comes last: what has been looked at until now is no part of the call.
+        let at = self.begins(here, near.form.get(), self.log.clock().now(), bytes);
+        here.lone.set(at);
+        here.about[0].set(near.about[0].get());
+        here.about[1].set(near.about[1].get());
+        here.bytes.set(bytes);
         at
     }
 
+    /// Finds out what a call has in common with the next one in its place.
+    #[cold]
+    fn look_at(&self, here: &Here, function: u16, arguments: &Arguments, near: &Near, key: [u64; 4]) {
+        let (object, peer) = self.object(here, arguments);
+        let place = near.place.get();
+        let (form, about) = self.form(
+            here,
+            &Form {
+                function,
+                thread: self.thread(here),
+                place: (place != NOWHERE).then_some(place),
+                object,
+                peer: peer.map(|peer| peer.0),
+                tag: arguments.tag,
+                has_bytes: arguments.count.is_some(),
+            },
+        );
+        let size = match arguments.ty {
+            Some(ty) => datatype::predefined_size(ty).map_or(0, |size| size as u64),
+            // Bytes are counted.
+            None => 1,
+        };
+        near.form.set(form);
+        near.about[0].set(about[0]);
+        near.about[1].set(about[1]);
+        near.size.set(size);
+        // Without room for its form, the next call tries again.
+        near.set_key(if form == 0 { [0; 4] } else { key });
+    }
+
+    /// Writes a form: its number, or 0.
+    fn form(&self, here: &Here, form: &Form) -> (u32, About) {
+        let number = self.forms.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let record = record::form(form, number);
+        let at = self.log.take(&here.part, 1).filter(|_| number < FORMS);
+        match at.inspect(|at| self.log.write(*at, record)) {
+            Some(_) => (number, record::about(&record)),
+            None => (0, NOTHING),
+        }
+    }
+
+    /// The record of a call that begins at that time; 0 where there is no room for it.
+    #[inline]
+    fn begins(&self, here: &Here, form: u32, now: u64, bytes: u64) -> u32 {
+        let (call, is_long) = record::call(form, now, bytes);
+        let Some(at) = self.log.take(&here.part, 1 + u32::from(is_long)).filter(|_| form != 0) else {
+            self.log.lose();
+            return 0;
+        };
+        if is_long {
+            self.log.write(at + 1, record::bytes_of_call(bytes));
+        }
+        self.log.write(at, call);
+        at
+    }
+
+    #[inline]
     fn ends(&self, at: u32, waited: u64) {
         if at != 0 {
-            self.log.set(at, record::WAITED, waited);
-            self.log.set(at, record::ENDED, self.log.clock().now());
+            let behind = record::waited(self.log.get(at, record::BYTES), waited);
+            self.log.set_both(at, record::ENDED, [self.log.clock().now(), behind]);
         }
     }
 
     fn write(&self, record: &[u64]) -> bool {
         let granules = u32::try_from(record.len() / record::GRANULE).unwrap_or(u32::MAX);
-        let at = self.log.take(granules);
+        let at = self.log.take_apart(granules);
         at.inspect(|at| self.log.write_all(*at, record)).is_some()
     }
 
@@ -261,15 +409,15 @@ impl Recorder {
         }
         let name = name();
         let mut all = locked(&self.names);
-        if all.get(&object) == Some(&name) || self.write(&record::name(object, &name)) {
+        if all.get(&object) == Some(&name) || self.write(&record::name(object, &name, self.log.clock().now())) {
             all.insert(object, name);
             told.set((Some(object), names));
         }
     }
 
-    /// The number of the place that calls.
+    /// The place that calls, as this thread knows it.
     #[inline]
-    fn place(&self, here: &Here) -> Option<u32> {
+    fn place<'h>(&self, here: &'h Here) -> Option<&'h Near> {
         if !extras::finds_places() {
             return self.find(here, [place::caller()?, 0], |[address, _]| place::of_address(address));
         }
@@ -281,26 +429,26 @@ impl Recorder {
                 // It cannot say so quickly where it is.
                 None => {
                     let frame = extras::find_place(true).into_iter().next()?;
-                    return self.by_text(frame);
+                    return self.find(here, spot_of(&frame), |_| Some(frame));
                 }
             }
-            if let Some(place) = self.find(here, spot, extras::name_of_spot) {
-                return Some(place);
+            if let Some(near) = self.find(here, spot, extras::name_of_spot) {
+                return Some(near);
             }
         }
         None
     }
 
-    /// The number of a place; none of one that belongs to no program.
+    /// A place; none of one that belongs to no program.
     #[inline]
-    fn find(&self, here: &Here, spot: Spot, name: impl FnOnce(Spot) -> Option<Frame>) -> Option<u32> {
+    fn find<'h>(&self, here: &'h Here, spot: Spot, name: impl FnOnce(Spot) -> Option<Frame>) -> Option<&'h Near> {
         let near = &here.near[(spot[0] >> 4 ^ spot[1] >> 1) % NEAR];
-        let (known, mut place) = near.get();
-        if known != spot {
-            place = self.look_up(spot, name)?;
-            near.set((spot, place));
+        if near.spot.get() != spot {
+            near.place.set(self.look_up(spot, name)?);
+            near.spot.set(spot);
+            near.set_key([0; 4]);
         }
-        (place != NOWHERE).then_some(place)
+        (near.place.get() != NOWHERE).then_some(near)
     }
 
     #[cold]
@@ -323,13 +471,13 @@ impl Recorder {
         };
         Some(*places.entry(spot).or_insert(place))
     }
+}
 
-    /// As [`Recorder::find`], for a place that has a name and nothing else.
-    fn by_text(&self, frame: Frame) -> Option<u32> {
-        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((&frame.file, frame.line, &frame.function));
-        self.look_up([hash as usize, usize::MAX], |_| Some(frame))
-    }
+/// What stands for a place that has a name and nothing else.
+fn spot_of(frame: &Frame) -> Spot {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((&frame.file, frame.line, &frame.function));
+    [hash as usize, usize::MAX]
 }
 
 fn place_of(frame: Frame) -> Place {
@@ -346,28 +494,61 @@ impl Tracer for Recorder {
         if self.ends_messages.load(Ordering::Relaxed) {
             return 0;
         }
-        let Some(at) = self.log.take(1) else {
+        let record = HERE.try_with(|here| {
+            let event = match message.event {
+                TraceEvent::Sent => Event::Sent,
+                TraceEvent::Matched => Event::Matched,
+            };
+            let number = self.messages.load(Ordering::Relaxed);
+            self.messages.store(number.wrapping_add(1), Ordering::Relaxed);
+            let Traced { call, other, ctx: context, tag, bytes, .. } = message;
+            let current = here.call.get();
+            let half = Half { event, call: call.unwrap_or(current), other: other.0, context, tag, bytes, number };
+            if half.call == here.lone.get() && half.call != 0 && half.call & OF_CALL == 0 {
+                let word = self.log.get(half.call, 0);
+                let about = [here.about[0].get(), here.about[1].get()];
+                if let Some(word) = record::with_message(word, &about, here.bytes.get(), &half) {
+                    self.log.set(half.call, 0, word);
+                    // It has no other one.
+                    here.lone.set(0);
+                    return Some(half.call | OF_CALL);
+                }
+            }
+            let at = self.log.take(&here.part, 1)?;
+            self.log.write(at, record::half(&half));
+            Some(at)
+        });
+        let Ok(Some(record)) = record else {
             self.ends_messages.store(true, Ordering::Relaxed);
             return 0;
         };
-        let event = match message.event {
-            TraceEvent::Sent => Event::Sent,
-            TraceEvent::Matched => Event::Matched,
-        };
-        let Traced { call, other, ctx: context, tag, bytes, .. } = message;
-        self.log.write(at, record::half(&Half { event, call, other: other.0, context, tag, bytes }));
-        at
+        record
     }
 
     fn completed(&self, record: u32) {
-        self.log.set(record, record::COMPLETED, self.call().into());
+        // A call that waits for its message completes it.
+        if record & OF_CALL == 0 {
+            let outcome = self.log.get(record, record::OUTCOME);
+            self.log.set(record, record::OUTCOME, record::completed(outcome, self.call()));
+        }
     }
 
     fn taken_back(&self, record: u32) {
-        self.log.set(record, record::TAKEN_BACK, 1);
+        if record & OF_CALL == 0 {
+            let outcome = self.log.get(record, record::OUTCOME);
+            self.log.set(record, record::OUTCOME, record::taken_back(outcome));
+        } else {
+            let call = record & !OF_CALL;
+            self.log.set(call, 0, record::without_message(self.log.get(call, 0)));
+        }
     }
 
-    fn waited(&self, nanoseconds: u64) {
-        let _ = HERE.try_with(|here| here.waited.set(here.waited.get() + nanoseconds));
+    fn now(&self) -> u64 {
+        self.log.clock().now()
+    }
+
+    fn waited(&self, since: u64) {
+        let waited = self.log.clock().now().saturating_sub(since);
+        let _ = HERE.try_with(|here| here.waited.set(here.waited.get() + waited));
     }
 }

@@ -5,14 +5,17 @@
 //! | 0, 1 | a mark, who writes here (0: nobody yet), how many granules are taken, what has been lost; the clock |
 //! | then | records: the lowest byte of each granule says what it is, 0 nothing (yet) |
 //!
-//! A thread takes granules by one addition and fills them; the word with the lowest byte of a record's first granule is
-//! written last. So threads need no lock, and a process may be killed at any instant: what it was writing looks like
-//! nothing, and everything before is there. Pages are reserved in pieces before they are written: where memory is
-//! short, records are lost instead of the process.
+//! A thread takes a [part](Part) of many granules at once, by an atomic change of the count, and puts its records there one behind
+//! the other: an atomic change for each record waits until all that the CPU has stored before has arrived in its cache, a message
+//! that it has just copied, too. So threads need no lock, and the order of records is that of time only within a part.
+//! The word with the lowest byte of a record's first granule is written last: a process may be killed at any instant, what it was
+//! writing looks like nothing, and everything before is there. Pages are reserved in pieces before they are written: where
+//! memory is short, records are lost instead of the process.
 //!
 //! Times are those of the CPU's counter where the kernel's own clock is that counter, which it is only when it runs alike on all CPUs;
 //! else of the monotonic clock. Who makes the log says which, and translates them.
 
+use std::cell::Cell;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -26,6 +29,8 @@ const BYTES: u64 = GRANULE as u64 * 8;
 const MARK: u64 = u64::from_le_bytes(*b"phx-log1");
 /// Bytes that are reserved at once.
 const PIECE: u64 = 256 << 10;
+/// Granules of a thread's first part and of its largest: a thread that makes few calls leaves little empty.
+const PARTS: (u32, u32) = (8, 64);
 /// The fewest bytes of a log.
 const LEAST: usize = 64 << 10;
 
@@ -67,6 +72,19 @@ impl Clock {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
     }
+}
+
+/// Granules that a thread has taken and has no records in yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    next: u32,
+    end: u32,
+    size: u32,
+}
+
+impl Part {
+    /// None yet.
+    pub const NONE: Part = Part { next: 0, end: 0, size: 0 };
 }
 
 /// A log.
@@ -136,20 +154,46 @@ impl Log {
         &self.words()[at]
     }
 
-    /// Takes `granules` for a record. `None` when there is no room.
+    /// Takes `granules` for a record of the thread whose part this is, in order. `None` when there is no room.
     #[inline]
-    pub fn take(&self, granules: u32) -> Option<u32> {
-        // One that is too late does not take: the count stays near its end.
-        let end = self.word(TAKEN).load(Ordering::Relaxed) + u64::from(granules);
-        if (end + HEAD) * BYTES > self.segment.len() as u64 {
+    pub fn take(&self, part: &Cell<Part>, granules: u32) -> Option<u32> {
+        let Part { next, end, size } = part.get();
+        if granules > end - next {
+            return self.take_part(part, granules);
+        }
+        part.set(Part { next: next + granules, end, size });
+        Some(next)
+    }
+
+    /// As [`Log::take`], out of a new part.
+    #[cold]
+    fn take_part(&self, part: &Cell<Part>, granules: u32) -> Option<u32> {
+        let size = (part.get().size * 2).clamp(PARTS.0, PARTS.1);
+        let (at, end) = self.claim(granules, size.max(granules))?;
+        part.set(Part { next: at + granules, end, size });
+        Some(at)
+    }
+
+    /// Takes `granules` for a record that is of no part. `None` when there is no room.
+    #[cold]
+    pub fn take_apart(&self, granules: u32) -> Option<u32> {
+        Some(self.claim(granules, granules)?.0)
+    }
+
+    /// Takes so many granules or, close to the end, at least the fewest: from where to where.
+    fn claim(&self, fewest: u32, most: u32) -> Option<(u32, u32)> {
+        let room = self.segment.len() as u64 / BYTES - HEAD;
+        let more = |taken: u64| {
+            let left = room.checked_sub(taken)?;
+            (left >= u64::from(fewest)).then(|| taken + left.min(most.into()))
+        };
+        let taken = self.word(TAKEN);
+        let from = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        let (from, end) = (from + HEAD, more(from)? + HEAD);
+        if end * BYTES > self.reserved.load(Ordering::Acquire) && !self.reserve(end * BYTES) {
             return None;
         }
-        let at = self.word(TAKEN).fetch_add(u64::from(granules), Ordering::Relaxed) + HEAD;
-        let end = (at + u64::from(granules)) * BYTES;
-        if end > self.reserved.load(Ordering::Acquire) && !self.reserve(end) {
-            return None;
-        }
-        u32::try_from(at).ok()
+        Some((u32::try_from(from).ok()?, u32::try_from(end).ok()?))
     }
 
     /// Counts something for which there was no room.
@@ -181,37 +225,56 @@ impl Log {
         is_there
     }
 
-    /// The word `word` of the record that begins at granule `at`; of what lies outside, the last word of the log.
+    /// The words of the record that begins at granule `at`; none of one that lies outside.
     #[inline]
-    fn of_record(&self, at: u32, word: usize) -> &AtomicU64 {
-        let words = self.words();
-        &words[(at as usize * GRANULE + word).min(words.len() - 1)]
+    fn of_record(&self, at: u32) -> &[AtomicU64] {
+        self.words().get(at as usize * GRANULE..).unwrap_or_default()
     }
 
     /// Writes a record into granules that were taken for it.
     #[inline]
     pub fn write<const N: usize>(&self, at: u32, record: [u64; N]) {
-        for (word, value) in record.iter().enumerate().skip(1) {
-            self.of_record(at, word).store(*value, Ordering::Relaxed);
+        let Some(words) = self.of_record(at).first_chunk::<N>() else { return };
+        // By number: the compiler makes no loop of it.
+        for word in 1..N {
+            words[word].store(record[word], Ordering::Relaxed);
         }
         // Release: for a reader that does not wait for the end.
-        self.of_record(at, 0).store(record[0], Ordering::Release);
+        words[0].store(record[0], Ordering::Release);
     }
 
     /// As [`Log::write`], for a record of any length.
     pub fn write_all(&self, at: u32, record: &[u64]) {
-        for (word, value) in record.iter().enumerate().skip(1) {
-            self.of_record(at, word).store(*value, Ordering::Relaxed);
+        let Some(words) = self.of_record(at).get(..record.len()) else { return };
+        for (word, value) in words.iter().zip(record).skip(1) {
+            word.store(*value, Ordering::Relaxed);
         }
-        if let Some(first) = record.first() {
-            self.of_record(at, 0).store(*first, Ordering::Release);
+        if let (Some(word), Some(value)) = (words.first(), record.first()) {
+            word.store(*value, Ordering::Release);
         }
     }
 
     /// Changes a word of a record.
     #[inline]
     pub fn set(&self, at: u32, word: usize, value: u64) {
-        self.of_record(at, word).store(value, Ordering::Relaxed);
+        if let Some(word) = self.of_record(at).get(word) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Log::set`], for two words that follow each other.
+    #[inline]
+    pub fn set_both(&self, at: u32, word: usize, values: [u64; 2]) {
+        let words = self.of_record(at).get(word..).and_then(<[AtomicU64]>::first_chunk::<2>);
+        let Some([first, second]) = words else { return };
+        first.store(values[0], Ordering::Relaxed);
+        second.store(values[1], Ordering::Relaxed);
+    }
+
+    /// A word of a record of this process.
+    #[inline]
+    pub fn get(&self, at: u32, word: usize) -> u64 {
+        self.of_record(at).get(word).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     /// What has been [lost](Log::lose).
@@ -261,39 +324,73 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let (reader, writer) = pair(0);
-        let at = writer.take(1).expect("room");
+        let part = Cell::new(Part::NONE);
+        let at = writer.take(&part, 1).expect("room");
         writer.write(at, [7, 1, 2, 3]);
-        let two = writer.take(2).expect("room");
+        let two = writer.take(&part, 2).expect("room");
         writer.write(two, [9, 1, 2, 3, 4, 5, 6, 7]);
         writer.set(at, 2, 20);
-        assert_eq!((at, two), (2, 3));
+        assert_eq!((at, two, writer.get(two, 7)), (2, 3, 7));
         assert_eq!(reader.all()[OWNER], u64::from(std::process::id()));
-        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(reader.all()[HEAD as usize * GRANULE..][..12], [7, 1, 20, 3, 9, 1, 2, 3, 4, 5, 6, 7]);
+        assert!(reader.all()[HEAD as usize * GRANULE + 12..].iter().all(|word| *word == 0));
     }
 
     #[test]
     fn a_record_that_was_not_finished_is_nothing() {
         let (reader, writer) = pair(0);
-        writer.take(1).expect("room");
-        let at = writer.take(1).expect("room");
+        let part = Cell::new(Part::NONE);
+        writer.take(&part, 1).expect("room");
+        let at = writer.take(&part, 1).expect("room");
         writer.write(at, [7, 1, 2, 3]);
-        assert_eq!(reader.all()[HEAD as usize * GRANULE..], [0, 0, 0, 0, 7, 1, 2, 3]);
+        assert_eq!(reader.all()[HEAD as usize * GRANULE..][..8], [0, 0, 0, 0, 7, 1, 2, 3]);
     }
 
     #[test]
     fn what_has_no_room_is_lost_and_counted() {
         let (reader, writer) = pair(PIECE as usize);
         let room = PIECE as usize / (GRANULE * 8) - HEAD as usize;
-        assert_eq!((0..).take_while(|_| writer.take(1).is_some()).count(), room);
-        assert!((0..9).all(|_| writer.take(2).is_none()));
+        let part = Cell::new(Part::NONE);
+        assert_eq!((0..).take_while(|_| writer.take(&part, 1).is_some()).count(), room);
+        assert!((0..9).all(|_| writer.take(&part, 2).is_none() && writer.take_apart(1).is_none()));
         writer.lose();
         assert_eq!((reader.lost(), reader.all().len()), (1, (room + HEAD as usize) * GRANULE));
     }
 
     #[test]
+    fn a_record_lies_in_one_piece_and_a_part_grows() {
+        let (_reader, writer) = pair(0);
+        let part = Cell::new(Part::NONE);
+        let mut taken = Vec::new();
+        for granules in (0..300).map(|number| 1 + number % 3) {
+            let at = writer.take(&part, granules).expect("room");
+            taken.extend(at..at + granules);
+            // Another thread's, or a text.
+            taken.extend(writer.take_apart(1));
+        }
+        let (count, end) = (taken.len(), taken.iter().max().copied().unwrap_or(0));
+        taken.sort_unstable();
+        taken.dedup();
+        // Each granule once, and two of a part at most left empty, when a record of three no longer fitted.
+        assert_eq!((taken.len(), part.get().size), (count, PARTS.1));
+        assert!(end as usize - count < 2 * 300 / 16 + PARTS.1 as usize, "{end} {count}");
+    }
+
+    #[test]
+    fn what_is_outside_is_not_written() {
+        let (reader, writer) = pair(0);
+        let end = u32::try_from(PIECE).expect("a number") / 32;
+        writer.write(end - 1, [7, 1, 2, 3, 4, 5, 6, 7]);
+        writer.write_all(u32::MAX, &[7, 1, 2, 3]);
+        writer.set(end, 0, 7);
+        assert_eq!((writer.get(end - 1, 0), writer.get(end, 0)), (0, 0));
+        assert_eq!(reader.all().len(), HEAD as usize * GRANULE);
+    }
+
+    #[test]
     fn reading_takes_no_page_that_is_not_there() {
         let (reader, writer) = pair(32 << 20);
-        writer.write(writer.take(1).expect("room"), [7, 1, 2, 3]);
+        writer.write(writer.take_apart(1).expect("room"), [7, 1, 2, 3]);
         let pages = || rustix::fs::fstat(reader.fd()).expect("its state").st_blocks;
         let before = pages();
         // What a program writes over its log may be anything.
@@ -315,8 +412,9 @@ mod tests {
             for thread in 1..=4 {
                 let writer = &writer;
                 scope.spawn(move || {
+                    let part = Cell::new(Part::NONE);
                     for number in 0..2000 {
-                        writer.write(writer.take(1).expect("room"), [thread, number, 0, 0]);
+                        writer.write(writer.take(&part, 1).expect("room"), [thread, number, 0, 0]);
                     }
                 });
             }

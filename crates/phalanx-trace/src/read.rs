@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::function::function;
 use crate::model::{Call, Class, End, Message, Place, PlaceId, Rank, Trace};
-use crate::record::{self, GRANULE, HAS_BYTES, HAS_OBJECT, HAS_PEER, HAS_PLACE, HAS_TAG};
+use crate::record::{self, GRANULE, HAS_BYTES, HAS_OBJECT, HAS_PEER, HAS_TAG};
 
 /// Letters of an object's name.
 const LETTERS: usize = 256;
@@ -60,6 +60,8 @@ struct Half {
     call: u32,
     completed: u32,
     bytes: u64,
+    /// Its number in its process.
+    number: u32,
 }
 
 /// A log, in parts.
@@ -68,6 +70,58 @@ struct Parts {
     calls: Vec<(u32, Call)>,
     sent: Vec<(u32, u32, i32, Half)>,
     matched: Vec<(u32, u32, i32, Half)>,
+}
+
+/// What records refer to.
+#[derive(Default)]
+struct Texts {
+    forms: HashMap<u32, Form>,
+    places: HashMap<u32, PlaceId>,
+    /// Names of objects, by kind and number, and since when.
+    names: HashMap<(u32, u32), Vec<(u64, String)>>,
+}
+
+/// What calls have in common, as far as it is known.
+#[derive(Clone, Copy)]
+struct Form {
+    function: u16,
+    thread: u32,
+    place: u32,
+    object: Option<(u32, u32)>,
+    peer: Option<u32>,
+    tag: Option<i32>,
+    has_bytes: bool,
+}
+
+impl Form {
+    /// From its record.
+    fn of(record: &[u64]) -> Form {
+        let known = high(record[3]) as u8;
+        let has = |flag: u8| known & flag != 0;
+        Form {
+            function: (record[0] >> 16) as u16,
+            thread: high(record[0]),
+            place: high(record[1]),
+            object: has(HAS_OBJECT).then(|| (u32::from((record[0] >> 8) as u8), low(record[2]))),
+            peer: has(HAS_PEER).then(|| high(record[2])),
+            tag: has(HAS_TAG).then_some(low(record[3]) as i32),
+            has_bytes: has(HAS_BYTES),
+        }
+    }
+
+    /// The context of the communicator that it is about.
+    fn context(&self) -> Option<u32> {
+        self.object.filter(|(kind, _)| *kind == u32::from(record::COMM)).map(|(_, number)| number)
+    }
+}
+
+impl Texts {
+    /// How an object was called at that time.
+    fn name(&self, object: (u32, u32), at: u64) -> Option<String> {
+        let names = self.names.get(&object)?;
+        let later = names.partition_point(|(since, _)| *since <= at);
+        names.get(later.checked_sub(1)?).map(|(_, name)| name.clone())
+    }
 }
 
 /// Puts a trace together.
@@ -184,88 +238,139 @@ fn high(word: u64) -> u32 {
 impl Reader<'_> {
     /// A time since the job began.
     fn time(&self, at: u64) -> u64 {
-        let ticks = at.saturating_sub(self.began).min(self.ticks);
+        self.length(at.saturating_sub(self.began))
+    }
+
+    /// So much of the logs' clock in nanoseconds, of which the job had no more than it lasted.
+    fn length(&self, ticks: u64) -> u64 {
+        let ticks = ticks.min(self.ticks);
         let time = u128::from(ticks) * u128::from(self.lasted) / u128::from(self.ticks);
         u64::try_from(time).unwrap_or(self.lasted)
     }
 
     fn parts(&self, places: &mut Places) -> Parts {
         let mut parts = Parts::default();
-        let mut own_places: HashMap<u32, PlaceId> = HashMap::new();
-        let mut names: HashMap<(u32, u32), String> = HashMap::new();
-        let words = &self.log.words;
-        let mut at = record::HEAD;
-        while let Some(rest) = words.get(at * GRANULE..).filter(|rest| rest.len() >= GRANULE) {
-            let number = u32::try_from(at).unwrap_or(0);
-            let mut granules = 1;
-            match rest[0] as u8 {
-                record::CALL => {
-                    if let Some(call) = self.call(rest, &own_places, &names) {
-                        parts.calls.push((number, call));
-                        granules = 2;
-                    }
+        let texts = self.texts(places);
+        self.each(|number, rest| match rest[0] as u8 {
+            kind @ (record::CALL | record::CALL_SENT | record::CALL_MATCHED) => {
+                let form = texts.forms.get(&form_of(rest))?;
+                let (bytes, granules) = bytes_of(rest);
+                parts.calls.push((number, self.call(rest, form, bytes, &texts)?));
+                match kind {
+                    record::CALL_SENT => parts.sent.extend(self.message(rest, number, form, bytes)),
+                    record::CALL_MATCHED => parts.matched.extend(self.message(rest, number, form, bytes)),
+                    _ => {}
                 }
-                record::SENT if rest[record::TAKEN_BACK] != 0 => {}
-                record::SENT => parts.sent.extend(self.half(rest)),
-                record::MATCHED => parts.matched.extend(self.half(rest)),
-                record::PLACE => {
-                    if let Some((text, length)) = record::read_text(rest) {
-                        let id = place(&text).and_then(|place| places.id(place));
-                        own_places.extend(id.map(|id| (low(rest[1]), id)));
-                        granules = length;
-                    }
-                }
-                record::NAME => {
-                    if let Some((text, length)) = record::read_text(rest) {
-                        // Each call of the object has a copy.
-                        let name = text.chars().take(LETTERS).collect();
-                        names.insert((low(rest[1]), high(rest[1])), name);
-                        granules = length;
-                    }
-                }
-                _ => {}
+                Some(granules)
             }
-            at += granules;
-        }
+            record::SENT if low(rest[record::OUTCOME]) != 0 => None,
+            record::SENT => {
+                parts.sent.extend(self.half(rest));
+                None
+            }
+            record::MATCHED => {
+                parts.matched.extend(self.half(rest));
+                None
+            }
+            record::PLACE | record::NAME => record::read_text(rest).map(|(_, length)| length),
+            _ => None,
+        });
+        parts.sent.sort_by_key(|(.., half)| half.number);
+        parts.matched.sort_by_key(|(.., half)| half.number);
         parts
     }
 
-    fn call(
-        &self,
-        record: &[u64],
-        places: &HashMap<u32, PlaceId>,
-        names: &HashMap<(u32, u32), String>,
-    ) -> Option<Call> {
-        let record = record.get(..2 * GRANULE).filter(|record| record[GRANULE] as u8 == record::MORE)?;
-        let known = (record[0] >> 8) as u8;
-        let has = |flag: u8| known & flag != 0;
-        let (name, class): (&'static str, Class) = function((record[0] >> 16) as u16)?;
+    /// Goes through the log. `look` is given the number of each record and what is there from it on, and says how many granules
+    /// it takes; `None` for one, or for what is no record.
+    fn each(&self, mut look: impl FnMut(u32, &[u64]) -> Option<usize>) {
+        let words = &self.log.words;
+        let mut at = record::HEAD;
+        while let Some(rest) = words.get(at * GRANULE..).filter(|rest| rest.len() >= GRANULE) {
+            at += look(u32::try_from(at).unwrap_or(0), rest).unwrap_or(1);
+        }
+    }
+
+    /// The texts, which may stand behind what refers to them.
+    fn texts(&self, places: &mut Places) -> Texts {
+        let mut texts = Texts::default();
+        self.each(|_, rest| match rest[0] as u8 {
+            record::FORM => {
+                texts.forms.insert(low(rest[1]), Form::of(rest));
+                None
+            }
+            record::PLACE => {
+                let (text, length) = record::read_text(rest)?;
+                let id = place(&text).and_then(|place| places.id(place));
+                texts.places.extend(id.map(|id| (low(rest[1]), id)));
+                Some(length)
+            }
+            record::NAME => {
+                let (text, length) = record::read_text(rest)?;
+                // Each call of the object has a copy.
+                let name = text.chars().take(LETTERS).collect();
+                let object = (low(rest[1]), high(rest[1]));
+                texts.names.entry(object).or_default().push((rest[record::SINCE], name));
+                Some(length)
+            }
+            _ => None,
+        });
+        texts.names.values_mut().for_each(|names| names.sort_by_key(|(since, _)| *since));
+        texts
+    }
+
+    fn call(&self, record: &[u64], form: &Form, bytes: u64, texts: &Texts) -> Option<Call> {
+        let (name, class): (&'static str, Class) = function(form.function)?;
         let returned = record[record::ENDED] != 0;
         let began_ns = self.time(record[1]);
         let ended_ns = self.time(if returned { record[record::ENDED] } else { self.log.ended }).max(began_ns);
-        let kind = u32::from((record[GRANULE] >> 8) as u8);
+        let lasted = ended_ns - began_ns;
         Some(Call {
-            thread: high(record[0]),
+            thread: form.thread,
             name,
             class,
             began_ns,
             ended_ns,
-            waited_ns: record[record::WAITED].min(ended_ns - began_ns),
+            // The most that fits there may be more.
+            waited_ns: match high(record[record::BYTES]) {
+                u32::MAX => lasted,
+                waited => self.length(u64::from(waited) << 8).min(lasted),
+            },
             returned,
-            place: has(HAS_PLACE).then(|| places.get(&high(record[GRANULE])).copied()).flatten(),
-            object: has(HAS_OBJECT).then(|| names.get(&(kind, low(record[5]))).cloned()).flatten(),
-            context: (has(HAS_OBJECT) && kind == u32::from(record::COMM)).then(|| low(record[5]).into()),
-            peer: has(HAS_PEER).then(|| self.by_slot.get(&high(record[5])).copied()).flatten(),
-            tag: has(HAS_TAG).then_some(low(record[6]) as i32),
-            bytes: has(HAS_BYTES).then_some(record[7]),
+            place: texts.places.get(&form.place).copied(),
+            object: form.object.and_then(|object| texts.name(object, record[1])),
+            context: form.context().map(u64::from),
+            peer: form.peer.and_then(|peer| self.by_slot.get(&peer).copied()),
+            tag: form.tag,
+            bytes: form.has_bytes.then_some(bytes),
         })
+    }
+
+    /// The message of a call that waited for it, as [`Reader::half`].
+    fn message(&self, record: &[u64], call: u32, form: &Form, bytes: u64) -> Option<(u32, u32, i32, Half)> {
+        let other = *self.by_slot.get(&form.peer?)?;
+        Some((other, form.context()?, form.tag?, Half { call, completed: 0, bytes, number: high(record[0]) }))
     }
 
     /// One end of a message whose other end is a rank of the job.
     fn half(&self, record: &[u64]) -> Option<(u32, u32, i32, Half)> {
         let other = *self.by_slot.get(&high(record[1]))?;
-        let half = Half { call: low(record[1]), completed: low(record[3]), bytes: record[0] >> 8 };
+        let (call, completed) = (low(record[1]), low(record[record::OUTCOME]));
+        let half = Half { call, completed, bytes: record[0] >> 8, number: high(record[record::OUTCOME]) };
         Some((other, low(record[2]), high(record[2]) as i32, half))
+    }
+}
+
+/// The form of a call.
+fn form_of(record: &[u64]) -> u32 {
+    low(record[0]) >> 8
+}
+
+/// The bytes of a call, and the granules of its record.
+fn bytes_of(record: &[u64]) -> (u64, usize) {
+    let more = record.get(GRANULE..2 * GRANULE).filter(|more| more[0] as u8 == record::MORE);
+    match (low(record[record::BYTES]), more) {
+        (u32::MAX, Some(more)) => (more[1], 2),
+        (bytes, _) => (bytes.into(), 1),
     }
 }
 
@@ -281,7 +386,7 @@ mod tests {
 
     use super::*;
     use crate::number;
-    use crate::record::{Begun, Event, Object};
+    use crate::record::{Event, Object};
 
     /// A log that a rank writes.
     struct Writer(Vec<u64>);
@@ -298,14 +403,26 @@ mod tests {
         }
 
         fn call(&mut self, name: &str, from: u64, to: u64) -> u32 {
-            let begun = Begun { function: number(name), at: from, ..Begun::default() };
-            let at = self.add(&record::call(&begun));
-            self.0[at as usize * GRANULE + record::ENDED] = to;
+            self.call_of(&record::Form { function: number(name), ..record::Form::default() }, 0, [from, to], 0)
+        }
+
+        /// A call and, behind it, its form, as that of another thread may stand.
+        fn call_of(&mut self, form: &record::Form, bytes: u64, [from, to]: [u64; 2], waited: u64) -> u32 {
+            let number = 1 + self.0.len() as u32;
+            let (mut call, is_long) = record::call(number, from, bytes);
+            call[record::ENDED] = to;
+            call[record::BYTES] = record::waited(call[record::BYTES], waited);
+            let at = self.add(&call);
+            if is_long {
+                self.add(&record::bytes_of_call(bytes));
+            }
+            self.add(&record::form(form, number));
             at
         }
 
         fn half(&mut self, event: Event, call: u32, other: u32, tag: i32) -> u32 {
-            self.add(&record::half(&record::Half { event, call, other, context: 4, tag, bytes: 8 + tag as u64 }))
+            let (bytes, number) = (8 + tag as u64, self.0.len() as u32);
+            self.add(&record::half(&record::Half { event, call, other, context: 4, tag, bytes, number }))
         }
 
         fn log(self, slot: u32) -> Log {
@@ -322,29 +439,30 @@ mod tests {
     fn a_call_is_read_with_all_that_is_known_of_it() {
         let mut writer = Writer::new();
         let place = Place { file: "/home/somebody/größe.py".to_owned(), line: 12, function: "main".to_owned() };
-        writer.add(&record::place(3, &place));
-        writer.add(&record::name(Object::Comm(4), "MPI_COMM_WORLD"));
-        let begun = Begun {
+        let form = record::Form {
             function: number("MPI_Send"),
             thread: 2,
-            at: 1500,
             place: Some(3),
             object: Some(Object::Comm(4)),
             peer: Some(0),
             tag: Some(-7),
-            bytes: Some(8192),
+            has_bytes: true,
         };
-        let at = writer.add(&record::call(&begun)) as usize * GRANULE;
-        (writer.0[at + record::ENDED], writer.0[at + record::WAITED]) = (1700, 50);
+        writer.call_of(&form, 8192, [1500, 2500], 512);
+        writer.call_of(&form, 9 << 32, [1500, 2500], 7);
         writer.call("MPI_Barrier", 1800, 0);
+        // Texts of another thread's may stand behind what refers to them.
+        writer.add(&record::name(Object::Comm(4), "another name", 1600));
+        writer.add(&record::name(Object::Comm(4), "MPI_COMM_WORLD", 1500));
+        writer.add(&record::place(3, &place));
         let trace = read(job(), &[writer.log(0)]);
         let expected = Call {
             thread: 2,
             name: "MPI_Send",
             class: Class::PointToPoint,
             began_ns: 500,
-            ended_ns: 700,
-            waited_ns: 50,
+            ended_ns: 1500,
+            waited_ns: 512,
             returned: true,
             place: Some(PlaceId(0)),
             object: Some("MPI_COMM_WORLD".to_owned()),
@@ -354,8 +472,9 @@ mod tests {
             bytes: Some(8192),
         };
         assert_eq!(trace.ranks[0].calls[0], expected);
+        assert_eq!(trace.ranks[0].calls[1], Call { waited_ns: 0, bytes: Some(9 << 32), ..expected });
         assert_eq!(trace.places, [place]);
-        let last = &trace.ranks[0].calls[1];
+        let last = &trace.ranks[0].calls[2];
         assert_eq!((last.began_ns, last.ended_ns, last.returned, last.object.is_none()), (800, 8000, false, true));
     }
 
@@ -372,7 +491,8 @@ mod tests {
         let waited = one.call("MPI_Wait", 1500, 1600);
         one.half(Event::Matched, second, 0, 2);
         let at = one.half(Event::Matched, posted, 0, 1);
-        one.0[at as usize * GRANULE + record::COMPLETED] = u64::from(waited);
+        let outcome = &mut one.0[at as usize * GRANULE + record::OUTCOME];
+        *outcome = record::completed(*outcome, waited);
         one.half(Event::Matched, third, 0, 1);
         // Of a message that nobody sent.
         one.half(Event::Matched, third, 0, 1);
@@ -389,11 +509,96 @@ mod tests {
     }
 
     #[test]
+    fn messages_of_several_threads_are_in_the_order_of_their_numbers() {
+        let (mut zero, mut one) = (Writer::new(), Writer::new());
+        let calls = [1000, 1100, 1200].map(|at| zero.call("MPI_Send", at, at + 50));
+        // Of a thread whose part of the log lies behind that of another one, which sent later.
+        for (call, number) in [(calls[2], 8), (calls[0], 3), (calls[1], 5)] {
+            zero.add(&record::half(&record::Half {
+                event: Event::Sent,
+                call,
+                other: 1,
+                context: 4,
+                tag: 1,
+                bytes: 9,
+                number,
+            }));
+        }
+        for at in [1300, 1400, 1500] {
+            let call = one.call("MPI_Recv", at, at + 50);
+            one.half(Event::Matched, call, 0, 1);
+        }
+        let trace = read(job(), &[zero.log(0), one.log(1)]);
+        let seen: Vec<_> = trace.messages.iter().map(|m| (m.send_call, m.receive_call)).collect();
+        assert_eq!(seen, [0, 1, 2].map(|call| (Some(call), Some(call))));
+    }
+
+    #[test]
+    fn a_message_may_stand_in_its_call() {
+        let form = |name: &str, peer: u32| record::Form {
+            function: number(name),
+            object: Some(Object::Comm(4)),
+            peer: Some(peer),
+            tag: Some(5),
+            has_bytes: true,
+            ..record::Form::default()
+        };
+        let half = |event: Event, other: u32, number: u32| record::Half {
+            event,
+            call: 0,
+            other,
+            context: 4,
+            tag: 5,
+            bytes: 64,
+            number,
+        };
+        let about = |form: &record::Form| record::about(&record::form(form, 1));
+        let send = form("MPI_Send", 1);
+        let sent = half(Event::Sent, 1, 3);
+        for other in [
+            record::Half { other: 2, ..sent },
+            record::Half { context: 6, ..sent },
+            record::Half { tag: 6, ..sent },
+            record::Half { bytes: 8, ..sent },
+        ] {
+            assert_eq!(record::with_message(1, &about(&send), 64, &other), None, "{other:?}");
+        }
+        for other in [
+            form("MPI_Isend", 1),
+            record::Form { object: Some(Object::Win(4)), ..send },
+            record::Form { tag: None, ..send },
+            record::Form { has_bytes: false, ..send },
+        ] {
+            assert_eq!(record::with_message(1, &about(&other), 64, &sent), None, "{other:?}");
+        }
+        let (mut zero, mut one) = (Writer::new(), Writer::new());
+        for (number, at) in [(7, 1000), (8, 1100), (9, 1200)] {
+            let call = zero.call_of(&send, 64, [at, at + 50], 0) as usize * GRANULE;
+            let half = half(Event::Sent, 1, number);
+            zero.0[call] = record::with_message(zero.0[call], &about(&send), 64, &half).expect("its message");
+            if number == 8 {
+                zero.0[call] = record::without_message(zero.0[call]);
+            }
+        }
+        let receive = form("MPI_Recv", 0);
+        let call = one.call_of(&receive, 64, [1000, 1300], 0) as usize * GRANULE;
+        let matched = half(Event::Matched, 0, 0);
+        one.0[call] = record::with_message(one.0[call], &about(&receive), 64, &matched).expect("its message");
+        let call = one.call("MPI_Irecv", 1400, 1500);
+        one.add(&record::half(&record::Half { call, ..half(Event::Matched, 0, 1) }));
+        let trace = read(job(), &[zero.log(0), one.log(1)]);
+        let seen: Vec<_> = trace.messages.iter().map(|m| (m.send_call, m.receive_call, m.bytes)).collect();
+        assert_eq!(seen, [(Some(0), Some(0), 64), (Some(2), Some(1), 64)]);
+        assert_eq!(trace.ranks[0].calls.len(), 3);
+    }
+
+    #[test]
     fn a_message_that_was_taken_back_is_none() {
         let (mut zero, mut one) = (Writer::new(), Writer::new());
         let first = zero.call("MPI_Issend", 1100, 1200);
         let at = zero.half(Event::Sent, first, 1, 5);
-        zero.0[at as usize * GRANULE + record::TAKEN_BACK] = 1;
+        let outcome = &mut zero.0[at as usize * GRANULE + record::OUTCOME];
+        *outcome = record::taken_back(*outcome);
         let again = zero.call("MPI_Send", 1300, 1400);
         zero.half(Event::Sent, again, 1, 5);
         let call = one.call("MPI_Recv", 1100, 1500);
@@ -409,12 +614,12 @@ mod tests {
         let sizes = [8, 8, 16, 8, 8];
         for (at, bytes) in (1000u64..).step_by(100).zip(sizes) {
             let call = zero.call("MPI_Send", at, at + 50);
-            let half = record::Half { event: Event::Sent, call, other: 1, context: 4, tag: 1, bytes };
+            let half = record::Half { event: Event::Sent, call, other: 1, context: 4, tag: 1, bytes, number: call };
             zero.add(&record::half(&half));
         }
         for (number, (at, bytes)) in (1050u64..).step_by(100).zip(sizes).enumerate() {
             let call = one.call("MPI_Recv", at, at + 90);
-            let half = record::Half { event: Event::Matched, call, other: 0, context: 4, tag: 1, bytes };
+            let half = record::Half { event: Event::Matched, call, other: 0, context: 4, tag: 1, bytes, number: call };
             // The second has been lost.
             if number != 1 {
                 one.add(&record::half(&half));
@@ -428,11 +633,16 @@ mod tests {
     #[test]
     fn times_are_translated_from_the_clock_of_the_logs() {
         let mut writer = Writer::new();
-        writer.call("MPI_Barrier", 2000, 5000);
+        let form = record::Form { function: number("MPI_Barrier"), ..record::Form::default() };
+        writer.call_of(&form, 0, [2000, 5000], 2048);
+        // More than can be written down.
+        writer.call_of(&form, 0, [5000, 6000], 1 << 50);
         let job = Job { lasted_ns: 4000, ..job() };
         let trace = read(job, &[writer.log(0)]);
         let call = &trace.ranks[0].calls[0];
         assert_eq!((call.began_ns, call.ended_ns, trace.lasted_ns), (500, 2000, 4000));
+        assert_eq!(call.waited_ns, 1024);
+        assert_eq!(trace.ranks[0].calls[1].waited_ns, 500);
     }
 
     fn word() -> impl Strategy<Value = u64> {
@@ -468,7 +678,7 @@ mod tests {
 
         #[test]
         fn any_text_is_read_back(text in "\\PC{0,200}", number in any::<u32>()) {
-            let record = record::name(Object::Win(number), &text);
+            let record = record::name(Object::Win(number), &text, 7);
             prop_assert!(record.len().is_multiple_of(GRANULE));
             prop_assert_eq!(record::read_text(&record), Some((text, record.len() / GRANULE)));
         }

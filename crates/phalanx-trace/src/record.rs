@@ -4,26 +4,32 @@
 //!
 //! | record | its words, from the lowest bits on |
 //! |---|---|
-//! | call | kind 8, what is known 8, function 16, thread 32 |
+//! | call | kind 8 (call, sent, matched), number of its form 24, number of its message 32 |
 //! | | when it began |
 //! | | when it ended; 0 until then |
-//! | | how long it waited |
-//! | | kind "more" 8, kind of the object 8, unused 16, place 32 |
+//! | | bytes 32, how long it waited in units of 256, 32 bits |
+//! | | if the bytes are the most that fit there, behind it: kind "more" 8; the bytes; unused, unused |
+//! | form | kind 8, kind of the object 8, function 16, thread 32 |
+//! | | the form's number 32, place 32 (0: not known) |
 //! | | the object's number 32, slot of the peer 32 |
-//! | | tag 32, unused 32 |
-//! | | bytes |
-//! | message | kind 8 (sent, matched), bytes 56 |
+//! | | tag 32, what is known 32 |
+//! | message | kind 8 (message sent, message matched), bytes 56 |
 //! | | the call that sent it or asked for it 32, slot of the other side 32 |
 //! | | context 32, tag 32 |
-//! | | of one that was matched: the call that completed the receive (0: the one that asked); of one that was sent: 1 when it has been taken back |
+//! | | 32 bits: of one that was matched, the call that completed the receive (0: the one that asked); of one that was sent, 1 when it has been taken back; its number among all messages that this process sent or matched 32 |
 //! | text | kind 8 (place, name), unused 24, bytes of the text 32 |
 //! | | what it is of: the number of a place, or kind 32 and number 32 of an object |
-//! | | unused, unused |
+//! | | of the name of an object: since when; unused |
 //! | | then granules of kind "more" 8 and 31 bytes of the text |
 //!
-//! A call is named by the granule in which its record begins, and 0 is none. Times are those of the log's clock; waits are nanoseconds.
+//! A *form* is what calls with the same arguments in the same place have in common: a loop needs few of them, and a call one
+//! granule. Where a call waits for its message (`Send`, `Recv`), and the message is as the form says, the call's record tells it, too:
+//! its kind says so, which is stored anew then.
 //!
-//! A message has no number of its own. The standard's order gives it one: messages of one sender to one receiver with the same
+//! A call is named by the granule in which its record begins, and 0 is none. Times and waits are those of the log's clock. Threads have
+//! parts of the log, so the order of records says nothing.
+//!
+//! A message carries no number. The standard's order gives it one: messages of one sender to one receiver with the same
 //! context and tag are received in the order in which they were sent, so the n-th that was matched is the n-th that was sent. A
 //! process that had no room for one records no more of them, and both ends know the bytes: arrows end there, and none is another's.
 
@@ -35,6 +41,9 @@ pub(crate) const SENT: u8 = 3;
 pub(crate) const MATCHED: u8 = 4;
 pub(crate) const PLACE: u8 = 5;
 pub(crate) const NAME: u8 = 6;
+pub(crate) const FORM: u8 = 7;
+pub(crate) const CALL_SENT: u8 = 8;
+pub(crate) const CALL_MATCHED: u8 = 9;
 
 /// The kind of a communicator.
 pub(crate) const COMM: u8 = 1;
@@ -50,18 +59,24 @@ pub(crate) const HAS_PEER: u8 = 1;
 pub(crate) const HAS_TAG: u8 = 2;
 pub(crate) const HAS_BYTES: u8 = 4;
 pub(crate) const HAS_OBJECT: u8 = 8;
-pub(crate) const HAS_PLACE: u8 = 16;
+/// The call waits for its message.
+const HAS_MESSAGE: u8 = 16;
 
-/// Granules of a call's record.
-pub const CALL_GRANULES: u32 = 2;
-/// The word of a call's record that says when it ended, and the one that says how long it waited.
+/// Calls that wait for their message, and have no other one.
+const WITH_MESSAGE: [&str; 4] = ["MPI_Recv", "MPI_Rsend", "MPI_Send", "MPI_Ssend"];
+
+/// The number of forms.
+pub const FORMS: u32 = 1 << 24;
+
+/// The word of a call's record that says when it ended; the next one says how long it waited.
 pub const ENDED: usize = 2;
-/// See [`ENDED`].
-pub const WAITED: usize = 3;
-/// The word of a matched message that says which call completed its receive.
-pub const COMPLETED: usize = 3;
-/// The word of a sent message that says that it has been taken back.
-pub const TAKEN_BACK: usize = 3;
+/// The word of a call's record that has its bytes.
+pub const BYTES: usize = 3;
+/// The word of a message that says how it ended: see [`completed`] and [`taken_back`].
+pub const OUTCOME: usize = 3;
+
+/// The word of an object's name that says since when it is called so.
+pub(crate) const SINCE: usize = 2;
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,15 +105,13 @@ impl Object {
     }
 }
 
-/// A call that begins.
+/// What calls have in common.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Begun {
+pub struct Form {
     /// The function's [number](crate::number).
     pub function: u16,
     /// The thread, from 0.
     pub thread: u32,
-    /// The time.
-    pub at: u64,
     /// The number of the place that calls.
     pub place: Option<u32>,
     /// What it is about.
@@ -107,8 +120,8 @@ pub struct Begun {
     pub peer: Option<u32>,
     /// The tag.
     pub tag: Option<i32>,
-    /// The bytes.
-    pub bytes: Option<u64>,
+    /// Whether the bytes are known.
+    pub has_bytes: bool,
 }
 
 fn flag(is_there: bool, flag: u8) -> u8 {
@@ -119,26 +132,53 @@ fn pair(low: u32, high: u32) -> u64 {
     u64::from(low) | u64::from(high) << 32
 }
 
-/// The record of a call that begins.
+/// The two words of a form by which a message is compared with it.
+pub type About = [u64; 2];
+
+/// The record of a form with a number from 1 on.
 #[must_use]
-pub fn call(begun: &Begun) -> [u64; 8] {
-    let known = flag(begun.peer.is_some(), HAS_PEER)
-        | flag(begun.tag.is_some(), HAS_TAG)
-        | flag(begun.bytes.is_some(), HAS_BYTES)
-        | flag(begun.object.is_some(), HAS_OBJECT)
-        | flag(begun.place.is_some(), HAS_PLACE);
-    let (kind, number) = begun.object.map_or((0, 0), Object::split);
-    let head = u32::from(CALL) | u32::from(known) << 8 | u32::from(begun.function) << 16;
+pub fn form(form: &Form, number: u32) -> [u64; GRANULE] {
+    let has_message = WITH_MESSAGE.iter().any(|name| crate::number(name) == form.function);
+    let known = flag(form.peer.is_some(), HAS_PEER)
+        | flag(form.tag.is_some(), HAS_TAG)
+        | flag(form.has_bytes, HAS_BYTES)
+        | flag(form.object.is_some(), HAS_OBJECT)
+        | flag(has_message, HAS_MESSAGE);
+    let (kind, object) = form.object.map_or((0, 0), Object::split);
+    let head = u32::from(FORM) | u32::from(kind) << 8 | u32::from(form.function) << 16;
     [
-        pair(head, begun.thread),
-        begun.at,
-        0,
-        0,
-        pair(u32::from(MORE) | u32::from(kind) << 8, begun.place.unwrap_or(0)),
-        pair(number, begun.peer.unwrap_or(0)),
-        u64::from(begun.tag.unwrap_or(0) as u32),
-        begun.bytes.unwrap_or(0),
+        pair(head, form.thread),
+        pair(number, form.place.unwrap_or(0)),
+        pair(object, form.peer.unwrap_or(0)),
+        pair(form.tag.unwrap_or(0) as u32, known.into()),
     ]
+}
+
+/// Of a form's record, what a message is compared with.
+#[must_use]
+pub fn about(form: &[u64; GRANULE]) -> About {
+    [form[2], form[3] | u64::from(form[0] as u16 >> 8) << 48]
+}
+
+/// The record of a call of that form that begins, and whether one with its bytes follows.
+#[inline]
+#[must_use]
+pub fn call(form: u32, at: u64, bytes: u64) -> ([u64; GRANULE], bool) {
+    let short = u32::try_from(bytes).unwrap_or(u32::MAX);
+    ([u64::from(CALL) | u64::from(form) << 8, at, 0, short.into()], short == u32::MAX)
+}
+
+/// What follows then.
+#[must_use]
+pub fn bytes_of_call(bytes: u64) -> [u64; GRANULE] {
+    [MORE.into(), bytes, 0, 0]
+}
+
+/// The word behind [`ENDED`] of a call that has waited, from what it was.
+#[inline]
+#[must_use]
+pub fn waited(word: u64, waited: u64) -> u64 {
+    pair(word as u32, u32::try_from(waited >> 8).unwrap_or(u32::MAX))
 }
 
 /// What happened to a message.
@@ -165,9 +205,32 @@ pub struct Half {
     pub tag: i32,
     /// The bytes.
     pub bytes: u64,
+    /// Its number among all of this process.
+    pub number: u32,
+}
+
+/// The first word of a call that this message is all of, from what it was; `None` for a message that its form does not describe.
+#[inline]
+#[must_use]
+pub fn with_message(word: u64, about: &About, bytes: u64, half: &Half) -> Option<u64> {
+    const ALL: u8 = HAS_PEER | HAS_TAG | HAS_BYTES | HAS_OBJECT | HAS_MESSAGE;
+    let known = u32::from(ALL) | u32::from(COMM) << 16;
+    let described = [pair(half.context, half.other), pair(half.tag as u32, known)];
+    let kind = match half.event {
+        Event::Sent => CALL_SENT,
+        Event::Matched => CALL_MATCHED,
+    };
+    (*about == described && bytes == half.bytes).then(|| word & 0xffff_ff00 | u64::from(kind) | pair(0, half.number))
+}
+
+/// The first word of a call whose message has been taken back, from what it was.
+#[must_use]
+pub fn without_message(word: u64) -> u64 {
+    word & 0xffff_ff00 | u64::from(CALL)
 }
 
 /// The record of one end of a message.
+#[inline]
 #[must_use]
 pub fn half(half: &Half) -> [u64; GRANULE] {
     let kind = match half.event {
@@ -178,8 +241,20 @@ pub fn half(half: &Half) -> [u64; GRANULE] {
         u64::from(kind) | half.bytes.min(u64::MAX >> 8) << 8,
         pair(half.call, half.other),
         pair(half.context, half.tag as u32),
-        0,
+        pair(0, half.number),
     ]
+}
+
+/// What becomes of the [outcome](OUTCOME) of a matched message whose receive has been completed in this call.
+#[must_use]
+pub fn completed(outcome: u64, call: u32) -> u64 {
+    pair(call, (outcome >> 32) as u32)
+}
+
+/// What becomes of the [outcome](OUTCOME) of a sent message that has been taken back.
+#[must_use]
+pub fn taken_back(outcome: u64) -> u64 {
+    completed(outcome, 1)
 }
 
 fn text(kind: u8, of: u64, text: &str) -> Vec<u64> {
@@ -201,11 +276,13 @@ pub fn place(number: u32, place: &Place) -> Vec<u64> {
     text(PLACE, u64::from(number), &format!("{file}\t{line}\t{function}"))
 }
 
-/// The record that says how an object is called, from there on.
+/// The record that says how an object is called, from that time on.
 #[must_use]
-pub fn name(object: Object, name: &str) -> Vec<u64> {
+pub fn name(object: Object, name: &str, at: u64) -> Vec<u64> {
     let (kind, number) = object.split();
-    text(NAME, pair(u32::from(kind), number), name)
+    let mut record = text(NAME, pair(u32::from(kind), number), name);
+    record[SINCE] = at;
+    record
 }
 
 /// The text of a record, if the granules behind its head hold one.

@@ -87,13 +87,29 @@ const TRACED: u8 = 2;
 /// The time of one wait, from here to the drop.
 pub(super) struct Stopwatch<'a> {
     blocked: &'a Blocked,
+    /// For who counts.
     since: Option<Instant>,
+    /// For who traces, by the tracer's clock: it is looked at on the way out of a call, and this one takes less time.
+    traced: Option<(&'a dyn Tracer, u64)>,
 }
 
 impl Blocked {
     #[inline]
     pub(super) fn begin(&self) -> Stopwatch<'_> {
-        Stopwatch { blocked: self, since: (self.wanted.load(Ordering::Relaxed) != 0).then(Instant::now) }
+        match self.wanted.load(Ordering::Relaxed) {
+            0 => Stopwatch { blocked: self, since: None, traced: None },
+            wanted => self.begin_for(wanted),
+        }
+    }
+
+    #[cold]
+    fn begin_for(&self, wanted: u8) -> Stopwatch<'_> {
+        let tracer = self.tracer.get().filter(|_| wanted & TRACED != 0);
+        Stopwatch {
+            blocked: self,
+            since: (wanted & COUNTED != 0).then(Instant::now),
+            traced: tracer.map(|tracer| (&**tracer, tracer.now())),
+        }
     }
 
     fn want(&self, who: u8, on: bool) {
@@ -112,19 +128,16 @@ impl Blocked {
 
     #[cold]
     fn add(&self, since: Instant) {
-        let nanoseconds = since.elapsed().as_nanos() as u64;
-        if self.wanted.load(Ordering::Relaxed) & COUNTED != 0 {
-            self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-        }
-        if let Some(tracer) = self.tracer.get() {
-            tracer.waited(nanoseconds);
-        }
+        self.nanoseconds.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 }
 
 impl Drop for Stopwatch<'_> {
     #[inline]
     fn drop(&mut self) {
+        if let Some((tracer, since)) = self.traced {
+            tracer.waited(since);
+        }
         if let Some(since) = self.since {
             self.blocked.add(since);
         }

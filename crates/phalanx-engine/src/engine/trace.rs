@@ -21,8 +21,8 @@ use super::send::Outgoing;
 pub struct Traced {
     /// What happened here.
     pub event: TraceEvent,
-    /// The call that sent the message or asked for it, as [`Tracer::call`] said.
-    pub call: u32,
+    /// The call that sent the message or asked for it, as [`Tracer::call`] said; `None` for the one that this thread is in.
+    pub call: Option<u32>,
     /// The other side.
     pub other: ProcId,
     /// The context.
@@ -52,8 +52,10 @@ pub trait Tracer: Send + Sync {
     fn completed(&self, record: u32);
     /// A message that was sent has been taken back: nobody receives it.
     fn taken_back(&self, record: u32);
-    /// This thread has waited for so many nanoseconds. (Without the lock.)
-    fn waited(&self, nanoseconds: u64);
+    /// The time by the recorder's own clock. (Without the lock.)
+    fn now(&self) -> u64;
+    /// This thread has waited since then, by that clock. (Without the lock.)
+    fn waited(&self, since: u64);
 }
 
 /// What is known of an operation.
@@ -93,8 +95,8 @@ impl Core {
     #[cold]
     pub(super) fn trace_sent(&mut self, m: &Outgoing<'_>) -> u32 {
         let Some(trace) = self.trace.as_ref().filter(|_| is_users(m.ctx)) else { return 0 };
-        let (call, bytes) = (trace.tracer.call(), m.bytes() as u64);
-        let sent = Traced { event: TraceEvent::Sent, call, other: m.dest, ctx: m.ctx, tag: m.tag, bytes };
+        let bytes = m.bytes() as u64;
+        let sent = Traced { event: TraceEvent::Sent, call: None, other: m.dest, ctx: m.ctx, tag: m.tag, bytes };
         trace.tracer.message(sent)
     }
 
@@ -123,8 +125,7 @@ impl Core {
     #[cold]
     pub(super) fn trace_taken(&mut self, from: ProcId, ctx: u32, tag: i32, bytes: u64) -> u32 {
         let Some(trace) = self.trace.as_ref().filter(|_| is_users(ctx)) else { return 0 };
-        let call = trace.tracer.call();
-        trace.tracer.message(Traced { event: TraceEvent::Matched, call, other: from, ctx, tag, bytes })
+        trace.tracer.message(Traced { event: TraceEvent::Matched, call: None, other: from, ctx, tag, bytes })
     }
 
     /// The receive of a message that has been taken, with its record, is this operation.
@@ -156,7 +157,7 @@ impl Core {
     pub(super) fn trace_matched(&mut self, op: RawOp, from: ProcId, ctx: u32, tag: i32, bytes: u64) {
         let Some(trace) = self.trace.as_mut().filter(|_| is_users(ctx)) else { return };
         let Some(call) = trace.known(op).and_then(|known| known.call) else { return };
-        let matched = Traced { event: TraceEvent::Matched, call, other: from, ctx, tag, bytes };
+        let matched = Traced { event: TraceEvent::Matched, call: Some(call), other: from, ctx, tag, bytes };
         let record = trace.tracer.message(matched);
         if let Some(known) = trace.known(op) {
             known.record = record;

@@ -17,7 +17,7 @@ use crate::error::LaunchError;
 use crate::process::Ended;
 use crate::signals;
 
-/// Bytes of a rank's log where nobody has said it: some 300,000 calls with a message each.
+/// Bytes of a rank's log where nobody has said it: a million calls, or 300,000 of which none is like the one before.
 pub(crate) const SIZE: usize = 32 << 20;
 
 /// The descriptor of a rank's log, in its environment; empty for a rank that is not traced: a job may run in a rank that is.

@@ -180,6 +180,7 @@ fn file_open(comm: OpeningComm, filename: FileName, amode: c_int, hints: InfoRef
     let handler = handler(RawFile::NULL);
     let entries = hints.hints()?;
     let file = File::open(&comm.0.comm, &filename.0, mode(amode))?;
+    crate::trace::renamed();
     let raw = FILES.insert_with(|raw| {
         Arc::new(FileObject {
             file,
