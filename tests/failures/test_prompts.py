@@ -44,7 +44,9 @@ class PromptCase(JobCase):
     def why(self, job: Terminal) -> str:
         """What is said of the job, in one line."""
         command = [PHALANX, "why", str(job.pid)]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=WATCHDOG)
+        asked = subprocess.run(
+            command, capture_output=True, text=True, timeout=WATCHDOG
+        )
         return " ".join((asked.stdout + asked.stderr).split())
 
     def end_keeping(self, job: Terminal) -> int:
