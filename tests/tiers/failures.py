@@ -6,8 +6,8 @@ They wait most of their time, so several files run beside each other.
 from .process import PYTHON, TESTS, Counts, run_unittests
 
 TOGETHER = 3
-# They are short, and wait for what they start.
-LONG = ("test_ways", "test_chaos", "test_ended", "test_deadlocks", "test_mismatches")
+# It is short, and takes a minute of both CPUs.
+LONG = ("test_ways",)
 
 
 def run_all() -> Counts:
