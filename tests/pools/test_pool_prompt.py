@@ -133,33 +133,7 @@ class Prompt(HereCase):
                 self.assertNotIn(False, replacements.waited)
 
 
-class Unused(ScriptCase):
-    def test_a_pool_that_is_never_used(self) -> None:
-        """Its workers are watched from its end on; a forked child's copy is not."""
-        ended = self.run_script(
-            """
-            import os, threading
-            import phalanx.multiprocessing as mp
-            from phalanx import futures
-
-            pool = mp.get_context("fork").Pool(2)
-            before = threading.active_count()
-            pid = os.fork()
-            if pid == 0:
-                pool.close()
-                os._exit(threading.active_count() - 1)
-            print(os.waitpid(pid, 0)[1], before)
-            pool.close()
-            pool.join()
-            print(mp.active_children())
-            executor = futures.ProcessPoolExecutor(2)
-            executor.shutdown()
-            print(threading.active_count())
-            """
-        )
-        self.assertEqual(ended.lines, ["0 1", "[]", "1"], ended.text)
-        self.assertEqual(ended.err, "")
-
+class BeforeTheFirstCall(ScriptCase):
     def test_a_worker_that_ends_before_the_first_call_is_replaced(self) -> None:
         ended = self.run_script(
             """

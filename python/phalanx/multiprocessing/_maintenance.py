@@ -123,7 +123,6 @@ class Crew:
         self._watcher = threading.Thread(
             target=self._watch, name="phalanx-pool", daemon=True
         )
-        self._is_watched = False
         self._caller: threading.Thread | None = None
 
     @property
@@ -134,9 +133,12 @@ class Crew:
     # Workers
 
     def start(self) -> None:
-        """Start all workers."""
+        """Start all workers and then the thread that replaces them."""
         try:
             self.fill(len(self._slots))
+            # Not with the first call: that may come when the main thread has ended, and
+            # from then on Python 3.12 starts no thread.
+            self.watch()
         except BaseException:
             self.state = TERMINATE
             self.supervisor.terminate()
@@ -144,26 +146,9 @@ class Crew:
             raise
 
     def watch(self) -> None:
-        """Start the thread that replaces workers, if it does not run yet.
-
-        Not before something is asked of the workers: until then nobody misses one, and
-        the thread would want a CPU while they start.
-        """
-        if not self._is_watched:
-            self._start_watcher()
-
-    def _start_watcher(self) -> None:
-        with self._lock:
-            if self._is_watched:
-                return
-            try:
-                self._watcher.start()
-            except RuntimeError as error:
-                # When the interpreter ends, Python 3.12 starts none. The workers that
-                # are there do what is asked for.
-                if "shutdown" not in str(error):
-                    raise
-            self._is_watched = True
+        """Start the thread that replaces workers, if it does not run yet."""
+        if self._watcher.ident is None:
+            self._watcher.start()
 
     def fill(self, count: int = 0) -> None:
         """Have so many workers run, or as many as were wanted before if that is more.
@@ -378,8 +363,6 @@ class Crew:
         if self.state == RUN:
             self.state = CLOSE
             self.supervisor.close()
-            if self.workers and self.pid == os.getpid():
-                self.watch()  # They end now.
 
     def join(self) -> None:
         """Wait for the end of the threads and of the workers."""

@@ -190,9 +190,7 @@ class Pool(_std.Pool):
     ) -> Any:
         """Return `func(*args, **kwds)`, done by a worker."""
         self._check_running()
-        job = self._supervisor.apply(func, args, kwds, callbacks=False)
-        self._crew.watch()
-        return job.get(None)
+        return self._supervisor.apply(func, args, kwds, callbacks=False).get(None)
 
     def apply_async(
         self,
@@ -210,7 +208,6 @@ class Pool(_std.Pool):
         self._check_running()
         calls = callback is not None or error_callback is not None
         job = self._supervisor.apply(func, args, kwds, callbacks=calls)
-        self._crew.watch()
         result = ApplyResult(self, job, callback, error_callback)
         if calls:
             self._crew.expect(job, result)
@@ -300,7 +297,6 @@ class Pool(_std.Pool):
         error_callback: ErrorCallback | None,
     ) -> MapResult:
         self._check_running()
-        self._crew.watch()  # The iterable may take its time.
         calls = callback is not None or error_callback is not None
         job = self._supervisor.map(
             func,
@@ -331,7 +327,6 @@ class Pool(_std.Pool):
             raise ValueError(f"buffersize must be 1+, not {buffersize:n}")
         else:
             buffersize = min(buffersize, MOST)
-        self._crew.watch()
         return self._supervisor.map(
             func,
             iterable,
