@@ -162,16 +162,18 @@ class Crew:
             free = [slot for slot, process in enumerate(self._slots) if process is None]
             missing = free[: max(0, self._wanted - len(self.workers))]
             new = [(slot, self._make(slot)) for slot in missing]
-            # Each fork makes all memory be copied as it is touched, here and there:
-            # as little as possible is done between two of them. Others take longer to
-            # start, and are watched one by one.
-            forks = all(
-                getattr(process, "_start_method", "fork") == "fork"
-                for _, process in new
-            )
-            for batch in [new] if forks else [[one] for one in new]:
-                if batch and self.state != TERMINATE:
-                    self._start(batch)
+            # All of them start by the same method.
+            if all(getattr(one, "_start_method", "fork") == "fork" for _, one in new):
+                # Each fork makes all memory be copied as it is touched, here and there:
+                # as little as possible is done between two of them.
+                self._start(new)
+                return
+            from multiprocessing import resource_tracker
+
+            resource_tracker.ensure_running()  # It unblocks interrupts when it starts.
+            for one in new:
+                if self.state != TERMINATE:
+                    self._start([one])
 
     def _make(self, slot: int) -> Any:
         """Make the process object of a worker that is to be started in a slot."""
@@ -190,10 +192,6 @@ class Crew:
 
     def _start(self, new: list[tuple[int, Any]]) -> None:
         """Start the workers of some slots, and have them watched."""
-        if any(getattr(p, "_start_method", "fork") != "fork" for _, p in new):
-            from multiprocessing import resource_tracker
-
-            resource_tracker.ensure_running()  # It unblocks interrupts when it starts.
         begun: list[tuple[int, Any]] = []
         # The worker takes interrupts when it is ready for them.
         with uninterrupted():
@@ -206,22 +204,30 @@ class Crew:
                 self._have_watched(begun)
 
     def _have_watched(self, begun: list[tuple[int, Any]]) -> None:
-        """Tell the supervisor of workers that have just started, all or none."""
-        for slot, process in begun:
+        """Tell the supervisor of workers that have just started.
+
+        Those of which it takes no notice are killed.
+        """
+        watched = 0
+        try:
+            for slot, process in begun:
+                self.supervisor.started(slot, process.pid)
+                watched += 1
+        except BaseException:
+            # They may have begun with a task.
+            for slot, process in begun[watched:]:
+                process.kill()
+                process.join()
+                self.supervisor.reaped(slot, process.pid, process.exitcode)
+            raise
+        finally:
+            self._keep(begun[:watched])
+
+    def _keep(self, watched: list[tuple[int, Any]]) -> None:
+        """Enter workers that are watched."""
+        for slot, process in watched:
             self._slots[slot] = process
             self.workers.append(process)
-        for done, (slot, process) in enumerate(begun):
-            try:
-                self.supervisor.started(slot, process.pid)
-            except BaseException:
-                # Nobody would watch them, and they may have begun with a task.
-                for slot, process in begun[done:]:
-                    self._slots[slot] = None
-                    self.workers.remove(process)
-                    process.kill()
-                    process.join()
-                    self.supervisor.reaped(slot, process.pid, process.exitcode)
-                raise
             if self._ends_by_hand:
                 process._when_ended_by_hand = self._ended_by_hand
             util.debug("added worker")

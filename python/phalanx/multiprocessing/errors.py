@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RemoteTraceback,
     )
     from types import ModuleType
+    from typing import Any
 else:
     # Until its module is imported: see `_derive`.
     BrokenProcessPool = RuntimeError
@@ -106,15 +107,9 @@ class WorkerLostError(_TaskError, BrokenProcessPool):
     exitcode: int | None
 
     def __init__(
-        self,
-        message: str,
-        *,
-        index: int | None = None,
-        function: str | None = None,
-        pid: int | None = None,
-        exitcode: int | None = None,
+        self, message: str, *, exitcode: int | None = None, **task: "Any"
     ) -> None:
-        super().__init__(message, index=index, function=function, pid=pid)
+        super().__init__(message, **task)
         self.exitcode = exitcode
 
 

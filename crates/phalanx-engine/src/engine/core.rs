@@ -490,7 +490,7 @@ impl Core {
         self.irecv_planned(ctx, source, tag, buf, false)
     }
 
-    /// The same as a part of an operation in which, or not, this rank has no more to receive than others have from it.
+    /// The same as a part of a collective: see [`Incoming::in_exchange`].
     pub(crate) fn irecv_planned(
         &mut self,
         ctx: u32,
@@ -500,8 +500,7 @@ impl Core {
         in_exchange: bool,
     ) -> Result<RawOp> {
         let pattern = Pattern { source: source.0 as i32, tag };
-        let RecvBuf { mem, count, ty, .. } = buf;
-        self.recv_start(&Incoming { ctx, pattern, mem, count, ty, grow: None, in_exchange }, Owner::Raw)
+        self.recv_start(&Incoming { in_exchange, ..Incoming::of(ctx, pattern, &buf) }, Owner::Raw)
     }
 
     /// The outcome of an operation if it is done (which frees it), else `None`.

@@ -9,7 +9,7 @@ use crate::datatype::{Datatype, signature};
 use crate::error::{Error, ErrorClass, Result};
 use crate::status::{ANY_SOURCE, Status};
 
-use super::buffer::Grow;
+use super::buffer::{Grow, RecvBuf};
 use super::core::Core;
 use super::kind;
 use super::matching::{Arrived, Pattern, Posted};
@@ -58,11 +58,17 @@ pub(crate) struct Incoming<'t> {
     pub(crate) ty: &'t Datatype,
     /// For bytes: where more of them go than fit.
     pub(crate) grow: Option<Grow>,
-    /// It belongs to an operation in which this rank has no more to receive than others have from it.
+    /// It is part of a collective in which this rank meanwhile receives no more messages than it sends, or this one only.
     pub(crate) in_exchange: bool,
 }
 
-impl Incoming<'_> {
+impl<'t> Incoming<'t> {
+    /// One into a buffer.
+    pub(crate) fn of(ctx: u32, pattern: Pattern, buf: &RecvBuf<'_, 't>) -> Incoming<'t> {
+        let RecvBuf { mem, count, ty, .. } = *buf;
+        Incoming { ctx, pattern, mem, count, ty, grow: None, in_exchange: false }
+    }
+
     /// The operation that it becomes.
     fn posted(&self) -> Body {
         let target = Target { mem: self.mem, count: self.count, ty: self.ty.clone(), grow: self.grow };

@@ -352,16 +352,7 @@ impl Comm {
             return Ok(None);
         };
         buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
-        let m = Incoming {
-            ctx: self.ctx(),
-            pattern,
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty,
-            grow: None,
-            in_exchange: false,
-        };
-        Ok(Some((m, from)))
+        Ok(Some((Incoming::of(self.ctx(), pattern, buf), from)))
     }
 }
 

@@ -278,15 +278,7 @@ impl Message {
     fn start(self, buf: &RecvBuf<'_, '_>) -> Result<RawOp> {
         buf.ty.check_elements(buf.mem.as_ptr(), buf.count)?;
         let pattern = Pattern { source: self.source, tag: self.tag };
-        let m = Incoming {
-            ctx: self.comm.ctx(),
-            pattern,
-            mem: buf.mem,
-            count: buf.count,
-            ty: buf.ty,
-            grow: None,
-            in_exchange: false,
-        };
+        let m = Incoming::of(self.comm.ctx(), pattern, buf);
         let mut core = self.comm.engine().enter()?;
         let record = self.stored.record;
         let op = core.recv_stored(&m, self.source, self.tag, self.stored, Owner::User)?;
