@@ -31,6 +31,25 @@ for _ in range(5):
 comm.Barrier()
 assert comm.allreduce(1) == comm.size
 """
+TAKES = """\
+from mpi4py import MPI
+import numpy
+
+comm = MPI.COMM_WORLD
+if comm.rank > 0:
+    for _ in range(4):
+        comm.send(bytes(8192), 0, tag=comm.rank)
+    comm.Barrier()
+    if comm.rank == 1:
+        comm.send(bytes(20_000), 0, tag=3)
+        comm.Send(numpy.zeros(4), 0, tag=4)
+else:
+    for _ in range(8):
+        assert comm.recv() == bytes(8192)
+    comm.Barrier()
+    assert comm.recv(source=1) == bytes(20_000)
+    comm.Recv(numpy.empty(100), 1)
+"""
 KINDS = """\
 from mpi4py import MPI
 import numpy
@@ -349,6 +368,34 @@ class TestTrace(JobCase):
         kinds = {one.category for one in timeline.calls()}
         expected = {"point-to-point", "completion", "collective", "one-sided"}
         self.assertEqual(kinds, expected | {"file", "management"})
+
+    def test_a_receive_tells_what_it_took_whatever_it_asked_for(self):
+        timeline, ended = self.trace(3, TAKES)
+        self.assertEqual(ended.err, "")
+        arrows = Counter(
+            (start.rank, start.arguments["tag"], end.name)
+            for start, end in timeline.arrows()
+        )
+        # What is longer than the room on the stack is only found by the first call.
+        self.assertEqual(
+            arrows,
+            {
+                ("rank 1", 1, "MPI_Recv"): 4,
+                ("rank 2", 2, "MPI_Recv"): 4,
+                ("rank 1", 3, "MPI_Mrecv"): 1,
+                ("rank 1", 4, "MPI_Recv"): 1,
+            },
+        )
+        what = ("peer", "tag", "bytes")
+        taken = Counter(
+            tuple(call.arguments.get(argument) for argument in what)
+            for call in timeline.calls("MPI_Recv", 0)
+        )
+        object_bytes = taken.most_common(1)[0][0][2]
+        self.assertIn(object_bytes, range(8192, 8192 + 16))
+        self.assertEqual(taken["rank 1", 1, object_bytes], 4)
+        self.assertEqual(taken["rank 2", 2, object_bytes], 4)
+        self.assertEqual(taken["rank 1", 4, 32], 1)
 
     def test_a_send_that_was_taken_back_leaves_the_others_their_arrows(self):
         timeline, _ = self.trace(2, TAKEN_BACK)

@@ -126,8 +126,6 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
             }
         }
     });
-    // A tool may have put a function of its own in the place of the first, which has been called already.
-    let again = if profiled.is_some() { &twin } else { &plain };
     let decoded_body = quote! {
         || {
             #(
@@ -157,8 +155,6 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
                     ]),
                     #arguments
                 },
-                // SAFETY: the same contract.
-                move || unsafe { #again(#(#raw),*) },
             )
         }
     };

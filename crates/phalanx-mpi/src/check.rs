@@ -77,10 +77,8 @@ pub(crate) fn lost(raw: usize) {
 const ANY_THREAD: &[&str] = &["MPI_Query_thread", "MPI_Is_thread_main"];
 
 /// A call begins.
+#[cold]
 pub(crate) fn look_at_call(name: &'static str) {
-    if !is_on() {
-        return;
-    }
     place::call_begins();
     let Some(process) = state::process() else { return };
     let level = state::provided();

@@ -10,7 +10,7 @@ use crate::consts;
 use crate::errors::{self, Handler};
 use crate::handle::{RawComm, RawFile, RawSession, RawWin};
 use crate::state;
-use crate::trace::{self, Entering};
+use crate::trace;
 
 /// When a function may be called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub(crate) struct Function {
     pub(crate) number: u16,
 }
 
-/// Runs a body and turns its outcome into an error code. A call that is traced is made `again`.
+/// Runs a body and turns its outcome into an error code.
 #[inline(always)]
 pub(crate) fn run(
     Function { name, number }: Function,
@@ -97,19 +97,25 @@ pub(crate) fn run(
     body: impl FnOnce() -> Done,
     object: impl FnOnce() -> ErrorObject,
     arguments: impl FnOnce() -> trace::Arguments,
-    again: impl FnOnce() -> c_int,
 ) -> c_int {
+    let mut recorded = None;
     if when == When::WhileRunning && !state::is_plain() {
         std::hint::cold_path();
-        if let Some(code) = look_closely(name, number, arguments, again) {
-            return code;
+        match look_closely(name, number, arguments) {
+            Ok(begun) => recorded = begun,
+            Err(code) => return code,
         }
     }
-    match catch_unwind(AssertUnwindSafe(body)) {
+    let code = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => consts::SUCCESS,
         Ok(Err(failure)) => fail(name, object(), failure),
         Err(panic) => panicked(name, object(), &*panic),
+    };
+    if let Some(recorded) = recorded {
+        std::hint::cold_path();
+        recorded.ends();
     }
+    code
 }
 
 /// Runs a body of the tool interface, which has no error handlers: an error is the code and nothing else (MPI 5.0 §15.3.10).
@@ -126,33 +132,22 @@ pub(crate) fn run_tool(body: impl FnOnce() -> Done) -> c_int {
     }
 }
 
-/// What there is to do before a call while the program is traced or checked; the error code of one that is over, or cannot be
-/// made. (Not marked as cold: it would be compiled to be short, and a traced program goes through it at each call.)
+/// What there is to do before a call while the program is traced or checked: the record of the call, if it has one, or the error
+/// code of one that cannot be made. (Not marked as cold: it would be compiled to be short, and a traced program goes through it at
+/// each call.)
 #[inline(never)]
 fn look_closely(
     name: &'static str,
     number: u16,
     arguments: impl FnOnce() -> trace::Arguments,
-    again: impl FnOnce() -> c_int,
-) -> Option<c_int> {
-    if state::is_running() {
-        match trace::enters(number) {
-            Entering::Recorded(recorder) => return Some(trace::call(recorder, number, &arguments(), again)),
-            Entering::Again if !crate::check::is_on() => return None,
-            Entering::Again | Entering::Unrecorded => {}
-        }
-    }
-    look(name)
-}
-
-#[cold]
-#[inline(never)]
-fn look(name: &'static str) -> Option<c_int> {
+) -> Result<Option<trace::Call>, c_int> {
     if !state::is_running() {
-        return Some(not_running(name));
+        return Err(not_running(name));
     }
-    crate::check::look_at_call(name);
-    None
+    if crate::check::is_on() {
+        crate::check::look_at_call(name);
+    }
+    Ok(trace::begins(number, arguments))
 }
 
 #[cold]

@@ -1,8 +1,8 @@
 //! `--trace`: each call of this process, with its place and what it is about, written into a log that the launcher has made.
 //!
-//! A call comes here before its body, where [`entry`](crate::entry) looks at what may be called at all, and is made *again* from
-//! here, so that its body exists once: the second time it is let through. Where it is made, a Python program says by its code
-//! object and instruction ([`extras`]), which are looked up by number once; a program in C by an address on its stack.
+//! A call comes here before its body, where [`entry`](crate::entry) looks at what may be called at all, and once more behind it.
+//! Where it is made, a Python program says by its code object and instruction ([`extras`]), which are looked up by number once; a
+//! program in C by an address on its stack.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -80,17 +80,14 @@ struct Here {
     /// The record of the call.
     call: Cell<u32>,
     waited: Cell<u64>,
-    /// The call whose message may stand in its record; 0 for none. Then what that message has to be.
+    /// The call whose message may stand in its record; 0 for none. Which of the places it was made at, and with how many bytes.
     lone: Cell<u32>,
-    about: [Cell<u64>; 2],
+    at: Cell<usize>,
     bytes: Cell<u64>,
-    /// The next call is the one that has been looked at.
-    passes: Cell<bool>,
     /// Its part of the log.
     part: Cell<Part>,
-    near: [Near; NEAR],
-    /// Of calls whose place is not known.
-    nowhere: Near,
+    /// The last one is for calls whose place is not known.
+    near: [Near; NEAR + 1],
     told: [Cell<(Option<Object>, u32)>; TOLD],
 }
 
@@ -100,7 +97,7 @@ const NOTHING: About = [u64::MAX; 2];
 /// A place, and the call that was made there last. (Each word is a cell of its own: what is stored by words and loaded in larger pieces at
 /// once has to wait.)
 struct Near {
-    spot: Cell<Spot>,
+    spot: [Cell<usize>; 2],
     place: Cell<u32>,
     /// The number of that call's form.
     form: Cell<u32>,
@@ -109,19 +106,33 @@ struct Near {
     about: [Cell<u64>; 2],
     /// Bytes of what was counted; 0 where that may change.
     size: Cell<u64>,
+    /// The first words of its form.
+    head: [Cell<u64>; 2],
+    /// The form that it got from the last message that it took, and what that is about. 0: none yet.
+    taken: Cell<u32>,
+    taken_about: [Cell<u64>; 2],
 }
 
 impl Near {
     /// No place.
     const fn new() -> Near {
         Near {
-            spot: Cell::new([0; 2]),
+            spot: [const { Cell::new(0) }; 2],
             place: Cell::new(NOWHERE),
             form: Cell::new(0),
             key: [const { Cell::new(0) }; 4],
             about: [const { Cell::new(0) }; 2],
             size: Cell::new(0),
+            head: [const { Cell::new(0) }; 2],
+            taken: Cell::new(0),
+            taken_about: [const { Cell::new(0) }; 2],
         }
+    }
+
+    /// (Word by word: the spot has just been stored so, and a load of both would wait for it.)
+    #[inline]
+    fn is_at(&self, spot: Spot) -> bool {
+        (self.spot[0].get() ^ spot[0]) | (self.spot[1].get() ^ spot[1]) == 0
     }
 
     #[inline]
@@ -141,12 +152,10 @@ thread_local! {
             call: Cell::new(0),
             waited: Cell::new(0),
             lone: Cell::new(0),
-            about: [const { Cell::new(0) }; 2],
+            at: Cell::new(NEAR),
             bytes: Cell::new(0),
-            passes: Cell::new(false),
             part: Cell::new(Part::NONE),
-            near: [const { Near::new() }; NEAR],
-            nowhere: Near::new(),
+            near: [const { Near::new() }; NEAR + 1],
             told: [const { Cell::new((None, 0)) }; TOLD],
         }
     };
@@ -190,7 +199,7 @@ pub(crate) fn initialized(name: &'static str, began: Began) {
         let at = if recorder.log.clock() == Clock::Counter { began.1 } else { began.0 };
         let _ = HERE.try_with(|here| {
             let form = Form { function: number(name), thread: recorder.thread(here), ..Form::default() };
-            let (form, _) = recorder.form(here, &form);
+            let (form, _) = recorder.write_form(here, |number| record::form(&form, number));
             recorder.ends(recorder.begins(here, form, at, 0), 0);
         });
     }
@@ -210,40 +219,40 @@ pub(crate) fn renamed() {
     NAMES.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What there is to do with a call while the program is traced or checked.
-pub(crate) enum Entering {
-    /// It goes to [`call`].
-    Recorded(&'static Recorder),
-    /// It has been there, and is the one that is made again.
-    Again,
-    /// Nothing.
-    Unrecorded,
+/// A call that is recorded, on its thread.
+pub(crate) struct Call {
+    recorder: &'static Recorder,
+    /// Its record.
+    at: u32,
+    /// The call that it was made within, and how long that has waited.
+    outer: u32,
+    waited: u64,
 }
 
-/// What there is to do with a call of a function.
+/// A call of a function begins. Nothing of one that is not recorded.
 #[inline]
-pub(crate) fn enters(function: u16) -> Entering {
-    let Some(recorder) = RECORDER.get().filter(|_| function != 0) else { return Entering::Unrecorded };
-    // A thread that is past its end has no place to keep what it is in.
-    match HERE.try_with(|here| here.passes.replace(false)) {
-        Ok(true) => Entering::Again,
-        Ok(false) if recorder.forks == phalanx_shm::fork::generation() => Entering::Recorded(recorder),
-        _ => Entering::Unrecorded,
+pub(crate) fn begins(function: u16, arguments: impl FnOnce() -> Arguments) -> Option<Call> {
+    let recorder = RECORDER.get().filter(|_| function != 0)?;
+    if recorder.forks != phalanx_shm::fork::generation() {
+        return None;
     }
+    // A thread that is past its end has no place to keep what it is in.
+    let call = HERE.try_with(|here| {
+        let at = recorder.enter(here, function, &arguments());
+        Call { recorder, at, outer: here.call.replace(at), waited: here.waited.replace(0) }
+    });
+    call.ok()
 }
 
-/// Records a call, which `again` makes.
-pub(crate) fn call(recorder: &Recorder, function: u16, arguments: &Arguments, again: impl FnOnce() -> c_int) -> c_int {
-    // `enters` has found it.
-    HERE.with(|here| {
-        let at = recorder.enter(here, function, arguments);
-        here.passes.set(true);
-        let (call, waited) = (here.call.replace(at), here.waited.replace(0));
-        let code = again();
-        recorder.ends(at, here.waited.replace(waited));
-        here.call.set(call);
-        code
-    })
+impl Call {
+    /// It returns.
+    pub(crate) fn ends(self) {
+        let Call { recorder, at, outer, waited } = self;
+        let _ = HERE.try_with(|here| {
+            recorder.ends(at, here.waited.replace(waited));
+            here.call.set(outer);
+        });
+    }
 }
 
 /// What a call is made with, but for its place and how much it moves: where it is the same, so is what the call is about, as long as
@@ -280,14 +289,14 @@ impl Recorder {
     /// A call begins. Its record; 0 where there is no room for it.
     #[inline]
     fn enter(&self, here: &Here, function: u16, arguments: &Arguments) -> u32 {
+        let place = self.place(here, function);
+        let near = &here.near[place];
         let key = key(function, arguments, NAMES.load(Ordering::Relaxed));
-        let near = self.place(here).unwrap_or(&here.nowhere);
         if !near.is_for(&key) {
             self.look_at(here, function, arguments, near, key);
         }
         let size = match (near.size.get(), arguments.ty) {
-            // What is not predefined may have been freed, and its handle given to another type.
-            (0, Some(ty)) => datatype::find(ty).map_or(0, |found| found.size() as u64),
+            (0, Some(ty)) => size_now(ty),
             (size, _) => size,
         };
         let count = arguments.count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
@@ -295,8 +304,7 @@ impl Recorder {
         // The time comes last: what has been looked at until now is no part of the call.
         let at = self.begins(here, near.form.get(), self.log.clock().now(), bytes);
         here.lone.set(at);
-        here.about[0].set(near.about[0].get());
-        here.about[1].set(near.about[1].get());
+        here.at.set(place);
         here.bytes.set(bytes);
         at
     }
@@ -306,40 +314,80 @@ impl Recorder {
     fn look_at(&self, here: &Here, function: u16, arguments: &Arguments, near: &Near, key: [u64; 4]) {
         let (object, peer) = self.object(here, arguments);
         let place = near.place.get();
-        let (form, about) = self.form(
-            here,
-            &Form {
-                function,
-                thread: self.thread(here),
-                place: (place != NOWHERE).then_some(place),
-                object,
-                peer: peer.map(|peer| peer.0),
-                tag: arguments.tag,
-                has_bytes: arguments.count.is_some(),
-            },
-        );
+        let form = Form {
+            function,
+            thread: self.thread(here),
+            place: (place != NOWHERE).then_some(place),
+            object,
+            peer: peer.map(|peer| peer.0),
+            tag: arguments.tag,
+            has_bytes: arguments.count.is_some(),
+        };
+        let (form, record) = self.write_form(here, |number| record::form(&form, number));
+        let about = if form == 0 { NOTHING } else { record::about(&record) };
         let size = match arguments.ty {
             Some(ty) => datatype::predefined_size(ty).map_or(0, |size| size as u64),
             // Bytes are counted.
             None => 1,
         };
         near.form.set(form);
-        near.about[0].set(about[0]);
-        near.about[1].set(about[1]);
+        near.about.iter().zip(about).for_each(|(own, about)| own.set(about));
+        near.head.iter().zip(record).for_each(|(own, word)| own.set(word));
+        near.taken.set(0);
         near.size.set(size);
         // Without room for its form, the next call tries again.
         near.set_key(if form == 0 { [0; 4] } else { key });
     }
 
-    /// Writes a form: its number, or 0.
-    fn form(&self, here: &Here, form: &Form) -> (u32, About) {
+    /// Writes a form: its number, or 0; and its record.
+    fn write_form(
+        &self,
+        here: &Here,
+        form: impl FnOnce(u32) -> [u64; record::GRANULE],
+    ) -> (u32, [u64; record::GRANULE]) {
         let number = self.forms.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let record = record::form(form, number);
+        let record = form(number);
         let at = self.log.take(&here.part, 1).filter(|_| number < FORMS);
-        match at.inspect(|at| self.log.write(*at, record)) {
-            Some(_) => (number, record::about(&record)),
-            None => (0, NOTHING),
+        (at.inspect(|at| self.log.write(*at, record)).map_or(0, |_| number), record)
+    }
+
+    /// Tells of a message in the record of the call that waits for it, if that is all there is to tell.
+    #[inline]
+    fn tell_with_call(&self, here: &Here, half: &Half) -> bool {
+        let (near, bytes) = (&here.near[here.at.get()], here.bytes.get());
+        let about = near.about.each_ref().map(Cell::get);
+        if let Some(word) = record::with_message(self.log.get(half.call, 0), &about, bytes, half) {
+            self.log.set(half.call, 0, word);
+            return true;
         }
+        self.tell_what_was_taken(here, near, half)
+    }
+
+    /// As [`Recorder::tell_with_call`], for a receive that has asked for less than its message is.
+    #[inline(never)]
+    fn tell_what_was_taken(&self, here: &Here, near: &Near, half: &Half) -> bool {
+        if !record::takes(&near.about.each_ref().map(Cell::get), here.bytes.get(), half) {
+            return false;
+        }
+        let about = record::about_message(half);
+        if near.taken.get() == 0 || near.taken_about.each_ref().map(Cell::get) != about {
+            self.take_form(here, near, about);
+        }
+        let form = near.taken.get();
+        if form != 0 {
+            let [word, bytes] = record::taken(form, half);
+            self.log.set(half.call, record::BYTES, bytes);
+            self.log.set(half.call, 0, word);
+        }
+        form != 0
+    }
+
+    /// Writes the form of a call in that place that has taken a message.
+    #[cold]
+    fn take_form(&self, here: &Here, near: &Near, about: About) {
+        let head = near.head.each_ref().map(Cell::get);
+        near.taken.set(self.write_form(here, |number| record::form_taken(head, &about, number)).0);
+        near.taken_about.iter().zip(about).for_each(|(own, about)| own.set(about));
     }
 
     /// The record of a call that begins at that time; 0 where there is no room for it.
@@ -415,11 +463,24 @@ impl Recorder {
         }
     }
 
-    /// The place that calls, as this thread knows it.
+    /// Which of the places that this thread knows calls.
     #[inline]
-    fn place<'h>(&self, here: &'h Here) -> Option<&'h Near> {
+    fn place(&self, here: &Here, function: u16) -> usize {
+        let (mut cursor, mut spot) = (0, [0; 2]);
+        if extras::finds_places() && extras::next_spot(&mut cursor, &mut spot) == Some(true) {
+            let at = index(spot, function);
+            if here.near[at].is_at(spot) && here.near[at].place.get() != NOWHERE {
+                return at;
+            }
+        }
+        self.find_place(here, function).unwrap_or(NEAR)
+    }
+
+    /// As [`Recorder::place`], for one that this thread does not know, or that is not in the innermost function.
+    #[inline(never)]
+    fn find_place(&self, here: &Here, function: u16) -> Option<usize> {
         if !extras::finds_places() {
-            return self.find(here, [place::caller()?, 0], |[address, _]| place::of_address(address));
+            return self.find(here, function, [place::caller()?, 0], |[address, _]| place::of_address(address));
         }
         let (mut cursor, mut spot) = (0, [0; 2]);
         for _ in 0..DEPTH {
@@ -429,26 +490,27 @@ impl Recorder {
                 // It cannot say so quickly where it is.
                 None => {
                     let frame = extras::find_place(true).into_iter().next()?;
-                    return self.find(here, spot_of(&frame), |_| Some(frame));
+                    return self.find(here, function, spot_of(&frame), |_| Some(frame));
                 }
             }
-            if let Some(near) = self.find(here, spot, extras::name_of_spot) {
-                return Some(near);
+            if let Some(at) = self.find(here, function, spot, extras::name_of_spot) {
+                return Some(at);
             }
         }
         None
     }
 
-    /// A place; none of one that belongs to no program.
+    /// Which place that is; none of one that belongs to no program.
     #[inline]
-    fn find<'h>(&self, here: &'h Here, spot: Spot, name: impl FnOnce(Spot) -> Option<Frame>) -> Option<&'h Near> {
-        let near = &here.near[(spot[0] >> 4 ^ spot[1] >> 1) % NEAR];
-        if near.spot.get() != spot {
+    fn find(&self, here: &Here, function: u16, spot: Spot, name: impl FnOnce(Spot) -> Option<Frame>) -> Option<usize> {
+        let at = index(spot, function);
+        let near = &here.near[at];
+        if !near.is_at(spot) {
             near.place.set(self.look_up(spot, name)?);
-            near.spot.set(spot);
+            near.spot.iter().zip(spot).for_each(|(own, word)| own.set(word));
             near.set_key([0; 4]);
         }
-        (near.place.get() != NOWHERE).then_some(near)
+        (near.place.get() != NOWHERE).then_some(at)
     }
 
     #[cold]
@@ -471,6 +533,18 @@ impl Recorder {
         };
         Some(*places.entry(spot).or_insert(place))
     }
+}
+
+/// Bytes of a type that is not predefined: it may have been freed, and its handle given to another one.
+#[inline(never)]
+fn size_now(ty: RawType) -> u64 {
+    datatype::find(ty).map_or(0, |found| found.size() as u64)
+}
+
+/// Where a thread keeps what it knows of the calls of a function in a spot. (One line may call several: the receive of a large object.)
+#[inline]
+fn index(spot: Spot, function: u16) -> usize {
+    (spot[0] >> 4 ^ spot[1] >> 1 ^ usize::from(function)) % NEAR
 }
 
 /// What stands for a place that has a name and nothing else.
@@ -504,15 +578,11 @@ impl Tracer for Recorder {
             let Traced { call, other, ctx: context, tag, bytes, .. } = message;
             let current = here.call.get();
             let half = Half { event, call: call.unwrap_or(current), other: other.0, context, tag, bytes, number };
-            if half.call == here.lone.get() && half.call != 0 && half.call & OF_CALL == 0 {
-                let word = self.log.get(half.call, 0);
-                let about = [here.about[0].get(), here.about[1].get()];
-                if let Some(word) = record::with_message(word, &about, here.bytes.get(), &half) {
-                    self.log.set(half.call, 0, word);
-                    // It has no other one.
-                    here.lone.set(0);
-                    return Some(half.call | OF_CALL);
-                }
+            let is_lone = half.call == here.lone.get() && half.call != 0 && half.call & OF_CALL == 0;
+            if is_lone && self.tell_with_call(here, &half) {
+                // It has no other one.
+                here.lone.set(0);
+                return Some(half.call | OF_CALL);
             }
             let at = self.log.take(&here.part, 1)?;
             self.log.write(at, record::half(&half));

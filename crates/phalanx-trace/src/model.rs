@@ -88,7 +88,8 @@ pub struct Call {
     pub peer: Option<u32>,
     /// The tag.
     pub tag: Option<i32>,
-    /// Bytes that the call was given to send or to receive.
+    /// Bytes that the call was given to send or to receive. (Of an `MPI_Recv` that took a message, rank, tag and bytes are the
+    /// message's, whatever it had asked for.)
     pub bytes: Option<u64>,
 }
 

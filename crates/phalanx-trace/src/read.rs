@@ -72,6 +72,19 @@ struct Parts {
     matched: Vec<(u32, u32, i32, Half)>,
 }
 
+impl Parts {
+    /// Lets each receive that has waited for its message tell what that was, where it has a record of its own.
+    fn tell_receives(&mut self) {
+        let own = self.matched.iter().filter(|(.., half)| half.completed == 0);
+        let took: HashMap<u32, _> = own.map(|(from, _, tag, half)| (half.call, (*from, *tag, half.bytes))).collect();
+        for (number, call) in self.calls.iter_mut().filter(|(_, call)| call.name == record::RECEIVE) {
+            if let Some((from, tag, bytes)) = took.get(number) {
+                (call.peer, call.tag, call.bytes) = (Some(*from), Some(*tag), Some(*bytes));
+            }
+        }
+    }
+}
+
 /// What records refer to.
 #[derive(Default)]
 struct Texts {
@@ -275,6 +288,7 @@ impl Reader<'_> {
             record::PLACE | record::NAME => record::read_text(rest).map(|(_, length)| length),
             _ => None,
         });
+        parts.tell_receives();
         parts.sent.sort_by_key(|(.., half)| half.number);
         parts.matched.sort_by_key(|(.., half)| half.number);
         parts
@@ -590,6 +604,63 @@ mod tests {
         let seen: Vec<_> = trace.messages.iter().map(|m| (m.send_call, m.receive_call, m.bytes)).collect();
         assert_eq!(seen, [(Some(0), Some(0), 64), (Some(2), Some(1), 64)]);
         assert_eq!(trace.ranks[0].calls.len(), 3);
+    }
+
+    #[test]
+    fn a_receive_from_anybody_tells_what_it_took() {
+        let receive = record::Form {
+            function: number("MPI_Recv"),
+            thread: 1,
+            place: Some(6),
+            object: Some(Object::Comm(4)),
+            tag: Some(-2),
+            has_bytes: true,
+            ..record::Form::default()
+        };
+        let about = record::about(&record::form(&receive, 1));
+        let matched =
+            record::Half { event: Event::Matched, call: 0, other: 0, context: 4, tag: 5, bytes: 64, number: 7 };
+        for (other, room) in [
+            (record::Half { event: Event::Sent, ..matched }, 64),
+            (record::Half { context: 6, ..matched }, 64),
+            // It is truncated, or only taken out of the queue.
+            (matched, 63),
+            // Its bytes stand in a granule of their own.
+            (matched, u64::from(u32::MAX)),
+        ] {
+            assert!(!record::takes(&about, room, &other), "{other:?} {room}");
+        }
+        for other in [
+            record::Form { function: number("MPI_Irecv"), ..receive },
+            record::Form { object: Some(Object::Win(4)), ..receive },
+            record::Form { tag: None, ..receive },
+        ] {
+            assert!(!record::takes(&record::about(&record::form(&other, 1)), 64, &matched), "{other:?}");
+        }
+        let (mut zero, mut one) = (Writer::new(), Writer::new());
+        for at in [1000, 1200] {
+            let call = zero.call("MPI_Send", at, at + 50);
+            zero.add(&record::half(&record::Half { event: Event::Sent, call, other: 1, number: call, ..matched }));
+        }
+        one.add(&record::place(6, &Place { file: "a.py".to_owned(), line: 3, function: "f".to_owned() }));
+        // Of one the record tells, for the other the message has one of its own.
+        assert!(record::takes(&about, 4096, &matched));
+        let call = one.call_of(&receive, 4096, [1000, 1300], 256) as usize * GRANULE;
+        let [head, place, ..] = record::form(&receive, 1);
+        one.add(&record::form_taken([head, place], &record::about_message(&matched), 9));
+        let [word, bytes] = record::taken(9, &matched);
+        (one.0[call], one.0[call + record::BYTES]) = (word, record::waited(bytes, 256));
+        let call = one.call_of(&receive, 4096, [1400, 1500], 0);
+        one.add(&record::half(&record::Half { call, number: 8, ..matched }));
+        let trace = read(job(), &[zero.log(0), one.log(1)]);
+        let seen: Vec<_> = trace.messages.iter().map(|m| (m.send_call, m.receive_call, m.bytes)).collect();
+        assert_eq!(seen, [(Some(0), Some(0), 64), (Some(1), Some(1), 64)]);
+        let calls = &trace.ranks[1].calls;
+        assert_eq!((calls.len(), calls[0].waited_ns, calls[0].place), (2, 256, Some(PlaceId(0))));
+        for call in calls {
+            let found = (call.name, call.thread, call.context, call.peer, call.tag, call.bytes, call.place);
+            assert_eq!(found, ("MPI_Recv", 1, Some(4), Some(0), Some(5), Some(64), Some(PlaceId(0))));
+        }
     }
 
     #[test]

@@ -24,7 +24,8 @@
 //!
 //! A *form* is what calls with the same arguments in the same place have in common: a loop needs few of them, and a call one
 //! granule. Where a call waits for its message (`Send`, `Recv`), and the message is as the form says, the call's record tells it, too:
-//! its kind says so, which is stored anew then.
+//! its kind says so, which is stored anew then. A receive that has asked for less than that (any rank, any tag, room for more bytes)
+//! gets another form when it has its message, with the rank and the tag that this came from, and the message's bytes.
 //!
 //! A call is named by the granule in which its record begins, and 0 is none. Times and waits are those of the log's clock. Threads have
 //! parts of the log, so the order of records says nothing.
@@ -63,7 +64,10 @@ pub(crate) const HAS_OBJECT: u8 = 8;
 const HAS_MESSAGE: u8 = 16;
 
 /// Calls that wait for their message, and have no other one.
-const WITH_MESSAGE: [&str; 4] = ["MPI_Recv", "MPI_Rsend", "MPI_Send", "MPI_Ssend"];
+const WITH_MESSAGE: [&str; 4] = [RECEIVE, "MPI_Rsend", "MPI_Send", "MPI_Ssend"];
+
+/// The one of these that receives.
+pub(crate) const RECEIVE: &str = "MPI_Recv";
 
 /// The number of forms.
 pub const FORMS: u32 = 1 << 24;
@@ -123,6 +127,9 @@ pub struct Form {
     /// Whether the bytes are known.
     pub has_bytes: bool,
 }
+
+/// Known of a call on a communicator that is told with its message.
+const ALL: u8 = HAS_PEER | HAS_TAG | HAS_BYTES | HAS_OBJECT | HAS_MESSAGE;
 
 fn flag(is_there: bool, flag: u8) -> u8 {
     if is_there { flag } else { 0 }
@@ -213,14 +220,45 @@ pub struct Half {
 #[inline]
 #[must_use]
 pub fn with_message(word: u64, about: &About, bytes: u64, half: &Half) -> Option<u64> {
-    const ALL: u8 = HAS_PEER | HAS_TAG | HAS_BYTES | HAS_OBJECT | HAS_MESSAGE;
-    let known = u32::from(ALL) | u32::from(COMM) << 16;
-    let described = [pair(half.context, half.other), pair(half.tag as u32, known)];
     let kind = match half.event {
         Event::Sent => CALL_SENT,
         Event::Matched => CALL_MATCHED,
     };
-    (*about == described && bytes == half.bytes).then(|| word & 0xffff_ff00 | u64::from(kind) | pair(0, half.number))
+    (*about == about_message(half) && bytes == half.bytes)
+        .then(|| word & 0xffff_ff00 | u64::from(kind) | pair(0, half.number))
+}
+
+/// What a form that describes this message is [about].
+#[inline]
+#[must_use]
+pub fn about_message(half: &Half) -> About {
+    [pair(half.context, half.other), pair(half.tag as u32, u32::from(ALL) | u32::from(COMM) << 16)]
+}
+
+/// Whether a receive that is about this, with room for so many bytes, may be what has taken this message.
+#[inline]
+#[must_use]
+pub fn takes(about: &About, room: u64, half: &Half) -> bool {
+    let wants = (u64::from(ALL & !HAS_PEER) | u64::from(COMM) << 16) << 32;
+    let without_peer = !(u64::from(HAS_PEER) << 32 | u64::from(u32::MAX));
+    half.event == Event::Matched
+        && about[0] as u32 == half.context
+        && about[1] & without_peer == wants
+        && half.bytes <= room
+        && room < u32::MAX.into()
+}
+
+/// The record of a form with that number: as the first two words of another one say, and [about] a message.
+#[must_use]
+pub fn form_taken([head, place]: [u64; 2], about: &About, number: u32) -> [u64; GRANULE] {
+    [head, pair(number, (place >> 32) as u32), about[0], about[1] & !(u64::from(u16::MAX) << 48)]
+}
+
+/// The first word and the word with the bytes of a call of that form, which has taken this message.
+#[inline]
+#[must_use]
+pub fn taken(form: u32, half: &Half) -> [u64; 2] {
+    [pair(u32::from(CALL_MATCHED) | form << 8, half.number), half.bytes]
 }
 
 /// The first word of a call whose message has been taken back, from what it was.
