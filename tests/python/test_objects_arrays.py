@@ -63,7 +63,8 @@ class Arrays(unittest.TestCase):
         self.check(np.arange(24).reshape(4, 6)[:, 1:3])
 
     def test_every_size(self):
-        for count in (100, 4076, 4077, 4096, 32700, 32768, 33000, 200_000):
+        edges = (4076, 4077, 4096, 16_364, 16_365, 16_384, 32700, 32768, 33000)
+        for count in (100, *edges, 200_000):
             array = np.arange(count, dtype="u4").astype("B")
             self.check(array)
             for received in WORLD.allgather(array):

@@ -162,6 +162,14 @@ class Same(unittest.TestCase):
         self.check([*range(3000), Number(3)])
         self.check([*range(3000), "\ud800"])
 
+    def test_around_the_room_that_a_receive_has_at_first(self):
+        for length in (*range(16_200, 16_370, 10), *range(16_370, 16_386)):
+            self.check(bytes(length))
+            self.check("x" * length)
+            # Pickled, with its bytes in the stream or beside it.
+            self.check([b"x" * length, Number(3)])
+            self.check([bytearray(length), Number(3)])
+
     def test_a_string_in_several_places_is_one_object(self):
         names = [f"name {n}" for n in range(300)]
         for count in (1, 2, 10, 60):

@@ -18,8 +18,12 @@ pub(crate) use crate::extras::Route;
 use crate::ffi::*;
 use crate::gil;
 
-/// Messages up to this size have arrived whole once they are matched: receiving one cannot wait.
+/// Messages up to this size have arrived whole once they are matched, on any library: receiving one cannot wait.
 const PROMPT: usize = 4 << 10;
+
+/// Room on the stack: for all that the embedded engine sends in one piece, which then is one call and one copy to there. (That
+/// much and no more is an object that is read out of it, too.)
+const ROOM: usize = 16 << 10;
 
 /// A blocking send of MPI: standard, synchronous or buffered.
 pub(crate) type SendCall =
@@ -121,15 +125,15 @@ pub(crate) fn receive_known<'py>(
 /// # Errors
 /// As [`receive_known`].
 pub(crate) fn receive<'py>(py: Python<'py>, from: Route, status: &mut MPI_Status) -> PyResult<Bound<'py, PyAny>> {
-    let mut room = [MaybeUninit::<u8>::uninit(); PROMPT];
+    let mut room = [MaybeUninit::<u8>::uninit(); ROOM];
     // SAFETY: there is room for so many bytes.
-    let found = unsafe { extras::receive_or_match(py, (room.as_mut_ptr().cast(), PROMPT), from, status) }?;
+    let found = unsafe { extras::receive_or_match(py, (room.as_mut_ptr().cast(), ROOM), from, status) }?;
     let Found { mut message, length } = found;
     if message != MPI_MESSAGE_NULL {
         return receive_known(py, &mut message, length, status);
     }
     // SAFETY: a message of so many bytes, no more than there is room for, has been received.
-    let bytes = unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), length.min(PROMPT)) };
+    let bytes = unsafe { std::slice::from_raw_parts(room.as_ptr().cast(), length.min(ROOM)) };
     load_short(py, bytes)
 }
 
