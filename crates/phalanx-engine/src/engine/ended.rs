@@ -11,7 +11,8 @@
 //! Whether a process that has said nothing has ended, its tag decides, whoever started it: the program that the launcher
 //! started may be a shell, and another launcher tells us nothing. Killed ranks are waited for a long while, too: their job
 //! is being ended as a rule, by a launcher that says why. Where it is told to keep going, it tells the ranks, too: the wait
-//! then ends at the first look after the launcher has recorded the end.
+//! then ends at the first look after the launcher has recorded the end. So does a wait for one that has ended well by the launcher's
+//! record, which is no reason for it to end the job.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ struct Lost {
 /// Who could still complete a receive whose peers have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hope {
-    /// Nobody: the launcher says that the peer has failed, and that the others go on.
+    /// Nobody: the launcher says that the peer has ended well, or has failed and the others go on.
     Gone,
     Nobody,
     /// Another thread of this process.
@@ -92,7 +93,6 @@ impl Hope {
         match self {
             Hope::Gone => Duration::ZERO,
             Hope::Nobody => GRACE,
-            Hope::OwnThreads if !is_threaded() => GRACE,
             Hope::OwnThreads | Hope::Launcher | Hope::Delivery => LONG_GRACE,
         }
     }
@@ -194,8 +194,10 @@ enum End {
     Alive,
     /// It delivers what it has begun to send, and nothing else.
     Ending,
-    /// It has called `MPI_Finalize`, or has ended well without it.
+    /// It has called `MPI_Finalize`, or is no more, and nobody has said how its program ends.
     Ended,
+    /// Its program has ended well, which its launcher has seen.
+    Over,
     /// It has ended in another way.
     Killed,
 }
@@ -266,7 +268,8 @@ impl Core {
                 Hope::Gone
             }
             End::Killed => Hope::Launcher,
-            _ => Hope::Nobody,
+            End::Over => Hope::Gone,
+            End::Alive | End::Ending | End::Ended => Hope::Nobody,
         }
     }
 
@@ -275,11 +278,12 @@ impl Core {
             return End::Alive;
         }
         let standing = self.universe.slot(process).standing();
+        let ended = if standing.exit == Some(Exit::Status(0)) { End::Over } else { End::Ended };
         match standing.state {
-            SlotState::Finalized => End::Ended,
+            SlotState::Finalized => ended,
             _ if self.lives.is_dead(&self.universe, process, standing.exit) => match standing.exit {
                 // Without a word of the launcher nobody knows how.
-                None | Some(Exit::Status(0)) => End::Ended,
+                None | Some(Exit::Status(0)) => ended,
                 Some(_) => End::Killed,
             },
             SlotState::Finalizing => End::Ending,
@@ -296,7 +300,7 @@ impl Core {
         let failed = match self.end_of(process) {
             End::Alive | End::Ending => false,
             End::Killed => true,
-            End::Ended => !is_leaving(self.universe.slot(process).standing().state),
+            End::Ended | End::Over => !is_leaving(self.universe.slot(process).standing().state),
         };
         if failed {
             self.knows_failures.set(true);
@@ -315,7 +319,7 @@ impl Core {
             SlotState::Finalized => true,
             _ if standing.exit.is_none() && !(closely && self.keeps_going) => false,
             // A failure elsewhere ends the job.
-            _ => self.has_failed(process) || self.end_of(process) == End::Ended,
+            _ => self.has_failed(process) || matches!(self.end_of(process), End::Ended | End::Over),
         }
     }
 
@@ -397,7 +401,7 @@ impl Core {
         let hope = match self.end_of(process) {
             End::Alive => return None,
             End::Ending => Hope::Delivery,
-            end @ (End::Ended | End::Killed) => self.hope_of_senders(end),
+            end @ (End::Ended | End::Over | End::Killed) => self.hope_of_senders(end),
         };
         let inlet = self.inlets.get(process.0 as usize).and_then(Option::as_ref);
         inlet.is_none_or(|inlet| inlet.ring.is_empty()).then_some(hope)
@@ -422,8 +426,10 @@ impl Core {
             let hope = self.gone(process)?.max(found.map_or(Hope::Gone, |(_, hope)| hope));
             found = Some((process, hope));
         }
-        let own = if group.members().contains(&self.me) { Hope::OwnThreads } else { Hope::Gone };
-        found.map(|(process, hope)| (process, hope.max(own)))
+        let (process, hope) = found?;
+        // The threads come last: they are looked for in the file system.
+        let own = if group.members().contains(&self.me) && is_threaded() { Hope::OwnThreads } else { Hope::Gone };
+        Some((process, hope.max(own)))
     }
 
     /// The operations under way that only processes that have ended could complete.
