@@ -194,6 +194,12 @@ def run_jobs(jobs: list[Chaos]) -> list[str]:
     return problems
 
 
+def setUpModule() -> None:
+    # A long run in the background (nohup, &) has these ignored, and so would its jobs.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class TestChaos(unittest.TestCase):
     def test_whatever_happens_nothing_hangs_and_nothing_is_left(self):
         before = shared_names()
