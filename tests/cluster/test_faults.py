@@ -185,6 +185,18 @@ class TestEnds(ClusterCase):
             self.assertIn("SIGKILL", str(caught.exception))
         self.assertEqual(list(balanced.get(timeout=SECONDS)), list(range(50)))
 
+    def test_what_c_code_has_printed_is_of_its_task(self):
+        def printed(text):
+            import ctypes
+
+            ctypes.CDLL(None).printf(text)
+
+        client = self.client()
+        for text in (b"one\n", b"two", b"three"):
+            result = client[:].apply_async(printed, text)
+            result.get(SECONDS)
+            self.assertEqual(result.stdout, [text.decode()] * 2)
+
     def test_a_call_on_several_says_that_an_engine_has_ended(self):
         client = self.client()
         result = client[:].apply_async(kill_or_sleep, self.engine_pid(client, 0))

@@ -14,6 +14,7 @@ from phalanx.ipyparallel import error, util
 from phalanx.ipyparallel.client import map as maps
 from phalanx.ipyparallel.client.imports import names_given
 from phalanx.ipyparallel.client.query import select
+from phalanx.ipyparallel.client.submit import Known
 from phalanx.ipyparallel.engine.startup import options_of
 from phalanx.ipyparallel.serialize import _functions
 
@@ -291,6 +292,36 @@ class Maps(unittest.TestCase):
         self.assertEqual(sizes, [3, 3, 2, 2])
         with self.assertRaises(ValueError):
             maps.Map().getPartition([1], 2, 2)
+
+
+class Submissions(unittest.TestCase):
+    def test_tasks_are_found_as_long_as_somebody_has_them(self) -> None:
+        class Several(list):  # what was submitted: here, numbers instead of futures
+            pass
+
+        known, kept, first = Known(), [], 1
+        for count in range(1, 3001):
+            several = Several(range(first, first + count % 4 + 1))
+            known.add(first, several)
+            if count % 100 == 0:
+                kept.append(several)
+            first += len(several)
+        self.assertLess(len(known.firsts), 1100)
+        for several in kept:
+            self.assertEqual([known.find(n) for n in several], several)
+        # Before the first, of one that was let go, behind the last.
+        kept_numbers = {number for several in kept for number in several}
+        others = set(range(first + 10)) - kept_numbers
+        self.assertEqual({known.find(number) for number in others}, {None})
+
+    def test_threads_may_come_in_another_order_than_their_numbers(self) -> None:
+        class Several(list):
+            pass
+
+        known, parts = Known(), [Several([n, n + 1]) for n in (1, 3, 5, 7)]
+        for part in (parts[2], parts[0], parts[3], parts[1]):
+            known.add(part[0], part)
+        self.assertEqual([known.find(n) for n in range(10)], [None, *range(1, 9), None])
 
 
 class Queries(unittest.TestCase):

@@ -1,6 +1,7 @@
 //! The client's end of a link: tasks are submitted, and waited for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use phalanx_object::detached;
 use phalanx_shm::Arena;
@@ -139,6 +140,13 @@ impl ClusterLink {
 
 #[pymethods]
 impl ClusterLink {
+    /// reserve(count: int) -> int
+    ///
+    /// The first of so many numbers for tasks, one after the other, which nobody else gets.
+    fn reserve(&self, count: u64) -> u64 {
+        self.numbers.fetch_add(count, Ordering::Relaxed)
+    }
+
     /// submit(first: int, kind: str, metadata: bytes, fields: dict[str, Any], call: Payload, args: list[Payload] | None = None, engines: list[int] | None = None) -> list[ClusterTask]
     ///
     /// Submit tasks that do the same thing: one for each of `args`, or for each of `engines`, or one. They are named for
@@ -166,7 +174,7 @@ impl ClusterLink {
                 engines.map_or(0, |engines| engines.len())
             )));
         }
-        let mut common: TaskSpec = fields::read(fields)?;
+        let mut common: TaskSpec = if fields.is_empty() { TaskSpec::default() } else { fields::read(fields)? };
         common.kind = kind.to_cow()?.into_owned();
         common.metadata = Bytes(metadata);
         common.payload = 0;
@@ -252,10 +260,19 @@ impl ClusterLink {
         }
     }
 
-    /// load_all(tasks: list[ClusterTask]) -> list[object] | None
+    /// collect(tasks: list[ClusterTask], timeout: float) -> list[object] | None
     ///
-    /// What `load` gives of each of these. None if one of them has no result, or one that tells something about itself.
-    fn load_all<'py>(&self, py: Python<'py>, tasks: &Bound<'py, PyList>) -> PyResult<Option<Bound<'py, PyList>>> {
+    /// Wait as `wait` does, and give what `load` gives of each of these. None if they have not ended in time, or one of them
+    /// has no result, or one that tells something about itself.
+    fn collect<'py>(
+        &self,
+        py: Python<'py>,
+        tasks: &Bound<'py, PyList>,
+        timeout: f64,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        if !self.wait(py, tasks, Some(timeout))? {
+            return Ok(None);
+        }
         let values = PyList::empty(py);
         for task in tasks.iter() {
             let task = task.cast::<ClusterTask>()?.get();
@@ -270,7 +287,7 @@ impl ClusterLink {
     /// release(tasks: list[ClusterTask]) -> None
     ///
     /// Let go of the memory of their results: who has loaded them has them.
-    #[expect(clippy::unused_self, reason = "beside `load_all`")]
+    #[expect(clippy::unused_self, reason = "beside `collect`")]
     fn release(&self, tasks: &Bound<'_, PyList>) -> PyResult<()> {
         for task in tasks.iter() {
             task.cast::<ClusterTask>()?.get().forget();

@@ -50,6 +50,8 @@ pub(crate) struct ClusterLink {
     welcome: Py<PyAny>,
     /// What we are called.
     pub(super) identity: String,
+    /// The number of the next task of a client.
+    pub(super) numbers: AtomicU64,
     /// What comes to a client.
     pub(super) client: Option<Collector<Py<PyAny>>>,
     pid: u32,
@@ -135,6 +137,7 @@ impl ClusterLink {
             arena,
             welcome: welcome.unbind(),
             identity,
+            numbers: AtomicU64::new(1),
             client,
             pid: std::process::id(),
             closed: AtomicBool::new(false),
@@ -255,11 +258,13 @@ impl ClusterLink {
         match &mut message {
             // When that was is known already.
             FromEngine::Begin { .. } => return Ok(()),
+            FromEngine::Output { .. } => flush_of_c(),
             FromEngine::Done { id, started, completed, printed, .. } => {
                 let current = end.current.lock().unwrap_or_else(PoisonError::into_inner).take();
                 *started = started.or(current.filter(|(current, _)| current == id).map(|(_, since)| since));
                 completed.get_or_insert_with(now);
                 end.minder.ended();
+                flush_of_c();
                 *printed = self.wait_for_output(py, end);
             }
             _ => {}
@@ -707,6 +712,16 @@ impl Drop for ClusterLink {
             self.socket.hang_up();
         }
     }
+}
+
+/// What C code has printed goes on its way: Python's `flush` knows nothing of it.
+fn flush_of_c() {
+    unsafe extern "C" {
+        static stdout: *mut libc::FILE;
+    }
+    // SAFETY: the C library's stream is there from the start of the program to its end; `fflush` takes its lock. Whoever
+    // assigns to the variable does so at a program's start, and a null pointer is allowed.
+    unsafe { libc::fflush(stdout) };
 }
 
 /// Bytes that wait in a pipe to be read; 0 for other descriptors.

@@ -44,6 +44,8 @@ TimeoutError = builtins.TimeoutError
 
 # When an engine has ended, the others have so many seconds before that is told.
 SHORT = 3.0
+# Who waits for several looks so often whether engines have ended.
+SLICE = 1.0
 
 
 def _limit(timeout: float | None) -> float | None:
@@ -60,6 +62,15 @@ class AsyncResult(LateFuture):
 
     msg_ids: list[str]
     owner: bool
+    # (What most of them never have any other of, none has of its own.)
+    _tasks: list[Any] | None = None
+    _return_exceptions = False
+    _chunk_sizes: "dict[str, int]" = {}  # noqa: RUF012
+    _streams: "Sequence[_Stream]" = ()
+    # Since when one of several is known to have lost its engine.
+    _short_since: float | None = None
+    # Those before this one have ended.
+    _next = 0
 
     def __init__(
         self,
@@ -74,8 +85,8 @@ class AsyncResult(LateFuture):
         self._single_result = isinstance(children, (Future, str))
         self._client = client
         self._children: Sequence[MessageFuture] | Submitted
-        self._tasks: list[Any] | None = None
         if isinstance(children, Submitted):
+            self._single_result = children.single
             self._children = children
             self._link: ClusterLink | None = children.link
             self._tasks = children.tasks
@@ -95,16 +106,13 @@ class AsyncResult(LateFuture):
         self._fname = fname
         self._targets = targets
         self.owner = owner
-        self._return_exceptions = return_exceptions
-        self._chunk_sizes = chunk_sizes or {}
-        self._streams: list[_Stream] = []
+        if return_exceptions:
+            self._return_exceptions = True
+        if chunk_sizes:
+            self._chunk_sizes = chunk_sizes
         self._asked = time.time()
-        # Since when one of several is known to have lost its engine.
-        self._short_since: float | None = None
         if owner and client is not None:
             client._own(self._children)
-        # Those before this one have ended.
-        self._next = 0
 
     def _all_done(self) -> bool:
         at = self._next
@@ -210,7 +218,7 @@ class AsyncResult(LateFuture):
                 self._tell_of_lost_engines()
             # (A stream asks to be looked at, and so does an engine that may have ended;
             # there is nothing to wake for otherwise.)
-            slice_ = 0.05 if self._streams else 1.0 if several else None
+            slice_ = 0.05 if self._streams else SLICE if several else None
             if until is not None:
                 left = until - time.monotonic()
                 slice_ = left if slice_ is None else min(slice_, left)
@@ -325,6 +333,13 @@ class AsyncResult(LateFuture):
         `return_exceptions` they stand in the places of results instead. With
         ``return_when=FIRST_EXCEPTION`` it does not wait for the others then.
         """
+        if timeout is None and return_when is None and not self._streams:
+            # So most calls are waited for, and most have nothing but values.
+            children = self._children
+            if type(children) is Submitted:
+                values = children.values(SLICE)
+                if values is not None:
+                    return self._put_together(list(values))
         if return_exceptions is None:
             return_exceptions = self._return_exceptions
         if return_when in (FIRST_EXCEPTION, FIRST_COMPLETED):
@@ -600,13 +615,13 @@ class AsyncResult(LateFuture):
         It is shown while this thread waits for the result, and at the end of the block.
         """
         stream = _Stream(self._children)
-        self._streams.append(stream)
+        self._streams = [*self._streams, stream]
         try:
             yield
         finally:
             self._pump()
             stream.close()
-            self._streams.remove(stream)
+            self._streams = [one for one in self._streams if one is not stream]
 
     def _pump(self) -> None:
         for stream in self._streams:

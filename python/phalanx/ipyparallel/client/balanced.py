@@ -64,8 +64,7 @@ class LoadBalancedView(View):
         if self.targets is not None and self.targets != "all":
             _, numbers = self.client._build_targets(self.targets)
         else:
-            # Raises where there is no engine at all.
-            self.client._build_targets(None)
+            self.client._look_for_engines()
         fields = {"balanced": True}
         if numbers:
             fields["targets"] = numbers
@@ -92,9 +91,10 @@ class LoadBalancedView(View):
         block = self.block if block is None else block
         check_callable(f)
         call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), False)
-        (future,) = self.client._ledger.submit(call, self._fields())
+        submitted = self.client._ledger.submit(call, self._fields())
+        submitted.single = True
         result = self._took(
-            AsyncResult(self.client, future, fname=getname(f), owner=True)
+            AsyncResult(self.client, submitted, fname=getname(f), owner=True)
         )
         return result.get() if block else result
 

@@ -38,6 +38,8 @@ class EnginesOfClient:
     _left: dict[int, str]
     _starting: int
     _promised: bool
+    # Another object whenever engines have come or gone.
+    _present: object
     _engine_waiters: list[tuple[int, "Future[None]"]]
     cluster: "Cluster | None"
 
@@ -53,6 +55,8 @@ class EnginesOfClient:
             if number not in self._ids:
                 self._ids.append(number)
         self._ids.sort()
+        # (At the end: what somebody finds meanwhile is of before.)
+        self._present = object()
 
     def _engines_changed(self, fields: dict[str, Any]) -> None:
         """Called in the client's thread."""
@@ -111,6 +115,11 @@ class EnginesOfClient:
                 )
             time.sleep(0.002)
         self._promised = False
+
+    def _look_for_engines(self) -> None:
+        """Raise `NoEnginesRegistered` where there is no engine at all."""
+        if self._promised or not self._ids:
+            self._build_targets(None)
 
     def _build_targets(self, targets: Any) -> tuple[list[bytes], list[int]]:
         """The engines that `targets` means: their uuids, and their numbers."""

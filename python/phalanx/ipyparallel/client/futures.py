@@ -361,6 +361,9 @@ class Submitted:
     Who wants the values only gets them without: futures that are made later have them.
     """
 
+    # It is one task, and its value is wanted, not a list of one.
+    single = False
+
     def __init__(
         self,
         link: "ClusterLink",
@@ -393,11 +396,12 @@ class Submitted:
         """Whether somebody has asked for the futures."""
         return self._futures is not None
 
-    def values(self) -> list[Any] | None:
-        """The values, if all tasks have ended and have one; None: ask the futures."""
+    def values(self, timeout: float = 0.0) -> list[Any] | None:
+        """The values, if all tasks have ended by then and have one; None: ask the
+        futures."""
         if self._values is None and self._futures is None:
             try:
-                values = self.link.load_all(self.tasks)
+                values = self.link.collect(self.tasks, timeout)
             except Exception:
                 # Of which one that was, its future says.
                 return None

@@ -25,6 +25,8 @@ __all__ = ["Call", "Ledger", "MetadataStore"]
 
 # So many tasks are sent together: engines begin while the others are made.
 _PIECE = 250
+# From so many on, those that nobody has any more are looked for.
+_PRUNED = 1000
 
 # What the controller remembers of tasks, by the method that engines are to call.
 _METADATA = {
@@ -73,6 +75,46 @@ class Call:
         self.shared = shared
 
 
+class Known:
+    """What was submitted, by the numbers of tasks, as long as somebody has it.
+
+    (A weak dictionary would run Python code for each that is let go.)
+    """
+
+    def __init__(self) -> None:
+        # The number of the first task of each, in order, and what it is of.
+        self.firsts: list[int] = []
+        self.references: list[weakref.ref[Submitted]] = []
+        self.most = _PRUNED
+
+    def add(self, first: int, submitted: Submitted) -> None:
+        firsts, references = self.firsts, self.references
+        at = len(firsts)
+        if at and firsts[-1] > first:
+            # Another thread was faster.
+            at = bisect.bisect(firsts, first)
+        firsts.insert(at, first)
+        references.insert(at, weakref.ref(submitted))
+        if len(firsts) >= self.most:
+            self._prune()
+
+    def _prune(self) -> None:
+        pairs = zip(self.firsts, self.references, strict=True)
+        left = [pair for pair in pairs if pair[1]() is not None]
+        self.firsts = [first for first, _ in left]
+        self.references = [reference for _, reference in left]
+        self.most = max(_PRUNED, 2 * len(left))
+
+    def find(self, number: int) -> MessageFuture | None:
+        """The future of the task of this number."""
+        at = bisect.bisect(self.firsts, number) - 1
+        submitted = self.references[at]() if at >= 0 else None
+        place = number - self.firsts[at] if submitted is not None else 0
+        if submitted is None or place >= len(submitted):
+            return None
+        return submitted[place]
+
+
 def dependency(what: Any) -> dict[str, Any] | None:
     """``after=`` and ``follow=`` as the controller wants them."""
     if what is None:
@@ -97,7 +139,6 @@ class Ledger:
         self.identity: str = link.welcome["identity"]
         self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.next_number = 1
         self.requests: dict[int, Future[dict[str, Any]]] = {}
         self.parts: dict[int, dict[str, Any]] = {}
         self.request_numbers = itertools.count(1)
@@ -105,11 +146,7 @@ class Ledger:
         self.results = ResultStore(self)
         self.metadata = MetadataStore(self)
         # What was submitted, and futures of other tasks, as long as somebody has them.
-        # (By the number of its first task; `firsts` are all such numbers, in order.)
-        self.submitted: weakref.WeakValueDictionary[int, Submitted] = (
-            weakref.WeakValueDictionary()
-        )
-        self.firsts: list[int] = []
+        self.submitted = Known()
         # Held while tasks are on their way and not known here yet.
         self.submitting = threading.RLock()
         self.futures: weakref.WeakValueDictionary[str, MessageFuture] = (
@@ -130,13 +167,7 @@ class Ledger:
     # --- sending ---------------------------------------------------------------------
 
     def new_id(self) -> str:
-        return f"{self.identity}_{self._reserve(1)}"
-
-    def _reserve(self, count: int) -> int:
-        with self.lock:
-            first = self.next_number
-            self.next_number += count
-        return first
+        return f"{self.identity}_{self.link.reserve(1)}"
 
     def encode(self, what: Any, shared: bool) -> Any:
         """An object as it travels: plain as it is, or pickled."""
@@ -172,25 +203,25 @@ class Ledger:
         self.check()
         link = self.link
         payload = self._encode_call(call)
-        batch = Batch(call.kind, time.time(), fields, uuids or {})
+        at = time.time()
         common = (call.kind, _METADATA[call.method], fields, payload)
         count = len(engines) if engines is not None else 1
-        first = self._reserve(count if args is None else len(args))
+        first = link.reserve(count if args is None else len(args))
         tasks: list[Any] = []
         with self.submitting:
             try:
                 if args is None:
                     tasks = link.submit(first, *common, None, engines)
                 else:
-                    for at in range(0, len(args), _PIECE):
+                    for low in range(0, len(args), _PIECE):
                         tasks += link.submit(
-                            first + at,
+                            first + low,
                             *common,
                             [
                                 self.encode((one, kwargs or None), False)
-                                for one, kwargs in args[at : at + _PIECE]
+                                for one, kwargs in args[low : low + _PIECE]
                             ],
-                            None if engines is None else engines[at : at + _PIECE],
+                            None if engines is None else engines[low : low + _PIECE],
                         )
             except OSError as problem:
                 self.fail_all(str(problem))
@@ -201,10 +232,11 @@ class Ledger:
                     ids = [task.id for task in tasks]
                     self.ask("abort", {"ids": ids, "targets": None})
                 raise
+            # (Engines work by now: what they do not wait for is made here.)
+            batch = Batch(call.kind, at, fields, uuids or {})
             submitted = Submitted(link, tasks, batch, self.futures)
             self.history.extend(submitted.ids)
-            self.submitted[first] = submitted
-            bisect.insort(self.firsts, first)
+            self.submitted.add(first, submitted)
         if not owned:
             self._keep(submitted.made())
         return submitted
@@ -246,11 +278,9 @@ class Ledger:
         with self.submitting:
             mine, _, number = msg_id.rpartition("_")
             if mine == self.identity and number.isdecimal():
-                at = bisect.bisect_right(self.firsts, int(number)) - 1
-                first = self.firsts[at] if at >= 0 else 0
-                submitted = self.submitted.get(first)
-                if submitted is not None and int(number) - first < len(submitted):
-                    return submitted[int(number) - first]
+                found = self.submitted.find(int(number))
+                if found is not None:
+                    return found
             for task in self.link.pending(msg_id):
                 found = MessageFuture.of(self.link, task)
                 self.futures[msg_id] = found

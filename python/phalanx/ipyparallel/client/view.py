@@ -29,6 +29,12 @@ __all__ = [
     "ViewExecutor",
 ]
 
+# One engine or several; their numbers; their uuids.
+_Where = tuple[bool, list[int], dict[int, str | None]]
+
+# Of these kinds are the targets of most views, and they can be compared.
+_COMPARED = frozenset((str, int, list))
+
 
 class DirectView(View):
     """One engine, or several: each call runs on every one of them.
@@ -46,15 +52,28 @@ class DirectView(View):
     ) -> None:
         super().__init__(client=client, socket=socket, **flags)
         self.targets = targets
+        self._last: tuple[object, Any, _Where] | None = None
 
-    def _where(self, targets: Any) -> tuple[bool, list[int], dict[int, str | None]]:
-        """Whether that is one engine; the numbers of the engines, and their uuids."""
+    def _where(self, targets: Any) -> "_Where":
+        """Whether that is one engine; the numbers of the engines, and their uuids.
+
+        (The same objects each time, as long as no engine comes or goes.)
+        """
         if targets is None:
             targets = self.targets
         client = self.client
+        last, present = self._last, client._present
+        if last is not None and last[0] is present and type(last[1]) is type(targets):
+            if last[1] == targets:
+                return last[2]
         _, numbers = client._build_targets(targets)
         known = client._engines
-        return isinstance(targets, int), numbers, {n: known.get(n) for n in numbers}
+        found = isinstance(targets, int), numbers, {n: known.get(n) for n in numbers}
+        if type(targets) in _COMPARED:
+            # (A list may be changed by who has it.)
+            kept = list(targets) if type(targets) is list else targets
+            self._last = present, kept, found
+        return found
 
     def _fields(self, **fields: Any) -> dict[str, Any]:
         """What all tasks have that are submitted with the present flags."""
@@ -67,21 +86,23 @@ class DirectView(View):
         call: Call,
         targets: Any,
         block: bool | None,
-        name: str,
+        what: Any,
         args: list[Any] | None = None,
         **fields: Any,
     ) -> Any:
+        """Submit it; `what` is the name of what is called, or that itself."""
         single, numbers, uuids = self._where(targets)
         call.shared = len(numbers) > 1
-        futures = self.client._ledger.submit(
+        submitted = self.client._ledger.submit(
             call, self._fields(**fields), args, numbers, uuids
         )
+        submitted.single = single
         result = self._took(
             AsyncResult(
                 self.client,
-                futures[0] if single else futures,
-                fname=name,
-                targets=numbers,
+                submitted,
+                fname=what if type(what) is str else getname(what),
+                targets=list(numbers),
                 owner=True,
             )
         )
@@ -99,7 +120,7 @@ class DirectView(View):
         block = self.block if block is None else block
         check_callable(f)
         call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), True)
-        return self._send(call, targets, block, getname(f))
+        return self._send(call, targets, block, f)
 
     def map(
         self,

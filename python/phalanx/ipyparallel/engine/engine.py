@@ -290,16 +290,10 @@ class _Failed(Exception):
 
 def _flush() -> None:
     """What has been printed goes on its way before anybody hears that a task has
-    ended."""
+    ended. (What C code has printed, the link looks after.)"""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:
-            pass
-    if "ctypes" in sys.modules:
-        # What C code has printed. (Nothing else could flush it here.)
-        try:
-            sys.modules["ctypes"].pythonapi.fflush(None)
         except Exception:
             pass
 

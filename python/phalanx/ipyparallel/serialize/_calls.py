@@ -153,7 +153,7 @@ def by_name(what: Any) -> tuple[Any, ...] | None:
     ``(module, name, args, kwargs)`` for ``(function, args, kwargs)``, ``(module,
     name)`` for a function, ``(module, name, True)`` for a `MapPart` of one.
     """
-    if _functions.mode() != "pickle":
+    if _functions._mode != "pickle":
         return None
     if type(what) is tuple:
         place = _place(what[0])
