@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import phalanx.ipyparallel as ipp
+from phalanx._workers import place_of
 from phalanx.ipyparallel import error, util
 from phalanx.ipyparallel.client import map as maps
 from phalanx.ipyparallel.client.imports import names_given
@@ -120,6 +121,19 @@ class Functions(unittest.TestCase):
         self.assertIs(self.place.send(math.sqrt), math.sqrt)
         self.assertIs(self.place.send(maps.is_array), maps.is_array)
         self.assertIs(self.place.send(math), math)
+
+    def test_places_of_objects(self) -> None:
+        self.assertEqual(place_of(abs), ("builtins", "abs"))
+        self.assertEqual(place_of(Place.send), (__name__, "Place.send"))
+        self.assertEqual(place_of(Place), (__name__, "Place"))
+        here = self.place.define("def f(): pass")["f"]
+        lost = types.FunctionType(here.__code__, {}, "sqrt")  # type: ignore[attr-defined]
+        lost.__module__ = "math"
+        for thing in (here, lost, lambda: 0, [].append, 5, math):
+            self.assertIsNone(place_of(thing), thing)
+        for module in ("no.such.module", "math"):
+            lost.__module__, lost.__qualname__ = module, "no.such.name"
+            self.assertIsNone(place_of(lost))
 
     def test_references_are_looked_up(self) -> None:
         self.place.names["a"] = [1, {"b": 5}]

@@ -17,6 +17,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use super::collector::{Collector, Word};
 use super::engine::Minder;
 use super::fields;
+use super::named;
 use super::pause::pace;
 use super::payload::{Held, Payload};
 use super::socket::{Message, Socket, Waited};
@@ -610,6 +611,24 @@ impl ClusterLink {
     #[pyo3(signature = (object, shared = false))]
     fn encode_plain(&self, object: &Bound<'_, PyAny>, shared: bool) -> PyResult<Option<Payload>> {
         Payload::plain(self.arena, object, shared)
+    }
+
+    /// encode_call(function: object, args: tuple[Any, ...], kwargs: dict[str, Any], shared: bool = False) -> Payload | None
+    ///
+    /// The same for a call, as `(module, name, args, kwargs)` (None for no kwargs) if the function can be imported under a
+    /// name; None if it cannot, or the arguments are not plain.
+    #[pyo3(signature = (function, args, kwargs, shared = false))]
+    fn encode_call(
+        &self,
+        function: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: &Bound<'_, PyDict>,
+        shared: bool,
+    ) -> PyResult<Option<Payload>> {
+        let Some((module, name)) = named::place_of_function(function)? else { return Ok(None) };
+        let kwargs = (!kwargs.is_empty()).then_some(kwargs);
+        let call = (module, name, args, kwargs).into_pyobject(function.py())?;
+        Payload::plain(self.arena, call.as_any(), shared)
     }
 
     /// new_block(nbytes: int) -> tuple[int, memoryview]

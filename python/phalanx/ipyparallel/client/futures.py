@@ -410,9 +410,9 @@ class Submitted:
             with _making:
                 if self._values is None:
                     self._values = values
-                    futures: list[MessageFuture] = self._futures or []
-                    for future, value in zip(futures, values, strict=False):
-                        future.__dict__.setdefault("_value", value)
+                    if self._futures is not None:
+                        for future, value in zip(self._futures, values, strict=True):
+                            future.__dict__.setdefault("_value", value)
             # (Others may have loaded them as well; what was stored first stands.)
             self.link.release(self.tasks)
         return self._values

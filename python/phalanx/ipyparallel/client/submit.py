@@ -177,12 +177,17 @@ class Ledger:
         return self.link.encode(_functions.dumps(what), shared)
 
     def _encode_call(self, call: Call) -> Any:
-        if call.method == "apply":
-            named = _calls.by_name(call.what)
-            if named is not None:
-                plain = self.link.encode_plain(named, call.shared)
-                if plain is not None:
-                    return plain
+        if call.method == "apply" and _functions.mode() == "pickle":
+            plain, what = None, call.what
+            if type(what) is tuple:
+                f, args, kwargs = what
+                plain = self.link.encode_call(f, args, kwargs, call.shared)
+            else:
+                named = _calls.by_name(what)
+                if named is not None:
+                    plain = self.link.encode_plain(named, call.shared)
+            if plain is not None:
+                return plain
         return self.encode(call.what, call.shared)
 
     def submit(

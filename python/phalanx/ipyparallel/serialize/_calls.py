@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from . import _functions
+from ..._workers import place_of  # type: ignore[attr-defined,unused-ignore]
 from ._functions import namespace, set_mode
 
 __all__ = [
@@ -147,17 +147,11 @@ def fill(
 
 
 def by_name(what: Any) -> tuple[Any, ...] | None:
-    """A call, or a function, without the function itself; None if that has to travel.
+    """A function of a map without the function itself; None if that has to travel.
 
-    (No keywords are None: plain values have few containers that others refer to.)
-    ``(module, name, args, kwargs)`` for ``(function, args, kwargs)``, ``(module,
-    name)`` for a function, ``(module, name, True)`` for a `MapPart` of one.
+    ``(module, name)`` for a function, ``(module, name, True)`` for a `MapPart` of one.
+    (``(module, name, args, kwargs)`` is a call: the link's `encode_call`.)
     """
-    if _functions._mode != "pickle":
-        return None
-    if type(what) is tuple:
-        place = _place(what[0])
-        return None if place is None else (*place, what[1], what[2] or None)
     if type(what) is MapPart:
         place = _place(what.f)
         return None if place is None else (*place, True)
@@ -167,7 +161,7 @@ def by_name(what: Any) -> tuple[Any, ...] | None:
 def _place(function: Any) -> tuple[str, str] | None:
     if type(function) is not FunctionType and type(function) is not BuiltinFunctionType:
         return None
-    return _functions.place_of(function)
+    return place_of(function)
 
 
 def _named(module: str, name: str) -> Any:

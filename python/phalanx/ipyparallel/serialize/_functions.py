@@ -22,6 +22,8 @@ from collections.abc import Iterable, Iterator
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from ..._workers import place_of  # type: ignore[attr-defined,unused-ignore]
+
 __all__ = ["dumps", "loads", "namespace", "set_mode", "set_namespace"]
 
 _MAIN = ("__main__", "__mp_main__")
@@ -77,18 +79,6 @@ def _names_in(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names_in(constant)
-
-
-def place_of(thing: Any) -> tuple[str, str] | None:
-    """Module and name that this object can be imported by, if there are such."""
-    module = getattr(thing, "__module__", None)
-    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or module in _MAIN:
-        return None
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return (module, name) if found is thing else None
 
 
 def _needed(function: FunctionType) -> dict[str, Any]:
