@@ -66,6 +66,22 @@ def indices(system: str, said: dict[str, str]) -> list[int]:
     return list(range(int(found[1]), int(found[2]) + 1)) if found else []
 
 
+def slots(system: str, said: dict[str, str], path: Path) -> dict[str, str]:
+    """Of a job in several slots: where it finds their hosts."""
+    if system == "lsf":
+        wanted = re.fullmatch(r"(\d+)", said.get("-n", ""))
+    else:
+        name = "select" if system == "openpbs" else "nodes"
+        asked = said.get("-l", "")
+        wanted = re.fullmatch(rf"{name}=(\d+)", asked)
+        if asked and not wanted:
+            refuse(f"Unknown resource type  Resource_List.{asked.partition('=')[0]}")
+    if not wanted:
+        return {}
+    path.write_text("localhost\n" * int(wanted[1]))
+    return {"LSB_DJOB_HOSTFILE" if system == "lsf" else "PBS_NODEFILE": str(path)}
+
+
 def submit(system: str, place: Path) -> None:
     text = sys.stdin.read() if system == "lsf" else Path(sys.argv[1]).read_text()
     said = options(system, text)
@@ -74,7 +90,7 @@ def submit(system: str, place: Path) -> None:
     job = 1 + len(list(place.glob("job-*")))
     script = place / f"script-{job}"
     script.write_text(text)
-    env = dict(os.environ)
+    env = {**os.environ, **slots(system, said, place / f"hosts-{job}")}
     # A job of PBS begins in the home directory.
     cwd = os.getcwd() if system == "lsf" else "/"
     if system != "lsf":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from phalanx.ipyparallel.cluster import batch
 from phalanx.ipyparallel.cluster.launcher import LauncherError, find_launcher_class
-from test_faults import ClusterCase, marked, until
+from test_faults import PHALANX, ClusterCase, marked, until
 
 SUBMIT = """\
 #!/bin/sh
@@ -70,6 +70,29 @@ class TestScripts(unittest.TestCase):
         self.assertIn(f"executable = {sys.executable}\n", text)
         word = "'--with ''a'' \"\"word\"\" of $(DOLLAR)HOME'"
         self.assertIn(word, text)
+
+    def test_ranks_are_one_job(self) -> None:
+        run = f"{PHALANX} run --keep-going --on-deadlock raise"
+        for name, lines, hosts in (
+            ("pbs", ["#PBS -l select=4"], "$PBS_NODEFILE"),
+            ("lsf", ["#BSUB -J ipengine", "#BSUB -n 4"], "$LSB_DJOB_HOSTFILE"),
+            ("sge", ["#$ -pe round 4"], "$PE_HOSTFILE"),
+        ):
+            options = {"parallel_environment": "round"} if name == "sge" else {}
+            text = self.script(name, ranks=True, **options)
+            start = f'{run} --hostfile "{hosts}" {sys.executable} -m'
+            for line in [*lines, start]:
+                self.assertIn(f"\n{line}", text, name)
+            for option in ("[1-", " -t ", " -J 1"):
+                self.assertNotIn(option, text, "no array")
+            # What the user says stands.
+            own = text.replace("4", "2").replace("round", "others")
+            options |= {"batch_template": own, "ssh_cmd": ["rsh", "-n"]}
+            self.assertEqual(self.script(name, ranks=True, **options), own)
+        text = self.script("lsf", ranks=True, ssh_cmd="blaunch -z")
+        self.assertIn(f"{run} --ssh 'blaunch -z' --hostfile", text)
+        with self.assertRaisesRegex(LauncherError, "parallel_environment .* not set"):
+            self.script("sge", ranks=True)
 
     def test_a_template_keeps_what_it_says(self) -> None:
         text = self.script(

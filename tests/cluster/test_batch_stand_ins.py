@@ -79,6 +79,18 @@ class Systems:
                 self.ends()
         self.assertEqual(len(list(self.work.iterdir())), 1, "only the script")
 
+    def test_engines_may_be_ranks(self):
+        cluster = self.cluster(3, ranks=True)
+        client = cluster.start_and_connect_sync()
+        self.assertEqual(client.ids, [0, 1, 2])
+        client[:].execute("from mpi4py import MPI; world = MPI.COMM_WORLD").get(60)
+        client[:].execute("n = world.allgather(world.rank)").get(60)
+        self.assertEqual(client[:]["n"], [[0, 1, 2]] * 3)
+        self.assertEqual(len(cluster.engine_set.states()), 1, "one job")
+        cluster.stop_cluster_sync()
+        self.ends()
+        self.assertEqual(len(list(self.work.iterdir())), 1, "only the script")
+
     def test_a_job_that_is_taken_away(self):
         cluster = self.cluster(2)
         client = cluster.start_and_connect_sync()

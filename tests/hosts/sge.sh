@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs a command on a small Grid Engine of its own: sge.sh COMMAND [ARG...], as the command of up.sh, whose hosts run its jobs.
-# The master is on h0; each host has 2 slots of the queue all.q. Needs Debian's gridengine-master, gridengine-exec and
+# The master is on h0; each host has 2 slots of the queue all.q, for the parallel environment round, too. Needs Debian's gridengine-master, gridengine-exec and
 # gridengine-client.
 set -u
 die() { echo "sge.sh: $*" >&2; exit 99; }
@@ -51,6 +51,21 @@ for host in ${HOSTS//,/ }; do
 done
 wait
 quietly qconf -Ahgrp "$SGE_ROOT/group"
+cat >"$SGE_ROOT/environment" <<CONF
+pe_name round
+slots 999
+user_lists NONE
+xuser_lists NONE
+start_proc_args /bin/true
+stop_proc_args /bin/true
+allocation_rule \$round_robin
+control_slaves TRUE
+job_is_first_task FALSE
+urgency_slots min
+qsort_args NONE
+accounting_summary TRUE
+CONF
+quietly qconf -Ap "$SGE_ROOT/environment"
 cat >"$SGE_ROOT/queue" <<CONF
 qname all.q
 hostlist @allhosts
@@ -64,7 +79,7 @@ min_cpu_interval 00:05:00
 processors UNDEFINED
 qtype BATCH
 ckpt_list NONE
-pe_list NONE
+pe_list round
 rerun FALSE
 slots 2
 tmpdir /tmp

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from hosts import HostsTest, processes, until
+from hosts import ENVIRONMENT, HostsTest, processes, until
 from phalanx import ipyparallel as ipp
 from phalanx.ipyparallel.cluster.launcher import LauncherError
 from test_cluster import ClusterTest, where
@@ -26,6 +26,7 @@ class System:
     refuses: str = ""  # a queue that is not there
     fails: str = ""  # a task whose output has no place
     options: dict[str, str] = field(default_factory=dict)
+    ranks: dict[str, object] = field(default_factory=dict)  # where they are offered
 
 
 NAME = os.environ.get("BATCH", "slurm")
@@ -37,10 +38,20 @@ SYSTEM = {
         "invalid partition specified: nowhere",
         options={"options": "-N2 --ntasks-per-node=2"},
     ),
-    "sge": System(4, "qdel", r"\bqw\b", 'unknown queue "nowhere"', "2 Eqw"),
+    "sge": System(
+        4,
+        "qdel",
+        r"\bqw\b",
+        'unknown queue "nowhere"',
+        "2 Eqw",
+        ranks={"ranks": True, "parallel_environment": "round"},
+    ),
     "htcondor": System(4, "condor_rm", "idle", fails="held: .*Failed to open"),
     "pbs": System(8, "qdel", r"\bQ\b", "invalid partition specified: nowhere"),
 }[NAME]
+
+
+ORDER = ["h1", "h1", "h2", "h2"]
 
 
 class Batch(HostsTest):
@@ -104,6 +115,36 @@ class AtWork(Batch, ClusterTest):
         client, engines = self.client, self.cluster.engine_set
         result = client[:].apply_async(time.sleep, 1000)
         until(lambda: client.queue_status(0)["tasks"], "the task has begun")
+        self.remove(engines.job_id)
+        with self.assertRaises(ipp.error.CompositeError):
+            result.get(60)
+        until(lambda: not client.ids, "the engines are gone")
+        until(lambda: engines.states() == [], "the job is out of the queue")
+
+
+@unittest.skipUnless(SYSTEM.ranks, "ranks are not offered, or tried elsewhere")
+class Ranks(Batch, ClusterTest):
+    def make(self) -> ipp.Cluster:
+        self.enter()
+        shell = {"ssh_cmd": [ENVIRONMENT["PHALANX_SSH"]]}
+        return self.made(self.n, **SYSTEM.ranks, **shell)
+
+    def test_engines_are_ranks_of_its_hosts(self):
+        client, engines = self.client, self.cluster.engine_set
+        self.assertEqual(client.ids, [0, 1, 2, 3])
+        client[:].execute("from mpi4py import MPI; world = MPI.COMM_WORLD").get(60)
+        names = "names = world.allgather(MPI.Get_processor_name())"
+        client[:].execute(f"rank = world.rank; {names}").get(60)
+        self.assertEqual(client[:]["rank"], [0, 1, 2, 3])
+        # Host after host.
+        self.assertIn(client[0]["names"], (ORDER, ORDER[::-1]))
+        self.cluster.stop_engines_sync()
+        until(lambda: engines.states() == [], "the job is out of the queue")
+
+    def test_a_job_that_is_removed(self):
+        client, engines = self.client, self.cluster.engine_set
+        result = client[:].apply_async(time.sleep, 1000)
+        until(lambda: client.queue_status(3)["tasks"], "the task has begun")
         self.remove(engines.job_id)
         with self.assertRaises(ipp.error.CompositeError):
             result.get(60)

@@ -73,6 +73,7 @@ TIERS = {
             "clusters as jobs of other batch systems",
             batch.run_all,
             apart=True,
+            prepare=hosts.prepare,
         ),
         Tier(
             "waiting", "wrong programs are named, right ones are not", waiting.run_all

@@ -15,6 +15,7 @@ from .hosts import (
     FOLDER,
     SLURM,
     HostsFile,
+    library,
     missing,
     no_slurm,
     run_files,
@@ -94,7 +95,7 @@ def _unpack(system: _System) -> str:
 
 def run_all() -> Counts:
     """The systems side by side: most of the time they wait for their daemons."""
-    if why := missing():
+    if why := missing() or library():
         return skipped(why)
     counts, files = Counts(), []
     for system in SYSTEMS:

@@ -31,7 +31,7 @@ def missing(env: dict[str, str] | None = None) -> str:
     return ""
 
 
-def _library() -> str:
+def library() -> str:
     """Have PyPI's MPICH beside this Python; why not, if it cannot be had."""
     if LIBRARY.is_file():
         return ""
@@ -50,7 +50,7 @@ def _intel(counts: Counts) -> str:
 def prepare() -> None:
     """Install what hosts have in common with other tiers, if hosts can be made."""
     if not missing():
-        _library()
+        library()
         _intel(Counts())
 
 
@@ -100,7 +100,7 @@ def skipped(why: str) -> Counts:
 
 
 def run_all() -> Counts:
-    why = missing() or _library()
+    why = missing() or library()
     if why:
         return skipped(why)
     counts = Counts()
@@ -128,7 +128,7 @@ def no_slurm() -> str:
 
 def run_slurm() -> Counts:
     """No system package is installed for it."""
-    why = missing() or _library() or no_slurm()
+    why = missing() or library() or no_slurm()
     if why:
         return skipped(why)
     counts = Counts()

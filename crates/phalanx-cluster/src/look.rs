@@ -54,6 +54,9 @@ pub(crate) trait Looks {
 
     /// Whether there is something to do, for which tasks of the runtime wait.
     fn is_busy(&self) -> bool;
+
+    /// Everybody has been looked at: what there is to say to anybody is said at once.
+    fn speak(&mut self);
 }
 
 /// Looks whether more comes, now that somebody has said something and it has been dealt with.
@@ -72,6 +75,7 @@ pub(crate) fn look_on<T: Looks>(owner: &mut T, from: Party) {
             let Some(party) = owner.look().recent.get(place).copied() else { break };
             any |= owner.listen(party);
         }
+        owner.speak();
         if any {
             pace.learn();
             pace = self::pace();
@@ -82,5 +86,6 @@ pub(crate) fn look_on<T: Looks>(owner: &mut T, from: Party) {
             break;
         }
     }
+    owner.speak();
     owner.look().pace = Some(pace);
 }

@@ -665,6 +665,10 @@ impl Looks for Gateway {
     fn is_busy(&self) -> bool {
         self.line.as_ref().is_some_and(|line| !line.is_flushed())
     }
+
+    fn speak(&mut self) {
+        // What one says is for one: it is passed on as it comes.
+    }
 }
 
 /// Objects that have come, as they are given on, and what holds their memory.

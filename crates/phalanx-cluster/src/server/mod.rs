@@ -104,6 +104,8 @@ pub(crate) struct Server {
     next_conn: u64,
     /// Those that have something to write.
     dirty: Vec<u64>,
+    /// Others are looked at before that: what two engines have said goes to their client together.
+    listens: bool,
     look: Look,
     processes: BTreeMap<u32, Process>,
     gateways: BTreeMap<u64, Gateway>,
@@ -170,6 +172,7 @@ async fn serve(options: Options, arena: Arena) -> io::Result<String> {
             conns: BTreeMap::new(),
             next_conn: 1,
             dirty: Vec::new(),
+            listens: false,
             look: Look::default(),
             processes: BTreeMap::new(),
             gateways: BTreeMap::new(),
@@ -242,7 +245,10 @@ async fn attend(server: Rc<RefCell<Server>>, id: u64, stream: Rc<UnixStream>) {
         server.look.came();
         let read = stream.try_io(Interest::READABLE, || server.read(id));
         match read {
-            Ok(true) => server.heard(id),
+            Ok(true) => {
+                server.listens = true;
+                server.heard(id);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(false) | Err(_) => {
                 server.hung_up(id, "");
@@ -518,7 +524,7 @@ impl Server {
         }
     }
 
-    /// Does what is to be done, and writes what is to be written.
+    /// Does what is to be done, and writes what is to be written, unless others are looked at before.
     fn turn(&mut self) {
         loop {
             let actions = self.core.actions();
@@ -529,7 +535,9 @@ impl Server {
                 self.act(action);
             }
         }
-        self.flush();
+        if !self.listens {
+            self.flush();
+        }
         self.set_timer();
     }
 
@@ -657,6 +665,7 @@ impl Looks for Server {
             Party::Here(id) => {
                 let any = matches!(self.read(id), Ok(true));
                 if any {
+                    self.listens = true;
                     self.heard(id);
                 }
                 any
@@ -667,6 +676,12 @@ impl Looks for Server {
 
     fn is_busy(&self) -> bool {
         self.gateways.values().any(|gateway| !gateway.line.is_flushed())
+    }
+
+    fn speak(&mut self) {
+        if std::mem::take(&mut self.listens) {
+            self.flush();
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn of_flag(flag: &str, list: &str) -> Result<Vec<Listed>, LaunchError
     hosts.map(|host| one(host).map_err(|problem| LaunchError::usage(format!("{flag}: {problem}")))).collect()
 }
 
-/// Reads a file of lines: `h1:2` (MPICH), `h1 slots=2` (Open MPI), `h1`; `#` begins a comment.
+/// Reads a file of lines: `h1:2` (MPICH), `h1 slots=2` (Open MPI), `h1 2 ...` (Grid Engine), `h1`; `#` begins a comment.
 ///
 /// # Errors
 /// When it cannot be read, and what is wrong in which line.
@@ -57,7 +57,11 @@ pub(crate) fn of_lines(text: &str) -> Result<Vec<Listed>, String> {
         let Some(name) = words.next() else { continue };
         let mut host = one(name).map_err(|problem| format!("line {number}: {problem}"))?;
         // What else Open MPI and MPICH write there (max_slots=, binding=, user=) asks for nothing here.
-        for word in words {
+        for (place, word) in words.enumerate() {
+            // Grid Engine goes on with a queue, and which of the processors.
+            if place == 0 && word.bytes().all(|byte| byte.is_ascii_digit()) {
+                host.slots = Some(count(word).ok_or_else(|| format!("line {number}: {word}: {COUNT}"))?);
+            }
             if let Some(("slots" | "cpu" | "count", given)) = word.split_once('=') {
                 let slots = count(given).ok_or_else(|| format!("line {number}: {word}: {COUNT}"))?;
                 host.slots = Some(slots);
@@ -127,6 +131,8 @@ mod tests {
         let file = "# mine\nh1:2\n\nh2 slots=3 max_slots=8 # comment\nh3\n  h4 cpu=1\n";
         let expected = [host("h1", Some(2)), host("h2", Some(3)), host("h3", None), host("h4", Some(1))];
         assert_eq!(of_lines(file).unwrap(), expected);
+        let of_grid_engine = "h1.site 2 all.q@h1.site UNDEFINED\nh2 1 all.q@h2 <NULL>\n";
+        assert_eq!(of_lines(of_grid_engine).unwrap(), [host("h1.site", Some(2)), host("h2", Some(1))]);
     }
 
     #[test]
@@ -136,6 +142,7 @@ mod tests {
             let error = of_flag("--host", list).unwrap_err();
             assert!(error.to_string().contains(says) && error.exit_status() == 2, "{list}: {error}");
         }
+        assert!(of_lines("h1 0 all.q@h1 UNDEFINED").unwrap_err().starts_with("line 1: 0"));
         assert!(of_lines("h1\nh2 slots=-1\n").unwrap_err().starts_with("line 2"));
         assert!(of_file(Path::new("/nonexistent/hosts")).unwrap_err().to_string().contains("cannot be read"));
         assert!(of_file(Path::new("/dev/null")).unwrap_err().to_string().contains("no host"));

@@ -6,6 +6,9 @@ the working directory, so that one sees what was submitted, and may be replaced 
 of the profile. Machines share the home directory, by which engines find the connection
 file, and reach the controller over the network.
 
+Engines that are ranks are one job of as many slots: its script starts ``phalanx run``
+on the hosts that the system has written into a file.
+
 While engines are waited for, the system is asked seldom what it says of the job: a user
 sees why it waits, and that it has ended.
 """
@@ -22,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from .launcher import JobEngineSetLauncher, LauncherError
-from .ranks import ranks_command
+from .ranks import ranks_command, ssh_args
 
 __all__ = [
     "BatchEngineSetLauncher",
@@ -77,6 +80,8 @@ class BatchSystemLauncher(JobEngineSetLauncher):
     default_template = ""
     # Lines that a template without them gets: what they look like, and the lines.
     added: tuple[tuple[str, str, str], ...] = ()
+    # From so many tasks on, a job is an array.
+    least = 1
     # How the names of the files for output end, and what of that the system replaces by
     # the numbers of the job and of the task.
     output_suffix = ".out"
@@ -139,6 +144,14 @@ class BatchSystemLauncher(JobEngineSetLauncher):
 
     def _suffix(self) -> str:
         return self.output_suffix
+
+    def _ranks_context(self, ranks: bool, hosts: str, shell: Any) -> dict[str, Any]:
+        """How the script begins what it starts: in the template of a system that
+        starts each engine itself, unless they are ranks on the hosts of a file."""
+        if not ranks:
+            return {"start": "", "array": self.n if self.n >= self.least else ""}
+        command = shlex.join([*ranks_command(), *ssh_args(shell)])
+        return {"start": f"{command} --hostfile {hosts} ", "slots": self.n}
 
     def _template(self) -> str:
         if self.batch_template_file:
@@ -402,8 +415,10 @@ class SlurmEngineSetLauncher(BatchSystemLauncher):
 class PBSEngineSetLauncher(BatchSystemLauncher):
     """Engines as a job array of OpenPBS, PBS Professional or Torque.
 
-    Of one engine, it is an ordinary job. The first two say ``-J`` for an array, Torque
-    says ``-t``: that is tried when `qsub` does not know the other.
+    Of one engine, it is an ordinary job, and so are `ranks`: one MPI job in as many
+    slots, started by `ssh_cmd` on hosts other than the first. The first two say ``-J``
+    for an array and ``select`` for slots, Torque ``-t`` and ``nodes``: those are tried
+    when `qsub` does not know the others.
     """
 
     OPTIONS = {  # noqa: RUF012
@@ -415,42 +430,57 @@ class PBSEngineSetLauncher(BatchSystemLauncher):
         "ended_regexp": r"^[CFX]$|Unknown Job|has finished",
         "job_id_regexp": r"\d+(\[\])?",
         "batch_file_name": "pbs_engines",
+        "ranks": False,
+        "ssh_cmd": [],
     }
+
+    ranks: bool
+    ssh_cmd: Any
 
     default_template = """\
 #!/bin/sh
 #PBS -V
 #PBS -N ipengine
 cd "${PBS_O_WORKDIR:-.}"
-{program_and_args}
+{start}{program_and_args}
 """
     added = (
-        (r"#PBS\W+-[tJ]\W+", "array", "#PBS {array} 1-{n}"),
+        (r"#PBS\W+-[tJ]\W+", "array", "#PBS {array_option} 1-{n}"),
+        (r"#PBS\W+-l\W+(?:select|nodes)=", "slots", "#PBS -l {slots_name}={slots}"),
         (r"#PBS\W+-q\W+", "queue", "#PBS -q {queue}"),
         (r"#PBS\W+-o\W+", "output_file", "#PBS -j oe\n#PBS -o {output_file}"),
     )
     task_field = "^array_index^"
-    _array = "-J"
+    least = 2
+    _is_torque = False
 
     def _context(self, first: int) -> dict[str, Any]:
-        array = self._array if self.n > 1 else ""
-        return {**super()._context(first), "array": array, **self.namespace}
+        return {
+            **super()._context(first),
+            **self._ranks_context(self.ranks, '"$PBS_NODEFILE"', self.ssh_cmd),
+            "array_option": "-t" if self._is_torque else "-J",
+            "slots_name": "nodes" if self._is_torque else "select",
+            **self.namespace,
+        }
 
     def _suffix(self) -> str:
-        return f"-{self._first}{f'-{self.task_field}' if self.n > 1 else ''}.out"
+        is_array = self.n >= self.least and not self.ranks
+        return f"-{self._first}{f'-{self.task_field}' if is_array else ''}.out"
 
     def _submit(self, first: int) -> str:
         try:
             return super()._submit(first)
         except LauncherError as problem:
-            if self._array == "-t" or "invalid option" not in str(problem):
+            differs = re.search("invalid option|unknown resource", str(problem), re.I)
+            if self._is_torque or not differs:
                 raise
-            self._array = "-t"
+            self._is_torque = True
             return super()._submit(first)
 
 
 class LSFEngineSetLauncher(BatchSystemLauncher):
-    """Engines as a job array of LSF."""
+    """Engines as a job array of LSF; with `ranks`, as the ranks of one MPI job in as
+    many slots, started by `ssh_cmd` (LSF's own is ``blaunch``) on other hosts."""
 
     OPTIONS = {  # noqa: RUF012
         "submit_command": ["bsub"],
@@ -460,19 +490,33 @@ class LSFEngineSetLauncher(BatchSystemLauncher):
         "status_regexp": r"^{job}\s+\S+\s+(\S+)",
         "ended_regexp": r"^(?:DONE|EXIT)$|is not found",
         "batch_file_name": "lsf_engines",
+        "ranks": False,
+        "ssh_cmd": [],
     }
+
+    ranks: bool
+    ssh_cmd: Any
 
     output_suffix = "-%J.%I.out"
     job_field, task_field = "%J", "%I"
     default_template = """\
 #!/bin/sh
-{program_and_args}
+{start}{program_and_args}
 """
     added = (
-        (r"#BSUB\s+-J", "n", '#BSUB -J "ipengine[1-{n}]"'),
+        (r"#BSUB\s+-J", "array", '#BSUB -J "ipengine[1-{n}]"'),
+        (r"#BSUB\s+-J", "slots", "#BSUB -J ipengine"),
+        (r"#BSUB\s+-n\s", "slots", "#BSUB -n {slots}"),
         (r"#BSUB\s+-q\s+", "queue", "#BSUB -q {queue}"),
         (r"#BSUB\s+-oo?\s+", "output_file", "#BSUB -o {output_file}"),
     )
+
+    def _context(self, first: int) -> dict[str, Any]:
+        return {
+            **super()._context(first),
+            **self._ranks_context(self.ranks, '"$LSB_DJOB_HOSTFILE"', self.ssh_cmd),
+            **self.namespace,
+        }
 
     def _run(self, command: list[str]) -> str:
         # It reads the script, and takes no name of one.
@@ -483,7 +527,9 @@ class LSFEngineSetLauncher(BatchSystemLauncher):
 
 
 class SGEEngineSetLauncher(BatchSystemLauncher):
-    """Engines as a job array of Grid Engine."""
+    """Engines as a job array of Grid Engine; with `ranks`, as the ranks of one MPI job
+    in the slots of a parallel environment (``qconf -spl`` lists them), started by
+    `ssh_cmd` (Grid Engine's own is ``qrsh -inherit``) on other hosts."""
 
     OPTIONS = {  # noqa: RUF012
         "submit_command": ["qsub"],
@@ -493,7 +539,14 @@ class SGEEngineSetLauncher(BatchSystemLauncher):
         "status_regexp": r"^\s*{job}\s+\S+\s+\S+\s+\S+\s+(\w+)\s",
         "failed_regexp": r"^E",
         "batch_file_name": "sge_engines",
+        "ranks": False,
+        "parallel_environment": "",
+        "ssh_cmd": [],
     }
+
+    ranks: bool
+    parallel_environment: str
+    ssh_cmd: Any
 
     output_suffix = "-$JOB_ID.$TASK_ID.out"
     job_field, task_field = "$JOB_ID", "$TASK_ID"
@@ -503,13 +556,29 @@ class SGEEngineSetLauncher(BatchSystemLauncher):
 #$ -S /bin/sh
 #$ -N ipengine
 #$ -cwd
-{program_and_args}
+{start}{program_and_args}
 """
     added = (
-        (r"#\$\W+-t", "n", "#$ -t 1-{n}"),
+        (r"#\$\W+-t", "array", "#$ -t 1-{n}"),
+        (r"#\$\W+-pe\W", "slots", "#$ -pe {parallel_environment} {slots}"),
         (r"#\$\W+-q\W+", "queue", "#$ -q {queue}"),
         (r"#\$\W+-o\W+", "output_file", "#$ -j y\n#$ -o {output_file}"),
     )
+
+    def _context(self, first: int) -> dict[str, Any]:
+        named = self.parallel_environment or re.search(r"#\$\W+-pe\W", self._template())
+        if self.ranks and not named:
+            raise LauncherError(
+                "SGEEngineSetLauncher.parallel_environment names the parallel "
+                "environment whose slots ranks are to have ('qconf -spl' lists them); "
+                "it is not set"
+            )
+        return {
+            **super()._context(first),
+            **self._ranks_context(self.ranks, '"$PE_HOSTFILE"', self.ssh_cmd),
+            "parallel_environment": self.parallel_environment,
+            **self.namespace,
+        }
 
 
 # A job's state as a word, and why it is held.

@@ -8,13 +8,20 @@ from typing import Any
 from .commands import binary
 from .launcher import JobEngineSetLauncher, LauncherError
 
-__all__ = ["MPIEngineSetLauncher", "ranks_command"]
+__all__ = ["MPIEngineSetLauncher", "ranks_command", "ssh_args"]
 
 
 def ranks_command() -> list[str]:
     """The command that starts engines as ranks: one that ends leaves the others
     alone, and a deadlock is an error of the tasks that are in it."""
     return [binary(), "run", "--keep-going", "--on-deadlock", "raise"]
+
+
+def ssh_args(shell: Any) -> list[str]:
+    """A remote shell, as text or as words, as an argument of ``phalanx run``."""
+    if not shell:
+        return []
+    return ["--ssh", shell if isinstance(shell, str) else " ".join(map(str, shell))]
 
 
 class MPIEngineSetLauncher(JobEngineSetLauncher):
@@ -66,11 +73,7 @@ class MPIEngineSetLauncher(JobEngineSetLauncher):
                 "MPIEngineSetLauncher.hosts and hostfile are for Phalanx's own "
                 "launcher: with mpi_cmd, name the machines in mpi_args"
             )
-        if self.ssh_cmd:
-            words = self.ssh_cmd
-            shell = words if isinstance(words, str) else " ".join(map(str, words))
-            args += ["--ssh", shell]
-        return args
+        return args + ssh_args(self.ssh_cmd)
 
     def _layout(self, n: int | None) -> dict[str, Any]:
         """Where so many ranks would be, and how many they are if nobody says it."""
