@@ -93,6 +93,7 @@ impl Hope {
         match self {
             Hope::Gone => Duration::ZERO,
             Hope::Nobody => GRACE,
+            Hope::OwnThreads if !is_threaded() => GRACE,
             Hope::OwnThreads | Hope::Launcher | Hope::Delivery => LONG_GRACE,
         }
     }
@@ -426,10 +427,8 @@ impl Core {
             let hope = self.gone(process)?.max(found.map_or(Hope::Gone, |(_, hope)| hope));
             found = Some((process, hope));
         }
-        let (process, hope) = found?;
-        // The threads come last: they are looked for in the file system.
-        let own = if group.members().contains(&self.me) && is_threaded() { Hope::OwnThreads } else { Hope::Gone };
-        Some((process, hope.max(own)))
+        let own = if group.members().contains(&self.me) { Hope::OwnThreads } else { Hope::Gone };
+        found.map(|(process, hope)| (process, hope.max(own)))
     }
 
     /// The operations under way that only processes that have ended could complete.
