@@ -113,19 +113,12 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
     let arguments = traced(&own, body);
     let plain = format_ident!("{name}_plain");
     let raw: Vec<Ident> = (0..types.len()).map(|i| format_ident!("raw{i}")).collect();
-    let when = if entry.anytime { quote!(AnyTime) } else { quote!(WhileRunning) };
     let signature = quote! { #(#raw: <#types as crate::param::Param<crate::param::#width>>::Raw),* };
-    let twin = format_ident!("{name}_profiled");
-    let profiled = profiled(name).map(|profiled_text| {
-        quote! {
-            #[unsafe(export_name = #profiled_text)]
-            #[allow(non_snake_case, clippy::too_many_arguments, reason = "some functions of the standard have many")]
-            unsafe extern "C" fn #twin(#signature) -> ::core::ffi::c_int {
-                // SAFETY: the same contract.
-                unsafe { #name(#(#raw),*) }
-            }
-        }
-    });
+    let object = quote! {
+        crate::entry::first_object(&[
+            #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
+        ])
+    };
     let decoded_body = quote! {
         || {
             #(
@@ -136,45 +129,59 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
             #outcome
         }
     };
+    // What is recorded of a call is made only where it is: made before, it would lie in memory in every call.
+    let recorded = if entry.anytime {
+        quote! { ::core::option::Option::None }
+    } else {
+        quote! {
+            if crate::state::is_plain() {
+                ::core::option::Option::None
+            } else {
+                ::core::hint::cold_path();
+                let arguments = move || crate::trace::Arguments { object: #object, #arguments };
+                let number = const { ::phalanx_trace::number(#shown) };
+                match crate::entry::look_closely(#shown, number, arguments) {
+                    ::core::result::Result::Ok(recorded) => recorded,
+                    ::core::result::Result::Err(code) => return code,
+                }
+            }
+        }
+    };
     // The tool interface has error codes and no error handlers.
     let run = if entry.tool {
         quote! { crate::entry::run_tool(#decoded_body) }
     } else {
         quote! {
-            crate::entry::run(
-                crate::entry::Function { name: #shown, number: const { ::phalanx_trace::number(#shown) } },
-                crate::entry::When::#when,
-                #decoded_body,
-                || crate::entry::first_object(&[
-                    #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
-                ]),
-                // By value: what is borrowed would have to lie in memory in every call.
-                move || crate::trace::Arguments {
-                    object: crate::entry::first_object(&[
-                        #(<#types as crate::param::Param<crate::param::#width>>::object(#raw)),*
-                    ]),
-                    #arguments
-                },
-            )
+            let recorded = #recorded;
+            crate::entry::run(#shown, recorded, #decoded_body, || #object)
         }
     };
+    // Each of the two names that a program knows goes on to the one function that does it: a tool may have put
+    // another in the place of the first, and the second is not to run that.
+    let exported = |function: &Ident, symbol: &str| {
+        quote! {
+            #[unsafe(export_name = #symbol)]
+            #[allow(non_snake_case, clippy::too_many_arguments, reason = "some functions of the standard have many")]
+            unsafe extern "C" fn #function(#signature) -> ::core::ffi::c_int {
+                // SAFETY: the same contract.
+                unsafe { #name(#(#raw),*) }
+            }
+        }
+    };
+    let named = exported(&plain, &text);
+    let profiled = profiled(name).map(|symbol| exported(&format_ident!("{name}_profiled"), &symbol));
     Ok(quote! {
-        #[inline]
+        #[inline(never)]
         #[allow(
             non_snake_case,
             clippy::too_many_arguments,
             unused_unsafe,
             reason = "the standard's names and arity; some functions have no argument to decode"
         )]
-        unsafe fn #name(#signature) -> ::core::ffi::c_int {
+        unsafe extern "C" fn #name(#signature) -> ::core::ffi::c_int {
             #run
         }
-        #[unsafe(export_name = #text)]
-        #[allow(non_snake_case, clippy::too_many_arguments, reason = "some functions of the standard have many")]
-        unsafe extern "C" fn #plain(#signature) -> ::core::ffi::c_int {
-            // SAFETY: the same contract.
-            unsafe { #name(#(#raw),*) }
-        }
+        #named
         #profiled
     })
 }

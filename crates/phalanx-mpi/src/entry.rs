@@ -12,15 +12,6 @@ use crate::handle::{RawComm, RawFile, RawSession, RawWin};
 use crate::state;
 use crate::trace;
 
-/// When a function may be called.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum When {
-    /// Between initialisation and finalisation only.
-    WhileRunning,
-    /// Always.
-    AnyTime,
-}
-
 /// The object whose error handler learns of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorObject {
@@ -82,30 +73,14 @@ pub(crate) fn first_object(objects: &[ErrorObject]) -> ErrorObject {
     objects.iter().copied().find(|o| *o != ErrorObject::None).unwrap_or(ErrorObject::None)
 }
 
-/// A function, by its name and its number in traces (0: not recorded).
-#[derive(Clone, Copy)]
-pub(crate) struct Function {
-    pub(crate) name: &'static str,
-    pub(crate) number: u16,
-}
-
-/// Runs a body and turns its outcome into an error code.
+/// Runs a body and turns its outcome into an error code; `recorded` is the call in the trace, if it has a record there.
 #[inline(always)]
 pub(crate) fn run(
-    Function { name, number }: Function,
-    when: When,
+    name: &'static str,
+    recorded: Option<trace::Call>,
     body: impl FnOnce() -> Done,
     object: impl FnOnce() -> ErrorObject,
-    arguments: impl FnOnce() -> trace::Arguments,
 ) -> c_int {
-    let mut recorded = None;
-    if when == When::WhileRunning && !state::is_plain() {
-        std::hint::cold_path();
-        match look_closely(name, number, arguments) {
-            Ok(begun) => recorded = begun,
-            Err(code) => return code,
-        }
-    }
     let code = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => consts::SUCCESS,
         Ok(Err(failure)) => fail(name, object(), failure),
@@ -132,11 +107,12 @@ pub(crate) fn run_tool(body: impl FnOnce() -> Done) -> c_int {
     }
 }
 
-/// What there is to do before a call while the program is traced or checked: the record of the call, if it has one, or the error
-/// code of one that cannot be made. (Not marked as cold: it would be compiled to be short, and a traced program goes through it at
-/// each call.)
+/// What there is to do before a call that may be made between initialisation and finalisation only, while the library is not
+/// running, or the program is traced or checked: the record of the call, if it has one, or the error code of one that cannot be
+/// made. `number` is its function's in traces (0: not recorded). (Not marked as cold: it would be compiled to be short, and a
+/// traced program goes through it at each call.)
 #[inline(never)]
-fn look_closely(
+pub(crate) fn look_closely(
     name: &'static str,
     number: u16,
     arguments: impl FnOnce() -> trace::Arguments,

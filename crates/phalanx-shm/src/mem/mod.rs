@@ -6,8 +6,8 @@
 //! `unsafe` (the maker promises that the memory stays valid), copying through
 //! one is safe and always bounds-checked.
 //!
-//! The loops over such memory have files of their own here: element-wise updates, runs of equal blocks, copies past the
-//! caches, taking cache lines over, and the arithmetic of a format that Rust has no type for. They are unsafe code for the same reason as the
+//! The loops over such memory have files of their own here: moving bytes, element-wise updates, runs of equal blocks, copies
+//! past the caches, taking cache lines over, and the arithmetic of a format that Rust has no type for. They are unsafe code for the same reason as the
 //! views, and use nothing of this crate beside them.
 
 mod combine;
@@ -18,6 +18,7 @@ mod file;
 mod lines;
 #[cfg(not(loom))]
 mod mapped;
+pub(crate) mod memmove;
 mod strided;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub mod x87;
@@ -26,6 +27,7 @@ use core::marker::PhantomData;
 
 #[cfg(not(loom))]
 pub use mapped::FilePart;
+use memmove::copy;
 
 #[cfg(not(loom))]
 use crate::ShmError;
@@ -241,19 +243,6 @@ impl MutMem {
             // SAFETY: writable for `len` bytes by the contract of `new`.
             unsafe { core::ptr::write_bytes(self.ptr, byte, self.len) };
         }
-    }
-}
-
-/// `memmove` that accepts any pointers when there is nothing to move.
-///
-/// # Safety
-///
-/// For `n > 0`: `from` readable and `to` writable for `n` bytes.
-#[inline]
-unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
-    if n > 0 {
-        // SAFETY: the caller's contract.
-        unsafe { core::ptr::copy(from, to, n) };
     }
 }
 

@@ -8,6 +8,7 @@ use super::real::{FIRST, LINK, Mark, Queue, RECORD, corrupt};
 use super::side::Place;
 use super::{Memory, Turn};
 use crate::ShmError;
+use crate::mem::memmove;
 use crate::sleep::{Deadline, SleepWord, WAITING_TOO};
 use crate::sync::Ordering;
 
@@ -71,7 +72,7 @@ impl Record {
         })?;
         // SAFETY: by contract readable; the vector has room for `len` bytes, which are initialised here.
         unsafe {
-            ptr::copy_nonoverlapping(from, self.long.as_mut_ptr(), len);
+            memmove::copy(from, self.long.as_mut_ptr(), len);
             self.long.set_len(len);
         }
         Ok(())

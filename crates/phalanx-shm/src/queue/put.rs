@@ -6,6 +6,7 @@ use super::real::{FIRST, LARGEST, LINK, Mark, Queue, RECORD, corrupt};
 use super::side::Place;
 use super::{Memory, Turn};
 use crate::ShmError;
+use crate::mem::memmove;
 use crate::sleep::{Deadline, SleepWord, WAITING};
 use crate::sync::Ordering;
 use std::time::Instant;
@@ -179,7 +180,7 @@ impl<M: Memory> Queue<M> {
             to.cast::<u64>().write(mark.0);
             let to = to.add(RECORD);
             ptr::copy_nonoverlapping(handles.as_ptr().cast::<u8>(), to.as_ptr(), 8 * handles.len());
-            ptr::copy_nonoverlapping(wire.as_ptr(), to.add(8 * handles.len()).as_ptr(), wire.len());
+            memmove::copy(wire.as_ptr(), to.add(8 * handles.len()).as_ptr(), wire.len());
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod real {
     use std::sync::Arc;
 
     use crate::doorbell::Doorbell;
+    use crate::mem::memmove;
     use crate::ring::{Control, LINE};
     use crate::segment::Segment;
     use crate::sleep::SleepWord;
@@ -155,10 +156,10 @@ mod real {
                 if len <= 24 {
                     copy_small(from, to, len, room);
                 } else if len <= room {
-                    ptr::copy_nonoverlapping(from, to, len);
+                    memmove::copy(from, to, len);
                 } else {
-                    ptr::copy_nonoverlapping(from, to, room);
-                    ptr::copy_nonoverlapping(from.add(room), self.lines.as_ptr(), len - room);
+                    memmove::copy(from, to, room);
+                    memmove::copy(from.add(room), self.lines.as_ptr(), len - room);
                 }
                 // A short piece may wrap too: `copy_small` did `room` bytes.
                 if len <= 24 && len > room {
