@@ -382,6 +382,63 @@ class TestStrangers(ClusterCase):
         for path, mode in modes.items():
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), mode, path)
 
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be another user")
+    def test_another_user_does_not_get_in(self):
+        about = json.loads(self.file.read_text())
+
+        def connect() -> None:
+            with socket.socket(socket.AF_UNIX) as stranger:
+                stranger.connect(about["socket"])
+
+        def reach() -> str:
+            met = []
+            for attempt in (self.file.read_text, connect):
+                try:
+                    attempt()
+                    met.append("in")
+                except OSError as error:
+                    met.append(type(error).__name__)
+            return " ".join(met)
+
+        self.assertEqual(self.as_nobody(reach), "PermissionError PermissionError")
+
+        # All doors opened by mistake, and the token in hand.
+        for path in (Path(about["socket"]), *Path(about["socket"]).parents):
+            if path.is_relative_to(self.place):
+                path.chmod(0o777)
+
+        def knock() -> str:
+            try:
+                address = f"unix:{about['socket']}"
+                ClusterLink.connect(address, about["token"], "command", {}, SECONDS)
+                return "in"
+            except (ClusterGone, OSError) as error:
+                return type(error).__name__
+
+        self.assertEqual(self.as_nobody(knock), "ClusterGone")
+        logs = [path.read_text() for path in self.place.rglob("*.log")]
+        self.assertTrue(any("user 65534" in log for log in logs), logs)
+        self.assertEqual(self.client()[0].apply_sync(abs, -1), 1)
+
+    def as_nobody(self, does) -> str:
+        """What a function returns in a process of another user's."""
+        reads, writes = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(int(SECONDS))
+                os.setgroups([])
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                os.write(writes, does().encode())
+            finally:
+                os._exit(0)
+        os.close(writes)
+        with os.fdopen(reads) as answer:
+            text = answer.read()
+        os.waitpid(child, 0)
+        return text
+
     def test_a_wrong_token_is_refused(self):
         with self.assertRaises(ClusterGone) as caught:
             self.link(token="0" * 64)
