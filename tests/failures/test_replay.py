@@ -189,7 +189,7 @@ comms[1].Free()
 PLAN = """
 plan = random.Random(int(sys.argv[1]))
 comms = [comm, comm.Dup(), comm.Split(0, -rank)]
-trace = []
+trace, sends = [], []
 for step in range(12):
     many, lengths = plan.randrange(4 * size), [1, 1, 9, 40_000]
     letters = [(plan.randrange(size), plan.randrange(size), plan.randrange(3),
@@ -202,9 +202,9 @@ for step in range(12):
     if way in (1, 2):
         requests = [on.irecv(1 << 20, MPI.ANY_SOURCE, MPI.ANY_TAG) for _ in range(mine)]
     pause()
-    sends = [on.isend((step, number, "x" * length), dest=to, tag=tag)
-             for number, (source, to, tag, length) in enumerate(letters)
-             if source == me]
+    sends += [on.isend((step, number, "x" * length), dest=to, tag=tag)
+              for number, (source, to, tag, length) in enumerate(letters)
+              if source == me]
     empty = 0
     while mine:
         if way == 0:
@@ -228,7 +228,9 @@ for step in range(12):
             value = on.recv(None, status.source, MPI.ANY_TAG, status)
         trace.append((way, empty, status.source, status.tag, value[:2], len(value[2])))
         mine -= 1
-    while sends:
+    # A receive may have taken a letter of a later step. Large ones of this step then
+    # wait for a receive of a later one, to which who waited here would not come.
+    while sends and step % 4 == 3:
         done, _ = MPI.Request.waitsome(sends)
         trace.append(done)
         sends = [send for at, send in enumerate(sends) if at not in done]
