@@ -90,7 +90,24 @@ class Batch(HostsTest):
         self.assertEqual([n for n in names if not n.startswith("ipcontroller")], [])
 
 
-class AtWork(Batch, ClusterTest):
+class IsAJob:
+    """Of four engines on two hosts."""
+
+    def is_out_of_the_queue(self, engines) -> None:
+        until(lambda: engines.states() == [], "the job is out of the queue")
+
+    def test_a_job_that_is_removed(self):
+        client, engines = self.client, self.cluster.engine_set
+        result = client[:].apply_async(time.sleep, 1000)
+        until(lambda: client.queue_status(3)["tasks"], "the task has begun")
+        self.remove(engines.job_id)
+        with self.assertRaises(ipp.error.CompositeError):
+            result.get(60)
+        until(lambda: not client.ids, "the engines are gone")
+        self.is_out_of_the_queue(engines)
+
+
+class AtWork(IsAJob, Batch, ClusterTest):
     def make(self) -> ipp.Cluster:
         self.enter()
         return self.made(self.n, **SYSTEM.options)
@@ -108,22 +125,12 @@ class AtWork(Batch, ClusterTest):
             killed.get(60)
         self.assertEqual(client[:].apply_sync(abs, -1), [1] * 3)
         self.cluster.stop_engines_sync()
-        until(lambda: engines.states() == [], "the job is out of the queue")
+        self.is_out_of_the_queue(engines)
         self.only_the_script_is_left()
-
-    def test_a_job_that_is_removed(self):
-        client, engines = self.client, self.cluster.engine_set
-        result = client[:].apply_async(time.sleep, 1000)
-        until(lambda: client.queue_status(0)["tasks"], "the task has begun")
-        self.remove(engines.job_id)
-        with self.assertRaises(ipp.error.CompositeError):
-            result.get(60)
-        until(lambda: not client.ids, "the engines are gone")
-        until(lambda: engines.states() == [], "the job is out of the queue")
 
 
 @unittest.skipUnless(SYSTEM.ranks, "ranks are not offered, or tried elsewhere")
-class Ranks(Batch, ClusterTest):
+class Ranks(IsAJob, Batch, ClusterTest):
     def make(self) -> ipp.Cluster:
         self.enter()
         shell = {"ssh_cmd": [ENVIRONMENT["PHALANX_SSH"]]}
@@ -139,17 +146,7 @@ class Ranks(Batch, ClusterTest):
         # Host after host.
         self.assertIn(client[0]["names"], (ORDER, ORDER[::-1]))
         self.cluster.stop_engines_sync()
-        until(lambda: engines.states() == [], "the job is out of the queue")
-
-    def test_a_job_that_is_removed(self):
-        client, engines = self.client, self.cluster.engine_set
-        result = client[:].apply_async(time.sleep, 1000)
-        until(lambda: client.queue_status(3)["tasks"], "the task has begun")
-        self.remove(engines.job_id)
-        with self.assertRaises(ipp.error.CompositeError):
-            result.get(60)
-        until(lambda: not client.ids, "the engines are gone")
-        until(lambda: engines.states() == [], "the job is out of the queue")
+        self.is_out_of_the_queue(engines)
 
 
 class NotAtWork(Batch):

@@ -22,10 +22,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..error import Remote, collect_exceptions, compose
-from .display import display_outputs, show_display, show_stream
+from .display import display_outputs
 from .futures import LateFuture, MessageFuture, Submitted
 from .map import Map
 from .records import METADATA_KEYS, Metadata
+from .stream import Stream
 
 if TYPE_CHECKING:
     from ..._workers import ClusterLink  # type: ignore[attr-defined,unused-ignore]
@@ -66,7 +67,7 @@ class AsyncResult(LateFuture):
     _tasks: list[Any] | None = None
     _return_exceptions = False
     _chunk_sizes: "dict[str, int]" = {}  # noqa: RUF012
-    _streams: "Sequence[_Stream]" = ()
+    _streams: Sequence[Stream] = ()
     # Since when one of several is known to have lost its engine.
     _short_since: float | None = None
     # Those before this one have ended.
@@ -614,7 +615,7 @@ class AsyncResult(LateFuture):
 
         It is shown while this thread waits for the result, and at the end of the block.
         """
-        stream = _Stream(self._children)
+        stream = Stream(self._children)
         self._streams = [*self._streams, stream]
         try:
             yield
@@ -671,57 +672,6 @@ class _Sent:
 
     def wait(self, timeout: float | None = None) -> None:
         """Returns at once."""
-
-
-class _Stream:
-    """Output of tasks, on its way from the client's thread to the one that shows it."""
-
-    def __init__(self, children: Sequence[MessageFuture] | Submitted) -> None:
-        self.arrived: queue.SimpleQueue[tuple[MessageFuture, str, Any]] = (
-            queue.SimpleQueue()
-        )
-        self.children = children
-        self.failed: set[str] = set()
-        self.last: dict[str, Any] = {}
-        for child in children:
-            # What has come already, then what comes.
-            metadata = child.metadata
-            for name in ("stdout", "stderr"):
-                if metadata[name]:
-                    self.arrived.put((child, name, metadata[name]))
-            for output in metadata["outputs"]:
-                self.arrived.put((child, "output", output))
-            child.watchers.append(self.put)
-
-    def put(self, child: MessageFuture, name: str, what: Any) -> None:
-        self.arrived.put((child, name, what))
-
-    def pump(self) -> None:
-        for child in self.children:
-            if child.done() and child.msg_id not in self.failed:
-                # What it has shown is here already.
-                self.failed.add(child.msg_id)
-                error = child.exception()
-                if error is not None:
-                    self.arrived.put((child, "error", error))
-        while True:
-            try:
-                child, name, what = self.arrived.get_nowait()
-            except queue.Empty:
-                return
-            engine = child.metadata["engine_id"]
-            if name in ("stdout", "stderr"):
-                show_stream(name, what, engine, self.last)
-            elif name in ("output", "result"):
-                show_display(name, what, engine)
-            elif name == "error":
-                lines = "\n".join(what.render_traceback())
-                print(lines, file=sys.stderr)
-
-    def close(self) -> None:
-        for child in self.children:
-            if self.put in child.watchers:
-                child.watchers.remove(self.put)
 
 
 class AsyncMapResult(AsyncResult):
