@@ -363,7 +363,8 @@ class TestFaultTolerance(JobCase):
     if me == 0:
         other.Revoke()
     else:
-        fails(REVOKED, other.recv)
+        # From one that lives: of the failure, nothing has been acknowledged here.
+        fails(REVOKED, other.recv, source=0)
     if size > 2:
         new = other.Shrink()
         assert new.Is_inter() and new.size + new.remote_size == last

@@ -13,7 +13,7 @@ PROGRAMS: tuple[Program, ...] = (
             results = [comm.recv(source=MPI.ANY_SOURCE) for _ in range(6)]
         else:
             while True:
-                task = comm.recv(source=0)  # waits: 1 2
+                task = comm.recv(source=0)  # waits:
                 if task is None:
                     break
                 comm.send(task * task, dest=0)

@@ -39,7 +39,7 @@ PROGRAMS: tuple[Program, ...] = (
             other.Barrier()  # waits: 0 1
             other.send("x", dest=half.rank)
         else:
-            other.recv(source=half.rank)  # waits: 2 3
+            other.recv(source=half.rank)  # waits: 2
         """,
     ),
     Wrong(

@@ -222,8 +222,24 @@ PROGRAMS: tuple[Program, ...] = (
         else:
             request = comm.Precv_init(data, 4, source=0, tag=0)
             request.Start()
-            request.Wait()  # waits: 1
+            request.Wait()
         request.Free()
+        """,
+    ),
+    Wrong(
+        "receive_of_a_partition_that_is_never_ready",
+        2,
+        """
+        data = bytearray(4000)
+        if rank == 0:
+            request = comm.Psend_init(data, 4, dest=1)
+            request.Start()
+            request.Pready_range(0, 2)  # the last of four is missing
+        else:
+            request = comm.Precv_init(data, 4, source=0, tag=0)
+            request.Start()
+            request.Wait()  # waits: 1
+        comm.Barrier()  # waits: 0
         """,
     ),
     Wrong(

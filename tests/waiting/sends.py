@@ -98,7 +98,7 @@ PROGRAMS: tuple[Program, ...] = (
         while length <= 64 << 20:
             for other in range(size):
                 if other != rank:
-                    comm.Send(bytearray(length), dest=other)  # waits: 0 1 2 3
+                    comm.Send(bytearray(length), dest=other)  # waits: 0 1
             for other in range(size):
                 if other != rank:
                     comm.Recv(bytearray(length), source=other)

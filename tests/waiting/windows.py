@@ -203,7 +203,7 @@ PROGRAMS: tuple[Program, ...] = (
         if rank < 2:
             window.Lock(2, MPI.LOCK_SHARED)
             comm.send("read", dest=2)
-            comm.recv(source=2)  # waits: 0 1
+            comm.recv(source=2)  # waits: 0
             window.Unlock(2)
         else:
             comm.recv(source=0)
