@@ -6,8 +6,8 @@ They wait most of their time, so several files run beside each other.
 from .process import PYTHON, TESTS, Counts, run_unittests
 
 TOGETHER = 3
-# It is short, and takes a minute of both CPUs.
-LONG = ("test_ways",)
+# It is short, and waits for two minutes.
+LONG = ("test_chaos",)
 
 
 def run_all() -> Counts:
