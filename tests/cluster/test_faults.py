@@ -416,8 +416,13 @@ class TestStrangers(ClusterCase):
                 return type(error).__name__
 
         self.assertEqual(self.as_nobody(knock), "ClusterGone")
-        logs = [path.read_text() for path in self.place.rglob("*.log")]
-        self.assertTrue(any("user 65534" in log for log in logs), logs)
+
+        def logged() -> bool:
+            logs = [path.read_text() for path in self.place.rglob("*.log")]
+            return any("user 65534" in log for log in logs)
+
+        # It is shut out first.
+        until(logged, "the controller's log says who knocked")
         self.assertEqual(self.client()[0].apply_sync(abs, -1), 1)
 
     def as_nobody(self, does) -> str:
