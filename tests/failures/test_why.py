@@ -554,18 +554,18 @@ if me == 0:
     with open("/proc/self/maps") as maps:
         shared = [line.split()[0] for line in maps if "memfd:phalanx" in line]
     with open("/proc/self/mem", "r+b", buffering=0) as memory:
+        print("scribbles", shared, flush=True)  # who waits may find it at once
         for seed in range(1, 1000):
             block = bytes((seed * n) & 255 for n in range(4096))
             for part in shared:
                 begin, end = (int(address, 16) for address in part.split("-"))
                 for at in range(begin, min(end, begin + (16 << 20)), 4096):
                     os.pwrite(memory.fileno(), block, at)
-            print("scribbled", shared, flush=True)
 else:
     comm.barrier()
 """
         job = self.begin(2, HEAD + script, "--on-deadlock", "ignore")
-        job.wait_for("scribbled")
+        job.wait_for("scribbles")
         for _ in range(20):
             answer = self.ask("why")
             if job.process.poll() is not None:
