@@ -4,8 +4,8 @@
 
 Without names, every tier of `make test` runs; `--all` adds the long ones.
 Each tier is a function in `tests/tiers/`; it returns counts and never hangs:
-every process it starts has a time limit. Tiers in places of their own, which mostly
-wait, run beside the others; what they print follows when they have ended.
+every process it starts has a time limit. Tiers that mostly wait run beside the others,
+which mostly compute; what they print follows when they have ended.
 """
 
 import argparse
@@ -65,52 +65,69 @@ class Beside:
     """Tiers that run in a process of their own, one after the other."""
 
     def __init__(self, tiers: list[Tier]) -> None:
-        self.tiers = tiers
+        self.waits_for = [tier.name for tier in tiers]
+        self.ran: list[Ran] = []
         for tier in tiers:
             tier.prepare()
-        print(f"== beside the next: {', '.join(tier.name for tier in tiers)}")
-        sys.stdout.flush()
-        self.printed = tempfile.TemporaryFile("w+", errors="replace")
+        print(f"== beside the others: {', '.join(self.waits_for)}", flush=True)
+        self.printed, self.shown = tempfile.TemporaryFile(), 0
         fork = multiprocessing.get_context("fork")
-        self.ran, ended = fork.Pipe(duplex=False)
-        self.process = fork.Process(target=self._run, args=(ended,), daemon=True)
+        self.told, telling = fork.Pipe(duplex=False)
+        self.process = fork.Process(
+            target=self._run, args=(tiers, telling), daemon=True
+        )
         self.process.start()
-        ended.close()
+        telling.close()
 
-    def _run(self, ended: Connection) -> None:
+    def _run(self, tiers: list[Tier], telling: Connection) -> None:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(self.printed.fileno(), stream.fileno())
-        for tier in self.tiers:
-            ended.send(run_tier(tier))
+        for tier in tiers:
+            ran = run_tier(tier)
+            sys.stdout.flush()
+            telling.send((ran, os.lseek(self.printed.fileno(), 0, os.SEEK_CUR)))
+
+    def look(self) -> None:
+        """Print what those that have ended meanwhile have printed."""
+        while self.waits_for and self.told.poll():
+            self._next()
 
     def end(self) -> list[Ran]:
-        """Wait for them, and print what they have printed."""
-        ran: list[Ran] = []
+        """Wait for all of them."""
+        while self.waits_for:
+            self._next()
+        self.process.join()
+        return self.ran
+
+    def _next(self) -> None:
+        name = self.waits_for.pop(0)
         try:
-            while len(ran) < len(self.tiers):
-                ran.append(self.ran.recv())
+            ran, printed = self.told.recv()
         except EOFError:
             counts = Counts()
-            counts.fail(f"{self.tiers[len(ran)].name} ended without its counts")
-            ran.append(Ran(self.tiers[len(ran)].name, counts, 0.0, 0.0, []))
-        self.process.join()
-        self.printed.seek(0)
-        print(self.printed.read(), end="", flush=True)
-        return ran
+            counts.fail(f"{name} ended without its counts")
+            ran, printed = Ran(name, counts, 0.0, 0.0, []), None
+            self.waits_for.clear()
+        self.ran.append(ran)
+        # At an offset: the process that writes shares the position in the file.
+        length = (printed or os.fstat(self.printed.fileno()).st_size) - self.shown
+        text = os.pread(self.printed.fileno(), length, self.shown)
+        self.shown += length
+        print(text.decode(errors="replace"), end="", flush=True)
 
 
 def run_tiers(chosen: list[Tier]) -> list[Ran]:
-    """Run them in their order, those that are apart beside those that come later."""
-    last = max((at for at, tier in enumerate(chosen) if not tier.apart), default=0)
-    apart = [tier for tier in chosen[:last] if tier.apart]
+    """Run them in their order, those that are apart beside the others."""
+    apart = [tier for tier in chosen if tier.apart]
+    others = [tier for tier in chosen if not tier.apart]
+    if not apart or not others:
+        return [run_tier(tier) for tier in chosen]
+    beside = Beside(apart)
     ran: list[Ran] = []
-    beside: Beside | None = None
-    for tier in chosen:
-        if tier not in apart:
-            ran.append(run_tier(tier))
-        elif beside is None:
-            beside = Beside(apart)
-    return ran + (beside.end() if beside else [])
+    for tier in others:
+        ran.append(run_tier(tier))
+        beside.look()
+    return ran + beside.end()
 
 
 def print_tables(ran: list[Ran], wall: float) -> None:

@@ -29,9 +29,9 @@ from .process import Counts
 class Tier:
     """One kind of test: `run` does it and returns what it counted.
 
-    One that is `apart` shares no folder, name or process with the others, and mostly
-    waits: it runs beside those that come after it, once `prepare` has installed what
-    it needs and others see.
+    Those that are `apart` mostly wait: they run one after the other beside those that
+    are not, with which they share no folder, name or process. What they need and others
+    see, `prepare` has installed before.
     """
 
     name: str
@@ -42,98 +42,119 @@ class Tier:
     prepare: Callable[[], object] = lambda: None
 
 
-TIERS = {
-    tier.name: tier
-    for tier in (
-        Tier(
-            "rust", "unit, property and multi-process tests of the crates", rust.run_all
-        ),
-        Tier("loom", "every interleaving of the lock-free structures", rust.run_loom),
-        Tier("c", "C programs built by `phalanx cc`", c_programs.run_all),
-        Tier("python", "the Python API, by class, at 1 to 8 ranks", python.run_all),
-        Tier(
-            "failures", "jobs that fail, are killed, or get bad input", failures.run_all
-        ),
-        Tier(
-            "hosts",
-            "jobs on 1, 2 and 4 hosts of namespaces",
-            hosts.run_all,
-            apart=True,
-            prepare=hosts.prepare,
-        ),
-        Tier(
-            "slurm",
-            "jobs in allocations of a small Slurm",
-            hosts.run_slurm,
-            apart=True,
-            prepare=hosts.prepare,
-        ),
-        Tier(
-            "batch",
-            "clusters as jobs of other batch systems",
-            batch.run_all,
-            apart=True,
-            prepare=hosts.prepare,
-        ),
-        Tier(
-            "waiting", "wrong programs are named, right ones are not", waiting.run_all
-        ),
-        Tier("cluster", "the interactive cluster", cluster.run_own),
-        Tier(
-            "shown",
-            "the cluster in notebooks, at prompts, on screens and in a browser",
-            cluster.run_shown,
-        ),
-        Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
-        Tier(
-            "multiprocessing",
-            "CPython's own cases for multiprocessing, with ours and with its own",
-            multiprocessing.run_all,
-        ),
-        Tier("programs", "random programs against a naive model", programs.run_all),
-        Tier("memory", "calls in loops: memory and descriptors stay", memory.run_all),
-        Tier("wild", "random calls with wild arguments, C and Python", wild.run_all),
-        Tier("bench", "the record of benchmark runs", bench.run_all),
-        Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
-        Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
-        Tier(
-            "libraries",
-            "our binding on MPICH, Intel MPI and a library of MPI 3.1",
-            libraries.run_all,
-        ),
-        Tier(
-            "cluster-suite",
-            "ipyparallel's own tests through the door",
-            cluster.run_suite,
-        ),
-        Tier(
-            "crossing-rest",
-            "mpi4py's own tests at the other numbers of ranks",
-            crossing.run_rest,
-            True,
-        ),
-        Tier(
-            "executors",
-            "CPython's own cases for concurrent.futures",
-            multiprocessing.run_futures,
-            True,
-        ),
-        Tier("pythons", "the wheel under the other CPythons", python.run_others, True),
-        Tier(
-            "multiprocessings",
-            "the same under the other CPythons",
-            multiprocessing.run_others,
-            True,
-        ),
-        Tier("programs-long", "more random programs", programs.run_long, True),
-        Tier(
-            "crossings",
-            "mpi4py's own tests, whole in every way",
-            crossing.run_whole,
-            True,
-        ),
-        Tier("wilder", "a million more of the wild calls", wild.run_long, True),
-    )
-}
+# Those that compute least come first, beside the compiling of the others.
+APART = (
+    Tier(
+        "hosts",
+        "jobs on 1, 2 and 4 hosts of namespaces",
+        hosts.run_all,
+        apart=True,
+        prepare=hosts.prepare,
+    ),
+    Tier(
+        "slurm",
+        "jobs in allocations of a small Slurm",
+        hosts.run_slurm,
+        apart=True,
+        prepare=hosts.prepare,
+    ),
+    Tier(
+        "batch",
+        "clusters as jobs of other batch systems",
+        batch.run_all,
+        apart=True,
+        prepare=hosts.prepare,
+    ),
+    Tier("cluster", "the interactive cluster", cluster.run_own, apart=True),
+    Tier(
+        "pools", "pools, queues, locks and what they survive", pools.run_all, apart=True
+    ),
+    Tier(
+        "shown",
+        "the cluster in notebooks, at prompts, on screens and in a browser",
+        cluster.run_shown,
+        apart=True,
+    ),
+    Tier(
+        "cluster-suite",
+        "ipyparallel's own tests through the door",
+        cluster.run_suite,
+        apart=True,
+    ),
+    Tier(
+        "failures",
+        "jobs that fail, are killed, or get bad input",
+        failures.run_all,
+        apart=True,
+    ),
+    Tier(
+        "waiting",
+        "wrong programs are named, right ones are not",
+        waiting.run_all,
+        apart=True,
+    ),
+    Tier(
+        "multiprocessing",
+        "CPython's own cases for multiprocessing, with ours and with its own",
+        multiprocessing.run_all,
+        apart=True,
+    ),
+)
+
+OTHERS = (
+    Tier("rust", "unit, property and multi-process tests of the crates", rust.run_all),
+    Tier("loom", "every interleaving of the lock-free structures", rust.run_loom),
+    Tier("c", "C programs built by `phalanx cc`", c_programs.run_all),
+    Tier("python", "the Python API, by class, at 1 to 8 ranks", python.run_all),
+    Tier("crossing", "mpi4py's own tests across the ABI seam", crossing.run_all),
+    Tier("examples", "every example at 1, 2, 3 and 8 ranks", examples.run_all),
+    Tier(
+        "libraries",
+        "our binding on MPICH, Intel MPI and a library of MPI 3.1",
+        libraries.run_all,
+    ),
+    Tier("programs", "random programs against a naive model", programs.run_all),
+    Tier("memory", "calls in loops: memory and descriptors stay", memory.run_all),
+    Tier("wild", "random calls with wild arguments, C and Python", wild.run_all),
+    Tier("bench", "the record of benchmark runs", bench.run_all),
+)
+
+LONG = (
+    Tier(
+        "crossing-rest",
+        "mpi4py's own tests at the other numbers of ranks",
+        crossing.run_rest,
+        long=True,
+    ),
+    Tier(
+        "executors",
+        "CPython's own cases for concurrent.futures",
+        multiprocessing.run_futures,
+        long=True,
+        apart=True,
+    ),
+    Tier(
+        "pythons",
+        "the wheel under the other CPythons",
+        python.run_others,
+        long=True,
+    ),
+    Tier(
+        "multiprocessings",
+        "the same under the other CPythons",
+        multiprocessing.run_others,
+        long=True,
+    ),
+    Tier("programs-long", "more random programs", programs.run_long, long=True),
+    Tier(
+        "crossings",
+        "mpi4py's own tests, whole in every way",
+        crossing.run_whole,
+        long=True,
+    ),
+    Tier("wilder", "a million more of the wild calls", wild.run_long, long=True),
+)
+
+TIERS = {tier.name: tier for tier in (*APART, *OTHERS, *LONG)}
 
 __all__ = ["TIERS", "Counts", "Tier"]

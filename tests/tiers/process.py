@@ -163,22 +163,26 @@ def count_unittest(finished: Finished, what: str) -> Counts:
 
 
 def count_with_second(
-    what: str, first: Finished, start: Callable[[], Finished]
+    what: str,
+    first: Finished,
+    start: Callable[[], Finished],
+    count: Callable[[Finished, str], Counts] = count_unittest,
+    names: re.Pattern[str] = UNITTEST_WRONG,
 ) -> Counts:
-    """Count one unittest run, of which a case may fail once for reasons of time.
+    """Count one run of cases, of which one may fail once for reasons of time.
 
     Unless something hung or crashed, it starts once more: what the first run printed is
     shown, the second counts, and `Counts.again` names the cases, since a fault that
-    shows seldom looks the same.
+    shows seldom looks the same. `names` finds the cases that failed.
     """
     hung = first.code is None or "hung" in first.output
-    wrong = dict.fromkeys(UNITTEST_WRONG.findall(first.output))
+    wrong = dict.fromkeys(names.findall(first.output))
     if first.code == 0 or hung or not wrong:
-        return count_unittest(first, what)
+        return count(first, what)
     print(f"   {what} runs once more; the first time:")
     for line in Failure.of(what, first.output).lines:
         print(f"    {line}")
-    counts = count_unittest(start(), what)
+    counts = count(start(), what)
     if not counts.failed:
         counts.again.append(f"{what} ({', '.join(wrong)})")
     return counts
@@ -194,8 +198,8 @@ def run_unittests(
 ) -> Iterator[tuple[Path, Counts]]:
     """Run files of unittest cases, an interpreter each, some at a time; count each.
 
-    A file that fails beside others runs once more, alone. Where one file runs at a
-    time, what fails has failed. Those named `first` take longer than they look.
+    One that fails beside others runs once more when the others of the tier have ended.
+    Those named `first` take longer than they look.
     """
 
     def start(path: Path) -> Finished:
@@ -210,7 +214,4 @@ def run_unittests(
     with ThreadPoolExecutor(together) as threads:
         ended = list(zip(ordered, threads.map(start, ordered), strict=True))
     for path, done in ended:
-        if together == 1:
-            yield path, count_unittest(done, path.name)
-        else:
-            yield path, count_with_second(path.name, done, partial(start, path))
+        yield path, count_with_second(path.name, done, partial(start, path))
