@@ -225,6 +225,7 @@ PROGRAMS: tuple[Program, ...] = (
             request.Wait()
         request.Free()
         """,
+        named="deadlock.*Wait until partition 3 of 4 is ready for rank 1, tag 0",
     ),
     Wrong(
         "receive_of_a_partition_that_is_never_ready",

@@ -317,6 +317,8 @@ fn hint(snapshot: &Snapshot, stuck: &[u32]) -> Option<String> {
     } else if any(Kind::Port) {
         "MPI_Comm_connect waits until the process that has opened the port calls MPI_Comm_accept there, and that process waits \
          for something else. It has to accept first, or another thread of it."
+    } else if any(Kind::Own) {
+        "a process waits for what only it can do itself: before it waits, or in another thread."
     } else if near {
         "a message is there, and the receive asks for another one: compare source, tag and communicator."
     } else if all(Kind::Receive) && waits.len() > 1 {

@@ -14,6 +14,8 @@
 //! it needs for starting and polling raw operations (`engine.core()`), and never across a local step.
 //! One thread at a time advances a schedule.
 
+use phalanx_waits::Kind;
+
 use crate::error::Result;
 use crate::status::Status;
 
@@ -41,6 +43,12 @@ pub trait Schedule: Send {
 
     /// Name of the operation, for messages and wait records ("Iallreduce").
     fn name(&self) -> &'static str;
+
+    /// What would end it, where that is nothing that a collective operation waits for: the kind, and the words behind the name. Called
+    /// with the core locked: it may only try to lock what [`Schedule::advance`] locks before the core.
+    fn awaited(&self) -> Option<(Kind, String)> {
+        None
+    }
 
     /// Called once when a waiting thread gives up (interrupt) or the engine shuts down: withdraw raw operations.
     fn abandon(&mut self, engine: &Engine);

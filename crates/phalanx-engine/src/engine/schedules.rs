@@ -1,5 +1,7 @@
 //! The schedules registered with an engine, and whose turn it is.
 
+use phalanx_waits::Kind;
+
 use crate::error::Result;
 use crate::status::Status;
 
@@ -99,6 +101,14 @@ impl Schedules {
     pub(crate) fn name(&self, id: ScheduleId) -> Option<&'static str> {
         match &self.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?.state {
             State::Waiting { schedule, .. } => Some(schedule.name()),
+            _ => None,
+        }
+    }
+
+    /// What a schedule says that would end it: see [`Schedule::awaited`].
+    pub(crate) fn awaited(&self, id: ScheduleId) -> Option<(Kind, String)> {
+        match &self.entries.get(id.index as usize).filter(|entry| entry.generation == id.generation)?.state {
+            State::Waiting { schedule, .. } => schedule.awaited(),
             _ => None,
         }
     }

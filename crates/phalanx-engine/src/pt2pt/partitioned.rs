@@ -21,6 +21,7 @@ mod tags;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use phalanx_shm::ProcId;
+use phalanx_waits::Kind;
 
 use crate::comm::Comm;
 use crate::datatype::Datatype;
@@ -189,6 +190,21 @@ impl Channel {
         Ok(Step::Done(done))
     }
 
+    /// What would complete a round, as long as nobody is at it.
+    fn awaited(&self) -> Option<(Kind, String)> {
+        let (peer, tag, title) = (self.peer, self.tag, self.comm.title());
+        match &self.end {
+            End::Send(sending) => Some(match (sending.try_lock().ok()?.missing(), self.partitions) {
+                (None, _) => (Kind::Send, format!("of a partitioned send to rank {peer}, tag {tag}, on {title}")),
+                (Some(first), all) => (
+                    Kind::Own,
+                    format!("until partition {first} of {all} is ready for rank {peer}, tag {tag}, on {title}"),
+                ),
+            }),
+            End::Recv(_) => Some((Kind::Receive, format!("for partitions from rank {peer}, tag {tag}, on {title}"))),
+        }
+    }
+
     /// An error, with what it happened to.
     fn placed(&self, error: Error) -> Error {
         let operation = match &self.end {
@@ -297,6 +313,10 @@ impl Schedule for Round {
             End::Send(_) => "Psend",
             End::Recv(_) => "Precv",
         }
+    }
+
+    fn awaited(&self) -> Option<(Kind, String)> {
+        self.0.awaited()
     }
 
     fn abandon(&mut self, engine: &Engine) {

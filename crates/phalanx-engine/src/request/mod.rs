@@ -9,7 +9,7 @@ mod generalized;
 
 use phalanx_replay::Kind;
 use phalanx_shm::mem::{ConstMem, MutMem};
-use phalanx_waits::Kind as Waits;
+use phalanx_waits::{Kind as Waits, Peers};
 
 use crate::comm::Comm;
 use crate::datatype::Datatype;
@@ -125,6 +125,11 @@ impl Request {
             // Which of the messages under way are this one's, nobody has written down.
             Active::Schedule(id) if !core.schedules.is_done(*id) => match core.background() {
                 Some(peers) => {
+                    if let Some((kind, what)) = core.schedules.awaited(*id) {
+                        // What this process has to do itself, nobody else can do.
+                        let peers = if kind == Waits::Own { Peers::one(core.me.0) } else { peers };
+                        return told.add(kind, peers, what);
+                    }
                     let what =
                         told.under_way(core, core.schedules.name(*id).unwrap_or("a nonblocking collective operation"));
                     told.add(Waits::Collective, peers, what);

@@ -16,6 +16,9 @@ use crate::recording::Recording;
 const EVERY: Duration = Duration::from_millis(250);
 /// To the next one, when a rank moved during the last.
 const AGAIN: Duration = Duration::from_millis(10);
+/// Looks that a deadlock of some ranks is given to become one of more, before it is told. The others may have come to the calls in
+/// which they wait for these a moment ago, and who reads of it wants to know where all are.
+const GROWS: u8 = 3;
 
 /// What a report adds in a job that is replayed.
 const REPLAYED: &str = "the job is a replay, in which a receive from any rank waits for the message that it took when it was \
@@ -27,6 +30,19 @@ pub(super) struct Watch {
     at: Option<Instant>,
     /// The ranks that were last said to be in a deadlock, by slot.
     told: Vec<u32>,
+    /// Those that were seen in one at the last look and not told, and how many looks have seen more of them each time.
+    seen: Vec<u32>,
+    grown: u8,
+}
+
+impl Watch {
+    /// Whether there may be more of them at the next look.
+    fn may_grow(&mut self, stuck: &[u32]) -> bool {
+        let grows = stuck != self.seen && self.grown < GROWS;
+        self.grown = if grows { self.grown + 1 } else { 0 };
+        self.seen = if grows { stuck.to_vec() } else { Vec::new() };
+        grows
+    }
 }
 
 /// Ranks as the launcher calls them.
@@ -69,6 +85,10 @@ impl Job {
             self.watch.at = Instant::now().checked_add(AGAIN);
             return;
         }
+        let are_all = self.running().iter().all(|index| stuck.binary_search(&self.ranks[*index].slot).is_ok());
+        if !are_all && self.watch.may_grow(&stuck) {
+            return;
+        }
         let mut text = report(&snapshot, &stuck, &RankNames(&self.ranks));
         if let Recording::Replay(_) = self.manner.recording {
             wrapped(&mut text, "  ", REPLAYED);
@@ -92,5 +112,26 @@ impl Job {
             }
         }
         self.watch.told = stuck;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadlock_is_told_when_no_more_ranks_are_in_it_than_at_the_look_before() {
+        let mut watch = Watch::default();
+        assert!(watch.may_grow(&[0]));
+        assert!(watch.may_grow(&[0, 1]));
+        assert!(!watch.may_grow(&[0, 1]));
+        assert!(watch.may_grow(&[0, 1]), "the next one has its own time");
+    }
+
+    #[test]
+    fn one_that_always_grows_is_told_all_the_same() {
+        let mut watch = Watch::default();
+        let grows: Vec<bool> = (0..=u32::from(GROWS)).map(|last| watch.may_grow(&(0..=last).collect::<Vec<_>>())).collect();
+        assert_eq!(grows, [true, true, true, false]);
     }
 }

@@ -38,6 +38,11 @@ pub(super) struct Sending {
 }
 
 impl Sending {
+    /// The first partition that has not been marked in this round; how many there are.
+    pub(super) fn missing(&self) -> Option<usize> {
+        self.ready.iter().position(|is_ready| !is_ready).filter(|_| self.missing > 0)
+    }
+
     /// Draws tags and tells the receiver about them.
     pub(super) fn new(
         comm: &Comm,
