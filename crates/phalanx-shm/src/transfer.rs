@@ -139,6 +139,8 @@ pub struct TransferSender(Pipe);
 #[derive(Debug)]
 pub struct TransferReceiver {
     pipe: Pipe,
+    /// Whether its memory was last used in the same direction, or is used more than once for this message.
+    again: bool,
     /// Whether this side takes the cache lines of the pipe over.
     take: bool,
     /// Up to where it has gone ahead of the sender; 0: never.
@@ -251,7 +253,20 @@ impl TransferReceiver {
         let before = positions.received.swap(number, Ordering::Relaxed);
         let again = before == number || before == 0 || total > block as u64;
         let take = again && block <= universe.ways().take;
-        Ok(TransferReceiver { pipe, take, ahead: 0 })
+        Ok(TransferReceiver { pipe, again, take, ahead: 0 })
+    }
+
+    /// Whether lines are what this makes of the universe's ways: those of memory that the other process has received through last are
+    /// left alone, which this one will write next.
+    pub fn is_used_again(&self) -> bool {
+        self.again
+    }
+
+    /// The same with the cache lines of the pipe taken over, or left alone, whatever the universe's ways say.
+    #[must_use]
+    pub fn with_lines(mut self, take: bool) -> TransferReceiver {
+        self.take = take;
+        self
     }
 
     /// The same for a sender that lives in another universe, as process `peer` there.

@@ -37,6 +37,7 @@ use super::check::Check;
 use super::ended::Lives;
 use super::errands::Errands;
 use super::kind;
+use super::large::Tried;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
@@ -105,6 +106,8 @@ pub struct Core {
     pub(crate) blocks: Vec<Offset>,
     /// Blocks that describe a large send under way.
     pub(crate) offered: usize,
+    /// Which ways large messages have gone best.
+    pub(crate) tried: Tried,
     /// Pipes whose senders have not seen yet that everything has been received without them.
     pub(crate) left_pipes: Vec<TransferReceiver>,
     /// By slot: not tried yet, impossible, or the process for single copies.
@@ -213,6 +216,7 @@ impl Core {
             withdrawn: IntMap::default(),
             blocks: Vec::new(),
             offered: 0,
+            tried: Tried::default(),
             left_pipes: Vec::new(),
             copyable: Vec::new(),
             lives: Lives::default(),

@@ -35,9 +35,11 @@
 //! Messages in several pieces: the block points to a list of (address, length) pairs in the sender's memory, which a
 //! receiver that copies alone reads first. Many small pieces are packed on the way.
 
+mod alone;
+mod tried;
+
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use phalanx_shm::single_copy;
 use phalanx_shm::transfer::{TransferReceiver, TransferSender};
 use phalanx_shm::{Offset, ProcId, ProcessTag, ShmError, Ways};
 
@@ -50,6 +52,8 @@ use super::memory;
 use super::ops::{Data, RawOp, RecvStage, SendStage, Target};
 use super::pieces::Pieces;
 use super::receive::Matched;
+pub(crate) use tried::Tried;
+use tried::{Course, Way};
 
 /// Bytes moved in one step, so that other messages are not kept waiting.
 const STEP: u64 = 1 << 20;
@@ -128,6 +132,8 @@ pub(crate) struct Piping {
     tied: bool,
     /// The receive was given up: the data goes nowhere.
     pub(crate) discard: bool,
+    /// The trial that it is a part of.
+    course: Option<Course>,
 }
 
 /// A receive that copies alone.
@@ -137,6 +143,8 @@ pub(crate) struct Pull {
     theirs: Pieces,
     ours: Option<Pieces>,
     at: u64,
+    /// The trial that it is a part of.
+    course: Option<Course>,
 }
 
 /// A send through a pipe.
@@ -155,8 +163,19 @@ impl Push {
 }
 
 impl Piping {
-    fn new(pipe: TransferReceiver, offer: Offer, ours: Option<Pieces>) -> Piping {
-        Piping { pipe, offer, ours, opened: false, passes: 0, theirs: None, behind: None, tied: false, discard: false }
+    fn new(pipe: TransferReceiver, offer: Offer, ours: Option<Pieces>, course: Option<Course>) -> Piping {
+        Piping {
+            pipe,
+            offer,
+            ours,
+            opened: false,
+            passes: 0,
+            theirs: None,
+            behind: None,
+            tied: false,
+            discard: false,
+            course,
+        }
     }
 
     /// The process at the other end.
@@ -310,7 +329,10 @@ impl Core {
         } else {
             ways.is_for_one(end)
         };
-        if is_for_one && let Some(pull) = self.take_alone(offer, &ours) {
+        let mut course = self.course_of(&offer, &ours, exchanging, is_for_one);
+        let is_for_one = course.map_or(is_for_one, |course| course.way() == Way::Alone);
+        if is_for_one && let Some(mut pull) = self.take_alone(offer, &ours) {
+            pull.course = course;
             self.tally.received_by_single_copy.add(end);
             self.set_recv_stage(op, RecvStage::Pulling(Box::new(pull)));
             self.transfers.push(op);
@@ -318,14 +340,17 @@ impl Core {
         }
         self.left_pipes.retain(|pipe| !pipe.is_over());
         let pipe = if block.is_none() { None } else { self.pipe_from(from, end) };
-        let Some(pipe) = pipe else {
+        let Some(mut pipe) = pipe else {
             let outcome = self.outcome(matched, target.room(), &target.ty);
             self.ask_for_stream(op, from, remote, end, outcome);
             return;
         };
         self.tally.received_by_pipe.add(end);
+        if let Some(wanted) = course.take() {
+            (pipe, course) = self.tried.pipe(wanted, pipe);
+        }
         let at = pipe.offset().get();
-        let piping = Piping::new(pipe, offer, ours);
+        let piping = Piping::new(pipe, offer, ours, course);
         if let Some(recv) = self.ops.recv(op) {
             recv.stage = RecvStage::Piping(Box::new(piping));
         }
@@ -446,42 +471,18 @@ impl Core {
 
     /// Everything has been received. The pipe is kept for a sender that has not seen that.
     fn finish_piping(&mut self, op: RawOp, piping: Box<Piping>) -> bool {
-        let Piping { pipe, offer, .. } = *piping;
+        let Piping { pipe, offer, course, theirs, discard, .. } = *piping;
+        if let Some(course) = course
+            && theirs.is_none()
+            && !discard
+        {
+            self.tried.ended(course);
+        }
         if !pipe.is_over() {
             self.left_pipes.push(pipe);
         }
         self.finish_large(op, offer.matched);
         true
-    }
-
-    /// Receives the next piece without the sender, which does not come back to the pipe. True when that was possible.
-    fn go_ahead(&mut self, target: &Target, piping: &mut Piping) -> bool {
-        if piping.tied || piping.discard {
-            return false;
-        }
-        let from = piping.pipe.done();
-        let to = (from + self.universe.ways().pipe as u64).min(piping.offer.end);
-        let read = self.read_ahead(target, piping, from, to);
-        piping.behind = read.filter(|_| piping.pipe.go_ahead(to - from).is_ok());
-        piping.tied = piping.behind.is_none();
-        self.steps += u64::from(!piping.tied);
-        !piping.tied
-    }
-
-    /// Reads bytes `from..to` of a message whose pipe is open from the sender's memory: how far the sender was. `None` when
-    /// that cannot be done, or the data may not have been there any more.
-    fn read_ahead(&mut self, target: &Target, piping: &mut Piping, from: u64, to: u64) -> Option<u64> {
-        let sent = piping.pipe.sent().ok()?;
-        if piping.theirs.is_none() {
-            let process = self.can_copy(piping.offer.from, piping.offer.block)?;
-            piping.theirs = Some((process, piping.offer.pieces(process)?));
-        }
-        let (process, theirs) = piping.theirs.as_ref()?;
-        self.copy_alone(*process, theirs, &piping.ours, target, from, to).ok()?;
-        let still_sending = piping.pipe.still_sending().ok()?;
-        let piped = piping.offer.claimed & !STATES | PIPED;
-        let here = words(self, piping.offer.from, piping.offer.block)?[STATE].load(Ordering::Acquire) == piped;
-        (still_sending && here).then_some(sent)
     }
 
     /// Takes out of the pipe what is there. True when everything has been received.
@@ -519,134 +520,6 @@ impl Core {
             }
         }
         Ok(piping.pipe.is_complete())
-    }
-
-    /// Copies without the sender, which has not opened the pipe, if that is possible. True when the transfer is over.
-    fn go_alone(&mut self, op: RawOp, mut piping: Box<Piping>) -> bool {
-        // Not again, whatever comes of it.
-        piping.opened = true;
-        let wanted = self.ops.recv(op).is_some() && !piping.discard;
-        let pull = if wanted { self.take_alone(piping.offer, &piping.ours) } else { None };
-        let Some(pull) = pull else {
-            self.set_recv_stage(op, RecvStage::Piping(piping));
-            return false;
-        };
-        piping.pipe.discard();
-        self.step_pull(op, Box::new(pull))
-    }
-
-    /// Takes a message over to copy it without the sender; `None` when that is not possible here, or when the sender has
-    /// come.
-    fn take_alone(&mut self, offer: Offer, ours: &Option<Pieces>) -> Option<Pull> {
-        let process = self.can_copy(offer.from, offer.block)?;
-        let w = words(self, offer.from, offer.block)?;
-        let theirs = offer.pieces(process)?;
-        let solo = offer.claimed & !STATES | SOLO;
-        w[STATE].compare_exchange(offer.claimed, solo, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-        Some(Pull { offer, process, theirs, ours: ours.clone(), at: 0 })
-    }
-
-    /// Whether single copies from a process work, by its probe word in a block: which process that is, if so.
-    fn can_copy(&mut self, peer: ProcId, block: Offset) -> Option<ProcessTag> {
-        let at = peer.0 as usize;
-        if self.copyable.len() <= at {
-            self.copyable.resize(at + 1, None);
-        }
-        if let Some(known) = self.copyable[at] {
-            return known;
-        }
-        let process = self.universe.process(peer)?;
-        let w = words(self, peer, block)?;
-        let probe = [w[PROBE].load(Ordering::Relaxed), w[PROBE + 1].load(Ordering::Relaxed)];
-        let found = self.reaches(process, probe).then_some(process);
-        self.copyable[at] = Some(found);
-        found
-    }
-
-    /// Whether the memory of a process may be read from here: tries its probe word.
-    pub(crate) fn reaches(&self, process: ProcessTag, [address, value]: [u64; 2]) -> bool {
-        self.single_copy && single_copy::probe(process, address, value)
-    }
-
-    fn step_pull(&mut self, op: RawOp, mut pull: Box<Pull>) -> bool {
-        let Some(target) = self.ops.recv(op).map(|r| r.target.clone()) else {
-            return true;
-        };
-        let to = (pull.at + STEP).min(pull.offer.end);
-        let copied = self.copy_alone(pull.process, &pull.theirs, &pull.ours, &target, pull.at, to);
-        match copied {
-            Ok(()) if !self.is_solo(&pull.offer) => {
-                // What was copied may be something else. The sender has kept the message.
-                self.stream_instead(op, &pull.offer, target.room());
-                true
-            }
-            Ok(()) if to == pull.offer.end => {
-                self.release(pull.offer.from, pull.offer.remote);
-                self.finish_large(op, pull.offer.matched);
-                true
-            }
-            Ok(()) => {
-                self.steps += 1;
-                pull.at = to;
-                self.set_recv_stage(op, RecvStage::Pulling(pull));
-                if !self.transfers.contains(&op) {
-                    self.transfers.push(op);
-                }
-                false
-            }
-            Err(_) if pull.at == 0 => {
-                // Nothing copied yet: memory of a kind that cannot be copied this way, or the kernel refuses.
-                self.copyable[pull.offer.from.0 as usize] = Some(None);
-                self.stream_instead(op, &pull.offer, target.room());
-                true
-            }
-            Err(error) => {
-                let Offer { from, matched, remote, .. } = pull.offer;
-                self.release(from, remote);
-                let error = self.gone_from("copying a large message from", matched.ctx, from, &error);
-                self.ops.complete(op, Err(error));
-                true
-            }
-        }
-    }
-
-    /// Whether the sender still leaves its memory to this receiver alone.
-    fn is_solo(&self, offer: &Offer) -> bool {
-        let solo = offer.claimed & !STATES | SOLO;
-        words(self, offer.from, offer.block).is_some_and(|w| w[STATE].load(Ordering::Acquire) == solo)
-    }
-
-    /// Receives the message from its beginning through the ring.
-    fn stream_instead(&mut self, op: RawOp, offer: &Offer, room: u64) {
-        let Some(ty) = self.ops.recv(op).map(|r| r.target.ty.clone()) else {
-            return;
-        };
-        let outcome = self.outcome(offer.matched, room, &ty);
-        self.ask_for_stream(op, offer.from, offer.remote, offer.end, outcome);
-    }
-
-    /// Copies bytes `from..to` of a message out of the sender's memory.
-    fn copy_alone(
-        &mut self,
-        process: ProcessTag,
-        theirs: &Pieces,
-        ours: &Option<Pieces>,
-        target: &Target,
-        from: u64,
-        to: u64,
-    ) -> std::result::Result<(), ShmError> {
-        let remote = theirs.remote(from, to);
-        if let Some(ours) = ours {
-            return single_copy::read_vectored(process, &remote, &ours.local_mut(target.mem, from, to));
-        }
-        let mut staged = std::mem::take(&mut self.scratch);
-        staged.resize((to - from) as usize, 0);
-        let copied = single_copy::read_vectored(process, &remote, &[memory::of_mut(&mut staged)]);
-        if copied.is_ok() {
-            target.ty.unpack(target.count, &mut target.mem.clone(), from as usize, &staged);
-        }
-        self.scratch = staged;
-        copied
     }
 
     /// Says that the data of a send that was claimed is elsewhere, and not to be read any more where it was.

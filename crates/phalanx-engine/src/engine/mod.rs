@@ -77,6 +77,8 @@ pub(crate) struct Inner {
     state: AtomicU8,
     /// Forks this process's line had seen when the engine was made; another number now means we are in a child.
     forks: u32,
+    /// Ranks share CPUs.
+    crowded: bool,
     hook: RwLock<Option<fn() -> bool>>,
     /// How its calls wait.
     manners: Manners,
@@ -144,11 +146,13 @@ impl Engine {
         let single_copy = tally::single_copy_allowed();
         let budget = CpuBudget::detect(size);
         let eager = EAGER_LIMIT.min(universe.max_payload());
-        let core = Core::new(universe.clone(), me, eager, single_copy, budget.oversubscribed());
+        let crowded = budget.oversubscribed();
+        let core = Core::new(universe.clone(), me, eager, single_copy, crowded);
         let engine = Engine(Arc::new(Inner {
             core: EngineLock::new(core),
             state: AtomicU8::new(RUNNING),
             forks: phalanx_shm::fork::generation(),
+            crowded,
             hook: RwLock::new(None),
             manners: Manners::among(&budget, {
                 let universe = universe.clone();
@@ -222,6 +226,12 @@ impl Engine {
     /// How the calls of this process wait.
     pub fn manners(&self) -> &Manners {
         &self.0.manners
+    }
+
+    /// Whether ranks share CPUs.
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.0.crowded
     }
 
     /// The universe this process lives in.

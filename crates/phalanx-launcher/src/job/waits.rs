@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn one_that_always_grows_is_told_all_the_same() {
         let mut watch = Watch::default();
-        let grows: Vec<bool> = (0..=u32::from(GROWS)).map(|last| watch.may_grow(&(0..=last).collect::<Vec<_>>())).collect();
+        let grows: Vec<bool> =
+            (0..=u32::from(GROWS)).map(|last| watch.may_grow(&(0..=last).collect::<Vec<_>>())).collect();
         assert_eq!(grows, [true, true, true, false]);
     }
 }

@@ -10,6 +10,7 @@ pub mod kept;
 pub mod measure;
 mod reading;
 mod table;
+mod trial;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use std::str::FromStr;
 pub use filling::fill;
 pub use reading::Reading;
 pub use table::{Cycle, Message, Table};
+pub use trial::{Trial, Turn};
 
 /// The environment variable that comes before everything measured: see [`Ways::from_str`].
 pub const VARIABLE: &str = "PHALANX_WAYS";
@@ -27,7 +29,7 @@ pub const VARIABLE: &str = "PHALANX_WAYS";
 /// use phalanx_shm::Ways;
 ///
 /// let ways: Ways = "take=512K,alone=never".parse()?;
-/// assert_eq!(ways, Ways { take: 512 << 10, alone: usize::MAX, ..Ways::default() });
+/// assert_eq!(ways, Ways { take: 512 << 10, alone: usize::MAX, fixed: true, ..Ways::default() });
 /// assert_eq!(ways.to_string(), "take=512K,pipe=256K,alone=never,together=never,exchange=never,stream=32M");
 /// assert!("take=513K".parse::<Ways>().is_err());
 /// # Ok::<(), String>(())
@@ -51,6 +53,8 @@ pub struct Ways {
     pub exchange: usize,
     /// Bytes of a message from which copies out of a pipe go past the caches; `usize::MAX`: never.
     pub stream: usize,
+    /// The user has said so: nothing else is [tried](Trial) while the program runs.
+    pub fixed: bool,
 }
 
 /// Where nothing could be measured. Taking lines costs a store for 64 bytes where it is not needed, and has saved half
@@ -58,7 +62,15 @@ pub struct Ways {
 impl Default for Ways {
     fn default() -> Ways {
         let never = usize::MAX;
-        Ways { take: 512 << 10, pipe: PIPES.0, alone: never, together: never, exchange: never, stream: 32 << 20 }
+        Ways {
+            take: 512 << 10,
+            pipe: PIPES.0,
+            alone: never,
+            together: never,
+            exchange: never,
+            stream: 32 << 20,
+            fixed: false,
+        }
     }
 }
 
@@ -92,8 +104,9 @@ impl Ways {
     /// As a word of the segment.
     pub(crate) fn to_word(self) -> u64 {
         let log = |bytes: usize| u64::from(bytes.checked_ilog2().unwrap_or(0));
-        let Ways { take, pipe, alone, together, exchange, stream } = self;
-        [take, pipe, alone, stream, exchange, together].into_iter().rev().fold(0, |word, bytes| word << 8 | log(bytes))
+        let Ways { take, pipe, alone, together, exchange, stream, fixed } = self;
+        let sizes = [take, pipe, alone, stream, exchange, together];
+        sizes.into_iter().rev().fold(0, |word, bytes| word << 8 | log(bytes)) | u64::from(fixed) << FIXED
     }
 
     /// What another process wrote there; nothing in it leads outside the segment or to a pipe of no bytes.
@@ -104,13 +117,21 @@ impl Ways {
             _ => usize::MAX,
         };
         let pipe = bytes(8).clamp(PIPES.0, PIPES.1);
-        Ways { take: bytes(0), pipe, alone: bytes(16), together: bytes(40), exchange: bytes(32), stream: bytes(24) }
+        Ways {
+            take: bytes(0),
+            pipe,
+            alone: bytes(16),
+            together: bytes(40),
+            exchange: bytes(32),
+            stream: bytes(24),
+            fixed: word >> FIXED & 1 == 1,
+        }
     }
 }
 
 impl fmt::Display for Ways {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ways { take, pipe, alone, together, exchange, stream } = *self;
+        let Ways { take, pipe, alone, together, exchange, stream, fixed: _ } = *self;
         let [take, pipe, alone, together] = [take, pipe, alone, together].map(spelled);
         let [exchange, stream] = [exchange, stream].map(spelled);
         write!(f, "take={take},pipe={pipe},alone={alone},together={together},exchange={exchange},stream={stream}")
@@ -158,6 +179,7 @@ impl FromStr for Ways {
                 }
             };
             *place = bytes.unwrap_or(never);
+            ways.fixed = true;
             if name == "pipe" && !(PIPES.0..=PIPES.1).contains(place) {
                 return Err(format!("a pipe has {} to {}", spelled(PIPES.0), spelled(PIPES.1)));
             }
@@ -166,6 +188,9 @@ impl FromStr for Ways {
         Ok(ways)
     }
 }
+
+/// The bit of the word that says whether somebody has said so; the sizes are below.
+const FIXED: u32 = 63;
 
 /// Less than a cache line is no size.
 const LINE: usize = 64;
@@ -194,8 +219,8 @@ mod tests {
     #[test]
     fn a_word_of_the_segment_says_what_was_chosen() {
         let (pipe, never) = (1 << 20, usize::MAX);
-        let never = Ways { take: 0, pipe, alone: never, together: never, exchange: never, stream: never };
-        let some = Ways { alone: 64 << 10, together: 4 << 20, exchange: 32 << 10, ..never };
+        let never = Ways { take: 0, pipe, alone: never, together: never, exchange: never, stream: never, fixed: true };
+        let some = Ways { fixed: false, alone: 64 << 10, together: 4 << 20, exchange: 32 << 10, ..never };
         for ways in [Ways::default(), never, some] {
             assert_eq!(Ways::from_word(ways.to_word()), ways, "{ways}");
         }

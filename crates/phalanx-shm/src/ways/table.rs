@@ -120,7 +120,15 @@ impl Table {
         let pipe = self.pipe();
         let (alone, together) = self.where_one_gains(pipe);
         let exchange = self.where_exchanges_gain(pipe).min(alone);
-        Ways { take: limited(take(&self.cycles), &self.pipes), pipe: THROUGH[pipe], alone, together, exchange, stream }
+        Ways {
+            take: limited(take(&self.cycles), &self.pipes),
+            pipe: THROUGH[pipe],
+            alone,
+            together,
+            exchange,
+            stream,
+            fixed: false,
+        }
     }
 
     /// The right pipe, by its place in [`THROUGH`].

@@ -15,6 +15,7 @@ mod leaving;
 mod moving;
 mod reducing;
 mod steps;
+mod tried;
 
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, TryLockError};
@@ -103,12 +104,17 @@ fn go(comm: &Comm, call: &Call, id: &Identity, way: Way, waiting: Waiting, mut t
     };
     counters.beside = place.is_none();
     let cells = area.cells()?;
-    let mut steps = Steps::begin(comm, area, cells, place.unwrap_or(Place::Cells), counters, id);
+    let place_here = place.unwrap_or(Place::Cells);
+    let course = counters.tried.next(comm, place_here, id);
+    let mut steps = Steps::begin(comm, area, cells, place_here, counters, id, course.lines());
     let lasts = Op::is_users(id.op) || matches!(place, Some(Place::Parts(Layout { tier: Tier::Large, .. })));
     let done = match lasts {
         true => comm.engine().in_around(|| take(&mut steps, call, true)),
         false => take(&mut steps, call, place.is_some()),
     };
+    if done.is_ok() {
+        counters.tried.ended(course);
+    }
     if done.as_ref().is_err_and(|e| e.class() == ErrorClass::NotSame) {
         *state = State::Closed(Closed::Disagreed);
     }

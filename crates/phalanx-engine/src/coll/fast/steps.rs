@@ -34,6 +34,7 @@ use crate::op::Op;
 use super::super::call::{Kind, Mode};
 use super::area::{Area, Layout, PARTS, Place, Tier, head, notify_others, wake_others};
 use super::leaving;
+use super::tried::{Lines, Tried};
 
 /// What this process knows of the steps of an area.
 #[derive(Default)]
@@ -51,6 +52,8 @@ pub(super) struct Counters {
     told: u64,
     /// Whether the last step is that of an operation that goes on by messages.
     pub(super) beside: bool,
+    /// How cache lines have been read best.
+    pub(super) tried: Tried,
 }
 
 impl Counters {
@@ -175,6 +178,7 @@ pub(super) struct Steps<'a> {
     me: usize,
     /// The step before this operation's first.
     before: u64,
+    lines: Lines,
 }
 
 /// Who reads the bytes that a rank leaves in a step.
@@ -207,9 +211,22 @@ impl<'a> Steps<'a> {
         place: Place,
         counters: &'a mut Counters,
         id: &'a Identity,
+        lines: Lines,
     ) -> Steps<'a> {
         let (before, me) = (counters.step, comm.rank() as usize);
-        Steps { comm, area, place, counters, cells, id, note: id.to_note(), mistake: Cell::new(None), me, before }
+        Steps {
+            comm,
+            area,
+            place,
+            counters,
+            cells,
+            id,
+            note: id.to_note(),
+            mistake: Cell::new(None),
+            me,
+            before,
+            lines,
+        }
     }
 
     /// That no rank has closed the area.
@@ -376,11 +393,16 @@ impl<'a> Steps<'a> {
     }
 
     /// Whether a rank takes the cache lines over of what it reads, where `bytes` are used in a step: if it is alone with
-    /// them, and if that is the faster way on this machine.
+    /// them, and if that is the faster way on this machine, as was measured before the job or is found out now.
     pub(super) fn takes(&self, bytes: usize, readers: Readers) -> bool {
         let Place::Parts(layout) = self.place else { return false };
         let alone = readers == Readers::One || self.area.ranks() == 2;
-        alone && layout.steps() * bytes <= self.comm.engine().universe().ways().take
+        alone
+            && match self.lines {
+                Lines::Measured => layout.steps() * bytes <= self.comm.engine().universe().ways().take,
+                Lines::Taken => true,
+                Lines::Left => false,
+            }
     }
 
     /// Says that this rank is in the step, and that what it has written for it is there.

@@ -1,0 +1,256 @@
+//! What the ways cost while a program runs: tried now and then, in the program's own work.
+//!
+//! What was measured before the job began holds for the two CPUs and the moment of the measurement. A virtual machine's CPUs are
+//! moved, minutes or seconds apart, from two threads of one core to two ends of a processor; neighbours come and go; and what
+//! a program does with its memory between two messages nobody can measure beforehand. So what is done thousands of times goes another way a few
+//! times in a row, and then its usual way as often, and what was clearly faster twice is the usual way from then on.
+//!
+//! What counts is the time from the end of one use to the end of the next. A use itself may seem short because the other side, or the
+//! next use, pays for it: a sender that finds its cache lines taken, an answer that comes later. Between two ends all of
+//! that has been paid, and what the program does besides is the same for both ways, or it decides nothing. Of several such
+//! times in a row the middle one is taken, since a process may lose its CPU in any of them.
+
+use std::time::Instant;
+
+/// Uses of one way in a row in a window: the end of the first is where the time of the second begins.
+const RUN: usize = 6;
+/// Uses of a window: of the other way, and of the usual one.
+const WINDOW: usize = 2 * RUN;
+/// Uses before the first window: programs warm up.
+const FIRST: u32 = 8;
+/// Uses from one window to the next,
+const REST: u32 = 116;
+/// and after one whose other way was much slower.
+const LONG_REST: u32 = 1012;
+/// How much faster the other way has to be in two windows, one after the other.
+const CLEARLY: f64 = 1.08;
+/// How much slower it has to be for a long rest.
+const SLOWER: f64 = 1.25;
+
+/// What is known of `WAYS` ways to do one thing.
+#[derive(Clone, Debug)]
+pub struct Trial<const WAYS: usize> {
+    /// What has been found better than what was usual at first.
+    found: Option<usize>,
+    /// Uses until the next window, or 0 within one.
+    rest: u32,
+    /// Uses in this window so far.
+    at: usize,
+    /// The window, so that a use that ends after it counts no more.
+    window: u32,
+    /// The way that this window, or the next one, tries.
+    other: usize,
+    /// It was clearly faster in the window before.
+    confirming: bool,
+    /// When the uses of this window ended: of the other way, then of the usual one.
+    ends: Box<[Option<Instant>]>,
+}
+
+/// How one use goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Its way.
+    pub way: usize,
+    /// If it is part of a trial: of which window, and which of its uses.
+    part: Option<(u32, usize)>,
+}
+
+impl Turn {
+    /// A use that is no part of a trial.
+    #[must_use]
+    pub fn usual(way: usize) -> Turn {
+        Turn { way, part: None }
+    }
+}
+
+impl<const WAYS: usize> Default for Trial<WAYS> {
+    fn default() -> Trial<WAYS> {
+        Trial { found: None, rest: FIRST, at: 0, window: 0, other: 0, confirming: false, ends: Box::default() }
+    }
+}
+
+impl<const WAYS: usize> Trial<WAYS> {
+    /// The way that uses go which are no part of a trial, where `usual` is that of what was measured before.
+    #[inline]
+    #[must_use]
+    pub fn way(&self, usual: usize) -> usize {
+        self.found.unwrap_or(usual)
+    }
+
+    /// How the next use goes. Ways that are not `open` are not tried.
+    #[inline]
+    pub fn next(&mut self, usual: usize, open: [bool; WAYS]) -> Turn {
+        let way = self.way(usual);
+        if self.rest > 0 {
+            self.rest -= 1;
+            return Turn::usual(way);
+        }
+        self.next_of_window(way, open)
+    }
+
+    #[cold]
+    fn next_of_window(&mut self, way: usize, open: [bool; WAYS]) -> Turn {
+        if self.at == WINDOW {
+            self.judge(way);
+            if self.rest > 0 {
+                return self.next(way, open);
+            }
+        }
+        if self.at == 0 {
+            let is_other = |other: &usize| *other != way && open[*other];
+            let from = if self.confirming { self.other } else { self.other + 1 };
+            let Some(other) = (from..from + WAYS).map(|other| other % WAYS).find(is_other) else {
+                self.rest = REST;
+                return Turn::usual(way);
+            };
+            (self.other, self.ends) = (other, Box::new([None; WINDOW]));
+        }
+        let part = Some((self.window, self.at));
+        self.at += 1;
+        Turn { way: if self.at > RUN { way } else { self.other }, part }
+    }
+
+    /// A use has ended.
+    #[inline]
+    pub fn ended(&mut self, turn: Turn) {
+        if let Some((window, at)) = turn.part {
+            self.ended_at(window, at, Instant::now());
+        }
+    }
+
+    #[cold]
+    fn ended_at(&mut self, window: u32, at: usize, now: Instant) {
+        if window == self.window
+            && let Some(end) = self.ends.get_mut(at)
+        {
+            *end = Some(now);
+        }
+    }
+
+    /// A window is over.
+    fn judge(&mut self, way: usize) {
+        let ends = std::mem::take(&mut self.ends);
+        let (other, usual) = ends.split_at(RUN);
+        let gain = match (middle(other), middle(usual)) {
+            (Some(other), Some(usual)) => usual / other.max(1.0),
+            _ => 1.0,
+        };
+        let is_found = self.confirming && gain > CLEARLY;
+        (self.at, self.window) = (0, self.window.wrapping_add(1));
+        self.rest = if gain * SLOWER < 1.0 { LONG_REST } else { REST };
+        if is_found {
+            self.found = Some(self.other);
+            // Whoever is found has been better than one way only.
+            self.other = way;
+            self.confirming = false;
+        } else {
+            self.confirming = !self.confirming && gain > CLEARLY;
+            self.rest = if self.confirming { 0 } else { self.rest };
+        }
+    }
+}
+
+/// Nanoseconds from one of these ends to the next, in the middle; `None` if one is not known.
+fn middle(ends: &[Option<Instant>]) -> Option<f64> {
+    let mut times = [0.0; RUN - 1];
+    for (time, pair) in times.iter_mut().zip(ends.windows(2)) {
+        *time = pair[1]?.saturating_duration_since(pair[0]?).as_nanos() as f64;
+    }
+    times.sort_by(f64::total_cmp);
+    Some(times[times.len() / 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const OPEN: [bool; 2] = [true; 2];
+
+    /// The ways of so many uses, each of which takes what its way costs.
+    fn uses<const WAYS: usize>(
+        trial: &mut Trial<WAYS>,
+        count: usize,
+        open: [bool; WAYS],
+        cost: impl Fn(usize, usize) -> u64,
+    ) -> Vec<usize> {
+        let mut now = Instant::now();
+        let mut each = |number| {
+            let turn = trial.next(0, open);
+            now += Duration::from_nanos(cost(turn.way, number));
+            if let Some((window, at)) = turn.part {
+                trial.ended_at(window, at, now);
+            }
+            turn.way
+        };
+        (0..count).map(&mut each).collect()
+    }
+
+    fn times<const WAYS: usize>(ways: &[usize]) -> [usize; WAYS] {
+        std::array::from_fn(|way| ways.iter().filter(|other| **other == way).count())
+    }
+
+    #[test]
+    fn what_is_faster_becomes_the_usual_way_and_what_is_not_is_seldom_used() {
+        let mut trial = Trial::<2>::default();
+        let ways = uses(&mut trial, 1000, OPEN, |way, _| [100, 80][way]);
+        assert!(times::<2>(&ways)[1] > 900, "{ways:?}");
+        let mut trial = Trial::<2>::default();
+        let ways = uses(&mut trial, 1000, OPEN, |way, _| [80, 101][way]);
+        assert_eq!(times::<2>(&ways)[1], RUN, "{ways:?}");
+        assert_eq!(trial.way(0), 0);
+    }
+
+    #[test]
+    fn it_changes_again_when_the_machine_does() {
+        let mut trial = Trial::<2>::default();
+        uses(&mut trial, 500, OPEN, |way, _| [200, 100][way]);
+        assert_eq!(trial.way(0), 1);
+        uses(&mut trial, 3000, OPEN, |way, _| [100, 200][way]);
+        assert_eq!(trial.way(0), 0);
+    }
+
+    #[test]
+    fn a_window_in_which_the_usual_way_was_slow_by_chance_changes_nothing() {
+        let mut trial = Trial::<2>::default();
+        let first = FIRST as usize;
+        uses(&mut trial, 2000, OPEN, |way, number| if way == 0 && number < first + WINDOW { 1000 } else { 100 });
+        assert_eq!(trial.way(0), 0);
+        // Now and then a process loses its CPU.
+        let mut trial = Trial::<2>::default();
+        uses(&mut trial, 5000, OPEN, |_, number| if number % 5 == 0 { 100_000 } else { 100 });
+        assert_eq!(trial.way(0), 0);
+    }
+
+    #[test]
+    fn what_is_level_changes_nothing() {
+        let mut trial = Trial::<3>::default();
+        uses(&mut trial, 10_000, [true; 3], |way, _| [100, 95, 96][way]);
+        assert_eq!(trial.way(0), 0);
+    }
+
+    #[test]
+    fn the_best_of_several_is_found_and_what_is_closed_is_never_tried() {
+        let cost = |way: usize, _| [100, 80, 50][way];
+        let mut trial = Trial::<3>::default();
+        uses(&mut trial, 3000, [true; 3], cost);
+        assert_eq!(trial.way(0), 2);
+        let mut trial = Trial::<3>::default();
+        let ways = uses(&mut trial, 3000, [true, true, false], cost);
+        assert_eq!((trial.way(0), times::<3>(&ways)[2]), (1, 0));
+        let ways = uses(&mut Trial::<1>::default(), 500, [true], |_, _| 1);
+        assert_eq!(times::<1>(&ways), [500]);
+    }
+
+    #[test]
+    fn a_use_that_ends_after_its_window_counts_for_nothing() {
+        let mut trial = Trial::<2>::default();
+        uses(&mut trial, FIRST as usize, OPEN, |_, _| 1);
+        let turns: Vec<Turn> = (0..WINDOW).map(|_| trial.next(0, OPEN)).collect();
+        assert_eq!(turns.iter().map(|turn| turn.way).collect::<Vec<_>>(), [[1; RUN], [0; RUN]].concat());
+        assert_eq!(trial.next(0, OPEN).way, 0);
+        turns.into_iter().for_each(|turn| trial.ended(turn));
+        assert!(trial.ends.is_empty());
+    }
+}
