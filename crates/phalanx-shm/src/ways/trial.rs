@@ -12,28 +12,29 @@
 
 use std::time::Instant;
 
-/// Uses of one way in a row in a window: the end of the first is where the time of the second begins.
-const RUN: usize = 6;
+/// Uses of one way in a row in a window,
+const RUN: usize = 12;
+/// of which so many only bring about what the way leaves in the caches: memory that is used in turns comes back after some uses.
+const SETTLES: usize = 6;
 /// Uses of a window: of the other way, and of the usual one.
 const WINDOW: usize = 2 * RUN;
 /// Uses before the first window: programs warm up.
 const FIRST: u32 = 8;
-/// Uses from one window to the next,
-const REST: u32 = 116;
-/// and after one whose other way was much slower.
-const LONG_REST: u32 = 1012;
-/// How much faster the other way has to be in two windows, one after the other.
-const CLEARLY: f64 = 1.08;
-/// How much slower it has to be for a long rest.
-const SLOWER: f64 = 1.25;
+/// Uses from a window to the next one after a way was found, or at first,
+const REST: u32 = 128 - WINDOW as u32;
+/// and at most: twice as many each time that nothing was.
+const LONGEST_REST: u32 = 2048;
+/// How much faster the other way has to be in two windows, one after the other. Less is not worth to be wrong.
+const CLEARLY: f64 = 1.15;
 
 /// What is known of `WAYS` ways to do one thing.
 #[derive(Clone, Debug)]
 pub struct Trial<const WAYS: usize> {
     /// What has been found better than what was usual at first.
     found: Option<usize>,
-    /// Uses until the next window, or 0 within one.
+    /// Uses until the next window, or 0 within one; and how many there will be after the next.
     rest: u32,
+    next_rest: u32,
     /// Uses in this window so far.
     at: usize,
     /// The window, so that a use that ends after it counts no more.
@@ -65,7 +66,16 @@ impl Turn {
 
 impl<const WAYS: usize> Default for Trial<WAYS> {
     fn default() -> Trial<WAYS> {
-        Trial { found: None, rest: FIRST, at: 0, window: 0, other: 0, confirming: false, ends: Box::default() }
+        Trial {
+            found: None,
+            rest: FIRST,
+            next_rest: REST,
+            at: 0,
+            window: 0,
+            other: 0,
+            confirming: false,
+            ends: Box::default(),
+        }
     }
 }
 
@@ -137,23 +147,22 @@ impl<const WAYS: usize> Trial<WAYS> {
         };
         let is_found = self.confirming && gain > CLEARLY;
         (self.at, self.window) = (0, self.window.wrapping_add(1));
-        self.rest = if gain * SLOWER < 1.0 { LONG_REST } else { REST };
+        self.confirming = !self.confirming && gain > CLEARLY;
+        self.rest = if self.confirming { 0 } else { self.next_rest };
+        self.next_rest = (self.next_rest * 2).min(LONGEST_REST);
         if is_found {
             self.found = Some(self.other);
+            (self.rest, self.next_rest) = (REST, REST);
             // Whoever is found has been better than one way only.
             self.other = way;
-            self.confirming = false;
-        } else {
-            self.confirming = !self.confirming && gain > CLEARLY;
-            self.rest = if self.confirming { 0 } else { self.rest };
         }
     }
 }
 
-/// Nanoseconds from one of these ends to the next, in the middle; `None` if one is not known.
+/// Nanoseconds from one of these ends to the next, once the way has settled, in the middle; `None` if one is not known.
 fn middle(ends: &[Option<Instant>]) -> Option<f64> {
-    let mut times = [0.0; RUN - 1];
-    for (time, pair) in times.iter_mut().zip(ends.windows(2)) {
+    let mut times = [0.0; RUN - SETTLES];
+    for (time, pair) in times.iter_mut().zip(ends[SETTLES - 1..].windows(2)) {
         *time = pair[1]?.saturating_duration_since(pair[0]?).as_nanos() as f64;
     }
     times.sort_by(f64::total_cmp);
@@ -198,7 +207,7 @@ mod tests {
         assert!(times::<2>(&ways)[1] > 900, "{ways:?}");
         let mut trial = Trial::<2>::default();
         let ways = uses(&mut trial, 1000, OPEN, |way, _| [80, 101][way]);
-        assert_eq!(times::<2>(&ways)[1], RUN, "{ways:?}");
+        assert_eq!(times::<2>(&ways)[1], 4 * RUN, "{ways:?}");
         assert_eq!(trial.way(0), 0);
     }
 
@@ -207,8 +216,10 @@ mod tests {
         let mut trial = Trial::<2>::default();
         uses(&mut trial, 500, OPEN, |way, _| [200, 100][way]);
         assert_eq!(trial.way(0), 1);
-        uses(&mut trial, 3000, OPEN, |way, _| [100, 200][way]);
+        uses(&mut trial, 10_000, OPEN, |way, _| [100, 200][way]);
         assert_eq!(trial.way(0), 0);
+        let ways = uses(&mut trial, 100_000, OPEN, |way, _| [100, 200][way]);
+        assert!(times::<2>(&ways)[1] < 1000, "what is slower is used ever more seldom");
     }
 
     #[test]
@@ -219,7 +230,7 @@ mod tests {
         assert_eq!(trial.way(0), 0);
         // Now and then a process loses its CPU.
         let mut trial = Trial::<2>::default();
-        uses(&mut trial, 5000, OPEN, |_, number| if number % 5 == 0 { 100_000 } else { 100 });
+        uses(&mut trial, 5000, OPEN, |_, number| if number % 4 == 0 { 100_000 } else { 100 });
         assert_eq!(trial.way(0), 0);
     }
 
