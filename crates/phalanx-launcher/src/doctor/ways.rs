@@ -85,7 +85,7 @@ fn text(table: &Table, [first, second]: [usize; 2], kept: Option<std::path::Path
         text.push_str(&cell(message.alone, "refused", ways.is_for_one(message.bytes as u64)));
     }
     text.push_str("\n\n");
-    text.push_str(&format!("chosen (*)\n  {ways}\n"));
+    text.push_str(&format!("chosen (*), and where it is faster while a job runs, another way\n  {ways}\n"));
     let lines = if ways.pipe <= ways.take { ", lines are taken" } else { "" };
     let alone = match ways.alone {
         usize::MAX => String::new(),
