@@ -45,7 +45,7 @@ fn answers_arrive_whole_as_well() {
     testing::run(2, |comm| {
         let bytes = 100_000;
         let patterns = patterns(bytes);
-        let (other, me) = (1 - comm.rank() as i32, comm.rank() as usize);
+        let (other, me) = (1 - comm.rank(), comm.rank() as usize);
         for use_ in 0..USES {
             let mut data = vec![0; bytes];
             for turn in 0..2 {
