@@ -19,7 +19,15 @@ WATCHDOG = 60.0  # seconds until a job counts as hung
 NAP = 0.02
 MARK = "PHALANX_TEST_MARK"
 # What other libraries put into /dev/shm: not ours, whoever runs beside the tests.
-FOREIGN = ("mpich_shm_", "sm_segment.", "vader_segment.", "psm_", "sem.")
+FOREIGN = (
+    "Intel_MPI_",
+    "mpich_shm_",
+    "psm_",
+    "sem.",
+    "sm_segment.",
+    "ucx_shm_",
+    "vader_segment.",
+)
 
 
 # The end of a script whose rank `last` was killed. The memory of rank 0 stays as long

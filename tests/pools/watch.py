@@ -32,7 +32,14 @@ STACKS = "PHALANX_TEST_STACKS"  # the file that stacks are written to
 ASK = signal.SIGRTMAX - 3  # asks a process for its stacks
 # What other programs may put into /dev/shm while the tests run ("sem.": the standard
 # module; ours has no names there at all).
-FOREIGN = ("mpich_shm_", "sm_segment.", "vader_segment.", "sem.")
+FOREIGN = (
+    "Intel_MPI_",
+    "mpich_shm_",
+    "sem.",
+    "sm_segment.",
+    "ucx_shm_",
+    "vader_segment.",
+)
 # Runs in every Python of a test (spawned ones too) before anything else. Lines leave
 # whole: an unbuffered `print` writes its newline apart, and another process's line
 # comes between.

@@ -399,11 +399,12 @@ fn end_soon(status: c_int) {
     let limit = limit.unwrap_or(DEFAULT_GRACE);
     let abort = move || {
         std::thread::sleep(limit);
-        eprintln!(
-            "phalanx: process {} has not ended {} s after its uncaught exception: a thread or an exit function goes on",
+        let text = format!(
+            "phalanx: process {} has not ended {} s after its uncaught exception: a thread or an exit function goes on\n",
             std::process::id(),
             limit.as_secs_f64()
         );
+        eprint!("{text}"); // In one write, as what is said of a status that ends the job.
         // SAFETY: may be called by any thread: MPI is active until this process has ended.
         unsafe { extras::abort(status, true) };
     };

@@ -73,7 +73,10 @@ extern "C" fn ended(status: c_int, _: *mut c_void) {
     let mut rank = 0;
     // SAFETY: MPI is active; the number is valid for the write.
     unsafe { MPI_Comm_rank(MPI_COMM_WORLD, &mut rank) };
-    eprintln!("phalanx: rank {rank} (process {}) exits with status {status}: the job ends", std::process::id());
+    let pid = std::process::id();
+    let text = format!("phalanx: rank {rank} (process {pid}) exits with status {status}: the job ends\n");
+    // Formatted before, it is one write: of several, a launcher that ends the job may lose the last.
+    eprint!("{text}");
     // SAFETY: MPI is active and no other thread of this process uses it any more.
     unsafe { extras::abort(status, true) };
 }
