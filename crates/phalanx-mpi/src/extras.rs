@@ -165,7 +165,7 @@ fn call_around(what: &mut dyn FnMut()) {
 }
 
 /// Sets, once, a function `waiting(wait, data)` in which calls run what lasts: waits for others that have taken longer than
-/// about a microsecond, copies of much data, reductions of the user's. It must call `wait(data)`, on its thread, before it returns.
+/// a microsecond or two, copies of much data, reductions of the user's. It must call `wait(data)`, on its thread, before it returns.
 #[mpi_entry(PHALANX_Set_wait_hook)]
 fn set_wait_hook(waiting: Address) -> Done {
     AROUND.store(waiting.0, Ordering::Release);

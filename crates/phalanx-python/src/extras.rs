@@ -273,7 +273,7 @@ pub(crate) unsafe fn send(
     brief(py, || unsafe { MPI_Send_c(address, count, datatype, to.peer, to.tag, to.comm) })
 }
 
-/// Receives, as [`send`] sends: the interpreter lock is given up when nothing comes within about a microsecond.
+/// Receives, as [`send`] sends: the interpreter lock is given up when nothing comes within a microsecond or two.
 ///
 /// # Safety
 /// `count` writable entries of `datatype` at `address`, until it returns; `status` is valid or null.
@@ -332,7 +332,7 @@ pub(crate) struct Found {
 }
 
 /// Waits for a message, and receives it if it has no more bytes than `room`; the interpreter lock is given up when nothing
-/// comes within about a microsecond. On other libraries no message fits.
+/// comes within a microsecond or two. On other libraries no message fits.
 ///
 /// # Safety
 /// `room` writable bytes at `address`, until it returns.

@@ -18,7 +18,7 @@ pub(crate) fn blocking(py: Python<'_>, call: impl FnOnce() -> c_int) -> PyResult
 }
 
 /// As [`blocking`], for a call that is often over at once: on the embedded engine the interpreter lock is given up when it has
-/// waited for about a microsecond, or has much to copy.
+/// waited for a microsecond or two, or has much to copy.
 ///
 /// # Errors
 /// As [`blocking`].

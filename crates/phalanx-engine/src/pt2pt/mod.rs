@@ -7,6 +7,8 @@ pub mod partitioned;
 mod probe;
 mod sendrecv;
 
+use std::time::{Duration, Instant};
+
 use phalanx_replay::Kind;
 use phalanx_shm::ProcId;
 use phalanx_shm::mem::MutMem;
@@ -47,10 +49,14 @@ impl SendMode {
     }
 }
 
-/// Polls of the sender's ring before a receive is posted.
-const DIRECT_POLLS: u32 = 100;
-/// Polls of it before a receive is a wait, in the program's function: about a microsecond.
-const SHORT_POLLS: u32 = 24;
+/// How long a receive looks at the sender's ring before it is a wait, in the program's function, where ranks outnumber CPUs, and
+/// elsewhere: for the answer of somebody who has just been sent some KiB. (By the clock: between two polls a processor pauses for
+/// 10 to 60 ns.)
+const SHORT: [Duration; 2] = [Duration::ZERO, Duration::from_micros(2)];
+/// How long it looks there once more, before it is posted.
+const DIRECT: [Duration; 2] = [Duration::ZERO, Duration::from_micros(3)];
+/// Polls between two looks at the clock.
+const POLLS: u32 = 16;
 
 impl Comm {
     /// Sends and waits until `buf` may be reused (`MPI_Send`).
@@ -131,7 +137,7 @@ impl Comm {
         }
         {
             let mut core = self.0.engine.enter()?;
-            if let Some(outcome) = recv_ready(&mut core, &m, from, SHORT_POLLS) {
+            if let Some(outcome) = recv_ready(&mut core, &m, from, || self.looks(SHORT)) {
                 return outcome;
             }
             core.poll();
@@ -142,10 +148,15 @@ impl Comm {
         self.recv_slow(&m, from)
     }
 
-    /// The rest of a receive of which nothing has come for about a microsecond.
+    /// The rest of a receive of which nothing has come for a microsecond or two.
     #[cold]
     fn recv_slow(&self, m: &Incoming<'_>, from: Option<ProcId>) -> Result<Status> {
         self.0.engine.in_around(|| self.recv_checked("Recv", self.0.engine.enter()?, m, from))
+    }
+
+    /// Which of these times a receive looks at a ring.
+    fn looks(&self, times: [Duration; 2]) -> Duration {
+        times[usize::from(self.engine().manners().roomy())]
     }
 
     /// Receives with arguments that have been checked.
@@ -157,7 +168,7 @@ impl Comm {
         m: &Incoming<'_>,
         from: Option<ProcId>,
     ) -> Result<Status> {
-        if let Some(outcome) = recv_ready(&mut core, m, from, DIRECT_POLLS) {
+        if let Some(outcome) = recv_ready(&mut core, m, from, || self.looks(DIRECT)) {
             return outcome;
         }
         let op = core.recv_start(m, Owner::User)?;
@@ -356,32 +367,48 @@ impl Comm {
     }
 }
 
-/// Receives what needs no waiting: a small message that has arrived, or that arrives within `polls` looks at its ring.
+/// Receives what needs no waiting: a small message that has arrived, or that arrives within that time.
 #[inline]
-fn recv_ready(core: &mut CoreGuard<'_>, m: &Incoming<'_>, from: Option<ProcId>, polls: u32) -> Option<Result<Status>> {
+fn recv_ready(
+    core: &mut CoreGuard<'_>,
+    m: &Incoming<'_>,
+    from: Option<ProcId>,
+    time: impl Fn() -> Duration,
+) -> Option<Result<Status>> {
     if let Some(outcome) = core.recv_arrived(m) {
         return Some(outcome);
     }
-    look_at_ring(core, m, from, polls)
+    look_at_ring(core, m, from, time)
 }
 
-/// Receives a small message straight out of the sender's ring, if it comes within `polls` looks.
+/// Receives a small message straight out of the sender's ring, if it comes within that time.
 #[inline]
-fn look_at_ring(core: &mut Core, m: &Incoming<'_>, from: Option<ProcId>, polls: u32) -> Option<Result<Status>> {
+fn look_at_ring(
+    core: &mut Core,
+    m: &Incoming<'_>,
+    from: Option<ProcId>,
+    time: impl Fn() -> Duration,
+) -> Option<Result<Status>> {
     // Nothing posted before may fit the message, and nothing arrived is left in front of it.
     if core.posted > 0 || core.arrived > 0 {
         return None;
     }
     let from = from?;
-    for _ in 0..polls {
-        match core.recv_direct(from, m) {
-            Direct::Received(status) => return Some(Ok(status)),
-            // Looking again does not make it another one.
-            Direct::Other => return core.recv_direct_traced(from, m),
-            Direct::Nothing => std::hint::spin_loop(),
+    let mut end = None;
+    loop {
+        for _ in 0..POLLS {
+            match core.recv_direct(from, m) {
+                Direct::Received(status) => return Some(Ok(status)),
+                // Looking again does not make it another one.
+                Direct::Other => return core.recv_direct_traced(from, m),
+                Direct::Nothing => std::hint::spin_loop(),
+            }
+        }
+        let now = Instant::now();
+        if now >= *end.get_or_insert_with(|| now + time()) {
+            return None;
         }
     }
-    None
 }
 
 #[cold]

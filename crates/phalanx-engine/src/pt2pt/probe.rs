@@ -1,5 +1,7 @@
 //! Probes, and messages taken out of the queue by them (MPI 5.0 §3.8).
 
+use std::time::Duration;
+
 use phalanx_shm::ProcId;
 
 use crate::comm::Comm;
@@ -9,7 +11,7 @@ use crate::error::Result;
 use crate::request::Request;
 use crate::status::Status;
 
-use super::{DIRECT_POLLS, SHORT_POLLS, look_at_ring};
+use super::{DIRECT, SHORT, look_at_ring};
 
 /// A message taken out of the queue by a matched probe: nobody else can receive it.
 pub struct Message {
@@ -113,7 +115,7 @@ impl Comm {
         }
         {
             let mut core = self.engine().enter()?;
-            if let Some(outcome) = self.receive_now(&mut core, &m, from, SHORT_POLLS) {
+            if let Some(outcome) = self.receive_now(&mut core, &m, from, || self.looks(SHORT)) {
                 return outcome;
             }
             core.poll();
@@ -122,27 +124,27 @@ impl Comm {
             }
         }
         self.engine().in_around(|| {
-            if let Some(outcome) = self.receive_now(&mut *self.engine().enter()?, &m, from, DIRECT_POLLS) {
+            if let Some(outcome) = self.receive_now(&mut *self.engine().enter()?, &m, from, || self.looks(DIRECT)) {
                 return outcome;
             }
             self.wait_receive(&m)
         })
     }
 
-    /// What of [`Comm::recv_or_match`] needs no waiting: a message that has arrived, or that arrives within `polls` looks at
-    /// its ring and fits.
+    /// What of [`Comm::recv_or_match`] needs no waiting: a message that has arrived, or that arrives within that time and
+    /// fits.
     #[inline]
     fn receive_now(
         &self,
         core: &mut Core,
         m: &Incoming<'_>,
         from: Option<ProcId>,
-        polls: u32,
+        time: impl Fn() -> Duration,
     ) -> Option<Result<Received>> {
         if let Some(outcome) = self.receive_arrived(core, m) {
             return Some(outcome);
         }
-        look_at_ring(core, m, from, polls).map(|outcome| outcome.map(Received::Whole))
+        look_at_ring(core, m, from, time).map(|outcome| outcome.map(Received::Whole))
     }
 
     /// The earliest message that has arrived and matches.
