@@ -119,6 +119,33 @@ from mpi4py import MPI
 comm = MPI.COMM_WORLD
 comm.Recv(bytearray(8), source=1 - comm.rank, tag=3)
 """
+FLOOD = """\
+from mpi4py import MPI
+import os, signal, time
+
+comm = MPI.COMM_WORLD
+if comm.rank == 0:
+    comm.Send(bytearray(8192), 1, tag=2)
+    while True:
+        comm.Send(bytearray(8192), 1, tag=3)
+else:
+    comm.Recv(bytearray(8192), 0, tag=2)
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+CALLED_BACK = """\
+from mpi4py import MPI
+
+def told(comm, code):
+    MPI.COMM_SELF.Barrier()
+
+comm = MPI.COMM_WORLD
+comm.Set_errhandler(MPI.Comm.Create_errhandler(told))
+try:
+    comm.Send(bytearray(8), 0, tag=-7)
+except MPI.Exception:
+    pass
+"""
 THREADS = """\
 from mpi4py import MPI
 import threading
@@ -435,6 +462,32 @@ class TestTrace(JobCase):
             self.assertIs(call.arguments["never_returned"], True)
             self.assertEqual(call.arguments["peer"], f"rank {1 - rank}")
             self.assertGreater(call.end, call.begin)
+
+    def test_a_small_send_that_has_to_wait_is_there_while_it_does(self):
+        timeline, _ = self.trace(2, FLOOD, status=137)
+        *sent, last = timeline.calls("MPI_Send", 0)
+        self.assertIs(last.arguments.pop("never_returned"), True)
+        first = sent.pop(0)
+        for call in (first, *sent, last):
+            call.arguments.pop("waited_ns", None)
+        lines = FLOOD.splitlines()
+        number = lines.index("        comm.Send(bytearray(8192), 1, tag=3)") + 1
+        expected = {**first.arguments, "tag": 3}
+        expected["line"] = f"{os.path.realpath(self.folder)}/script.py:{number}"
+        self.assertEqual(expected["bytes"], 8192)
+        for call in (*sent, last):
+            self.assertEqual(call.arguments, expected)
+        self.assertEqual([start.begin for start, _ in timeline.arrows()], [first.begin])
+
+    def test_what_an_error_handler_calls_is_within_the_call_that_failed(self):
+        timeline, _ = self.trace(1, CALLED_BACK)
+        (send,) = timeline.calls("MPI_Send", 0)
+        (barrier,) = timeline.calls("MPI_Barrier", 0)
+        self.assertIs(barrier.parent, send)
+        self.assertEqual(send.arguments["bytes"], 8)
+        self.assertNotIn("never_returned", send.arguments)
+        number = CALLED_BACK.splitlines().index("    comm.Send(bytearray(8), 0, tag=-7)")
+        self.assertTrue(send.arguments["line"].endswith(f"script.py:{number + 1}"))
 
     def test_a_job_that_is_aborted_leaves_its_trace(self):
         script = "from mpi4py import MPI\nMPI.COMM_WORLD.Abort(3)\n"

@@ -138,12 +138,12 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
                 ::core::option::Option::None
             } else {
                 ::core::hint::cold_path();
+                if !crate::state::is_running() {
+                    return crate::entry::not_running(#shown);
+                }
                 let arguments = move || crate::trace::Arguments { object: #object, #arguments };
                 let number = const { ::phalanx_trace::number(#shown) };
-                match crate::entry::look_closely(#shown, number, arguments) {
-                    ::core::result::Result::Ok(recorded) => recorded,
-                    ::core::result::Result::Err(code) => return code,
-                }
+                crate::entry::look_closely(#shown, number, arguments)
             }
         }
     };

@@ -104,10 +104,13 @@ impl TypeRef {
     }
 }
 
+/// Handles of predefined types are below this number.
+pub(crate) const PREDEFINED_END: usize = 0x1000;
+
 /// The type behind a handle.
 #[inline]
 pub(crate) fn find(raw: RawType) -> Result<TypeRef, Failure> {
-    if raw.0 < 0x1000 {
+    if raw.0 < PREDEFINED_END {
         if let Some(basic) = numbers::basic(raw.0) {
             return Ok(TypeRef::Static(Datatype::predefined(basic), raw.0));
         }
@@ -119,7 +122,7 @@ pub(crate) fn find(raw: RawType) -> Result<TypeRef, Failure> {
 
 /// Bytes of a predefined type.
 pub(crate) fn predefined_size(raw: RawType) -> Option<usize> {
-    numbers::basic(raw.0).filter(|_| raw.0 < 0x1000).map(|basic| Datatype::predefined(basic).size())
+    numbers::basic(raw.0).filter(|_| raw.0 < PREDEFINED_END).map(|basic| Datatype::predefined(basic).size())
 }
 
 #[cold]

@@ -107,28 +107,25 @@ pub(crate) fn run_tool(body: impl FnOnce() -> Done) -> c_int {
     }
 }
 
-/// What there is to do before a call that may be made between initialisation and finalisation only, while the library is not
-/// running, or the program is traced or checked: the record of the call, if it has one, or the error code of one that cannot be
-/// made. `number` is its function's in traces (0: not recorded). (Not marked as cold: it would be compiled to be short, and a
-/// traced program goes through it at each call.)
+/// What there is to do before a call in a program that is traced or checked: the record of the call, if it has one. `number` is its
+/// function's in traces (0: not recorded). (Not marked as cold: it would be compiled to be short, and a traced program goes through
+/// it at each call.)
 #[inline(never)]
 pub(crate) fn look_closely(
     name: &'static str,
     number: u16,
     arguments: impl FnOnce() -> trace::Arguments,
-) -> Result<Option<trace::Call>, c_int> {
-    if !state::is_running() {
-        return Err(not_running(name));
-    }
+) -> Option<trace::Call> {
     if crate::check::is_on() {
         crate::check::look_at_call(name);
     }
-    Ok(trace::begins(number, arguments))
+    trace::begins(number, arguments)
 }
 
+/// The error code of a call that may be made between initialisation and finalisation only, while the library is not running.
 #[cold]
 #[inline(never)]
-fn not_running(name: &'static str) -> c_int {
+pub(crate) fn not_running(name: &'static str) -> c_int {
     let what = if state::was_finalized() { "was called after MPI_Finalize" } else { "was called before MPI_Init" };
     let code = errors::remember(&Error::new(ErrorClass::Other, what), name);
     errors::fatal(name, code)
@@ -150,6 +147,7 @@ fn panicked(name: &'static str, object: ErrorObject, panic: &(dyn Any + Send)) -
 #[cold]
 #[inline(never)]
 pub(crate) fn fail(name: &'static str, object: ErrorObject, failure: Failure) -> c_int {
+    trace::settle();
     let (object, code) = match failure {
         Failure::Told(code) => return code,
         Failure::Code(ErrorObject::None, code) => (object, code),

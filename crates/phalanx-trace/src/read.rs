@@ -129,11 +129,11 @@ impl Form {
 }
 
 impl Texts {
-    /// How an object was called at that time.
+    /// How an object was called at that time. (A thread may have begun a call when another was about to tell its first name.)
     fn name(&self, object: (u32, u32), at: u64) -> Option<String> {
         let names = self.names.get(&object)?;
         let later = names.partition_point(|(since, _)| *since <= at);
-        names.get(later.checked_sub(1)?).map(|(_, name)| name.clone())
+        names.get(later.saturating_sub(1)).map(|(_, name)| name.clone())
     }
 }
 

@@ -181,11 +181,12 @@ pub fn bytes_of_call(bytes: u64) -> [u64; GRANULE] {
     [MORE.into(), bytes, 0, 0]
 }
 
-/// The word behind [`ENDED`] of a call that has waited, from what it was.
+/// The word behind [`ENDED`] of a call that has waited, again, from what it was.
 #[inline]
 #[must_use]
 pub fn waited(word: u64, waited: u64) -> u64 {
-    pair(word as u32, u32::try_from(waited >> 8).unwrap_or(u32::MAX))
+    let more = u32::try_from(waited >> 8).unwrap_or(u32::MAX);
+    pair(word as u32, ((word >> 32) as u32).saturating_add(more))
 }
 
 /// What happened to a message.
@@ -224,8 +225,10 @@ pub fn with_message(word: u64, about: &About, bytes: u64, half: &Half) -> Option
         Event::Sent => CALL_SENT,
         Event::Matched => CALL_MATCHED,
     };
-    (*about == about_message(half) && bytes == half.bytes)
-        .then(|| word & 0xffff_ff00 | u64::from(kind) | pair(0, half.number))
+    // Not by pieces of several words: these have just been made.
+    let message = about_message(half);
+    let differs = (about[0] ^ message[0]) | (about[1] ^ message[1]) | (bytes ^ half.bytes);
+    (differs == 0).then(|| word & 0xffff_ff00 | u64::from(kind) | pair(0, half.number))
 }
 
 /// What a form that describes this message is [about].

@@ -36,7 +36,6 @@ use super::absent::Absentees;
 use super::check::Check;
 use super::ended::Lives;
 use super::errands::Errands;
-use super::kind;
 use super::large::Tried;
 use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
@@ -145,8 +144,6 @@ pub struct Core {
     pub(crate) absentees: Absentees,
     /// Whether there is one of these four.
     pub(crate) attentive: bool,
-    /// What is received straight out of a ring: a small message, or nothing while receives are traced.
-    pub(crate) direct_kind: u8,
     /// Messages that nobody waited for and whose receivers have ended without taking them.
     pub(crate) undelivered: Vec<String>,
 }
@@ -193,7 +190,6 @@ impl Core {
             replay: None,
             trace: None,
             absentees: Absentees::default(),
-            direct_kind: kind::EAGER,
             counts: false,
             counted_by_tools: false,
             is_observed: false,

@@ -1,7 +1,5 @@
-//! Kinds of records in the rings.
+//! Kinds of records in the rings; 0 is none.
 
-/// No record at all.
-pub(crate) const NONE: u8 = 0;
 /// A whole message.
 pub(crate) const EAGER: u8 = 1;
 /// A whole message whose sender (token) waits for MATCHED.

@@ -109,20 +109,6 @@ impl Core {
     /// and nothing posted or arrived could come before.
     #[inline]
     pub(crate) fn recv_direct(&mut self, from: ProcId, m: &Incoming<'_>) -> Direct {
-        self.recv_kind(self.direct_kind, from, m)
-    }
-
-    /// What of [`Core::recv_direct`] was not done because receives are traced.
-    #[cold]
-    pub(crate) fn recv_direct_traced(&mut self, from: ProcId, m: &Incoming<'_>) -> Option<Result<Status>> {
-        self.trace.as_ref()?;
-        let Direct::Received(status) = self.recv_kind(kind::EAGER, from, m) else { return None };
-        self.trace_taken(from, m.ctx, status.tag, status.bytes);
-        Some(Ok(status))
-    }
-
-    #[inline]
-    fn recv_kind(&mut self, kind: u8, from: ProcId, m: &Incoming<'_>) -> Direct {
         let Some(Some(inlet)) = self.inlets.get_mut(from.0 as usize) else {
             return Direct::Nothing;
         };
@@ -133,7 +119,7 @@ impl Core {
         };
         let e = record.envelope;
         // Anything that is not as it should be is for `deliver`.
-        if e.kind != kind
+        if e.kind != kind::EAGER
             || e.len != record.payload_len() as u64
             || e.ctx != m.ctx
             || !m.pattern.fits(e.src as i32, e.tag)
@@ -146,6 +132,10 @@ impl Core {
         }
         record.copy_payload_to(m.mem.at(0, e.len as usize));
         inlet.ring.pop();
+        if self.trace.is_some() {
+            std::hint::cold_path();
+            self.trace_taken(from, m.ctx, e.tag, e.len);
+        }
         Direct::Received(Status { source: e.src as i32, tag: e.tag, bytes: e.len, cancelled: false })
     }
 

@@ -96,24 +96,23 @@ impl Core {
     pub(crate) fn send_now(&mut self, m: &Outgoing<'_>) -> Result<bool> {
         let bytes = m.bytes();
         if bytes >= self.eager_end || m.sync {
-            return self.send_now_traced(m, bytes);
-        }
-        if m.dest == self.me {
-            return self.send_to_self(m, Owner::Nobody).map(|op| op == RawOp::DONE);
-        }
-        self.push_eager(m, bytes, 0)
-    }
-
-    /// As [`Core::send_now`], where messages are traced: they leave the hot path, and need not leave the call's.
-    #[cold]
-    fn send_now_traced(&mut self, m: &Outgoing<'_>, bytes: usize) -> Result<bool> {
-        if self.trace.is_none() || self.check.is_some() || m.sync || bytes > self.eager_limit {
             return Ok(false);
         }
         if m.dest == self.me {
             return self.send_to_self(m, Owner::Nobody).map(|op| op == RawOp::DONE);
         }
-        self.push_observed(m, bytes, Owner::User)
+        self.push_free(m, bytes)
+    }
+
+    /// As [`Core::push_eager`], of a message for which nobody waits; tells of it in a program that is traced.
+    #[inline]
+    fn push_free(&mut self, m: &Outgoing<'_>, bytes: usize) -> Result<bool> {
+        let pushed = self.push_eager(m, bytes, 0)?;
+        if pushed && self.trace.is_some() {
+            std::hint::cold_path();
+            self.trace_gone(m);
+        }
+        Ok(pushed)
     }
 
     /// Pushes a small message into the ring; `false` when it does not fit now.
@@ -168,7 +167,7 @@ impl Core {
         if m.dest == self.me {
             return self.send_to_self(m, owner);
         }
-        if bytes < self.eager_end && !m.sync && self.push_eager(m, bytes, 0)? {
+        if bytes < self.eager_end && !m.sync && self.push_free(m, bytes)? {
             return Ok(RawOp::DONE);
         }
         if self.eager_end == 0 && self.push_observed(m, bytes, owner)? {
@@ -179,16 +178,12 @@ impl Core {
         self.send_queued(m, data, 0, owner)
     }
 
-    /// As [`Core::push_eager`], where messages are counted or the program is checked or traced.
+    /// As [`Core::push_free`], where messages are counted or the program is checked.
     #[cold]
     fn push_observed(&mut self, m: &Outgoing<'_>, bytes: usize, owner: Owner) -> Result<bool> {
-        let pushed =
-            bytes <= self.eager_limit && !m.sync && !self.is_forced(m, owner) && self.push_eager(m, bytes, 0)?;
+        let pushed = bytes <= self.eager_limit && !m.sync && !self.is_forced(m, owner) && self.push_free(m, bytes)?;
         if pushed && self.counts {
             self.tally.sent_eager.add(bytes as u64);
-        }
-        if pushed {
-            self.trace_sent(m);
         }
         Ok(pushed)
     }

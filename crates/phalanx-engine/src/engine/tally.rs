@@ -108,7 +108,7 @@ impl Blocked {
         Stopwatch {
             blocked: self,
             since: (wanted & COUNTED != 0).then(Instant::now),
-            traced: tracer.map(|tracer| (&**tracer, tracer.now())),
+            traced: tracer.map(|tracer| (&**tracer, tracer.waits())),
         }
     }
 
@@ -254,7 +254,6 @@ impl Core {
     }
 
     pub(super) fn set_eager_end(&mut self) {
-        self.eager_end =
-            if self.counts || self.check.is_some() || self.trace.is_some() { 0 } else { self.eager_limit + 1 };
+        self.eager_end = if self.counts || self.check.is_some() { 0 } else { self.eager_limit + 1 };
     }
 }

@@ -1,7 +1,8 @@
 //! `--trace`: who records what a process does is told here of its messages and waits.
 //!
-//! While it is on, small sends leave the hot path as they do for `--check` ([`Core::eager_end`]) and receives out of a ring do
-//! ([`Core::direct_kind`]), for cold paths that do the same and tell. Off, no call looks at anything more.
+//! A small message that has been put into a ring or taken out of one is told of where that was done, if there is somebody to tell: the
+//! hot paths look at one word more. What a traced program goes through at each message is not marked as cold: the compiler would make it
+//! short and not quick.
 //!
 //! Nothing is added to what ranks send: messages of one line (sender, receiver, context, tag) are matched in the order in which
 //! they were sent, and each side records its own in that order, under the engine's lock.
@@ -12,7 +13,6 @@ use phalanx_shm::ProcId;
 
 use super::Engine;
 use super::core::{Core, is_users};
-use super::kind;
 use super::ops::RawOp;
 use super::send::Outgoing;
 
@@ -36,8 +36,10 @@ pub struct Traced {
 /// What happened to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceEvent {
-    /// It was sent.
+    /// It is sent, and may be taken back as long as it has not gone.
     Sent,
+    /// It was sent, and has gone.
+    Gone,
     /// It was matched with a receive.
     Matched,
 }
@@ -52,8 +54,8 @@ pub trait Tracer: Send + Sync {
     fn completed(&self, record: u32);
     /// A message that was sent has been taken back: nobody receives it.
     fn taken_back(&self, record: u32);
-    /// The time by the recorder's own clock. (Without the lock.)
-    fn now(&self) -> u64;
+    /// This thread begins to wait: the time by the recorder's own clock. (Without the lock.)
+    fn waits(&self) -> u64;
     /// This thread has waited since then, by that clock. (Without the lock.)
     fn waited(&self, since: u64);
 }
@@ -85,19 +87,27 @@ impl Engine {
         let mut core = self.core();
         core.trace = Some(Box::new(Trace { tracer, ops: Vec::new() }));
         core.set_attentive();
-        core.direct_kind = kind::NONE;
-        core.set_eager_end();
     }
 }
 
 impl Core {
-    /// A message has been sent. Its record; 0 for none.
+    /// A message is sent. Its record; 0 for none.
     #[cold]
     pub(super) fn trace_sent(&mut self, m: &Outgoing<'_>) -> u32 {
+        self.trace_outgoing(m, TraceEvent::Sent)
+    }
+
+    /// A message has gone.
+    #[inline(never)]
+    pub(super) fn trace_gone(&mut self, m: &Outgoing<'_>) {
+        self.trace_outgoing(m, TraceEvent::Gone);
+    }
+
+    #[inline]
+    fn trace_outgoing(&mut self, m: &Outgoing<'_>, event: TraceEvent) -> u32 {
         let Some(trace) = self.trace.as_ref().filter(|_| is_users(m.ctx)) else { return 0 };
         let bytes = m.bytes() as u64;
-        let sent = Traced { event: TraceEvent::Sent, call: None, other: m.dest, ctx: m.ctx, tag: m.tag, bytes };
-        trace.tracer.message(sent)
+        trace.tracer.message(Traced { event, call: None, other: m.dest, ctx: m.ctx, tag: m.tag, bytes })
     }
 
     /// The message with this record is sent by an operation, and may still be taken back.
@@ -122,7 +132,7 @@ impl Core {
     }
 
     /// A message has been matched with a receive of this thread. Its record; 0 for none.
-    #[cold]
+    #[inline(never)]
     pub(super) fn trace_taken(&mut self, from: ProcId, ctx: u32, tag: i32, bytes: u64) -> u32 {
         let Some(trace) = self.trace.as_ref().filter(|_| is_users(ctx)) else { return 0 };
         trace.tracer.message(Traced { event: TraceEvent::Matched, call: None, other: from, ctx, tag, bytes })

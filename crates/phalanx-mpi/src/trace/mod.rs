@@ -4,9 +4,11 @@
 //! Where it is made, a Python program says by its code object and instruction ([`extras`]), which are looked up by number once; a
 //! program in C by an address on its stack.
 
+mod made;
+
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::ffi::c_int;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -19,9 +21,11 @@ use phalanx_trace::{Place, number};
 
 use crate::entry::ErrorObject;
 use crate::extras::{self, Spot};
-use crate::handle::RawType;
 use crate::place;
 use crate::{comm, datatype, io, win};
+
+pub(crate) use made::Arguments;
+use made::{KNOWS_COUNT, Made};
 
 const _: () = assert!(phalanx_shm::log::GRANULE == record::GRANULE);
 
@@ -48,16 +52,6 @@ static RECORDER: OnceLock<Arc<Recorder>> = OnceLock::new();
 /// Changes when an object may be called otherwise than before.
 static NAMES: AtomicU32 = AtomicU32::new(1);
 
-/// What a call is about, as C passes it.
-pub(crate) struct Arguments {
-    pub(crate) object: ErrorObject,
-    pub(crate) peer: Option<c_int>,
-    pub(crate) tag: Option<c_int>,
-    pub(crate) count: Option<i64>,
-    /// What is counted; bytes, where there is no type.
-    pub(crate) ty: Option<RawType>,
-}
-
 pub(crate) struct Recorder {
     log: Log,
     /// In a forked child, nothing is written.
@@ -75,6 +69,8 @@ pub(crate) struct Recorder {
 
 /// What a thread is in.
 struct Here {
+    /// Who records its calls; nobody before the first one.
+    recorder: Cell<Option<&'static Recorder>>,
     /// Its number; `u32::MAX` before the first call.
     thread: Cell<u32>,
     /// The record of the call.
@@ -84,6 +80,12 @@ struct Here {
     lone: Cell<u32>,
     at: Cell<usize>,
     bytes: Cell<u64>,
+    /// What the call that began last was made with.
+    made: Made,
+    /// That call, if its record is still to be written, or 0: see [`Made::is_late`]. When it began, and its message, if that has gone.
+    late: Cell<u32>,
+    began: Cell<u64>,
+    gone: Cell<Option<Half>>,
     /// Its part of the log.
     part: Cell<Part>,
     /// The last one is for calls whose place is not known.
@@ -101,7 +103,7 @@ struct Near {
     place: Cell<u32>,
     /// The number of that call's form.
     form: Cell<u32>,
-    /// What it was made with: see [`key`].
+    /// What it was [made](Made) with, and when objects were last called otherwise.
     key: [Cell<u64>; 4],
     about: [Cell<u64>; 2],
     /// Bytes of what was counted; 0 where that may change.
@@ -148,12 +150,17 @@ impl Near {
 thread_local! {
     static HERE: Here = const {
         Here {
+            recorder: Cell::new(None),
             thread: Cell::new(u32::MAX),
             call: Cell::new(0),
             waited: Cell::new(0),
             lone: Cell::new(0),
             at: Cell::new(NEAR),
             bytes: Cell::new(0),
+            made: Made::new(),
+            late: Cell::new(0),
+            began: Cell::new(0),
+            gone: Cell::new(None),
             part: Cell::new(Part::NONE),
             near: [const { Near::new() }; NEAR + 1],
             told: [const { Cell::new((None, 0)) }; TOLD],
@@ -200,7 +207,7 @@ pub(crate) fn initialized(name: &'static str, began: Began) {
         let _ = HERE.try_with(|here| {
             let form = Form { function: number(name), thread: recorder.thread(here), ..Form::default() };
             let (form, _) = recorder.write_form(here, |number| record::form(&form, number));
-            recorder.ends(recorder.begins(here, form, at, 0), 0);
+            recorder.ends(recorder.begins(here, form, at, 0), recorder.log.clock().now(), 0);
         });
     }
 }
@@ -219,63 +226,82 @@ pub(crate) fn renamed() {
     NAMES.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A call that is recorded, on its thread.
+/// A call that is recorded, on its thread. (Two words, which functions give in registers.)
 pub(crate) struct Call {
-    recorder: &'static Recorder,
-    /// Its record.
-    at: u32,
-    /// The call that it was made within, and how long that has waited.
+    here: NonNull<Here>,
+    /// The call that it was made within.
     outer: u32,
-    waited: u64,
 }
 
 /// A call of a function begins. Nothing of one that is not recorded.
-#[inline]
+#[inline(always)]
 pub(crate) fn begins(function: u16, arguments: impl FnOnce() -> Arguments) -> Option<Call> {
-    let recorder = RECORDER.get().filter(|_| function != 0)?;
+    if function == 0 {
+        return None;
+    }
+    let here = here()?;
+    // SAFETY: this thread's own, which is there as long as the thread.
+    unsafe { here.as_ref() }.made.set(function, &arguments());
+    Some(enters(here))
+}
+
+/// What this thread is in, if its calls are recorded: it has written the record of the call that it was in.
+fn here() -> Option<NonNull<Here>> {
+    let recorder: &'static Recorder = RECORDER.get()?;
     if recorder.forks != phalanx_shm::fork::generation() {
         return None;
     }
     // A thread that is past its end has no place to keep what it is in.
-    let call = HERE.try_with(|here| {
-        let at = recorder.enter(here, function, &arguments());
-        Call { recorder, at, outer: here.call.replace(at), waited: here.waited.replace(0) }
+    let here = HERE.try_with(|here| {
+        here.recorder.set(Some(recorder));
+        if here.late.get() != 0 {
+            recorder.writes_late(here, 0, 0);
+        }
+        NonNull::from(here)
     });
-    call.ok()
+    here.ok()
+}
+
+/// The call begins that is made with what stands there.
+fn enters(here: NonNull<Here>) -> Call {
+    // SAFETY: as above.
+    let own = unsafe { here.as_ref() };
+    let outer = own.call.get();
+    let at = own.recorder.get().map_or(0, |recorder| {
+        if outer != 0 {
+            recorder.has_waited(outer, own.waited.take());
+        }
+        if own.made.is_late() { recorder.enters_late(own) } else { recorder.enter(own) }
+    });
+    own.call.set(at);
+    Call { here, outer }
+}
+
+/// Writes the record of the call that this thread is in, if that is still to be written: the call may not come to its end.
+#[cold]
+pub(crate) fn settle() {
+    let _ = HERE.try_with(|here| {
+        if let Some(recorder) = here.recorder.get().filter(|_| here.late.get() != 0) {
+            recorder.writes_late(here, 0, 0);
+        }
+    });
 }
 
 impl Call {
     /// It returns.
     pub(crate) fn ends(self) {
-        let Call { recorder, at, outer, waited } = self;
-        let _ = HERE.try_with(|here| {
-            recorder.ends(at, here.waited.replace(waited));
-            here.call.set(outer);
-        });
+        let Call { here, outer } = self;
+        // SAFETY: this thread's own, which is there as long as the thread: a call ends on the thread that it began on.
+        let here = unsafe { here.as_ref() };
+        let Some(recorder) = here.recorder.get() else { return };
+        let now = recorder.log.clock().now();
+        let (at, waited) = (here.call.replace(outer), here.waited.take());
+        if at != 0 && here.late.get() == at {
+            recorder.writes_late(here, now, waited);
+        } else {
+            recorder.ends(at, now, waited);
+        }
     }
-}
-
-/// What a call is made with, but for its place and how much it moves: where it is the same, so is what the call is about, as long as
-/// no object has been made or given a name.
-#[inline]
-fn key(function: u16, arguments: &Arguments, names: u32) -> [u64; 4] {
-    let (kind, raw) = match arguments.object {
-        ErrorObject::None => (1, 0),
-        ErrorObject::Comm(raw) => (2, raw.0),
-        ErrorObject::Win(raw) => (3, raw.0),
-        ErrorObject::File(raw) => (4, raw.0),
-        ErrorObject::Session(raw) => (5, raw.0),
-    };
-    let known = u64::from(arguments.peer.is_some())
-        | u64::from(arguments.tag.is_some()) << 1
-        | u64::from(arguments.count.is_some()) << 2;
-    let number = |of: Option<c_int>| u64::from(of.unwrap_or(0) as u32);
-    [
-        u64::from(names) | u64::from(function) << 32 | kind << 48 | known << 56,
-        raw as u64,
-        number(arguments.peer) | number(arguments.tag) << 32,
-        arguments.ty.map_or(0, |ty| ty.0) as u64,
-    ]
 }
 
 impl Recorder {
@@ -288,44 +314,101 @@ impl Recorder {
 
     /// A call begins. Its record; 0 where there is no room for it.
     #[inline]
-    fn enter(&self, here: &Here, function: u16, arguments: &Arguments) -> u32 {
-        let place = self.place(here, function);
-        let near = &here.near[place];
-        let key = key(function, arguments, NAMES.load(Ordering::Relaxed));
-        if !near.is_for(&key) {
-            self.look_at(here, function, arguments, near, key);
-        }
-        let size = match (near.size.get(), arguments.ty) {
-            (0, Some(ty)) => size_now(ty),
-            (size, _) => size,
-        };
-        let count = arguments.count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
-        let bytes = count.saturating_mul(size);
+    fn enter(&self, here: &Here) -> u32 {
+        let (form, bytes) = self.look_at(here, None);
         // The time comes last: what has been looked at until now is no part of the call.
-        let at = self.begins(here, near.form.get(), self.log.clock().now(), bytes);
+        let at = self.begins(here, form, self.log.clock().now(), bytes);
+        here.lone.set(if at & OF_CALL == 0 { at } else { 0 });
+        at
+    }
+
+    /// As [`Recorder::enter`], of a call whose record is written [later](Recorder::writes_late).
+    #[inline]
+    fn enters_late(&self, here: &Here) -> u32 {
+        let Some(at) = self.log.take(&here.part, 1).filter(|at| at & OF_CALL == 0) else {
+            self.log.lose();
+            return 0;
+        };
+        here.late.set(at);
+        here.gone.set(None);
         here.lone.set(at);
+        here.began.set(self.log.clock().now());
+        at
+    }
+
+    /// Writes the record of a call that has begun before: when it ended, or 0, and how long it has waited.
+    #[inline(never)]
+    fn writes_late(&self, here: &Here, ended: u64, waited: u64) {
+        let (gone, at, began) = (here.gone.take(), here.late.replace(0), here.began.get());
+        let (form, bytes) = self.look_at(here, Some(began));
+        let ([mut head, began, _, short], _) = record::call(form, began, bytes);
+        let about = here.near[here.at.get()].about.each_ref().map(Cell::get);
+        let is_told = gone.is_none_or(|half| match record::with_message(head, &about, bytes, &half) {
+            Some(with_message) if form != 0 => {
+                head = with_message;
+                true
+            }
+            _ => false,
+        });
+        if form == 0 {
+            self.log.lose();
+        } else {
+            self.log.write(at, [head, began, ended, record::waited(short, waited)]);
+        }
+        if let Some(half) = gone.filter(|_| !is_told) {
+            self.tell_apart(here, &half);
+        }
+    }
+
+    /// Tells of a message in a record of its own; 0 where there is no room for it.
+    fn tell_apart(&self, here: &Here, half: &Half) -> u32 {
+        let Some(at) = self.log.take(&here.part, 1) else {
+            self.ends_messages.store(true, Ordering::Relaxed);
+            return 0;
+        };
+        self.log.write(at, record::half(half));
+        at
+    }
+
+    /// What a call has in common with others, and its bytes; with when it began, if it has.
+    #[inline]
+    fn look_at(&self, here: &Here, began: Option<u64>) -> (u32, u64) {
+        let made = &here.made;
+        let place = self.place(here);
+        let near = &here.near[place];
+        let mut key = made.words.each_ref().map(Cell::get);
+        key[0] |= u64::from(NAMES.load(Ordering::Relaxed));
+        if !near.is_for(&key) {
+            self.find_form(here, began, near, key);
+        }
+        let size = match near.size.get() {
+            0 => size_now(made),
+            size => size,
+        };
+        let bytes = made.count.get().saturating_mul(size);
         here.at.set(place);
         here.bytes.set(bytes);
-        at
+        (near.form.get(), bytes)
     }
 
     /// Finds out what a call has in common with the next one in its place.
     #[cold]
-    fn look_at(&self, here: &Here, function: u16, arguments: &Arguments, near: &Near, key: [u64; 4]) {
-        let (object, peer) = self.object(here, arguments);
+    fn find_form(&self, here: &Here, began: Option<u64>, near: &Near, key: [u64; 4]) {
+        let made = &here.made;
+        let (object, peer) = self.object(here, began.unwrap_or_else(|| self.log.clock().now()));
         let place = near.place.get();
         let form = Form {
-            function,
+            function: made.function(),
             thread: self.thread(here),
             place: (place != NOWHERE).then_some(place),
             object,
             peer: peer.map(|peer| peer.0),
-            tag: arguments.tag,
-            has_bytes: arguments.count.is_some(),
+            tag: made.tag(),
+            has_bytes: made.knows(KNOWS_COUNT),
         };
         let (form, record) = self.write_form(here, |number| record::form(&form, number));
         let about = if form == 0 { NOTHING } else { record::about(&record) };
-        let size = match arguments.ty {
+        let size = match made.ty() {
             Some(ty) => datatype::predefined_size(ty).map_or(0, |size| size as u64),
             // Bytes are counted.
             None => 1,
@@ -406,10 +489,18 @@ impl Recorder {
     }
 
     #[inline]
-    fn ends(&self, at: u32, waited: u64) {
+    fn ends(&self, at: u32, now: u64, waited: u64) {
         if at != 0 {
-            let behind = record::waited(self.log.get(at, record::BYTES), waited);
-            self.log.set_both(at, record::ENDED, [self.log.clock().now(), behind]);
+            self.has_waited(at, waited);
+            self.log.set(at, record::ENDED, now);
+        }
+    }
+
+    /// So long has been waited in a call.
+    #[inline]
+    fn has_waited(&self, at: u32, waited: u64) {
+        if waited != 0 {
+            self.log.set(at, record::BYTES, record::waited(self.log.get(at, record::BYTES), waited));
         }
     }
 
@@ -420,13 +511,14 @@ impl Recorder {
     }
 
     /// What a call is about, and the process of the other rank.
-    fn object(&self, here: &Here, arguments: &Arguments) -> (Option<Object>, Option<ProcId>) {
-        let peer = arguments.peer.and_then(|peer| usize::try_from(peer).ok());
-        match arguments.object {
+    fn object(&self, here: &Here, now: u64) -> (Option<Object>, Option<ProcId>) {
+        let made = &here.made;
+        let peer = made.peer().and_then(|peer| usize::try_from(peer).ok());
+        match made.object() {
             ErrorObject::Comm(raw) => {
                 let Ok(found) = comm::find(raw) else { return (None, None) };
                 let object = Object::Comm(found.comm.ctx());
-                self.tell(here, object, || match found.comm.name() {
+                self.tell(here, object, now, || match found.comm.name() {
                     name if name.is_empty() => found.comm.title(),
                     name => name,
                 });
@@ -435,21 +527,21 @@ impl Recorder {
             ErrorObject::Win(raw) => {
                 let Some(found) = win::find(raw) else { return (None, None) };
                 let object = Object::Win(raw.0 as u32);
-                self.tell(here, object, || found.title());
+                self.tell(here, object, now, || found.title());
                 (Some(object), peer.and_then(|peer| found.member(peer)))
             }
             ErrorObject::File(raw) => {
                 let Ok(found) = io::find(raw) else { return (None, None) };
                 let object = Object::File(raw.0 as u32);
-                self.tell(here, object, || found.title());
+                self.tell(here, object, now, || found.title());
                 (Some(object), None)
             }
             ErrorObject::None | ErrorObject::Session(_) => (None, None),
         }
     }
 
-    /// Says how an object is called, unless that has been said.
-    fn tell(&self, here: &Here, object: Object, name: impl FnOnce() -> String) {
+    /// Says how an object is called from now on, unless that has been said.
+    fn tell(&self, here: &Here, object: Object, now: u64, name: impl FnOnce() -> String) {
         let (number, names) = (object.number() as usize >> 2, NAMES.load(Ordering::Relaxed));
         let told = &here.told[number % TOLD];
         if told.get() == (Some(object), names) {
@@ -457,7 +549,7 @@ impl Recorder {
         }
         let name = name();
         let mut all = locked(&self.names);
-        if all.get(&object) == Some(&name) || self.write(&record::name(object, &name, self.log.clock().now())) {
+        if all.get(&object) == Some(&name) || self.write(&record::name(object, &name, now)) {
             all.insert(object, name);
             told.set((Some(object), names));
         }
@@ -465,7 +557,8 @@ impl Recorder {
 
     /// Which of the places that this thread knows calls.
     #[inline]
-    fn place(&self, here: &Here, function: u16) -> usize {
+    fn place(&self, here: &Here) -> usize {
+        let function = here.made.function();
         let (mut cursor, mut spot) = (0, [0; 2]);
         if extras::finds_places() && extras::next_spot(&mut cursor, &mut spot) == Some(true) {
             let at = index(spot, function);
@@ -473,7 +566,12 @@ impl Recorder {
                 return at;
             }
         }
-        self.find_place(here, function).unwrap_or(NEAR)
+        // To ask a program for a name may make it call: what it frees, for example.
+        let made = here.made.clone();
+        let place = self.find_place(here, function).unwrap_or(NEAR);
+        here.made.words.iter().zip(&made.words).for_each(|(own, word)| own.set(word.get()));
+        here.made.count.set(made.count.get());
+        place
     }
 
     /// As [`Recorder::place`], for one that this thread does not know, or that is not in the innermost function.
@@ -537,8 +635,8 @@ impl Recorder {
 
 /// Bytes of a type that is not predefined: it may have been freed, and its handle given to another one.
 #[inline(never)]
-fn size_now(ty: RawType) -> u64 {
-    datatype::find(ty).map_or(0, |found| found.size() as u64)
+fn size_now(made: &Made) -> u64 {
+    made.ty().and_then(|ty| datatype::find(ty).ok()).map_or(0, |found| found.size() as u64)
 }
 
 /// Where a thread keeps what it knows of the calls of a function in a spot. (One line may call several: the receive of a large object.)
@@ -570,7 +668,7 @@ impl Tracer for Recorder {
         }
         let record = HERE.try_with(|here| {
             let event = match message.event {
-                TraceEvent::Sent => Event::Sent,
+                TraceEvent::Sent | TraceEvent::Gone => Event::Sent,
                 TraceEvent::Matched => Event::Matched,
             };
             let number = self.messages.load(Ordering::Relaxed);
@@ -578,21 +676,25 @@ impl Tracer for Recorder {
             let Traced { call, other, ctx: context, tag, bytes, .. } = message;
             let current = here.call.get();
             let half = Half { event, call: call.unwrap_or(current), other: other.0, context, tag, bytes, number };
-            let is_lone = half.call == here.lone.get() && half.call != 0 && half.call & OF_CALL == 0;
-            if is_lone && self.tell_with_call(here, &half) {
-                // It has no other one.
-                here.lone.set(0);
-                return Some(half.call | OF_CALL);
+            if half.call == here.lone.get() && half.call != 0 {
+                if half.call != here.late.get() {
+                    if self.tell_with_call(here, &half) {
+                        // It has no other one.
+                        here.lone.set(0);
+                        return half.call | OF_CALL;
+                    }
+                } else if message.event == TraceEvent::Gone {
+                    here.gone.set(Some(half));
+                    here.lone.set(0);
+                    return half.call | OF_CALL;
+                }
             }
-            let at = self.log.take(&here.part, 1)?;
-            self.log.write(at, record::half(&half));
-            Some(at)
+            self.tell_apart(here, &half)
         });
-        let Ok(Some(record)) = record else {
+        record.unwrap_or_else(|_| {
             self.ends_messages.store(true, Ordering::Relaxed);
-            return 0;
-        };
-        record
+            0
+        })
     }
 
     fn completed(&self, record: u32) {
@@ -613,7 +715,8 @@ impl Tracer for Recorder {
         }
     }
 
-    fn now(&self) -> u64 {
+    fn waits(&self) -> u64 {
+        settle();
         self.log.clock().now()
     }
 
