@@ -486,7 +486,9 @@ class TestTrace(JobCase):
         self.assertIs(barrier.parent, send)
         self.assertEqual(send.arguments["bytes"], 8)
         self.assertNotIn("never_returned", send.arguments)
-        number = CALLED_BACK.splitlines().index("    comm.Send(bytearray(8), 0, tag=-7)")
+        number = CALLED_BACK.splitlines().index(
+            "    comm.Send(bytearray(8), 0, tag=-7)"
+        )
         self.assertTrue(send.arguments["line"].endswith(f"script.py:{number + 1}"))
 
     def test_a_job_that_is_aborted_leaves_its_trace(self):
