@@ -311,7 +311,13 @@ impl Engine {
         noted?;
         match woken.unwrap_or(Woken::Interrupted) {
             Woken::Notified => Ok(Slept::Woken),
-            Woken::TimedOut | Woken::Interrupted => self.check_interrupt_in(what).map(|()| Slept::Idle),
+            Woken::TimedOut | Woken::Interrupted => {
+                self.check_interrupt_in(what)?;
+                // A signal's handler may have communicated meanwhile: what is waited for is here then, and who sent it may have ended.
+                let mut core = self.enter()?;
+                core.poll();
+                Ok(ready(&mut core).map_or(Slept::Idle, Slept::Ready))
+            }
         }
     }
 
