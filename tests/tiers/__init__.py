@@ -1,7 +1,7 @@
 """The tiers of the test suite, in the order in which they run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import (
     batch,
@@ -48,56 +48,52 @@ APART = (
         "hosts",
         "jobs on 1, 2 and 4 hosts of namespaces",
         hosts.run_all,
-        apart=True,
         prepare=hosts.prepare,
     ),
     Tier(
         "slurm",
         "jobs in allocations of a small Slurm",
         hosts.run_slurm,
-        apart=True,
         prepare=hosts.prepare,
     ),
     Tier(
         "batch",
         "clusters as jobs of other batch systems",
         batch.run_all,
-        apart=True,
         prepare=hosts.prepare,
     ),
-    Tier("cluster", "the interactive cluster", cluster.run_own, apart=True),
-    Tier(
-        "pools", "pools, queues, locks and what they survive", pools.run_all, apart=True
-    ),
+    Tier("cluster", "the interactive cluster", cluster.run_own),
+    Tier("pools", "pools, queues, locks and what they survive", pools.run_all),
     Tier(
         "shown",
         "the cluster in notebooks, at prompts, on screens and in a browser",
         cluster.run_shown,
-        apart=True,
     ),
     Tier(
         "cluster-suite",
         "ipyparallel's own tests through the door",
         cluster.run_suite,
-        apart=True,
     ),
     Tier(
         "failures",
         "jobs that fail, are killed, or get bad input",
         failures.run_all,
-        apart=True,
     ),
     Tier(
         "waiting",
         "wrong programs are named, right ones are not",
         waiting.run_all,
-        apart=True,
     ),
     Tier(
         "multiprocessing",
         "CPython's own cases for multiprocessing, with ours and with its own",
         multiprocessing.run_all,
-        apart=True,
+    ),
+    Tier(
+        "executors",
+        "CPython's own cases for concurrent.futures",
+        multiprocessing.run_futures,
+        long=True,
     ),
 )
 
@@ -124,37 +120,33 @@ LONG = (
         "crossing-rest",
         "mpi4py's own tests at the other numbers of ranks",
         crossing.run_rest,
-        long=True,
-    ),
-    Tier(
-        "executors",
-        "CPython's own cases for concurrent.futures",
-        multiprocessing.run_futures,
-        long=True,
-        apart=True,
     ),
     Tier(
         "pythons",
         "the wheel under the other CPythons",
         python.run_others,
-        long=True,
     ),
     Tier(
         "multiprocessings",
         "the same under the other CPythons",
         multiprocessing.run_others,
-        long=True,
     ),
-    Tier("programs-long", "more random programs", programs.run_long, long=True),
+    Tier("programs-long", "more random programs", programs.run_long),
     Tier(
         "crossings",
         "mpi4py's own tests, whole in every way",
         crossing.run_whole,
-        long=True,
     ),
-    Tier("wilder", "a million more of the wild calls", wild.run_long, long=True),
+    Tier("wilder", "a million more of the wild calls", wild.run_long),
 )
 
-TIERS = {tier.name: tier for tier in (*APART, *OTHERS, *LONG)}
+TIERS = {
+    tier.name: tier
+    for tier in (
+        *(replace(tier, apart=True) for tier in APART),
+        *OTHERS,
+        *(replace(tier, long=True) for tier in LONG),
+    )
+}
 
 __all__ = ["TIERS", "Counts", "Tier"]

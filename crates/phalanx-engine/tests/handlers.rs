@@ -5,6 +5,7 @@ use std::sync::{Barrier, LazyLock};
 
 use phalanx_engine::pt2pt::Received;
 use phalanx_engine::{ANY_SOURCE, ANY_TAG, Comm, Error, RecvBuf, Result, SendBuf, SendMode, testing};
+use phalanx_shm::Exit;
 
 /// What of a message goes into the room that receives are begun with.
 const ROOM: usize = 4096;
@@ -175,4 +176,29 @@ fn receives_below_each_other_get_a_message_each() {
             comm.barrier().expect("barrier");
         }
     });
+}
+
+#[test]
+fn a_message_of_a_rank_that_ended_during_the_handler_is_received() {
+    static IN_HANDLER: Barrier = Barrier::new(2);
+    static OVER: Barrier = Barrier::new(2);
+    for &bytes in SIZES.iter().filter(|bytes| **bytes <= ROOM) {
+        testing::run(2, |comm| {
+            if comm.rank() == 0 {
+                let got = receive(comm, 1, 7, |_| {
+                    IN_HANDLER.wait();
+                    OVER.wait();
+                    false
+                });
+                assert!(got.expect("receive") == data(bytes, 5), "{bytes} bytes");
+            } else {
+                IN_HANDLER.wait();
+                comm.send(SendBuf::of(&data(bytes, 5)), 0, 7).expect("send");
+                comm.engine().finalize().expect("finalize");
+                // As a launcher says it.
+                comm.engine().universe().slot(comm.engine().me()).record_exit(Exit::Status(0));
+                OVER.wait();
+            }
+        });
+    }
 }

@@ -256,8 +256,8 @@ impl TransferReceiver {
         Ok(TransferReceiver { pipe, again, take, ahead: 0 })
     }
 
-    /// Whether lines are what this makes of the universe's ways: those of memory that the other process has received through last are
-    /// left alone, which this one will write next.
+    /// Whether the pipe's memory was last used in this direction, or is used more than once for this message. Where the other process has
+    /// received through it last, this one will write it next, and its lines are left alone.
     pub fn is_used_again(&self) -> bool {
         self.again
     }

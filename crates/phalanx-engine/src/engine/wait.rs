@@ -225,8 +225,8 @@ impl Engine {
                 let moved = steps.replace(core.steps).is_some_and(|before| before != core.steps);
                 (moved, std::mem::take(&mut core.alarmed))
             };
-            if alarmed {
-                self.look_for_ended(&what, &mut watch, missing)?;
+            if alarmed && let Some(outcome) = self.ready_or_ended(&mut ready, &what, &mut watch, missing) {
+                return outcome;
             }
             if moved {
                 // A large message that moves is no waiting: both sides are needed, and a sleep would stop the other, too.
@@ -240,7 +240,9 @@ impl Engine {
                 Next::Look => {}
                 // Who is known to have failed is not waited for first.
                 Next::Sleep if !std::mem::replace(&mut has_looked, true) && self.core().knows_failures.get() => {
-                    self.look_for_ended(&what, &mut watch, missing)?;
+                    if let Some(outcome) = self.ready_or_ended(&mut ready, &what, &mut watch, missing) {
+                        return outcome;
+                    }
                 }
                 Next::Sleep => match self.sleep(&mut ready, &mut notice, &what)? {
                     Slept::Ready(outcome) => return outcome,
@@ -250,13 +252,31 @@ impl Engine {
                         self.look_up(&what, &mut asked)?;
                     }
                     Slept::Idle => {
-                        self.look_for_ended(&what, &mut watch, missing)?;
+                        if let Some(outcome) = self.ready_or_ended(&mut ready, &what, &mut watch, missing) {
+                            return outcome;
+                        }
                         notice.renew(self, &what)?;
                         pace.slept_in_vain();
                     }
                 },
             }
         }
+    }
+
+    /// Looks for processes that have ended. Fails if one is missed, unless what is waited for is here all the same: since the last look it
+    /// may have come, or a signal's handler may have received it, and what a process does before its end is seen after it.
+    #[cold]
+    fn ready_or_ended<T>(
+        &self,
+        ready: &mut impl FnMut(&mut Core) -> Option<Result<T>>,
+        what: &Waiting<'_>,
+        watch: &mut Watch,
+        missing: &mut dyn FnMut() -> Option<Ended>,
+    ) -> Option<Result<T>> {
+        let error = self.look_for_ended(what, watch, missing).err()?;
+        let Ok(mut core) = self.enter() else { return Some(Err(error)) };
+        core.poll();
+        Some(ready(&mut core).unwrap_or(Err(error)))
     }
 
     /// What a sleep in vain does, for a wait that is kept awake by traffic: signals must be noticed all the same.
@@ -311,13 +331,7 @@ impl Engine {
         noted?;
         match woken.unwrap_or(Woken::Interrupted) {
             Woken::Notified => Ok(Slept::Woken),
-            Woken::TimedOut | Woken::Interrupted => {
-                self.check_interrupt_in(what)?;
-                // A signal's handler may have communicated meanwhile: what is waited for is here then, and who sent it may have ended.
-                let mut core = self.enter()?;
-                core.poll();
-                Ok(ready(&mut core).map_or(Slept::Idle, Slept::Ready))
-            }
+            Woken::TimedOut | Woken::Interrupted => self.check_interrupt_in(what).map(|()| Slept::Idle),
         }
     }
 

@@ -141,8 +141,8 @@ pub(super) const CONTROLS: &[Control] = &[
     constant(
         "take_limit",
         "copies",
-        "Bytes of memory that goes back and forth between two processes up to which the reader takes the cache lines over \
-         (take in PHALANX_WAYS).",
+        "Bytes of memory that goes back and forth between two processes up to which the reader takes the cache lines over, \
+         until another way has been faster in the job (take in PHALANX_WAYS).",
         |engine| bytes(engine.universe().ways().take),
     ),
     constant(
@@ -154,8 +154,8 @@ pub(super) const CONTROLS: &[Control] = &[
     constant(
         "alone_from",
         "copies",
-        "Bytes of a message from which its receiver copies it alone although the sender waits; the largest number: never \
-         (alone in PHALANX_WAYS).",
+        "Bytes of a message from which its receiver copies it alone although the sender waits, until another way has \
+         been faster in the job; the largest number: never (alone in PHALANX_WAYS).",
         |engine| bytes(engine.universe().ways().alone),
     ),
     constant(

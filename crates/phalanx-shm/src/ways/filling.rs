@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::Ways;
 use super::reading::{LITTLE, own_cache};
+use super::trial::size_class;
 use crate::mem::copy::copy_streaming_wide;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::{ConstMem, MutMem};
@@ -20,7 +21,7 @@ use crate::{ConstMem, MutMem};
 const MUCH: usize = 8;
 /// but never less than this.
 const LEAST: usize = 1 << 20;
-/// From which sizes on copies are judged apart: doubled each time, from 1 MiB on.
+/// Sizes of copies that are judged apart, from that on.
 const SIZES: usize = 16;
 /// Each way is tried so often at first,
 const TRIES: u32 = 3;
@@ -102,7 +103,7 @@ fn fill_much(from: ConstMem, to: MutMem, bytes: usize) -> usize {
     if said > 0 || bytes < much || overlap {
         return from.copy_to_mem(to);
     }
-    let learned = &LEARNED[((bytes >> 20).max(1).ilog2() as usize).min(SIZES - 1)];
+    let learned = &LEARNED[size_class(bytes as u64, LEAST.ilog2(), SIZES)];
     let (way, begin) = (learned.next(), Instant::now());
     match way {
         Way::Through => from.copy_to_mem(to),

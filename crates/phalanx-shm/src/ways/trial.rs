@@ -27,6 +27,14 @@ const LONGEST_REST: u32 = 2048;
 /// How much faster the other way has to be in two windows, one after the other. Less is not worth to be wrong.
 const CLEARLY: f64 = 1.15;
 
+/// Which of `classes` sizes that are judged apart, each twice the one before, so many bytes belong to: what is shorter than two to the
+/// power `first` to the first, and what is longer than all to the last.
+#[inline]
+#[must_use]
+pub fn size_class(bytes: u64, first: u32, classes: usize) -> usize {
+    (bytes.max(1).ilog2().saturating_sub(first) as usize).min(classes - 1)
+}
+
 /// What is known of `WAYS` ways to do one thing.
 #[derive(Clone, Debug)]
 pub struct Trial<const WAYS: usize> {
@@ -198,6 +206,12 @@ mod tests {
 
     fn times<const WAYS: usize>(ways: &[usize]) -> [usize; WAYS] {
         std::array::from_fn(|way| ways.iter().filter(|other| **other == way).count())
+    }
+
+    #[test]
+    fn sizes_are_doubled_from_class_to_class() {
+        let classes = [0, 1, 1 << 14, (1 << 15) - 1, 1 << 15, 1 << 16, u64::MAX].map(|bytes| size_class(bytes, 14, 3));
+        assert_eq!(classes, [0, 0, 0, 0, 1, 2, 2]);
     }
 
     #[test]

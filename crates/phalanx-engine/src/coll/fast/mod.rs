@@ -104,9 +104,9 @@ fn go(comm: &Comm, call: &Call, id: &Identity, way: Way, waiting: Waiting, mut t
     };
     counters.beside = place.is_none();
     let cells = area.cells()?;
-    let place_here = place.unwrap_or(Place::Cells);
-    let course = counters.tried.next(comm, place_here, id);
-    let mut steps = Steps::begin(comm, area, cells, place_here, counters, id, course.lines());
+    let first = place.unwrap_or(Place::Cells);
+    let course = counters.tried.next(comm, first, id);
+    let mut steps = Steps::begin(comm, area, cells, first, counters, id, course.lines());
     let lasts = Op::is_users(id.op) || matches!(place, Some(Place::Parts(Layout { tier: Tier::Large, .. })));
     let done = match lasts {
         true => comm.engine().in_around(|| take(&mut steps, call, true)),

@@ -4,7 +4,7 @@
 //! All ranks of a communicator carry out the same operations in the same order, so their trials fall together. Each decides for itself, which
 //! the others need not know.
 
-use phalanx_shm::ways::{Trial, Turn};
+use phalanx_shm::ways::{Trial, Turn, size_class};
 
 use crate::comm::Comm;
 
@@ -12,10 +12,11 @@ use super::super::call::Kind;
 use super::area::Place;
 use super::steps::Identity;
 
-/// How lines are read.
+/// How lines are read. What was measured is a way of its own: of one operation it may have some lines taken and others left, by how
+/// much memory each of its steps uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lines {
-    /// As what was measured before the job says of so much memory.
+    /// As that says.
     Measured,
     Taken,
     Left,
@@ -23,9 +24,8 @@ pub(super) enum Lines {
 
 const LINES: [Lines; 3] = [Lines::Measured, Lines::Taken, Lines::Left];
 
-/// Sizes of blocks that are judged apart: doubled each time. What is shorter counts as the first, and what is longer as the last.
+/// Sizes of blocks that are judged apart, from 256 bytes on.
 const SIZES: usize = 16;
-/// The binary logarithm of the shortest of the first.
 const FIRST: u32 = 8;
 
 /// An operation's part in a trial.
@@ -51,26 +51,17 @@ impl Tried {
     /// what is done.
     #[inline]
     pub(super) fn next(&mut self, comm: &Comm, place: Place, id: &Identity) -> Course {
-        match place {
-            Place::Parts(_) if comm.size() == 2 || !matches!(id.kind, Kind::Bcast | Kind::Allgather) => {
-                self.next_of(comm, id)
-            }
-            _ => Course { of: None, turn: Turn::usual(Lines::Measured as usize) },
+        let usual = Lines::Measured as usize;
+        let alone =
+            matches!(place, Place::Parts(_)) && (comm.size() == 2 || !matches!(id.kind, Kind::Bcast | Kind::Allgather));
+        if !alone || comm.engine().is_crowded() || comm.engine().universe().ways().fixed {
+            return Course { of: None, turn: Turn::usual(usual) };
         }
-    }
-
-    fn next_of(&mut self, comm: &Comm, id: &Identity) -> Course {
-        let engine = comm.engine();
-        if engine.is_crowded() || engine.universe().ways().fixed {
-            return Course { of: None, turn: Turn::usual(Lines::Measured as usize) };
-        }
-        let size = (id.bytes.max(1).ilog2().saturating_sub(FIRST) as usize).min(SIZES - 1);
-        let at = id.kind as usize * SIZES + size;
+        let at = id.kind as usize * SIZES + size_class(id.bytes as u64, FIRST, SIZES);
         if self.0.len() <= at {
             self.0.resize_with(at + 1, Trial::default);
         }
-        let turn = self.0[at].next(Lines::Measured as usize, [true; 3]);
-        Course { of: Some(at), turn }
+        Course { of: Some(at), turn: self.0[at].next(usual, [true; 3]) }
     }
 
     /// An operation has ended.

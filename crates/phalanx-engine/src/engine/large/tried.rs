@@ -3,7 +3,7 @@
 //! Only messages that are alone are part of a trial: in one piece, while no other large one is under way, and where every rank has a CPU. What
 //! takes turns with something else takes as long as that.
 
-use phalanx_shm::ways::{Trial, Turn};
+use phalanx_shm::ways::{Trial, Turn, size_class};
 use phalanx_shm::{TransferReceiver, Ways};
 
 use super::super::core::Core;
@@ -22,9 +22,8 @@ pub(super) enum Way {
 
 const WAYS: [Way; 3] = [Way::Read, Way::Take, Way::Alone];
 
-/// Sizes that are judged apart: doubled each time. What is shorter counts as the first, and what is longer as the last.
+/// Sizes of messages that are judged apart, from 16 KiB on.
 const SIZES: usize = 11;
-/// The binary logarithm of the shortest of the first.
 const FIRST: u32 = 14;
 
 /// What a message is, where that decides which way is best.
@@ -69,7 +68,7 @@ impl Tried {
 
     /// How a message of so many bytes goes, if what was measured before would have it copied alone, or not.
     fn next(&mut self, bytes: u64, exchanging: bool, alone: bool, may_alone: bool, ways: &Ways) -> Course {
-        let size = (bytes.max(1).ilog2().saturating_sub(FIRST) as usize).min(SIZES - 1);
+        let size = size_class(bytes, FIRST, SIZES);
         let mut class = Class { size, exchanging, again: false };
         let sized = self.of(class);
         class.again = sized.again;
