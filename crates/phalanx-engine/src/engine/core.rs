@@ -6,6 +6,7 @@
 //! | `send.rs` | outgoing messages |
 //! | `receive.rs`, `matching.rs` | incoming messages |
 //! | `large.rs`, `pieces.rs`, `stream.rs` | messages too large for a ring record |
+//! | `large/alone.rs`, `large/tried.rs` | those that their receiver copies alone; which way is found to be the best |
 //! | `ops.rs` | the slab of operations under way |
 //! | `schedules.rs` | collectives in pieces |
 //! | `check.rs` | what is looked for with `--check` |
