@@ -93,6 +93,26 @@ class TestScripts(unittest.TestCase):
         self.assertIn(f"{run} --ssh 'blaunch -z' --hostfile", text)
         with self.assertRaisesRegex(LauncherError, "parallel_environment .* not set"):
             self.script("sge", ranks=True)
+        text = self.script("htcondor", ranks=True)
+        start = "'run' '--keep-going' '--on-deadlock' 'raise'"
+        for line in (
+            "universe = vanilla\n",
+            f"executable = {PHALANX}\n",
+            f"arguments = \"{start} '-n' '4' '{sys.executable}' '-m' 'phalanx.ipy",
+            "request_cpus = 4\n",
+            "queue 1\n",
+        ):
+            self.assertIn(line, text)
+        several = {"universe": "parallel", "ssh_cmd": "rsh -n"}
+        text = self.script("htcondor", ranks=True, **several)
+        for line in (
+            "universe = parallel\n",
+            "executable = /bin/sh\n",
+            "--ssh ''rsh -n'' --hostfile \"\"$(DOLLAR)hosts\"\" ",
+            "machine_count = 4\n",
+            "queue 1\n",
+        ):
+            self.assertIn(line, text)
 
     def test_a_template_keeps_what_it_says(self) -> None:
         text = self.script(

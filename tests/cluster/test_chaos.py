@@ -99,10 +99,13 @@ class TestChaos(ClusterCase):
             victim = dice.choice(self.victims)
             which = f"cluster {number} of seed {seed}, {victim}"
             with self.subTest(which):
-                self.begin()
-                for kind, count in self.one(dice, victim, which).items():
-                    ended[kind] = ended.get(kind, 0) + count
-                self.doCleanups()
+                try:
+                    self.begin()
+                    for kind, count in self.one(dice, victim, which).items():
+                        ended[kind] = ended.get(kind, 0) + count
+                finally:
+                    # Of one that fails, too: the next has nothing to do with it.
+                    self.doCleanups()
             if CLUSTERS > 50 and number % 25 == 24:
                 print(f"{number + 1} clusters: {ended}", file=sys.stderr, flush=True)
         # A run in which every result failed would show nothing.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs a command on a small HTCondor of its own: condor.sh COMMAND [ARG...], as the command of up.sh, whose hosts run its jobs.
-# The collector, the negotiator and the queue are on h0; each host has 2 slots. Needs Debian's condor (from Debian 13 on).
+# The collector, the negotiator and the queue are on h0; each host has 2 slots of one
+# CPU, and one of 2 CPUs for jobs that want them. Needs Debian's condor (from Debian 13 on).
 # HTCondor runs no jobs of root's: it all, and COMMAND, is run by the user "tester" of user namespaces, who outside is root.
 set -u
 die() { echo "condor.sh: $*" >&2; exit 99; }
@@ -43,11 +44,14 @@ ALLOW_ADMINISTRATOR = *
 ALLOW_ADVERTISE_STARTD = *
 ALLOW_ADVERTISE_SCHEDD = *
 ALLOW_ADVERTISE_MASTER = *
-NUM_CPUS = 2
-MEMORY = 1000
-NUM_SLOTS = 2
+NUM_CPUS = 4
+MEMORY = 2000
+NUM_SLOTS = 3
 NUM_SLOTS_TYPE_1 = 2
-SLOT_TYPE_1 = 1/2
+SLOT_TYPE_1 = 1/4
+NUM_SLOTS_TYPE_2 = 1
+SLOT_TYPE_2 = 1/2
+SLOT_TYPE_2_START = TARGET.RequestCpus > 1
 START = True
 SUSPEND = False
 PREEMPT = False
@@ -63,6 +67,9 @@ ENABLE_KERNEL_TUNING = False
 DISCARD_SESSION_KEYRING_ON_STARTUP = False
 USE_PID_NAMESPACES = False
 CREATE_CGROUP_WITHOUT_ROOT = False
+# For the parallel universe.
+DedicatedScheduler = "DedicatedScheduler@tester@h0"
+STARTD_ATTRS = \$(STARTD_ATTRS), DedicatedScheduler
 CONF
 as="unshare --user --map-user=1000 --map-group=1000 --"
 for host in h0 ${HOSTS//,/ }; do
@@ -74,7 +81,7 @@ for host in h0 ${HOSTS//,/ }; do
   fi || { cat "$C/$host"/*Log >&2; die "condor_master does not start on $host"; }
 done
 up() { [ "$(condor_status -af Name 2>/dev/null | wc -l)" -ge "$1" ]; }
-n=$((2 * $(tr , '\n' <<<"$HOSTS" | wc -l)))
+n=$((3 * $(tr , '\n' <<<"$HOSTS" | wc -l)))
 for ((k = 0; k < 300; k++)); do up $n && break; sleep 0.1; done
 up $n || { condor_status >&2; tail -5 "$C"/*/*Log >&2; die "the hosts did not come up"; }
 export USER=tester LOGNAME=tester

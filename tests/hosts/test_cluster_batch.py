@@ -46,7 +46,13 @@ SYSTEM = {
         "2 Eqw",
         ranks={"ranks": True, "parallel_environment": "round"},
     ),
-    "htcondor": System(4, "condor_rm", "idle", fails="held: .*Failed to open"),
+    "htcondor": System(
+        4,
+        "condor_rm",
+        "idle",
+        fails="held: .*Failed to open",
+        ranks={"ranks": True, "universe": "parallel"},
+    ),
     "pbs": System(8, "qdel", r"\bQ\b", "invalid partition specified: nowhere"),
 }[NAME]
 
@@ -91,7 +97,7 @@ class Batch(HostsTest):
 
 
 class IsAJob:
-    """Of four engines on two hosts."""
+    """Of several engines."""
 
     def is_out_of_the_queue(self, engines) -> None:
         until(lambda: engines.states() == [], "the job is out of the queue")
@@ -99,7 +105,8 @@ class IsAJob:
     def test_a_job_that_is_removed(self):
         client, engines = self.client, self.cluster.engine_set
         result = client[:].apply_async(time.sleep, 1000)
-        until(lambda: client.queue_status(3)["tasks"], "the task has begun")
+        last = self.n - 1
+        until(lambda: client.queue_status(last)["tasks"], "the task has begun")
         self.remove(engines.job_id)
         with self.assertRaises(ipp.error.CompositeError):
             result.get(60)
@@ -145,6 +152,29 @@ class Ranks(IsAJob, Batch, ClusterTest):
         self.assertEqual(client[:]["rank"], [0, 1, 2, 3])
         # Host after host.
         self.assertIn(client[0]["names"], (ORDER, ORDER[::-1]))
+        self.cluster.stop_engines_sync()
+        self.is_out_of_the_queue(engines)
+
+
+@unittest.skipUnless(NAME == "htcondor", "others give a job several machines")
+class RanksOfOneMachine(IsAJob, Batch, ClusterTest):
+    n = 2
+
+    def make(self) -> ipp.Cluster:
+        self.enter()
+        return self.made(self.n, ranks=True)
+
+    def test_a_deadlock_is_an_error(self):
+        client, engines = self.client, self.cluster.engine_set
+        self.assertEqual(client.ids, [0, 1])
+        client[:].execute("from mpi4py import MPI; world = MPI.COMM_WORLD").get(60)
+        names = "names = world.allgather(MPI.Get_processor_name())"
+        client[:].execute(f"rank = world.rank; {names}").get(60)
+        self.assertEqual(client[:]["rank"], [0, 1])
+        self.assertEqual(len(set(client[0]["names"])), 1)
+        result = client[:].execute("world.recv(source=1 - world.rank)")
+        with self.assertRaisesRegex(ipp.CompositeError, "deadlock"):
+            result.get(60)
         self.cluster.stop_engines_sync()
         self.is_out_of_the_queue(engines)
 

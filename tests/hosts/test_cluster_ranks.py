@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+from pathlib import Path
 
 import numpy as np
 from hosts import ENVIRONMENT, NET, PHALANX, SECONDS, HostsTest, until
@@ -15,6 +16,32 @@ from phalanx import ipyparallel as ipp
 from test_cluster import BUSY, SILENCE, ClusterTest, where
 
 IMPORT = "from mpi4py import MPI; world = MPI.COMM_WORLD"
+BIG = "some text" * 100_000
+# What waits for rank 3, which does not come.
+WAITS = (
+    "world.recv(source=3)",
+    "world.Recv(np.empty(4), source=3)",
+    "world.Probe(source=3)",
+    "world.mprobe(source=3)",
+    "world.irecv(source=3, tag=9).wait()",
+    "MPI.Request.waitall([world.irecv(source=3, tag=9)])",
+    "MPI.Request.Waitany([world.Irecv(np.empty(4), 3, 9)])",
+    "MPI.Request.Waitsome([world.Irecv(np.empty(4), 3, 9)])",
+    f"world.send({BIG!r}, dest=3, tag=8)",
+    f"world.ssend({BIG!r}, dest=3, tag=8)",
+    f"world.sendrecv({BIG!r}, dest=3, sendtag=8, source=3)",
+    "world.Sendrecv(np.ones(4), 0, 7, np.empty(4), 3)",
+    "world.barrier()",
+    "world.bcast(None, root=3)",
+    "world.gather(1)",
+    "world.allreduce(1)",
+    "world.Bcast(np.empty(4), root=3)",
+    "world.Allreduce(np.ones(4), np.empty(4))",
+    "world.Reduce_scatter(np.ones(4), np.empty(1))",
+    "world.Split(0)",
+    "world.Dup()",
+    "world.Create_cart([4])",
+)
 
 
 def meet(n):
@@ -41,13 +68,6 @@ def die_or_meet(rank):
     if world.rank == rank:
         os.kill(os.getpid(), signal.SIGKILL)
     return world.allreduce(1)
-
-
-def receive(told):
-    from mpi4py import MPI
-
-    open(told, "w").close()
-    return MPI.COMM_WORLD.recv()
 
 
 def sleep_long(folder):
@@ -163,23 +183,32 @@ class AtWork(RanksTest):
         self.assertEqual(names, ["KeyboardInterrupt"] * 4)
         self.ranks_work(4)
 
-    def test_a_wait_that_cannot_be_interrupted(self):
-        client = self.client
-        client[:].execute(IMPORT).get(SECONDS)
-        result = client[2].apply_async(receive, f"{self.folder}/there-2")
-        self.has_begun(2)
-        self.ends_by_interrupts(result, 2)
-        until(lambda: client.ids == [0, 1, 3], "the others stay")
-        self.assertEqual(client[:].apply_sync(abs, -1), [1, 1, 1])
-        # Those who need it not still have each other.
-        pair = "found = world.sendrecv(world.rank, dest=1 - world.rank)"
-        client[[0, 1]].execute(pair).get(SECONDS)
-        self.assertEqual(client[[0, 1]]["found"], [1, 0])
-        # New ones are a job of their own.
-        self.cluster.restart_engines_sync()
-        client.wait_for_engines(4, timeout=SECONDS)
-        self.assertEqual(client.ids, [4, 5, 6, 7])
-        self.ranks_work(4)
+    def test_waits_are_interrupted(self):
+        """Three of four wait for the fourth, are interrupted, and work with it."""
+        client, three = self.client, self.client[[0, 1, 2]]
+        client[:].execute(f"{IMPORT}; import numpy as np").get(SECONDS)
+        for place, wait in enumerate(WAITS):
+            with self.subTest(wait):
+                told = f"{self.folder}/{place}-"
+                begin = f"open({told!r} + str(world.rank), 'w').close()"
+                result = three.execute(f"{begin}\n{wait}")
+                for rank in range(3):
+                    until(Path(f"{told}{rank}").exists, f"rank {rank} is there")
+                self.assertFalse(result.wait(0.2))
+                client.send_signal("SIGINT", [0, 1, 2], block=True)
+                with self.assertRaises(ipp.CompositeError) as caught:
+                    result.get(SECONDS)
+                names = [name for name, *_ in caught.exception.elist]
+                self.assertEqual(names, ["KeyboardInterrupt"] * 3, caught.exception)
+                self.ranks_work(4)
+                client[:].execute("total = world.allreduce(world.rank)").get(SECONDS)
+                self.assertEqual(client[:]["total"], [6, 6, 6, 6])
+        # What was on its way arrives, while those that sent it are in MPI.
+        sent = 3 * sum("dest=3" in wait for wait in WAITS)
+        receive = f"[world.recv(source=k % 3, tag=8) for k in range({sent})]"
+        later = f"arrived = {receive} if world.rank == 3 else []; world.barrier()"
+        client[:].execute(later).get(SECONDS)
+        self.assertEqual(client[3]["arrived"], [BIG] * sent)
 
     def test_an_engine_that_is_killed_in_a_collective(self):
         client = self.client
@@ -188,10 +217,20 @@ class AtWork(RanksTest):
             self.assertFalse(result.wait(8))
         self.assertRegex(said.getvalue(), "engine 2 .*SIGKILL.*3 others run on")
         self.assertEqual(client.ids, [0, 1, 3])
-        self.ends_by_interrupts(result, 0, 1, 3)
-        until(lambda: client.ids == [], "they are gone")
+        client.send_signal("SIGINT", block=True)
+        with self.assertRaises(ipp.CompositeError) as caught:
+            result.get(SECONDS)
+        names = sorted(name for name, *_ in caught.exception.elist)
+        self.assertEqual(names, ["EngineError", *["KeyboardInterrupt"] * 3])
+        self.assertEqual(client.ids, [0, 1, 3], "the others stay")
+        # Those who need it not still have each other.
+        pair = "found = world.sendrecv(world.rank, dest=1 - world.rank)"
+        client[[0, 1]].execute(f"{IMPORT}; {pair}").get(SECONDS)
+        self.assertEqual(client[[0, 1]]["found"], [1, 0])
+        # New ones are a job of their own.
         self.cluster.restart_engines_sync()
         client.wait_for_engines(4, timeout=SECONDS)
+        self.assertEqual(client.ids, [4, 5, 6, 7])
         self.ranks_work(4)
 
     def test_an_engine_that_is_killed_before_the_others_begin_mpi(self):

@@ -274,7 +274,12 @@ impl Operation {
         let arguments: Vec<&Expr> = self.call.args.iter().collect();
         let (result, carry_out) = match named.form {
             // SAFETY: the messages keep their memory until after the call; MPI checks what else it is passed.
-            Form::Blocking => (quote!(()), quote! { gil::brief(py, || unsafe { #function(#(#arguments),*) }) }),
+            Form::Blocking => (
+                quote!(()),
+                quote! {
+                    gil::brief(py, || crate::patience::met(handle, || unsafe { #function(#(#arguments),*) }))
+                },
+            ),
             // SAFETY: the request holds the messages, and with them the memory, until the operation is over.
             Form::Nonblocking => (
                 quote!(Bound<'py, Request>),

@@ -16,6 +16,7 @@ use pyo3::types::PyType;
 use crate::extras;
 use crate::ffi::*;
 use crate::large;
+use crate::patience;
 use crate::text;
 
 /// `MPI.Exception`, and the class for what the library does not implement.
@@ -73,7 +74,7 @@ pub(crate) fn check_each<'a, I: Display>(
 #[cold]
 pub(crate) fn exception(code: c_int) -> PyErr {
     if let Some(error) = INTERRUPT.take() {
-        if extras::is_interrupted(code) {
+        if code == patience::INTERRUPTED || extras::is_interrupted(code) {
             return error;
         }
         INTERRUPT.set(Some(error));

@@ -14,6 +14,7 @@ use pyo3::types::PyString;
 use crate::error;
 use crate::ffi::*;
 use crate::gil::{attached, blocking, brief};
+use crate::patience;
 
 /// Calls the function with the address: a wait of the library, run inside a function of ours.
 type Around = extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void);
@@ -289,7 +290,7 @@ pub(crate) unsafe fn receive(
 ) -> PyResult<()> {
     let Route { comm, peer, tag } = from;
     // SAFETY: as the caller promises.
-    brief(py, || unsafe { MPI_Recv_c(address, count, datatype, peer, tag, comm, status) })
+    brief(py, || unsafe { patience::recv((address, count, datatype), peer, tag, comm, status) })
 }
 
 /// Sends a message if that is possible at once. `false`, and nothing has happened, where the library cannot tell or the
@@ -357,7 +358,7 @@ pub(crate) unsafe fn receive_or_match(
         }
         None => {
             // SAFETY: both places are valid for the call.
-            blocking(py, || unsafe { MPI_Mprobe(peer, tag, comm, message_at, status_at) })?;
+            blocking(py, || unsafe { patience::mprobe(peer, tag, comm, message_at, status_at) })?;
             // SAFETY: as above.
             error::check(unsafe { MPI_Get_count_c(status_at, MPI_BYTE, length_at) })?;
         }
@@ -523,7 +524,7 @@ fn tame(name: &str) -> String {
 }
 
 /// Called by the library, without its lock, while a call waits; nonzero means give up.
-extern "C" fn hook() -> c_int {
+pub(crate) extern "C" fn hook() -> c_int {
     // SAFETY: asks for a flag only; valid at any time.
     if unsafe { pyo3::ffi::Py_IsInitialized() } == 0 {
         return 0;

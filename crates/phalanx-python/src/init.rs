@@ -13,6 +13,7 @@ use crate::error::{self, check};
 use crate::extras;
 use crate::ffi::*;
 use crate::orphans;
+use crate::patience;
 
 pub(crate) mod names;
 mod status;
@@ -227,6 +228,7 @@ fn prepare() -> PyResult<()> {
     PROCESS.store(std::process::id(), Relaxed);
     names::take_away();
     Python::attach(extras::install_interrupt_hook);
+    patience::begin();
     refuse_jobs_of_one()?;
     status::watch();
     miss_handles()?;

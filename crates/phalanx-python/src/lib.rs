@@ -37,6 +37,7 @@ mod numbers;
 mod object;
 mod op;
 mod orphans;
+mod patience;
 mod prequest;
 mod request;
 mod session;

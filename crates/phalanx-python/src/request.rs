@@ -17,6 +17,7 @@ use crate::gil::{self, GilCell};
 use crate::handle::{self, Handle, HandleCell, Raw as _, handle_methods};
 use crate::numbers;
 use crate::orphans;
+use crate::patience;
 use crate::status::{self, Status};
 
 /// What an operation under way needs besides its handle.
@@ -193,10 +194,10 @@ impl Request {
     ///
     /// Wait for the operation to complete.
     #[pyo3(signature = (status=None))]
-    fn Wait(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
+    pub(crate) fn Wait(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
         let (mut raw, mut value) = (self.raw(), MPI_Status::EMPTY);
         // SAFETY: both pointers are valid for the call; the buffers are kept by this object.
-        let code = gil::briefly(py, || unsafe { MPI_Wait(&mut raw, &mut value) });
+        let code = gil::briefly(py, || unsafe { patience::wait(&mut raw, &mut value) });
         self.settle(py, raw);
         check(code)?;
         status::give(status, value);
@@ -276,7 +277,7 @@ impl Request {
     fn wait(&self, py: Python<'_>, status: Option<&Bound<'_, Status>>) -> PyResult<Py<PyAny>> {
         let (mut raw, mut value) = (self.raw(), MPI_Status::EMPTY);
         // SAFETY: both pointers are valid for the call; the buffers are kept by this object.
-        let code = gil::briefly(py, || unsafe { MPI_Wait(&mut raw, &mut value) });
+        let code = gil::briefly(py, || unsafe { patience::wait(&mut raw, &mut value) });
         let kept = self.settle(py, raw);
         check(code)?;
         let object = kept.finish(py, &mut value)?;
@@ -386,7 +387,7 @@ unsafe extern "C" fn wait_any(
     // SAFETY: passes on what the caller vouches for.
     unsafe {
         *flag = 1;
-        MPI_Waitany(count, requests, index, status)
+        patience::wait_any(count, requests, index, status)
     }
 }
 
@@ -400,7 +401,7 @@ unsafe extern "C" fn wait_all(
     // SAFETY: passes on what the caller vouches for.
     unsafe {
         *flag = 1;
-        MPI_Waitall(count, requests, statuses)
+        patience::wait_all(count, requests, statuses)
     }
 }
 
@@ -625,7 +626,7 @@ impl Request {
         requests: &Bound<'py, PyAny>,
         statuses: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Vec<c_int>>> {
-        some(requests, statuses, false, MPI_Waitsome).map(|(done, _)| done)
+        some(requests, statuses, false, patience::wait_some).map(|(done, _)| done)
     }
 
     /// Testsome(cls, requests: Sequence[Request], statuses: list[Status] | None = None) -> list[int] | None
@@ -742,7 +743,7 @@ impl Request {
         requests: &Bound<'py, PyAny>,
         statuses: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Several> {
-        some(requests, statuses, true, MPI_Waitsome)
+        some(requests, statuses, true, patience::wait_some)
     }
 
     /// testsome(cls, requests, statuses=None) -> tuple[list[int] | None, list[Any] | None]

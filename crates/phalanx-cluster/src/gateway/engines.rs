@@ -341,7 +341,7 @@ impl Gateway {
     /// The process of an engine has ended.
     fn engine_ended(&mut self, channel: u32) {
         // What it said and printed last has come, and counts.
-        while matches!(self.read(channel), Ok(true)) {
+        while matches!(self.read_local(channel), Ok(true)) {
             self.heard(channel);
         }
         self.drain_text(channel);

@@ -22,14 +22,13 @@ use std::time::{Duration, Instant};
 use phalanx_shm::{Arena, ArenaConfig, OomKills};
 use phalanx_wire::cluster::{FromClient, Hello, PROTOCOL, Parcel, Payload, ToClient, ToEngine};
 use phalanx_wire::far::{FromGateway, Said, ToGateway};
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::far::line::{self, Line, Owner};
 use crate::far::link::{Arrived, Link, LinkError, message, payloads};
 use crate::far::stream::Stream;
-use crate::look::{Look, Looks, Party, look_on};
+use crate::look::{Look, Looks, attend};
 use crate::server::conn::{Conn, End, Kind};
 use crate::server::engines::{host, watch};
 use crate::server::objects::Held;
@@ -235,27 +234,6 @@ async fn heed_leash(gateway: Rc<RefCell<Gateway>>, leash: tokio::io::unix::Async
     }
 }
 
-/// Reads a local connection until its end.
-async fn attend(gateway: Rc<RefCell<Gateway>>, channel: u32, stream: Rc<UnixStream>) {
-    loop {
-        if stream.readable().await.is_err() {
-            break;
-        }
-        let mut gateway = gateway.borrow_mut();
-        gateway.look.came();
-        match stream.try_io(Interest::READABLE, || gateway.read(channel)) {
-            Ok(true) => gateway.heard(channel),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(false) | Err(_) => return gateway.hung_up(channel, ""),
-        }
-        look_on(&mut *gateway, Party::Here(channel.into()));
-        if !gateway.locals.contains_key(&channel) {
-            return;
-        }
-    }
-    gateway.borrow_mut().hung_up(channel, "");
-}
-
 impl Gateway {
     fn say(&mut self, line: &str) {
         (self.log)(Weight::Notable, line);
@@ -426,7 +404,7 @@ impl Gateway {
                 let _ = watch.readable().await;
                 let mut gateway = me.borrow_mut();
                 // What it said last has come.
-                while matches!(gateway.read(channel), Ok(true)) {
+                while matches!(gateway.read_local(channel), Ok(true)) {
                     gateway.heard(channel);
                 }
                 gateway.hung_up(channel, "");
@@ -442,12 +420,12 @@ impl Gateway {
         let conn = Conn::new(End::Here(stream.clone()), kind, pid, self.version);
         self.locals.insert(channel, Local { conn, hello: None, engine });
         if let Some(me) = self.own() {
-            spawn_local(attend(me, channel, stream));
+            spawn_local(attend(me, channel.into(), stream));
         }
         channel
     }
 
-    fn read(&mut self, channel: u32) -> io::Result<bool> {
+    fn read_local(&mut self, channel: u32) -> io::Result<bool> {
         match self.locals.get_mut(&channel) {
             Some(local) => local.conn.read(&mut self.room),
             None => Ok(false),
@@ -648,18 +626,24 @@ impl Looks for Gateway {
         &mut self.look
     }
 
-    fn listen(&mut self, to: Party) -> bool {
-        match to {
-            Party::Here(channel) => {
-                let Ok(channel) = u32::try_from(channel) else { return false };
-                let any = matches!(self.read(channel), Ok(true));
-                if any {
-                    self.heard(channel);
-                }
-                any
-            }
-            Party::Far(generation) => matches!(line::read_now(self, generation), Ok(true)),
-        }
+    fn read(&mut self, here: u64) -> io::Result<bool> {
+        self.read_local(channel(here))
+    }
+
+    fn hear(&mut self, here: u64) {
+        self.heard(channel(here));
+    }
+
+    fn has(&self, here: u64) -> bool {
+        self.locals.contains_key(&channel(here))
+    }
+
+    fn lose(&mut self, here: u64) {
+        self.hung_up(channel(here), "");
+    }
+
+    fn listen_far(&mut self, far: u64) -> bool {
+        matches!(line::read_now(self, far), Ok(true))
     }
 
     fn is_busy(&self) -> bool {
@@ -669,6 +653,11 @@ impl Looks for Gateway {
     fn speak(&mut self) {
         // What one says is for one: it is passed on as it comes.
     }
+}
+
+/// The number of a local connection, under which it is looked at.
+fn channel(here: u64) -> u32 {
+    u32::try_from(here).unwrap_or(u32::MAX)
 }
 
 /// Objects that have come, as they are given on, and what holds their memory.

@@ -19,6 +19,7 @@ use super::text::Stream;
 use super::watched::watched;
 use super::{Server, now};
 use crate::core::Said;
+use crate::look::Looks as _;
 
 /// Text of an engine with several tasks waits so long for the word which of them it is in.
 const UNTOLD: Duration = Duration::from_millis(2);

@@ -25,14 +25,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use phalanx_shm::{Arena, ArenaConfig, OomKills};
 use phalanx_wire::cluster::{FromClient, FromEngine, Hello, PROTOCOL, Parcel, Payload, Role, ToClient};
 use phalanx_wire::overview::Seen;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::core::{Action, Core, Limits};
 use crate::far::line;
-use crate::look::{Look, Looks, Party, look_on};
+use crate::look::{Look, Looks, attend};
 use conn::{Conn, End, Kind};
 use engines::Process;
 use far::Gateway;
@@ -235,34 +234,6 @@ async fn heed_signals(server: Rc<RefCell<Server>>, signals: AsyncFd<OwnedFd>) {
     }
 }
 
-/// Reads a connection until its end.
-async fn attend(server: Rc<RefCell<Server>>, id: u64, stream: Rc<UnixStream>) {
-    loop {
-        if stream.readable().await.is_err() {
-            break;
-        }
-        let mut server = server.borrow_mut();
-        server.look.came();
-        let read = stream.try_io(Interest::READABLE, || server.read(id));
-        match read {
-            Ok(true) => {
-                server.listens = true;
-                server.heard(id);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(false) | Err(_) => {
-                server.hung_up(id, "");
-                return;
-            }
-        }
-        look_on(&mut *server, Party::Here(id));
-        if !server.conns.contains_key(&id) {
-            return;
-        }
-    }
-    server.borrow_mut().hung_up(id, "");
-}
-
 impl Server {
     /// Writes a line to the log.
     fn say(&mut self, line: &str) {
@@ -314,13 +285,6 @@ impl Server {
             spawn_local(attend(server, id, stream));
         }
         id
-    }
-
-    fn read(&mut self, id: u64) -> io::Result<bool> {
-        match self.conns.get_mut(&id) {
-            Some(conn) => conn.read(&mut self.room),
-            None => Ok(false),
-        }
     }
 
     /// Handles all that has come on a connection.
@@ -660,18 +624,28 @@ impl Looks for Server {
         &mut self.look
     }
 
-    fn listen(&mut self, to: Party) -> bool {
-        match to {
-            Party::Here(id) => {
-                let any = matches!(self.read(id), Ok(true));
-                if any {
-                    self.listens = true;
-                    self.heard(id);
-                }
-                any
-            }
-            Party::Far(id) => matches!(line::read_now(self, id), Ok(true)),
+    fn read(&mut self, here: u64) -> io::Result<bool> {
+        match self.conns.get_mut(&here) {
+            Some(conn) => conn.read(&mut self.room),
+            None => Ok(false),
         }
+    }
+
+    fn hear(&mut self, here: u64) {
+        self.listens = true;
+        self.heard(here);
+    }
+
+    fn has(&self, here: u64) -> bool {
+        self.conns.contains_key(&here)
+    }
+
+    fn lose(&mut self, here: u64) {
+        self.hung_up(here, "");
+    }
+
+    fn listen_far(&mut self, far: u64) -> bool {
+        matches!(line::read_now(self, far), Ok(true))
     }
 
     fn is_busy(&self) -> bool {

@@ -26,6 +26,7 @@ use crate::object::habit;
 use crate::object::notice::notice;
 use crate::object::transfer::{self, Outbox, Route};
 use crate::object::{self, Memory, Parcel};
+use crate::patience::{self, met};
 
 /// Bytes that the first part of a `bcast` carries, the size in front included, where the last message was longer than fits
 /// into [`SHORT_BLOCK`], but not much.
@@ -465,7 +466,22 @@ fn one_each<'py>(sendobj: &Bound<'py, PyAny>, count: c_int) -> PyResult<Vec<Boun
 impl Comm {
     /// The private communicators of this one, for one operation on all ranks: it is counted.
     pub(super) fn private(&self, py: Python<'_>) -> PyResult<Private> {
+        self.meet(py)?;
         context::private(py, self.raw(), self.inter_now()?)
+    }
+
+    /// Waits for all ranks, where a wait inside of an operation could not be interrupted.
+    fn meet(&self, py: Python<'_>) -> PyResult<()> {
+        if !patience::are_wanted() {
+            return Ok(());
+        }
+        gil::brief(py, || met(self.raw(), || MPI_SUCCESS))
+    }
+
+    /// This process in a call of the user's, for an operation on all ranks without messages of its own.
+    pub(super) fn caller_of_all(&self, py: Python<'_>, operation: Operation) -> PyResult<Caller> {
+        self.meet(py)?;
+        self.caller(operation)
     }
 
     /// This process in a call of the user's.
@@ -530,7 +546,7 @@ impl Comm {
     fn barrier(&self, py: Python<'_>) -> PyResult<()> {
         let comm = self.raw();
         // SAFETY: passes a handle.
-        gil::brief(py, || unsafe { MPI_Barrier(comm) })
+        gil::brief(py, || unsafe { met(comm, || MPI_Barrier(comm)) })
     }
 
     /// bcast(self, obj: Any, root: int = 0) -> Any
@@ -544,7 +560,7 @@ impl Comm {
         self.check_root(py, root)?;
         if !self.inter_now()? {
             let _turn = lock::hold(py, self.raw(), "bcast")?;
-            return bcast(py, Ok(obj.clone()), self.caller(Operation::Bcast)?, root, self.raw());
+            return bcast(py, Ok(obj.clone()), self.caller_of_all(py, Operation::Bcast)?, root, self.raw());
         }
         let (caller, comm) = self.with_messages(py, Operation::Bcast)?;
         let nothing = py.None().into_bound(py);
@@ -623,8 +639,12 @@ impl Comm {
     fn allgather<'py>(&self, sendobj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         let py = sendobj.py();
         if !self.inter_now()? {
-            let announced =
-                Announced::by_all(sendobj, self.caller(Operation::Allgather)?, self.size_now()?, self.raw())?;
+            let announced = Announced::by_all(
+                sendobj,
+                self.caller_of_all(py, Operation::Allgather)?,
+                self.size_now()?,
+                self.raw(),
+            )?;
             return PyList::new(py, announced.exchange(py, self.raw())?);
         }
         let (caller, comm) = self.with_messages(py, Operation::Allgather)?;

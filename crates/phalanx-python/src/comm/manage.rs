@@ -14,6 +14,7 @@ use crate::group::{self, Group};
 use crate::handle::{self, Handle as _};
 use crate::info::Info;
 use crate::init;
+use crate::patience::{self, met};
 use crate::request::{Keep, Request};
 use crate::text::{self, Text};
 
@@ -112,7 +113,7 @@ impl Comm {
     fn Clone<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let raw = slf.get().raw();
         // SAFETY: the result pointer is valid for the write.
-        created(&slf.get_type(), |out| unsafe { MPI_Comm_dup(raw, out) })
+        created(&slf.get_type(), |out| unsafe { met(raw, || MPI_Comm_dup(raw, out)) })
     }
 
     /// Dup(self, info: Info | None = None) -> Self
@@ -132,7 +133,7 @@ impl Comm {
     fn Dup_with_info<'py>(slf: &Bound<'py, Self>, info: &Bound<'py, Info>) -> PyResult<Bound<'py, PyAny>> {
         let (raw, info) = (slf.get().raw(), info.get().raw());
         // SAFETY: the result pointer is valid for the write.
-        created(&slf.get_type(), |out| unsafe { MPI_Comm_dup_with_info(raw, info, out) })
+        created(&slf.get_type(), |out| unsafe { met(raw, || MPI_Comm_dup_with_info(raw, info, out)) })
     }
 
     /// Idup(self, info: Info | None = None) -> tuple[Self, Request]
@@ -162,7 +163,7 @@ impl Comm {
     fn Create<'py>(slf: &Bound<'py, Self>, group: &Bound<'py, Group>) -> PyResult<Bound<'py, PyAny>> {
         let (raw, group) = (slf.get().raw(), group.get().raw());
         // SAFETY: the result pointer is valid for the write.
-        created(&derived_class(slf), |out| unsafe { MPI_Comm_create(raw, group, out) })
+        created(&derived_class(slf), |out| unsafe { met(raw, || MPI_Comm_create(raw, group, out)) })
     }
 
     /// Split(self, color: int = 0, key: int = 0) -> Comm
@@ -174,7 +175,7 @@ impl Comm {
     fn Split<'py>(slf: &Bound<'py, Self>, color: c_int, key: c_int) -> PyResult<Bound<'py, PyAny>> {
         let raw = slf.get().raw();
         // SAFETY: the result pointer is valid for the write.
-        created(&derived_class(slf), |out| unsafe { MPI_Comm_split(raw, color, key, out) })
+        created(&derived_class(slf), |out| unsafe { met(raw, || MPI_Comm_split(raw, color, key, out)) })
     }
 
     /// Split_type(self, split_type: int, key: int = 0, info: Info = INFO_NULL) -> Comm
@@ -189,7 +190,7 @@ impl Comm {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (raw, info) = (slf.get().raw(), handle::raw_or_null(info));
         // SAFETY: the result pointer is valid for the write.
-        created(&derived_class(slf), |out| unsafe { MPI_Comm_split_type(raw, split_type, key, info, out) })
+        created(&derived_class(slf), |out| unsafe { met(raw, || MPI_Comm_split_type(raw, split_type, key, info, out)) })
     }
 
     /// Free(self) -> None
@@ -199,6 +200,7 @@ impl Comm {
         let (before, mut raw) = (self.raw(), self.raw());
         // SAFETY: the pointer is valid for the call.
         gil::blocking(py, || unsafe { MPI_Comm_free(&mut raw) })?;
+        patience::forget(before);
         self.forget();
         self.cell().set(if handle::is_constant(self) { before } else { raw });
         Ok(())
@@ -211,6 +213,7 @@ impl Comm {
         let (before, mut raw) = (self.raw(), self.raw());
         // SAFETY: the pointer is valid for the call.
         gil::blocking(py, || unsafe { MPI_Comm_disconnect(&mut raw) })?;
+        patience::forget(before);
         self.forget();
         self.cell().set(if handle::is_constant(self) { before } else { raw });
         Ok(())
@@ -529,6 +532,8 @@ impl Intercomm {
     fn Merge<'py>(slf: &Bound<'py, Self>, high: bool) -> PyResult<Bound<'py, PyAny>> {
         let raw = slf.as_super().get().raw();
         // SAFETY: the result pointer is valid for the write.
-        created(&slf.py().get_type::<Intracomm>(), |out| unsafe { MPI_Intercomm_merge(raw, c_int::from(high), out) })
+        created(&slf.py().get_type::<Intracomm>(), |out| unsafe {
+            met(raw, || MPI_Intercomm_merge(raw, c_int::from(high), out))
+        })
     }
 }

@@ -70,7 +70,7 @@ impl Topocomm {
         let py = slf.py();
         let raw = slf.as_any().cast::<Comm>()?.get().raw();
         let mut sizes = room(topo::degrees(raw)?.0);
-        let caller = slf.as_any().cast::<Comm>()?.get().caller(Operation::NeighborAllgather)?;
+        let caller = slf.as_any().cast::<Comm>()?.get().caller_of_all(py, Operation::NeighborAllgather)?;
         let (mine, failure) = bytes_of(py, Ok(sendobj.clone()), caller)?;
         let size = numbers::large_count(mine.len());
         let out = sizes.as_mut_ptr();
@@ -99,7 +99,7 @@ impl Topocomm {
         let (indegree, outdegree) = topo::degrees(raw)?;
         let mut sizes = room(indegree);
         let mut out_sizes = room(outdegree);
-        let caller = slf.as_any().cast::<Comm>()?.get().caller(Operation::NeighborAlltoall)?;
+        let caller = slf.as_any().cast::<Comm>()?.get().caller_of_all(py, Operation::NeighborAlltoall)?;
         let objects = one_each(sendobj, out_sizes.len());
         let (mut mine, mut failure) = (Vec::new(), None);
         for (place, size) in out_sizes.iter_mut().enumerate() {

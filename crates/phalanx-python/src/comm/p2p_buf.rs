@@ -11,6 +11,7 @@ use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
 use crate::msg::Message as Matched;
+use crate::patience;
 use crate::spec::Message;
 use crate::status::Status;
 
@@ -40,6 +41,9 @@ impl Comm {
     /// Exception for a wrong rank or tag, ValueError, TypeError or BufferError for a buffer that cannot be sent.
     #[pyo3(signature = (buf, dest, tag = 0))]
     fn Send(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        if patience::are_wanted() {
+            return self.Isend(py, buf, dest, tag)?.get().Wait(py, None).map(drop);
+        }
         let m = Message::to_send(buf, dest)?;
         // SAFETY: the message keeps its memory until after the call.
         unsafe { extras::send(py, (m.address, m.count, m.datatype), Route { comm: self.raw(), peer: dest, tag }) }
@@ -84,6 +88,9 @@ impl Comm {
     /// Send a buffer in synchronous mode: waits until the receiver has begun to receive it.
     #[pyo3(signature = (buf, dest, tag = 0))]
     fn Ssend(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        if patience::are_wanted() {
+            return self.Issend(py, buf, dest, tag)?.get().Wait(py, None).map(drop);
+        }
         let m = Message::to_send(buf, dest)?;
         // SAFETY: the message keeps its memory until after the call.
         gil::brief(py, || unsafe { MPI_Ssend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
@@ -94,6 +101,9 @@ impl Comm {
     /// Send a buffer in ready mode: the matching receive must already have been posted.
     #[pyo3(signature = (buf, dest, tag = 0))]
     fn Rsend(&self, py: Python<'_>, buf: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        if patience::are_wanted() {
+            return self.Irsend(py, buf, dest, tag)?.get().Wait(py, None).map(drop);
+        }
         let m = Message::to_send(buf, dest)?;
         // SAFETY: the message keeps its memory until after the call.
         gil::brief(py, || unsafe { MPI_Rsend_c(m.address, m.count, m.datatype, dest, tag, self.raw()) })
@@ -119,6 +129,13 @@ impl Comm {
     ) -> PyResult<()> {
         let s = Message::to_send(sendbuf, dest)?;
         let r = Message::to_receive(recvbuf.unwrap_or(&py.None().into_bound(py)), source)?;
+        if patience::are_wanted() {
+            let sending = self.Isend(py, sendbuf, dest, sendtag)?;
+            let from = Route { comm: self.raw(), peer: source, tag: recvtag };
+            // SAFETY: the message keeps its memory until after the call; `status` is valid or ignored.
+            reporting(status, |status| unsafe { extras::receive(py, (r.address, r.count, r.datatype), from, status) })?;
+            return sending.get().Wait(py, None).map(drop);
+        }
         reporting(status, |status| {
             // SAFETY: both messages keep their memory until after the call; `status` is valid or ignored.
             gil::brief(py, || unsafe {
@@ -182,7 +199,7 @@ impl Comm {
     #[pyo3(signature = (source = MPI_ANY_SOURCE, tag = MPI_ANY_TAG, status = None))]
     fn Probe(&self, py: Python<'_>, source: c_int, tag: c_int, status: Option<&Bound<'_, Status>>) -> PyResult<bool> {
         // SAFETY: `status` is valid or ignored.
-        reporting(status, |status| gil::brief(py, || unsafe { MPI_Probe(source, tag, self.raw(), status) }))?;
+        reporting(status, |status| gil::brief(py, || unsafe { patience::probe(source, tag, self.raw(), status) }))?;
         Ok(true)
     }
 

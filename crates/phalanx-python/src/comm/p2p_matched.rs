@@ -9,6 +9,7 @@ use crate::ffi::*;
 use crate::gil;
 use crate::handle::{self, Handle as _};
 use crate::msg::Message as Matched;
+use crate::patience;
 use crate::request::Request;
 use crate::spec::Message;
 use crate::status::Status;
@@ -37,7 +38,9 @@ pub(super) fn mprobe<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     reporting(status, |status| {
         // SAFETY: the out-pointer is valid; `status` is valid or ignored.
-        handle::create_blocking::<Matched>(cls, |message| unsafe { MPI_Mprobe(source, tag, comm, message, status) })
+        handle::create_blocking::<Matched>(cls, |message| unsafe {
+            patience::mprobe(source, tag, comm, message, status)
+        })
     })
 }
 

@@ -20,7 +20,7 @@ macro_rules! sends {
         impl Comm {$(
             #[doc = concat!(stringify!($name), "(self, buf: BufSpec, dest: int, tag: int = 0) -> ", stringify!($result), "\n\n", $doc)]
             #[pyo3(signature = (buf, dest, tag = 0))]
-            fn $name<'py>(
+            pub(super) fn $name<'py>(
                 &self,
                 py: Python<'py>,
                 buf: &Bound<'py, PyAny>,

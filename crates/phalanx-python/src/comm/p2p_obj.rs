@@ -16,6 +16,7 @@ use crate::handle::Handle as _;
 use crate::init;
 use crate::object::transfer::{self, IsendCall, Route, SendCall};
 use crate::object::{self, Memory, Parcel, SHORT};
+use crate::patience;
 use crate::request::{Held, Keep, Request};
 use crate::status::{self, Status};
 
@@ -241,7 +242,7 @@ impl Comm {
         let place = &raw mut *status;
         gil::brief(py, || {
             // SAFETY: `landing` has room for `length` bytes and outlives the call; the status is valid.
-            unsafe { MPI_Recv_c(address, length as MPI_Count, MPI_BYTE, source, tag, comm, place) }
+            unsafe { patience::recv((address, length as MPI_Count, MPI_BYTE), source, tag, comm, place) }
         })?;
         if source == MPI_PROC_NULL {
             return Ok(py.None().into_bound(py));
@@ -261,6 +262,9 @@ impl Comm {
     /// raises, and Exception for a wrong rank or tag.
     #[pyo3(signature = (obj, dest, tag = 0))]
     fn send(&self, obj: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        if patience::are_wanted() {
+            return self.isend(obj, dest, tag)?.get().Wait(obj.py(), None).map(drop);
+        }
         self.send_object(obj, dest, tag, None)
     }
 
@@ -277,6 +281,9 @@ impl Comm {
     /// Send an object in synchronous mode: waits until the receiver has begun to receive it.
     #[pyo3(signature = (obj, dest, tag = 0))]
     fn ssend(&self, obj: &Bound<'_, PyAny>, dest: c_int, tag: c_int) -> PyResult<()> {
+        if patience::are_wanted() {
+            return self.issend(obj, dest, tag)?.get().Wait(obj.py(), None).map(drop);
+        }
         self.send_object(obj, dest, tag, Some(MPI_Ssend_c))
     }
 
@@ -380,9 +387,11 @@ impl Comm {
             Some(buf) => self.recv_into(buf, source, recvtag, &mut value),
             None => self.recv_object(py, source, recvtag, &mut value),
         };
-        sending.call_method0(pyo3::intern!(py, "Wait"))?;
         status::give(status, value);
-        object
+        // After an error, the message goes on without us.
+        let object = object?;
+        sending.get().Wait(py, None)?;
+        Ok(object)
     }
 
     /// probe(self, source: int = ANY_SOURCE, tag: int = ANY_TAG, status: Status | None = None) -> Literal[True]

@@ -215,7 +215,7 @@ impl Comm {
         if self.inter_now()? {
             return self.allreduce_between(sendobj, &op);
         }
-        let (caller, size) = (self.caller(Operation::Allreduce)?, self.size_now()?);
+        let (caller, size) = (self.caller_of_all(py, Operation::Allreduce)?, self.size_now()?);
         let mut operand = Operand::new(sendobj);
         if size <= FLAT_RANKS {
             let announced = Announced::by_all(sendobj, caller, size, self.raw())?;

@@ -11,6 +11,7 @@ use crate::ffi::*;
 use crate::handle::{self, Handle as _};
 use crate::info::Info;
 use crate::numbers;
+use crate::patience::met;
 
 /// Dimensions with their periods: one truth value for all (none: not periodic) or one each.
 fn grid(dims: &Bound<'_, PyAny>, periods: Option<&Bound<'_, PyAny>>) -> PyResult<(c_int, Vec<c_int>, Vec<c_int>)> {
@@ -122,7 +123,7 @@ impl Intracomm {
         let raw = slf.as_super().get().raw();
         // SAFETY: the arrays hold `n` items; the result pointer is valid for the write.
         created(&slf.py().get_type::<Cartcomm>(), |out| unsafe {
-            MPI_Cart_create(raw, n, dims.as_ptr(), periods.as_ptr(), c_int::from(reorder), out)
+            met(raw, || MPI_Cart_create(raw, n, dims.as_ptr(), periods.as_ptr(), c_int::from(reorder), out))
         })
     }
 
@@ -140,7 +141,7 @@ impl Intracomm {
         let raw = slf.as_super().get().raw();
         // SAFETY: the indices, `n` of them, count no more edges than there are; the result pointer is valid for the write.
         created(&slf.py().get_type::<Graphcomm>(), |out| unsafe {
-            MPI_Graph_create(raw, n, index.as_ptr(), edges.as_ptr(), c_int::from(reorder), out)
+            met(raw, || MPI_Graph_create(raw, n, index.as_ptr(), edges.as_ptr(), c_int::from(reorder), out))
         })
     }
 
@@ -164,18 +165,20 @@ impl Intracomm {
         let (raw, info) = (slf.as_super().get().raw(), handle::raw_or_null(info));
         // SAFETY: the arrays hold as many items as the degrees say; the result pointer is valid for the write.
         created(&slf.py().get_type::<Distgraphcomm>(), |out| unsafe {
-            MPI_Dist_graph_create_adjacent(
-                raw,
-                indegree,
-                sources.as_ptr(),
-                source_weights.as_ptr(),
-                outdegree,
-                targets.as_ptr(),
-                target_weights.as_ptr(),
-                info,
-                c_int::from(reorder),
-                out,
-            )
+            met(raw, || {
+                MPI_Dist_graph_create_adjacent(
+                    raw,
+                    indegree,
+                    sources.as_ptr(),
+                    source_weights.as_ptr(),
+                    outdegree,
+                    targets.as_ptr(),
+                    target_weights.as_ptr(),
+                    info,
+                    c_int::from(reorder),
+                    out,
+                )
+            })
         })
     }
 
@@ -202,17 +205,19 @@ impl Intracomm {
         let (raw, info) = (slf.as_super().get().raw(), handle::raw_or_null(info));
         // SAFETY: the arrays hold as many items as `n` and the degrees say; the result pointer is valid for the write.
         created(&slf.py().get_type::<Distgraphcomm>(), |out| unsafe {
-            MPI_Dist_graph_create(
-                raw,
-                n,
-                sources.as_ptr(),
-                degrees.as_ptr(),
-                targets.as_ptr(),
-                weights.as_ptr(),
-                info,
-                c_int::from(reorder),
-                out,
-            )
+            met(raw, || {
+                MPI_Dist_graph_create(
+                    raw,
+                    n,
+                    sources.as_ptr(),
+                    degrees.as_ptr(),
+                    targets.as_ptr(),
+                    weights.as_ptr(),
+                    info,
+                    c_int::from(reorder),
+                    out,
+                )
+            })
         })
     }
 
@@ -504,7 +509,7 @@ impl Cartcomm {
         let remain = numbers::flags(remain_dims)?;
         numbers::expect_length(remain.len(), zeros(cart_dim(raw)?).len(), "remain_dims")?;
         // SAFETY: the array has one item per dimension; the result pointer is valid for the write.
-        created(&slf.py().get_type::<Cartcomm>(), |out| unsafe { MPI_Cart_sub(raw, remain.as_ptr(), out) })
+        created(&slf.py().get_type::<Cartcomm>(), |out| unsafe { met(raw, || MPI_Cart_sub(raw, remain.as_ptr(), out)) })
     }
 }
 

@@ -17,6 +17,7 @@ use crate::ffi::*;
 use crate::gil;
 use crate::handle::Handle as _;
 use crate::large::{Array, Numbers};
+use crate::patience::met;
 
 /// What a communicator looks like from here.
 struct Shape {
@@ -326,7 +327,7 @@ fn gather_counts(py: Python<'_>, mine: MPI_Count, size: usize, comm: MPI_Comm) -
     let all = counts.as_mut_ptr();
     // SAFETY: one count goes out of `mine` and one per rank into `all`, which has room for the group; both outlive the call.
     gil::brief(py, || unsafe {
-        MPI_Allgather_c((&raw const mine).cast(), 1, MPI_COUNT, all.cast(), 1, MPI_COUNT, comm)
+        met(comm, || MPI_Allgather_c((&raw const mine).cast(), 1, MPI_COUNT, all.cast(), 1, MPI_COUNT, comm))
     })?;
     Ok(counts)
 }

@@ -589,8 +589,32 @@ _CONDOR_STATE = (
 )
 
 
+# What a job of HTCondor's parallel universe does on each machine: its description has
+# the slots of all of them. The first starts the ranks, the others keep their slots.
+_CONDOR_NODES = "; ".join(
+    (
+        '[ "$_CONDOR_PROCNO" = 0 ] || exec sleep infinity',
+        'slots=$(grep "^RemoteHosts = " "$_CONDOR_JOB_AD" | cut -d \'"\' -f 2)',
+        'hosts="$_CONDOR_SCRATCH_DIR/hosts"',
+        'for slot in $(echo "$slots" | tr , " "); do echo "${slot#*@}"; done >"$hosts"',
+        'exec {start} --hostfile "$hosts" {program_and_args}',
+    )
+)
+
+
+def _condor_line(words: list[str]) -> str:
+    """Arguments in HTCondor's own quotes, of which those in a word are doubled."""
+    quoted = ["'" + word.replace("'", "''") + "'" for word in words]
+    return " ".join(quoted).replace('"', '""').replace("$", "$(DOLLAR)")
+
+
 class HTCondorEngineSetLauncher(BatchSystemLauncher):
-    """Engines as one cluster of jobs of HTCondor."""
+    """Engines as one cluster of jobs of HTCondor.
+
+    With `ranks`, they are one job of as many CPUs, and the ranks of one MPI job on the
+    machine that gives it these; with ``universe="parallel"`` as well, on the machines
+    of a dedicated scheduler, started by `ssh_cmd` on others than the first.
+    """
 
     OPTIONS = {  # noqa: RUF012
         "submit_command": ["condor_submit"],
@@ -603,28 +627,51 @@ class HTCondorEngineSetLauncher(BatchSystemLauncher):
         "job_id_regexp": r"submitted to cluster (\d+)",
         "job_id_regexp_group": 1,
         "batch_file_name": "htcondor_engines",
+        "ranks": False,
+        "universe": "vanilla",
+        "ssh_cmd": [],
     }
+
+    ranks: bool
+    universe: str
+    ssh_cmd: Any
 
     output_suffix = "-$(Cluster).$(Process).out"
     job_field, task_field = "$(Cluster)", "$(Process)"
     default_template = """\
-universe = vanilla
+universe = {universe}
 executable = {program}
 transfer_executable = False
 arguments = "{arguments}"
 getenv = True
 output = {output_file}
 error = {output_file}
-queue {n}
+{slots}
+queue {jobs}
 """
 
     def _context(self, first: int) -> dict[str, Any]:
-        program, *words = self._engine_args(first)
-        # In its own quotes, of which those in a word are doubled.
-        quoted = ["'" + word.replace("'", "''") + "'" for word in words]
-        line = " ".join(quoted).replace('"', '""').replace("$", "$(DOLLAR)")
-        known = {"program": program, "arguments": line}
-        return {**super()._context(first), **known, **self.namespace}
+        known = super()._context(first)
+        command, slots, jobs = self._engine_args(first), "", self.n
+        if self.ranks:
+            start, jobs = ranks_command(), 1
+            if self.universe == "parallel":
+                start += ssh_args(self.ssh_cmd)
+                script = _fill(_CONDOR_NODES, {**known, "start": shlex.join(start)})
+                command = ["/bin/sh", "-c", script]
+                slots = f"machine_count = {self.n}"
+            else:
+                command = [*start, "-n", str(self.n), *command]
+                slots = f"request_cpus = {self.n}"
+        program, *arguments = command
+        known |= {
+            "universe": self.universe,
+            "program": program,
+            "arguments": _condor_line(arguments),
+            "slots": slots,
+            "jobs": jobs,
+        }
+        return {**known, **self.namespace}
 
     def _submit(self, first: int) -> str:
         if self.queue:

@@ -1,11 +1,12 @@
 """An interrupt that does not reach its task, which is in a call of an MPI library.
 
 Python runs signal handlers when a call has returned. Phalanx's own engine looks for
-signals while it waits, and other MPI libraries do not: who receives what nobody sends,
-or takes part in a collective operation with an engine that has ended, stays there for
-ever. So a thread hears of interrupts at the moment at which they come. The first one
-that does not get through is told, with the line; another one ends the task with an
-error that says why, and the engine.
+signals while it waits, and other MPI libraries do not. So `phalanx.MPI` is asked to
+wait by attempts, where that can be: in messages, and before operations on all ranks.
+Elsewhere (`MPI_Init`, windows, files) who waits for an engine that does not come stays
+there for ever, and a thread hears of interrupts at the moment at which they come. The
+first one that does not get through is told, with the line; another one ends the task
+with an error that says why, and the engine.
 """
 
 import linecache
@@ -34,6 +35,7 @@ def is_needed() -> bool:
 
 def watch(engine: "Engine") -> None:
     """Begin to listen. For the main thread, which has a handler for SIGINT."""
+    os.environ["PHALANX_INTERRUPTIBLE"] = "1"
     reader, writer = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -67,8 +69,8 @@ def _listen(engine: "Engine", reader: int) -> None:
             print(
                 f"phalanx: the interrupt does not reach engine {engine.id}, which is "
                 f"in a call at {place}:\n    {line}\n"
-                "phalanx: an MPI library other than Phalanx's own cannot be "
-                "interrupted; another interrupt ends the engine",
+                "phalanx: this call of an MPI library other than Phalanx's own cannot "
+                "be interrupted; another interrupt ends the engine",
                 file=sys.stderr,
                 flush=True,
             )
