@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help venv wheel install test test-all lint format bench bench-pools bench-cluster bench-start bench-instructions record figures clean
+.PHONY: help venv wheel install test test-all lint lint-rust format bench bench-pools bench-cluster bench-start bench-instructions record figures clean
 
 help:
 	@sed -n '1,9s/^# //p' Makefile
@@ -38,10 +38,13 @@ test: install
 test-all: install
 	@$(BIN)/python tests/run.py --all
 
-lint: install
-	@$(PIP) install -r tests/requirements/lint.txt
+# Of all linters, these need no wheel: `make -j lint` runs them while it is built.
+lint-rust:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+lint: lint-rust install
+	@$(PIP) install -r tests/requirements/lint.txt
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy python/phalanx python/_phalanx_doors.py tests/run.py tests/tiers

@@ -1,8 +1,10 @@
 """Run the test tiers and say how many cases each one ran, and what took how long.
 
     python tests/run.py [--list] [TIER ...]
+    python tests/run.py --with TIER ...
 
-Without names, every tier of `make test` runs; `--all` adds the long ones.
+Without names, every tier of `make test` runs; `--with` adds some of the long ones to
+them, `--all` adds all.
 Each tier is a function in `tests/tiers/`; it returns counts and never hangs:
 every process it starts has a time limit. Tiers that mostly wait run beside the others,
 which mostly compute; what they print follows when they have ended.
@@ -178,6 +180,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("tiers", nargs="*", metavar="TIER")
     parser.add_argument("--all", action="store_true", help="the long tiers as well")
+    parser.add_argument(
+        "--with",
+        dest="more",
+        nargs="+",
+        default=[],
+        metavar="TIER",
+        help="these as well as those of `make test`",
+    )
     parser.add_argument("--list", action="store_true", help="name the tiers and stop")
     options = parser.parse_args()
 
@@ -185,17 +195,14 @@ def main() -> int:
         for tier in TIERS.values():
             print(f"{tier.name:16} {tier.summary}{' (long)' if tier.long else ''}")
         return 0
-    unknown = [name for name in options.tiers if name not in TIERS]
+    named = [*options.tiers, *options.more]
+    unknown = [name for name in named if name not in TIERS]
     if unknown:
         parser.error(f"no tier {unknown[0]!r}; there are: {', '.join(TIERS)}")
     chosen = [
         tier
         for tier in TIERS.values()
-        if (
-            tier.name in options.tiers
-            if options.tiers
-            else options.all or not tier.long
-        )
+        if tier.name in named or (not options.tiers and (options.all or not tier.long))
     ]
 
     # A shell that runs this in the background ignores interrupts, and the jobs of

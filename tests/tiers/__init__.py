@@ -95,6 +95,12 @@ APART = (
         multiprocessing.run_futures,
         long=True,
     ),
+    Tier(
+        "pythons",
+        "the wheel under the other CPythons",
+        python.run_others,
+        long=True,
+    ),
 )
 
 OTHERS = (
@@ -120,11 +126,6 @@ LONG = (
         "crossing-rest",
         "mpi4py's own tests at the other numbers of ranks",
         crossing.run_rest,
-    ),
-    Tier(
-        "pythons",
-        "the wheel under the other CPythons",
-        python.run_others,
     ),
     Tier(
         "multiprocessings",
