@@ -47,10 +47,13 @@ const COSTS: [(&str, &str); 17] = [
         "file",
         "system calls on the file; collective ones of many small pieces may be merged through shared memory before",
     ),
-    ("window", "one copy between the process and the window's memory; nothing of the target's time"),
+    (
+        "window",
+        "one copy between the process and the window's memory; nothing of the target's time, unless that waits: then it may copy a few bytes itself",
+    ),
     (
         "combine",
-        "the same and back, under a lock of that window and target, which others hold for as long as they combine",
+        "the same and back, or one copy by a target that waits; under a lock of that window and target, which others hold for as long as they combine",
     ),
     ("word", "words in shared memory, one for each process concerned"),
 ];

@@ -1,4 +1,4 @@
-//! A few bytes of another process's private memory, copied by that process while it looks for messages.
+//! A few bytes of another process's private memory, copied or combined by that process while it looks for messages.
 //!
 //! The kernel copies between any two processes, in a microsecond or two for a few bytes: the price of a system call that looks
 //! a process up. One that waits for messages looks at shared memory all the time, and a line in which it is asked for a copy
@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! word 0      the state                    word 1   where: bytes from the start of the memory that is meant
-//! word 2      len * 2 + (1: to write)      from 3   the bytes
+//! word 2      what is done: see `Act`      from 3   the bytes
 //!
 //!   asks:    FREE -> ASKING -> ASKED                     DONE -> FREE
 //!                               |  \ withdraws: -> FREE   |
@@ -35,6 +35,67 @@ const TAKEN: u64 = 3;
 const DONE: u64 = 4;
 const REFUSED: u64 = 5;
 
+/// What is done with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// They are read.
+    Read,
+    /// They are written.
+    Write,
+    /// They are combined with those that are there, as a number says that both sides understand; and read as they were before.
+    Combine(u32),
+    /// As many of the asker's own memory, of which the errand says where, are combined with those that are there.
+    CombineFrom(u32),
+}
+
+/// Bytes that say where memory is, for [`Act::CombineFrom`]: nothing here looks at them.
+pub const WHERE: usize = 16;
+
+impl Act {
+    /// Bytes that go to the other process for so many of its memory.
+    fn sent(self, len: usize) -> usize {
+        match self {
+            Act::Read => 0,
+            Act::Write | Act::Combine(_) => len,
+            Act::CombineFrom(_) => WHERE,
+        }
+    }
+
+    /// Bytes that come back.
+    fn given(self, len: usize) -> usize {
+        match self {
+            Act::Read | Act::Combine(_) => len,
+            Act::Write | Act::CombineFrom(_) => 0,
+        }
+    }
+
+    /// The low half is the length, in which two bits say what is done; the high half the number of a combination.
+    fn to_word(self, len: usize) -> u64 {
+        let (code, how) = match self {
+            Act::Read => (0, 0),
+            Act::Write => (1, 0),
+            Act::Combine(how) => (2, how),
+            Act::CombineFrom(how) => (3, how),
+        };
+        (u64::from(how) << 32) | u64::from(len as u32 & LEN_MOST) << 2 | code
+    }
+
+    /// What a word says, and the length; `None` for what none says.
+    fn of_word(word: u64) -> Option<(Act, usize)> {
+        let (how, len) = ((word >> 32) as u32, (word as u32 >> 2) as usize);
+        match (word % 4, how) {
+            (0, 0) => Some((Act::Read, len)),
+            (1, 0) => Some((Act::Write, len)),
+            (2, how) => Some((Act::Combine(how), len)),
+            (3, how) => Some((Act::CombineFrom(how), len)),
+            _ => None,
+        }
+    }
+}
+
+/// What a length has room for.
+const LEN_MOST: u32 = u32::MAX >> 2;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -42,8 +103,8 @@ pub struct Request {
     pub at: usize,
     /// How many bytes.
     pub len: usize,
-    /// Whether they are written there; else read.
-    pub write: bool,
+    /// What is done with them.
+    pub act: Act,
 }
 
 /// What became of it.
@@ -66,20 +127,21 @@ impl<'a> Errand<'a> {
         Errand(words)
     }
 
-    /// Asks, with the bytes to write; false, and nothing has happened, while somebody else does, or for more than fits.
+    /// Asks, with the bytes to write or to combine; false, and nothing has happened, while somebody else does, or for more than fits.
     #[inline]
     pub fn ask(&self, request: Request, bytes: &[u8]) -> bool {
         let [state, at, what, data @ ..] = self.0;
         // SYNC POINT errand: Acquire, orders these stores behind the last asker's loads; pairs with `collect`.
-        let is_fit = request.len <= ERRAND_MOST && (!request.write || bytes.len() == request.len);
+        let (act, len) = (request.act, request.len);
+        let is_fit = len <= LEN_MOST as usize
+            && act.sent(len).max(act.given(len)) <= ERRAND_MOST
+            && bytes.len() == act.sent(len);
         if !is_fit || state.compare_exchange(FREE, ASKING, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return false;
         }
         at.store(request.at as u64, Ordering::Relaxed);
-        what.store(request.len as u64 * 2 + u64::from(request.write), Ordering::Relaxed);
-        if request.write {
-            store(data, bytes);
-        }
+        what.store(act.to_word(len), Ordering::Relaxed);
+        store(data, bytes);
         // SYNC POINT errand: Release, with the request; pairs with `serve`.
         state.store(ASKED, Ordering::Release);
         true
@@ -108,7 +170,7 @@ impl<'a> Errand<'a> {
         self.0[0].compare_exchange(ASKED, FREE, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
-    /// The bytes that were read, after [`Answer::Done`]; for a request that writes, of no bytes.
+    /// The bytes that come back, after [`Answer::Done`]; none for a request that gives none.
     #[inline]
     pub fn collect(&self, into: &mut [u8]) {
         load(&self.0[DATA..], into);
@@ -116,33 +178,29 @@ impl<'a> Errand<'a> {
         self.0[0].store(FREE, Ordering::Release);
     }
 
-    /// Serves who asks, if somebody does: `copy` moves the bytes, or gives false for memory that is not to be touched. Whether
+    /// Serves who asks, if somebody does: `act` moves or combines the bytes, or gives false for memory that is not to be touched. Whether
     /// somebody did.
     #[inline]
-    pub fn serve(&self, copy: impl FnOnce(Request, &mut [u8]) -> bool) -> bool {
-        self.0[0].load(Ordering::Relaxed) == ASKED && self.serve_asked(copy)
+    pub fn serve(&self, act: impl FnOnce(Request, &mut [u8]) -> bool) -> bool {
+        self.0[0].load(Ordering::Relaxed) == ASKED && self.serve_asked(act)
     }
 
-    fn serve_asked(&self, copy: impl FnOnce(Request, &mut [u8]) -> bool) -> bool {
+    fn serve_asked(&self, act: impl FnOnce(Request, &mut [u8]) -> bool) -> bool {
         let [state, at, what, data @ ..] = self.0;
         // SYNC POINT errand: Acquire, sees the request; pairs with `ask`.
         if state.compare_exchange(ASKED, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return false;
         }
         let (at, what) = (at.load(Ordering::Relaxed), what.load(Ordering::Relaxed));
-        let (len, write) = (usize::try_from(what / 2).unwrap_or(usize::MAX), what % 2 == 1);
         let mut bytes = [0; ERRAND_MOST];
-        let served = usize::try_from(at).is_ok_and(|at| {
-            let Some(bytes) = bytes.get_mut(..len) else { return false };
-            if write {
-                load(data, bytes);
-            }
-            let copied = copy(Request { at, len, write }, bytes);
-            if copied && !write {
-                store(data, bytes);
-            }
-            copied
-        });
+        let carry_out = || {
+            let (at, (kind, len)) = (usize::try_from(at).ok()?, Act::of_word(what)?);
+            let (sent, given) = (kind.sent(len), kind.given(len));
+            let bytes = bytes.get_mut(..sent.max(given))?;
+            load(data, &mut bytes[..sent]);
+            act(Request { at, len, act: kind }, bytes).then(|| store(data, &bytes[..given]))
+        };
+        let served = carry_out().is_some();
         // SYNC POINT errand: Release, with the bytes; pairs with `look`.
         state.store(if served { DONE } else { REFUSED }, Ordering::Release);
         true
@@ -178,19 +236,19 @@ mod tests {
         let mut memory = [7u8; 200];
         for len in [0, 1, 7, 8, 9, 40, ERRAND_MOST] {
             let sent: Vec<u8> = (0..len as u8).collect();
-            assert!(errand.ask(Request { at: 3, len, write: true }, &sent));
+            assert!(errand.ask(Request { at: 3, len, act: Act::Write }, &sent));
             assert_eq!(errand.look(), None);
             assert!(errand.serve(|request, bytes| {
                 memory[request.at..request.at + request.len].copy_from_slice(bytes);
-                request.write
+                request.act == Act::Write
             }));
             assert_eq!(errand.look(), Some(Answer::Done));
             errand.collect(&mut []);
             assert_eq!(memory[3..3 + len], sent);
-            assert!(errand.ask(Request { at: 2, len, write: false }, &[]));
+            assert!(errand.ask(Request { at: 2, len, act: Act::Read }, &[]));
             assert!(errand.serve(|request, bytes| {
                 bytes.copy_from_slice(&memory[request.at..request.at + request.len]);
-                !request.write
+                request.act == Act::Read
             }));
             assert_eq!(errand.look(), Some(Answer::Done));
             let mut got = vec![0; len];
@@ -200,12 +258,45 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_the_asker_is_named_and_as_long_as_one_likes() {
+        let words = words();
+        let errand = Errand::over(&words);
+        for len in [1, ERRAND_MOST + 1, 1 << 20, LEN_MOST as usize] {
+            let request = Request { at: 1 << 40, len, act: Act::CombineFrom(3) };
+            assert!(!errand.ask(request, &[7; WHERE - 1]));
+            assert!(errand.ask(request, &[7; WHERE]));
+            assert!(errand.serve(|found, bytes| found == request && bytes[..] == [7; WHERE]));
+            assert_eq!(errand.look(), Some(Answer::Done));
+            errand.collect(&mut []);
+        }
+        assert!(!errand.ask(Request { at: 0, len: LEN_MOST as usize + 1, act: Act::CombineFrom(3) }, &[7; WHERE]));
+    }
+
+    #[test]
+    fn bytes_are_combined_and_given_as_they_were() {
+        let words = words();
+        let errand = Errand::over(&words);
+        for how in [0, 7, u32::MAX] {
+            assert!(errand.ask(Request { at: 5, len: 3, act: Act::Combine(how) }, &[1, 2, 3]));
+            assert!(errand.serve(|request, bytes| {
+                assert_eq!((request.act, &bytes[..]), (Act::Combine(how), &[1, 2, 3][..]));
+                bytes.copy_from_slice(&[9, 8, 7]);
+                true
+            }));
+            assert_eq!(errand.look(), Some(Answer::Done));
+            let mut old = [0; 3];
+            errand.collect(&mut old);
+            assert_eq!(old, [9, 8, 7]);
+        }
+    }
+
+    #[test]
     fn one_asks_at_a_time_and_may_withdraw() {
         let words = words();
         let errand = Errand::over(&words);
-        let request = Request { at: 0, len: 8, write: false };
+        let request = Request { at: 0, len: 8, act: Act::Read };
         assert!(!errand.ask(Request { len: ERRAND_MOST + 1, ..request }, &[]));
-        assert!(!errand.ask(Request { write: true, ..request }, &[0; 7]));
+        assert!(!errand.ask(Request { act: Act::Write, ..request }, &[0; 7]));
         assert!(errand.ask(request, &[]) && !errand.ask(request, &[]));
         assert!(errand.withdraw() && !errand.withdraw());
         assert!(!errand.serve(|_, _| true), "nobody asks any more");
@@ -219,11 +310,17 @@ mod tests {
     fn what_was_written_over_is_refused() {
         let words = words();
         let errand = Errand::over(&words);
-        let request = Request { at: 0, len: 8, write: false };
+        let request = Request { at: 0, len: 8, act: Act::Read };
         assert!(errand.ask(request, &[]));
-        words[2].store(u64::MAX, Ordering::Relaxed);
+        words[2].store(Act::Read.to_word(ERRAND_MOST + 1), Ordering::Relaxed);
         assert!(errand.serve(|_, _| panic!("more bytes than there is room for")));
         assert_eq!(errand.look(), Some(Answer::Refused));
+        for garbage in [(1 << 32) | 4, (1 << 32) | 5, u64::MAX << 32] {
+            assert!(errand.ask(request, &[]));
+            words[2].store(garbage, Ordering::Relaxed);
+            assert!(errand.serve(|_, _| panic!("nothing that can be asked for")));
+            assert_eq!(errand.look(), Some(Answer::Refused));
+        }
         for garbage in [ASKING, 77, u64::MAX] {
             words[0].store(garbage, Ordering::Relaxed);
             assert!(!errand.serve(|_, _| true) && !errand.ask(request, &[]) && !errand.withdraw());

@@ -13,7 +13,7 @@ use loom::thread;
 use phalanx_shm::agreement::{Fate, Ledger, ROUNDS};
 use phalanx_shm::board::LoomClaims;
 use phalanx_shm::cells::{CELLS, Cells};
-use phalanx_shm::errand::{Answer, ERRAND_WORDS, Errand, Request};
+use phalanx_shm::errand::{Act, Answer, ERRAND_WORDS, Errand, Request};
 use phalanx_shm::event::Event;
 use phalanx_shm::holders::{ALONE, Holders, SHARED};
 use phalanx_shm::notes::{NOTE_BYTES, NOTES_WORDS, Notes};
@@ -386,7 +386,7 @@ fn one_waiter_is_told_that_the_owner_of_a_lock_died() {
 /// Asks for bytes that are all `me` to be written, and takes it back if nobody serves it. Whether they were.
 fn ask(words: &[AtomicU64; ERRAND_WORDS], me: u8) -> bool {
     let errand = Errand::over(words);
-    if !errand.ask(Request { at: usize::from(me), len: 16, write: true }, &[me; 16]) {
+    if !errand.ask(Request { at: usize::from(me), len: 16, act: Act::Write }, &[me; 16]) {
         return false;
     }
     if errand.look().is_none() && errand.withdraw() {

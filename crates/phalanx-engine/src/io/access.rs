@@ -298,7 +298,7 @@ impl File {
         mut store: impl FnMut(usize, &[u8]),
     ) -> Result<u64> {
         let page = rustix::param::page_size() as u64;
-        let (mut list, mut stage) = (Vec::new(), Vec::new());
+        let (mut list, mut room) = (Vec::new(), Vec::new());
         let mut from = 0;
         loop {
             next(&mut list);
@@ -319,6 +319,7 @@ impl File {
                 pieces = rest;
                 if n == 1
                     && let Some(mem) = direct(from, len)
+                    && !mem.crawls_from(first)
                 {
                     let got = self.read_piece(mem, first)?;
                     from += got;
@@ -331,8 +332,15 @@ impl File {
                 let mut begin = first;
                 while begin < end {
                     let span = (end - begin).min(SPAN as u64) as usize;
-                    stage.resize(span.max(stage.len()), 0);
-                    let got = self.read_piece(memory::of_mut(&mut stage[..span]), begin)?;
+                    if room.len() < span + page as usize {
+                        room.resize(span + page as usize, 0);
+                    }
+                    // Half a page further in its page than the part in its own, and so is what it is moved to a little less: no
+                    // copy crawls there, neither the kernel's nor ours.
+                    let place = (begin + page / 2).wrapping_sub(room.as_ptr().addr() as u64);
+                    let lead = (place % page) as usize;
+                    let stage = &mut room[lead..lead + span];
+                    let got = self.read_piece(memory::of_mut(&mut *stage), begin)?;
                     let there = begin + got as u64;
                     for (at, len) in batch {
                         // What of the piece is in the buffer.

@@ -247,3 +247,28 @@ fn small_pieces_are_written_to_files_that_may_not_be_read_or_are_cut_meanwhile()
         file.close().unwrap();
     });
 }
+
+#[test]
+fn reads_are_the_same_wherever_in_a_page_the_memory_begins() {
+    let path = path("offsets");
+    run(1, |comm| {
+        let file = File::open(comm, &path, mode()).unwrap();
+        let data: Vec<u8> = (0..300_000).map(|i| (i % 251) as u8).collect();
+        file.write(Place::At(0), SendBuf::of(&data)).unwrap();
+        let mut memory = vec![0; data.len() + 2 * 4096];
+        let start = memory.as_ptr().addr().wrapping_neg() % 4096;
+        for offset in [0, 1, 16, 31, 32, 63, 64] {
+            for (at, len) in [(0, 2047), (0, 4096), (5, 70_000), (0, 300_000), (4096, 300_000)] {
+                memory.fill(255);
+                let begin = start + at % 4096 + offset;
+                let got = data.len().min(at + len) - at;
+                let into = &mut memory[begin..begin + len];
+                let status = file.read(Place::At(at as i64), RecvBuf::of(into)).unwrap();
+                assert_eq!(status.bytes, got as u64);
+                assert!(into[..got] == data[at..at + got], "{len} bytes from {at} on at offset {offset}");
+                assert!(memory[..begin].iter().chain(&memory[begin + got..]).all(|byte| *byte == 255));
+            }
+        }
+        file.close().unwrap();
+    });
+}

@@ -279,6 +279,8 @@ impl Window {
                         opened: OpenedMemory::new(process),
                         address: told.address,
                         asked: Asked::default(),
+                        combined: Asked::default(),
+                        many: Asked::default(),
                     },
                     None => fail!(
                         RmaShared,

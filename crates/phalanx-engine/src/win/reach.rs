@@ -12,7 +12,7 @@ use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::memory::{base_in, of, of_mut};
 use crate::error::{Error, ErrorClass, Result, fail};
 
-use super::errand::{Asked, Bytes, timed};
+use super::errand::{Asked, Bytes, timed, timed_now_and_then};
 use super::{Flavor, Window};
 
 /// Bytes moved at a time when a layout has to be packed on the way.
@@ -29,8 +29,8 @@ type Pieces<T> = SmallVec<[T; 4]>;
 pub(super) enum Place {
     /// In this process: its own memory, or the segment.
     Here(MutMem),
-    /// In another process.
-    There { opened: OpenedMemory, address: u64, asked: Asked },
+    /// In another process; and what reading or writing few bytes there has cost, combining into few, and into many.
+    There { opened: OpenedMemory, address: u64, asked: Asked, combined: Asked, many: Asked },
 }
 
 /// Elements in the memory of a target.
@@ -131,6 +131,26 @@ impl Reach<'_, '_> {
         self.ty.segments_of(self.count, from, len).map(piece).collect()
     }
 
+    /// How far in its page the first byte of the elements is.
+    pub(super) fn offset_in_page(&self) -> usize {
+        let start = match self.place() {
+            Place::Here(memory) => memory.as_ptr().addr() as u64,
+            Place::There { address, .. } => *address,
+        };
+        start.wrapping_add_signed((self.at + self.ty.true_lb()) as i64) as usize % rustix::param::page_size()
+    }
+
+    /// Runs what combines so many bytes of elements by reading and writing them, and notes now and then how long it took in another
+    /// process.
+    #[inline]
+    pub(super) fn timed_combining<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
+        match self.place() {
+            Place::There { combined, .. } if bytes <= ERRAND_MOST => timed_now_and_then(combined, work),
+            Place::There { many, .. } => timed_now_and_then(many, work),
+            Place::Here(_) => work(),
+        }
+    }
+
     /// Where all of the data is in another process, as [`Reach::remote`], if it is in one piece there and here.
     fn in_one_piece(&self, base: u64, other: &Datatype) -> Option<RemoteMem> {
         let is_one = self.ty.is_contiguous() && other.is_contiguous();
@@ -164,7 +184,7 @@ impl Reach<'_, '_> {
                 }
                 Ok(())
             }
-            Place::There { opened, address, asked } => {
+            Place::There { opened, address, asked, .. } => {
                 if let Some(remote) = self.in_one_piece(*address, from.ty) {
                     let from = dense(from.mem, from.ty, 0, bytes);
                     if self.may_ask(bytes) {
@@ -208,7 +228,7 @@ impl Reach<'_, '_> {
                 }
                 Ok(())
             }
-            Place::There { opened, address, asked } => {
+            Place::There { opened, address, asked, .. } => {
                 if let Some(remote) = self.in_one_piece(*address, to.ty) {
                     let to = dense_mut(to.mem, to.ty, 0, bytes);
                     if self.may_ask(bytes) {
@@ -240,7 +260,7 @@ impl Reach<'_, '_> {
             self.ty.pack(self.count, &memory.as_const(), from, out);
             return Ok(());
         }
-        let Place::There { opened, address, asked } = self.place() else { return Ok(()) };
+        let Place::There { opened, address, asked, .. } = self.place() else { return Ok(()) };
         let is_one = self.ty.is_contiguous() && self.may_ask(out.len());
         if is_one && self.ask(self.ty.true_lb() + from as isize, Bytes::Read(out))? {
             return Ok(());
@@ -258,7 +278,7 @@ impl Reach<'_, '_> {
             self.ty.unpack(self.count, &mut memory, from, data);
             return Ok(());
         }
-        let Place::There { opened, address, asked } = self.place() else { return Ok(()) };
+        let Place::There { opened, address, asked, .. } = self.place() else { return Ok(()) };
         let is_one = self.ty.is_contiguous() && self.may_ask(data.len());
         if is_one && self.ask(self.ty.true_lb() + from as isize, Bytes::Write(data))? {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Communication (MPI 5.0 §12.3): put, get, accumulate and their kin. Each is over, here and there, when it returns.
 
 use phalanx_shm::Deed;
+use phalanx_shm::errand::ERRAND_MOST;
 use phalanx_shm::mem::{ConstMem, MutMem};
 use phalanx_shm::owned::{OwnedGuard, OwnedLock, Processes};
 use phalanx_shm::sleep::{Deadline, SLICE};
@@ -8,13 +9,15 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::datatype::{Basic, Datatype, Kind};
 use crate::engine::buffer::{RecvBuf, SendBuf};
+use crate::engine::errands::{PIECE, number_of, place_of};
 use crate::engine::memory::{of, of_mut};
 use crate::error::{Result, fail};
 use crate::op::{Builtin, Op};
 use crate::status::PROC_NULL;
 
 use super::Window;
-use super::reach::{BATCH, Reach, STAGE};
+use super::errand::Bytes;
+use super::reach::{Reach, STAGE};
 
 /// Bytes that take less time to move than the program would need to give up a lock of its own and take it back a few times.
 const BRIEF: usize = 64 << 10;
@@ -213,18 +216,22 @@ impl Window {
     }
 }
 
-/// Packed bytes of a piece.
-type Piece = SmallVec<[u8; 64]>;
+/// Packed bytes.
+type Packed = SmallVec<[u8; 64]>;
+
+/// Whether elements of a type follow each other from the first byte on.
+fn is_dense(ty: &Datatype) -> bool {
+    ty.is_contiguous() && ty.true_lb() == 0
+}
 
 impl Combining {
     /// Combines, and gives what was there.
     fn carry_out(
         &self,
         from: Option<&SendBuf<'_, '_>>,
-        result: Option<&mut RecvBuf<'_, '_>>,
+        mut result: Option<&mut RecvBuf<'_, '_>>,
         there: &Reach<'_, '_>,
     ) -> Result<()> {
-        let is_dense = |ty: &Datatype| ty.is_contiguous() && ty.true_lb() == 0;
         if let Some(memory) = there.here()
             && is_dense(there.ty)
             && from.as_ref().is_none_or(|from| is_dense(from.ty))
@@ -247,7 +254,38 @@ impl Combining {
                 }
             };
         }
+        if there.may_ask(there.bytes) && self.asked_of_target(from, result.as_deref_mut(), there)? {
+            return Ok(());
+        }
         self.in_pieces(from, result, there)
+    }
+
+    /// Asks the target to combine few elements itself: one request instead of one to read and one to write. False, and nothing has
+    /// happened, where it is not asked.
+    fn asked_of_target(
+        &self,
+        from: Option<&SendBuf<'_, '_>>,
+        result: Option<&mut RecvBuf<'_, '_>>,
+        there: &Reach<'_, '_>,
+    ) -> Result<bool> {
+        let Some(from) = from else { return Ok(false) };
+        let basic = match self.basic {
+            Some(basic) => basic.basic(),
+            // What is replaced and wanted back.
+            None => result.is_some().then_some(Basic::Byte),
+        };
+        let Some(basic) = basic.filter(|_| is_dense(from.ty) && there.ty.is_contiguous()) else { return Ok(false) };
+        let (mut given, mut old) = ([0; ERRAND_MOST], [0; ERRAND_MOST]);
+        let (given, old) = (&mut given[..there.bytes], &mut old[..there.bytes]);
+        from.mem.at(0, there.bytes).copy_to(given);
+        let how = number_of(self.builtin, basic);
+        if !there.ask(there.ty.true_lb(), Bytes::Combine(how, given, old))? {
+            return Ok(false);
+        }
+        if let Some(result) = result {
+            result.ty.unpack(result.count, &mut result.mem, 0, old);
+        }
+        Ok(true)
     }
 
     /// Combines piece by piece: what was there is read, handed out, combined and written.
@@ -258,32 +296,63 @@ impl Combining {
         there: &Reach<'_, '_>,
     ) -> Result<()> {
         let element = self.basic.map_or(1, Datatype::size).max(1);
-        // In another process, each step costs two system calls.
-        let most = if there.here().is_some() { STAGE } else { BATCH };
+        let most = if there.here().is_some() { STAGE } else { PIECE };
         let step = most / element * element;
-        let mut old: Piece = smallvec![0; there.bytes.min(step)];
-        let mut new: Piece = smallvec![0; if from.is_some() { old.len() } else { 0 }];
+        let most = there.bytes.min(step);
+        // As far in its page as in the other process: between any other places some kernels' copies crawl.
+        let page = rustix::param::page_size();
+        let room = if most > page { page } else { 0 };
+        let mut old: Packed = smallvec![0; room + most];
+        let lead = if room > 0 { there.offset_in_page().wrapping_sub(old.as_ptr().addr()) % page } else { 0 };
+        // Elements that lie as the target's do are combined from where they are.
+        let dense = from.filter(|from| self.basic.is_some() && is_dense(from.ty));
+        let mut new: Packed = smallvec![0; if from.is_some() && dense.is_none() { most } else { 0 }];
         for at in (0..there.bytes).step_by(step) {
             let len = step.min(there.bytes - at);
-            let (old, reads) = (&mut old[..len], self.basic.is_some() || result.is_some());
-            if reads {
-                there.read_packed(at, old)?;
+            if let (Some(dense), Some(basic), None) = (dense, self.basic, &result)
+                && self.many_asked_of_target(dense.mem.at(at as isize, len), basic, at, there)?
+            {
+                continue;
             }
-            if let Some(result) = result.as_deref_mut() {
-                result.ty.unpack(result.count, &mut result.mem, at, old);
-            }
-            let Some(from) = from else { continue };
-            let new = &mut new[..len];
-            from.ty.pack(from.count, &from.mem, at, new);
-            match self.basic {
-                Some(basic) => {
-                    self.combine(basic, new, old)?;
-                    there.write_packed(at, old)?;
+            let (old, reads) = (&mut old[lead..lead + len], self.basic.is_some() || result.is_some());
+            let (new, result) = (new.get_mut(..len).unwrap_or_default(), result.as_deref_mut());
+            there.timed_combining(len, || {
+                if reads {
+                    there.read_packed(at, old)?;
                 }
-                None => there.write_packed(at, new)?,
-            }
+                if let Some(result) = result {
+                    result.ty.unpack(result.count, &mut result.mem, at, old);
+                }
+                let Some(from) = from else { return Ok(()) };
+                if let (Some(dense), Some(basic)) = (dense, self.basic) {
+                    self.op.reduce(basic, dense.mem.at(at as isize, len), of_mut(old), len / element)?;
+                    return there.write_packed(at, old);
+                }
+                from.ty.pack(from.count, &from.mem, at, new);
+                match self.basic {
+                    Some(basic) => {
+                        self.combine(basic, new, old)?;
+                        there.write_packed(at, old)
+                    }
+                    None => there.write_packed(at, new),
+                }
+            })?;
         }
         Ok(())
+    }
+
+    /// Asks the target to combine a piece of this process's memory with its own from packed byte `at` on: one copy between processes
+    /// instead of one to read and one to write. False, and nothing has happened, where it is not asked.
+    fn many_asked_of_target(
+        &self,
+        piece: ConstMem,
+        basic: &Datatype,
+        at: usize,
+        there: &Reach<'_, '_>,
+    ) -> Result<bool> {
+        let Some(basic) = basic.basic().filter(|_| there.asks() && there.ty.is_contiguous()) else { return Ok(false) };
+        let (how, place) = (number_of(self.builtin, basic), place_of(there.win.engine().me(), piece));
+        there.ask(there.ty.true_lb() + at as isize, Bytes::CombineFrom(how, place, piece.len()))
     }
 
     /// `old = new op old`, both packed.

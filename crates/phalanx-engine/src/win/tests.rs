@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use phalanx_shm::errand::ERRAND_MOST;
+use phalanx_shm::ProcId;
+use phalanx_shm::errand::{Act, Answer, ERRAND_MOST, Request, WHERE};
 use phalanx_shm::mem::MutMem;
 
 use super::reach::Place;
 use super::{Assertions, Hold, Target, Window};
 use crate::datatype::{Basic, Datatype};
-use crate::engine::memory::of_mut;
+use crate::engine::errands::{PIECE, number_of, place_of};
+use crate::engine::memory::{of, of_mut};
 use crate::error::{Error, ErrorClass};
 use crate::op::{Builtin, Op};
 use crate::testing::{neighbours, run};
@@ -141,7 +143,7 @@ fn asked(win: &Window) -> &super::errand::Asked {
 #[test]
 fn a_target_that_waits_is_asked_itself_and_one_that_does_not_is_not_waited_for() {
     run(2, |comm| {
-        let win = private(comm, 400);
+        let win = private(comm, 8 + 4 * MANY);
         win.lock_all(Assertions::default()).unwrap();
         if comm.rank() == 1 {
             // Each pass of progress serves who asks.
@@ -163,6 +165,8 @@ fn a_target_that_waits_is_asked_itself_and_one_that_does_not_is_not_waited_for()
             // Five lengths, both ways. Where there is no CPU for each rank, nobody is asked.
             assert_eq!(asked(&win).answered(), if win.0.asks { 1000 } else { 0 });
             asked(&win).expect(1000);
+            combine_by_asking(&win);
+            combine_many_by_asking(&win);
             ASKED.store(true, Ordering::Release);
         }
         comm.barrier().unwrap();
@@ -184,6 +188,94 @@ fn a_target_that_waits_is_asked_itself_and_one_that_does_not_is_not_waited_for()
         win.unlock_all().unwrap();
         win.free().unwrap();
     });
+}
+
+/// Combines elements of rank 1 that waits, by one request each.
+fn combine_by_asking(win: &Window) {
+    let Place::There { combined, .. } = &win.0.parts[1].place else { panic!("the memory of rank 1 is private") };
+    combined.expect(u32::MAX / 4);
+    let place = |count| Target { displacement: 8, ..at(1, 0, count) };
+    let most = ERRAND_MOST / 4;
+    for count in [1, 3, most, most + 1, 40] {
+        let start: Vec<i32> = (0..count as i32).map(|i| 1000 * i).collect();
+        win.put(SendBuf::of(&start), place(count)).unwrap();
+        let mut expected = start;
+        for (builtin, given) in
+            [(Builtin::Sum, 5), (Builtin::Max, 3001), (Builtin::Replace, 12), (Builtin::Bxor, 7), (Builtin::NoOp, 99)]
+        {
+            let (given, mut old) = (vec![given; count], vec![-1; count]);
+            let op = Op::predefined(builtin);
+            win.accumulate(Some(SendBuf::of(&given)), Some(RecvBuf::of(&mut old)), place(count), &op).unwrap();
+            assert_eq!(old, expected, "{count} elements before {}", builtin.name());
+            win.accumulate(Some(SendBuf::of(&given)), None, place(count), &op).unwrap();
+            for value in &mut expected {
+                *value = match builtin {
+                    Builtin::Sum => *value + 10,
+                    Builtin::Max => (*value).max(3001),
+                    Builtin::Replace => 12,
+                    _ => *value,
+                };
+            }
+        }
+        let mut now = vec![0; count];
+        win.get(RecvBuf::of(&mut now), place(count)).unwrap();
+        assert_eq!(now, expected);
+    }
+    // Three of the lengths; replacing without looking is a write, and no operation a read.
+    assert_eq!(combined.answered(), if win.0.asks { 3 * 7 } else { 0 });
+    // What nobody would ask for by this library is refused, and then done by the kernel.
+    let errand = win.0.control.errand(1).unwrap();
+    let sum = |basic| number_of(Builtin::Sum, basic);
+    for (how, len) in [(u32::MAX, 8), (77 << 16, 8), (sum(Basic::Byte), 8), (sum(Basic::Int32), 7)] {
+        if win.0.asks {
+            assert!(errand.ask(Request { at: 8, len, act: Act::Combine(how) }, &[1; 8][..len]));
+            let answer = std::iter::repeat_with(|| errand.look()).flatten().next();
+            assert_eq!(answer, Some(Answer::Refused));
+        }
+    }
+    let mut now = [0; 2];
+    win.get(RecvBuf::of(&mut now), place(2)).unwrap();
+    assert_eq!(now, [12; 2]);
+}
+
+/// Elements that are more than two pieces, the last one of which is not whole.
+const MANY: usize = 2 * (PIECE / 4) + 1001;
+
+/// Combines more elements than a request carries with those of rank 1 that waits.
+fn combine_many_by_asking(win: &Window) {
+    let Place::There { many, .. } = &win.0.parts[1].place else { panic!("the memory of rank 1 is private") };
+    many.expect(u32::MAX / 4);
+    let (before, sum) = (many.answered(), Op::predefined(Builtin::Sum));
+    let place = |count| Target { displacement: 8, ..at(1, 0, count) };
+    for count in [ERRAND_MOST / 4 + 1, 5000, PIECE / 4, MANY] {
+        let start: Vec<i32> = (0..count as i32).map(|i| 3 * i).collect();
+        win.put(SendBuf::of(&start), place(count)).unwrap();
+        let given: Vec<i32> = (0..count as i32).map(|i| i % 1000).collect();
+        win.accumulate(Some(SendBuf::of(&given)), None, place(count), &sum).unwrap();
+        let mut now = vec![0; count];
+        win.get(RecvBuf::of(&mut now), place(count)).unwrap();
+        assert!(now.iter().zip(0..).all(|(value, i)| *value == 3 * i + i % 1000), "{count} elements");
+        // What the result is wanted of is read and written.
+        let mut old = vec![0; count];
+        win.accumulate(Some(SendBuf::of(&given)), Some(RecvBuf::of(&mut old)), place(count), &sum).unwrap();
+        assert_eq!(old, now);
+    }
+    assert_eq!(many.answered() - before, if win.0.asks { 3 + 3 } else { 0 });
+    let errand = win.0.control.errand(1).unwrap();
+    let (how, mine) = (number_of(Builtin::Sum, Basic::Int32), of(&[1i32; 4]));
+    let me = place_of(win.engine().me(), mine);
+    let nobody = place_of(ProcId(u32::MAX), mine);
+    let nowhere = [[1; WHERE / 2], me[WHERE / 2..].try_into().unwrap()].concat();
+    for (len, place) in [(PIECE + 4, &me[..]), (7, &me), (8, &nobody), (8, &nowhere)] {
+        if win.0.asks {
+            assert!(errand.ask(Request { at: 8, len, act: Act::CombineFrom(how) }, place));
+            let answer = std::iter::repeat_with(|| errand.look()).flatten().next();
+            assert_eq!(answer, Some(Answer::Refused), "{len} bytes from {place:?}");
+        }
+    }
+    let mut now = [0; 3];
+    win.get(RecvBuf::of(&mut now), place(3)).unwrap();
+    assert_eq!(now, [0, 5, 10]);
 }
 
 /// Rank 0 has done what it does while rank 1 looks, and what it does while that computes.

@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 const PIECE: usize = 1 << 10;
 
 /// Bytes from and to which it matters: beyond the second-level cache of these processors the library takes vectors again.
-const FIRST: usize = 2 * PIECE;
+pub(super) const FIRST: usize = 2 * PIECE;
 const LAST: usize = 4 << 20;
 
 /// Bytes of a page, in which offsets count, and how many bytes behind the source's the target's has to be to be far enough.
@@ -44,7 +44,7 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
 }
 
 #[inline]
-fn is_offset_in_question(from: *const u8, to: *mut u8) -> bool {
+pub(super) fn is_offset_in_question(from: *const u8, to: *mut u8) -> bool {
     (to.addr().wrapping_sub(from.addr()) % PAGE).wrapping_sub(1) < FAR - 1
 }
 
