@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .asyncresult import AsyncResult
 from .base import View, check_callable
-from .remotefunction import ParallelFunction, getname
+from .remotefunction import ParallelFunction
 from .submit import Call, dependency
 
 if TYPE_CHECKING:
@@ -93,10 +93,7 @@ class LoadBalancedView(View):
         call = Call("apply", "apply", (f, tuple(args or ()), dict(kwargs or {})), False)
         submitted = self.client._ledger.submit(call, self._fields())
         submitted.single = True
-        result = self._took(
-            AsyncResult(self.client, submitted, fname=getname(f), owner=True)
-        )
-        return result.get() if block else result
+        return self._answer(submitted, block, f)
 
     def _call_many(self, f: Any, name: str, calls: list[Any]) -> Any:
         """A task for each of the arguments of one function, which is sent once."""

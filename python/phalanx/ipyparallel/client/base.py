@@ -5,8 +5,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..serialize.canning import Reference
-from .asyncresult import AsyncMapResult, AsyncResult
-from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
+from .asyncresult import SLICE, AsyncMapResult, AsyncResult
+from .futures import Submitted
+from .remotefunction import (
+    ParallelFunction,
+    RemoteFunction,
+    getname,
+    parallel,
+    remote,
+)
 
 if TYPE_CHECKING:
     from .balanced import ViewExecutor
@@ -95,6 +102,28 @@ class View:
     def _took(self, result: AsyncResult) -> AsyncResult:
         self.history.extend(result.msg_ids)
         return result
+
+    def _answer(
+        self, submitted: Submitted, block: bool | None, what: Any, targets: Any = None
+    ) -> Any:
+        """The results of a call that is waited for, else an `AsyncResult` of it.
+
+        `what` is the name of what is called, or that itself.
+        """
+        self.history.extend(submitted.ids)
+        if block:
+            # Most such calls have nothing but values, and nobody asks for more.
+            values = submitted.values(SLICE)
+            if values is not None:
+                return values[0] if submitted.single else list(values)
+        result = AsyncResult(
+            self.client,
+            submitted,
+            fname=what if type(what) is str else getname(what),
+            targets=targets,
+            owner=True,
+        )
+        return result.get() if block else result
 
     def apply(self, __ipp_f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call ``f(*args, **kwargs)`` on the engines.

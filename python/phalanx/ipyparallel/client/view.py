@@ -14,7 +14,7 @@ from .asyncresult import AsyncMapResult, AsyncResult
 from .balanced import LazyMapIterator, LoadBalancedView, ViewExecutor
 from .base import View, check_callable
 from .gather import Gathered
-from .remotefunction import ParallelFunction, getname
+from .remotefunction import ParallelFunction
 from .submit import Call
 
 if TYPE_CHECKING:
@@ -90,23 +90,14 @@ class DirectView(View):
         args: list[Any] | None = None,
         **fields: Any,
     ) -> Any:
-        """Submit it; `what` is the name of what is called, or that itself."""
+        """Submit it, and answer as `_answer` does."""
         single, numbers, uuids = self._where(targets)
         call.shared = len(numbers) > 1
         submitted = self.client._ledger.submit(
             call, self._fields(**fields), args, numbers, uuids
         )
         submitted.single = single
-        result = self._took(
-            AsyncResult(
-                self.client,
-                submitted,
-                fname=what if type(what) is str else getname(what),
-                targets=list(numbers),
-                owner=True,
-            )
-        )
-        return result.get() if block else result
+        return self._answer(submitted, block, what, list(numbers))
 
     def _really_apply(
         self,
