@@ -1,6 +1,6 @@
 //! Ways are tried while a program runs: whichever one a message or an operation goes, its data arrives.
 
-use phalanx_engine::{RecvBuf, SendBuf, testing};
+use phalanx_engine::{RecvBuf, SendBlocks, SendBuf, testing};
 use phalanx_shm::CpuBudget;
 
 /// Enough uses for several trials of each way.
@@ -78,6 +78,44 @@ fn collective_operations_give_the_same_whichever_way_is_tried() {
                     assert!(one == patterns[use_ % 5], "Bcast {use_} of {bytes} bytes");
                 }
             }
+        });
+    }
+}
+
+#[test]
+fn operations_of_large_blocks_are_tried_through_the_area_and_by_messages() {
+    for (ranks, bytes) in [(2, 100_000), (3, 100_000), (3, 400_000)] {
+        testing::run(ranks, |comm| {
+            let engine = comm.engine();
+            engine.count_messages(true);
+            let (me, n) = (comm.rank() as usize, comm.size() as usize);
+            let patterns = patterns(bytes);
+            let block = |use_: usize, rank: usize| &patterns[(use_ + rank) % 5];
+            let right = |all: &[u8], use_: usize| {
+                all.chunks(bytes).enumerate().all(|(rank, got)| got == block(use_, rank).as_slice())
+            };
+            // By then a window of both paces is over.
+            for use_ in 0..70 {
+                let mut all = vec![0; bytes * n];
+                comm.allgather(SendBuf::of(block(use_, me)).into(), RecvBuf::of(&mut all).into()).expect("allgather");
+                assert!(right(&all, use_), "Allgather {use_}");
+                let mut one = if me == 1 { block(use_, 1).clone() } else { vec![0; bytes] };
+                comm.bcast(RecvBuf::of(&mut one), 1).expect("bcast");
+                assert!(one == *block(use_, 1), "Bcast {use_}");
+                let out: Vec<u8> = (0..n).flat_map(|to| block(use_ + to, me)).copied().collect();
+                comm.alltoall(SendBlocks::from(SendBuf::of(&out)).into(), RecvBuf::of(&mut all).into())
+                    .expect("alltoall");
+                assert!(right(&all, use_ + me), "Alltoall {use_}");
+                let room = (me == 1).then(|| RecvBuf::of(&mut all).into());
+                comm.gather(SendBuf::of(block(use_, me)).into(), room, 1).expect("gather");
+                assert!(me != 1 || right(&all, use_), "Gather {use_}");
+                let handed = (me == 0).then(|| SendBuf::of(&out).into());
+                comm.scatter(handed, RecvBuf::of(&mut one).into(), 0).expect("scatter");
+                assert!(one == *block(use_ + me, 0), "Scatter {use_}");
+            }
+            let tally = engine.tally();
+            let moved = tally.received_by_pipe.messages + tally.received_by_single_copy.messages;
+            assert!(moved > 0 || engine.universe().ways().fixed, "nothing went by messages");
         });
     }
 }

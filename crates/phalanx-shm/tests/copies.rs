@@ -56,6 +56,32 @@ fn pieces_of_different_sizes_are_matched_up() {
 }
 
 #[test]
+fn data_is_right_wherever_both_sides_begin_in_their_pages() {
+    if !allowed() {
+        return;
+    }
+    let source: Vec<u8> = (0..300_000).map(|i| (i % 253) as u8).collect();
+    for (skew, len) in [0, 1, 15, 16, 31, 32, 63, 64, 4000].into_iter().flat_map(|skew| [(skew, 5000), (skew, 200_001)])
+    {
+        let mut room = vec![0; len + 8192];
+        // As far behind the source's place in its page.
+        let page = |at: *const u8| at.addr() % 4096;
+        let start = (page(source.as_ptr()) + skew + 4096 - page(room.as_ptr())) % 4096;
+        let into = &mut room[start..start + len];
+        // SAFETY: `room` is not touched before the copies are over.
+        let here = unsafe { MutMem::new(into.as_mut_ptr(), len) };
+        single_copy::read(me(), remote(&source[..len]), here).unwrap();
+        assert!(into == &source[..len], "read {skew} {len}");
+        let other = &source[7..7 + len];
+        // SAFETY: as above; the source is only read.
+        let from = unsafe { ConstMem::new(other.as_ptr(), len) };
+        single_copy::write_vectored(me(), &[from], &[remote(into)]).unwrap();
+        assert!(into == other, "write {skew} {len}");
+        assert!(room[..start].iter().chain(&room[start + len..]).all(|byte| *byte == 0), "{skew} {len}");
+    }
+}
+
+#[test]
 fn refusals_say_how_far_it_got() {
     let mut room = vec![0; 8192];
     // SAFETY: `room` is not touched before the copies are over.

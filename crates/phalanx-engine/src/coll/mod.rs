@@ -43,6 +43,7 @@ use crate::request::Request;
 
 pub use args::{Arg, RecvBlocks, SendBlocks};
 use call::{Call, Kind, Mode};
+use fast::Left;
 pub use neighbours::Neighbours;
 pub(crate) use plan::Team;
 pub(crate) use schedule::Dst;
@@ -109,11 +110,12 @@ impl Collective<'_, '_> {
             comm.usable()?;
             let call = call?;
             comm.engine().count(Deed::Collective, || call.bytes(comm));
-            if let Some(done) = fast::run(comm, &call) {
-                return done;
-            }
+            let Left::Messages(messages) = fast::run(comm, &call)? else { return Ok(()) };
             let tag = comm.coll().next_tag();
-            comm.run_plan(plan::plan(comm, &call)?, kind.name(Mode::Blocking), tag)
+            let plan = plan::plan(comm, &call)?.copied_alone(messages.alone);
+            comm.run_plan(plan, kind.name(Mode::Blocking), tag)?;
+            messages.ended(comm);
+            Ok(())
         };
         run().map_err(|e| {
             fast::leave(comm, kind, &e);

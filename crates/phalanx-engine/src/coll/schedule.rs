@@ -23,7 +23,7 @@ use smallvec::SmallVec;
 use crate::comm::Comm;
 use crate::datatype::{Basic, Datatype};
 use crate::engine::buffer::{Equivalence, RecvBuf, SendBuf};
-use crate::engine::{Core, Engine, RawOp, Schedule, Step as Progress};
+use crate::engine::{Copied, Core, Engine, RawOp, Schedule, Step as Progress};
 use crate::error::{Error, ErrorClass, Result};
 use crate::op::Op;
 use crate::status::Status;
@@ -127,6 +127,8 @@ pub(crate) struct Peer {
 pub(crate) struct Plan {
     steps: Vec<Step>,
     scratch: Vec<Scratch>,
+    /// Large messages are copied by their receiver alone where that is possible.
+    alone: bool,
 }
 
 impl Plan {
@@ -189,6 +191,11 @@ impl Plan {
         self.scratch(Datatype::predefined(Basic::Byte), len)
     }
 
+    /// The same plan, whose large messages are copied by their receiver alone where that is possible, if `alone` says so.
+    pub(crate) fn copied_alone(self, alone: bool) -> Plan {
+        Plan { alone, ..self }
+    }
+
     /// Whether nothing is sent or received.
     pub(crate) fn is_local(&self) -> bool {
         !self.steps.iter().any(|s| matches!(s, Step::Send { .. } | Step::Recv { .. }))
@@ -247,8 +254,12 @@ impl Run {
             }
             Step::Recv { peer, data } => {
                 let buf = RecvBuf::raw(data.mem, data.count, &data.ty);
-                let in_exchange = data.bytes() >= Ways::LEAST_PIPE && self.plan.is_exchange(step);
-                core.irecv_planned(peer.ctx, peer.proc, self.tag, buf, in_exchange)?
+                let copied = match () {
+                    () if self.plan.alone => Copied::Alone,
+                    () if data.bytes() >= Ways::LEAST_PIPE && self.plan.is_exchange(step) => Copied::InExchange,
+                    () => Copied::Any,
+                };
+                core.irecv_planned(peer.ctx, peer.proc, self.tag, buf, copied)?
             }
             _ => return Ok(()),
         };

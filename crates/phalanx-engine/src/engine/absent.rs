@@ -21,7 +21,7 @@ use crate::status::Status;
 
 use super::core::{Core, bytes};
 use super::matching::Pattern;
-use super::ops::{Body, Data, Owner, RawOp, RecvOp, RecvStage, Target};
+use super::ops::{Body, Copied, Data, Owner, RawOp, RecvOp, RecvStage, Target};
 use super::receive::{Content, Matched, Stored};
 use super::wait::Waiting;
 use super::{Engine, memory};
@@ -205,7 +205,7 @@ impl Core {
                 let target =
                     Target { mem: memory::of_mut(&mut data), count: data.len(), ty: bytes().clone(), grow: None };
                 let (pattern, stage) = (Pattern { source, tag }, RecvStage::Posted);
-                let receive = RecvOp { ctx, pattern, target, stage, in_exchange: false };
+                let receive = RecvOp { ctx, pattern, target, stage, copied: Copied::Any };
                 let op = self.ops.add(Owner::User, Body::Recv(receive));
                 let signature = matched.signature;
                 self.absentees.all[at].fetched = Some(Fetched { op, from, source, tag, signature, data });

@@ -39,7 +39,7 @@ use super::ended::Lives;
 use super::errands::Errands;
 use super::large::Tried;
 use super::matching::{IntMap, Pattern};
-use super::ops::{Body, Data, Ops, Owner, RecvStage, SendStage, Target};
+use super::ops::{Body, Copied, Data, Ops, Owner, RecvStage, SendStage, Target};
 use super::receive::{Incoming, Queues};
 use super::replay::Replay;
 use super::schedules::Schedules;
@@ -488,20 +488,20 @@ impl Core {
     /// # Errors
     /// When memory for the operation is short.
     pub fn irecv_typed(&mut self, ctx: u32, source: ProcId, tag: i32, buf: RecvBuf<'static, '_>) -> Result<RawOp> {
-        self.irecv_planned(ctx, source, tag, buf, false)
+        self.irecv_planned(ctx, source, tag, buf, Copied::Any)
     }
 
-    /// The same as a part of a collective: see [`Incoming::in_exchange`].
+    /// The same as a part of a collective.
     pub(crate) fn irecv_planned(
         &mut self,
         ctx: u32,
         source: ProcId,
         tag: i32,
         buf: RecvBuf<'static, '_>,
-        in_exchange: bool,
+        copied: Copied,
     ) -> Result<RawOp> {
         let pattern = Pattern { source: source.0 as i32, tag };
-        self.recv_start(&Incoming { in_exchange, ..Incoming::of(ctx, pattern, &buf) }, Owner::Raw)
+        self.recv_start(&Incoming { copied, ..Incoming::of(ctx, pattern, &buf) }, Owner::Raw)
     }
 
     /// The outcome of an operation if it is done (which frees it), else `None`.

@@ -49,7 +49,7 @@ use crate::status::Status;
 use super::core::{Core, is_collective};
 use super::kind;
 use super::memory;
-use super::ops::{Data, RawOp, RecvStage, SendStage, Target};
+use super::ops::{Copied, Data, RawOp, RecvStage, SendStage, Target};
 use super::pieces::Pieces;
 use super::receive::Matched;
 pub(crate) use tried::Tried;
@@ -305,7 +305,7 @@ impl Core {
             return;
         };
         recv.target.fit(matched.bytes);
-        let (target, in_exchange) = (recv.target.clone(), recv.in_exchange);
+        let (target, copied) = (recv.target.clone(), recv.copied);
         let end = matched.bytes.min(target.room());
         if end == 0 {
             let outcome = self.outcome(matched, target.room(), &target.ty);
@@ -321,15 +321,20 @@ impl Core {
         // What counts in a collective is the work of all: a root that copies into no pipe is done earlier. Who receives from several and
         // sends nothing has the most to do itself, and leaves half of all but the first message to its senders.
         let first = is_collective(matched.ctx) && self.transfers.is_empty();
-        let exchanging = self.offered > 0 || in_exchange || first;
-        let is_for_one = if exchanging && self.crowded && !self.transfers.is_empty() {
+        let exchanging = self.offered > 0 || copied != Copied::Any || first;
+        let is_for_one = if copied == Copied::Alone {
+            true
+        } else if exchanging && self.crowded && !self.transfers.is_empty() {
             end >= Ways::LEAST_PIPE as u64
         } else if exchanging {
             end >= ways.exchange as u64
         } else {
             ways.is_for_one(end)
         };
-        let mut course = self.course_of(&offer, &ours, exchanging, is_for_one);
+        let mut course = match copied {
+            Copied::Alone => None,
+            _ => self.course_of(&offer, &ours, exchanging, is_for_one),
+        };
         let is_for_one = course.map_or(is_for_one, |course| course.way() == Way::Alone);
         if is_for_one && let Some(mut pull) = self.take_alone(offer, &ours) {
             pull.course = course;

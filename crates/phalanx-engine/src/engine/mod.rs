@@ -56,7 +56,7 @@ pub(crate) use self::core::base_of;
 pub(crate) use abroad::{Entry, Identity, Visit};
 pub(crate) use absent::Receiving;
 pub(crate) use matching::Pattern;
-pub(crate) use ops::{Data, Owner, SendStage as Stage};
+pub(crate) use ops::{Copied, Data, Owner, SendStage as Stage};
 pub(crate) use receive::{Direct, Incoming, Stored};
 pub(crate) use replay::Decision;
 pub(crate) use schedules::ScheduleId;

@@ -127,14 +127,24 @@ pub(crate) enum SendStage {
     Streaming { at: u64, end: u64, to: RawOp },
 }
 
+/// Who copies a large message, as far as its receive decides that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// As it is best for one by itself.
+    Any,
+    /// As it is best in a collective in which this rank meanwhile receives no more messages than it sends, or this one only.
+    InExchange,
+    /// Its receiver alone, where that is possible.
+    Alone,
+}
+
 /// A receive under way.
 pub(crate) struct RecvOp {
     pub(crate) ctx: u32,
     pub(crate) pattern: Pattern,
     pub(crate) target: Target,
     pub(crate) stage: RecvStage,
-    /// See [`Incoming`](super::receive::Incoming).
-    pub(crate) in_exchange: bool,
+    pub(crate) copied: Copied,
 }
 
 /// Where a message is to be put.

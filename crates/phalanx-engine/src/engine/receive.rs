@@ -13,7 +13,7 @@ use super::buffer::{Grow, RecvBuf};
 use super::core::Core;
 use super::kind;
 use super::matching::{Arrived, Pattern, Posted};
-use super::ops::{Body, Data, Owner, RawOp, RecvOp, RecvStage, Target};
+use super::ops::{Body, Copied, Data, Owner, RawOp, RecvOp, RecvStage, Target};
 use super::send::Outgoing;
 
 /// Bytes that no message has.
@@ -58,22 +58,21 @@ pub(crate) struct Incoming<'t> {
     pub(crate) ty: &'t Datatype,
     /// For bytes: where more of them go than fit.
     pub(crate) grow: Option<Grow>,
-    /// It is part of a collective in which this rank meanwhile receives no more messages than it sends, or this one only.
-    pub(crate) in_exchange: bool,
+    pub(crate) copied: Copied,
 }
 
 impl<'t> Incoming<'t> {
     /// One into a buffer.
     pub(crate) fn of(ctx: u32, pattern: Pattern, buf: &RecvBuf<'_, 't>) -> Incoming<'t> {
         let RecvBuf { mem, count, ty, .. } = *buf;
-        Incoming { ctx, pattern, mem, count, ty, grow: None, in_exchange: false }
+        Incoming { ctx, pattern, mem, count, ty, grow: None, copied: Copied::Any }
     }
 
     /// The operation that it becomes.
     fn posted(&self) -> Body {
         let target = Target { mem: self.mem, count: self.count, ty: self.ty.clone(), grow: self.grow };
-        let (ctx, pattern, in_exchange) = (self.ctx, self.pattern, self.in_exchange);
-        Body::Recv(RecvOp { ctx, pattern, target, stage: RecvStage::Posted, in_exchange })
+        let (ctx, pattern, copied) = (self.ctx, self.pattern, self.copied);
+        Body::Recv(RecvOp { ctx, pattern, target, stage: RecvStage::Posted, copied })
     }
 
     /// The same with room for a message of so many bytes, where that can be made.

@@ -50,9 +50,15 @@ impl MutMem {
     /// it might, a look at the machine tells, which takes some tens of microseconds.
     #[must_use]
     pub fn crawls_from(&self, at: u64) -> bool {
-        let in_page = core::ptr::without_provenance(at as usize);
-        self.len >= FIRST && is_offset_in_question(in_page, self.ptr) && kernel_crawls()
+        kernel_crawls(core::ptr::without_provenance(at as usize), self.ptr, self.len)
     }
+}
+
+/// Whether the kernel's copy of so many bytes crawls from one address to another, of which only the places in their pages count. The
+/// first time that it might, a look at the machine tells, which takes some tens of microseconds.
+#[inline]
+pub(crate) fn kernel_crawls(from: *const u8, to: *const u8, len: usize) -> bool {
+    len >= FIRST && is_offset_in_question(from, to.cast_mut()) && crawls_here()
 }
 
 /// What a look at the machine has shown.
@@ -61,7 +67,7 @@ const UNKNOWN: u8 = 0;
 const NO: u8 = 1;
 const YES: u8 = 2;
 
-fn kernel_crawls() -> bool {
+fn crawls_here() -> bool {
     if CRAWLS.load(Ordering::Relaxed) == UNKNOWN {
         // Where there is no such file, nothing is known to crawl.
         let crawls = look().unwrap_or(false);
@@ -116,7 +122,7 @@ mod tests {
             assert!(!crawls(offset, len, at), "{offset} {len} {at}");
         }
         let first = crawls(16, 4096, 1 << 40);
-        assert_eq!(first, kernel_crawls());
+        assert_eq!(first, crawls_here());
         assert_ne!(CRAWLS.load(Ordering::Relaxed), UNKNOWN);
         assert_eq!(crawls(117, 4096, 4096 + 100), first);
     }

@@ -26,6 +26,8 @@ pub mod x87;
 use core::marker::PhantomData;
 
 #[cfg(not(loom))]
+pub(crate) use file::kernel_crawls;
+#[cfg(not(loom))]
 pub use mapped::FilePart;
 use memmove::copy;
 

@@ -18,7 +18,7 @@ use std::str::FromStr;
 pub use filling::fill;
 pub use reading::Reading;
 pub use table::{Cycle, Message, Table};
-pub use trial::{Trial, Turn, size_class};
+pub use trial::{Pace, Trial, Turn, Verdict, size_class};
 
 /// The environment variable that comes before everything measured: see [`Ways::from_str`].
 pub const VARIABLE: &str = "PHALANX_WAYS";

@@ -12,20 +12,38 @@
 
 use std::time::Instant;
 
-/// Uses of one way in a row in a window,
-const RUN: usize = 12;
-/// of which so many only bring about what the way leaves in the caches: memory that is used in turns comes back after some uses.
-const SETTLES: usize = 6;
-/// Uses of a window: of the other way, and of the usual one.
-const WINDOW: usize = 2 * RUN;
-/// Uses before the first window: who has no more to do than this gains nothing by trying.
-const FIRST: u32 = 40;
-/// Uses from a window to the next one after a way was found, or at first,
-const REST: u32 = 128 - WINDOW as u32;
-/// and at most: twice as many each time that nothing was.
-const LONGEST_REST: u32 = 2048;
+/// How often and for how long something is tried.
+#[derive(Debug)]
+pub struct Pace {
+    /// Uses of one way in a row in a window,
+    run: usize,
+    /// of which so many only bring about what the way leaves in the caches: memory that is used in turns comes back after some uses.
+    settles: usize,
+    /// Uses before the first window: who has no more to do than this gains nothing by trying.
+    first: u32,
+    /// Uses from a window to the next one after a way was found, or at first,
+    rest: u32,
+    /// and at most: twice as many each time that nothing was.
+    longest_rest: u32,
+}
+
+impl Pace {
+    /// For what takes microseconds.
+    pub const SHORT_USES: Pace = Pace { run: 12, settles: 6, first: 40, rest: 104, longest_rest: 2048 };
+    /// For what takes milliseconds: each use fills the caches with its own memory, and a program makes fewer of them.
+    pub const LONG_USES: Pace = Pace { run: 5, settles: 2, first: 12, rest: 36, longest_rest: 960 };
+
+    /// Uses of a window: of the other way, and of the usual one.
+    const fn window(&self) -> usize {
+        2 * self.run
+    }
+}
+
 /// How much faster the other way has to be in two windows, one after the other. Less is not worth to be wrong.
 const CLEARLY: f64 = 1.15;
+/// How much faster it is where it is so slow that it is tried again only after so many times as long.
+const SLOWER: f64 = 0.67;
+const DETERRED: u32 = 4;
 
 /// Which of `classes` sizes that are judged apart, each twice the one before, so many bytes belong to: what is shorter than two to the
 /// power `first` to the first, and what is longer than all to the last.
@@ -35,9 +53,40 @@ pub fn size_class(bytes: u64, first: u32, classes: usize) -> usize {
     (bytes.max(1).ilog2().saturating_sub(first) as usize).min(classes - 1)
 }
 
+/// What a window has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The usual way is as good as the other one, within what counts.
+    Keep,
+    /// The other way was clearly faster.
+    Faster,
+    /// The other way was so much slower that trying it costs more than it may bring soon.
+    Slower,
+}
+
+impl Verdict {
+    /// As a byte that is told to others.
+    #[must_use]
+    pub fn to_byte(self) -> u8 {
+        self as u8
+    }
+
+    /// What another process told; what is no verdict changes nothing.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Verdict {
+        let all = [Verdict::Keep, Verdict::Faster, Verdict::Slower];
+        all.into_iter().find(|verdict| *verdict as u8 == byte).unwrap_or(Verdict::Keep)
+    }
+}
+
 /// What is known of `WAYS` ways to do one thing.
+///
+/// A process that is alone with its decision asks for each [next](Trial::next) use. Where several processes have to go the same way, each
+/// has a trial, and all make the same uses in the same order: then their windows fall together, and only the verdict is one's, who tells it to the
+/// others when it [is due](Trial::is_due), and all [settle](Trial::settle) by it.
 #[derive(Clone, Debug)]
 pub struct Trial<const WAYS: usize> {
+    pace: &'static Pace,
     /// What has been found better than what was usual at first.
     found: Option<usize>,
     /// Uses until the next window, or 0 within one; and how many there will be after the next.
@@ -65,6 +114,12 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Whether this use is part of a trial.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// A use that is no part of a trial.
     #[must_use]
     pub fn usual(way: usize) -> Turn {
@@ -74,20 +129,27 @@ impl Turn {
 
 impl<const WAYS: usize> Default for Trial<WAYS> {
     fn default() -> Trial<WAYS> {
-        Trial {
-            found: None,
-            rest: FIRST,
-            next_rest: REST,
-            at: 0,
-            window: 0,
-            other: 0,
-            confirming: false,
-            ends: Box::default(),
-        }
+        Trial::paced(&Pace::SHORT_USES)
     }
 }
 
 impl<const WAYS: usize> Trial<WAYS> {
+    /// One with another pace than that of short uses.
+    #[must_use]
+    pub fn paced(pace: &'static Pace) -> Trial<WAYS> {
+        Trial {
+            pace,
+            found: None,
+            rest: pace.first,
+            next_rest: pace.rest,
+            at: 0,
+            window: 0,
+            other: WAYS - 1,
+            confirming: false,
+            ends: Box::default(),
+        }
+    }
+
     /// The way that uses go which are no part of a trial, where `usual` is that of what was measured before.
     #[inline]
     #[must_use]
@@ -108,8 +170,8 @@ impl<const WAYS: usize> Trial<WAYS> {
 
     #[cold]
     fn next_of_window(&mut self, way: usize, open: [bool; WAYS]) -> Turn {
-        if self.at == WINDOW {
-            self.judge(way);
+        if self.is_due() {
+            self.settle(way, self.verdict());
             if self.rest > 0 {
                 return self.next(way, open);
             }
@@ -118,14 +180,14 @@ impl<const WAYS: usize> Trial<WAYS> {
             let is_other = |other: &usize| *other != way && open[*other];
             let from = if self.confirming { self.other } else { self.other + 1 };
             let Some(other) = (from..from + WAYS).map(|other| other % WAYS).find(is_other) else {
-                self.rest = REST;
+                self.rest = self.pace.rest;
                 return Turn::usual(way);
             };
-            (self.other, self.ends) = (other, Box::new([None; WINDOW]));
+            (self.other, self.ends) = (other, vec![None; self.pace.window()].into());
         }
         let part = Some((self.window, self.at));
         self.at += 1;
-        Turn { way: if self.at > RUN { way } else { self.other }, part }
+        Turn { way: if self.at > self.pace.run { way } else { self.other }, part }
     }
 
     /// A use has ended.
@@ -145,36 +207,55 @@ impl<const WAYS: usize> Trial<WAYS> {
         }
     }
 
-    /// A window is over.
-    fn judge(&mut self, way: usize) {
-        let ends = std::mem::take(&mut self.ends);
-        let (other, usual) = ends.split_at(RUN);
-        let gain = match (middle(other), middle(usual)) {
+    /// Whether a window is over of which nobody has settled yet what it means.
+    #[inline]
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.rest == 0 && self.at == self.pace.window()
+    }
+
+    /// What the window has shown here.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let (other, usual) = self.ends.split_at(self.ends.len() / 2);
+        let gain = match (middle(&other[self.pace.settles - 1..]), middle(&usual[self.pace.settles - 1..])) {
             (Some(other), Some(usual)) => usual / other.max(1.0),
             _ => 1.0,
         };
-        let is_found = self.confirming && gain > CLEARLY;
+        match gain {
+            _ if gain > CLEARLY => Verdict::Faster,
+            _ if gain < SLOWER => Verdict::Slower,
+            _ => Verdict::Keep,
+        }
+    }
+
+    /// Goes on after a window with what it has shown, where `usual` is as in [`next`](Trial::next).
+    pub fn settle(&mut self, usual: usize, verdict: Verdict) {
+        let way = self.way(usual);
+        let is_faster = verdict == Verdict::Faster;
+        let is_found = self.confirming && is_faster;
+        self.ends = Box::default();
         (self.at, self.window) = (0, self.window.wrapping_add(1));
-        self.confirming = !self.confirming && gain > CLEARLY;
-        self.rest = if self.confirming { 0 } else { self.next_rest };
-        self.next_rest = (self.next_rest * 2).min(LONGEST_REST);
+        self.confirming = !self.confirming && is_faster;
+        let longer = if verdict == Verdict::Slower { DETERRED } else { 1 };
+        let rest = (self.next_rest * longer).min(self.pace.longest_rest);
+        self.rest = if self.confirming { 0 } else { rest };
+        self.next_rest = (rest * 2).min(self.pace.longest_rest);
         if is_found {
             self.found = Some(self.other);
-            (self.rest, self.next_rest) = (REST, REST);
+            (self.rest, self.next_rest) = (self.pace.rest, self.pace.rest);
             // Whoever is found has been better than one way only.
             self.other = way;
         }
     }
 }
 
-/// Nanoseconds from one of these ends to the next, once the way has settled, in the middle; `None` if one is not known.
+/// Nanoseconds from one of these ends to the next in the middle; `None` if one is not known.
 fn middle(ends: &[Option<Instant>]) -> Option<f64> {
-    let mut times = [0.0; RUN - SETTLES];
-    for (time, pair) in times.iter_mut().zip(ends[SETTLES - 1..].windows(2)) {
-        *time = pair[1]?.saturating_duration_since(pair[0]?).as_nanos() as f64;
-    }
+    let times = ends.windows(2).map(|pair| Some(pair[1]?.saturating_duration_since(pair[0]?).as_nanos() as f64));
+    let mut times: Vec<f64> = times.collect::<Option<_>>()?;
     times.sort_by(f64::total_cmp);
-    Some(times[times.len() / 2])
+    times.get(times.len() / 2).copied()
 }
 
 #[cfg(test)]
@@ -184,6 +265,8 @@ mod tests {
     use super::*;
 
     const OPEN: [bool; 2] = [true; 2];
+    const PACE: Pace = Pace::SHORT_USES;
+    const RUN: usize = PACE.run;
 
     /// The ways of so many uses, each of which takes what its way costs.
     fn uses<const WAYS: usize>(
@@ -239,8 +322,8 @@ mod tests {
     #[test]
     fn a_window_in_which_the_usual_way_was_slow_by_chance_changes_nothing() {
         let mut trial = Trial::<2>::default();
-        let first = FIRST as usize;
-        uses(&mut trial, 2000, OPEN, |way, number| if way == 0 && number < first + WINDOW { 1000 } else { 100 });
+        let first = PACE.first as usize;
+        uses(&mut trial, 2000, OPEN, |way, number| if way == 0 && number < first + PACE.window() { 1000 } else { 100 });
         assert_eq!(trial.way(0), 0);
         // Now and then a process loses its CPU.
         let mut trial = Trial::<2>::default();
@@ -271,11 +354,50 @@ mod tests {
     #[test]
     fn a_use_that_ends_after_its_window_counts_for_nothing() {
         let mut trial = Trial::<2>::default();
-        uses(&mut trial, FIRST as usize, OPEN, |_, _| 1);
-        let turns: Vec<Turn> = (0..WINDOW).map(|_| trial.next(0, OPEN)).collect();
+        uses(&mut trial, PACE.first as usize, OPEN, |_, _| 1);
+        let turns: Vec<Turn> = (0..PACE.window()).map(|_| trial.next(0, OPEN)).collect();
         assert_eq!(turns.iter().map(|turn| turn.way).collect::<Vec<_>>(), [[1; RUN], [0; RUN]].concat());
         assert_eq!(trial.next(0, OPEN).way, 0);
         turns.into_iter().for_each(|turn| trial.ended(turn));
         assert!(trial.ends.is_empty());
+    }
+    #[test]
+    fn what_is_far_slower_is_tried_more_seldom() {
+        let tried = |cost: u64| times::<2>(&uses(&mut Trial::<2>::default(), 2000, OPEN, |way, _| [100, cost][way]))[1];
+        assert!(2 * tried(200) <= tried(110), "{} and {}", tried(200), tried(110));
+        for verdict in [Verdict::Keep, Verdict::Faster, Verdict::Slower] {
+            assert_eq!(Verdict::from_byte(verdict.to_byte()), verdict);
+        }
+        assert_eq!(Verdict::from_byte(0xff), Verdict::Keep);
+    }
+
+    #[test]
+    fn long_uses_are_judged_after_fewer_of_them() {
+        let mut trial = Trial::<2>::paced(&Pace::LONG_USES);
+        let ways = uses(&mut trial, 50, OPEN, |way, _| [3_000_000, 2_000_000][way]);
+        assert_eq!((trial.way(0), times::<2>(&ways)[0]), (1, 12 + 2 * 5), "{ways:?}");
+    }
+
+    #[test]
+    fn what_one_process_has_found_all_do_from_the_same_use_on() {
+        let [mut first, mut other] = [0, 1].map(|_| Trial::<2>::default());
+        let mut now = Instant::now();
+        for number in 0..1000 {
+            assert_eq!(first.is_due(), other.is_due());
+            if first.is_due() {
+                let verdict = first.verdict();
+                first.settle(0, verdict);
+                other.settle(0, verdict);
+            }
+            let (turn, of_other) = (first.next(0, OPEN), other.next(0, OPEN));
+            assert_eq!((turn.way, turn.is_tried()), (of_other.way, of_other.is_tried()), "use {number}");
+            now += Duration::from_nanos([200, 100][turn.way]);
+            if let Some((window, at)) = turn.part {
+                first.ended_at(window, at, now);
+                // To the other one both seem alike.
+                other.ended_at(window, at, Instant::now());
+            }
+        }
+        assert_eq!((first.way(0), other.way(0)), (1, 1));
     }
 }

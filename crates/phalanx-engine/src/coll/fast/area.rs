@@ -254,7 +254,7 @@ pub(super) fn cells_at(universe: &Universe, at: Offset, ranks: usize) -> Result<
     })
 }
 
-fn outside(e: ShmError) -> Error {
+pub(super) fn outside(e: ShmError) -> Error {
     Error::new(ErrorClass::Intern, format!("the shared area of a communicator: {e}"))
 }
 

@@ -6,7 +6,8 @@
 //! chunks that stay in the cache. A rank waits as in every blocking call, making progress for its peers.
 //!
 //! Whether an operation goes this way depends only on what all ranks know alike: the kind of the
-//! operation, the bytes of a block, and for reductions whether the type is dense. An operation whose blocks are too large
+//! operation, the bytes of a block, for reductions whether the type is dense, and what rank 0 has told of how fast such an operation was (see
+//! `tried`). An operation whose blocks are too large
 //! takes one step all the same, before its messages: so ranks whose sizes differ find out. So does one whose blocks differ
 //! in size: which operation it is, and with which root, is what ranks can disagree about, too.
 
@@ -36,6 +37,7 @@ use super::state::CollState;
 use area::{Area, Layout, Place, Tier};
 pub(super) use leaving::{broken_word, leave, look_for_others, why_broken};
 use steps::{Counters, Identity, Steps};
+use tried::{Course, Path};
 
 /// This process's view of a communicator's area.
 #[derive(Default)]
@@ -65,29 +67,75 @@ enum Closed {
     Ended,
 }
 
-/// How an operation goes through the area.
-enum Way {
-    In(Place),
-    /// By messages, after one step that says what it is.
-    Beside,
+/// Which ways there are for an operation.
+struct Choice {
+    /// Through the area, if its blocks may go there.
+    here: Option<Place>,
+    /// By messages, after one step that says what it is, unless something else is found out.
+    beside: bool,
+    /// Both ways are the same to who calls it, so that the faster one may be found out.
+    is_open: bool,
 }
 
-/// Carries out the call if it is one for shared memory.
-pub(super) fn run(comm: &Comm, call: &Call) -> Option<Result<()>> {
-    if comm.is_inter() || comm.size() < 2 || comm.is_mixed() {
-        return None;
+impl Choice {
+    /// Through the area in any case.
+    fn only(place: Place) -> Choice {
+        Choice { here: Some(place), beside: false, is_open: false }
     }
-    let (id, way) = eligible(comm, call)?;
+
+    /// By messages in any case.
+    fn beside() -> Choice {
+        Choice { here: None, beside: true, is_open: false }
+    }
+
+    fn usual(&self) -> Path {
+        if self.beside { Path::Messages } else { Path::Here }
+    }
+}
+
+/// What is left to do of an operation.
+pub(super) enum Left {
+    Nothing,
+    /// Its messages.
+    Messages(Messages),
+}
+
+/// How the messages of an operation go.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Messages {
+    /// Each is copied by its receiver alone.
+    pub(super) alone: bool,
+    course: Option<Course>,
+}
+
+impl Messages {
+    /// All of them have arrived.
+    #[inline]
+    pub(super) fn ended(self, comm: &Comm) {
+        if let Some(course) = self.course.filter(Course::is_tried)
+            && let Some(mut local) = try_lock(comm.coll())
+        {
+            local.counters.tried.went(course);
+        }
+    }
+}
+
+/// Carries out the call as far as that goes through shared memory.
+///
+/// # Errors
+/// Those of the operation.
+pub(super) fn run(comm: &Comm, call: &Call) -> Result<Left> {
+    if comm.is_inter() || comm.size() < 2 || comm.is_mixed() {
+        return Ok(Left::Messages(Messages::default()));
+    }
+    let Some((id, choice)) = eligible(comm, call) else { return Ok(Left::Messages(Messages::default())) };
     let waiting = Waiting::on(call.kind.name(Mode::Blocking), comm.ctx() + 1);
-    let turn = match Turn::take(comm, waiting) {
-        Ok(turn) => turn,
-        Err(e) => return Some(Err(e)),
-    };
-    go(comm, call, &id, way, waiting, turn).transpose()
+    let turn = Turn::take(comm, waiting)?;
+    go(comm, call, &id, &choice, waiting, turn)
 }
 
 /// As [`run`], for an eligible call whose turn it is.
-fn go(comm: &Comm, call: &Call, id: &Identity, way: Way, waiting: Waiting, mut turn: Turn<'_>) -> Result<Option<()>> {
+fn go(comm: &Comm, call: &Call, id: &Identity, choice: &Choice, waiting: Waiting, mut turn: Turn<'_>) -> Result<Left> {
     let Local { state, counters } = &mut *turn.local;
     if matches!(state, State::Unmade) {
         *state = make(comm, waiting.operation)?;
@@ -95,43 +143,64 @@ fn go(comm: &Comm, call: &Call, id: &Identity, way: Way, waiting: Waiting, mut t
     let area = match state {
         State::Ready(area) => area,
         State::Closed(why) => return Err(closed(*why)),
-        State::Unmade | State::Absent => return Ok(None),
+        State::Unmade | State::Absent => return Ok(Left::Messages(Messages::default())),
     };
-    let place = match way {
-        Way::In(Place::Parts(layout)) if !area.provide(comm, layout.tier, waiting)? => return Ok(None),
-        Way::In(place) => Some(place),
-        Way::Beside => None,
-    };
-    counters.beside = place.is_none();
-    let cells = area.cells()?;
-    let first = place.unwrap_or(Place::Cells);
-    let course = counters.tried.next(comm, first, id);
-    let mut steps = Steps::begin(comm, area, cells, first, counters, id, course.lines());
-    let lasts = Op::is_users(id.op) || matches!(place, Some(Place::Parts(Layout { tier: Tier::Large, .. })));
-    let done = match lasts {
-        true => comm.engine().in_around(|| take(&mut steps, call, true)),
-        false => take(&mut steps, call, place.is_some()),
-    };
-    if done.is_ok() {
-        counters.tried.ended(course);
-    }
+    let done = through(comm, call, id, choice, waiting, area, counters);
     if done.as_ref().is_err_and(|e| e.class() == ErrorClass::NotSame) {
         *state = State::Closed(Closed::Disagreed);
     }
     done
 }
 
+/// As [`run`], through this area.
+#[inline]
+fn through(
+    comm: &Comm,
+    call: &Call,
+    id: &Identity,
+    choice: &Choice,
+    waiting: Waiting,
+    area: &mut Area,
+    counters: &mut Counters,
+) -> Result<Left> {
+    let path = tried::path(comm, area, counters, id, choice)?;
+    let messages = Messages { alone: path.path() == Path::Alone, course: Some(path) };
+    let place = choice.here.filter(|_| path.path() == Path::Here);
+    if let Some(Place::Parts(layout)) = place
+        && !area.provide(comm, layout.tier, waiting)?
+    {
+        return Ok(Left::Messages(messages));
+    }
+    counters.beside = place.is_none();
+    let cells = area.cells()?;
+    let first = place.unwrap_or(Place::Cells);
+    let read = counters.tried.lines(comm, first, id, path);
+    let mut steps = Steps::begin(comm, area, cells, first, counters, id, read.lines());
+    let lasts = Op::is_users(id.op) || matches!(place, Some(Place::Parts(Layout { tier: Tier::Large, .. })));
+    let done = match lasts {
+        true => comm.engine().in_around(|| take(&mut steps, call, true)),
+        false => take(&mut steps, call, place.is_some()),
+    };
+    done?;
+    if place.is_none() {
+        return Ok(Left::Messages(messages));
+    }
+    counters.tried.read(read);
+    counters.tried.went(path);
+    Ok(Left::Nothing)
+}
+
 /// Takes the steps of the call; or the one that says what it is, and leaves the rest to messages.
 #[inline]
-fn take(steps: &mut Steps<'_>, call: &Call, here: bool) -> Result<Option<()>> {
+fn take(steps: &mut Steps<'_>, call: &Call, here: bool) -> Result<()> {
     steps.open()?;
     if here {
         perform(steps, call)?;
-        return steps.verdict().map(Some);
+        return steps.verdict();
     }
     let at = steps.enter()?;
     steps.arrive(at);
-    Ok(None)
+    Ok(())
 }
 
 #[cold]
@@ -242,7 +311,7 @@ fn make(comm: &Comm, name: &'static str) -> Result<State> {
 }
 
 /// What the ranks must agree on, and where the data goes; `None` when calls of the kind do not go through shared memory.
-fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
+fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Choice)> {
     let rank_of = |root: &Root| match root {
         Root::Rank(r) => *r,
         Root::Here | Root::Elsewhere => comm.rank() as usize,
@@ -291,8 +360,10 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
         // Only neighbours have to be there.
         Body::Neighbours { .. } => return None,
         // Blocks of different sizes go by messages; which operation it is, and its root, can be told all the same.
-        Body::Gather { root, .. } | Body::Scatter { root, .. } => return Some((different(rank_of(root)), Way::Beside)),
-        Body::Allgather { .. } | Body::Alltoall { .. } => return Some((different(0), Way::Beside)),
+        Body::Gather { root, .. } | Body::Scatter { root, .. } => {
+            return Some((different(rank_of(root)), Choice::beside()));
+        }
+        Body::Allgather { .. } | Body::Alltoall { .. } => return Some((different(0), Choice::beside())),
     };
     let Identity { bytes, element, .. } = id;
     let n = comm.size() as usize;
@@ -301,8 +372,8 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Way)> {
         Kind::Scatter | Kind::Alltoall => bytes.saturating_mul(n),
         _ => bytes,
     };
-    let way = if left <= INLINE { Way::In(Place::Cells) } else { by_size(call.kind, bytes, element, comm)? };
-    Some((id, way))
+    let choice = if left <= INLINE { Choice::only(Place::Cells) } else { by_size(call.kind, bytes, element, comm)? };
+    Some((id, choice))
 }
 
 /// Least bytes for each pair of ranks in a part for which an operation is divided among pairs: less would be more steps than
@@ -313,7 +384,7 @@ const PIECE: usize = 4096;
 const SCATTERED: usize = 128 << 10;
 
 /// Where data goes that does not fit into cells.
-fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Way> {
+fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Choice> {
     let n = comm.size() as usize;
     // Where the kernel copies faster than both copies through the area.
     let exchanged = comm.engine().universe().ways().exchange.saturating_sub(1);
@@ -326,25 +397,29 @@ fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Way>
     if element > large.share() {
         return None;
     }
-    // Bytes that fit into the small memory, and into the large one.
-    let (few, most) = match kind {
-        Kind::Bcast => (small.step(), usize::MAX),
-        Kind::Allgather => (small.share(), exchanged),
-        Kind::Reduce | Kind::Allreduce => (small.share(), usize::MAX),
-        Kind::Scan | Kind::Exscan if n <= reducing::SCAN_RANKS => (small.share(), usize::MAX),
+    // Bytes that fit into the small memory, and into the large one; and of those how many are faster there than as messages, as far as
+    // that is known before the job.
+    let (few, most, faster) = match kind {
+        Kind::Bcast => (small.step(), usize::MAX, usize::MAX),
+        Kind::Allgather => (small.share(), usize::MAX, exchanged),
+        Kind::Reduce | Kind::Allreduce => (small.share(), usize::MAX, usize::MAX),
+        Kind::Scan | Kind::Exscan if n <= reducing::SCAN_RANKS => (small.share(), usize::MAX, usize::MAX),
         Kind::ReduceScatter | Kind::ReduceScatterBlock if large.pair_share() >= PIECE.max(element) => {
-            (small.share(), usize::MAX)
+            (small.share(), usize::MAX, usize::MAX)
         }
         // The root has to copy all blocks into the area before anybody reads, or none into messages.
-        Kind::Scatter => (small.share(), large.share().min(exchanged.max(SCATTERED))),
-        Kind::Alltoall => (small.pair_share(), moving::alltoall_limit(large).min(exchanged)),
-        _ => (small.share(), large.share()),
+        Kind::Scatter => (small.share(), large.share(), exchanged.max(SCATTERED)),
+        Kind::Alltoall if large.pair_share() > 0 => {
+            (small.pair_share(), usize::MAX, moving::alltoall_limit(large).min(exchanged))
+        }
+        _ => (small.share(), large.share(), usize::MAX),
     };
-    Some(match bytes {
-        _ if bytes <= few => Way::In(Place::Parts(small)),
-        _ if bytes <= most => Way::In(Place::Parts(large)),
-        _ => Way::Beside,
-    })
+    if bytes <= few {
+        return Some(Choice::only(Place::Parts(small)));
+    }
+    let is_open = matches!(kind, Kind::Bcast | Kind::Allgather | Kind::Alltoall | Kind::Gather | Kind::Scatter);
+    let here = Some(Place::Parts(large)).filter(|_| bytes <= most);
+    Some(Choice { here, beside: bytes > most.min(faster), is_open })
 }
 
 fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {

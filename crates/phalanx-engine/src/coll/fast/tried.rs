@@ -1,16 +1,19 @@
-//! Whether a rank that is alone with what it reads takes its cache lines over, as operations have shown: see
-//! [`phalanx_shm::ways::Trial`].
+//! Which way an operation goes, and whether a rank that is alone with what it reads takes its cache lines over, as operations have
+//! shown: see [`phalanx_shm::ways::Trial`].
 //!
-//! All ranks of a communicator carry out the same operations in the same order, so their trials fall together. Each decides for itself, which
-//! the others need not know.
+//! All ranks of a communicator carry out the same operations in the same order, so their trials fall together. How a rank reads
+//! it decides for itself, which the others need not know. Whether an operation goes through the area or by messages all must
+//! decide alike: rank 0 judges, and says so in a step of its own (see [`agree`]).
 
-use phalanx_shm::ways::{Trial, Turn, size_class};
+use phalanx_shm::ways::{Pace, Trial, Turn, Verdict, size_class};
 
 use crate::comm::Comm;
+use crate::error::Result;
 
 use super::super::call::Kind;
-use super::area::Place;
-use super::steps::Identity;
+use super::Choice;
+use super::area::{Area, Place, outside};
+use super::steps::{Counters, Identity, Steps};
 
 /// How lines are read. What was measured is a way of its own: of one operation it may have some lines taken and others left, by how
 /// much memory each of its steps uses.
@@ -24,9 +27,29 @@ pub(super) enum Lines {
 
 const LINES: [Lines; 3] = [Lines::Measured, Lines::Taken, Lines::Left];
 
+/// Where the data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Path {
+    /// Through the area.
+    Here,
+    /// By messages, of which each is copied by its receiver alone where that is possible.
+    Alone,
+    /// By messages, each as large messages go.
+    Messages,
+}
+
+/// In the order in which they are tried.
+const PATHS: [Path; 3] = [Path::Here, Path::Alone, Path::Messages];
+
 /// Sizes of blocks that are judged apart, from 256 bytes on.
 const SIZES: usize = 16;
 const FIRST: u32 = 8;
+
+/// Bytes of a block from which both ways are tried: less is worth no message. And up to which: what takes tenths of a second is
+/// not for trying.
+const BOTH: std::ops::RangeInclusive<usize> = 64 << 10..=64 << 20;
+/// Bytes that an operation brings to a rank from which it lasts so long that few have to do.
+const LONG: usize = 1 << 20;
 
 /// An operation's part in a trial.
 #[derive(Clone, Copy, Debug)]
@@ -40,35 +63,138 @@ impl Course {
     pub(super) fn lines(&self) -> Lines {
         LINES[self.turn.way]
     }
+
+    pub(super) fn path(&self) -> Path {
+        PATHS[self.turn.way]
+    }
+
+    /// Whether its time counts.
+    pub(super) fn is_tried(&self) -> bool {
+        self.turn.is_tried()
+    }
 }
 
-/// What this rank has found out on a communicator: for each kind of operation and size of blocks, as far as there have been such.
+impl Path {
+    /// For an operation that goes this way whatever others have shown.
+    pub(super) fn always(self) -> Course {
+        Course { of: None, turn: Turn::usual(self as usize) }
+    }
+}
+
+/// The trials of one question: for each kind of operation and size of blocks, as far as there have been such.
 #[derive(Default)]
-pub(super) struct Tried(Vec<Trial<3>>);
+struct Trials(Vec<Option<Trial<3>>>);
+
+impl Trials {
+    /// Which one an operation belongs to.
+    fn class(id: &Identity) -> usize {
+        id.kind as usize * SIZES + size_class(id.bytes as u64, FIRST, SIZES)
+    }
+
+    fn at(&mut self, class: usize, pace: &'static Pace) -> &mut Trial<3> {
+        if self.0.len() <= class {
+            self.0.resize_with(class + 1, || None);
+        }
+        self.0[class].get_or_insert_with(|| Trial::paced(pace))
+    }
+
+    fn ended(&mut self, course: Course) {
+        if let Some(trial) = course.of.and_then(|class| self.0.get_mut(class)?.as_mut()) {
+            trial.ended(course.turn);
+        }
+    }
+}
+
+/// What this rank has found out on a communicator.
+#[derive(Default)]
+pub(super) struct Tried {
+    lines: Trials,
+    paths: Trials,
+}
 
 impl Tried {
-    /// How the next operation reads. Nothing is tried where nobody is alone with lines, where ranks share CPUs, and where the user has said
-    /// what is done.
+    /// How the next operation reads, which goes through the area as `path` says. Nothing is tried where nobody is alone with lines, where
+    /// ranks share CPUs, where the user has said what is done, and in an operation that is part of another trial.
     #[inline]
-    pub(super) fn next(&mut self, comm: &Comm, place: Place, id: &Identity) -> Course {
+    pub(super) fn lines(&mut self, comm: &Comm, place: Place, id: &Identity, path: Course) -> Course {
         let usual = Lines::Measured as usize;
         let alone =
             matches!(place, Place::Parts(_)) && (comm.size() == 2 || !matches!(id.kind, Kind::Bcast | Kind::Allgather));
         if !alone || comm.engine().is_crowded() || comm.engine().universe().ways().fixed {
             return Course { of: None, turn: Turn::usual(usual) };
         }
-        let at = id.kind as usize * SIZES + size_class(id.bytes as u64, FIRST, SIZES);
-        if self.0.len() <= at {
-            self.0.resize_with(at + 1, Trial::default);
+        let class = Trials::class(id);
+        let trial = self.lines.at(class, &Pace::SHORT_USES);
+        if path.is_tried() {
+            return Course { of: None, turn: Turn::usual(trial.way(usual)) };
         }
-        Course { of: Some(at), turn: self.0[at].next(usual, [true; 3]) }
+        Course { of: Some(class), turn: trial.next(usual, [true; 3]) }
     }
 
-    /// An operation has ended.
+    /// An operation has ended that read so.
     #[inline]
-    pub(super) fn ended(&mut self, course: Course) {
-        if let Some(at) = course.of {
-            self.0[at].ended(course.turn);
+    pub(super) fn read(&mut self, course: Course) {
+        if course.is_tried() {
+            self.lines.ended(course);
         }
     }
+
+    /// An operation has ended that went so.
+    #[inline]
+    pub(super) fn went(&mut self, course: Course) {
+        if course.is_tried() {
+            self.paths.ended(course);
+        }
+    }
+}
+
+/// Which way the next operation goes, the same on all ranks.
+///
+/// # Errors
+/// As any step of an operation.
+#[inline]
+pub(super) fn path(
+    comm: &Comm,
+    area: &Area,
+    counters: &mut Counters,
+    id: &Identity,
+    choice: &Choice,
+) -> Result<Course> {
+    let usual = choice.usual();
+    if !BOTH.contains(&id.bytes) || !choice.is_open || comm.engine().universe().ways().fixed {
+        return Ok(usual.always());
+    }
+    let pace = match id.bytes.saturating_mul(comm.size() as usize) {
+        LONG.. => &Pace::LONG_USES,
+        _ => &Pace::SHORT_USES,
+    };
+    let class = Trials::class(id);
+    let trial = counters.tried.paths.at(class, pace);
+    if trial.is_due() {
+        let verdict = agree(comm, area, trial.verdict(), counters, id)?;
+        counters.tried.paths.at(class, pace).settle(usual as usize, verdict);
+    }
+    // Two ranks with a CPU each find out with each message what its receiver copies alone.
+    let open = [choice.here.is_some(), comm.size() > 2, true];
+    let turn = counters.tried.paths.at(class, pace).next(usual as usize, open);
+    Ok(Course { of: Some(class), turn })
+}
+
+/// What rank 0 has seen, who says so in a step of its own. (The times of the others may differ, and so may what they would say.)
+#[cold]
+fn agree(comm: &Comm, area: &Area, mine: Verdict, counters: &mut Counters, id: &Identity) -> Result<Verdict> {
+    let mut steps = Steps::begin(comm, area, area.cells()?, Place::Cells, counters, id, Lines::Measured);
+    steps.open()?;
+    let at = steps.enter()?;
+    let cell = steps.whole(at, 0)?;
+    let mut word = [mine.to_byte()];
+    if comm.rank() == 0 {
+        cell.write(0, &word).map_err(outside)?;
+        steps.publish(at);
+    } else {
+        steps.arrive(at);
+        steps.said(at, 0)?;
+        cell.read(0, &mut word).map_err(outside)?;
+    }
+    Ok(Verdict::from_byte(word[0]))
 }
