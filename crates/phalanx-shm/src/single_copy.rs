@@ -218,9 +218,8 @@ fn staged(pid: i32, here: &libc::iovec, there: &libc::iovec, len: usize, directi
     thread_local!(static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
     let len = len.min(STAGE);
     ROOM.with_borrow_mut(|room| {
-        let page = rustix::param::page_size();
-        room.resize(STAGE + page, 0);
-        let lead = there.iov_base.addr().wrapping_sub(room.as_ptr().addr() + EARLIER) % page;
+        room.resize(STAGE + mem::LEAD, 0);
+        let lead = mem::lead(room, there.iov_base.addr().wrapping_sub(EARLIER));
         let stage = room[lead..lead + len].as_mut_ptr();
         let stages = [libc::iovec { iov_base: stage.cast(), iov_len: len }];
         let there = [libc::iovec { iov_len: len, ..*there }];

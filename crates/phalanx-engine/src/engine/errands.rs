@@ -7,7 +7,7 @@
 //! where the asker would need two, and combined where they belong.
 
 use phalanx_shm::errand::{Act, ERRAND_MOST, ERRAND_WORDS, Errand, WHERE};
-use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::mem::{self, ConstMem, MutMem};
 use phalanx_shm::single_copy::{self, RemoteMem};
 use phalanx_shm::{Offset, ProcId, ShmError, Universe};
 use smallvec::SmallVec;
@@ -129,7 +129,7 @@ pub(crate) fn place_of(process: ProcId, memory: ConstMem) -> [u8; WHERE] {
 /// Combines elements in the memory of the process that asks with those in `memory`. `None`, and nothing has happened, as for
 /// [`combine`], for more than a piece, and where that memory cannot be read.
 fn combine_from(universe: &Universe, how: u32, place: &[u8], memory: MutMem, room: &mut Vec<u8>) -> Option<()> {
-    let (len, page) = (memory.len(), rustix::param::page_size());
+    let len = memory.len();
     let (op, ty) = of_number(how, len)?;
     let (address, slot) = place.split_first_chunk()?;
     let (addr, slot) = (u64::from_ne_bytes(*address), u64::from_ne_bytes(slot.try_into().ok()?));
@@ -139,10 +139,10 @@ fn combine_from(universe: &Universe, how: u32, place: &[u8], memory: MutMem, roo
         return None;
     }
     if room.is_empty() {
-        room.resize(PIECE + page, 0);
+        room.resize(PIECE + mem::LEAD, 0);
     }
     // As far in its page as in the other process: between any other places some kernels' copies crawl.
-    let lead = (addr as usize).wrapping_sub(room.as_ptr().addr()) % page;
+    let lead = mem::lead(room, addr as usize);
     let here = of_mut(&mut room[lead..lead + len]);
     single_copy::read(process, RemoteMem { addr, len }, here).ok()?;
     op.reduce(ty, here.as_const(), memory, len / ty.size()).ok()

@@ -22,7 +22,7 @@ use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::memory;
 use crate::error::{Result, fail};
 use crate::status::Status;
-use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::mem::{ConstMem, LEAD, MutMem, lead};
 
 /// Bytes that go through the buffer at a time: a bound of the memory that an access takes, whatever its size.
 pub(super) const STAGE: usize = 1 << 20;
@@ -332,13 +332,10 @@ impl File {
                 let mut begin = first;
                 while begin < end {
                     let span = (end - begin).min(SPAN as u64) as usize;
-                    if room.len() < span + page as usize {
-                        room.resize(span + page as usize, 0);
-                    }
+                    room.resize(room.len().max(span + LEAD), 0);
                     // Half a page further in its page than the part in its own, and so is what it is moved to a little less: no
                     // copy crawls there, neither the kernel's nor ours.
-                    let place = (begin + page / 2).wrapping_sub(room.as_ptr().addr() as u64);
-                    let lead = (place % page) as usize;
+                    let lead = lead(&room, begin as usize + LEAD / 2);
                     let stage = &mut room[lead..lead + span];
                     let got = self.read_piece(memory::of_mut(&mut *stage), begin)?;
                     let there = begin + got as u64;

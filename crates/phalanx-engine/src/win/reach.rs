@@ -131,13 +131,13 @@ impl Reach<'_, '_> {
         self.ty.segments_of(self.count, from, len).map(piece).collect()
     }
 
-    /// How far in its page the first byte of the elements is.
-    pub(super) fn offset_in_page(&self) -> usize {
+    /// Address of the first byte of the elements, in the process that has it.
+    pub(super) fn address(&self) -> usize {
         let start = match self.place() {
             Place::Here(memory) => memory.as_ptr().addr() as u64,
             Place::There { address, .. } => *address,
         };
-        start.wrapping_add_signed((self.at + self.ty.true_lb()) as i64) as usize % rustix::param::page_size()
+        start.wrapping_add_signed((self.at + self.ty.true_lb()) as i64) as usize
     }
 
     /// Runs what combines so many bytes of elements by reading and writing them, and notes now and then how long it took in another

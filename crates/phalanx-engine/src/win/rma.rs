@@ -2,7 +2,7 @@
 
 use phalanx_shm::Deed;
 use phalanx_shm::errand::ERRAND_MOST;
-use phalanx_shm::mem::{ConstMem, MutMem};
+use phalanx_shm::mem::{ConstMem, LEAD, MutMem, lead};
 use phalanx_shm::owned::{OwnedGuard, OwnedLock, Processes};
 use phalanx_shm::sleep::{Deadline, SLICE};
 use smallvec::{SmallVec, smallvec};
@@ -300,10 +300,9 @@ impl Combining {
         let step = most / element * element;
         let most = there.bytes.min(step);
         // As far in its page as in the other process: between any other places some kernels' copies crawl.
-        let page = rustix::param::page_size();
-        let room = if most > page { page } else { 0 };
+        let room = if most > LEAD { LEAD } else { 0 };
         let mut old: Packed = smallvec![0; room + most];
-        let lead = if room > 0 { there.offset_in_page().wrapping_sub(old.as_ptr().addr()) % page } else { 0 };
+        let lead = if room > 0 { lead(&old, there.address()) } else { 0 };
         // Elements that lie as the target's do are combined from where they are.
         let dense = from.filter(|from| self.basic.is_some() && is_dense(from.ty));
         let mut new: Packed = smallvec![0; if from.is_some() && dense.is_none() { most } else { 0 }];

@@ -1,31 +1,16 @@
 //! `memmove` that is as fast at every offset as at any other.
 //!
-//! The C library moves some KiB by the processor's string instruction. On some processors (AMD's Zen 3 and Zen 4; glibc's bug
-//! 30994) that crawls when the target begins 1 to 31 bytes further in its page than the source in its own: at 2 GB/s, where
-//! it else goes at 90. Which is where data of ours is: pipes and areas begin with a page, large arrays of NumPy 16 bytes
-//! behind one (decision 0037). So what would be moved like that goes in pieces for which no library takes that
-//! instruction, where a look at the machine shows that it crawls.
+//! What would be moved by a string instruction that crawls ([`crawl`](super::crawl)) goes in pieces for which no library takes it.
 
 use core::ptr;
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use super::crawl::{FIRST, is_offset_in_question, library_crawls};
 
-/// Bytes of a piece: for fewer than 2 KiB no library takes the string instruction.
-const PIECE: usize = 1 << 10;
+/// Bytes of a piece.
+const PIECE: usize = FIRST / 2;
 
-/// Bytes from and to which it matters: beyond the second-level cache of these processors the library takes vectors again.
-pub(super) const FIRST: usize = 2 * PIECE;
+/// Bytes to which it matters: beyond the second-level cache of these processors the library takes vectors again.
 const LAST: usize = 4 << 20;
-
-/// Bytes of a page, in which offsets count, and how many bytes behind the source's the target's has to be to be far enough.
-const PAGE: usize = 4096;
-const FAR: usize = 64;
-
-/// What a look at the machine has shown.
-static CRAWLS: AtomicU8 = AtomicU8::new(UNKNOWN);
-const UNKNOWN: u8 = 0;
-const NO: u8 = 1;
-const YES: u8 = 2;
 
 /// `memmove` that accepts any pointers when there is nothing to move.
 ///
@@ -43,11 +28,6 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, n: usize) {
     }
 }
 
-#[inline]
-pub(super) fn is_offset_in_question(from: *const u8, to: *mut u8) -> bool {
-    (to.addr().wrapping_sub(from.addr()) % PAGE).wrapping_sub(1) < FAR - 1
-}
-
 /// As [`copy`], where the offset is in question.
 ///
 /// # Safety
@@ -58,7 +38,7 @@ unsafe fn copy_at_offset(from: *const u8, to: *mut u8, n: usize) {
     let overlap = to.addr().wrapping_sub(from.addr()) < n;
     // SAFETY: the caller's contract; in pieces from the first on, what is still to be read has not been written.
     unsafe {
-        if overlap || !string_moves_crawl() {
+        if overlap || !library_crawls() {
             ptr::copy(from, to, n);
         } else {
             copy_in_pieces(from, to, n);
@@ -76,63 +56,9 @@ unsafe fn copy_in_pieces(from: *const u8, to: *mut u8, n: usize) {
     }
 }
 
-/// Whether the library's `memmove` crawls at an offset of 16 bytes, by a look that takes some microseconds, once per process.
-fn string_moves_crawl() -> bool {
-    match CRAWLS.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let crawls = look::string_moves_crawl();
-            CRAWLS.store(if crawls { YES } else { NO }, Ordering::Relaxed);
-            crawls
-        }
-        known => known == YES,
-    }
-}
-
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-mod look {
-    use core::hint::black_box;
-    use core::ptr;
-    use std::time::{Duration, Instant};
-
-    use super::PAGE;
-
-    /// Bytes that are moved: every version of the library takes the string instruction for so many, if for any.
-    const BYTES: usize = 4 * PAGE;
-
-    /// Times that they are moved at each offset. The best counts: others on the machine only make it worse.
-    const TIMES: usize = 4;
-
-    /// How many times longer they take at the offset in question where it crawls. It is 20 to 40 times there; what reading the
-    /// clock takes counts on both sides. Elsewhere it is the same within a half.
-    const CRAWLING: u32 = 4;
-
-    pub(super) fn string_moves_crawl() -> bool {
-        let mut memory = vec![1_u8; 2 * BYTES + 16];
-        let from = memory.as_mut_ptr();
-        let best = |offset: usize| -> Duration {
-            let times = (0..TIMES).map(|_| {
-                let start = Instant::now();
-                // SAFETY: the memory is that of the vector, which has room for both at either offset.
-                unsafe { ptr::copy(black_box(from), from.add(BYTES + offset), black_box(BYTES)) };
-                start.elapsed()
-            });
-            times.min().unwrap_or_default()
-        };
-        let level = best(0);
-        best(16) > level * CRAWLING
-    }
-}
-
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
-mod look {
-    /// No other processor is known to.
-    pub(super) fn string_moves_crawl() -> bool {
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::crawl::PAGE;
     use super::*;
 
     /// Moves `n` bytes by `copy` from `from` to `to` within one memory, and compares with the standard's.
@@ -165,23 +91,5 @@ mod tests {
                 compare(from, to, n, copy);
             }
         }
-    }
-
-    #[test]
-    fn targets_a_little_behind_their_source_within_a_page_are_in_question() {
-        let at = |address: usize| ptr::without_provenance_mut::<u8>(address);
-        for (from, to) in [(0x1000, 0x5010), (0x9fff, 0x3000), (0x1010, 0x7020), (0x5000, 0x1001), (0, 31)] {
-            assert!(is_offset_in_question(at(from), at(to)), "{from:#x} to {to:#x}");
-        }
-        for (from, to) in [(0x1000, 0x5000), (0x5010, 0x1000), (0x1000, 0x5040), (0x1000, 0x5800), (16, 16)] {
-            assert!(!is_offset_in_question(at(from), at(to)), "{from:#x} to {to:#x}");
-        }
-    }
-
-    #[test]
-    fn one_look_is_enough() {
-        let first = string_moves_crawl();
-        assert_ne!(CRAWLS.load(Ordering::Relaxed), UNKNOWN);
-        assert_eq!(string_moves_crawl(), first);
     }
 }

@@ -13,6 +13,7 @@
 mod combine;
 #[cfg(not(loom))]
 pub(crate) mod copy;
+mod crawl;
 #[cfg(not(loom))]
 mod file;
 mod lines;
@@ -26,7 +27,8 @@ pub mod x87;
 use core::marker::PhantomData;
 
 #[cfg(not(loom))]
-pub(crate) use file::kernel_crawls;
+pub(crate) use crawl::kernel_crawls;
+pub use crawl::{LEAD, lead};
 #[cfg(not(loom))]
 pub use mapped::FilePart;
 use memmove::copy;
