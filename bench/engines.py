@@ -7,6 +7,10 @@ import venv
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import bare
+from record import BARE
+from rows import Row
+
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / "build" / "bench"
 
@@ -23,8 +27,24 @@ class Engine:
     def command(self, ranks: int, *program: str) -> list[str]:
         return [*self.launcher, "-n", str(ranks), self.python, *program]
 
+    def has(self, row: Row) -> bool:
+        """Whether it can measure a row."""
+        return True
+
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self.env}
+
+
+@dataclass(frozen=True)
+class Bare(Engine):
+    """No engine, but the kernel's copies alone: `bare.py` has its own processes."""
+
+    def command(self, ranks: int, *program: str) -> list[str]:
+        _, *names = program
+        return [self.python, str(HERE / "bare.py"), "-n", str(ranks), *names]
+
+    def has(self, row: Row) -> bool:
+        return bare.has(row)
 
 
 def make_environment(name: str) -> Path:
@@ -39,6 +59,10 @@ def make_environment(name: str) -> Path:
         subprocess.run([*pip, "-r", str(needs)], check=True)
         stamp.write_text(needs.read_text())
     return home / "bin"
+
+
+def bare_copies() -> Engine:
+    return Bare(BARE, sys.executable, ())
 
 
 def phalanx(name: str, scripts: Path) -> Engine:

@@ -131,17 +131,23 @@ def mpi_text(records: list[Record]) -> str:
             f"better of the two others. Seen on: {machines(records)}."
         ),
     ]
+    bare = {s.row: s for s in record.spreads(records, figure=Record.bare, last=LAST)}
     if behind:
         lines += [
             "",
-            "| behind in some run: times faster | worst | median | best |",
-            "|---|---|---|---|",
-            *(ratio_line(s) for s in behind[:NAMED]),
+            "| behind in some run: times faster | worst | median | best | bare |",
+            "|---|---|---|---|---|",
+            *(f"{ratio_line(s)} {bare_cell(bare, s)} |" for s in behind[:NAMED]),
         ]
     if len(behind) > NAMED:
         rest = len(behind) - NAMED
         lines += ["", f"and {rest} more, in [bench/results/](bench/results/)."]
     return "\n".join(lines)
+
+
+def bare_cell(bare: dict[str, Spread], spread: Spread) -> str:
+    """Which part of our time the kernel's copies alone took, in the median."""
+    return f"{bare[spread.row].median:.2f}" if spread.row in bare else ""
 
 
 def ratio_line(spread: Spread) -> str:
@@ -173,9 +179,10 @@ def every_row() -> str:
             spreads = record.spreads(records, last=LAST)
             parts += [ratio_line(spread) for spread in spreads]
             if bare := record.spreads(records, figure=Record.bare, last=LAST):
+                what = "interpreters" if kind == "start" else "copies"
                 parts += [
                     "",
-                    "| part of the time that bare interpreters take "
+                    f"| part of our time that bare {what} take "
                     "| worst | median | best |",
                     "|---|---|---|---|",
                     *(ratio_line(spread) for spread in bare),

