@@ -1,4 +1,4 @@
-"""Bare copies: they bring the data where it belongs, which the program itself checks."""
+"""Bare copies bring the data where it belongs, which the program itself checks."""
 
 import json
 import subprocess
