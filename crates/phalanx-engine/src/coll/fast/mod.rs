@@ -75,21 +75,29 @@ struct Choice {
     beside: bool,
     /// Both ways are the same to who calls it, so that the faster one may be found out.
     is_open: bool,
+    /// All ranks have blocks for all others, which take more than one step through the area.
+    is_long_exchange: bool,
 }
 
 impl Choice {
     /// Through the area in any case.
     fn only(place: Place) -> Choice {
-        Choice { here: Some(place), beside: false, is_open: false }
+        Choice { here: Some(place), beside: false, is_open: false, is_long_exchange: false }
     }
 
     /// By messages in any case.
     fn beside() -> Choice {
-        Choice { here: None, beside: true, is_open: false }
+        Choice { here: None, beside: true, is_open: false, is_long_exchange: false }
     }
 
     fn usual(&self) -> Path {
         if self.beside { Path::Messages } else { Path::Here }
+    }
+
+    /// The same where ranks share CPUs: each step through the area, and each piece of a message that two ranks copy together, takes a
+    /// turn of all of them.
+    fn usual_of_crowd(&self) -> Path {
+        if self.is_long_exchange { Path::Alone } else { self.usual() }
     }
 }
 
@@ -419,7 +427,13 @@ fn by_size(kind: Kind, bytes: usize, element: usize, comm: &Comm) -> Option<Choi
     }
     let is_open = matches!(kind, Kind::Bcast | Kind::Allgather | Kind::Alltoall | Kind::Gather | Kind::Scatter);
     let here = Some(Place::Parts(large)).filter(|_| bytes <= most);
-    Some(Choice { here, beside: bytes > most.min(faster), is_open })
+    let beside = bytes > most.min(faster);
+    let is_long_exchange = match kind {
+        Kind::Allgather => bytes > large.share(),
+        Kind::Alltoall => beside,
+        _ => false,
+    };
+    Some(Choice { here, beside, is_open, is_long_exchange })
 }
 
 fn perform(steps: &mut Steps<'_>, call: &Call) -> Result<()> {

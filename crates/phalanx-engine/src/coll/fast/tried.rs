@@ -3,7 +3,7 @@
 //!
 //! All ranks of a communicator carry out the same operations in the same order, so their trials fall together. How a rank reads
 //! it decides for itself, which the others need not know. Whether an operation goes through the area or by messages all must
-//! decide alike: rank 0 judges, and says so in a step of its own (see [`agree`]).
+//! decide alike: rank 0 says with which way they begin, and later what it has seen, each time in a step of its own (see [`agree`]).
 
 use phalanx_shm::ways::{Pace, Trial, Turn, Verdict, size_class};
 
@@ -45,9 +45,10 @@ const PATHS: [Path; 3] = [Path::Here, Path::Alone, Path::Messages];
 const SIZES: usize = 16;
 const FIRST: u32 = 8;
 
-/// Bytes of a block from which both ways are tried: less is worth no message. And up to which: what takes tenths of a second is
-/// not for trying.
-const BOTH: std::ops::RangeInclusive<usize> = 64 << 10..=64 << 20;
+/// Bytes of a block from which it may go by messages: less is worth none.
+const LEAST: usize = 64 << 10;
+/// And up to which all ways are tried: what takes tenths of a second is not for trying.
+const MOST: usize = 64 << 20;
 /// Bytes that an operation brings to a rank from which it lasts so long that few have to do.
 const LONG: usize = 1 << 20;
 
@@ -81,9 +82,10 @@ impl Path {
     }
 }
 
-/// The trials of one question: for each kind of operation and size of blocks, as far as there have been such.
+/// The trials of one question: for each kind of operation and size of blocks, as far as there have been such. Each with the way that is
+/// usual until another one is found.
 #[derive(Default)]
-struct Trials(Vec<Option<Trial<3>>>);
+struct Trials(Vec<Option<(usize, Trial<3>)>>);
 
 impl Trials {
     /// Which one an operation belongs to.
@@ -91,15 +93,20 @@ impl Trials {
         id.kind as usize * SIZES + size_class(id.bytes as u64, FIRST, SIZES)
     }
 
-    fn at(&mut self, class: usize, pace: &'static Pace) -> &mut Trial<3> {
+    /// The trial of a class with its usual way, if there is one.
+    fn known(&mut self, class: usize) -> Option<&mut (usize, Trial<3>)> {
+        self.0.get_mut(class)?.as_mut()
+    }
+
+    fn begin(&mut self, class: usize, usual: usize, pace: &'static Pace) -> &mut (usize, Trial<3>) {
         if self.0.len() <= class {
             self.0.resize_with(class + 1, || None);
         }
-        self.0[class].get_or_insert_with(|| Trial::paced(pace))
+        self.0[class].insert((usual, Trial::paced(pace)))
     }
 
     fn ended(&mut self, course: Course) {
-        if let Some(trial) = course.of.and_then(|class| self.0.get_mut(class)?.as_mut()) {
+        if let Some((_, trial)) = course.of.and_then(|class| self.known(class)) {
             trial.ended(course.turn);
         }
     }
@@ -124,7 +131,10 @@ impl Tried {
             return Course { of: None, turn: Turn::usual(usual) };
         }
         let class = Trials::class(id);
-        let trial = self.lines.at(class, &Pace::SHORT_USES);
+        if self.lines.known(class).is_none() {
+            self.lines.begin(class, usual, &Pace::SHORT_USES);
+        }
+        let Some((_, trial)) = self.lines.known(class) else { return Course { of: None, turn: Turn::usual(usual) } };
         if path.is_tried() {
             return Course { of: None, turn: Turn::usual(trial.way(usual)) };
         }
@@ -160,34 +170,68 @@ pub(super) fn path(
     id: &Identity,
     choice: &Choice,
 ) -> Result<Course> {
-    let usual = choice.usual();
-    if !BOTH.contains(&id.bytes) || !choice.is_open || comm.engine().universe().ways().fixed {
-        return Ok(usual.always());
+    if id.bytes < LEAST || !choice.is_open || comm.engine().universe().ways().fixed {
+        return Ok(choice.usual().always());
     }
+    let class = Trials::class(id);
+    let is_due = match counters.tried.paths.known(class) {
+        Some((_, trial)) => trial.is_due(),
+        None => {
+            begin(comm, area, counters, id, choice)?;
+            false
+        }
+    };
+    if is_due {
+        settle(comm, area, counters, id)?;
+    }
+    // Two ranks with a CPU each find out with each message what its receiver copies alone.
+    let open = [choice.here.is_some(), comm.size() > 2, true];
+    let Some((usual, trial)) = counters.tried.paths.known(class) else { return Ok(choice.usual().always()) };
+    let turn = match id.bytes {
+        ..=MOST => trial.next(*usual, open),
+        _ => Turn::usual(trial.way(*usual)),
+    };
+    // Of one class, some sizes may fit into the area and others not.
+    if turn.way == Path::Here as usize && choice.here.is_none() {
+        return Ok(Path::Messages.always());
+    }
+    Ok(Course { of: Some(class), turn })
+}
+
+/// The first operation of a class: rank 0 says how such ones go until something else is found out, since it may be that only
+/// some ranks have to share their CPU.
+#[cold]
+fn begin(comm: &Comm, area: &Area, counters: &mut Counters, id: &Identity, choice: &Choice) -> Result<()> {
+    let mine = if comm.engine().is_crowded() { choice.usual_of_crowd() } else { choice.usual() };
+    let told = usize::from(agree(comm, area, mine as u8, counters, id)?);
+    let usual = PATHS.get(told).copied().unwrap_or(Path::Messages);
     let pace = match id.bytes.saturating_mul(comm.size() as usize) {
         LONG.. => &Pace::LONG_USES,
         _ => &Pace::SHORT_USES,
     };
-    let class = Trials::class(id);
-    let trial = counters.tried.paths.at(class, pace);
-    if trial.is_due() {
-        let verdict = agree(comm, area, trial.verdict(), counters, id)?;
-        counters.tried.paths.at(class, pace).settle(usual as usize, verdict);
-    }
-    // Two ranks with a CPU each find out with each message what its receiver copies alone.
-    let open = [choice.here.is_some(), comm.size() > 2, true];
-    let turn = counters.tried.paths.at(class, pace).next(usual as usize, open);
-    Ok(Course { of: Some(class), turn })
+    counters.tried.paths.begin(Trials::class(id), usual as usize, pace);
+    Ok(())
 }
 
-/// What rank 0 has seen, who says so in a step of its own. (The times of the others may differ, and so may what they would say.)
+/// The end of a window, which means for all what it has shown rank 0. (The times of the others may differ, and so may what they would say.)
 #[cold]
-fn agree(comm: &Comm, area: &Area, mine: Verdict, counters: &mut Counters, id: &Identity) -> Result<Verdict> {
+fn settle(comm: &Comm, area: &Area, counters: &mut Counters, id: &Identity) -> Result<()> {
+    let class = Trials::class(id);
+    let mine = counters.tried.paths.known(class).map_or(Verdict::Keep, |(_, trial)| trial.verdict());
+    let told = agree(comm, area, mine.to_byte(), counters, id)?;
+    if let Some((usual, trial)) = counters.tried.paths.known(class) {
+        trial.settle(*usual, Verdict::from_byte(told));
+    }
+    Ok(())
+}
+
+/// What rank 0 says, in a step of its own.
+fn agree(comm: &Comm, area: &Area, mine: u8, counters: &mut Counters, id: &Identity) -> Result<u8> {
     let mut steps = Steps::begin(comm, area, area.cells()?, Place::Cells, counters, id, Lines::Measured);
     steps.open()?;
     let at = steps.enter()?;
     let cell = steps.whole(at, 0)?;
-    let mut word = [mine.to_byte()];
+    let mut word = [mine];
     if comm.rank() == 0 {
         cell.write(0, &word).map_err(outside)?;
         steps.publish(at);
@@ -196,5 +240,5 @@ fn agree(comm: &Comm, area: &Area, mine: Verdict, counters: &mut Counters, id: &
         steps.said(at, 0)?;
         cell.read(0, &mut word).map_err(outside)?;
     }
-    Ok(Verdict::from_byte(word[0]))
+    Ok(word[0])
 }
