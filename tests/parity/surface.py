@@ -3,8 +3,10 @@
     phalanx run -n 1 python tests/parity/surface.py
 
 A JSON object: names to what they are (a constant and its value, a class, a function
-and its parameters with defaults). The tier `crossing` compares that of the original
-with ours, each from an environment of its own.
+and its parameters with defaults), those that begin with one underscore in `mpi4py.MPI`
+and the special methods of its classes as well: programs use them. The tier
+`crossing` compares that of the original with ours, each from an environment of its
+own.
 """
 
 import ast
@@ -70,9 +72,7 @@ def from_signature(function: object) -> str | None:
     return text[1:-1].replace("Ellipsis", "...")
 
 
-def without_self(parameters: str | None) -> str:
-    if parameters is None:
-        return "(?)"
+def without_self(parameters: str) -> str:
     parts = [part.strip() for part in parameters.split(",")]
     while parts and parts[0] in ("self", "cls", "/"):
         del parts[0]
@@ -91,7 +91,24 @@ def describe(name: str, thing: object, owner: type | None = None) -> str:
     if owner is not None:
         kind = "classmethod" if isinstance(bound, type) else "method"
     text = from_text(name, getattr(thing, "__doc__", None) or "")
-    return f"{kind} {without_self(text or from_signature(thing))}"
+    parameters = text or from_signature(thing)
+    if parameters is None:
+        return f"a {type(thing).__name__}"
+    return f"{kind} {without_self(parameters)}"
+
+
+def is_offered(name: str, thing: object) -> bool:
+    """Whether programs use an attribute of `mpi4py.MPI`: tools of the original do."""
+    if not name.startswith("_"):
+        return True
+    tool = inspect.isroutine(thing) or isinstance(thing, dict)
+    return tool and not name.startswith("__")
+
+
+def special_methods(owner: type) -> list[str]:
+    """Those that a compiled class has itself; what classes are made of aside."""
+    made_of = ("__doc__", "__module__", "__new__", "__pyx_vtable__")
+    return [n for n in vars(owner) if n.startswith("__") and n not in made_of]
 
 
 def look(module_name: str) -> dict[str, str]:
@@ -100,6 +117,8 @@ def look(module_name: str) -> dict[str, str]:
     listed = getattr(module, "__all__", None)
     whole = module_name in ("mpi4py", "mpi4py.MPI")
     names = [name for name in dir(module) if not name.startswith("_")]
+    if module_name == "mpi4py.MPI":
+        names = [name for name in dir(module) if is_offered(name, vars(module)[name])]
     for name in names if whole or listed is None else listed:
         thing = getattr(module, name)
         if inspect.ismodule(thing) or name == "TYPE_CHECKING":
@@ -117,6 +136,9 @@ def look(module_name: str) -> dict[str, str]:
         found[full] = "class"
         if not str(home).startswith(OWN):
             continue
+        if module_name == "mpi4py.MPI" and not issubclass(thing, BaseException):
+            for special in special_methods(thing):
+                found[f"{full}.{special}"] = "special method"
         if inspect.isfunction(thing.__init__):
             found[f"{full}.__init__"] = describe("__init__", thing.__init__, thing)
         for member in dir(thing):
@@ -136,10 +158,7 @@ def look(module_name: str) -> dict[str, str]:
 def main() -> None:
     found = {}
     for module in MODULES:
-        try:
-            found |= look(module)
-        except ImportError as error:
-            found[module] = f"cannot be imported: {error}"
+        found |= look(module)
     json.dump(found, sys.stdout, indent=0, sort_keys=True)
 
 
