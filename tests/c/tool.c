@@ -91,6 +91,9 @@ static void descriptions(void)
     }
     int bad = -1;
     IS(MPI_T_ERR_INVALID, MPI_T_cvar_get_info(0, name, &bad, NULL, NULL, NULL, NULL, NULL, NULL, NULL));
+    /* Without room the length is only given: what stands there before says nothing. */
+    OK(MPI_T_cvar_get_info(0, NULL, &bad, NULL, NULL, NULL, NULL, NULL, NULL, NULL));
+    CHECK(bad > 1);
     IS(MPI_T_ERR_INVALID_INDEX, MPI_T_cvar_get_info(n, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL));
     IS(MPI_T_ERR_INVALID_INDEX, MPI_T_cvar_get_info(-1, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL));
     IS(MPI_T_ERR_INVALID, MPI_T_cvar_get_num(NULL));

@@ -74,13 +74,14 @@ fn at<T>(table: &[T], index: c_int) -> Result<&T, Failure> {
 }
 
 /// Gives a string and its length with the closing zero, as §15.3.3 says: cut where there is less room, only the length where
-/// there is none. Without a place for the length nothing is known about the room.
+/// there is none. Without a place for the length nothing is known about the room; without room, nothing is asked of the length that
+/// stands there, which a program need not have set.
 fn give(text: &str, room: &TextOut, length: &OutArray<c_int>) -> Done {
     if length.address() == 0 {
         return Ok(());
     }
-    let Ok(bytes) = usize::try_from(length.get(0)) else { return refuse(consts::T_ERR_INVALID) };
     if !room.is_null() {
+        let Ok(bytes) = usize::try_from(length.get(0)) else { return refuse(consts::T_ERR_INVALID) };
         room.set(text, bytes)?;
     }
     length.set(0, text.len() as c_int + 1);
