@@ -31,6 +31,8 @@ mod fuzzing {
             phalanx_engine::fuzz::TARGETS,
             phalanx_launcher::fuzz::TARGETS,
             phalanx_pool::fuzz::TARGETS,
+            phalanx_trace::fuzz::TARGETS,
+            phalanx_replay::fuzz::TARGETS,
             crate::objects::TARGETS,
         ];
         crates.into_iter().flatten()

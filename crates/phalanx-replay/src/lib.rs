@@ -30,6 +30,8 @@
 //! [`docs/decisions/0028`](../../../docs/decisions/0028-replay.md) has the reasons.
 
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod header;
 mod player;
 mod writer;

@@ -38,7 +38,7 @@ pub enum Next {
 }
 
 /// Fills a buffer from a place in the file.
-type Read<'f> = dyn Fn(u64, &mut [u8]) -> Result<(), Damage> + 'f;
+pub(crate) type Read<'f> = dyn Fn(u64, &mut [u8]) -> Result<(), Damage> + 'f;
 
 /// The decisions of one process.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ impl Player {
         Player::read(length, slot, &read)
     }
 
-    fn read(length: u64, slot: u32, read: &Read<'_>) -> Result<Player, Damage> {
+    pub(crate) fn read(length: u64, slot: u32, read: &Read<'_>) -> Result<Player, Damage> {
         let mut header = vec![0; usize::try_from(length).unwrap_or(BLOCK).min(BLOCK)];
         read(0, &mut header)?;
         Header::decode(&header)?;
@@ -200,7 +200,9 @@ impl Stream {
                     let is_last = piece.len() < crate::entry::NAME_BYTES;
                     name.extend(piece);
                     if is_last {
-                        files.push(String::from_utf8_lossy(&std::mem::take(&mut name)).into());
+                        // Errors name it, and a terminal takes no orders from a file.
+                        let text = String::from_utf8_lossy(&std::mem::take(&mut name)).replace(char::is_control, "?");
+                        files.push(text.into());
                     }
                 }
                 Entry::Call { call, mut outcome, place, more } => {

@@ -11,6 +11,8 @@
 //! | `perfetto.rs`, `protobuf.rs` | a trace as a timeline |
 
 mod function;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod layout;
 mod model;
 pub mod perfetto;
