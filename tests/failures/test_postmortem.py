@@ -122,6 +122,18 @@ class TestBlock(BlockCase):
         self.assertIn("comm.recv(source=1)", block)
         self.assertIn("Traceback", block)
 
+    def test_one_that_tells_of_a_rank_that_left_is_told_of_a_rank_that_ends_late(self):
+        script = """
+    if me == 0:
+        import threading
+        threading.Thread(target=time.sleep, args=(2,)).start()
+        comm.recv(source=1, tag=7)
+"""
+        ended, block = self.block(2, script)
+        self.assertEqual(ended.status, 1, ended.text)
+        self.assertRegex(block, r"^phalanx: rank 0 .*\s+raised phalanx.MPI.Exception")
+        self.assertIn("comm.recv(source=1, tag=7)", block)
+
     def test_signals_statuses_and_codes(self):
         cases = {
             "os.kill(os.getpid(), signal.SIGSEGV)": r"was killed by SIGSEGV \(segm",

@@ -217,9 +217,14 @@ impl Job {
                 self.post.first = Some(first);
             }
             first => {
+                let (echoes, raised): (Vec<_>, Vec<_>) =
+                    raised.into_iter().partition(|(_, exception)| exception.is_echo);
+                // One that tells of another rank's error may be all that there is to tell of a rank that ends later with it.
+                if first.is_none() {
+                    self.post.raised = echoes;
+                }
                 let (interrupts, others): (Vec<_>, Vec<_>) = raised
                     .into_iter()
-                    .filter(|(_, exception)| !exception.is_echo)
                     .partition(|(_, exception)| self.course.is_interrupted() && exception.class == "KeyboardInterrupt");
                 text += &interrupted(interrupts.iter(), &self.crew());
                 for (at, group) in groups(others.iter()).iter().enumerate() {
