@@ -113,7 +113,7 @@ def run_program(run: Run) -> Ended:
 
 # Where the report of a deadlock begins with one rank, or with some that do the same.
 ENTRY = re.compile(
-    r"^ +(?:\[[a-z-]+\] (?:remark: )?)?ranks? (\d[\d, -]*)", re.MULTILINE
+    r"^  (?:\[[a-z-]+\] (?:remark: )?)?ranks? (\d[\d, -]*)", re.MULTILINE
 )
 # Where the report of an exception begins.
 RAISED = re.compile(r"^phalanx: ranks? (\d[\d, -]*).*?raised", re.MULTILINE | re.DOTALL)

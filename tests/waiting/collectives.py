@@ -566,6 +566,28 @@ PROGRAMS: tuple[Program, ...] = (
         """,
         named=rf"{MISMATCH}|{TRUNCATED}",
     ),
+    Wrong(
+        "agreement_that_one_rank_does_not_call",
+        3,
+        """
+        if rank == 2:
+            comm.recv(source=0)  # waits: 2
+        else:
+            comm.Agree(1)  # waits: 0 1
+        """,
+        named=r"deadlock: ranks 0-2 .*agree.* for rank 2",
+    ),
+    Right(
+        "agreement_to_which_one_rank_comes_late",
+        3,
+        """
+        import time
+
+        if rank == 2:
+            time.sleep(2)
+        assert comm.Agree(7 - rank) == 4
+        """,
+    ),
     Right(
         "gather_with_a_length_of_each",
         3,

@@ -487,10 +487,138 @@ PROGRAMS: tuple[Program, ...] = (
         """
         if rank == 0:
             for _ in range(3):
-                comm.recv(source=MPI.ANY_SOURCE)  # fails: 0
+                comm.recv(source=MPI.ANY_SOURCE)  # waits: 0
         else:
             comm.send(rank, dest=0)
         """,
-        named=ENDED,
+        named=r"deadlock: rank 0 .*ranks 1, 2 could have helped, but have ended",
+    ),
+    Wrong(
+        "array_from_anybody_when_all_have_left",
+        3,
+        """
+        if rank == 0:
+            comm.Recv(bytearray(8), source=MPI.ANY_SOURCE, tag=5)  # waits: 0
+        """,
+    ),
+    Wrong(
+        "receives_from_anybody_when_one_has_left_and_one_waits",
+        3,
+        """
+        if rank == 0:
+            comm.recv(source=MPI.ANY_SOURCE)  # waits: 0
+        elif rank == 2:
+            comm.recv(source=0)  # waits: 2
+        """,
+        named=r"deadlock: ranks 0, 2 .*: 0 -> 2 -> 0 rank 1 could have helped, but has",
+    ),
+    Wrong(
+        "waits_for_any_receive_from_anybody_when_all_have_left",
+        2,
+        """
+        if rank == 0:
+            rooms = bytearray(8), bytearray(8)
+            wanted = [comm.Irecv(room, source=MPI.ANY_SOURCE) for room in rooms]
+            MPI.Request.Waitany(wanted)  # waits: 0
+        """,
+    ),
+    Wrong(
+        "receives_from_anybody_beside_idle_threads_when_all_have_left",
+        2,
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+        if rank == 0:
+            pool = ThreadPoolExecutor(2)
+            assert list(pool.map(abs, [-1, -2])) == [1, 2]
+            comm.recv(source=MPI.ANY_SOURCE)  # waits: 0
+        """,
+    ),
+    Wrong(
+        "two_threads_receive_from_anybody_when_all_have_left",
+        2,
+        """
+        import threading
+
+        if rank == 0:
+            def listen():
+                comm.recv(source=MPI.ANY_SOURCE, tag=1)  # waits: 0
+
+            threading.Thread(target=listen, daemon=True).start()
+            comm.recv(source=MPI.ANY_SOURCE, tag=2)  # waits: 0
+        """,
+    ),
+    Wrong(
+        "leaves_with_a_large_send_that_does_not_fit",
+        2,
+        """
+        if rank == 0:
+            comm.recv(source=1, tag=2)  # waits: 0
+        else:
+            comm.Isend(bytearray(16 << 20), dest=0, tag=1)
+        """,
+        named=r"ranks 0, 1 .*with tag 1 is here.*Finalize with a send to rank 0",
+    ),
+    Right(
+        "sends_to_itself_in_a_thread_when_all_have_left",
+        2,
+        """
+        import threading
+        import time
+
+        def late():
+            time.sleep(6)
+            comm.send("late", dest=0)
+
+        if rank == 0:
+            threading.Thread(target=late).start()
+            assert comm.recv(source=MPI.ANY_SOURCE) == "late"
+        """,
+    ),
+    Right(
+        "sends_to_itself_in_an_alarm_when_all_have_left",
+        2,
+        """
+        import signal
+
+        if rank == 0:
+            signal.signal(signal.SIGALRM, lambda *_: comm.send("late", dest=0))
+            signal.alarm(2)
+            room = bytearray(100)
+            comm.Recv(room, source=MPI.ANY_SOURCE)
+            assert b"late" in room
+        """,
+    ),
+    Right(
+        "sends_to_itself_later_when_all_of_a_communicator_have_left",
+        3,
+        """
+        import time
+
+        pair = comm.Split(rank // 2)
+        if rank == 0:
+            request = pair.irecv(source=MPI.ANY_SOURCE)
+            assert comm.recv(source=2) == "late"
+            pair.send("own", dest=0)
+            assert request.wait() == "own"
+        elif rank == 2:
+            time.sleep(2)
+            comm.send("late", dest=0)
+        """,
+    ),
+    Right(
+        "sends_to_itself_after_many_tests_when_all_have_left",
+        2,
+        """
+        import time
+
+        if rank == 0:
+            request = comm.irecv(source=MPI.ANY_SOURCE)
+            until = time.monotonic() + 2
+            while time.monotonic() < until:
+                assert not request.test()[0]
+            comm.send("own", dest=0)
+            assert request.wait() == "own"
+        """,
     ),
 )

@@ -238,6 +238,7 @@ PROGRAMS: tuple[Program, ...] = (
         else:
             comm.recv(source=0)  # waits: 1
         """,
+        named=r"deadlock.*rank 0: Win_free \(Barrier\) on a window over communicator",
     ),
     Wrong(
         "window_made_by_some_of_the_ranks",

@@ -85,13 +85,20 @@ fn wait_seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = encoded.iter().map(|wait| joined([(0, &wait[..])])).collect();
     seeds.push(joined((0..).zip(&encoded).map(|(slot, wait)| (slot, &wait[..]))));
     seeds.push(joined([(0, &encoded[0][..]), (1, &encoded[0][..])]));
+    seeds.push(joined([(0, &encoded[1][..]), (1 | LEAVES, &encoded[0][..]), (3 | IS_OVER, &encoded[0][..])]));
     seeds
 }
 
+/// Bits of a record's slot: its process is in `MPI_Finalize`, or past it.
+const LEAVES: u8 = 8;
+const IS_OVER: u8 = 16;
+
 /// What is read is what would be written, and what is told of several is lines that a terminal can be given.
 fn notes(bytes: &[u8]) {
-    let mut waits = Vec::new();
+    let (mut waits, mut left) = (Vec::new(), Vec::new());
     for (slot, record) in records(bytes) {
+        let is = |part: u8| slot & u32::from(part) != 0;
+        left.extend((is(LEAVES) || is(IS_OVER)).then_some((slot % 8, is(IS_OVER))));
         let Some(wait) = Wait::decode(&record) else { continue };
         let again = wait.clone().encode(usize::MAX).expect("there is room");
         assert_eq!(Wait::decode(&again).as_ref(), Some(&wait));
@@ -100,7 +107,7 @@ fn notes(bytes: &[u8]) {
         tamed(&crate::tame(said(&wait)));
         waits.push((slot % 8, wait));
     }
-    let snapshot = Snapshot::of_waits(8, waits);
+    let snapshot = left.into_iter().fold(Snapshot::of_waits(8, waits), |so_far, (slot, over)| so_far.left(slot, over));
     let stuck = crate::stuck(snapshot.standings());
     assert!(stuck.iter().all(|slot| *slot < 8) && stuck.is_sorted());
     if !stuck.is_empty() {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::fold::Told;
+use crate::proof::Standing;
 use crate::snapshot::{Snapshot, Thread};
-use crate::wait::{Collective, Frame, Kind, Wait, main_frame};
+use crate::wait::{Collective, Frame, Item, Kind, Wait, main_frame};
 
 /// How a report calls processes.
 pub trait Names {
@@ -62,6 +63,11 @@ pub fn reason(snapshot: &Snapshot, stuck: &[u32], names: &dyn Names) -> String {
     if let Some(cycle) = cycle(snapshot, stuck) {
         let cycle: Vec<String> = cycle.iter().map(|slot| names.rank(*slot)).collect();
         let _ = writeln!(text, "  the cycle: {}", shortened(&cycle));
+    }
+    let ended = ended(snapshot, stuck);
+    if !ended.is_empty() {
+        let have = if ended.len() == 1 { "has" } else { "have" };
+        wrapped(&mut text, "  ", &format!("{} could have helped, but {have} ended", ranks(&ended, names)));
     }
     if let Some(hint) = hint(snapshot, stuck) {
         wrapped(&mut text, "  hint: ", &hint);
@@ -281,7 +287,11 @@ fn of(snapshot: &Snapshot, slot: u32) -> impl Iterator<Item = &Thread> {
 fn cycle(snapshot: &Snapshot, stuck: &[u32]) -> Option<Vec<u32>> {
     let next = |slot: u32| {
         let peers = of(snapshot, slot).flat_map(|thread| thread.wait.items.iter()).map(|item| &item.peers);
-        peers.flat_map(|peers| stuck.iter().copied().filter(|other| peers.contains(*other))).next()
+        let mut next: Vec<u32> =
+            peers.flat_map(|peers| stuck.iter().copied().filter(|other| peers.contains(*other))).collect();
+        // Who waits for any rank waits for itself as well, which says nothing.
+        next.sort_by_key(|other| *other == slot);
+        next.first().copied()
     };
     let mut way = vec![*stuck.first()?];
     loop {
@@ -293,6 +303,15 @@ fn cycle(snapshot: &Snapshot, stuck: &[u32]) -> Option<Vec<u32>> {
         }
         way.push(slot);
     }
+}
+
+/// Who has ended of those that could have ended these waits.
+fn ended(snapshot: &Snapshot, stuck: &[u32]) -> Vec<u32> {
+    let has_ended = |slot: &u32| matches!(snapshot.standings().get(*slot as usize), Some(Standing::Ended));
+    let waits = snapshot.threads().iter().filter(|thread| stuck.binary_search(&thread.slot).is_ok());
+    let items: Vec<&Item> = waits.flat_map(|thread| &thread.wait.items).collect();
+    let end = u32::try_from(snapshot.standings().len()).unwrap_or(u32::MAX);
+    (0..end).filter(has_ended).filter(|slot| items.iter().any(|item| item.peers.contains(*slot))).collect()
 }
 
 /// What to do about it, where the pattern is known.

@@ -34,11 +34,14 @@ impl Snapshot {
     pub fn take(universe: &Universe) -> Snapshot {
         let mut taken = Snapshot::default();
         for slot in 0..universe.claimed() {
+            // Its notes first: who has ended by then has rung for all that it sent.
             let threads = notes_of(universe, slot);
-            let blocked = is_running(universe, slot) && is_whole(&threads);
-            taken.standings.push(match blocked {
-                true => Standing::Blocked(threads.iter().map(|thread| thread.wait.clone()).collect()),
-                false => Standing::Free,
+            let waits = || threads.iter().map(|thread| thread.wait.clone()).collect();
+            taken.standings.push(match part_of(universe, slot) {
+                Part::Over => Standing::Ended,
+                Part::Takes if is_whole(&threads) => Standing::Blocked(waits()),
+                Part::Leaves if is_whole(&threads) => Standing::Leaving(waits()),
+                Part::Takes | Part::Leaves | Part::Unknown => Standing::Free,
             });
             taken.threads.extend(threads);
         }
@@ -49,7 +52,7 @@ impl Snapshot {
     /// second each, and for long where CPUs are scarce. For telling; nothing is proved from them.
     #[must_use]
     pub fn with_awake(mut self, universe: &Universe) -> Snapshot {
-        for slot in (0..universe.claimed()).filter(|slot| is_running(universe, *slot)) {
+        for slot in (0..universe.claimed()).filter(|slot| may_wait(universe, *slot)) {
             if self.threads.iter().any(|thread| thread.slot == slot) {
                 continue;
             }
@@ -78,6 +81,20 @@ impl Snapshot {
         Snapshot { threads: waits.into_iter().map(thread).collect(), standings }
     }
 
+    /// The same when a process leaves, or has left.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn left(mut self, slot: u32, is_over: bool) -> Snapshot {
+        let Some(standing) = self.standings.get_mut(slot as usize) else { return self };
+        *standing = match std::mem::replace(standing, Standing::Ended) {
+            Standing::Blocked(waits) if !is_over => Standing::Leaving(waits),
+            _ => {
+                self.threads.retain(|thread| thread.slot != slot);
+                Standing::Ended
+            }
+        };
+        self
+    }
+
     /// The blocked threads, those of each process one after the other.
     #[must_use]
     pub fn threads(&self) -> &[Thread] {
@@ -97,16 +114,23 @@ impl Snapshot {
         self.threads.iter().filter(of_these).all(|thread| {
             let notes = universe.notes(ProcId(thread.slot));
             let lives = universe.process(ProcId(thread.slot)).is_some_and(|process| !process.is_dead());
-            is_running(universe, thread.slot)
+            may_wait(universe, thread.slot)
                 && lives
                 && notes.is_some_and(|notes| notes.holds(thread.at, thread.stamp))
                 && sleeps(universe, thread.slot, thread.stamp)
         })
     }
 
+    /// Those of these processes that can do something else if their waits fail: not those that leave, who have nothing to do but to wait.
+    pub fn to_be_told(&self, slots: &[u32]) -> impl Iterator<Item = u32> {
+        let leaves = |slot: u32| matches!(self.standings.get(slot as usize), Some(Standing::Leaving(_)));
+        slots.iter().copied().filter(move |slot| !leaves(*slot))
+    }
+
     /// Tells the threads of these processes what was found out about their waits, and wakes them.
     pub fn judge(&self, universe: &Universe, slots: &[u32], text: &str) {
-        for thread in self.threads.iter().filter(|thread| slots.binary_search(&thread.slot).is_ok()) {
+        let told: Vec<u32> = self.to_be_told(slots).collect();
+        for thread in self.threads.iter().filter(|thread| told.contains(&thread.slot)) {
             if let Some(notes) = universe.notes(ProcId(thread.slot)) {
                 notes.judge(thread.at, thread.stamp, text);
                 universe.slot(ProcId(thread.slot)).notify();
@@ -130,14 +154,35 @@ fn sleeps(universe: &Universe, slot: u32, stamp: Stamp) -> bool {
     universe.slot(ProcId(slot)).sleepers().is_at(stamp.token)
 }
 
-/// Whether a process takes part in the job. One that has ended, or ends, is waited for by nobody for long, and does not wait for
-/// long: the engine sees to that, and says how it has ended. What a guest waits for, the notes in its home say, and not these: it may do
-/// anything.
-fn is_running(universe: &Universe, slot: u32) -> bool {
+/// What part a process has in the job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Takes,
+    /// It is in `MPI_Finalize`.
+    Leaves,
+    /// It has said goodbye.
+    Over,
+    /// It has not come, or was killed, which its launcher sees to. What a guest waits for, the notes in its home say, and not these: it
+    /// may do anything.
+    Unknown,
+}
+
+fn part_of(universe: &Universe, slot: u32) -> Part {
     let slot = universe.slot(ProcId(slot));
     let standing = slot.standing();
-    let takes_part = standing.state == SlotState::Running && !matches!(standing.exit, Some(Exit::Signal(_)));
-    takes_part && !slot.is_for_guests()
+    if slot.is_for_guests() || matches!(standing.exit, Some(Exit::Signal(_))) {
+        return Part::Unknown;
+    }
+    match standing.state {
+        SlotState::Running => Part::Takes,
+        SlotState::Finalizing => Part::Leaves,
+        SlotState::Finalized => Part::Over,
+        SlotState::Empty | SlotState::Starting => Part::Unknown,
+    }
+}
+
+fn may_wait(universe: &Universe, slot: u32) -> bool {
+    matches!(part_of(universe, slot), Part::Takes | Part::Leaves)
 }
 
 /// Whether these are all threads of the process that may do something: each names those others that it counts upon.

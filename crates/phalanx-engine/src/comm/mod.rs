@@ -18,6 +18,10 @@ use crate::group::{Comparison, Group};
 use crate::pt2pt::buffered::Attached;
 use crate::pt2pt::partitioned::Tags;
 
+/// How the names of communicators begin that windows and files have for themselves.
+pub(crate) const OF_A_WINDOW: &str = "a window over ";
+pub(crate) const OF_A_FILE: &str = "the file '";
+
 /// A communicator: an ordered set of processes with a message space of its own.
 ///
 /// Cloning gives another handle to the same communicator.
@@ -297,6 +301,7 @@ impl CommInner {
         let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);
         match name.as_str() {
             "" => format!("unnamed communicator {}", self.ctx.load(Ordering::Relaxed)),
+            name if [OF_A_WINDOW, OF_A_FILE].iter().any(|own| name.starts_with(own)) => name.to_owned(),
             name => format!("communicator '{name}'"),
         }
     }

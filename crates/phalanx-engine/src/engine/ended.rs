@@ -31,8 +31,9 @@ use super::matching::{IntMap, Pattern};
 use super::ops::{Body, Owner, RawOp, RecvOp, SendOp};
 use super::wait::Waiting;
 
-/// How long a wait has to look hopeless before it is given up: whoever ends a job has ended it by then, and says why.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a wait has to look hopeless before it is given up: whoever ends a job has ended it by then, and says why. With the
+/// time until somebody looks, it is told within a second.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The same where what is waited for could still come, or a launcher is probably ending the job.
 const LONG_GRACE: Duration = Duration::from_secs(5);
@@ -80,12 +81,13 @@ enum Hope {
     /// Nobody: the launcher says that the peer has ended well, or has failed and the others go on.
     Gone,
     Nobody,
-    /// Another thread of this process.
-    OwnThreads,
     /// Nobody; but whoever ends the jobs of killed ranks should come first.
     Launcher,
     /// A peer that still delivers what it has begun to send.
     Delivery,
+    /// This process itself: in another thread, in a handler of a signal, or after it has tested in vain. Whether it ever will is not a
+    /// question of time; if not, the notes of its threads prove that.
+    Own,
 }
 
 impl Hope {
@@ -93,8 +95,8 @@ impl Hope {
         match self {
             Hope::Gone => Duration::ZERO,
             Hope::Nobody => GRACE,
-            Hope::OwnThreads if !is_threaded() => GRACE,
-            Hope::OwnThreads | Hope::Launcher | Hope::Delivery => LONG_GRACE,
+            Hope::Launcher | Hope::Delivery => LONG_GRACE,
+            Hope::Own => Duration::MAX,
         }
     }
 }
@@ -180,7 +182,7 @@ impl Engine {
             *watch = None;
             return None;
         };
-        if watch.get_or_insert_with(Instant::now).elapsed() + GRACE < hope.patience() {
+        if watch.get_or_insert_with(Instant::now).elapsed().saturating_add(GRACE) < hope.patience() {
             return None;
         }
         let rank = core.comm_of(ctx).and_then(|comm| peers(&comm).rank_of(process));
@@ -238,16 +240,6 @@ impl Lives {
         known.insert(process.0, Asked { at: now, exit, is_dead });
         is_dead
     }
-}
-
-/// Whether this process has other threads.
-fn is_threaded() -> bool {
-    has_threads("/proc/self/task").unwrap_or(true)
-}
-
-/// Whether a process has several threads; one that is not there has none.
-fn has_threads(tasks: &str) -> Option<bool> {
-    std::fs::read_dir(tasks).ok().map(|tasks| tasks.count() > 1)
 }
 
 /// Whom messages on a communicator go to and come from.
@@ -427,7 +419,7 @@ impl Core {
             let hope = self.gone(process)?.max(found.map_or(Hope::Gone, |(_, hope)| hope));
             found = Some((process, hope));
         }
-        let own = if group.members().contains(&self.me) { Hope::OwnThreads } else { Hope::Gone };
+        let own = if group.members().contains(&self.me) { Hope::Own } else { Hope::Gone };
         found.map(|(process, hope)| (process, hope.max(own)))
     }
 

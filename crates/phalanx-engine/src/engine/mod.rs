@@ -43,7 +43,7 @@ pub use self::core::{Core, CoreGuard, RawOp};
 pub use check::CallPlace;
 pub(crate) use check::Slots;
 pub use ended::Ended;
-pub use notice::PlaceHook;
+pub use notice::{PlaceHook, Within, within};
 pub use phalanx_waits::{Class, Finding, Frame};
 pub use schedule_hook::{Schedule, ScheduleMaker, Step};
 pub use tally::{Levels, Moved, Tally, single_copy_allowed};
@@ -304,7 +304,8 @@ impl Engine {
     pub fn finalize(&self) -> Result<()> {
         self.serves()?;
         self.end_decisions()?;
-        let what = Waiting::on(ended::FINALIZE, 0);
+        let tell = |core: &mut Core, told: &mut Told| told.deliveries(core);
+        let what = Waiting::on(ended::FINALIZE, 0).for_what(&tell);
         let slot = self.0.universe.slot(self.0.me);
         if !self.enter()?.is_quiet() {
             slot.set_state(SlotState::Finalizing);

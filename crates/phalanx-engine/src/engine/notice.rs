@@ -4,6 +4,7 @@
 //! ranks themselves. So a note says nothing that may become wrong while its thread sleeps, and it is taken back, in one
 //! store, before the thread does anything else.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use phalanx_shm::notes::{NOTE_BYTES, NOTES, Notes};
@@ -18,6 +19,39 @@ use crate::error::{Error, ErrorClass, Result};
 use super::Engine;
 use super::told::Told;
 use super::wait::{On, Waiting};
+
+thread_local! {
+    /// The function that a program has called, where that waits in operations of other names.
+    static WITHIN: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// A call of a function that waits in operations of other names.
+#[must_use]
+pub struct Within(Option<&'static str>);
+
+/// From now on, until what is returned goes, who asks what this thread waits for hears this name as well.
+#[inline]
+pub fn within(function: &'static str) -> Within {
+    // Of functions that call each other, the program's own.
+    let outer = WITHIN.get();
+    WITHIN.set(outer.or(Some(function)));
+    Within(outer)
+}
+
+impl Drop for Within {
+    #[inline]
+    fn drop(&mut self) {
+        WITHIN.set(self.0);
+    }
+}
+
+/// How the wait in an operation is told.
+fn named(operation: &str) -> String {
+    match WITHIN.get() {
+        Some(function) if function != operation => format!("{function} ({operation})"),
+        _ => operation.to_owned(),
+    }
+}
 
 /// Finds the place of the calling thread in the program, innermost first.
 pub type PlaceHook = fn() -> Vec<Frame>;
@@ -213,7 +247,7 @@ impl Written {
             thread,
             mates,
             alone,
-            operation: what.operation.to_owned(),
+            operation: named(what.operation),
             since: self.since,
             need: told.need,
             items: told.items,
@@ -239,7 +273,7 @@ impl Written {
         }
         let snapshot = Snapshot::take(universe);
         let stuck = stuck(snapshot.standings());
-        if stuck.first() != Some(&self.engine.me().0) || !snapshot.holds(universe, &stuck) {
+        if snapshot.to_be_told(&stuck).next() != Some(self.engine.me().0) || !snapshot.holds(universe, &stuck) {
             return Ok(());
         }
         if how == OnDeadlock::Raise {

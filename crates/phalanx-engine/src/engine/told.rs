@@ -136,6 +136,14 @@ impl Told {
         }
     }
 
+    /// All sends under way, of one who says goodbye.
+    pub(super) fn deliveries(&mut self, core: &mut Core) {
+        self.sends(core, |_| true);
+        for item in &mut self.items {
+            item.what = format!("with a send {}", item.what);
+        }
+    }
+
     /// It waits for a schedule: which, in words.
     pub(crate) fn under_way(&mut self, core: &Core, name: &str) -> String {
         self.collective = core.collective_under_way();

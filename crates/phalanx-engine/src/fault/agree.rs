@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 use phalanx_shm::agreement::Fate;
 use phalanx_shm::mem::MutMem;
 use phalanx_shm::{ProcId, SleepWord};
+use phalanx_waits::{Kind, Peers};
 
 use crate::comm::Comm;
-use crate::engine::{Core, Ended, Engine, Schedule, Step, Waiting};
+use crate::engine::{Core, Ended, Engine, Schedule, Step, Told, Waiting};
 use crate::error::{Error, ErrorClass, Result, fail};
 use crate::request::Request;
 use crate::status::Status;
@@ -180,6 +181,21 @@ impl Round {
         Some(Ended { rank, process })
     }
 
+    /// Tells of those who have not given their values.
+    fn tell(&self, told: &mut Told) {
+        let (Stage::Given, Ok(ledger)) = (self.stage, self.record.ledger()) else { return told.unknown() };
+        let title = self.comm.title();
+        for (member, process) in self.record.members().iter().enumerate() {
+            if ledger.fate(member, self.number) == Fate::Open {
+                told.add(
+                    Kind::Collective,
+                    Peers::one(process.0),
+                    format!("on {title}, for {}", self.comm.inner().name_of(*process)),
+                );
+            }
+        }
+    }
+
     /// Waits until the round is settled.
     fn settle(&mut self, operation: &'static str) -> Result<()> {
         let (engine, ctx) = (self.comm.engine().clone(), self.comm.ctx());
@@ -198,7 +214,10 @@ impl Round {
             patient.set(true);
             if engine.keeps_going() { None } else { shared.borrow().missing(&engine) }
         };
-        engine.block_unless(Waiting::on(operation, ctx), ready, &mut missing)
+        // Who gives its value later does not ring before all have, so a note may name one that has: that one waits for the same
+        // others then, and its own note, which is younger, does not name this process.
+        let tell = |_: &mut Core, told: &mut Told| shared.borrow().tell(told);
+        engine.block_unless(Waiting::on(operation, ctx).for_what(&tell), ready, &mut missing)
     }
 }
 
