@@ -89,10 +89,8 @@ fn messages_of_a_rank_that_has_ended_can_be_received_much_later() {
 #[test]
 fn a_receive_from_anybody_waits_as_long_as_somebody_is_left() {
     testing::run(3, |comm| match comm.rank() {
-        0 => {
-            assert_eq!(receive(comm, ANY_SOURCE, ANY_TAG).unwrap(), 2);
-            assert_ended(receive(comm, ANY_SOURCE, ANY_TAG), &["Recv", "any rank"]);
-        }
+        // (What becomes of one that nobody is left for is proved by whoever sees all threads: tests/waiting has such programs.)
+        0 => assert_eq!(receive(comm, ANY_SOURCE, ANY_TAG).unwrap(), 2),
         2 => {
             // Longer than a wait for a rank that has ended is given.
             sleep(Duration::from_millis(2500));
