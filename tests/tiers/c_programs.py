@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .process import PHALANX, ROOT, TESTS, Counts, run, timed
+from .process import PHALANX, PYTHON, ROOT, TESTS, Counts, run, timed
 
 RANKS = re.compile(r"ranks:\s*((?:\d+[ ,]*)+)")
 WIDTHS = re.compile(r"widths:\s*((?:(?:int|count)[ ,]*)+)")
@@ -105,7 +105,7 @@ def run_program(source: Path, folder: Path, width: str) -> Counts:
     """Builds a program in one width and runs it at each of its numbers of ranks."""
     counts = Counts()
     binary = folder / f"{source.stem}-{width}"
-    flags = ["-Wall", "-Wextra", "-O1", "-g"]
+    flags = ["-Wall", "-Wextra", "-O1", "-g", f"-I{TESTS / 'c'}"]
     flags += ["-DCOUNTS"] if width == "count" else []
     with timed(binary.name, compiling=True):
         built = run([PHALANX, "cc", *flags, str(source), "-o", str(binary)], 60)
@@ -125,8 +125,23 @@ def run_program(source: Path, folder: Path, width: str) -> Counts:
     return counts
 
 
+def run_refusals() -> Counts:
+    """Wrong handles and null pointers, for each parameter that takes one."""
+    # In a folder of its own: that a wrong call is refused does not show a function.
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "refusals.c"
+        maker = str(TESTS / "c" / "refusals.py")
+        made = run([PYTHON, maker, str(ROOT / "abi"), str(source)], 60)
+        if made.code != 0:
+            counts = Counts()
+            counts.fail("refusals.c is not made", made.output)
+            return counts
+        return run_program(source, Path(folder), "int")
+
+
 def run_all() -> Counts:
     counts = check_exports()
+    counts += run_refusals()
     with tempfile.TemporaryDirectory() as folder:
         for source in sorted((TESTS / "c").glob("*.c")):
             widths = WIDTHS.search(source.read_text())

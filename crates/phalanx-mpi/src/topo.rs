@@ -173,8 +173,9 @@ fn cart_create(
 /// The rank that this process would best have in a grid.
 #[mpi_entry(MPI_Cart_map)]
 fn cart_map(comm: CommRef, ndims: c_int, dims: In<c_int>, periods: In<c_int>, newrank: Out<c_int>) -> Done {
-    let _ = periods;
-    let size = grid_size(&comm, dims.read(length(ndims, "dimensions")?, "the array of dimensions")?)?;
+    let n = length(ndims, "dimensions")?;
+    periods.read(n, "the array of periods")?;
+    let size = grid_size(&comm, dims.read(n, "the array of dimensions")?)?;
     newrank.set(if comm.comm.rank() < size { comm.comm.rank() } else { consts::UNDEFINED });
     Ok(())
 }
