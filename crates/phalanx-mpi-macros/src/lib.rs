@@ -32,7 +32,9 @@
 //! - `poly`: the function has a large-count twin;
 //! - `anytime`: it may be called before initialisation and after finalisation;
 //! - `tool`: it is the tool interface's, which has error codes but no error handlers, and an initialisation of its own;
-//! - `value`: it returns a value instead of an error code: parameters and result are passed through.
+//! - `value`: it returns a value instead of an error code: parameters and result are passed through;
+//! - `composed`: it waits in operations of other names, and who asks what it waits for is to hear its own. (Not `MPI_Comm_split`, which
+//!   the binding calls in the first collective operation of objects on a communicator.)
 
 mod binding;
 mod forms;

@@ -15,11 +15,13 @@ pub(crate) struct Entry {
     anytime: bool,
     tool: bool,
     value: bool,
+    composed: bool,
 }
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> syn::Result<Entry> {
-        let mut entry = Entry { names: forms::names(input)?, poly: false, anytime: false, tool: false, value: false };
+        let names = forms::names(input)?;
+        let mut entry = Entry { names, poly: false, anytime: false, tool: false, value: false, composed: false };
         if input.is_empty() {
             return Ok(entry);
         }
@@ -30,8 +32,10 @@ impl Parse for Entry {
                 "anytime" => entry.anytime = true,
                 "tool" => entry.tool = true,
                 "value" => entry.value = true,
+                "composed" => entry.composed = true,
                 _ => {
-                    return Err(syn::Error::new(word.span(), "expected `poly`, `anytime`, `tool` or `value`"));
+                    let words = "expected `poly`, `anytime`, `tool`, `value` or `composed`";
+                    return Err(syn::Error::new(word.span(), words));
                 }
             }
         }
@@ -151,7 +155,7 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
     let run = if entry.tool {
         quote! { crate::entry::run_tool(#decoded_body) }
     } else {
-        let within = consists_of_others(shown).then(|| {
+        let within = entry.composed.then(|| {
             let operation = shown.strip_prefix("MPI_").unwrap_or(shown);
             quote! { let _within = ::phalanx_engine::engine::within(#operation); }
         });
@@ -189,34 +193,6 @@ fn coded(entry: &Entry, body: &ItemFn, form: Form, name: &Ident, width: &Ident) 
         #named
         #profiled
     })
-}
-
-/// Whether a function waits in operations of other names, so that who asks what it waits for is to hear its own. (Not `MPI_Comm_split`,
-/// which the binding calls in the first collective operation of objects on a communicator. Files have
-/// more such functions than others, and in all of them a system call costs more than to say so.)
-fn consists_of_others(function: &str) -> bool {
-    const THEY: [&str; 19] = [
-        "MPI_Cart_create",
-        "MPI_Cart_sub",
-        "MPI_Comm_create",
-        "MPI_Comm_create_from_group",
-        "MPI_Comm_create_group",
-        "MPI_Comm_disconnect",
-        "MPI_Comm_split_type",
-        "MPI_Dist_graph_create",
-        "MPI_Dist_graph_create_adjacent",
-        "MPI_Graph_create",
-        "MPI_Intercomm_create",
-        "MPI_Intercomm_create_from_groups",
-        "MPI_Intercomm_merge",
-        "MPI_Win_allocate",
-        "MPI_Win_allocate_shared",
-        "MPI_Win_create",
-        "MPI_Win_create_dynamic",
-        "MPI_Win_fence",
-        "MPI_Win_free",
-    ];
-    function.starts_with("MPI_File_") || THEY.contains(&function)
 }
 
 /// What a trace tells of a call: the fields of `Arguments` but its object.

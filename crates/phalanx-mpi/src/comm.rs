@@ -339,7 +339,7 @@ fn comm_idup_with_info(comm: CommRef, info: InfoRef, newcomm: Out<RawComm>, requ
 }
 
 /// Makes a communicator for a subset of the processes. All processes must call it; blocks.
-#[mpi_entry(MPI_Comm_create)]
+#[mpi_entry(MPI_Comm_create, composed)]
 fn comm_create(comm: CommRef, group: GroupRef, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
     newcomm.set(adopt_some(comm.comm.create(&group)?, &comm)?);
@@ -347,7 +347,7 @@ fn comm_create(comm: CommRef, group: GroupRef, newcomm: Out<RawComm>) -> Done {
 }
 
 /// Makes a communicator for a subset of the processes, which alone call it; blocks.
-#[mpi_entry(MPI_Comm_create_group)]
+#[mpi_entry(MPI_Comm_create_group, composed)]
 fn comm_create_group(comm: CommRef, group: GroupRef, tag: c_int, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
     newcomm.set(adopt_some(comm.comm.create_group(&group, tag)?, &comm)?);
@@ -363,7 +363,7 @@ fn comm_split(comm: CommRef, color: c_int, key: c_int, newcomm: Out<RawComm>) ->
 }
 
 /// Divides the processes by what they share. All processes must call it; blocks.
-#[mpi_entry(MPI_Comm_split_type)]
+#[mpi_entry(MPI_Comm_split_type, composed)]
 fn comm_split_type(comm: CommRef, kind: c_int, key: c_int, info: InfoRef, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
     let resource = info.hints()?.get("mpi_hw_resource_type")?;
@@ -387,7 +387,7 @@ fn comm_free(comm: InOutHandle<RawComm>) -> Done {
 }
 
 /// Frees a communicator after what is under way on it has ended. Blocks.
-#[mpi_entry(MPI_Comm_disconnect)]
+#[mpi_entry(MPI_Comm_disconnect, composed)]
 fn comm_disconnect(comm: InOutHandle<RawComm>) -> Done {
     let object = release(&comm)?;
     let engine = object.comm.engine().clone();
@@ -399,7 +399,7 @@ fn comm_disconnect(comm: InOutHandle<RawComm>) -> Done {
 }
 
 /// Makes an intercommunicator of two groups whose leaders can talk to each other. Both groups must call it; blocks.
-#[mpi_entry(MPI_Intercomm_create)]
+#[mpi_entry(MPI_Intercomm_create, composed)]
 fn intercomm_create(
     local: CommRef,
     local_leader: c_int,
@@ -418,7 +418,7 @@ fn intercomm_create(
 }
 
 /// Makes one communicator of both sides of an intercommunicator. All processes must call it; blocks.
-#[mpi_entry(MPI_Intercomm_merge)]
+#[mpi_entry(MPI_Intercomm_merge, composed)]
 fn intercomm_merge(inter: CommRef, high: c_int, newcomm: Out<RawComm>) -> Done {
     newcomm.set(RawComm::NULL);
     newcomm.set(adopt(inter.comm.intercomm_merge(high != 0)?, Some(&inter))?);
@@ -427,7 +427,7 @@ fn intercomm_merge(inter: CommRef, high: c_int, newcomm: Out<RawComm>) -> Done {
 
 /// Makes an intercommunicator of two groups, without a communicator to start from. All processes of both must call it;
 /// blocks.
-#[mpi_entry(MPI_Intercomm_create_from_groups)]
+#[mpi_entry(MPI_Intercomm_create_from_groups, composed)]
 fn intercomm_create_from_groups(
     local_group: GroupRef,
     local_leader: c_int,
@@ -471,7 +471,7 @@ fn intercomm_create_from_groups(
 }
 
 /// Makes a communicator of a group, without one to start from. All processes of the group must call it; blocks.
-#[mpi_entry(MPI_Comm_create_from_group)]
+#[mpi_entry(MPI_Comm_create_from_group, composed)]
 fn comm_create_from_group(
     group: GroupRef,
     stringtag: Text,

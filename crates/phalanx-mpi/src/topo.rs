@@ -150,7 +150,7 @@ fn dims_create(nnodes: c_int, ndims: c_int, dims: OutArray<c_int>) -> Done {
 }
 
 /// Makes a grid. All processes must call it; blocks.
-#[mpi_entry(MPI_Cart_create)]
+#[mpi_entry(MPI_Cart_create, composed)]
 fn cart_create(
     comm: CommRef,
     ndims: c_int,
@@ -259,7 +259,7 @@ fn cart_shift(comm: CommRef, direction: c_int, disp: c_int, source: Out<c_int>, 
 }
 
 /// Divides a grid into grids of fewer dimensions. All processes must call it; blocks.
-#[mpi_entry(MPI_Cart_sub)]
+#[mpi_entry(MPI_Cart_sub, composed)]
 fn cart_sub(comm: CommRef, remain: In<c_int>, new: Out<RawComm>) -> Done {
     new.set(RawComm::NULL);
     let (dims, periods) = cart(&comm)?;
@@ -307,7 +307,7 @@ fn read_graph(
 }
 
 /// Makes a graph. All processes must call it; blocks.
-#[mpi_entry(MPI_Graph_create)]
+#[mpi_entry(MPI_Graph_create, composed)]
 fn graph_create(
     comm: CommRef,
     nnodes: c_int,
@@ -422,7 +422,7 @@ fn need_both_ends(
 }
 
 /// Makes a graph of which each process names its own neighbours. All processes must call it; blocks.
-#[mpi_entry(MPI_Dist_graph_create_adjacent)]
+#[mpi_entry(MPI_Dist_graph_create_adjacent, composed)]
 fn dist_graph_create_adjacent(
     comm: CommRef,
     indegree: c_int,
@@ -460,7 +460,7 @@ fn dist_graph_create_adjacent(
 }
 
 /// Makes a graph of which each process names any edges. All processes must call it; blocks.
-#[mpi_entry(MPI_Dist_graph_create)]
+#[mpi_entry(MPI_Dist_graph_create, composed)]
 fn dist_graph_create(
     comm: CommRef,
     n: c_int,

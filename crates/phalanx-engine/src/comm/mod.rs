@@ -6,7 +6,7 @@ pub mod create;
 pub(crate) mod inter;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use phalanx_shm::ProcId;
 
@@ -17,10 +17,6 @@ use crate::fault::FaultState;
 use crate::group::{Comparison, Group};
 use crate::pt2pt::buffered::Attached;
 use crate::pt2pt::partitioned::Tags;
-
-/// How the names of communicators begin that windows and files have for themselves.
-pub(crate) const OF_A_WINDOW: &str = "a window over ";
-pub(crate) const OF_A_FILE: &str = "the file '";
 
 /// A communicator: an ordered set of processes with a message space of its own.
 ///
@@ -55,6 +51,8 @@ pub(crate) struct CommInner {
     pub(crate) remote: Option<Group>,
     pub(crate) local_comm: Option<Comm>,
     name: Mutex<String>,
+    /// See [`Comm::belongs_to`].
+    owner: OnceLock<String>,
     /// [`FREED`] and [`REVOKED`]: one look for whatever begins.
     flags: AtomicU8,
     pub(crate) coll: CollState,
@@ -91,6 +89,7 @@ impl Comm {
             remote: parts.remote,
             local_comm: parts.local_comm,
             name: Mutex::new(parts.name),
+            owner: OnceLock::new(),
             flags: AtomicU8::new(0),
             coll: CollState::default(),
             attached: Mutex::default(),
@@ -198,6 +197,11 @@ impl Comm {
         *self.0.name.lock().unwrap_or_else(PoisonError::into_inner) = name.into();
     }
 
+    /// Says what has it for its own messages, a window or a file: texts speak of that.
+    pub(crate) fn belongs_to(&self, owner: String) {
+        let _ = self.0.owner.set(owner);
+    }
+
     /// Says that its messages are those of another communicator's collective operations.
     pub fn serve(&self, other: &Comm) {
         self.0.serves.store(other.ctx(), Ordering::Relaxed);
@@ -296,12 +300,14 @@ impl CommInner {
         self.flags.fetch_or(REVOKED, Ordering::Relaxed);
     }
 
-    /// How texts call it: its name in quotes, or its context where it has no name.
+    /// How texts call it: as what it belongs to, by its name in quotes, or by its context where it has no name.
     pub(crate) fn title(&self) -> String {
+        if let Some(owner) = self.owner.get() {
+            return owner.clone();
+        }
         let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);
         match name.as_str() {
             "" => format!("unnamed communicator {}", self.ctx.load(Ordering::Relaxed)),
-            name if [OF_A_WINDOW, OF_A_FILE].iter().any(|own| name.starts_with(own)) => name.to_owned(),
             name => format!("communicator '{name}'"),
         }
     }

@@ -40,7 +40,7 @@ use together::Ways;
 pub use view::View;
 
 use crate::coll::Arg;
-use crate::comm::{Comm, OF_A_FILE};
+use crate::comm::Comm;
 use crate::datatype::Datatype;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::error::{Error, ErrorClass, Result, fail};
@@ -164,7 +164,7 @@ impl File {
         }
         comm.within_one_job("a file has positions that those of one job share: open it on a communicator of each job")?;
         let comm = comm.dup()?;
-        comm.set_name(format!("{OF_A_FILE}{}'", path.display()));
+        comm.belongs_to(format!("the file '{}'", path.display()));
         comm.same("opening", "access mode", mode.check().map(|()| (mode.bits(), ())))?;
         let rank = comm.rank();
         let (mut made, mut own) = (None, None);

@@ -41,7 +41,7 @@ use phalanx_shm::single_copy::OpenedMemory;
 use phalanx_shm::{Offset, Universe};
 
 use crate::coll::Arg;
-use crate::comm::{Comm, OF_A_WINDOW};
+use crate::comm::Comm;
 use crate::engine::Engine;
 use crate::engine::buffer::{RecvBuf, SendBuf};
 use crate::engine::memory;
@@ -455,6 +455,6 @@ fn comm_of(comm: &Comm, operation: &str) -> Result<Comm> {
     }
     comm.within_one_job("a window is memory that those of one job share").map_err(|e| e.context(operation))?;
     let own = comm.dup()?;
-    own.set_name(format!("{OF_A_WINDOW}{}", comm.title()));
+    own.belongs_to(format!("a window over {}", comm.title()));
     Ok(own)
 }

@@ -129,13 +129,13 @@ fn write_at(file: &FileRef, offset: i64, buf: SendPtr, count: Number, datatype: 
 }
 
 /// Reads at an offset, all processes of the file together.
-#[mpi_entry(MPI_File_read_at_all | MPI_File_iread_at_all | MPI_File_read_at_all_begin | MPI_File_read_at_all_end, poly)]
+#[mpi_entry(MPI_File_read_at_all | MPI_File_iread_at_all | MPI_File_read_at_all_begin | MPI_File_read_at_all_end, poly, composed)]
 fn read_at_all(file: &FileRef, offset: i64, buf: RecvPtr, count: Number, datatype: RawType) -> Accessed<'_> {
     read(file, Place::At(offset), buf, count, datatype)
 }
 
 /// Writes at an offset, all processes of the file together.
-#[mpi_entry(MPI_File_write_at_all | MPI_File_iwrite_at_all | MPI_File_write_at_all_begin | MPI_File_write_at_all_end, poly)]
+#[mpi_entry(MPI_File_write_at_all | MPI_File_iwrite_at_all | MPI_File_write_at_all_begin | MPI_File_write_at_all_end, poly, composed)]
 fn write_at_all(file: &FileRef, offset: i64, buf: SendPtr, count: Number, datatype: RawType) -> Accessed<'_> {
     write(file, Place::At(offset), buf, count, datatype).map(written_by_all)
 }
@@ -153,13 +153,13 @@ fn write_here(file: &FileRef, buf: SendPtr, count: Number, datatype: RawType) ->
 }
 
 /// Reads at the process's own position, all processes of the file together.
-#[mpi_entry(MPI_File_read_all | MPI_File_iread_all | MPI_File_read_all_begin | MPI_File_read_all_end, poly)]
+#[mpi_entry(MPI_File_read_all | MPI_File_iread_all | MPI_File_read_all_begin | MPI_File_read_all_end, poly, composed)]
 fn read_all(file: &FileRef, buf: RecvPtr, count: Number, datatype: RawType) -> Accessed<'_> {
     read(file, Place::Own, buf, count, datatype)
 }
 
 /// Writes at the process's own position, all processes of the file together.
-#[mpi_entry(MPI_File_write_all | MPI_File_iwrite_all | MPI_File_write_all_begin | MPI_File_write_all_end, poly)]
+#[mpi_entry(MPI_File_write_all | MPI_File_iwrite_all | MPI_File_write_all_begin | MPI_File_write_all_end, poly, composed)]
 fn write_all(file: &FileRef, buf: SendPtr, count: Number, datatype: RawType) -> Accessed<'_> {
     write(file, Place::Own, buf, count, datatype).map(written_by_all)
 }
@@ -177,13 +177,13 @@ fn write_shared(file: &FileRef, buf: SendPtr, count: Number, datatype: RawType) 
 }
 
 /// Reads at the shared position, in the order of ranks.
-#[mpi_entry(MPI_File_read_ordered | MPI_File_read_ordered_begin | MPI_File_read_ordered_end, poly)]
+#[mpi_entry(MPI_File_read_ordered | MPI_File_read_ordered_begin | MPI_File_read_ordered_end, poly, composed)]
 fn read_ordered(file: &FileRef, buf: RecvPtr, count: Number, datatype: RawType) -> Accessed<'_> {
     read(file, Place::Ordered, buf, count, datatype)
 }
 
 /// Writes at the shared position, in the order of ranks.
-#[mpi_entry(MPI_File_write_ordered | MPI_File_write_ordered_begin | MPI_File_write_ordered_end, poly)]
+#[mpi_entry(MPI_File_write_ordered | MPI_File_write_ordered_begin | MPI_File_write_ordered_end, poly, composed)]
 fn write_ordered(file: &FileRef, buf: SendPtr, count: Number, datatype: RawType) -> Accessed<'_> {
     write(file, Place::Ordered, buf, count, datatype).map(written_by_all)
 }

@@ -175,7 +175,7 @@ fn offset(value: u64) -> Result<i64, Failure> {
 }
 
 /// Opens a file.
-#[mpi_entry(MPI_File_open)]
+#[mpi_entry(MPI_File_open, composed)]
 fn file_open(comm: OpeningComm, filename: FileName, amode: c_int, hints: InfoRef, fh: Out<RawFile>) -> Done {
     let handler = handler(RawFile::NULL);
     let entries = hints.hints()?;
@@ -209,7 +209,7 @@ impl<W> Param<W> for OpeningComm {
 }
 
 /// Closes a file.
-#[mpi_entry(MPI_File_close)]
+#[mpi_entry(MPI_File_close, composed)]
 fn file_close(fh: InOutHandle<RawFile>) -> Done {
     let raw = fh.get();
     find(raw)?.need_no_split()?;
@@ -229,13 +229,13 @@ fn file_delete(filename: FileName, _hints: InfoRef) -> Done {
 }
 
 /// Sets the size.
-#[mpi_entry(MPI_File_set_size)]
+#[mpi_entry(MPI_File_set_size, composed)]
 fn file_set_size(fh: FileRef, size: i64) -> Done {
     Ok(fh.file.set_size(size)?)
 }
 
 /// Makes sure that there is space.
-#[mpi_entry(MPI_File_preallocate)]
+#[mpi_entry(MPI_File_preallocate, composed)]
 fn file_preallocate(fh: FileRef, size: i64) -> Done {
     Ok(fh.file.preallocate(size)?)
 }
@@ -262,7 +262,7 @@ fn file_get_amode(fh: FileRef, amode: Out<c_int>) -> Done {
 }
 
 /// Sets hints.
-#[mpi_entry(MPI_File_set_info)]
+#[mpi_entry(MPI_File_set_info, composed)]
 fn file_set_info(fh: FileRef, hints: InfoRef) -> Done {
     fh.add_hints(&hints)
 }
@@ -276,7 +276,7 @@ fn file_get_info(fh: FileRef, used: Out<RawInfo>) -> Done {
 }
 
 /// Sets the view.
-#[mpi_entry(MPI_File_set_view)]
+#[mpi_entry(MPI_File_set_view, composed)]
 fn file_set_view(fh: FileRef, disp: i64, etype: TypeRef, filetype: TypeRef, datarep: Text, hints: InfoRef) -> Done {
     fh.need_no_split()?;
     let displacement = (disp != consts::DISPLACEMENT_CURRENT).then_some(disp);
@@ -316,7 +316,7 @@ fn file_get_byte_offset(fh: FileRef, at: i64, byte: Out<i64>) -> Done {
 }
 
 /// Moves the shared position.
-#[mpi_entry(MPI_File_seek_shared)]
+#[mpi_entry(MPI_File_seek_shared, composed)]
 fn file_seek_shared(fh: FileRef, offset: i64, from: c_int) -> Done {
     Ok(fh.file.seek_shared(offset, whence(from)?)?)
 }
@@ -336,7 +336,7 @@ fn file_get_type_extent(fh: FileRef, ty: TypeRef, extent: Out<i64>) -> Done {
 }
 
 /// Says whether accesses are atomic.
-#[mpi_entry(MPI_File_set_atomicity)]
+#[mpi_entry(MPI_File_set_atomicity, composed)]
 fn file_set_atomicity(fh: FileRef, flag: c_int) -> Done {
     Ok(fh.file.set_atomicity(flag != 0)?)
 }
@@ -349,7 +349,7 @@ fn file_get_atomicity(fh: FileRef, flag: Out<c_int>) -> Done {
 }
 
 /// Brings what was written to the device.
-#[mpi_entry(MPI_File_sync)]
+#[mpi_entry(MPI_File_sync, composed)]
 fn file_sync(fh: FileRef) -> Done {
     Ok(fh.file.sync()?)
 }

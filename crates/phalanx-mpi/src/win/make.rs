@@ -45,7 +45,7 @@ fn adopt(win: Window, info: &InfoRef) -> Result<RawWin, Failure> {
 }
 
 /// Makes a window over memory of the program. All processes of the communicator must call it; blocks.
-#[mpi_entry(MPI_Win_create, poly)]
+#[mpi_entry(MPI_Win_create, poly, composed)]
 fn win_create(base: Address, size: isize, unit: Number, info: InfoRef, comm: CommRef, win: Out<RawWin>) -> Done {
     win.set(RawWin::NULL);
     let own = part(size, unit).and_then(|part| memory(base, part));
@@ -54,7 +54,7 @@ fn win_create(base: Address, size: isize, unit: Number, info: InfoRef, comm: Com
 }
 
 /// Makes a window with new memory. All processes of the communicator must call it; blocks.
-#[mpi_entry(MPI_Win_allocate, poly)]
+#[mpi_entry(MPI_Win_allocate, poly, composed)]
 fn win_allocate(
     size: isize,
     unit: Number,
@@ -69,7 +69,7 @@ fn win_allocate(
 
 /// Makes a window with new memory that all its processes reach directly. All processes of the communicator must call it;
 /// blocks.
-#[mpi_entry(MPI_Win_allocate_shared, poly)]
+#[mpi_entry(MPI_Win_allocate_shared, poly, composed)]
 fn win_allocate_shared(
     size: isize,
     unit: Number,
@@ -84,7 +84,7 @@ fn win_allocate_shared(
 }
 
 /// Makes a window to which memory is attached later. All processes of the communicator must call it; blocks.
-#[mpi_entry(MPI_Win_create_dynamic)]
+#[mpi_entry(MPI_Win_create_dynamic, composed)]
 fn win_create_dynamic(info: InfoRef, comm: CommRef, win: Out<RawWin>) -> Done {
     win.set(RawWin::NULL);
     win.set(adopt(Window::create_dynamic(&comm.comm)?, &info)?);
@@ -122,7 +122,7 @@ fn win_shared_query(win: WinRef, rank: c_int, size: Out<isize>, unit: CountOut, 
 }
 
 /// Frees a window. All its processes must call it; blocks.
-#[mpi_entry(MPI_Win_free)]
+#[mpi_entry(MPI_Win_free, composed)]
 fn win_free(win: InOutHandle<RawWin>) -> Done {
     let raw = win.get();
     let object = WINS.get(raw.0).ok_or_else(|| no_window(raw))?;

@@ -24,7 +24,7 @@ fn assertions(word: c_int) -> Result<Assertions, Failure> {
 }
 
 /// Ends an epoch of access to all processes and begins the next. All processes must call it; blocks.
-#[mpi_entry(MPI_Win_fence)]
+#[mpi_entry(MPI_Win_fence, composed)]
 fn win_fence(assert: c_int, win: WinRef) -> Done {
     Ok(win.win.fence(assertions(assert)?)?)
 }

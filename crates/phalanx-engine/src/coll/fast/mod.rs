@@ -68,6 +68,7 @@ enum Closed {
 }
 
 /// Which ways there are for an operation.
+#[derive(Default)]
 struct Choice {
     /// Through the area, if its blocks may go there.
     here: Option<Place>,
@@ -75,27 +76,27 @@ struct Choice {
     beside: bool,
     /// Both ways are the same to who calls it, so that the faster one may be found out.
     is_open: bool,
-    /// All ranks have blocks for all others, which take more than one step through the area.
+    /// All ranks have blocks for all others, of a size that takes more steps through the area than they are worth where each is a turn
+    /// of all ranks.
     is_long_exchange: bool,
 }
 
 impl Choice {
     /// Through the area in any case.
     fn only(place: Place) -> Choice {
-        Choice { here: Some(place), beside: false, is_open: false, is_long_exchange: false }
+        Choice { here: Some(place), ..Choice::default() }
     }
 
     /// By messages in any case.
     fn beside() -> Choice {
-        Choice { here: None, beside: true, is_open: false, is_long_exchange: false }
+        Choice { beside: true, ..Choice::default() }
     }
 
     fn usual(&self) -> Path {
         if self.beside { Path::Messages } else { Path::Here }
     }
 
-    /// The same where ranks share CPUs: each step through the area, and each piece of a message that two ranks copy together, takes a
-    /// turn of all of them.
+    /// The same where ranks share CPUs. Pieces of a message that two ranks copy together take turns of all ranks as well.
     fn usual_of_crowd(&self) -> Path {
         if self.is_long_exchange { Path::Alone } else { self.usual() }
     }

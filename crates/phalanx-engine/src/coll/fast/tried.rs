@@ -82,41 +82,45 @@ impl Path {
     }
 }
 
-/// The trials of one question: for each kind of operation and size of blocks, as far as there have been such. Each with the way that is
-/// usual until another one is found.
-#[derive(Default)]
-struct Trials(Vec<Option<(usize, Trial<3>)>>);
+/// Which class of kind and size an operation belongs to.
+fn class_of(id: &Identity) -> usize {
+    id.kind as usize * SIZES + size_class(id.bytes as u64, FIRST, SIZES)
+}
 
-impl Trials {
-    /// Which one an operation belongs to.
-    fn class(id: &Identity) -> usize {
-        id.kind as usize * SIZES + size_class(id.bytes as u64, FIRST, SIZES)
+/// What is known of each class, as far as there have been such.
+struct Classes<T>(Vec<Option<T>>);
+
+impl<T> Default for Classes<T> {
+    fn default() -> Self {
+        Classes(Vec::new())
     }
+}
 
-    /// The trial of a class with its usual way, if there is one.
-    fn known(&mut self, class: usize) -> Option<&mut (usize, Trial<3>)> {
+impl<T> Classes<T> {
+    fn get(&mut self, class: usize) -> Option<&mut T> {
         self.0.get_mut(class)?.as_mut()
     }
 
-    fn begin(&mut self, class: usize, usual: usize, pace: &'static Pace) -> &mut (usize, Trial<3>) {
+    fn get_or_insert_with(&mut self, class: usize, make: impl FnOnce() -> T) -> &mut T {
         if self.0.len() <= class {
             self.0.resize_with(class + 1, || None);
         }
-        self.0[class].insert((usual, Trial::paced(pace)))
+        self.0[class].get_or_insert_with(make)
     }
+}
 
-    fn ended(&mut self, course: Course) {
-        if let Some((_, trial)) = course.of.and_then(|class| self.known(class)) {
-            trial.ended(course.turn);
-        }
-    }
+/// What is known of the ways that operations of a class go, the same on all ranks but for the times.
+struct Paths {
+    /// Until another one is found.
+    usual: Path,
+    trial: Trial<{ PATHS.len() }>,
 }
 
 /// What this rank has found out on a communicator.
 #[derive(Default)]
 pub(super) struct Tried {
-    lines: Trials,
-    paths: Trials,
+    lines: Classes<Trial<{ LINES.len() }>>,
+    paths: Classes<Paths>,
 }
 
 impl Tried {
@@ -130,11 +134,8 @@ impl Tried {
         if !alone || comm.engine().is_crowded() || comm.engine().universe().ways().fixed {
             return Course { of: None, turn: Turn::usual(usual) };
         }
-        let class = Trials::class(id);
-        if self.lines.known(class).is_none() {
-            self.lines.begin(class, usual, &Pace::SHORT_USES);
-        }
-        let Some((_, trial)) = self.lines.known(class) else { return Course { of: None, turn: Turn::usual(usual) } };
+        let class = class_of(id);
+        let trial = self.lines.get_or_insert_with(class, Trial::default);
         if path.is_tried() {
             return Course { of: None, turn: Turn::usual(trial.way(usual)) };
         }
@@ -144,16 +145,20 @@ impl Tried {
     /// An operation has ended that read so.
     #[inline]
     pub(super) fn read(&mut self, course: Course) {
-        if course.is_tried() {
-            self.lines.ended(course);
+        if course.is_tried()
+            && let Some(trial) = course.of.and_then(|class| self.lines.get(class))
+        {
+            trial.ended(course.turn);
         }
     }
 
     /// An operation has ended that went so.
     #[inline]
     pub(super) fn went(&mut self, course: Course) {
-        if course.is_tried() {
-            self.paths.ended(course);
+        if course.is_tried()
+            && let Some(paths) = course.of.and_then(|class| self.paths.get(class))
+        {
+            paths.trial.ended(course.turn);
         }
     }
 }
@@ -173,23 +178,28 @@ pub(super) fn path(
     if id.bytes < LEAST || !choice.is_open || comm.engine().universe().ways().fixed {
         return Ok(choice.usual().always());
     }
-    let class = Trials::class(id);
-    let is_due = match counters.tried.paths.known(class) {
-        Some((_, trial)) => trial.is_due(),
-        None => {
-            begin(comm, area, counters, id, choice)?;
-            false
-        }
+    let class = class_of(id);
+    let (usual, seen) = match counters.tried.paths.get(class) {
+        None => (begin(comm, area, counters, id, choice)?, None),
+        Some(Paths { usual, trial }) => (*usual, trial.is_due().then(|| trial.verdict())),
     };
-    if is_due {
-        settle(comm, area, counters, id)?;
+    // The times of the others may differ, and so may what they would say.
+    let told = seen.map(|seen| agree(comm, area, seen.to_byte(), counters, id)).transpose()?;
+    let Paths { trial, .. } = counters.tried.paths.get_or_insert_with(class, || {
+        let pace = match id.bytes.saturating_mul(comm.size() as usize) {
+            LONG.. => &Pace::LONG_USES,
+            _ => &Pace::SHORT_USES,
+        };
+        Paths { usual, trial: Trial::paced(pace) }
+    });
+    if let Some(verdict) = told {
+        trial.settle(usual as usize, Verdict::from_byte(verdict));
     }
     // Two ranks with a CPU each find out with each message what its receiver copies alone.
     let open = [choice.here.is_some(), comm.size() > 2, true];
-    let Some((usual, trial)) = counters.tried.paths.known(class) else { return Ok(choice.usual().always()) };
     let turn = match id.bytes {
-        ..=MOST => trial.next(*usual, open),
-        _ => Turn::usual(trial.way(*usual)),
+        ..=MOST => trial.next(usual as usize, open),
+        _ => Turn::usual(trial.way(usual as usize)),
     };
     // Of one class, some sizes may fit into the area and others not.
     if turn.way == Path::Here as usize && choice.here.is_none() {
@@ -201,31 +211,14 @@ pub(super) fn path(
 /// The first operation of a class: rank 0 says how such ones go until something else is found out, since it may be that only
 /// some ranks have to share their CPU.
 #[cold]
-fn begin(comm: &Comm, area: &Area, counters: &mut Counters, id: &Identity, choice: &Choice) -> Result<()> {
+fn begin(comm: &Comm, area: &Area, counters: &mut Counters, id: &Identity, choice: &Choice) -> Result<Path> {
     let mine = if comm.engine().is_crowded() { choice.usual_of_crowd() } else { choice.usual() };
     let told = usize::from(agree(comm, area, mine as u8, counters, id)?);
-    let usual = PATHS.get(told).copied().unwrap_or(Path::Messages);
-    let pace = match id.bytes.saturating_mul(comm.size() as usize) {
-        LONG.. => &Pace::LONG_USES,
-        _ => &Pace::SHORT_USES,
-    };
-    counters.tried.paths.begin(Trials::class(id), usual as usize, pace);
-    Ok(())
-}
-
-/// The end of a window, which means for all what it has shown rank 0. (The times of the others may differ, and so may what they would say.)
-#[cold]
-fn settle(comm: &Comm, area: &Area, counters: &mut Counters, id: &Identity) -> Result<()> {
-    let class = Trials::class(id);
-    let mine = counters.tried.paths.known(class).map_or(Verdict::Keep, |(_, trial)| trial.verdict());
-    let told = agree(comm, area, mine.to_byte(), counters, id)?;
-    if let Some((usual, trial)) = counters.tried.paths.known(class) {
-        trial.settle(*usual, Verdict::from_byte(told));
-    }
-    Ok(())
+    Ok(PATHS.get(told).copied().unwrap_or(Path::Messages))
 }
 
 /// What rank 0 says, in a step of its own.
+#[cold]
 fn agree(comm: &Comm, area: &Area, mine: u8, counters: &mut Counters, id: &Identity) -> Result<u8> {
     let mut steps = Steps::begin(comm, area, area.cells()?, Place::Cells, counters, id, Lines::Measured);
     steps.open()?;
