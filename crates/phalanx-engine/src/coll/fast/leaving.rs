@@ -20,13 +20,20 @@ const LEFT: u64 = 1 << 63;
 const INTERRUPTED: u64 = 1 << 62;
 /// Where the kind of the operation stands; the rank stands in the low half.
 const KIND: u32 = 32;
+/// Where it stands because of which rank that has ended the others were left, counted from 1; 0 if there is none, or if its number
+/// has no room. Others ask at most once a second who has ended, and may not know it yet.
+const GONE: u32 = 40;
+const GONE_BITS: u32 = 22;
 
 /// Closes the communicator for blocking collectives if `error` is one that leaves the others waiting.
 #[cold]
 pub(in super::super) fn leave(comm: &Comm, kind: Kind, error: &Error) {
     let (closed, why) = match error.class() {
         _ if error.is_interrupted() => (Closed::Interrupted, INTERRUPTED),
-        ErrorClass::ProcAborted => (Closed::Ended, 0),
+        ErrorClass::ProcAborted => {
+            let gone = ended_ranks(comm).next().map_or(0, |rank| rank as u64 + 1);
+            (Closed::Ended, Some(gone << GONE).filter(|_| gone >> GONE_BITS == 0).unwrap_or_default())
+        }
         _ => return,
     };
     // Another thread that is in an operation finds the word.
@@ -90,9 +97,17 @@ pub(super) fn told(comm: &Comm, word: u64) -> Option<Error> {
         );
         return Some(Error::new(ErrorClass::Other, text));
     }
-    let members = comm.group().members().iter().enumerate();
-    let ended: Vec<_> = members.filter(|(_, process)| comm.engine().has_ended(**process)).collect();
-    let ended: Vec<_> = ended.into_iter().map(|(rank, _)| format!("rank {rank}")).collect();
+    let gone = (word >> GONE & ((1 << GONE_BITS) - 1)).checked_sub(1).map(|rank| rank as usize);
+    let mut ended: Vec<usize> = ended_ranks(comm).chain(gone.filter(|rank| *rank < comm.size() as usize)).collect();
+    ended.sort_unstable();
+    ended.dedup();
+    let ended: Vec<_> = ended.into_iter().map(|rank| format!("rank {rank}")).collect();
     let who = if ended.is_empty() { "a rank".to_owned() } else { ended.join(" and ") };
     Some(Error::new(ErrorClass::ProcAborted, format!("rank {rank} has left {kind}, because {who} has ended")))
+}
+
+/// The ranks that have ended, as far as this one knows.
+fn ended_ranks(comm: &Comm) -> impl Iterator<Item = usize> {
+    let members = comm.group().members().iter().enumerate();
+    members.filter(|(_, process)| comm.engine().has_ended(**process)).map(|(rank, _)| rank)
 }
