@@ -294,8 +294,8 @@ class Native(HereCase):
         self.addCleanup(signal.signal, signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGALRM, lambda *_: interrupt(signal.SIGINT, None))
         for delay in (0.0002, 0.02, 0.2):
-            signal.setitimer(signal.ITIMER_REAL, delay)
             with self.assertRaises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, delay)
                 native.map(slow, np.zeros(400), threads=4, extra=[inside])
                 time.sleep(1)
             self.assertEqual(inside[0], 0)
