@@ -273,8 +273,8 @@ class Signals(PoolCase):
         calls: list[Callable[..., object]] = [self.pool.map, self.pool.map_async]
         for call in calls:
             before = self.given()
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
             with self.assertRaises(Interrupted):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
                 call(ident, range(count))
             # Before all were taken; what has not begun by then is not done.
             self.assertLess(self.given() - before, count)

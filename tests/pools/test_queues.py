@@ -266,8 +266,9 @@ class Behaviour(HereCase):
         before = signal.signal(signal.SIGALRM, handler)
         try:
             for wait_here in (ctx.Queue().get, ctx.SimpleQueue().get):
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
-                self.assertRaises(KeyError, wait_here)
+                with self.assertRaises(KeyError):
+                    signal.setitimer(signal.ITIMER_REAL, 0.05)
+                    wait_here()
         finally:
             signal.signal(signal.SIGALRM, before)
 
