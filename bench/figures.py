@@ -14,7 +14,7 @@ from pathlib import Path
 import record
 from cluster.rows import TABLES as CLUSTERS
 from pools.rows import TABLES
-from record import OURS, Record, Spread
+from record import BARE, OURS, Record, Spread
 from report import geometric_mean, time_text
 from tables import Column
 
@@ -43,6 +43,15 @@ CLUSTER = {
     "pull": "array of 64 MiB from each of both",
     "gather": "two halves of 32 MiB joined",
     "memory": "memory of all its processes, idle, MiB",
+}
+START = {
+    "import, no launcher": "`from phalanx import MPI`, without a launcher",
+    "import, 1 rank": "`from mpi4py import MPI` on one rank",
+    "barrier, 4 ranks": "four ranks, a barrier, and their end",
+    "spawn of 2, ready": "two ranks spawned, until both have answered",
+    "pool of 2, fork": "pool of two (fork), used once, ended; its import too",
+    "pool of 2, forkserver": "the same (forkserver)",
+    "pool of 2, spawn": "the same (spawn)",
 }
 COLUMNS = {
     column.name: column for table in (*TABLES, *CLUSTERS) for column in table.columns
@@ -106,6 +115,33 @@ def engines_table(records: list[Record], what: dict[str, str], title: str) -> st
         spread = by_row[row]
         lines.append(
             f"| {words} | {mine} | {theirs} ({name}) "
+            f"| {times(spread.median)} | {times(spread.worst)} |"
+        )
+    return "\n".join([*lines, "", wrapped(f"Seen on: {machines(records)}.")])
+
+
+def start_table(records: list[Record]) -> str:
+    """What starting takes, of which bare interpreters take their part."""
+    lines = [
+        "| from start to end | Phalanx | of it bare | the best other one "
+        "| times faster | worst run |",
+        "|---|---|---|---|---|---|",
+    ]
+    faster = {spread.row: spread for spread in record.spreads(records, last=LAST)}
+    bare = record.spreads(records, figure=Record.bare, last=LAST)
+    parts = {spread.row: f"{spread.median:.0%}" for spread in bare}
+    for row, words in START.items():
+        if row not in faster:
+            continue
+        figures = newest(records, row).rows[row]
+        numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
+        best = min(
+            (n for n in numbers if n not in (OURS, BARE)), key=numbers.__getitem__
+        )
+        mine, theirs = (time_text(numbers[name] / 1e9) for name in (OURS, best))
+        spread = faster[row]
+        lines.append(
+            f"| {words} | {mine} | {parts.get(row, '')} | {theirs} ({best}) "
             f"| {times(spread.median)} | {times(spread.worst)} |"
         )
     return "\n".join([*lines, "", wrapped(f"Seen on: {machines(records)}.")])
@@ -289,6 +325,8 @@ def main() -> None:
     if clusters := quiet("cluster"):
         table = engines_table(clusters, CLUSTER, "two engines")
         text = put(text, "cluster", table)
+    if starts := quiet("start"):
+        text = put(text, "start", start_table(starts))
     readme.write_text(text)
     record.RESULTS.mkdir(exist_ok=True)
     (record.RESULTS / "README.md").write_text(every_row())
