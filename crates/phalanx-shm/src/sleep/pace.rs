@@ -19,7 +19,8 @@
 //! to compute: they are waited for, and no neighbours. So after one long yield the ranks' CPU time is read around the
 //! next ones. Since a process that wants to run seldom waits where a CPU is idle, a long yield had all CPUs busy; when
 //! the ranks, in the mean of the last ones, had clearly more than all CPUs but one, nobody else took part; and if they had
-//! all of them in this one, nobody else does now.
+//! all of them in this one, nobody else does now. That is a guess (the kernel counts the time of a process that runs in ticks
+//! of some milliseconds), so what was guessed while ranks copied much holds no longer than that.
 //!
 //! **Patience.** How long a wait polls follows from how long waits were: one that ended within [`MOST`] or so was served by
 //! polling, or would have been, and doubles the time; a longer one was not worth it, and halves it.
@@ -29,7 +30,7 @@
 use std::time::Duration;
 
 use crate::CpuBudget;
-use crate::sync::{AtomicU32, AtomicU64, Ordering, spin_loop};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, spin_loop};
 
 /// The most CPU time that one wait may spend on polling: longer than a wake-up across CPUs takes on any machine that we
 /// know, and shorter than anybody notices.
@@ -109,6 +110,8 @@ pub struct Manners {
     most: AtomicU32,
     /// Whose long use of the CPU is no neighbour's.
     kin: Option<Kin>,
+    /// Whether those have much to copy, as they have last said.
+    copying: AtomicBool,
 }
 
 impl Manners {
@@ -124,6 +127,7 @@ impl Manners {
             patience: AtomicU32::new(MOST.as_nanos() as u32),
             most: AtomicU32::new(MOST.as_nanos() as u32),
             kin: None,
+            copying: AtomicBool::new(false),
         }
     }
 
@@ -164,6 +168,24 @@ impl Manners {
         let most = most.min(Duration::from_secs(1)).as_nanos() as u32;
         self.most.store(most, Ordering::Relaxed);
         self.patience.store(most, Ordering::Relaxed);
+    }
+
+    /// From here on kin copy much, or little. When they have copied, what their long yields seemed to tell of neighbours is forgotten.
+    #[inline]
+    pub fn begin(&self, copying: bool) {
+        if self.kin.is_some() && self.have_copied(copying) {
+            NEIGHBOURS.forget();
+        }
+    }
+
+    /// Whether kin copied much until now, and no longer do.
+    #[inline]
+    fn have_copied(&self, copying: bool) -> bool {
+        let before = self.copying.load(Ordering::Relaxed);
+        if before != copying {
+            self.copying.store(copying, Ordering::Relaxed);
+        }
+        before && !copying
     }
 
     /// Gives the CPU away for a turn, if that is worth it: false when others compute here, so that sleep is better.
@@ -367,6 +389,16 @@ impl Neighbours {
         Some(took)
     }
 
+    /// Begins anew: the next yields show whether neighbours are busy.
+    #[cold]
+    fn forget(&self) {
+        for word in [&self.suspected, &self.busy] {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.in_a_row.store(0, Ordering::Relaxed);
+        self.pause.store(SOON, Ordering::Relaxed);
+    }
+
     /// A yield took long, and kin used so much CPU time meanwhile, if that is known.
     #[cold]
     fn was_long(&self, now: u64, took: Duration, used: Option<(&Kin, Duration)>) {
@@ -482,6 +514,23 @@ mod tests {
         neighbours.was_long(start + 20_000, long, Some((&kin, 2 * long)));
         assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0);
         assert_eq!(busy_after(long), Some(u64::from(KNOWN)));
+    }
+
+    #[test]
+    fn what_seemed_to_follow_is_forgotten_when_kin_have_copied() {
+        let manners = manners(2, 8);
+        let ends = [false, true, true, false, false, true, false].map(|copying| manners.have_copied(copying));
+        assert_eq!(ends, [false, false, false, true, false, false, true]);
+        let (neighbours, long) = (Neighbours::new(), Duration::from_millis(4));
+        let start = clock();
+        (0..3).for_each(|at| neighbours.was_long(start + at, long, None));
+        neighbours.forget();
+        assert!(neighbours.give_way(clock(), Duration::MAX, None).is_some(), "a yield is tried at once");
+        neighbours.was_long(start, long, None);
+        assert_eq!(neighbours.busy.load(Ordering::Relaxed), 0, "one may have been an accident");
+        neighbours.was_long(start + 3, long, None);
+        let pause = long.as_nanos() as u64 * u64::from(SOON);
+        assert_eq!(neighbours.busy.load(Ordering::Relaxed), start + 3 + pause, "as short as at first");
     }
 
     #[test]

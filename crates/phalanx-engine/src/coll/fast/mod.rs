@@ -138,6 +138,7 @@ pub(super) fn run(comm: &Comm, call: &Call) -> Result<Left> {
         return Ok(Left::Messages(Messages::default()));
     }
     let Some((id, choice)) = eligible(comm, call) else { return Ok(Left::Messages(Messages::default())) };
+    comm.engine().manners().begin(id.bytes >= MUCH);
     let waiting = Waiting::on(call.kind.name(Mode::Blocking), comm.ctx() + 1);
     let turn = Turn::take(comm, waiting)?;
     go(comm, call, &id, &choice, waiting, turn)
@@ -384,6 +385,9 @@ fn eligible(comm: &Comm, call: &Call) -> Option<(Identity, Choice)> {
     let choice = if left <= INLINE { Choice::only(Place::Cells) } else { by_size(call.kind, bytes, element, comm)? };
     Some((id, choice))
 }
+
+/// Bytes of a block from which ranks copy for longer than they wait for each other.
+const MUCH: usize = 64 << 10;
 
 /// Least bytes for each pair of ranks in a part for which an operation is divided among pairs: less would be more steps than
 /// messages.
