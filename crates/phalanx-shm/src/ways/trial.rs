@@ -9,6 +9,9 @@
 //! next use, pays for it: a sender that finds its cache lines taken, an answer that comes later. Between two ends all of
 //! that has been paid, and what the program does besides is the same for both ways, or it decides nothing. Of several such
 //! times in a row the middle one is taken, since a process may lose its CPU in any of them.
+//!
+//! What has been tried in vain is tried ever more seldom. A process that is alone with its decision also watches its usual way between two
+//! windows: when that is suddenly much slower than it was, the machine is another one, and all ways are tried at once.
 
 use std::time::Instant;
 
@@ -44,6 +47,12 @@ const CLEARLY: f64 = 1.15;
 /// How much faster it is where it is so slow that it is tried again only after so many times as long.
 const SLOWER: f64 = 0.67;
 const DETERRED: u32 = 4;
+
+/// Of so many uses that are no part of a window, the time from one to the next is looked at.
+const WATCHED: u32 = 8;
+/// How much slower the usual way has to be than in the last window, and how often in a row, before all ways are tried at once.
+const SUDDENLY: f64 = 2.0;
+const OFTEN: u32 = 3;
 
 /// Which of `classes` sizes that are judged apart, each twice the one before, so many bytes belong to: what is shorter than two to the
 /// power `first` to the first, and what is longer than all to the last.
@@ -102,6 +111,28 @@ pub struct Trial<const WAYS: usize> {
     confirming: bool,
     /// When the uses of this window ended: of the other way, then of the usual one.
     ends: Box<[Option<Instant>]>,
+    /// What is seen between two windows, by who is alone with its decision.
+    watch: Option<Watch>,
+}
+
+/// What the usual way takes between two windows.
+#[derive(Clone, Debug, Default)]
+struct Watch {
+    /// Nanoseconds that it took in the last window, if there has been one.
+    expected: Option<f64>,
+    /// When the use before the one that is looked at has ended.
+    before: Option<Instant>,
+    /// Looks in a row at which it took much longer.
+    slow: u32,
+    /// Windows that follow each other without a long rest, one for each way.
+    urgent: usize,
+}
+
+/// Which use a look at the time from one to the next is made at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Before,
+    Behind,
 }
 
 /// How one use goes.
@@ -111,6 +142,8 @@ pub struct Turn {
     pub way: usize,
     /// If it is part of a trial: of which window, and which of its uses.
     part: Option<(u32, usize)>,
+    /// If it is none, and is looked at all the same.
+    look: Option<Look>,
 }
 
 impl Turn {
@@ -123,7 +156,7 @@ impl Turn {
     /// A use that is no part of a trial.
     #[must_use]
     pub fn usual(way: usize) -> Turn {
-        Turn { way, part: None }
+        Turn { way, part: None, look: None }
     }
 }
 
@@ -147,7 +180,14 @@ impl<const WAYS: usize> Trial<WAYS> {
             other: WAYS - 1,
             confirming: false,
             ends: Box::default(),
+            watch: None,
         }
+    }
+
+    /// One whose process is alone with its decision: it tries all ways at once when the usual one is suddenly much slower.
+    #[must_use]
+    pub fn watching() -> Trial<WAYS> {
+        Trial { watch: Some(Watch::default()), ..Trial::default() }
     }
 
     /// The way that uses go which are no part of a trial, where `usual` is that of what was measured before.
@@ -163,7 +203,12 @@ impl<const WAYS: usize> Trial<WAYS> {
         let way = self.way(usual);
         if self.rest > 0 {
             self.rest -= 1;
-            return Turn::usual(way);
+            let look = match self.rest % WATCHED {
+                1 if self.watch.is_some() => Some(Look::Before),
+                0 if self.watch.is_some() => Some(Look::Behind),
+                _ => None,
+            };
+            return Turn { look, ..Turn::usual(way) };
         }
         self.next_of_window(way, open)
     }
@@ -187,23 +232,44 @@ impl<const WAYS: usize> Trial<WAYS> {
         }
         let part = Some((self.window, self.at));
         self.at += 1;
-        Turn { way: if self.at > self.pace.run { way } else { self.other }, part }
+        Turn { way: if self.at > self.pace.run { way } else { self.other }, part, look: None }
     }
 
     /// A use has ended.
     #[inline]
     pub fn ended(&mut self, turn: Turn) {
-        if let Some((window, at)) = turn.part {
-            self.ended_at(window, at, Instant::now());
+        if turn.part.is_some() || turn.look.is_some() {
+            self.ended_at(turn, Instant::now());
         }
     }
 
     #[cold]
-    fn ended_at(&mut self, window: u32, at: usize, now: Instant) {
-        if window == self.window
+    fn ended_at(&mut self, turn: Turn, now: Instant) {
+        if let Some((window, at)) = turn.part
+            && window == self.window
             && let Some(end) = self.ends.get_mut(at)
         {
             *end = Some(now);
+        }
+        if let Some(look) = turn.look {
+            self.watch(look, now);
+        }
+    }
+
+    /// A use has ended between two windows.
+    fn watch(&mut self, look: Look, now: Instant) {
+        let Some(watch) = &mut self.watch else { return };
+        let before = watch.before.take();
+        if look == Look::Before {
+            watch.before = Some(now);
+            return;
+        }
+        let (Some(before), Some(expected)) = (before, watch.expected) else { return };
+        let is_slow = now.saturating_duration_since(before).as_nanos() as f64 > SUDDENLY * expected;
+        watch.slow = if is_slow { watch.slow + 1 } else { 0 };
+        if watch.slow >= OFTEN {
+            (watch.slow, watch.urgent) = (0, WAYS - 1);
+            (self.rest, self.next_rest) = (0, self.pace.rest);
         }
     }
 
@@ -234,6 +300,8 @@ impl<const WAYS: usize> Trial<WAYS> {
         let way = self.way(usual);
         let is_faster = verdict == Verdict::Faster;
         let is_found = self.confirming && is_faster;
+        let (other, by_usual) = self.ends.split_at(self.ends.len() / 2);
+        let expected = if is_found { other } else { by_usual }.get(self.pace.settles - 1..).and_then(middle);
         self.ends = Box::default();
         (self.at, self.window) = (0, self.window.wrapping_add(1));
         self.confirming = !self.confirming && is_faster;
@@ -246,6 +314,15 @@ impl<const WAYS: usize> Trial<WAYS> {
             (self.rest, self.next_rest) = (self.pace.rest, self.pace.rest);
             // Whoever is found has been better than one way only.
             self.other = way;
+        }
+        if let Some(watch) = &mut self.watch
+            && !self.confirming
+        {
+            (watch.expected, watch.before) = (expected, None);
+            watch.urgent = watch.urgent.saturating_sub(1);
+            if watch.urgent > 0 {
+                self.rest = self.pace.run as u32;
+            }
         }
     }
 }
@@ -279,9 +356,7 @@ mod tests {
         let mut each = |number| {
             let turn = trial.next(0, open);
             now += Duration::from_nanos(cost(turn.way, number));
-            if let Some((window, at)) = turn.part {
-                trial.ended_at(window, at, now);
-            }
+            trial.ended_at(turn, now);
             turn.way
         };
         (0..count).map(&mut each).collect()
@@ -317,6 +392,45 @@ mod tests {
         assert_eq!(trial.way(0), 0);
         let ways = uses(&mut trial, 100_000, OPEN, |way, _| [100, 200][way]);
         assert!(times::<2>(&ways)[1] < 1000, "what is slower is used ever more seldom");
+    }
+
+    #[test]
+    fn who_watches_changes_soon_when_the_machine_does() {
+        for better in [1, 2] {
+            let mut trial = Trial::<3>::watching();
+            // Long enough for the rests to have become long.
+            uses(&mut trial, 20_000, [true; 3], |way, _| [40, 45, 50][way]);
+            assert_eq!((trial.way(0), trial.next_rest), (0, PACE.longest_rest));
+            let ways = uses(&mut trial, 300, [true; 3], |way, _| if way == better { 50 } else { 250 });
+            assert_eq!(trial.way(0), better);
+            assert!(times::<3>(&ways)[better] > 100, "{ways:?}");
+        }
+    }
+
+    #[test]
+    fn who_watches_tries_little_when_the_program_does_something_else() {
+        let tried = |slow: u64, others: u64| {
+            let mut trial = Trial::<3>::watching();
+            uses(&mut trial, 20_000, [true; 3], |way, _| [40, 45, 50][way]);
+            let ways = uses(&mut trial, 10_000, [true; 3], |way, _| [slow, others, others][way]);
+            assert_eq!(trial.way(0), 0);
+            10_000 - times::<3>(&ways)[0]
+        };
+        // All ways have become slower: what is expected has, too.
+        assert!((2 * RUN..12 * RUN).contains(&tried(400, 450)), "{}", tried(400, 450));
+        // A little slower, and now and then much: nothing is tried besides.
+        let usual = tried(40, 50);
+        assert_eq!(tried(79, 90), usual);
+        let mut trial = Trial::<3>::watching();
+        uses(&mut trial, 20_000, [true; 3], |way, _| [40, 45, 50][way]);
+        let ways = uses(&mut trial, 10_000, [true; 3], |_, number| if number % 3 == 0 { 4000 } else { 45 });
+        assert!(10_000 - times::<3>(&ways)[0] <= usual + 4 * RUN);
+    }
+
+    #[test]
+    fn who_does_not_watch_looks_at_no_use_between_windows() {
+        let mut trial = Trial::<3>::default();
+        assert!((0..1000).all(|_| trial.next(0, [true; 3]).look.is_none()));
     }
 
     #[test]
@@ -392,11 +506,9 @@ mod tests {
             let (turn, of_other) = (first.next(0, OPEN), other.next(0, OPEN));
             assert_eq!((turn.way, turn.is_tried()), (of_other.way, of_other.is_tried()), "use {number}");
             now += Duration::from_nanos([200, 100][turn.way]);
-            if let Some((window, at)) = turn.part {
-                first.ended_at(window, at, now);
-                // To the other one both seem alike.
-                other.ended_at(window, at, Instant::now());
-            }
+            first.ended_at(turn, now);
+            // To the other one both seem alike.
+            other.ended_at(turn, Instant::now());
         }
         assert_eq!((first.way(0), other.way(0)), (1, 1));
     }

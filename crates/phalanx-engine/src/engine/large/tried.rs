@@ -49,12 +49,17 @@ impl Course {
     }
 }
 
-#[derive(Default)]
 struct Sized {
     /// By whether the pipe is used again in the same direction.
     trials: [Trial<3>; 2],
     /// Whether the last pipe was: the next one probably is, too.
     again: bool,
+}
+
+impl Default for Sized {
+    fn default() -> Self {
+        Sized { trials: [(); 2].map(|()| Trial::watching()), again: false }
+    }
 }
 
 /// What this process has found out.
