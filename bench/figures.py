@@ -95,6 +95,19 @@ def newest(records: list[Record], row: str) -> Record:
     return [run for run in records if row in run.rows][-1]
 
 
+def seen_on(records: list[Record]) -> str:
+    return wrapped(f"Seen on: {machines(records)}.")
+
+
+def best_other(records: list[Record], row: str) -> tuple[float, str, float]:
+    """What ours took in the newest run that has a row; the best of the others, too."""
+    figures = newest(records, row).rows[row]
+    numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
+    others = (name for name in numbers if name not in (OURS, BARE))
+    best = min(others, key=lambda name: numbers[name])
+    return numbers[OURS], best, numbers[best]
+
+
 def engines_table(records: list[Record], what: dict[str, str], title: str) -> str:
     """A table of the README: ours, the best of the others, how many times faster."""
     lines = [
@@ -105,19 +118,16 @@ def engines_table(records: list[Record], what: dict[str, str], title: str) -> st
     for row, words in what.items():
         if row not in by_row:
             continue
-        figures = newest(records, row).rows[row]
-        numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
-        best = min((n for n in numbers if n != OURS), key=lambda n: numbers[n])
+        mine, best, theirs = best_other(records, row)
         column = COLUMNS[row.partition(",")[0]]
-        mine, theirs = (cell(column, numbers[name]) for name in (OURS, best))
         name = best.removesuffix(" Queue").removesuffix(" locks")
         name = name.replace("multipr.", "multiprocessing")
         spread = by_row[row]
         lines.append(
-            f"| {words} | {mine} | {theirs} ({name}) "
+            f"| {words} | {cell(column, mine)} | {cell(column, theirs)} ({name}) "
             f"| {times(spread.median)} | {times(spread.worst)} |"
         )
-    return "\n".join([*lines, "", wrapped(f"Seen on: {machines(records)}.")])
+    return "\n".join([*lines, "", seen_on(records)])
 
 
 def start_table(records: list[Record]) -> str:
@@ -127,24 +137,20 @@ def start_table(records: list[Record]) -> str:
         "| times faster | worst run |",
         "|---|---|---|---|---|---|",
     ]
-    faster = {spread.row: spread for spread in record.spreads(records, last=LAST)}
+    by_row = {spread.row: spread for spread in record.spreads(records, last=LAST)}
     bare = record.spreads(records, figure=Record.bare, last=LAST)
     parts = {spread.row: f"{spread.median:.0%}" for spread in bare}
     for row, words in START.items():
-        if row not in faster:
+        if row not in by_row:
             continue
-        figures = newest(records, row).rows[row]
-        numbers = {n: f for n, f in figures.items() if isinstance(f, int | float)}
-        best = min(
-            (n for n in numbers if n not in (OURS, BARE)), key=numbers.__getitem__
-        )
-        mine, theirs = (time_text(numbers[name] / 1e9) for name in (OURS, best))
-        spread = faster[row]
+        mine, best, theirs = best_other(records, row)
+        spread = by_row[row]
         lines.append(
-            f"| {words} | {mine} | {parts.get(row, '')} | {theirs} ({best}) "
+            f"| {words} | {time_text(mine / 1e9)} | {parts.get(row, '')} "
+            f"| {time_text(theirs / 1e9)} ({best}) "
             f"| {times(spread.median)} | {times(spread.worst)} |"
         )
-    return "\n".join([*lines, "", wrapped(f"Seen on: {machines(records)}.")])
+    return "\n".join([*lines, "", seen_on(records)])
 
 
 def cell(column: Column, figure: float) -> str:

@@ -280,12 +280,17 @@ impl<const WAYS: usize> Trial<WAYS> {
         self.rest == 0 && self.at == self.pace.window()
     }
 
+    /// Nanoseconds of a use in this window: of the other way, and of the usual one, as far as they are known.
+    fn times(&self) -> [Option<f64>; 2] {
+        let (other, usual) = self.ends.split_at(self.ends.len() / 2);
+        [other, usual].map(|ends| middle(ends.get(self.pace.settles - 1..)?))
+    }
+
     /// What the window has shown here.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let (other, usual) = self.ends.split_at(self.ends.len() / 2);
-        let gain = match (middle(&other[self.pace.settles - 1..]), middle(&usual[self.pace.settles - 1..])) {
-            (Some(other), Some(usual)) => usual / other.max(1.0),
+        let gain = match self.times() {
+            [Some(other), Some(usual)] => usual / other.max(1.0),
             _ => 1.0,
         };
         match gain {
@@ -300,8 +305,7 @@ impl<const WAYS: usize> Trial<WAYS> {
         let way = self.way(usual);
         let is_faster = verdict == Verdict::Faster;
         let is_found = self.confirming && is_faster;
-        let (other, by_usual) = self.ends.split_at(self.ends.len() / 2);
-        let expected = if is_found { other } else { by_usual }.get(self.pace.settles - 1..).and_then(middle);
+        let [by_other, by_usual] = self.times();
         self.ends = Box::default();
         (self.at, self.window) = (0, self.window.wrapping_add(1));
         self.confirming = !self.confirming && is_faster;
@@ -318,7 +322,7 @@ impl<const WAYS: usize> Trial<WAYS> {
         if let Some(watch) = &mut self.watch
             && !self.confirming
         {
-            (watch.expected, watch.before) = (expected, None);
+            (watch.expected, watch.before) = (if is_found { by_other } else { by_usual }, None);
             watch.urgent = watch.urgent.saturating_sub(1);
             if watch.urgent > 0 {
                 self.rest = self.pace.run as u32;

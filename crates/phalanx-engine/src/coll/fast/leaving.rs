@@ -32,7 +32,7 @@ pub(in super::super) fn leave(comm: &Comm, kind: Kind, error: &Error) {
         _ if error.is_interrupted() => (Closed::Interrupted, INTERRUPTED),
         ErrorClass::ProcAborted => {
             let gone = ended_ranks(comm).next().map_or(0, |rank| rank as u64 + 1);
-            (Closed::Ended, Some(gone << GONE).filter(|_| gone >> GONE_BITS == 0).unwrap_or_default())
+            (Closed::Ended, if gone >> GONE_BITS == 0 { gone << GONE } else { 0 })
         }
         _ => return,
     };

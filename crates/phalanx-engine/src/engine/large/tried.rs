@@ -58,7 +58,7 @@ struct Sized {
 
 impl Default for Sized {
     fn default() -> Self {
-        Sized { trials: [(); 2].map(|()| Trial::watching()), again: false }
+        Sized { trials: std::array::from_fn(|_| Trial::watching()), again: false }
     }
 }
 
